@@ -1,0 +1,1 @@
+//! Avro schemas, record types, topic catalogue and codec.
