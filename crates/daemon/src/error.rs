@@ -1,0 +1,95 @@
+use std::error::Error;
+
+/// Why a service ended before it was asked to. The variant decides the exit code.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The configuration is wrong: every mistake, one per entry. Nothing was started.
+    #[error("{}", config_message(.0))]
+    Config(Vec<String>),
+    /// A server that this service needs cannot be reached.
+    #[error("{service} is unavailable: {detail}")]
+    Unavailable {
+        /// Which server, with its address.
+        service: String,
+        /// What went wrong, and what would help.
+        detail: String,
+    },
+    /// Anything else.
+    #[error(transparent)]
+    Failed(#[from] Box<dyn Error + Send + Sync>),
+}
+
+impl ServiceError {
+    /// Wraps any error as [`ServiceError::Failed`].
+    pub fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Failed(error.into())
+    }
+
+    /// A needed server that cannot be reached.
+    pub fn unavailable(service: impl Into<String>, detail: impl ToString) -> Self {
+        Self::Unavailable { service: service.into(), detail: detail.to_string() }
+    }
+
+    /// The process's exit code: 64 bad usage or configuration, 69 a needed service is unavailable, 1 anything else (sysexits.h).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => 64,
+            Self::Unavailable { .. } => 69,
+            Self::Failed(_) => 1,
+        }
+    }
+
+    /// The message with all its causes: `outer: inner: innermost`, without repeating a cause that a message already contains.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let message = error.to_string();
+            if !text.contains(&message) {
+                text.push_str(": ");
+                text.push_str(&message);
+            }
+            cause = error.source();
+        }
+        text
+    }
+}
+
+fn config_message(mistakes: &[String]) -> String {
+    match mistakes {
+        [one] => format!("invalid configuration: {one}"),
+        many => {
+            let list: String = many.iter().map(|m| format!("\n  - {m}")).collect();
+            format!("invalid configuration, {} mistakes:{list}", many.len())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_follow_sysexits() {
+        assert_eq!(ServiceError::Config(vec![]).exit_code(), 64);
+        assert_eq!(ServiceError::unavailable("kafka", "refused").exit_code(), 69);
+        assert_eq!(ServiceError::failed("boom").exit_code(), 1);
+    }
+
+    #[test]
+    fn every_configuration_mistake_is_listed() {
+        let one = ServiceError::Config(vec!["--a: 0, expected more".into()]).to_string();
+        assert_eq!(one, "invalid configuration: --a: 0, expected more");
+        let two = ServiceError::Config(vec!["first".into(), "second".into()]).to_string();
+        assert_eq!(two, "invalid configuration, 2 mistakes:\n  - first\n  - second");
+    }
+
+    #[test]
+    fn chain_shows_causes_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot read the file")]
+        struct Outer(#[source] std::io::Error);
+        let error = ServiceError::failed(Outer(std::io::Error::other("disk on fire")));
+        assert_eq!(error.chain(), "cannot read the file: disk on fire");
+    }
+}

@@ -1,0 +1,57 @@
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// What to log, and how.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LogConfig {
+    /// Shape of the log lines on stderr
+    #[arg(long, env = "VIGIE_LOG_FORMAT", value_enum, default_value_t, global = true)]
+    pub log_format: LogFormat,
+    /// What to log, as tracing directives, for example `info,vigie_streams=debug`
+    #[arg(long, env = "VIGIE_LOG", default_value = "info", global = true)]
+    pub log: String,
+}
+
+impl LogConfig {
+    /// Calls [`init_logging`].
+    pub fn init(&self) {
+        init_logging(self.log_format, &self.log);
+    }
+}
+
+/// Sends the process's log to stderr; stdout belongs to the command's output.
+///
+/// A directive that does not parse is left out with a warning. Only the first call in a process has an effect.
+pub fn init_logging(format: LogFormat, filter: &str) {
+    let (filter, mistake) = match EnvFilter::try_new(filter) {
+        Ok(filter) => (filter, None),
+        Err(error) => (EnvFilter::new("info"), Some(error)),
+    };
+    if install(format, filter).is_ok()
+        && let Some(error) = mistake
+    {
+        tracing::warn!(%error, "log filter not understood, logging at info");
+    }
+}
+
+fn install(format: LogFormat, filter: EnvFilter) -> Result<(), TryInitError> {
+    let registry = tracing_subscriber::registry().with(filter);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => registry.with(layer.with_ansi(std::io::stderr().is_terminal())).try_init(),
+        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
+    }
+}
