@@ -1,1 +1,18 @@
-//! Avro schemas, record types, topic catalogue and codec.
+//! The words that the services speak: Avro schemas (`avro/*.avsc`, the source of truth), the record types made from them, the
+//! catalogue of topics, and a codec over a Confluent-compatible schema registry.
+//!
+//! A value on a topic is in Confluent's wire format (a zero byte, the schema's id as four bytes big-endian, Avro binary) under the
+//! subject `<topic>-value`. A key is plain UTF-8.
+
+mod catalogue;
+mod codec;
+mod records;
+mod registry;
+
+pub use catalogue::{Compatibility, Topic, TopicConfig};
+pub use codec::{Codec, CodecError, SyncCodec};
+pub use records::{
+    Alert, AssetMention, AvroRecord, Cursor, DeadLetter, FetchRecord, LIVE_RUN, Lineage, Mention, RawPost, ScoredPost,
+    TrendInsight, WHOLE_MARKET,
+};
+pub use registry::{RegistryConfig, SchemaCheck, check_schemas, register_schemas};

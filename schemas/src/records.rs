@@ -176,3 +176,184 @@ pub struct DeadLetter {
     pub detail: String,
     pub failed_at: Timestamp,
 }
+
+/// A record type and the Avro schema that it is written with.
+pub trait AvroRecord: Serialize + serde::de::DeserializeOwned + Send + Sync {
+    /// The schema, as JSON.
+    const SCHEMA: &'static str;
+}
+
+macro_rules! avro_records {
+    ($($record:ident => $file:literal),+ $(,)?) => {
+        $(impl AvroRecord for $record {
+            const SCHEMA: &'static str = include_str!(concat!("../avro/", $file));
+        })+
+    };
+}
+
+avro_records! {
+    RawPost => "raw_post.avsc",
+    ScoredPost => "scored_post.avsc",
+    Mention => "mention.avsc",
+    TrendInsight => "trend_insight.avsc",
+    Alert => "alert.avsc",
+    FetchRecord => "fetch_record.avsc",
+    Cursor => "cursor.avsc",
+    DeadLetter => "dead_letter.avsc",
+}
+
+#[cfg(test)]
+mod tests {
+    use apache_avro::reader::datum::GenericDatumReader;
+    use apache_avro::writer::datum::GenericDatumWriter;
+    use apache_avro::{Schema, from_value, to_value};
+
+    use super::*;
+
+    fn round_trip<T: AvroRecord + PartialEq + std::fmt::Debug>(record: &T) {
+        let schema = Schema::parse_str(T::SCHEMA).unwrap();
+        let value = to_value(record).unwrap().resolve(&schema).unwrap();
+        let mut bytes = Vec::new();
+        GenericDatumWriter::builder(&schema).build().unwrap().write_value(&mut bytes, value).unwrap();
+        let read = GenericDatumReader::builder(&schema).build().unwrap().read_value(&mut bytes.as_slice()).unwrap();
+        assert_eq!(&from_value::<T>(&read).unwrap(), record);
+    }
+
+    fn lineage() -> Lineage {
+        Lineage {
+            run_id: LIVE_RUN.to_owned(),
+            model_name: "m".to_owned(),
+            model_version: "1".to_owned(),
+            model_sha256: "ab".to_owned(),
+            assets_version: "1".to_owned(),
+            input_topic: "posts.raw.v1".to_owned(),
+            input_partition: 3,
+            first_offset: 7,
+            last_offset: 9,
+        }
+    }
+
+    #[test]
+    fn every_record_type_fits_its_schema() {
+        let time = Timestamp::from_millis(1_652_100_000_123);
+        let text = || "t".to_owned();
+        round_trip(&RawPost {
+            post_id: text(),
+            source: text(),
+            kind: text(),
+            url: None,
+            author: Some(text()),
+            title: None,
+            text: "to the moon 🚀".to_owned(),
+            parent_id: None,
+            declared_language: None,
+            published_at: time,
+            published_at_estimated: true,
+            fetched_at: time,
+            sample: true,
+        });
+        round_trip(&ScoredPost {
+            post_id: text(),
+            source: text(),
+            kind: text(),
+            url: Some(text()),
+            author_id: None,
+            title: None,
+            excerpt: text(),
+            published_at: time,
+            fetched_at: time,
+            scored_at: time,
+            language: None,
+            label: None,
+            score: Some(-0.5),
+            p_negative: Some(0.5),
+            p_neutral: None,
+            p_positive: None,
+            unscored_reason: None,
+            assets: vec![AssetMention { asset: "BTC".to_owned(), evidence: "cashtag".to_owned() }],
+            sample: false,
+            lineage: lineage(),
+        });
+        round_trip(&Mention {
+            asset: text(),
+            post_id: text(),
+            source: text(),
+            author_id: None,
+            published_at: time,
+            label: None,
+            score: None,
+            sample: false,
+            lineage: lineage(),
+        });
+        round_trip(&TrendInsight {
+            asset: text(),
+            window_start: time,
+            window_end: time,
+            revision: 2,
+            r#final: true,
+            posts: 3,
+            unique_authors: 2,
+            negative: 1,
+            neutral: 1,
+            positive: 1,
+            mean_score: None,
+            anomaly_score: Some(0.25),
+            expected_posts: None,
+            sources: BTreeMap::from([("a".to_owned(), 3)]),
+            emitted_at: time,
+            sample: false,
+            lineage: lineage(),
+        });
+        round_trip(&Alert {
+            alert_id: text(),
+            asset: text(),
+            kind: text(),
+            window_start: time,
+            window_end: time,
+            value: 1.0,
+            expected: None,
+            anomaly_score: None,
+            raised_at: time,
+            sample: false,
+            run_id: text(),
+        });
+        round_trip(&FetchRecord {
+            source: text(),
+            kind: text(),
+            url: text(),
+            at: time,
+            decision: text(),
+            status: Some(304),
+            bytes: 0,
+            posts_seen: 1,
+            posts_new: 0,
+            duration_ms: 12,
+            next_at: time,
+            reason: None,
+            sample: false,
+        });
+        round_trip(&Cursor {
+            source: text(),
+            url: text(),
+            etag: Some("\"x\"".to_owned()),
+            last_modified: None,
+            position: None,
+            recent_ids: vec![text()],
+            next_at: time,
+            failures: 0,
+            updated_at: time,
+        });
+        round_trip(&DeadLetter {
+            topic: text(),
+            partition: 0,
+            offset: 4,
+            timestamp: time,
+            key: Some(vec![0, 255]),
+            value: None,
+            stage: text(),
+            reason: text(),
+            detail: text(),
+            failed_at: time,
+        });
+    }
+}

@@ -1,0 +1,234 @@
+//! Records to bytes and back, by way of the schema registry.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use apache_avro::Schema;
+use apache_avro::types::Value;
+use schema_registry_converter::async_impl::avro::{AvroDecoder, AvroEncoder};
+use schema_registry_converter::async_impl::schema_registry::SrSettings;
+use schema_registry_converter::error::SRCError;
+use schema_registry_converter::schema_registry_common::{SchemaType, SubjectNameStrategy, SuppliedSchema};
+use tokio::runtime::Handle;
+
+use crate::records::AvroRecord;
+use crate::registry::RegistryConfig;
+
+/// Why a record could not be encoded or decoded.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// The registry did not answer, or not sensibly. The record may be fine: try again.
+    #[error("schema registry {url}: {detail}")]
+    Registry {
+        /// Where the registry was looked for.
+        url: String,
+        /// What went wrong.
+        detail: String,
+    },
+    /// The bytes are not a record of this type. Trying again does not help.
+    #[error("not a {expected} record: {detail}")]
+    Invalid {
+        /// The type that was expected.
+        expected: &'static str,
+        /// What is wrong with the bytes.
+        detail: String,
+    },
+}
+
+impl CodecError {
+    /// Whether the same call may succeed later.
+    pub fn is_retriable(&self) -> bool {
+        matches!(self, Self::Registry { .. })
+    }
+}
+
+/// Encodes and decodes the values of topics. Clones share one cache of schemas.
+#[derive(Clone)]
+pub struct Codec {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    url: String,
+    topic_prefix: String,
+    encoder: AvroEncoder,
+    decoder: AvroDecoder,
+    strategies: Mutex<HashMap<String, Arc<SubjectNameStrategy>>>,
+    readers: Mutex<HashMap<(&'static str, u32), Reader>>,
+}
+
+/// How a record type reads what was written with one schema.
+#[derive(Clone)]
+enum Reader {
+    /// The writer's schema is the type's own.
+    Same,
+    /// The value is resolved to the type's schema first.
+    Resolve(Arc<Schema>),
+}
+
+impl std::fmt::Debug for Codec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Codec").field("registry", &self.inner.url).finish_non_exhaustive()
+    }
+}
+
+impl Codec {
+    /// A codec over the registry, once that answers. `topic_prefix` goes before every topic name.
+    ///
+    /// # Errors
+    /// [`CodecError::Registry`] if the registry does not answer.
+    pub async fn connect(config: &RegistryConfig, topic_prefix: &str) -> Result<Self, CodecError> {
+        let settings = config.settings()?;
+        config.probe(&settings).await?;
+        Ok(Self::new(config, &settings, topic_prefix))
+    }
+
+    fn new(config: &RegistryConfig, settings: &SrSettings, topic_prefix: &str) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                url: config.schema_registry_url.clone(),
+                topic_prefix: topic_prefix.to_owned(),
+                encoder: AvroEncoder::new(settings.clone()),
+                decoder: AvroDecoder::new(settings.clone()),
+                strategies: Mutex::default(),
+                readers: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Encodes a value for the topic named `topic` (without prefix). The schema is registered under the topic's subject if it is not
+    /// there yet; the registry refuses one that breaks compatibility.
+    ///
+    /// # Errors
+    /// [`CodecError`].
+    pub async fn encode<T: AvroRecord>(&self, topic: &str, record: &T) -> Result<Vec<u8>, CodecError> {
+        let strategy = self.strategy::<T>(topic);
+        self.inner.encoder.encode_struct(record, &strategy).await.map_err(|e| {
+            self.inner.encoder.remove_errors_from_cache();
+            self.error(short_name::<T>(), &e)
+        })
+    }
+
+    /// Decodes a value that was written with any compatible version of the type's schema.
+    ///
+    /// # Errors
+    /// [`CodecError`].
+    pub async fn decode<T: AvroRecord>(&self, bytes: &[u8]) -> Result<T, CodecError> {
+        let expected = short_name::<T>();
+        let (value, reader) = self.read::<T>(bytes).await?;
+        let invalid = |e: apache_avro::Error| CodecError::Invalid { expected, detail: e.to_string() };
+        let value = match reader {
+            Reader::Same => value,
+            Reader::Resolve(schema) => value.resolve(&schema).map_err(invalid)?,
+        };
+        apache_avro::from_value(&value).map_err(invalid)
+    }
+
+    /// Decodes a value of any schema, for people to read. Avro bytes become arrays of numbers.
+    ///
+    /// # Errors
+    /// [`CodecError`].
+    pub async fn decode_json(&self, bytes: &[u8]) -> Result<serde_json::Value, CodecError> {
+        let expected = "Avro";
+        let decoded = self.inner.decoder.decode(Some(bytes)).await.map_err(|e| {
+            self.inner.decoder.remove_errors_from_cache();
+            self.error(expected, &e)
+        })?;
+        serde_json::Value::try_from(decoded.value)
+            .map_err(|e| CodecError::Invalid { expected, detail: e.to_string() })
+    }
+
+    async fn read<T: AvroRecord>(&self, bytes: &[u8]) -> Result<(Value, Reader), CodecError> {
+        let expected = short_name::<T>();
+        if bytes.len() < 5 || bytes[0] != 0 {
+            let detail = format!("{} bytes without the schema registry's header", bytes.len());
+            return Err(CodecError::Invalid { expected, detail });
+        }
+        let id = u32::from_be_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]);
+        let decoded = self.inner.decoder.decode_with_schema(Some(bytes)).await.map_err(|e| {
+            self.inner.decoder.remove_errors_from_cache();
+            self.error(expected, &e)
+        })?;
+        let Some(decoded) = decoded else {
+            return Err(CodecError::Invalid { expected, detail: "no value".to_owned() });
+        };
+        let mut readers = self.inner.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = match readers.get(&(expected, id)) {
+            Some(reader) => reader.clone(),
+            None => {
+                let own = Schema::parse_str(T::SCHEMA)
+                    .map_err(|e| CodecError::Invalid { expected, detail: e.to_string() })?;
+                let reader =
+                    if decoded.schema.parsed == own { Reader::Same } else { Reader::Resolve(Arc::new(own)) };
+                readers.insert((expected, id), reader.clone());
+                reader
+            }
+        };
+        Ok((decoded.value, reader))
+    }
+
+    fn strategy<T: AvroRecord>(&self, topic: &str) -> Arc<SubjectNameStrategy> {
+        let mut strategies = self.inner.strategies.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(strategy) = strategies.get(topic) {
+            return Arc::clone(strategy);
+        }
+        let name = format!("{}{topic}", self.inner.topic_prefix);
+        let strategy =
+            Arc::new(SubjectNameStrategy::TopicNameStrategyWithSchema(name, false, supplied(T::SCHEMA)));
+        strategies.insert(topic.to_owned(), Arc::clone(&strategy));
+        strategy
+    }
+
+    fn error(&self, expected: &'static str, error: &SRCError) -> CodecError {
+        let detail = match &error.cause {
+            Some(cause) => format!("{}: {cause}", error.error),
+            None => error.error.clone(),
+        };
+        if error.retriable {
+            CodecError::Registry { url: self.inner.url.clone(), detail }
+        } else {
+            CodecError::Invalid { expected, detail }
+        }
+    }
+
+    /// The same codec for threads that are not part of the async runtime.
+    pub fn sync(self, handle: Handle) -> SyncCodec {
+        SyncCodec { codec: self, handle }
+    }
+}
+
+/// A [`Codec`] for synchronous code on threads of its own. Clones share one cache of schemas.
+///
+/// Its functions must not be called from async code: they would block the runtime.
+#[derive(Clone, Debug)]
+pub struct SyncCodec {
+    codec: Codec,
+    handle: Handle,
+}
+
+impl SyncCodec {
+    /// As [`Codec::encode`].
+    ///
+    /// # Errors
+    /// [`CodecError`].
+    pub fn encode<T: AvroRecord>(&self, topic: &str, record: &T) -> Result<Vec<u8>, CodecError> {
+        self.handle.block_on(self.codec.encode(topic, record))
+    }
+
+    /// As [`Codec::decode`].
+    ///
+    /// # Errors
+    /// [`CodecError`].
+    pub fn decode<T: AvroRecord>(&self, bytes: &[u8]) -> Result<T, CodecError> {
+        self.handle.block_on(self.codec.decode(bytes))
+    }
+}
+
+pub(crate) fn supplied(schema: &str) -> SuppliedSchema {
+    SuppliedSchema::new(None, SchemaType::Avro, schema.to_owned())
+}
+
+fn short_name<T>() -> &'static str {
+    let full = std::any::type_name::<T>();
+    full.rsplit("::").next().unwrap_or(full)
+}
