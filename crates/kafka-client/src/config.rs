@@ -1,0 +1,119 @@
+//! Where the brokers are, and the client settings that every use shares.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+
+use crate::error::KafkaError;
+
+/// How to reach Kafka.
+#[derive(clap::Args, Clone, Debug, PartialEq, Eq)]
+pub struct KafkaConfig {
+    /// Kafka bootstrap servers, host:port, separated by commas
+    #[arg(id = "kafka_brokers", long = "kafka-brokers", env = "VIGIE_KAFKA_BROKERS", default_value = "127.0.0.1:9092")]
+    pub brokers: String,
+    /// Prefix put before every topic, consumer group and transactional id, so that several pipelines share one cluster
+    #[arg(
+        id = "kafka_topic_prefix",
+        long = "kafka-topic-prefix",
+        env = "VIGIE_KAFKA_TOPIC_PREFIX",
+        default_value = ""
+    )]
+    pub topic_prefix: String,
+}
+
+impl Default for KafkaConfig {
+    fn default() -> Self {
+        Self { brokers: "127.0.0.1:9092".to_owned(), topic_prefix: String::new() }
+    }
+}
+
+impl KafkaConfig {
+    /// The configuration for `brokers` with `topic_prefix` before every name.
+    pub fn new(brokers: impl Into<String>, topic_prefix: impl Into<String>) -> Self {
+        Self { brokers: brokers.into(), topic_prefix: topic_prefix.into() }
+    }
+
+    /// Asks a broker for the cluster's metadata, waiting up to `timeout`: the number of brokers.
+    ///
+    /// # Errors
+    /// [`KafkaError::Unavailable`] if none answers in time.
+    pub fn ping(&self, timeout: Duration) -> Result<usize, KafkaError> {
+        let client: BaseConsumer = self.client().create().map_err(|e| KafkaError::from_native("connect", &e))?;
+        // A topic that cannot exist keeps the answer small on a cluster with many topics.
+        match client.fetch_metadata(Some("__vigie_ping"), timeout) {
+            Ok(metadata) => Ok(metadata.brokers().len()),
+            Err(error) => Err(self.reached("connect", &error)),
+        }
+    }
+
+    /// The name on the wire of a topic, group or transactional id.
+    pub fn wire_name(&self, name: &str) -> String {
+        format!("{}{name}", self.topic_prefix)
+    }
+
+    /// The name without the prefix; `None` if it does not carry it.
+    pub fn plain_name<'a>(&self, wire_name: &'a str) -> Option<&'a str> {
+        wire_name.strip_prefix(&self.topic_prefix)
+    }
+
+    /// Classifies an error of a blocking request, for which a time-out means that no broker answered.
+    pub(crate) fn reached(&self, operation: &'static str, error: &rdkafka::error::KafkaError) -> KafkaError {
+        match KafkaError::from_native(operation, error) {
+            KafkaError::Retry { detail, .. } if error.rdkafka_error_code().is_some_and(is_unreachable) => {
+                KafkaError::unavailable(&self.brokers, detail)
+            }
+            other => other,
+        }
+    }
+
+    pub(crate) fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.brokers)
+            .set("client.id", "vigie")
+            .set("allow.auto.create.topics", "false")
+            // A restarted broker should be found again within a second or two, not ten.
+            .set("reconnect.backoff.max.ms", "2000")
+            .set("topic.metadata.refresh.interval.ms", "30000")
+            .set("log.connection.close", "false")
+            .set_log_level(RDKafkaLogLevel::Warning);
+        config
+    }
+}
+
+fn is_unreachable(code: rdkafka::error::RDKafkaErrorCode) -> bool {
+    use rdkafka::error::RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::Resolve
+            | Code::OperationTimedOut
+            | Code::TimedOutQueue
+            | Code::RequestTimedOut
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unreachable_broker_is_reported_in_bounded_time() {
+        let config = KafkaConfig::new("127.0.0.1:1", "");
+        let error = config.ping(Duration::from_millis(300)).unwrap_err();
+        assert!(error.is_unavailable(), "{error}");
+        assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+    }
+
+    #[test]
+    fn prefix_goes_before_every_name_and_comes_off_again() {
+        let config = KafkaConfig::new("b:9092", "t1.");
+        assert_eq!(config.wire_name("posts"), "t1.posts");
+        assert_eq!(config.plain_name("t1.posts"), Some("posts"));
+        assert_eq!(config.plain_name("posts"), None);
+    }
+}

@@ -1,0 +1,129 @@
+//! The callbacks of a group member: rebalances are held back until the owner has seen them.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rdkafka::consumer::base_consumer::BaseConsumer;
+use rdkafka::consumer::{Consumer as _, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError as NativeError, KafkaResult};
+use rdkafka::statistics::Statistics;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, TopicPartitionList};
+use tracing::{debug, warn};
+
+/// A rebalance that librdkafka announced and that waits for its `assign` or `unassign`.
+pub(crate) struct Rebalance {
+    pub(crate) kind: RebalanceKind,
+    pub(crate) partitions: TopicPartitionList,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RebalanceKind {
+    Assign,
+    Revoke,
+    Lost,
+}
+
+/// What the statistics say of one partition.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    /// The next offset that will be fetched: past transaction markers, unlike the application's position.
+    pub(crate) next_fetch: i64,
+    /// Records fetched and not yet polled.
+    pub(crate) queued: i64,
+    /// The end of what a read_committed reader may see.
+    pub(crate) end: i64,
+}
+
+#[derive(Default)]
+pub(crate) struct GroupContext {
+    rebalances: Mutex<VecDeque<Rebalance>>,
+    progress: Mutex<HashMap<(String, i32), Progress>>,
+    closing: AtomicBool,
+}
+
+impl GroupContext {
+    /// From now on rebalances complete at once: nobody will ask for them.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn take_rebalance(&self) -> Option<Rebalance> {
+        lock(&self.rebalances).pop_front()
+    }
+
+    pub(crate) fn has_rebalance(&self) -> bool {
+        !lock(&self.rebalances).is_empty()
+    }
+
+    pub(crate) fn progress(&self, wire_topic: &str, partition: i32) -> Option<Progress> {
+        lock(&self.progress).get(&(wire_topic.to_owned(), partition)).copied()
+    }
+
+    pub(crate) fn forget_progress(&self) {
+        lock(&self.progress).clear();
+    }
+}
+
+impl ClientContext for GroupContext {
+    fn stats(&self, statistics: Statistics) {
+        let mut progress = lock(&self.progress);
+        for (name, topic) in statistics.topics {
+            for (number, partition) in topic.partitions {
+                if number >= 0 && partition.desired && partition.ls_offset >= 0 {
+                    let seen = Progress {
+                        next_fetch: partition.next_offset,
+                        queued: partition.fetchq_cnt,
+                        end: partition.ls_offset,
+                    };
+                    progress.insert((name.clone(), number), seen);
+                }
+            }
+        }
+    }
+
+    fn error(&self, error: NativeError, reason: &str) {
+        // The poll loop returns the errors that need an answer; these are librdkafka's remarks on the way.
+        debug!(%error, reason, "kafka client remark");
+    }
+}
+
+impl ConsumerContext for GroupContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let kind = match err {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => RebalanceKind::Assign,
+            _ if consumer.assignment_lost() => RebalanceKind::Lost,
+            _ => RebalanceKind::Revoke,
+        };
+        let rebalance = Rebalance { kind, partitions: partitions.clone() };
+        if self.closing.load(Ordering::SeqCst) {
+            let rebalance = match kind {
+                RebalanceKind::Assign => {
+                    Rebalance { kind: RebalanceKind::Revoke, partitions: TopicPartitionList::new() }
+                }
+                _ => rebalance,
+            };
+            if let Err(error) = complete(consumer, &rebalance) {
+                warn!(%error, "rebalance not completed while closing");
+            }
+            return;
+        }
+        lock(&self.rebalances).push_back(rebalance);
+    }
+}
+
+/// Carries out a rebalance: librdkafka waits for this before the group goes on.
+pub(crate) fn complete(consumer: &BaseConsumer<GroupContext>, rebalance: &Rebalance) -> KafkaResult<()> {
+    let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+    match (rebalance.kind, cooperative) {
+        (RebalanceKind::Assign, true) => consumer.incremental_assign(&rebalance.partitions),
+        (RebalanceKind::Assign, false) => consumer.assign(&rebalance.partitions),
+        (_, true) => consumer.incremental_unassign(&rebalance.partitions),
+        (_, false) => consumer.unassign(),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod admin;
+mod config;
+mod consumer;
+mod deadline;
+mod error;
+mod group;
+mod producer;
+mod publisher;
+mod reader;
+mod record;
+
+pub use admin::{Admin, Created, TopicDescription, TopicSpec};
+pub use config::KafkaConfig;
+pub use consumer::{Assignor, Committed, Consumer, ConsumerOptions, Event, Reset};
+pub use error::KafkaError;
+pub use producer::{ProducerOptions, TransactionalProducer};
+pub use publisher::Publisher;
+pub use reader::{PartitionReader, ReadToEnd, Start, read_partition_to_end, read_to_end};
+pub use record::{Headers, OutgoingRecord, Record, TopicPartition};

@@ -1,0 +1,308 @@
+//! A producer whose records, and the consumed offsets they stand on, appear together or not at all.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::message::{Header, Message as _, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+use rdkafka::topic_partition_list::Offset;
+use rdkafka::{ClientContext, TopicPartitionList};
+use tracing::{debug, warn};
+use vigie_clock::Timestamp;
+
+use crate::config::KafkaConfig;
+use crate::consumer::{Committed, Consumer};
+use crate::deadline::Deadline;
+use crate::error::KafkaError;
+use crate::record::{OutgoingRecord, TopicPartition};
+
+/// Largest record that producers accept, in bytes. Brokers and topics set their own, smaller limits.
+const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
+
+/// How a [`TransactionalProducer`] identifies itself.
+#[derive(Clone, Debug)]
+pub struct ProducerOptions {
+    /// The transactional id, without the prefix. A new producer of the same id fences the older one and ends its transaction.
+    pub transactional_id: String,
+    /// After so long the broker ends a transaction by itself. Readers of the topics wait no longer than that for a dead writer.
+    pub transaction_timeout: Duration,
+}
+
+/// A transactional, idempotent producer. One transaction at a time.
+pub struct TransactionalProducer {
+    inner: BaseProducer<DeliveryContext>,
+    config: KafkaConfig,
+    wire_names: HashMap<String, String>,
+    timeout: Duration,
+    sent: usize,
+}
+
+impl TransactionalProducer {
+    /// Registers the transactional id: fences older producers of it and ends the transaction they left open.
+    ///
+    /// # Errors
+    /// [`KafkaError::Unavailable`] if no broker answers within twice the transaction timeout; [`KafkaError::Fatal`] for rejected
+    /// settings or rights.
+    pub fn new(config: &KafkaConfig, options: &ProducerOptions) -> Result<Self, KafkaError> {
+        let mut native = config.client();
+        let timeout_ms = options.transaction_timeout.as_millis().to_string();
+        native
+            .set("transactional.id", config.wire_name(&options.transactional_id))
+            .set("transaction.timeout.ms", &timeout_ms)
+            // Left alone, librdkafka lowers both to fit the transaction timeout; said here so that nobody raises one of them.
+            .set("message.timeout.ms", &timeout_ms)
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("compression.type", "lz4")
+            .set("partitioner", "murmur2_random")
+            .set("linger.ms", "2")
+            .set("message.max.bytes", MAX_MESSAGE_BYTES.to_string())
+            .set("queue.buffering.max.messages", "500000");
+        let inner: BaseProducer<DeliveryContext> = native
+            .create_with_context(DeliveryContext::default())
+            .map_err(|e| KafkaError::from_native("create producer", &e))?;
+        let producer = Self {
+            inner,
+            config: config.clone(),
+            wire_names: HashMap::new(),
+            timeout: options.transaction_timeout,
+            sent: 0,
+        };
+        producer.init(options.transaction_timeout * 2)?;
+        Ok(producer)
+    }
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// [`KafkaError::Restore`] if one is open already or the producer is broken.
+    pub fn begin(&mut self) -> Result<(), KafkaError> {
+        self.sent = 0;
+        self.inner.context().clear();
+        self.inner.begin_transaction().map_err(|e| KafkaError::from_transaction("begin transaction", &e))
+    }
+
+    /// Adds a record to the transaction. Returns once it is queued.
+    ///
+    /// # Errors
+    /// [`KafkaError::Abort`] if the queue does not drain in time, [`KafkaError::Fatal`] if the record itself is refused.
+    pub fn send(&mut self, record: &OutgoingRecord) -> Result<(), KafkaError> {
+        self.produce(
+            &record.topic,
+            record.partition,
+            record.key.as_deref(),
+            record.value.as_deref(),
+            record.timestamp,
+            &record.headers,
+        )
+    }
+
+    /// As [`send`](Self::send), with borrowed parts.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn produce(
+        &mut self,
+        topic: &str,
+        partition: Option<i32>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        timestamp: Option<Timestamp>,
+        headers: &[(String, Bytes)],
+    ) -> Result<(), KafkaError> {
+        if !self.wire_names.contains_key(topic) {
+            self.wire_names.insert(topic.to_owned(), self.config.wire_name(topic));
+        }
+        let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&self.wire_names[topic], self.sent);
+        record.partition = partition;
+        record.key = key;
+        record.payload = value;
+        record.timestamp = timestamp.map(Timestamp::as_millis);
+        if !headers.is_empty() {
+            let native = OwnedHeaders::new_with_capacity(headers.len());
+            record.headers = Some(
+                headers.iter().fold(native, |all, (key, value)| all.insert(Header { key, value: Some(&value[..]) })),
+            );
+        }
+        let deadline = Deadline::after(self.timeout);
+        loop {
+            let (error, refused) = match self.inner.send(record) {
+                Ok(()) => {
+                    self.sent += 1;
+                    return Ok(());
+                }
+                Err(refused) => refused,
+            };
+            match error.rdkafka_error_code() {
+                Some(Code::QueueFull) if !deadline.passed() => self.inner.poll(Duration::from_millis(5)),
+                Some(Code::MessageSizeTooLarge) => {
+                    let size = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
+                    return Err(KafkaError::fatal(
+                        "send",
+                        format!("record of {size} bytes for {topic}, expected at most {MAX_MESSAGE_BYTES}"),
+                    ));
+                }
+                _ => return Err(KafkaError::from_transaction("send", &error)),
+            }
+            record = refused;
+        }
+    }
+
+    /// Adds consumed offsets, with what is stored beside them, to the transaction. The commit is refused if `consumer` is no
+    /// longer a member of its group in the current generation: that is what fences a zombie.
+    ///
+    /// # Errors
+    /// [`KafkaError::Abort`] if the group refuses, [`KafkaError::Fenced`] if the producer was taken over.
+    pub fn send_offsets(
+        &mut self,
+        offsets: &BTreeMap<TopicPartition, Committed>,
+        consumer: &Consumer,
+    ) -> Result<(), KafkaError> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for (partition, committed) in offsets {
+            let wire = self.config.wire_name(&partition.topic);
+            let mut element = list.add_partition(&wire, partition.partition);
+            element
+                .set_offset(Offset::Offset(committed.offset))
+                .map_err(|e| KafkaError::from_native("send offsets", &e))?;
+            if !committed.metadata.is_empty() {
+                element.set_metadata(&committed.metadata);
+            }
+        }
+        let metadata = consumer.group_metadata()?;
+        self.repeat("send offsets", self.timeout, |producer, wait| {
+            producer.send_offsets_to_transaction(&list, &metadata, wait)
+        })
+    }
+
+    /// Commits the transaction: when this returns `Ok`, readers see all of it.
+    ///
+    /// # Errors
+    /// [`KafkaError::Abort`]: nothing of it will be seen once it is aborted. [`KafkaError::Restore`]: it is unknown whether it
+    /// was committed; drop the producer and read back.
+    pub fn commit(&mut self) -> Result<(), KafkaError> {
+        let deadline = Deadline::after(self.timeout);
+        // rdkafka's own flush waits in steps of 100 ms; delivery reports come within one or two.
+        while self.inner.in_flight_count() > 0 {
+            if deadline.passed() {
+                let detail = format!("records not acknowledged within {} ms", self.timeout.as_millis());
+                return Err(KafkaError::Abort { operation: "commit transaction", detail });
+            }
+            self.inner.poll(Duration::from_millis(1));
+        }
+        let committed =
+            self.repeat("commit transaction", self.timeout * 2, |producer, wait| producer.commit_transaction(wait));
+        match committed {
+            Err(KafkaError::Retry { operation, detail }) => Err(KafkaError::Restore { operation, detail }),
+            other => other,
+        }
+    }
+
+    /// Aborts the transaction: readers will see nothing of it.
+    ///
+    /// # Errors
+    /// [`KafkaError::Restore`] or [`KafkaError::Fenced`]: drop the producer; the broker ends the transaction itself.
+    pub fn abort(&mut self) -> Result<(), KafkaError> {
+        let deadline = Deadline::after(self.timeout);
+        loop {
+            // The abort waits for the reports of purged records, which only our poll takes off the queue.
+            let Err(error) = self.inner.abort_transaction(Duration::from_millis(200)) else { return Ok(()) };
+            match KafkaError::from_transaction("abort transaction", &error) {
+                KafkaError::Retry { .. } if !deadline.passed() => self.inner.poll(Duration::from_millis(5)),
+                KafkaError::Retry { operation, detail } | KafkaError::Abort { operation, detail } => {
+                    return Err(KafkaError::Restore { operation, detail });
+                }
+                other => return Err(other),
+            }
+        }
+    }
+
+    /// Partition and offset of each record of the transaction, in the order sent; complete after a successful commit.
+    pub(crate) fn take_deliveries(&mut self) -> Vec<(i32, i64)> {
+        self.inner.context().take(self.sent)
+    }
+
+    fn init(&self, timeout: Duration) -> Result<(), KafkaError> {
+        let initialised = self.repeat("init transactions", timeout, |producer, wait| producer.init_transactions(wait));
+        initialised.map_err(|error| match error {
+            KafkaError::Retry { detail, .. } => KafkaError::unavailable(&self.config.brokers, detail),
+            other => other,
+        })
+    }
+
+    /// Repeats a resumable transactional call until it succeeds, fails for good, or `timeout` is over.
+    fn repeat(
+        &self,
+        operation: &'static str,
+        timeout: Duration,
+        call: impl Fn(&BaseProducer<DeliveryContext>, Duration) -> Result<(), rdkafka::error::KafkaError>,
+    ) -> Result<(), KafkaError> {
+        let deadline = Deadline::after(timeout);
+        loop {
+            let wait = deadline.remaining().clamp(Duration::from_millis(100), Duration::from_secs(5));
+            let Err(error) = call(&self.inner, wait) else { return Ok(()) };
+            match KafkaError::from_transaction(operation, &error) {
+                KafkaError::Retry { detail, .. } if !deadline.passed() => {
+                    debug!(operation, detail, "transactional call repeated");
+                    self.inner.poll(Duration::from_millis(20));
+                }
+                other => return Err(other),
+            }
+        }
+    }
+}
+
+/// Collects delivery reports: `deliveries[n]` is where the n-th record of the transaction went.
+#[derive(Default)]
+struct DeliveryContext {
+    deliveries: Mutex<Vec<(i32, i64)>>,
+}
+
+impl DeliveryContext {
+    fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn take(&self, count: usize) -> Vec<(i32, i64)> {
+        let mut deliveries = std::mem::take(&mut *self.lock());
+        deliveries.truncate(count);
+        deliveries
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(i32, i64)>> {
+        self.deliveries.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for DeliveryContext {
+    fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+        // What matters comes back from the transactional calls.
+        debug!(%error, reason, "kafka client remark");
+    }
+}
+
+impl ProducerContext for DeliveryContext {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
+        match result {
+            Ok(message) => {
+                let mut deliveries = self.lock();
+                if deliveries.len() <= index {
+                    deliveries.resize(index + 1, (-1, -1));
+                }
+                deliveries[index] = (message.partition(), message.offset());
+            }
+            Err((error, message)) => match error.rdkafka_error_code() {
+                Some(Code::PurgeQueue | Code::PurgeInflight) => {}
+                _ => warn!(%error, topic = message.topic(), "record not delivered"),
+            },
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Publishing from async code: one transaction for a batch.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::config::KafkaConfig;
+use crate::error::KafkaError;
+use crate::producer::{ProducerOptions, TransactionalProducer};
+use crate::record::OutgoingRecord;
+
+/// Writes batches of records, each batch in one transaction. Clones share one producer; batches follow one another.
+///
+/// Each publisher has a transactional id of its own, so that two never fence each other. What a publisher that died left open
+/// is ended by the broker after [`Publisher::TRANSACTION_TIMEOUT`].
+#[derive(Clone)]
+pub struct Publisher {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: KafkaConfig,
+    options: ProducerOptions,
+    producer: Mutex<Option<TransactionalProducer>>,
+}
+
+impl Publisher {
+    /// After so long the broker ends the transaction of a dead publisher.
+    pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+    /// A publisher; `name` appears in its transactional id. Connects at the first batch.
+    pub fn new(config: &KafkaConfig, name: &str) -> Self {
+        let suffix = RandomState::new().build_hasher().finish();
+        let options = ProducerOptions {
+            transactional_id: format!("{name}-{suffix:016x}"),
+            transaction_timeout: Self::TRANSACTION_TIMEOUT,
+        };
+        Self { shared: Arc::new(Shared { config: config.clone(), options, producer: Mutex::new(None) }) }
+    }
+
+    /// Writes all `records` or none, and returns the partition and offset of each, in order.
+    ///
+    /// # Errors
+    /// [`KafkaError::Restore`]: it is unknown whether the batch was written; publishing it again may write it twice, which the
+    /// caller must be able to bear. [`KafkaError::Fatal`]: it never will be. All others: it was not written, publish it again.
+    pub async fn publish(&self, records: Vec<OutgoingRecord>) -> Result<Vec<(i32, i64)>, KafkaError> {
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        let shared = Arc::clone(&self.shared);
+        let done = tokio::task::spawn_blocking(move || shared.publish(&records)).await;
+        done.unwrap_or_else(|e| Err(KafkaError::Restore { operation: "publish", detail: e.to_string() }))
+    }
+}
+
+impl Shared {
+    fn publish(&self, records: &[OutgoingRecord]) -> Result<Vec<(i32, i64)>, KafkaError> {
+        let mut slot = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
+        // Taken out of its slot: a producer that fails, or panics, half-way is not used again.
+        let mut producer = match slot.take() {
+            Some(producer) => producer,
+            None => TransactionalProducer::new(&self.config, &self.options)?,
+        };
+        let error = match transact(&mut producer, records) {
+            Ok(()) => {
+                let deliveries = producer.take_deliveries();
+                *slot = Some(producer);
+                return Ok(deliveries);
+            }
+            Err(error) => error,
+        };
+        let abortable = !matches!(error, KafkaError::Restore { .. } | KafkaError::Fenced { .. });
+        if abortable {
+            match producer.abort() {
+                Ok(()) => *slot = Some(producer),
+                Err(failure) => warn!(error = %failure, "transaction not aborted, the broker will time it out"),
+            }
+        }
+        Err(error)
+    }
+}
+
+fn transact(producer: &mut TransactionalProducer, records: &[OutgoingRecord]) -> Result<(), KafkaError> {
+    producer.begin()?;
+    for record in records {
+        producer.send(record)?;
+    }
+    producer.commit()
+}

@@ -1,0 +1,247 @@
+//! Reading partitions without a group: to the end once, or on and on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError as NativeError;
+use rdkafka::topic_partition_list::Offset;
+use tracing::debug;
+use vigie_clock::Timestamp;
+
+use crate::admin::Admin;
+use crate::config::KafkaConfig;
+use crate::consumer::{TopicNames, record_from};
+use crate::deadline::Deadline;
+use crate::error::{KafkaError, is_transient};
+use crate::record::{Record, TopicPartition};
+use rdkafka::message::Message as _;
+
+/// How long a read may stand still before it is given up: longer than a dead writer's transaction is waited for.
+const STALL: Duration = Duration::from_secs(60);
+
+/// Where a read begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At the oldest record of every partition.
+    Beginning,
+    /// After the newest record of every partition.
+    End,
+    /// At the given offset of each partition; partitions that are not named begin at their oldest record.
+    Offsets(BTreeMap<i32, i64>),
+    /// At the first record of each partition whose timestamp is this or later.
+    Time(Timestamp),
+}
+
+/// Reads partitions of one topic without a group, committed records only.
+pub struct PartitionReader {
+    inner: BaseConsumer,
+    config: KafkaConfig,
+    topics: TopicNames,
+}
+
+/// What one poll of a [`PartitionReader`] brings.
+enum Read {
+    Record(Record),
+    /// The reader is at the end of this partition.
+    AtEnd(i32),
+}
+
+impl PartitionReader {
+    /// Reads all partitions of `topic` from `start` on.
+    ///
+    /// # Errors
+    /// [`KafkaError::Fatal`] if there is no such topic, [`KafkaError::Unavailable`] if no broker answers.
+    pub fn new(config: &KafkaConfig, topic: &str, start: &Start) -> Result<Self, KafkaError> {
+        let admin = Admin::new(config)?;
+        let partitions = partitions_of(&admin, topic)?;
+        let offsets = start_offsets(&admin, topic, partitions, start)?;
+        Self::assigned(config, topic, &offsets)
+    }
+
+    /// Waits up to `timeout` for records; returns up to `max` of them.
+    ///
+    /// # Errors
+    /// [`KafkaError::Retry`]: poll again. Others as for a consumer.
+    pub fn poll(&mut self, timeout: Duration, max: usize) -> Result<Vec<Record>, KafkaError> {
+        let mut records = Vec::new();
+        let mut wait = timeout;
+        while records.len() < max {
+            match self.next(wait)? {
+                Some(Read::Record(record)) => {
+                    records.push(record);
+                    wait = Duration::ZERO;
+                }
+                Some(Read::AtEnd(_)) => {}
+                None => break,
+            }
+        }
+        Ok(records)
+    }
+
+    fn assigned(config: &KafkaConfig, topic: &str, offsets: &BTreeMap<i32, i64>) -> Result<Self, KafkaError> {
+        let mut native = config.client();
+        native
+            // Needed by librdkafka to assign partitions; the group is never joined and nothing is committed to it.
+            .set("group.id", config.wire_name("reader"))
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "earliest")
+            .set("fetch.error.backoff.ms", "100")
+            .set("queued.max.messages.kbytes", "16384");
+        let inner: BaseConsumer = native.create().map_err(|e| KafkaError::from_native("create reader", &e))?;
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        let wire = config.wire_name(topic);
+        for (partition, offset) in offsets {
+            list.add_partition_offset(&wire, *partition, Offset::Offset(*offset))
+                .map_err(|e| KafkaError::from_native("assign", &e))?;
+        }
+        inner.assign(&list).map_err(|e| KafkaError::from_native("assign", &e))?;
+        Ok(Self { inner, config: config.clone(), topics: TopicNames::new(config) })
+    }
+
+    fn next(&mut self, wait: Duration) -> Result<Option<Read>, KafkaError> {
+        match self.inner.poll(wait) {
+            None => Ok(None),
+            Some(Ok(message)) => {
+                let topic = self.topics.plain(message.topic());
+                Ok(Some(Read::Record(record_from(&message, topic))))
+            }
+            Some(Err(NativeError::PartitionEOF(partition))) => Ok(Some(Read::AtEnd(partition))),
+            Some(Err(error)) => match error.rdkafka_error_code() {
+                Some(code) if is_transient(code) => {
+                    debug!(%error, "kafka client remark");
+                    Ok(None)
+                }
+                _ => Err(self.config.reached("read", &error)),
+            },
+        }
+    }
+}
+
+/// Reads `topic` from `from` to the ends its partitions have now: an iterator over the records, partitions interleaved.
+///
+/// The ends are the high watermarks at the start; open transactions below them are waited for. Transaction markers and aborted
+/// records are stepped over, so the last offset read may be smaller than the end.
+///
+/// # Errors
+/// [`KafkaError::Fatal`] if there is no such topic, [`KafkaError::Unavailable`] if no broker answers.
+pub fn read_to_end(config: &KafkaConfig, topic: &str, from: &Start) -> Result<ReadToEnd, KafkaError> {
+    let admin = Admin::new(config)?;
+    let partitions = partitions_of(&admin, topic)?;
+    let starts = start_offsets(&admin, topic, partitions, from)?;
+    ReadToEnd::new(config, &admin, topic, starts)
+}
+
+/// As [`read_to_end`], for one partition from `from` on (`None`: its oldest record).
+///
+/// # Errors
+/// As [`read_to_end`].
+pub fn read_partition_to_end(
+    config: &KafkaConfig,
+    partition: &TopicPartition,
+    from: Option<i64>,
+) -> Result<ReadToEnd, KafkaError> {
+    let admin = Admin::new(config)?;
+    let starts = BTreeMap::from([(partition.partition, from.unwrap_or(0))]);
+    ReadToEnd::new(config, &admin, &partition.topic, starts)
+}
+
+/// The records of a bounded read. Made by [`read_to_end`].
+pub struct ReadToEnd {
+    reader: Option<PartitionReader>,
+    open: BTreeMap<i32, i64>,
+    ends: BTreeMap<i32, i64>,
+    deadline: Deadline,
+    brokers: String,
+}
+
+impl ReadToEnd {
+    fn new(
+        config: &KafkaConfig,
+        admin: &Admin,
+        topic: &str,
+        mut starts: BTreeMap<i32, i64>,
+    ) -> Result<Self, KafkaError> {
+        let mut ends = BTreeMap::new();
+        for (partition, start) in &mut starts {
+            let at = TopicPartition::new(topic, *partition);
+            let (low, high) = admin.watermarks(&at)?;
+            *start = (*start).max(low);
+            ends.insert(*partition, high);
+        }
+        starts.retain(|partition, start| *start < ends[partition]);
+        let open: BTreeMap<i32, i64> = starts.keys().map(|partition| (*partition, ends[partition])).collect();
+        for (partition, end) in &open {
+            admin.wait_until_stable(&TopicPartition::new(topic, *partition), *end, STALL)?;
+        }
+        // Made only now: an end-of-partition that it reports lies at or after the end that was just found stable.
+        let reader = match open.is_empty() {
+            true => None,
+            false => Some(PartitionReader::assigned(config, topic, &starts)?),
+        };
+        Ok(Self { reader, open, ends, deadline: Deadline::after(STALL), brokers: config.brokers.clone() })
+    }
+
+    /// The offsets at which the read ends, by partition.
+    pub fn ends(&self) -> &BTreeMap<i32, i64> {
+        &self.ends
+    }
+
+    fn advance(&mut self) -> Result<Option<Record>, KafkaError> {
+        while !self.open.is_empty() {
+            let Some(reader) = &mut self.reader else { break };
+            match reader.next(Duration::from_millis(200))? {
+                Some(Read::AtEnd(partition)) => {
+                    self.open.remove(&partition);
+                }
+                Some(Read::Record(record)) => {
+                    self.deadline = Deadline::after(STALL);
+                    let Some(end) = self.open.get(&record.partition).copied() else { continue };
+                    if record.offset + 1 >= end {
+                        self.open.remove(&record.partition);
+                    }
+                    if record.offset < end {
+                        return Ok(Some(record));
+                    }
+                }
+                None if self.deadline.passed() => {
+                    let detail = format!("nothing was read for {} s before the end", STALL.as_secs());
+                    return Err(KafkaError::unavailable(&self.brokers, detail));
+                }
+                None => {}
+            }
+        }
+        self.reader = None;
+        Ok(None)
+    }
+}
+
+impl Iterator for ReadToEnd {
+    type Item = Result<Record, KafkaError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.advance().transpose();
+        if matches!(next, Some(Err(_))) {
+            self.open.clear();
+        }
+        next
+    }
+}
+
+fn partitions_of(admin: &Admin, topic: &str) -> Result<i32, KafkaError> {
+    admin
+        .partitions(topic)?
+        .ok_or_else(|| KafkaError::fatal("read", format!("there is no topic {topic}, expected an existing one")))
+}
+
+fn start_offsets(admin: &Admin, topic: &str, partitions: i32, start: &Start) -> Result<BTreeMap<i32, i64>, KafkaError> {
+    match start {
+        Start::Beginning => Ok((0..partitions).map(|p| (p, 0)).collect()),
+        Start::Offsets(given) => Ok((0..partitions).map(|p| (p, given.get(&p).copied().unwrap_or(0))).collect()),
+        Start::End => admin.end_offsets(topic),
+        Start::Time(time) => admin.offsets_for_time(topic, *time),
+    }
+}
