@@ -1,0 +1,117 @@
+//! From a raw post and what was found in it to the records that leave the topology. Pure.
+
+use vigie_clock::Timestamp;
+use vigie_schemas::{AssetMention, Lineage, Mention, RawPost, ScoredPost, WHOLE_MARKET};
+
+use crate::analysis::Analysis;
+
+const EXCERPT_CHARS: usize = 280;
+
+/// The scored post, and one mention for each asset and one for the whole market. The author's handle and the full text stay behind.
+pub fn enrich(
+    post: RawPost,
+    analysis: Analysis,
+    author_id: Option<String>,
+    scored_at: Timestamp,
+    lineage: Lineage,
+) -> (ScoredPost, Vec<Mention>) {
+    let sentiment = analysis.sentiment;
+    let label = sentiment.map(|sentiment| sentiment.label.as_str().to_owned());
+    let score = sentiment.map(|sentiment| sentiment.score);
+    let assets = analysis.assets.iter().map(|mentioned| mentioned.asset.as_str());
+    let mentions = assets
+        .chain([WHOLE_MARKET])
+        .map(|asset| Mention {
+            asset: asset.to_owned(),
+            post_id: post.post_id.clone(),
+            source: post.source.clone(),
+            author_id: author_id.clone(),
+            published_at: post.published_at,
+            label: label.clone(),
+            score,
+            sample: post.sample,
+            lineage: lineage.clone(),
+        })
+        .collect();
+    let assets = analysis
+        .assets
+        .into_iter()
+        .map(|mentioned| AssetMention { asset: mentioned.asset, evidence: mentioned.evidence.as_str().to_owned() })
+        .collect();
+    let scored_post = ScoredPost {
+        excerpt: excerpt(&post.text),
+        post_id: post.post_id,
+        source: post.source,
+        kind: post.kind,
+        url: post.url,
+        author_id,
+        title: post.title,
+        published_at: post.published_at,
+        fetched_at: post.fetched_at,
+        scored_at,
+        language: analysis.language.map(str::to_owned),
+        label,
+        score,
+        p_negative: sentiment.map(|sentiment| sentiment.probabilities.negative),
+        p_neutral: sentiment.map(|sentiment| sentiment.probabilities.neutral),
+        p_positive: sentiment.map(|sentiment| sentiment.probabilities.positive),
+        unscored_reason: analysis.unscored_reason,
+        assets,
+        sample: post.sample,
+        lineage,
+    };
+    (scored_post, mentions)
+}
+
+/// The first 280 characters.
+fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(EXCERPT_CHARS) {
+        Some((end, _)) => text[..end].to_owned(),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::Mentioned;
+    use crate::assets::Evidence;
+    use crate::fixtures::{lineage, raw_post};
+    use crate::inference::{Probabilities, Sentiment};
+
+    fn analysis(sentiment: Option<Sentiment>, unscored_reason: Option<&str>) -> Analysis {
+        let asset = |id: &str| Mentioned { asset: id.into(), evidence: Evidence::Ticker };
+        let unscored_reason = unscored_reason.map(Into::into);
+        Analysis { language: Some("en"), assets: vec![asset("BTC"), asset("ETH")], sentiment, unscored_reason }
+    }
+
+    fn enriched(analysis: Analysis) -> (ScoredPost, Vec<Mention>) {
+        let post = raw_post("p", "u", "text", 5);
+        enrich(post, analysis, Some("a1".into()), Timestamp::from_millis(9), lineage(3, 8))
+    }
+
+    #[test]
+    fn a_post_gives_one_mention_per_asset_and_one_for_the_market() {
+        let probabilities = Probabilities { negative: 0.1, neutral: 0.2, positive: 0.7 };
+        let (scored, mentions) = enriched(analysis(Some(Sentiment::from_probabilities(probabilities, false)), None));
+        let assets: Vec<_> = mentions.iter().map(|mention| mention.asset.as_str()).collect();
+        assert_eq!(assets, ["BTC", "ETH", "*"]);
+        assert!(mentions.iter().all(|m| m.score == scored.score && m.label.as_deref() == Some("positive")));
+        assert_eq!((scored.p_positive, scored.lineage.first_offset), (Some(0.7), 8));
+    }
+
+    #[test]
+    fn without_a_sentiment_everything_about_it_is_null() {
+        let (scored, mentions) = enriched(analysis(None, Some("language unclear")));
+        assert_eq!((scored.label, scored.score, scored.p_neutral), (None, None, None));
+        assert_eq!(scored.unscored_reason.as_deref(), Some("language unclear"));
+        assert!(mentions.iter().all(|mention| mention.score.is_none() && mention.label.is_none()));
+    }
+
+    #[test]
+    fn the_excerpt_cuts_between_characters() {
+        let text = "é".repeat(300);
+        assert_eq!(excerpt(&text).chars().count(), 280);
+        assert_eq!(excerpt("short"), "short");
+    }
+}

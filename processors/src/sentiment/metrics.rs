@@ -1,0 +1,57 @@
+//! Metrics of the sentiment topology. They count work done, so an aborted commit that is done again counts twice; the records do not.
+
+use prometheus::{Histogram, IntCounter, IntCounterVec, Registry};
+
+use crate::metrics::{counter, counter_vec, histogram};
+
+/// Metrics of the sentiment topology.
+#[derive(Clone, Debug)]
+pub struct SentimentMetrics {
+    /// Posts emitted, by label (`unscored` when there is none).
+    pub posts: IntCounterVec,
+    /// Posts that were seen before.
+    pub duplicates: IntCounter,
+    /// Mentions emitted, without those of the whole market.
+    pub mentions: IntCounter,
+    /// Dead letters, by reason.
+    pub dead_letters: IntCounterVec,
+    /// Time the model took for a batch.
+    pub inference_seconds: Histogram,
+    /// Texts in a batch.
+    pub batch_texts: Histogram,
+    /// From the fetch of a post to its score.
+    pub age_seconds: Histogram,
+}
+
+impl SentimentMetrics {
+    /// Registers the metrics; ones that are there already stay.
+    pub fn new(registry: &Registry) -> Self {
+        let seconds = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+        let ages = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0];
+        let sizes = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+        Self {
+            posts: counter_vec(registry, "vigie_sentiment_posts_total", "Posts emitted", &["label"]),
+            duplicates: counter(registry, "vigie_sentiment_duplicates_total", "Posts that were seen before"),
+            mentions: counter(registry, "vigie_sentiment_mentions_total", "Mentions of assets emitted"),
+            dead_letters: counter_vec(
+                registry,
+                "vigie_sentiment_dead_letters_total",
+                "Records that could not be processed",
+                &["reason"],
+            ),
+            inference_seconds: histogram(
+                registry,
+                "vigie_sentiment_inference_seconds",
+                "Time the model took for a batch",
+                &seconds,
+            ),
+            batch_texts: histogram(registry, "vigie_sentiment_batch_texts", "Texts given to the model at once", &sizes),
+            age_seconds: histogram(
+                registry,
+                "vigie_sentiment_age_seconds",
+                "From the fetch of a post to its score",
+                &ages,
+            ),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What is usual for an asset, learned from its windows in the order of time.
+//!
+//! ```text
+//!        learned                │ settling │ open
+//! ──┼─────┼─────┼─────┼─────┼───┴─┼─────┼──┴──┼────▶ event time
+//!                           next              watermark
+//! ```
+//!
+//! A window is learned once the watermark is past its end plus the settling time, so that posts which sources deliver some minutes late
+//! are in. Windows from `next` on are judged by what was learned before them. A window without posts counts 0. A post that comes for a
+//! learned window is counted in the window but not learned.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use vigie_clock::Timestamp;
+
+use super::mood::Mood;
+use super::window::{WindowSpec, WindowState};
+use crate::anomaly::OnlineAnomaly;
+
+/// Windows that are learned at once at most: of a longer silence only the last day counts.
+const MAX_CATCH_UP: i64 = 288;
+
+/// What is usual for an asset.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AssetHistory {
+    /// Start of the first window that is not learned.
+    next: Timestamp,
+    attention: OnlineAnomaly,
+    mood: Mood,
+}
+
+/// A window held against what is usual.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Judgement {
+    /// 0 to 1; `None` until there is enough history.
+    pub anomaly_score: Option<f64>,
+    /// Median forecast of posts; `None` until there is enough history.
+    pub expected_posts: Option<f64>,
+    /// The usual mean score, if the window's is an unusual drop from it.
+    pub drop_from: Option<f64>,
+}
+
+impl AssetHistory {
+    /// Knows nothing; learns from the window that starts at `first` on.
+    pub fn new(first: Timestamp) -> Self {
+        Self { next: first, attention: OnlineAnomaly::new(), mood: Mood::default() }
+    }
+
+    /// Learns all windows that end by `boundary`; true if there was any. `window` gives the state of the one that starts at a time.
+    pub fn learn<E>(
+        &mut self,
+        spec: &WindowSpec,
+        boundary: Timestamp,
+        mut window: impl FnMut(Timestamp) -> Result<Option<WindowState>, E>,
+    ) -> Result<bool, E> {
+        let size = i64::try_from(spec.size.as_millis()).unwrap_or(i64::MAX);
+        let waiting = boundary.as_millis().saturating_sub(self.next.as_millis()) / size;
+        if waiting > MAX_CATCH_UP {
+            let skipped = spec.size.saturating_mul(u32::try_from(waiting - MAX_CATCH_UP).unwrap_or(u32::MAX));
+            self.next = self.next.saturating_add(skipped);
+        }
+        let mut learned = waiting > MAX_CATCH_UP;
+        while spec.end_of(self.next) <= boundary {
+            let state = window(self.next)?.unwrap_or_default();
+            // Counts are finite and not negative, so there is no error to handle.
+            let _ = self.attention.update(state.posts as f64);
+            if let Some(mean_score) = state.mean_score() {
+                self.mood.update(mean_score);
+            }
+            self.next = spec.end_of(self.next);
+            learned = true;
+        }
+        Ok(learned)
+    }
+
+    /// Judges the window that starts at `start`; `None` if it is learned already.
+    pub fn judge(&self, start: Timestamp, window: &WindowState) -> Option<Judgement> {
+        if start < self.next {
+            return None;
+        }
+        let anomaly = self.attention.clone().update(window.posts as f64).ok();
+        Some(Judgement {
+            anomaly_score: anomaly.and_then(|anomaly| anomaly.p50.map(|_| anomaly.score)),
+            expected_posts: anomaly.and_then(|anomaly| anomaly.p50),
+            drop_from: window.mean_score().and_then(|mean| self.mood.drop_from(mean)),
+        })
+    }
+}
+
+/// Up to where windows are learned, given the watermark.
+pub fn boundary(watermark: Timestamp, spec: &WindowSpec, settle: Duration) -> Timestamp {
+    // A window is dropped when it is closed, so it must have been learned by then.
+    watermark.saturating_sub(settle.min(spec.grace))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::fixtures::mention;
+
+    const SPEC: WindowSpec = WindowSpec { size: Duration::from_secs(300), grace: Duration::from_secs(3600) };
+
+    fn start(window: i64) -> Timestamp {
+        Timestamp::from_millis(window * 300_000)
+    }
+
+    fn window(posts: usize, score: f64) -> WindowState {
+        let mut state = WindowState::default();
+        (0..posts).for_each(|i| state.add(&mention("BTC", &format!("p{i}"), 0, Some(score)), true, 0));
+        state
+    }
+
+    fn learn(history: &mut AssetHistory, boundary: Timestamp, posts: usize) -> usize {
+        let mut asked = 0;
+        let learned = history.learn(&SPEC, boundary, |_| {
+            asked += 1;
+            Ok::<_, Infallible>((posts > 0).then(|| window(posts, 0.1)))
+        });
+        assert_eq!(learned.unwrap(), asked > 0);
+        asked
+    }
+
+    #[test]
+    fn a_window_is_learned_once_it_has_ended_before_the_boundary() {
+        let mut history = AssetHistory::new(start(0));
+        assert_eq!(learn(&mut history, Timestamp::from_millis(299_999), 4), 0);
+        assert_eq!(learn(&mut history, start(3), 4), 3);
+        assert_eq!(learn(&mut history, start(3), 4), 0);
+        assert_eq!(history.judge(start(2), &window(1, 0.0)), None);
+        assert!(history.judge(start(3), &window(1, 0.0)).is_some());
+    }
+
+    #[test]
+    fn judgement_is_null_without_history_and_finds_bursts_and_drops_with_it() {
+        let mut history = AssetHistory::new(start(0));
+        assert_eq!(history.judge(start(0), &window(50, -0.9)), Some(Judgement::default()));
+        learn(&mut history, start(100), 4);
+        let burst = history.judge(start(100), &window(400, -0.9)).unwrap();
+        assert!(burst.anomaly_score.unwrap() > 0.8, "{burst:?}");
+        assert!((burst.expected_posts.unwrap() - 4.0).abs() < 0.5, "{burst:?}");
+        assert!((burst.drop_from.unwrap() - 0.1).abs() < 1e-6);
+        let usual = history.judge(start(100), &window(4, 0.1)).unwrap();
+        assert!(usual.anomaly_score.unwrap() < 0.1 && usual.drop_from.is_none());
+    }
+
+    #[test]
+    fn a_long_silence_is_learned_as_its_last_day() {
+        let mut history = AssetHistory::new(start(0));
+        assert_eq!(learn(&mut history, start(100_000), 0), 288);
+        assert_eq!(history.judge(start(99_999), &window(1, 0.0)), None);
+    }
+
+    #[test]
+    fn windows_are_learned_before_they_are_dropped() {
+        let watermark = start(1000);
+        assert_eq!(boundary(watermark, &SPEC, Duration::from_secs(600)), start(998));
+        assert_eq!(boundary(watermark, &SPEC, Duration::from_secs(86_400)), start(1000 - 12));
+    }
+}

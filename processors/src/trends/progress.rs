@@ -1,0 +1,115 @@
+//! The watermark of a task: no later mention is expected to be older.
+//!
+//! Mentions of one partition come from several partitions of raw posts, which may be read at different speeds (after a pause one of them
+//! can be hours ahead). The watermark is therefore the lowest of the highest event times of these upstream partitions. A partition that
+//! is silent for longer than the idle time-out, by the wall clock, does not hold it back. It is kept in the store, so that a window that
+//! was closed stays closed after a restart, and it never goes back.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use vigie_clock::Timestamp;
+
+/// An event time this far ahead of the wall clock is a mistake and does not move the watermark.
+const FUTURE_TOLERANCE: Duration = Duration::from_secs(3600);
+
+/// How far event time has come.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    highest: BTreeMap<i32, Timestamp>,
+    watermark: Option<Timestamp>,
+    #[serde(skip)]
+    heard: BTreeMap<i32, Timestamp>,
+}
+
+impl Progress {
+    /// The watermark as of the last [`Progress::advance`].
+    pub fn watermark(&self) -> Option<Timestamp> {
+        self.watermark
+    }
+
+    /// Takes note of a mention that stands on a post of the upstream `partition`.
+    pub fn observe(&mut self, partition: i32, event_time: Timestamp, now: Timestamp) {
+        if event_time > now.saturating_add(FUTURE_TOLERANCE) {
+            return;
+        }
+        self.heard.insert(partition, now);
+        let highest = self.highest.entry(partition).or_insert(event_time);
+        *highest = event_time.max(*highest);
+    }
+
+    /// Moves the watermark; true if it moved.
+    pub fn advance(&mut self, now: Timestamp, idle_timeout: Duration) -> bool {
+        // After a restart nobody has been heard yet: give everybody the time-out before going on without them.
+        for partition in self.highest.keys() {
+            self.heard.entry(*partition).or_insert(now);
+        }
+        let heard = &self.heard;
+        let active = |partition: &i32| heard.get(partition).is_some_and(|at| now.since(*at) < idle_timeout);
+        let lowest = self.highest.iter().filter(|(partition, _)| active(partition)).map(|(_, time)| *time).min();
+        // When all are silent nothing more is known to be missing: the highest stands.
+        let candidate = lowest.or_else(|| self.highest.values().copied().max());
+        let moved = candidate > self.watermark;
+        self.watermark = self.watermark.max(candidate);
+        moved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(60);
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1000)
+    }
+
+    #[test]
+    fn the_slowest_partition_holds_the_watermark_until_it_is_idle() {
+        let mut progress = Progress::default();
+        progress.observe(0, at(100), NOW);
+        progress.observe(1, at(500), NOW);
+        assert!(progress.advance(NOW, IDLE));
+        assert_eq!(progress.watermark(), Some(at(100)));
+        let later = NOW.saturating_add(IDLE);
+        progress.observe(1, at(600), later);
+        assert!(progress.advance(later, IDLE));
+        assert_eq!(progress.watermark(), Some(at(600)));
+    }
+
+    #[test]
+    fn it_never_goes_back() {
+        let mut progress = Progress::default();
+        progress.observe(0, at(500), NOW);
+        progress.advance(NOW, IDLE);
+        progress.observe(1, at(100), NOW);
+        assert!(!progress.advance(NOW, IDLE));
+        assert_eq!(progress.watermark(), Some(at(500)));
+    }
+
+    #[test]
+    fn an_absurd_future_time_does_not_move_it() {
+        let mut progress = Progress::default();
+        progress.observe(0, at(4_000_000_000), NOW);
+        assert!(!progress.advance(NOW, IDLE));
+        assert_eq!(progress.watermark(), None);
+    }
+
+    #[test]
+    fn after_a_restart_everybody_gets_the_idle_timeout_again() {
+        let mut progress = Progress::default();
+        progress.observe(0, at(100), NOW);
+        progress.observe(1, at(500), NOW);
+        progress.advance(NOW, IDLE);
+        let stored = serde_json::to_string(&progress).unwrap();
+        let mut restored: Progress = serde_json::from_str(&stored).unwrap();
+        let much_later = NOW.saturating_add(Duration::from_secs(3600));
+        restored.observe(1, at(900), much_later);
+        assert!(!restored.advance(much_later, IDLE));
+        assert!(restored.advance(much_later.saturating_add(IDLE), IDLE));
+        assert_eq!(restored.watermark(), Some(at(900)));
+    }
+}

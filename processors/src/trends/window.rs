@@ -1,0 +1,283 @@
+//! Event-time windows: which window a mention falls in, and what a window counts.
+//!
+//! Windows are epoch-aligned and half-open, `[start, start + size)`. Everything here is a function of its inputs, and every count is
+//! independent of the order in which the mentions come: the sum behind `mean_score` is kept in whole millionths.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use vigie_clock::Timestamp;
+use vigie_schemas::{Lineage, Mention, TrendInsight};
+
+const MICROS: f64 = 1_000_000.0;
+
+/// The shape of all windows of a topology.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowSpec {
+    /// Length of a window.
+    pub size: Duration,
+    /// How long after its end a window still takes mentions, by the watermark.
+    pub grace: Duration,
+}
+
+impl WindowSpec {
+    /// Start of the window that holds `time`.
+    pub fn start_of(&self, time: Timestamp) -> Timestamp {
+        time.window_start(self.size)
+    }
+
+    /// End (exclusive) of the window that starts at `start`.
+    pub fn end_of(&self, start: Timestamp) -> Timestamp {
+        start.saturating_add(self.size)
+    }
+
+    /// Whether the window that starts at `start` takes no more mentions.
+    pub fn is_closed(&self, start: Timestamp, watermark: Option<Timestamp>) -> bool {
+        watermark.is_some_and(|watermark| self.end_of(start).saturating_add(self.grace) <= watermark)
+    }
+}
+
+/// What a window of an asset has counted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WindowState {
+    /// Posts.
+    pub posts: i64,
+    /// Distinct known authors.
+    pub authors: i64,
+    /// Posts labelled negative.
+    pub negative: i64,
+    /// Posts labelled neutral.
+    pub neutral: i64,
+    /// Posts labelled positive.
+    pub positive: i64,
+    /// Sum of `round(score * 1e6)` (half away from zero) over the labelled posts.
+    pub score_micros: i64,
+    /// Posts by source.
+    pub sources: BTreeMap<String, i64>,
+    /// Whether any of the posts is sample data.
+    pub sample: bool,
+    /// Lowest and highest offset of the mentions.
+    pub offsets: Option<(i64, i64)>,
+    /// The mention that is newest by (published_at, post_id), so that any order of arrival names the same model.
+    pub newest: Option<Newest>,
+    /// Revisions emitted so far.
+    pub revision: i32,
+    /// Last anomaly score and the forecast it was held against.
+    pub anomaly_score: Option<f64>,
+    /// Median forecast of posts.
+    pub expected_posts: Option<f64>,
+    /// Kinds of the alerts raised for this window.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerted: Vec<String>,
+}
+
+/// The newest mention of a window, for its lineage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Newest {
+    /// When it was published.
+    pub published_at: Timestamp,
+    /// Whose it is.
+    pub post_id: String,
+    /// What its score stands on.
+    pub lineage: Lineage,
+}
+
+/// A label and score that contradict each other or the contract.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error(
+    "label {label:?} with score {score:?}, expected negative, neutral or positive with a score from -1 to 1, or neither"
+)]
+pub struct InvalidMention {
+    label: Option<String>,
+    score: Option<f64>,
+}
+
+/// Checks what no count could express.
+///
+/// # Errors
+/// If only one of label and score is there, or either is out of range.
+pub fn validate(mention: &Mention) -> Result<(), InvalidMention> {
+    let valid = match (mention.label.as_deref(), mention.score) {
+        (None, None) => true,
+        (Some("negative" | "neutral" | "positive"), Some(score)) => (-1.0..=1.0).contains(&score),
+        _ => false,
+    };
+    if valid { Ok(()) } else { Err(InvalidMention { label: mention.label.clone(), score: mention.score }) }
+}
+
+impl WindowState {
+    /// Counts a mention that was read at `offset`. `new_author`: the window has not seen its author before.
+    pub fn add(&mut self, mention: &Mention, new_author: bool, offset: i64) {
+        self.posts += 1;
+        self.authors += i64::from(new_author);
+        if let (Some(label), Some(score)) = (mention.label.as_deref(), mention.score) {
+            match label {
+                "negative" => self.negative += 1,
+                "positive" => self.positive += 1,
+                _ => self.neutral += 1,
+            }
+            self.score_micros += micros(score);
+        }
+        match self.sources.get_mut(&mention.source) {
+            Some(posts) => *posts += 1,
+            None => drop(self.sources.insert(mention.source.clone(), 1)),
+        }
+        self.sample |= mention.sample;
+        self.offsets = Some(match self.offsets {
+            Some((first, last)) => (first.min(offset), last.max(offset)),
+            None => (offset, offset),
+        });
+        let newer = self
+            .newest
+            .as_ref()
+            .is_none_or(|newest| (mention.published_at, &mention.post_id) > (newest.published_at, &newest.post_id));
+        if newer {
+            self.newest = Some(Newest {
+                published_at: mention.published_at,
+                post_id: mention.post_id.clone(),
+                lineage: mention.lineage.clone(),
+            });
+        }
+    }
+
+    /// Posts that have a label.
+    pub fn scored(&self) -> i64 {
+        self.negative + self.neutral + self.positive
+    }
+
+    /// `score_micros / scored / 1e6`, divided in this order; `None` without a labelled post.
+    pub fn mean_score(&self) -> Option<f64> {
+        (self.scored() > 0).then(|| self.score_micros as f64 / self.scored() as f64 / MICROS)
+    }
+
+    /// The next revision, as a record. `input` is the topic and partition that the offsets belong to.
+    pub fn insight(&mut self, header: &InsightHeader<'_>) -> TrendInsight {
+        self.revision += 1;
+        let (first_offset, last_offset) = self.offsets.unwrap_or((-1, -1));
+        let model = self.newest.as_ref().map(|newest| newest.lineage.clone());
+        let (model_name, model_version, model_sha256, assets_version) = match model {
+            Some(l) => (l.model_name, l.model_version, l.model_sha256, l.assets_version),
+            None => Default::default(),
+        };
+        TrendInsight {
+            asset: header.asset.to_owned(),
+            window_start: header.start,
+            window_end: header.end,
+            revision: self.revision,
+            r#final: header.last,
+            posts: self.posts,
+            unique_authors: self.authors,
+            negative: self.negative,
+            neutral: self.neutral,
+            positive: self.positive,
+            mean_score: self.mean_score(),
+            anomaly_score: self.anomaly_score,
+            expected_posts: self.expected_posts,
+            sources: self.sources.clone(),
+            emitted_at: header.emitted_at,
+            sample: self.sample,
+            lineage: Lineage {
+                run_id: header.run_id.to_owned(),
+                model_name,
+                model_version,
+                model_sha256,
+                assets_version,
+                input_topic: header.input_topic.to_owned(),
+                input_partition: header.input_partition,
+                first_offset,
+                last_offset,
+            },
+        }
+    }
+}
+
+/// What a revision says besides the counts.
+#[derive(Clone, Copy, Debug)]
+pub struct InsightHeader<'a> {
+    /// The asset.
+    pub asset: &'a str,
+    /// Start of the window.
+    pub start: Timestamp,
+    /// End of the window.
+    pub end: Timestamp,
+    /// Whether this is the last revision.
+    pub last: bool,
+    /// The time now.
+    pub emitted_at: Timestamp,
+    /// The run.
+    pub run_id: &'a str,
+    /// Topic that the mentions were read from.
+    pub input_topic: &'a str,
+    /// Partition that the mentions were read from.
+    pub input_partition: i32,
+}
+
+fn micros(score: f64) -> i64 {
+    (score * MICROS).round() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fixtures::mention;
+
+    const SPEC: WindowSpec = WindowSpec { size: Duration::from_secs(300), grace: Duration::from_secs(600) };
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1000)
+    }
+
+    #[test]
+    fn a_window_closes_when_the_watermark_reaches_end_plus_grace() {
+        assert!(!SPEC.is_closed(at(0), None));
+        assert!(!SPEC.is_closed(at(0), Some(Timestamp::from_millis(899_999))));
+        assert!(SPEC.is_closed(at(0), Some(at(900))));
+    }
+
+    #[test]
+    fn an_endless_grace_never_closes() {
+        let spec = WindowSpec { grace: Duration::MAX, ..SPEC };
+        assert!(!spec.is_closed(at(0), Some(at(4_000_000_000))));
+    }
+
+    #[test]
+    fn unscored_posts_count_as_posts_only() {
+        let mut window = WindowState::default();
+        window.add(&mention("BTC", "p1", 0, None), true, 7);
+        assert_eq!((window.posts, window.scored(), window.mean_score()), (1, 0, None));
+        window.add(&mention("BTC", "p2", 0, Some(-0.5)), true, 3);
+        assert_eq!((window.posts, window.negative, window.mean_score()), (2, 1, Some(-0.5)));
+        assert_eq!(window.offsets, Some((3, 7)));
+    }
+
+    #[test]
+    fn label_and_score_come_together_and_in_range() {
+        let good = mention("BTC", "p", 0, Some(1.0));
+        assert_eq!(validate(&good), Ok(()));
+        assert!(validate(&Mention { label: None, ..good.clone() }).is_err());
+        assert!(validate(&Mention { score: Some(f64::NAN), ..good.clone() }).is_err());
+        assert!(validate(&Mention { score: Some(1.1), ..good.clone() }).is_err());
+        assert!(validate(&Mention { label: Some("angry".into()), ..good }).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn the_mean_is_the_same_in_any_order(scores in prop::collection::vec(-1.0_f64..=1.0, 1..60), seed in any::<u64>()) {
+            let mut mentions: Vec<_> = scores.iter().enumerate()
+                .map(|(i, s)| mention("BTC", &format!("p{i}"), 0, Some(*s))).collect();
+            let count = |mentions: &[Mention]| {
+                let mut window = WindowState::default();
+                mentions.iter().for_each(|m| window.add(m, true, 0));
+                window
+            };
+            let forward = count(&mentions);
+            mentions.sort_by_key(|m| micros(m.score.unwrap_or(0.0)).wrapping_mul(seed as i64 | 1));
+            prop_assert_eq!(&forward, &count(&mentions));
+            let plain = scores.iter().sum::<f64>() / scores.len() as f64;
+            prop_assert!((forward.mean_score().unwrap() - plain).abs() < 1e-6);
+        }
+    }
+}
