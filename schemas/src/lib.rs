@@ -4,11 +4,13 @@
 //! A value on a topic is in Confluent's wire format (a zero byte, the schema's id as four bytes big-endian, Avro binary) under the
 //! subject `<topic>-value`. A key is plain UTF-8.
 
+mod apply;
 mod catalogue;
 mod codec;
 mod records;
 mod registry;
 
+pub use apply::{ApplyError, TopicChange, apply_topics, inspect_topics};
 pub use catalogue::{Compatibility, Topic, TopicConfig};
 pub use codec::{Codec, CodecError, SyncCodec};
 pub use records::{
