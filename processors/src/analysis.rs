@@ -1,0 +1,138 @@
+//! Everything that is known about a text from the text alone: language, assets, sentiment.
+//!
+//! The sentiment topology and `vigie model score` share this, so both give the same answers.
+
+use serde::Serialize;
+
+use crate::assets::{AssetMatcher, Evidence};
+use crate::inference::{ModelError, Scorer, Sentiment};
+use crate::language::{self, Language};
+
+/// Why a text has no sentiment.
+pub const EMPTY: &str = "empty";
+
+/// One asset that a text mentions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mentioned {
+    /// Canonical id.
+    pub asset: String,
+    /// The strongest evidence.
+    pub evidence: Evidence,
+}
+
+/// What is known about one text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Analysis {
+    /// ISO 639-1 code, or none if unknown.
+    pub language: Option<&'static str>,
+    /// Assets, in table order.
+    pub assets: Vec<Mentioned>,
+    /// The sentiment, or none if the text was not scored.
+    pub sentiment: Option<Sentiment>,
+    /// Why there is no sentiment; none if there is one.
+    pub unscored_reason: Option<String>,
+}
+
+/// A scorer and an asset matcher.
+pub struct Analyser {
+    scorer: Box<dyn Scorer>,
+    assets: AssetMatcher,
+}
+
+impl Analyser {
+    /// Puts the two together.
+    pub fn new(scorer: Box<dyn Scorer>, assets: AssetMatcher) -> Self {
+        Self { scorer, assets }
+    }
+
+    /// The model behind the sentiments.
+    pub fn scorer(&self) -> &dyn Scorer {
+        self.scorer.as_ref()
+    }
+
+    /// The assets that are looked for.
+    pub fn assets(&self) -> &AssetMatcher {
+        &self.assets
+    }
+
+    /// One answer per text, in order. Texts that are blank, of unknown language, or of a language that the model does
+    /// not know are left out of scoring and say why.
+    pub fn analyse(&mut self, texts: &[&str]) -> Result<Vec<Analysis>, ModelError> {
+        let known = self.scorer.info().language.clone();
+        let mut answers: Vec<Analysis> = texts.iter().map(|text| self.without_sentiment(text, &known)).collect();
+        let scorable = |answer: &Analysis| answer.unscored_reason.is_none();
+        let chosen: Vec<&str> =
+            texts.iter().zip(&answers).filter(|(_, answer)| scorable(answer)).map(|(text, _)| *text).collect();
+        let sentiments = self.scorer.score(&chosen)?;
+        for (answer, sentiment) in answers.iter_mut().filter(|answer| scorable(answer)).zip(sentiments) {
+            answer.sentiment = Some(sentiment);
+        }
+        Ok(answers)
+    }
+
+    fn without_sentiment(&self, text: &str, known: &str) -> Analysis {
+        let hits = self.assets.find(text);
+        let assets = hits.iter().map(|hit| Mentioned { asset: hit.asset.id.clone(), evidence: hit.evidence }).collect();
+        let blank = text.chars().all(|c| c.is_whitespace() || c.is_control());
+        let detected = if blank { Language::Unknown(EMPTY) } else { language::detect(text) };
+        let unscored_reason = match detected {
+            Language::Known(code) if code == known => None,
+            Language::Known(code) => Some(format!("language {code} is not supported by the model")),
+            Language::Unknown(reason) => Some(reason.to_owned()),
+        };
+        Analysis { language: detected.code(), assets, sentiment: None, unscored_reason }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::assets::AssetTable;
+    use crate::inference::{ModelInfo, Probabilities};
+
+    /// A scorer for tests: counts the words of two short lists.
+    pub(crate) struct Lexicon(ModelInfo);
+
+    impl Lexicon {
+        pub(crate) fn new() -> Self {
+            let text = |text: &str| text.to_owned();
+            Self(ModelInfo { name: text("lexicon"), version: text("1"), sha256: text("00"), language: text("en") })
+        }
+    }
+
+    impl Scorer for Lexicon {
+        fn info(&self) -> &ModelInfo {
+            &self.0
+        }
+
+        fn score(&mut self, texts: &[&str]) -> Result<Vec<Sentiment>, ModelError> {
+            let count = |text: &str, list: [&str; 3]| list.iter().filter(|word| text.contains(**word)).count() as f64;
+            let triple = |text: &&str| {
+                let positive = count(text, ["good", "moon", "love"]);
+                let negative = count(text, ["bad", "rekt", "crash"]);
+                let sum = positive + negative + 0.5;
+                Probabilities { negative: negative / sum, neutral: 0.5 / sum, positive: positive / sum }
+            };
+            Ok(texts.iter().map(|text| Sentiment::from_probabilities(triple(text), false)).collect())
+        }
+    }
+
+    pub(crate) fn analyser() -> Analyser {
+        let matcher = AssetMatcher::new(AssetTable::bundled().unwrap()).unwrap();
+        Analyser::new(Box::new(Lexicon::new()), matcher)
+    }
+
+    #[test]
+    fn answers_keep_the_order_and_unscored_texts_say_why() {
+        let texts = ["I love good ETH", "", "Der Kurs ist nicht gut und das ist so", "bad crash, got rekt", "$BTC"];
+        let answers = analyser().analyse(&texts).unwrap();
+        let scores: Vec<Option<f64>> =
+            answers.iter().map(|answer| answer.sentiment.map(|sentiment| sentiment.score.signum())).collect();
+        assert_eq!(scores, [Some(1.0), None, None, Some(-1.0), None]);
+        let reasons: Vec<Option<&str>> = answers.iter().map(|answer| answer.unscored_reason.as_deref()).collect();
+        let german = "language de is not supported by the model";
+        assert_eq!(reasons, [None, Some("empty"), Some(german), None, Some("no letters")]);
+        assert_eq!(answers[0].assets, [Mentioned { asset: "ETH".to_owned(), evidence: Evidence::Ticker }]);
+        assert_eq!(answers[4].assets, [Mentioned { asset: "BTC".to_owned(), evidence: Evidence::Cashtag }]);
+    }
+}

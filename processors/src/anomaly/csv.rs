@@ -1,0 +1,156 @@
+//! `vigie model detect`: `timestamp,value` in, `timestamp,value,anomaly_score,p10,p50,p90` out, row by row.
+
+use std::io::{self, BufRead, Read, Write};
+
+use thiserror::Error;
+
+use super::{InvalidCount, OnlineAnomaly};
+
+/// Most bytes of a line; a longer one is no row of this format.
+const MAX_LINE_BYTES: u64 = 4096;
+
+/// Why detection stopped. Rows before the named line have been answered.
+#[derive(Debug, Error)]
+pub enum DetectError {
+    /// The input failed.
+    #[error("cannot read line {line}")]
+    Read {
+        /// Line number, from 1.
+        line: u64,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The output failed.
+    #[error("cannot write the answers")]
+    Write(#[source] io::Error),
+    /// The file is empty or its first line is not the header.
+    #[error("line 1 is {found:?}, expected the header timestamp,value")]
+    Header {
+        /// The first line.
+        found: String,
+    },
+    /// A row is not `timestamp,value`.
+    #[error("line {line}: {detail}")]
+    Row {
+        /// Line number, from 1.
+        line: u64,
+        /// What was found and what was expected.
+        detail: String,
+    },
+}
+
+/// Judges each row by the rows before it and writes it with its verdict before the next is read; timestamps and
+/// values are passed through as written, quantiles are empty while warming up. Returns the number of rows.
+pub fn detect_csv(mut input: impl BufRead, mut output: impl Write) -> Result<u64, DetectError> {
+    let header = read_line(&mut input, 1)?.unwrap_or_default();
+    if header.trim_start_matches('\u{feff}').trim_end() != "timestamp,value" {
+        return Err(DetectError::Header { found: header });
+    }
+    let written = DetectError::Write;
+    writeln!(output, "timestamp,value,anomaly_score,p10,p50,p90").map_err(written)?;
+    let mut detector = OnlineAnomaly::new();
+    let mut line = 1;
+    let mut rows = 0;
+    while let Some(text) = read_line(&mut input, line + 1)? {
+        line += 1;
+        if text.is_empty() {
+            continue;
+        }
+        let wrong = |detail: String| DetectError::Row { line, detail };
+        let (timestamp, value) = text
+            .split_once(',')
+            .filter(|(timestamp, value)| !timestamp.is_empty() && !value.contains(','))
+            .ok_or_else(|| wrong(format!("{text:?} is not timestamp,value")))?;
+        let number: f64 =
+            value.trim().parse().map_err(|_| wrong(format!("value {value:?} is not a number of 0 or more")))?;
+        let anomaly = detector.update(number).map_err(|error: InvalidCount| wrong(error.to_string()))?;
+        let cell = |quantile: Option<f64>| quantile.map(|count| format!("{count:.3}")).unwrap_or_default();
+        let (p10, p50, p90) = (cell(anomaly.p10), cell(anomaly.p50), cell(anomaly.p90));
+        writeln!(output, "{timestamp},{value},{:.6},{p10},{p50},{p90}", anomaly.score).map_err(written)?;
+        rows += 1;
+    }
+    output.flush().map_err(written)?;
+    Ok(rows)
+}
+
+/// A line without its end, or none at the end of the input.
+fn read_line(input: &mut impl BufRead, line: u64) -> Result<Option<String>, DetectError> {
+    let mut bytes = Vec::new();
+    let mut limited = input.take(MAX_LINE_BYTES + 1);
+    let read = limited.read_until(b'\n', &mut bytes).map_err(|source| DetectError::Read { line, source })?;
+    if read == 0 {
+        return Ok(None);
+    }
+    if bytes.len() as u64 > MAX_LINE_BYTES {
+        return Err(DetectError::Row { line, detail: format!("longer than {MAX_LINE_BYTES} bytes") });
+    }
+    let text = String::from_utf8(bytes).map_err(|_| DetectError::Row { line, detail: "not utf-8".to_owned() })?;
+    Ok(Some(text.trim_end_matches(['\n', '\r']).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detect(input: &str) -> Result<String, DetectError> {
+        let mut output = Vec::new();
+        detect_csv(input.as_bytes(), &mut output)?;
+        Ok(String::from_utf8(output).unwrap())
+    }
+
+    fn series(rows: usize) -> String {
+        let row = |row: usize| format!("2015-02-26 {:02}:{:02}:00,{}\n", row / 60, row % 60, 10 + row * 7 % 5);
+        std::iter::once("timestamp,value\n".to_owned()).chain((0..rows).map(row)).collect()
+    }
+
+    #[test]
+    fn rows_are_passed_through_and_scored() {
+        let output = detect(&series(60)).unwrap();
+        let lines: Vec<&str> = output.lines().collect();
+        assert_eq!(lines.len(), 61);
+        assert_eq!(lines[0], "timestamp,value,anomaly_score,p10,p50,p90");
+        assert_eq!(lines[1], "2015-02-26 00:00:00,10,0.000000,,,");
+        assert!(lines[60].split(',').skip(3).all(|cell| cell.parse::<f64>().is_ok()), "{}", lines[60]);
+    }
+
+    #[test]
+    fn a_row_depends_on_earlier_rows_only() {
+        let whole = detect(&series(120)).unwrap();
+        let half = detect(&series(70)).unwrap();
+        assert!(whole.starts_with(&half));
+    }
+
+    #[test]
+    fn bad_rows_are_named_by_line() {
+        let cases = [
+            ("timestamp,value\na,1\nb,x\n", "line 3: value \"x\" is not a number of 0 or more"),
+            ("timestamp,value\na,-4\n", "line 2: value -4 is no count, expected a finite number of 0 or more"),
+            ("timestamp,value\na,NaN\n", "line 2: value NaN is no count, expected a finite number of 0 or more"),
+            ("timestamp,value\na\n", "line 2: \"a\" is not timestamp,value"),
+            ("timestamp,value\na,1,2\n", "line 2: \"a,1,2\" is not timestamp,value"),
+            ("time,value\n", "line 1 is \"time,value\", expected the header timestamp,value"),
+            ("", "line 1 is \"\", expected the header timestamp,value"),
+        ];
+        for (input, message) in cases {
+            assert_eq!(detect(input).unwrap_err().to_string(), message);
+        }
+        let endless = format!("timestamp,value\n{}", "9".repeat(100_000));
+        assert_eq!(detect(&endless).unwrap_err().to_string(), "line 2: longer than 4096 bytes");
+    }
+
+    /// Writes `<DIR>/<name>.scored` for each `DIR/*.csv`, for the scoring script of `models/trend`:
+    /// `VIGIE_TREND_DIR=DIR VIGIE_TREND_OUT=DIR cargo test -p vigie-processors --lib scores_of_a_folder -- --ignored`
+    #[test]
+    #[ignore = "a measurement over the folder named by VIGIE_TREND_DIR"]
+    fn scores_of_a_folder() {
+        let folder = |name| std::path::PathBuf::from(std::env::var(name).expect("both folders are named"));
+        for entry in std::fs::read_dir(folder("VIGIE_TREND_DIR")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "csv") {
+                let input = io::BufReader::new(std::fs::File::open(&path).unwrap());
+                let name = path.file_name().unwrap();
+                detect_csv(input, std::fs::File::create(folder("VIGIE_TREND_OUT").join(name)).unwrap()).unwrap();
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! From text to windows of token ids.
+
+use std::path::Path;
+
+use tokenizers::Tokenizer;
+
+use super::ModelError;
+
+/// Most windows that are read of one text; what follows is left out and the answer flagged.
+pub(super) const MAX_WINDOWS: usize = 16;
+
+/// Most bytes of one text that are tokenised: beyond what [`MAX_WINDOWS`] windows of ordinary prose hold.
+pub(super) const MAX_BYTES: usize = 32 * 1024;
+
+/// One run of the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Window {
+    /// `[CLS] tokens [SEP]`.
+    pub(super) ids: Vec<i64>,
+    /// Tokens without the special ones: the weight of this window in the mean.
+    pub(super) tokens: usize,
+}
+
+/// The windows of one text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Encoded {
+    /// At least one token each; empty if the text has no token at all.
+    pub(super) windows: Vec<Window>,
+    /// True if the end of the text is left out.
+    pub(super) truncated: bool,
+}
+
+/// A tokenizer with its special tokens looked up.
+pub(super) struct Encoder {
+    tokenizer: Tokenizer,
+    cls: i64,
+    sep: i64,
+    max_tokens: usize,
+}
+
+impl Encoder {
+    /// From the bytes of `tokenizer.json`; `path` is for messages only.
+    pub(super) fn new(path: &Path, bytes: &[u8], max_tokens: usize) -> Result<Self, ModelError> {
+        let malformed = |detail: String| ModelError::Malformed { path: path.to_owned(), detail };
+        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| malformed(error.to_string()))?;
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(|error| malformed(error.to_string()))?;
+        let special = |token: &str| {
+            let id = tokenizer.token_to_id(token).map(i64::from);
+            id.ok_or_else(|| malformed(format!("the vocabulary has no {token} token")))
+        };
+        let (cls, sep) = (special("[CLS]")?, special("[SEP]")?);
+        Ok(Self { tokenizer, cls, sep, max_tokens })
+    }
+
+    /// Splits a text into as few windows as it needs, of nearly equal length, so that none is a stub of a few tokens.
+    pub(super) fn encode(&self, text: &str) -> Result<Encoded, ModelError> {
+        let head = &text[..text.floor_char_boundary(MAX_BYTES)];
+        let encoding =
+            self.tokenizer.encode_fast(head, false).map_err(|error| ModelError::Tokenizer(error.to_string()))?;
+        let room = self.max_tokens - 2;
+        let all = encoding.get_ids();
+        let ids = &all[..all.len().min(room * MAX_WINDOWS)];
+        let truncated = head.len() < text.len() || ids.len() < all.len();
+        if ids.is_empty() {
+            return Ok(Encoded { windows: Vec::new(), truncated });
+        }
+        let size = ids.len().div_ceil(ids.len().div_ceil(room));
+        let windows = ids.chunks(size).map(|chunk| self.window(chunk)).collect();
+        Ok(Encoded { windows, truncated })
+    }
+
+    fn window(&self, chunk: &[u32]) -> Window {
+        let mut ids = Vec::with_capacity(chunk.len() + 2);
+        ids.push(self.cls);
+        ids.extend(chunk.iter().copied().map(i64::from));
+        ids.push(self.sep);
+        Window { ids, tokens: chunk.len() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A whitespace tokenizer of five words, small enough to check by hand.
+    fn encoder(max_tokens: usize) -> Encoder {
+        let json = r#"{"version":"1.0","truncation":null,"padding":null,"added_tokens":[],"normalizer":null,
+            "pre_tokenizer":{"type":"Whitespace"},"post_processor":null,"decoder":null,
+            "model":{"type":"WordLevel","vocab":{"[UNK]":0,"[CLS]":1,"[SEP]":2,"up":3,"down":4},"unk_token":"[UNK]"}}"#;
+        Encoder::new(Path::new("tokenizer.json"), json.as_bytes(), max_tokens).unwrap()
+    }
+
+    #[test]
+    fn a_short_text_is_one_window_between_the_special_tokens() {
+        let encoded = encoder(8).encode("up down up").unwrap();
+        assert_eq!(encoded.windows, [Window { ids: vec![1, 3, 4, 3, 2], tokens: 3 }]);
+        assert!(!encoded.truncated);
+    }
+
+    #[test]
+    fn a_long_text_is_split_evenly_and_loses_nothing() {
+        let encoded = encoder(8).encode(&"up down ".repeat(7)).unwrap();
+        let tokens: Vec<usize> = encoded.windows.iter().map(|window| window.tokens).collect();
+        assert_eq!(tokens, [5, 5, 4]);
+        assert!(!encoded.truncated);
+    }
+
+    #[test]
+    fn a_huge_text_is_cut_at_the_window_limit_and_flagged() {
+        let encoded = encoder(8).encode(&"up ".repeat(1000)).unwrap();
+        assert_eq!(encoded.windows.len(), MAX_WINDOWS);
+        assert!(encoded.truncated);
+        let one_word = encoder(8).encode(&"é".repeat(MAX_BYTES)).unwrap();
+        assert!(one_word.truncated, "the byte limit cuts between characters");
+    }
+
+    #[test]
+    fn a_text_without_tokens_has_no_window() {
+        assert_eq!(encoder(8).encode(" \n ").unwrap(), Encoded::default());
+    }
+}
