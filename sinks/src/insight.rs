@@ -1,0 +1,231 @@
+//! What a record says, decoded and checked.
+
+use std::collections::BTreeMap;
+
+use vigie_clock::Timestamp;
+use vigie_schemas::{Alert, AvroRecord, Codec, CodecError, FetchRecord, Lineage, ScoredPost, Topic, TrendInsight};
+
+/// A decoded record of one of the topics that sinks read.
+#[derive(Clone, Debug)]
+pub(crate) enum Insight {
+    Post(Box<ScoredPost>),
+    Trend(Box<TrendInsight>),
+    Alert(Box<Alert>),
+    Fetch(Box<FetchRecord>),
+}
+
+/// Why a value is no insight.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InsightError {
+    /// The schema registry is not there: try again.
+    #[error("{0}")]
+    Retry(String),
+    /// It never will be one: dead letter.
+    #[error("{reason}: {detail}")]
+    Dead { reason: &'static str, detail: String },
+}
+
+impl Insight {
+    /// Decodes and checks the value of a record of `topic`.
+    pub(crate) async fn decode(codec: &Codec, topic: Topic, value: Option<&[u8]>) -> Result<Self, InsightError> {
+        let Some(value) = value else {
+            return Err(InsightError::Dead { reason: "undecodable", detail: "the record has no value".to_owned() });
+        };
+        let insight = match topic {
+            Topic::InsightsSentiment | Topic::ReplaysSentiment => Self::Post(read(codec, value).await?),
+            Topic::InsightsTrends | Topic::ReplaysTrends => Self::Trend(read(codec, value).await?),
+            Topic::InsightsAlerts => Self::Alert(read(codec, value).await?),
+            Topic::SourcesFetches => Self::Fetch(read(codec, value).await?),
+            Topic::PostsRaw | Topic::PostsMentions | Topic::SourcesCursors => {
+                let detail = format!("{} is no topic of insights", topic.name());
+                return Err(InsightError::Dead { reason: "undecodable", detail });
+            }
+        };
+        insight.checked().map_err(|detail| InsightError::Dead { reason: "invalid", detail })
+    }
+
+    /// Makes sure that both stores can hold it: a record that one of them refused would block its partition.
+    fn checked(mut self) -> Result<Self, String> {
+        match &mut self {
+            Self::Post(post) => check_post(post)?,
+            Self::Trend(trend) => check_trend(trend)?,
+            Self::Alert(alert) => check_alert(alert)?,
+            Self::Fetch(fetch) => check_fetch(fetch)?,
+        }
+        Ok(self)
+    }
+}
+
+async fn read<T: AvroRecord>(codec: &Codec, value: &[u8]) -> Result<Box<T>, InsightError> {
+    codec.decode::<T>(value).await.map(Box::new).map_err(|e| match e {
+        CodecError::Registry { .. } => InsightError::Retry(e.to_string()),
+        CodecError::Invalid { .. } => InsightError::Dead { reason: "undecodable", detail: e.to_string() },
+    })
+}
+
+fn check_post(post: &mut ScoredPost) -> Result<(), String> {
+    check_id("post_id", &post.post_id)?;
+    check_id("source", &post.source)?;
+    check_id("kind", &post.kind)?;
+    for text in [&mut post.url, &mut post.author_id, &mut post.title, &mut post.language, &mut post.label] {
+        clean_option(text);
+    }
+    clean_option(&mut post.unscored_reason);
+    clean(&mut post.excerpt);
+    for mention in &mut post.assets {
+        check_id("asset", &mention.asset)?;
+        clean(&mut mention.evidence);
+    }
+    for (name, time) in
+        [("published_at", post.published_at), ("fetched_at", post.fetched_at), ("scored_at", post.scored_at)]
+    {
+        check_time(name, time)?;
+    }
+    for (name, number) in [
+        ("score", post.score),
+        ("p_negative", post.p_negative),
+        ("p_neutral", post.p_neutral),
+        ("p_positive", post.p_positive),
+    ] {
+        check_number(name, number)?;
+    }
+    check_lineage(&post.lineage)
+}
+
+fn check_trend(trend: &TrendInsight) -> Result<(), String> {
+    check_id("asset", &trend.asset)?;
+    check_time("window_start", trend.window_start)?;
+    check_time("window_end", trend.window_end)?;
+    check_time("emitted_at", trend.emitted_at)?;
+    if trend.window_end <= trend.window_start {
+        return Err(format!("window_end {} is not after window_start {}", trend.window_end, trend.window_start));
+    }
+    if trend.posts < 0 {
+        return Err(format!("posts is {}, expected 0 or more", trend.posts));
+    }
+    check_number("mean_score", trend.mean_score)?;
+    check_number("anomaly_score", trend.anomaly_score)?;
+    check_number("expected_posts", trend.expected_posts)?;
+    check_sources(&trend.sources)?;
+    check_lineage(&trend.lineage)
+}
+
+fn check_alert(alert: &Alert) -> Result<(), String> {
+    check_id("alert_id", &alert.alert_id)?;
+    check_id("asset", &alert.asset)?;
+    check_id("kind", &alert.kind)?;
+    check_id("run_id", &alert.run_id)?;
+    check_time("window_start", alert.window_start)?;
+    check_time("window_end", alert.window_end)?;
+    check_time("raised_at", alert.raised_at)?;
+    check_number("value", Some(alert.value))?;
+    check_number("expected", alert.expected)?;
+    check_number("anomaly_score", alert.anomaly_score)
+}
+
+fn check_fetch(fetch: &mut FetchRecord) -> Result<(), String> {
+    check_id("source", &fetch.source)?;
+    check_id("kind", &fetch.kind)?;
+    check_id("decision", &fetch.decision)?;
+    clean(&mut fetch.url);
+    clean_option(&mut fetch.reason);
+    check_time("at", fetch.at)?;
+    check_time("next_at", fetch.next_at)
+}
+
+fn check_lineage(lineage: &Lineage) -> Result<(), String> {
+    check_id("run_id", &lineage.run_id)?;
+    for (name, text) in [
+        ("model_name", &lineage.model_name),
+        ("model_version", &lineage.model_version),
+        ("model_sha256", &lineage.model_sha256),
+        ("assets_version", &lineage.assets_version),
+        ("input_topic", &lineage.input_topic),
+    ] {
+        if text.contains('\0') {
+            return Err(format!("{name} {text:?} holds a zero character"));
+        }
+    }
+    Ok(())
+}
+
+fn check_sources(sources: &BTreeMap<String, i64>) -> Result<(), String> {
+    sources.keys().try_for_each(|source| check_id("source", source))
+}
+
+/// PostgreSQL indexes up to 2,704 bytes of a key, and keeps no zero character in a text.
+fn check_id(name: &str, id: &str) -> Result<(), String> {
+    const LONGEST: usize = 512;
+    if id.is_empty() || id.len() > LONGEST {
+        return Err(format!("{name} has {} bytes, expected 1 to {LONGEST}", id.len()));
+    }
+    if id.contains('\0') {
+        return Err(format!("{name} {id:?} holds a zero character"));
+    }
+    Ok(())
+}
+
+/// The years that PostgreSQL, RFC 3339 and jiff all know.
+fn check_time(name: &str, time: Timestamp) -> Result<(), String> {
+    const YEAR_1: i64 = -62_135_596_800_000;
+    const YEAR_9999: i64 = 253_370_764_800_000;
+    if (YEAR_1..YEAR_9999).contains(&time.as_millis()) {
+        return Ok(());
+    }
+    Err(format!("{name} is {} ms since 1970, expected a time of the years 1 to 9998", time.as_millis()))
+}
+
+fn check_number(name: &str, number: Option<f64>) -> Result<(), String> {
+    match number {
+        Some(number) if !number.is_finite() => Err(format!("{name} is {number}, expected a finite number")),
+        _ => Ok(()),
+    }
+}
+
+/// As HTML parsers do: a zero character in prose is no reason to refuse it.
+fn clean(text: &mut String) {
+    if text.contains('\0') {
+        *text = text.replace('\0', "\u{fffd}");
+    }
+}
+
+fn clean_option(text: &mut Option<String>) {
+    if let Some(text) = text {
+        clean(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{post, trend};
+
+    fn check(insight: Insight) -> Result<Insight, String> {
+        insight.checked()
+    }
+
+    #[test]
+    fn zero_characters_in_prose_are_replaced_and_in_ids_refused() {
+        let mut prose = post("p1", 0);
+        prose.title = Some("a\0b".to_owned());
+        let Insight::Post(cleaned) = check(Insight::Post(Box::new(prose))).unwrap() else { panic!("not a post") };
+        assert_eq!(cleaned.title.as_deref(), Some("a\u{fffd}b"));
+        let error = check(Insight::Post(Box::new(post("p\0", 0)))).unwrap_err();
+        assert_eq!(error, "post_id \"p\\0\" holds a zero character");
+    }
+
+    #[test]
+    fn what_a_store_could_not_hold_is_refused_with_the_value() {
+        let mut late = post("p1", 0);
+        late.published_at = Timestamp::from_millis(i64::MAX);
+        assert!(
+            check(Insight::Post(Box::new(late))).unwrap_err().starts_with("published_at is 9223372036854775807 ms")
+        );
+        let mut odd = trend("BTC", 0, 1, 3);
+        odd.mean_score = Some(f64::NAN);
+        let error = check(Insight::Trend(Box::new(odd))).unwrap_err();
+        assert_eq!(error, "mean_score is NaN, expected a finite number");
+        let long = check(Insight::Post(Box::new(post(&"x".repeat(513), 0)))).unwrap_err();
+        assert_eq!(long, "post_id has 513 bytes, expected 1 to 512");
+    }
+}

@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+
+mod config;
+mod driver;
+mod insight;
+mod migrations;
+mod postgres;
+mod redis;
+mod sink;
+#[cfg(test)]
+mod testing;
+
+pub use config::{BatchOptions, PostgresUrl, RedisUrl};
+pub use migrations::{MigrateError, migrate};
+pub use postgres::{
+    PostgresSinkConfig, RunError, RunFinished, RunStarted, RunState, record_run_finished, record_run_started,
+    run_postgres,
+};
+pub use redis::{RedisSinkConfig, run_redis};

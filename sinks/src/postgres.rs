@@ -1,0 +1,165 @@
+//! History: every insight as rows, with the offsets to go on from in the same transaction.
+//!
+//! A batch is copied (binary `COPY`) into temporary tables and merged from there by key and revision, so a redelivered record changes
+//! nothing. The stored offsets are locked and compared first, so of two instances that believe to own a partition only one can write.
+
+mod cell;
+mod runs;
+mod session;
+mod statements;
+mod table;
+
+use std::future::Future;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use tracing::info;
+use vigie_daemon::{Context, ServiceError};
+use vigie_kafka_client::{KafkaConfig, TopicPartition};
+use vigie_schemas::{RegistryConfig, Topic};
+
+pub use crate::postgres::runs::{RunError, RunFinished, RunStarted, RunState, record_run_finished, record_run_started};
+
+use crate::config::{BatchOptions, PostgresUrl};
+use crate::driver;
+use crate::migrations::migrate;
+use crate::postgres::session::{Session, describe};
+use crate::sink::{Batch, Offsets, Sink, SinkError, Start, Written};
+
+const NAME: &str = "sink-postgres";
+const TOPICS: [Topic; 6] = [
+    Topic::InsightsSentiment,
+    Topic::InsightsTrends,
+    Topic::InsightsAlerts,
+    Topic::SourcesFetches,
+    Topic::ReplaysSentiment,
+    Topic::ReplaysTrends,
+];
+/// Longer than any healthy batch; a server that hangs is left for a new connection.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Options of `vigie sink postgres`.
+#[derive(Args, Clone, Debug)]
+pub struct PostgresSinkConfig {
+    /// Where Kafka is.
+    #[command(flatten)]
+    pub kafka: KafkaConfig,
+    /// Where the schemas are.
+    #[command(flatten)]
+    pub registry: RegistryConfig,
+    /// PostgreSQL database to write to.
+    #[arg(
+        long,
+        env = "VIGIE_POSTGRES_URL",
+        hide_env_values = true,
+        default_value = "postgres://vigie@127.0.0.1:5432/vigie"
+    )]
+    pub postgres_url: PostgresUrl,
+    /// Expect the tables to be there: `vigie migrate` is run elsewhere.
+    #[arg(long, env = "VIGIE_SINK_NO_MIGRATE")]
+    pub no_migrate: bool,
+    /// How records are put together.
+    #[command(flatten)]
+    pub batch: BatchOptions,
+}
+
+/// Writes the insights to PostgreSQL until the shutdown; migrates the database first, unless told not to.
+///
+/// # Errors
+/// [`ServiceError::Unavailable`] if PostgreSQL, Kafka or the schema registry is not there at the start. Later it waits for them.
+pub async fn run_postgres(config: PostgresSinkConfig, ctx: Context) -> Result<(), ServiceError> {
+    let health = ctx.health.component(NAME);
+    let sink = PostgresSink::new(&config.postgres_url);
+    sink.connect().await.map_err(|e| ServiceError::unavailable(format!("postgresql at {}", config.postgres_url), e))?;
+    if !config.no_migrate {
+        let applied = migrate(&config.postgres_url).await.map_err(ServiceError::failed)?;
+        info!(?applied, "database is up to date");
+    }
+    let topics = TOPICS.to_vec();
+    driver::run(
+        driver::Options { kafka: config.kafka, registry: config.registry, topics, batch: config.batch },
+        sink,
+        health,
+        ctx,
+    )
+    .await
+}
+
+pub(crate) struct PostgresSink {
+    config: tokio_postgres::Config,
+    session: Mutex<Option<Session>>,
+}
+
+impl PostgresSink {
+    pub(crate) fn new(url: &PostgresUrl) -> Self {
+        let mut config = url.to_config();
+        config.application_name(NAME);
+        Self { config, session: Mutex::new(None) }
+    }
+
+    /// Whether PostgreSQL is there at all.
+    async fn connect(&self) -> Result<(), String> {
+        self.config.connect(tokio_postgres::NoTls).await.map(drop).map_err(|e| describe(&e))
+    }
+
+    /// Runs `work` on the open session, or on a new one. The session is kept unless the work found it unusable, and dropped with the
+    /// work if that is cancelled: PostgreSQL then rolls back.
+    async fn with_session<T, F, W>(&self, work: W) -> Result<T, SinkError>
+    where
+        W: FnOnce(Session) -> F,
+        F: Future<Output = (Session, Result<T, SinkError>)>,
+    {
+        let mut slot = self.session.lock().await;
+        let work = async {
+            let session = match slot.take() {
+                Some(session) if !session.is_closed() => session,
+                _ => Session::open(&self.config, NAME).await.map_err(|e| SinkError::Retry(describe(&e)))?,
+            };
+            let (session, outcome) = work(session).await;
+            if !matches!(outcome, Err(SinkError::Retry(_))) {
+                *slot = Some(session);
+            }
+            outcome
+        };
+        match timeout(WRITE_TIMEOUT, work).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(SinkError::Retry(format!("no answer for {} s", WRITE_TIMEOUT.as_secs()))),
+        }
+    }
+}
+
+impl Sink for PostgresSink {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn start(&self) -> Start {
+        Start::Beginning
+    }
+
+    async fn load(&self, partitions: &[TopicPartition]) -> Result<Offsets, SinkError> {
+        self.with_session(async |session: Session| {
+            let outcome = session.load(partitions).await;
+            (session, outcome)
+        })
+        .await
+    }
+
+    async fn claim(&self, starts: &Offsets, replace: bool) -> Result<Offsets, SinkError> {
+        self.with_session(async |session: Session| {
+            let outcome = session.claim(starts, replace).await;
+            (session, outcome)
+        })
+        .await
+    }
+
+    async fn write(&self, batch: &Batch) -> Result<Written, SinkError> {
+        self.with_session(async |mut session: Session| {
+            let outcome = session.write(batch).await;
+            (session, outcome)
+        })
+        .await
+    }
+}

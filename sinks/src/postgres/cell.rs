@@ -1,0 +1,57 @@
+//! One value of a row on its way to PostgreSQL.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+
+use bytes::{BufMut, BytesMut};
+use tokio_postgres::types::{IsNull, Json, ToSql, Type, to_sql_checked};
+use vigie_clock::Timestamp;
+
+/// A borrowed value. Its kind must match the type of its column.
+#[derive(Debug)]
+pub(crate) enum Cell<'a> {
+    Text(&'a str),
+    OptText(Option<&'a str>),
+    Int(i32),
+    OptInt(Option<i32>),
+    Long(i64),
+    Double(f64),
+    OptDouble(Option<f64>),
+    Bool(bool),
+    Time(Timestamp),
+    Counts(&'a BTreeMap<String, i64>),
+}
+
+impl ToSql for Cell<'_> {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        match self {
+            Self::Text(text) => text.to_sql_checked(ty, out),
+            Self::OptText(text) => text.to_sql_checked(ty, out),
+            Self::Int(number) => number.to_sql_checked(ty, out),
+            Self::OptInt(number) => number.to_sql_checked(ty, out),
+            Self::Long(number) => number.to_sql_checked(ty, out),
+            Self::Double(number) => number.to_sql_checked(ty, out),
+            Self::OptDouble(number) => number.to_sql_checked(ty, out),
+            Self::Bool(truth) => truth.to_sql_checked(ty, out),
+            Self::Time(time) => write_time(*time, ty, out),
+            Self::Counts(counts) => Json(counts).to_sql_checked(ty, out),
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true // to_sql checks, for each kind
+    }
+
+    to_sql_checked!();
+}
+
+/// `timestamptz` is microseconds since 2000-01-01 on the wire.
+fn write_time(time: Timestamp, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+    const YEAR_2000: i64 = 946_684_800_000;
+    if *ty != Type::TIMESTAMPTZ {
+        return Err(format!("a time cannot be written as {ty}").into());
+    }
+    let micros = time.as_millis().checked_sub(YEAR_2000).and_then(|millis| millis.checked_mul(1000));
+    out.put_i64(micros.ok_or_else(|| format!("{} ms since 1970 is no timestamptz", time.as_millis()))?);
+    Ok(IsNull::No)
+}

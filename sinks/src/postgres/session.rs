@@ -1,0 +1,241 @@
+//! One connection: load offsets, claim them, write a batch.
+
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Config, NoTls, Row as SqlRow, Statement, Transaction};
+use tracing::debug;
+use vigie_kafka_client::TopicPartition;
+use vigie_schemas::ScoredPost;
+
+use crate::insight::Insight;
+use crate::postgres::cell::Cell;
+use crate::postgres::statements::Statements;
+use crate::postgres::table::{
+    ALERTS, FETCHES, POST_ASSETS, POSTS, TREND_WINDOWS, alert_cells, fetch_cells, post_asset_cells, post_cells,
+    trend_cells,
+};
+use crate::sink::{Batch, Offsets, SinkError, Written};
+
+/// A connection with its temporary tables and prepared statements.
+pub(crate) struct Session {
+    sink: &'static str,
+    client: Client,
+    statements: Statements,
+    /// Runs that the table of runs is known to hold.
+    seen_runs: BTreeSet<String>,
+}
+
+impl Session {
+    pub(crate) async fn open(config: &Config, sink: &'static str) -> Result<Self, tokio_postgres::Error> {
+        let (client, connection) = config.connect(NoTls).await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                debug!(%error, "connection to postgresql ended");
+            }
+        });
+        let statements = Statements::prepare(&client).await?;
+        Ok(Self { sink, client, statements, seen_runs: BTreeSet::new() })
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    pub(crate) async fn load(&self, partitions: &[TopicPartition]) -> Result<Offsets, SinkError> {
+        let (topics, numbers) = columns_of(partitions);
+        let rows = self.client.query(&self.statements.load_offsets, &[&self.sink, &topics, &numbers]).await;
+        Ok(offsets(&rows.map_err(classify)?))
+    }
+
+    pub(crate) async fn claim(&self, starts: &Offsets, replace: bool) -> Result<Offsets, SinkError> {
+        let statement = if replace { &self.statements.reset_offset } else { &self.statements.claim_offset };
+        for (at, next) in starts {
+            self.client.execute(statement, &[&self.sink, &at.topic, &at.partition, next]).await.map_err(classify)?;
+        }
+        let partitions: Vec<TopicPartition> = starts.keys().cloned().collect();
+        self.load(&partitions).await
+    }
+
+    /// Rows and offsets in one transaction. The offsets are locked first: whoever comes second finds them moved, and gives up.
+    pub(crate) async fn write(&mut self, batch: &Batch) -> Result<Written, SinkError> {
+        let tx = self.client.transaction().await.map_err(classify)?;
+        guard_offsets(&tx, &self.statements, self.sink, batch).await?;
+        let incoming = Incoming::of(batch);
+        let mut written = Vec::new();
+        let seen = incoming.write(&tx, &self.statements, &self.seen_runs, &mut written).await.map_err(classify)?;
+        store_offsets(&tx, &self.statements, self.sink, batch).await.map_err(classify)?;
+        tx.commit().await.map_err(classify)?;
+        self.seen_runs.extend(seen);
+        Ok(written)
+    }
+}
+
+async fn guard_offsets(
+    tx: &Transaction<'_>,
+    statements: &Statements,
+    sink: &'static str,
+    batch: &Batch,
+) -> Result<(), SinkError> {
+    let (topics, numbers) = columns_of(batch.advances.keys());
+    let rows = tx.query(&statements.lock_offsets, &[&sink, &topics, &numbers]).await.map_err(classify)?;
+    let stored = offsets(&rows);
+    for (partition, advance) in &batch.advances {
+        let stored = stored.get(partition).copied();
+        if stored != Some(advance.expected) {
+            return Err(SinkError::Conflict { partition: partition.clone(), expected: advance.expected, stored });
+        }
+    }
+    Ok(())
+}
+
+async fn store_offsets(
+    tx: &Transaction<'_>,
+    statements: &Statements,
+    sink: &'static str,
+    batch: &Batch,
+) -> Result<(), tokio_postgres::Error> {
+    let (topics, numbers) = columns_of(batch.advances.keys());
+    let next: Vec<i64> = batch.advances.values().map(|advance| advance.next).collect();
+    tx.execute(&statements.store_offsets, &[&sink, &topics, &numbers, &next]).await.map(drop)
+}
+
+/// The rows of a batch, by table.
+#[derive(Default)]
+struct Incoming<'a> {
+    posts: Vec<&'a ScoredPost>,
+    post_rows: Vec<Vec<Cell<'a>>>,
+    asset_rows: Vec<Vec<Cell<'a>>>,
+    trend_rows: Vec<Vec<Cell<'a>>>,
+    alert_rows: Vec<Vec<Cell<'a>>>,
+    fetch_rows: Vec<Vec<Cell<'a>>>,
+}
+
+impl<'a> Incoming<'a> {
+    fn of(batch: &'a Batch) -> Self {
+        let mut incoming = Self::default();
+        // Of a post that comes twice in a batch the later one counts.
+        let mut positions: HashMap<(&str, &str), usize> = HashMap::new();
+        for row in &batch.rows {
+            match &row.insight {
+                Insight::Post(post) => match positions.entry((&post.lineage.run_id, &post.post_id)) {
+                    std::collections::hash_map::Entry::Occupied(at) => incoming.posts[*at.get()] = post,
+                    std::collections::hash_map::Entry::Vacant(free) => {
+                        free.insert(incoming.posts.len());
+                        incoming.posts.push(post);
+                    }
+                },
+                Insight::Trend(trend) => incoming.trend_rows.push(trend_cells(trend)),
+                Insight::Alert(alert) => incoming.alert_rows.push(alert_cells(alert)),
+                Insight::Fetch(fetch) => incoming.fetch_rows.push(fetch_cells(row, fetch)),
+            }
+        }
+        for post in &incoming.posts {
+            incoming.post_rows.push(post_cells(post));
+            let mut assets = BTreeSet::new();
+            for mention in &post.assets {
+                if assets.insert(&mention.asset) {
+                    incoming.asset_rows.push(post_asset_cells(post, mention));
+                }
+            }
+        }
+        incoming
+    }
+
+    /// Copies and merges; returns the runs that are now known to be there.
+    async fn write(
+        &self,
+        tx: &Transaction<'_>,
+        statements: &Statements,
+        seen_runs: &BTreeSet<String>,
+        written: &mut Written,
+    ) -> Result<Vec<String>, tokio_postgres::Error> {
+        let mut runs = Vec::new();
+        if !self.post_rows.is_empty() {
+            runs = see_runs(tx, statements, &self.posts, seen_runs).await?;
+            copy(tx, &statements.copy_posts, &POSTS.types(), &self.post_rows).await?;
+            if !self.asset_rows.is_empty() {
+                copy(tx, &statements.copy_post_assets, &POST_ASSETS.types(), &self.asset_rows).await?;
+            }
+            let merged: i64 = tx.query_one(&statements.merge_posts, &[]).await?.get(0);
+            written.push((POSTS.name, u64::try_from(merged).unwrap_or(0)));
+        }
+        if !self.trend_rows.is_empty() {
+            copy(tx, &statements.copy_trends, &TREND_WINDOWS.types(), &self.trend_rows).await?;
+            written.push((TREND_WINDOWS.name, tx.execute(&statements.merge_trends, &[]).await?));
+            written.push(("trend_window_revisions", tx.execute(&statements.merge_revisions, &[]).await?));
+        }
+        if !self.alert_rows.is_empty() {
+            copy(tx, &statements.copy_alerts, &ALERTS.types(), &self.alert_rows).await?;
+            written.push((ALERTS.name, tx.execute(&statements.merge_alerts, &[]).await?));
+        }
+        if !self.fetch_rows.is_empty() {
+            copy(tx, &statements.copy_fetches, &FETCHES.types(), &self.fetch_rows).await?;
+            written.push((FETCHES.name, tx.execute(&statements.merge_fetches, &[]).await?));
+        }
+        Ok(runs)
+    }
+}
+
+async fn see_runs(
+    tx: &Transaction<'_>,
+    statements: &Statements,
+    posts: &[&ScoredPost],
+    seen: &BTreeSet<String>,
+) -> Result<Vec<String>, tokio_postgres::Error> {
+    let mut new = std::collections::BTreeMap::new();
+    for post in posts {
+        if !seen.contains(&post.lineage.run_id) {
+            new.entry(&post.lineage.run_id).or_insert(&post.lineage);
+        }
+    }
+    for (run_id, lineage) in &new {
+        let model = format!("{}@{}", lineage.model_name, lineage.model_version);
+        tx.execute(&statements.see_run, &[run_id, &lineage.input_topic, &model]).await?;
+    }
+    Ok(new.into_keys().cloned().collect())
+}
+
+async fn copy(
+    tx: &Transaction<'_>,
+    statement: &Statement,
+    types: &[Type],
+    rows: &[Vec<Cell<'_>>],
+) -> Result<(), tokio_postgres::Error> {
+    let sink = tx.copy_in(statement).await?;
+    let mut writer = std::pin::pin!(BinaryCopyInWriter::new(sink, types));
+    for row in rows {
+        writer.as_mut().write_raw(row.iter()).await?;
+    }
+    writer.finish().await.map(drop)
+}
+
+fn columns_of<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> (Vec<&'a str>, Vec<i32>) {
+    partitions.into_iter().map(|at| (at.topic.as_str(), at.partition)).unzip()
+}
+
+fn offsets(rows: &[SqlRow]) -> Offsets {
+    rows.iter().map(|row| (TopicPartition { topic: row.get(0), partition: row.get(1) }, row.get(2))).collect()
+}
+
+/// Classes 22 (data exception) and 23 (integrity constraint violation) are about the rows; the rest passes or is mended.
+fn classify(error: tokio_postgres::Error) -> SinkError {
+    let text = describe(&error);
+    match error.code().map(|state| &state.code()[..2]) {
+        Some("22" | "23") => SinkError::Rejected(text),
+        _ => SinkError::Retry(text),
+    }
+}
+
+/// The error with its cause; not with its row, which may quote a post.
+pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
+    if let Some(db) = error.as_db_error() {
+        return format!("{}: {}", db.code().code(), db.message());
+    }
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}

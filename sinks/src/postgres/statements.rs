@@ -1,0 +1,146 @@
+//! The SQL of a batch. Each table has a temporary twin `incoming_<table>` that COPY fills and one statement merges.
+
+use tokio_postgres::{Client, Error, Statement};
+
+use crate::postgres::table::{ALERTS, FETCHES, POST_ASSETS, POSTS, TREND_WINDOWS, Table};
+
+/// All statements of a session, prepared.
+pub(crate) struct Statements {
+    pub(crate) load_offsets: Statement,
+    pub(crate) claim_offset: Statement,
+    pub(crate) reset_offset: Statement,
+    pub(crate) lock_offsets: Statement,
+    pub(crate) store_offsets: Statement,
+    pub(crate) copy_posts: Statement,
+    pub(crate) copy_post_assets: Statement,
+    pub(crate) copy_trends: Statement,
+    pub(crate) copy_alerts: Statement,
+    pub(crate) copy_fetches: Statement,
+    pub(crate) merge_posts: Statement,
+    pub(crate) merge_trends: Statement,
+    pub(crate) merge_revisions: Statement,
+    pub(crate) merge_alerts: Statement,
+    pub(crate) merge_fetches: Statement,
+    pub(crate) see_run: Statement,
+}
+
+impl Statements {
+    /// Makes the session's temporary tables and prepares everything.
+    pub(crate) async fn prepare(client: &Client) -> Result<Self, Error> {
+        client.batch_execute(&temporary_tables()).await?;
+        Ok(Self {
+            load_offsets: client.prepare(&offsets_of("")).await?,
+            claim_offset: client.prepare(CLAIM_OFFSET).await?,
+            reset_offset: client.prepare(RESET_OFFSET).await?,
+            lock_offsets: client.prepare(&offsets_of("FOR UPDATE OF o")).await?,
+            store_offsets: client.prepare(STORE_OFFSETS).await?,
+            copy_posts: client.prepare(&copy(&POSTS)).await?,
+            copy_post_assets: client.prepare(&copy(&POST_ASSETS)).await?,
+            copy_trends: client.prepare(&copy(&TREND_WINDOWS)).await?,
+            copy_alerts: client.prepare(&copy(&ALERTS)).await?,
+            copy_fetches: client.prepare(&copy(&FETCHES)).await?,
+            merge_posts: client.prepare(&merge_posts()).await?,
+            merge_trends: client.prepare(&merge_trends()).await?,
+            merge_revisions: client.prepare(&merge_revisions()).await?,
+            merge_alerts: client.prepare(&merge_new(&ALERTS, "alert_id")).await?,
+            merge_fetches: client.prepare(&merge_new(&FETCHES, "topic, partition, \"offset\"")).await?,
+            see_run: client.prepare(SEE_RUN).await?,
+        })
+    }
+}
+
+const CLAIM_OFFSET: &str = "INSERT INTO sink_offsets (sink, topic, partition, next_offset) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (sink, topic, partition) DO NOTHING";
+
+const RESET_OFFSET: &str = "INSERT INTO sink_offsets (sink, topic, partition, next_offset) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (sink, topic, partition) DO UPDATE SET next_offset = excluded.next_offset, updated_at = now()";
+
+const STORE_OFFSETS: &str = "UPDATE sink_offsets o SET next_offset = n.next_offset, updated_at = now()
+    FROM unnest($2::text[], $3::int[], $4::bigint[]) AS n (topic, partition, next_offset)
+    WHERE o.sink = $1 AND o.topic = n.topic AND o.partition = n.partition";
+
+const SEE_RUN: &str = "INSERT INTO runs (run_id, topic, model, state, started_at) VALUES ($1, $2, $3, 'running', now())
+    ON CONFLICT (run_id) DO NOTHING";
+
+/// In the order of the key, so that two sinks that lock several partitions cannot wait for each other.
+fn offsets_of(lock: &str) -> String {
+    format!(
+        "SELECT o.topic, o.partition, o.next_offset FROM sink_offsets o
+         WHERE o.sink = $1 AND (o.topic, o.partition) IN (SELECT * FROM unnest($2::text[], $3::int[]))
+         ORDER BY o.topic, o.partition {lock}"
+    )
+}
+
+fn temporary_tables() -> String {
+    let create =
+        |table: &Table| format!("CREATE TEMP TABLE incoming_{0} (LIKE {0}) ON COMMIT DELETE ROWS;", table.name);
+    let tables = [&POSTS, &POST_ASSETS, &TREND_WINDOWS, &ALERTS, &FETCHES].map(create).concat();
+    format!(
+        "SET temp_buffers = '64MB'; SET lock_timeout = '20s'; SET idle_in_transaction_session_timeout = '60s'; {tables}"
+    )
+}
+
+fn copy(table: &Table) -> String {
+    format!("COPY incoming_{} ({}) FROM STDIN BINARY", table.name, table.list(""))
+}
+
+/// A post that is there already gives way to one that was read later from the same partition, or was scored later when it came another
+/// way; a redelivered one is neither. The assets follow their post: those of a revised post that are gone are deleted.
+fn merge_posts() -> String {
+    format!(
+        "WITH merged AS (
+             INSERT INTO posts AS p ({posts})
+             SELECT {posts} FROM incoming_posts ORDER BY run_id, post_id
+             ON CONFLICT (run_id, post_id) DO UPDATE SET {replace_post}
+             WHERE CASE WHEN (p.input_topic, p.input_partition) = (excluded.input_topic, excluded.input_partition)
+                        THEN excluded.input_offset > p.input_offset
+                        ELSE excluded.scored_at > p.scored_at END
+             RETURNING p.run_id, p.post_id, p.xmax <> 0 AS revised
+         ), gone AS (
+             DELETE FROM post_assets a USING merged m
+             WHERE m.revised AND a.run_id = m.run_id AND a.post_id = m.post_id AND NOT EXISTS (
+                 SELECT FROM incoming_post_assets i
+                 WHERE i.run_id = a.run_id AND i.post_id = a.post_id AND i.asset = a.asset)
+         ), linked AS (
+             INSERT INTO post_assets ({assets})
+             SELECT {incoming} FROM incoming_post_assets i JOIN merged m USING (run_id, post_id)
+             ON CONFLICT (run_id, post_id, asset) DO UPDATE SET {replace_asset}
+         )
+         SELECT count(*) FROM merged",
+        posts = POSTS.list(""),
+        replace_post = POSTS.replace(&["run_id", "post_id"]),
+        assets = POST_ASSETS.list(""),
+        incoming = POST_ASSETS.list("i."),
+        replace_asset = POST_ASSETS.replace(&["run_id", "post_id", "asset"]),
+    )
+}
+
+/// One batch may hold several revisions of a window: the highest counts, and only if it is higher than the stored one.
+fn merge_trends() -> String {
+    format!(
+        "INSERT INTO trend_windows AS w ({columns})
+         SELECT DISTINCT ON (run_id, asset, window_start) {columns} FROM incoming_trend_windows
+         ORDER BY run_id, asset, window_start, revision DESC
+         ON CONFLICT (run_id, asset, window_start) DO UPDATE SET {replace} WHERE excluded.revision > w.revision",
+        columns = TREND_WINDOWS.list(""),
+        replace = TREND_WINDOWS.replace(&["run_id", "asset", "window_start"]),
+    )
+}
+
+fn merge_revisions() -> String {
+    format!(
+        "INSERT INTO trend_window_revisions ({columns})
+         SELECT {columns} FROM incoming_trend_windows ORDER BY run_id, asset, window_start, revision
+         ON CONFLICT (run_id, asset, window_start, revision) DO NOTHING",
+        columns = TREND_WINDOWS.list(""),
+    )
+}
+
+/// The first record of a key stays.
+fn merge_new(table: &Table, key: &str) -> String {
+    format!(
+        "INSERT INTO {name} ({columns}) SELECT {columns} FROM incoming_{name} ORDER BY {key} ON CONFLICT ({key}) DO NOTHING",
+        name = table.name,
+        columns = table.list(""),
+    )
+}

@@ -1,0 +1,198 @@
+//! Hot views that can be rebuilt from the topics at any time. All keys begin with `--redis-prefix`:
+//!
+//! | key | type | holds |
+//! |---|---|---|
+//! | `windows:{asset}` | sorted set | the last 288 windows of an asset (`*`: all posts), JSON of a trend insight by window start in ms |
+//! | `leaderboard` | sorted set | assets by posts in the last hour of stream time |
+//! | `leaderboard:meta` | hash | `from`, `to` in ms: the hour; `posts`: all posts in it |
+//! | `alerts` | sorted set | ids of the last 200 alerts by time raised, in ms |
+//! | `alerts:data` | hash | JSON of these alerts by id |
+//! | `stream` | stream | about the last 10,000 events: field `type` (`trend`, `alert`, `post`) and field `data`, JSON |
+//! | `offsets` | hash | where the topics are read on, as `topic/partition` |
+//!
+//! A batch is one Lua script: it compares the offsets, applies the rows, stores the offsets. So a redelivered batch changes nothing, and a
+//! snapshot that Redis restarts from is whole. If Redis is emptied, the offsets are gone with the views, and both are made anew from the
+//! topics' recent past.
+
+mod event;
+
+use std::time::Duration;
+
+use clap::Args;
+use fred::clients::Client;
+use fred::interfaces::{ClientLike, HashesInterface, LuaInterface};
+use fred::types::Builder;
+use fred::types::config::ReconnectPolicy;
+use serde_json::json;
+use tokio::sync::OnceCell;
+use vigie_clock::SharedClock;
+use vigie_daemon::{Context, ServiceError};
+use vigie_kafka_client::{KafkaConfig, TopicPartition};
+use vigie_schemas::{RegistryConfig, Topic};
+
+use crate::config::{BatchOptions, RedisUrl};
+use crate::driver;
+use crate::sink::{Batch, Offsets, Sink, SinkError, Start, Written};
+
+const NAME: &str = "sink-redis";
+const TOPICS: [Topic; 3] = [Topic::InsightsSentiment, Topic::InsightsTrends, Topic::InsightsAlerts];
+const SCRIPT: &str = include_str!("redis/write.lua");
+/// Redis answers nobody else while the script runs: some 10 ms.
+const LARGEST_BATCH: u32 = 1_000;
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+const LEADERBOARD: Duration = Duration::from_secs(60 * 60);
+const WINDOWS_PER_ASSET: u32 = 288;
+const ALERTS: u32 = 200;
+const EVENTS: u32 = 10_000;
+
+/// Options of `vigie sink redis`.
+#[derive(Args, Clone, Debug)]
+pub struct RedisSinkConfig {
+    /// Where Kafka is.
+    #[command(flatten)]
+    pub kafka: KafkaConfig,
+    /// Where the schemas are.
+    #[command(flatten)]
+    pub registry: RegistryConfig,
+    /// Redis database to keep the views in.
+    #[arg(long, env = "VIGIE_REDIS_URL", hide_env_values = true, default_value = "redis://127.0.0.1:6379")]
+    pub redis_url: RedisUrl,
+    /// Goes before every key.
+    #[arg(long, env = "VIGIE_REDIS_PREFIX", default_value = "vigie:")]
+    pub redis_prefix: String,
+    /// How many hours of the topics are read again when Redis has been emptied.
+    #[arg(long, env = "VIGIE_REDIS_REBUILD_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=8_760))]
+    pub redis_rebuild_hours: u32,
+    /// How records are put together.
+    #[command(flatten)]
+    pub batch: BatchOptions,
+}
+
+/// Keeps the views in Redis until the shutdown.
+///
+/// # Errors
+/// [`ServiceError::Unavailable`] if Redis, Kafka or the schema registry is not there at the start. Later it waits for them.
+pub async fn run_redis(config: RedisSinkConfig, ctx: Context) -> Result<(), ServiceError> {
+    let health = ctx.health.component(NAME);
+    let rebuild = Duration::from_secs(u64::from(config.redis_rebuild_hours) * 3600);
+    let sink = RedisSink::connect(&config.redis_url, config.redis_prefix, rebuild, ctx.clock.clone())
+        .await
+        .map_err(|e| ServiceError::unavailable(format!("redis at {}", config.redis_url), e))?;
+    let batch = BatchOptions { batch_records: config.batch.batch_records.min(LARGEST_BATCH), ..config.batch };
+    let topics = TOPICS.to_vec();
+    driver::run(driver::Options { kafka: config.kafka, registry: config.registry, topics, batch }, sink, health, ctx)
+        .await
+}
+
+pub(crate) struct RedisSink {
+    client: Client,
+    prefix: String,
+    rebuild: Duration,
+    clock: SharedClock,
+    script: OnceCell<String>,
+}
+
+impl RedisSink {
+    pub(crate) async fn connect(
+        url: &RedisUrl,
+        prefix: String,
+        rebuild: Duration,
+        clock: SharedClock,
+    ) -> Result<Self, fred::error::Error> {
+        let client = Builder::from_config(url.to_config())
+            .with_performance_config(|performance| performance.default_command_timeout = COMMAND_TIMEOUT)
+            .with_connection_config(|connection| connection.connection_timeout = COMMAND_TIMEOUT)
+            .set_policy(ReconnectPolicy::new_exponential(0, 50, 2_000, 2))
+            .build()?;
+        client.init().await?;
+        Ok(Self { client, prefix, rebuild, clock, script: OnceCell::new() })
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// Runs the script, and loads it first if this or the server's process is new.
+    async fn run_script(&self, batch: &str) -> Result<Vec<String>, fred::error::Error> {
+        let hash = self.script.get_or_try_init(|| self.client.script_load::<String, _>(SCRIPT)).await?;
+        let arguments = || vec![self.prefix.clone(), batch.to_owned()];
+        match self.client.evalsha(hash.as_str(), None, arguments()).await {
+            Err(error) if error.details().contains("NOSCRIPT") => {
+                self.client.script_load::<String, _>(SCRIPT).await?;
+                self.client.evalsha(hash.as_str(), None, arguments()).await
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+impl Sink for RedisSink {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn start(&self) -> Start {
+        Start::Since(self.rebuild)
+    }
+
+    async fn load(&self, partitions: &[TopicPartition]) -> Result<Offsets, SinkError> {
+        if partitions.is_empty() {
+            return Ok(Offsets::new());
+        }
+        let fields: Vec<String> = partitions.iter().map(field).collect();
+        let stored: Vec<Option<i64>> = self.client.hmget(self.key("offsets"), fields).await.map_err(classify)?;
+        Ok(partitions.iter().cloned().zip(stored).filter_map(|(at, next)| Some((at, next?))).collect())
+    }
+
+    async fn claim(&self, starts: &Offsets, replace: bool) -> Result<Offsets, SinkError> {
+        for (at, &next) in starts {
+            if replace {
+                let () = self.client.hset(self.key("offsets"), (field(at), next)).await.map_err(classify)?;
+            } else {
+                let () = self.client.hsetnx(self.key("offsets"), field(at), next).await.map_err(classify)?;
+            }
+        }
+        self.load(&starts.keys().cloned().collect::<Vec<_>>()).await
+    }
+
+    async fn write(&self, batch: &Batch) -> Result<Written, SinkError> {
+        let rejected = |e: serde_json::Error| SinkError::Rejected(e.to_string());
+        let mut rows = Vec::with_capacity(batch.rows.len());
+        for row in &batch.rows {
+            rows.extend(event::row(&row.insight).map_err(rejected)?);
+        }
+        let written = vec![("views", rows.len() as u64)];
+        let offsets: Vec<[String; 3]> = batch
+            .advances
+            .iter()
+            .map(|(at, advance)| [field(at), advance.expected.to_string(), advance.next.to_string()])
+            .collect();
+        let json = json!({
+            "offsets": offsets,
+            "rows": rows,
+            "now": self.clock.now().as_millis(),
+            "leaderboard_ms": u64::try_from(LEADERBOARD.as_millis()).unwrap_or(u64::MAX),
+            "windows_cap": WINDOWS_PER_ASSET,
+            "alerts_cap": ALERTS,
+            "stream_cap": EVENTS,
+        });
+        let conflict = self.run_script(&json.to_string()).await.map_err(classify)?;
+        let Some(differs) = conflict.first() else { return Ok(written) };
+        let stored = conflict.get(1).and_then(|offset| offset.parse().ok());
+        match batch.advances.iter().find(|(at, _)| field(at) == *differs) {
+            Some((at, advance)) => {
+                Err(SinkError::Conflict { partition: at.clone(), expected: advance.expected, stored })
+            }
+            None => Err(SinkError::Retry(format!("the script answered {conflict:?}"))),
+        }
+    }
+}
+
+fn field(at: &TopicPartition) -> String {
+    format!("{}/{}", at.topic, at.partition)
+}
+
+/// The views hold nothing that Redis could refuse for good.
+fn classify(error: fred::error::Error) -> SinkError {
+    SinkError::Retry(error.to_string())
+}
