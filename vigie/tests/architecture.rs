@@ -18,7 +18,8 @@ const ONLY: [(&str, &[&str]); 13] = [
     // The schema registry speaks HTTP.
     ("reqwest", &["vigie-producers", "vigie-schemas"]),
     ("schema_registry_converter", &["vigie-schemas"]),
-    ("tokio-postgres", &["vigie-api", "vigie-sinks"]),
+    // The load run counts rows from outside.
+    ("tokio-postgres", &["vigie-api", "vigie-benches", "vigie-sinks"]),
     ("deadpool-postgres", &["vigie-api"]),
     ("refinery", &["vigie-sinks"]),
     ("fred", &["vigie-api", "vigie-sinks"]),
@@ -40,7 +41,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("vigie-api", &["vigie-clock", "vigie-daemon"]),
     (
         "vigie-benches",
-        &["vigie-clock", "vigie-kafka-client", "vigie-processors", "vigie-schemas", "vigie-streams"],
+        &["vigie-clock", "vigie-kafka-client", "vigie-processors", "vigie-schemas", "vigie-stack", "vigie-streams"],
     ),
     (
         "vigie",

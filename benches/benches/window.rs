@@ -1,0 +1,69 @@
+//! What a mention costs a window, without the store around it.
+#![expect(missing_docs, reason = "criterion's macros make public functions")]
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use vigie_clock::Timestamp;
+use vigie_processors::trends::window::{InsightHeader, WindowState};
+use vigie_schemas::{LIVE_RUN, Lineage, Mention, Topic};
+
+fn mention() -> Mention {
+    Mention {
+        asset: "BTC".to_owned(),
+        post_id: "bench:1".to_owned(),
+        source: "bench".to_owned(),
+        author_id: Some("0123456789abcdef0123456789abcdef".to_owned()),
+        published_at: Timestamp::from_millis(1_652_000_000_000),
+        label: Some("negative".to_owned()),
+        score: Some(-0.5),
+        sample: true,
+        lineage: Lineage {
+            run_id: LIVE_RUN.to_owned(),
+            model_name: "model".to_owned(),
+            model_version: "1".to_owned(),
+            model_sha256: "0".repeat(64),
+            assets_version: "1".to_owned(),
+            input_topic: Topic::PostsRaw.name().to_owned(),
+            input_partition: 0,
+            first_offset: 1,
+            last_offset: 1,
+        },
+    }
+}
+
+fn window(criterion: &mut Criterion) {
+    let mention = mention();
+    let mut group = criterion.benchmark_group("window");
+    group.throughput(Throughput::Elements(1));
+
+    let mut state = WindowState::default();
+    let mut offset = 0;
+    group.bench_function("add a mention", |b| {
+        b.iter(|| {
+            offset += 1;
+            state.add(black_box(&mention), true, offset);
+        });
+    });
+    group.bench_function("write and read the state", |b| {
+        b.iter(|| {
+            let bytes = serde_json::to_vec(black_box(&state)).expect("a window is JSON");
+            serde_json::from_slice::<WindowState>(&bytes)
+        });
+    });
+    let header = InsightHeader {
+        asset: "BTC",
+        start: Timestamp::from_millis(1_652_000_000_000),
+        end: Timestamp::from_millis(1_652_000_300_000),
+        last: false,
+        emitted_at: Timestamp::from_millis(1_652_000_400_000),
+        run_id: LIVE_RUN,
+        input_topic: Topic::PostsMentions.name(),
+        input_partition: 0,
+    };
+    group.bench_function("make a revision", |b| b.iter(|| black_box(&mut state).insight(&header)));
+    group.finish();
+}
+
+criterion_group!(benches, window);
+criterion_main!(benches);
