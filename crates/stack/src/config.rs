@@ -1,0 +1,95 @@
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// What to start, and where.
+#[derive(Clone, Debug, clap::Args)]
+pub struct StackConfig {
+    /// Folder that holds everything the local servers store
+    #[arg(long, env = "VIGIE_DATA_DIR", default_value = ".vigie")]
+    pub data_dir: PathBuf,
+    /// How many Kafka brokers to run: 1 or 3
+    #[arg(long, env = "VIGIE_KAFKA_NODES", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
+    pub kafka_nodes: u8,
+    /// Folder with Kafka's jars; KAFKA_HOME/libs if not given
+    #[arg(long, env = "VIGIE_KAFKA_JARS")]
+    pub kafka_jars: Option<PathBuf>,
+    /// Largest heap of one Kafka broker in MiB
+    #[arg(long, env = "VIGIE_KAFKA_HEAP_MIB", default_value_t = 512)]
+    pub kafka_heap_mib: u32,
+    /// Fixed ports, in place of free ones.
+    #[command(flatten)]
+    pub ports: Ports,
+    /// Whether the data dir goes away with the stack, so that nothing need reach the disk. For tests.
+    #[arg(skip)]
+    pub ephemeral: bool,
+}
+
+impl StackConfig {
+    /// One Kafka node on free ports, everything stored in `data_dir`; the jars are where `VIGIE_KAFKA_JARS` or `KAFKA_HOME` says.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            kafka_nodes: 1,
+            kafka_jars: std::env::var_os("VIGIE_KAFKA_JARS").filter(|dir| !dir.is_empty()).map(PathBuf::from),
+            kafka_heap_mib: 512,
+            ports: Ports::default(),
+            ephemeral: false,
+        }
+    }
+}
+
+/// Ports on 127.0.0.1. Those not given are chosen among the free ones and kept over restarts while they stay free.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Ports {
+    /// Port of the first Kafka broker [default: a free one]
+    #[arg(long, env = "VIGIE_KAFKA_PORT")]
+    pub kafka_port: Option<u16>,
+    /// Port of PostgreSQL [default: a free one]
+    #[arg(long, env = "VIGIE_POSTGRES_PORT")]
+    pub postgres_port: Option<u16>,
+    /// Port of Redis [default: a free one]
+    #[arg(long, env = "VIGIE_REDIS_PORT")]
+    pub redis_port: Option<u16>,
+    /// Port of the schema registry [default: a free one]
+    #[arg(long, env = "VIGIE_SCHEMA_REGISTRY_PORT")]
+    pub registry_port: Option<u16>,
+}
+
+/// One server of a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ServerKind {
+    /// The Kafka broker with this node id, counted from 1.
+    Kafka(u8),
+    /// PostgreSQL.
+    Postgres,
+    /// Redis.
+    Redis,
+    /// The embedded schema registry.
+    Registry,
+}
+
+impl fmt::Display for ServerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kafka(node) => write!(f, "kafka-{node}"),
+            Self::Postgres => f.write_str("postgres"),
+            Self::Redis => f.write_str("redis"),
+            Self::Registry => f.write_str("registry"),
+        }
+    }
+}
+
+/// Where the servers of a running stack answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoints {
+    /// Bootstrap servers: `host:port`, separated by commas.
+    pub kafka_brokers: String,
+    /// URL of the database `vigie`, with its user.
+    pub postgres_url: String,
+    /// `redis://host:port`.
+    pub redis_url: String,
+    /// `http://host:port`.
+    pub registry_url: String,
+}

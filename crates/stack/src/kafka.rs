@@ -1,0 +1,185 @@
+//! Apache Kafka in KRaft mode: each node is broker and controller.
+
+mod probe;
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tokio::process::Command;
+
+use crate::java::sorted_entries;
+use crate::program::LaunchSpec;
+use crate::watchdog::Ending;
+use crate::{ServerKind, StackError};
+
+#[derive(Clone, Debug)]
+pub(crate) struct KafkaNode {
+    /// Node id, from 1.
+    pub(crate) id: u8,
+    pub(crate) java: PathBuf,
+    /// Folder of jars.
+    pub(crate) jars: PathBuf,
+    pub(crate) heap_mib: u32,
+    pub(crate) cluster_id: String,
+    /// The node's folder.
+    pub(crate) dir: PathBuf,
+    pub(crate) port: u16,
+    pub(crate) controller_port: u16,
+    /// `id@host:port` of each controller.
+    pub(crate) voters: String,
+    /// Size of the cluster.
+    pub(crate) nodes: u8,
+    pub(crate) log: PathBuf,
+}
+
+impl KafkaNode {
+    /// The folder of jars: the one given, else `KAFKA_HOME/libs`.
+    pub(crate) fn find_jars(given: Option<&Path>) -> Result<PathBuf, StackError> {
+        let home =
+            std::env::var_os("KAFKA_HOME").filter(|home| !home.is_empty()).map(|home| PathBuf::from(home).join("libs"));
+        let folders: Vec<PathBuf> = given.map(Path::to_owned).into_iter().chain(home).collect();
+        let has_kafka = |dir: &PathBuf| {
+            let names = sorted_entries(dir);
+            let mut names = names.iter().filter_map(|path| path.file_name()?.to_str());
+            names.any(|name| name.starts_with("kafka_2.13-") && name.ends_with(".jar"))
+        };
+        if let Some(dir) = folders.iter().find(|dir| has_kafka(dir)) {
+            return fs::canonicalize(dir).map_err(StackError::io(format!("read {}", dir.display())));
+        }
+        let searched = match folders.as_slice() {
+            [] => "VIGIE_KAFKA_JARS or KAFKA_HOME, of which none is set".to_owned(),
+            some => some.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(" or "),
+        };
+        Err(StackError::NoKafka { searched })
+    }
+
+    /// Writes the settings, and formats the storage if it is new. A crash half-way leaves only a folder that the next start deletes.
+    pub(crate) async fn prepare(&self) -> Result<(), StackError> {
+        let failed = |error: std::io::Error| StackError::prepare(self.kind(), error);
+        fs::create_dir_all(&self.dir).map_err(failed)?;
+        let data = self.dir.join("data");
+        fs::write(self.dir.join("log4j2.properties"), LOG4J).map_err(failed)?;
+        fs::write(self.settings_path(), self.settings(&data)).map_err(failed)?;
+        if data.join("meta.properties").is_file() {
+            return Ok(());
+        }
+        let fresh = self.dir.join("data.new");
+        if fresh.exists() {
+            fs::remove_dir_all(&fresh).map_err(failed)?;
+        }
+        let settings = self.dir.join("format.properties");
+        fs::write(&settings, self.settings(&fresh)).map_err(failed)?;
+        self.format(&settings).await?;
+        fs::rename(&fresh, &data).map_err(failed)
+    }
+
+    pub(crate) fn launch_spec(&self) -> LaunchSpec {
+        let mut args = self.java_options();
+        args.extend([OsString::from("kafka.Kafka"), self.settings_path().into()]);
+        LaunchSpec {
+            program: self.java.clone(),
+            args,
+            current_dir: self.dir.clone(),
+            user: None,
+            log: self.log.clone(),
+            ending: Ending::Kill,
+        }
+    }
+
+    /// Asks the broker for the cluster's metadata: it serves once it lists itself, which a fenced broker does not.
+    pub(crate) async fn probe(&self) -> Result<(), String> {
+        let brokers = probe::live_brokers(self.port).await.map_err(|error| error.to_string())?;
+        if brokers.contains(&i32::from(self.id)) {
+            return Ok(());
+        }
+        Err(format!("it lists brokers {brokers:?}, expected {} among them", self.id))
+    }
+
+    fn kind(&self) -> ServerKind {
+        ServerKind::Kafka(self.id)
+    }
+
+    fn settings_path(&self) -> PathBuf {
+        self.dir.join("server.properties")
+    }
+
+    /// Quick start before peak speed: the C1 compiler alone and the serial collector start the broker in half the time.
+    fn java_options(&self) -> Vec<OsString> {
+        let mut classes = self.jars.join("*").into_os_string();
+        classes.push("");
+        let mut logging = OsString::from("-Dlog4j2.configurationFile=");
+        logging.push(self.dir.join("log4j2.properties"));
+        let heap = format!("-Xmx{}m", self.heap_mib);
+        let fixed = ["-Xms64m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Djava.awt.headless=true"];
+        let mut options: Vec<OsString> = fixed.iter().map(OsString::from).collect();
+        options.extend([heap.into(), logging, "-cp".into(), classes]);
+        options
+    }
+
+    fn settings(&self, data: &Path) -> String {
+        let (replicas, in_sync) = if self.nodes == 1 { (1, 1) } else { (self.nodes, self.nodes - 1) };
+        format!(
+            "process.roles=broker,controller\n\
+             node.id={id}\n\
+             controller.quorum.voters={voters}\n\
+             controller.listener.names=CONTROLLER\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+             log.dirs={data}\n\
+             auto.create.topics.enable=false\n\
+             default.replication.factor={replicas}\n\
+             min.insync.replicas={in_sync}\n\
+             offsets.topic.num.partitions=4\n\
+             offsets.topic.replication.factor={replicas}\n\
+             transaction.state.log.num.partitions=4\n\
+             transaction.state.log.replication.factor={replicas}\n\
+             transaction.state.log.min.isr={in_sync}\n\
+             transaction.abort.timed.out.transaction.cleanup.interval.ms=1000\n\
+             group.initial.rebalance.delay.ms=0\n\
+             group.min.session.timeout.ms=1000\n\
+             broker.heartbeat.interval.ms=500\n\
+             log.cleaner.dedupe.buffer.size=33554432\n",
+            id = self.id,
+            voters = self.voters,
+            port = self.port,
+            controller_port = self.controller_port,
+            data = data.display(),
+        )
+    }
+
+    async fn format(&self, settings: &Path) -> Result<(), StackError> {
+        let mut command = Command::new(&self.java);
+        command.args(self.java_options()).args(["kafka.tools.StorageTool", "format", "-t", &self.cluster_id, "-c"]);
+        command.arg(settings).current_dir(&self.dir).stdin(std::process::Stdio::null()).kill_on_drop(true);
+        let output = command.output().await.map_err(|error| StackError::prepare(self.kind(), error))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let text = [output.stdout, output.stderr].concat();
+        let detail = format!("formatting failed ({}): {}", output.status, String::from_utf8_lossy(&text).trim_end());
+        Err(StackError::prepare(self.kind(), detail))
+    }
+}
+
+const LOG4J: &str = "\
+status=error
+appender.console.type=Console
+appender.console.name=console
+appender.console.layout.type=PatternLayout
+appender.console.layout.pattern=%d{yyyy-MM-dd'T'HH:mm:ss.SSS} %-5p %c{1} %m%n
+rootLogger.level=warn
+rootLogger.appenderRef.console.ref=console
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_jars_say_how_to_get_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = KafkaNode::find_jars(Some(dir.path())).unwrap_err().to_string();
+        assert!(error.contains("expected kafka_2.13-*.jar: run ./dev"), "{error}");
+    }
+}

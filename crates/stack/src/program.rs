@@ -1,0 +1,176 @@
+//! What the supervisor supervises: how each server is prepared, launched, asked and told to stop.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, Command};
+
+use crate::data_dir::open_log;
+use crate::kafka::KafkaNode;
+use crate::postgres::Postgres;
+use crate::redis::Redis;
+use crate::registry::{RegistryServer, Serving};
+use crate::watchdog::{Ending, Watchdog};
+use crate::{ServerKind, StackError};
+
+/// A server that can be run again and again.
+#[derive(Debug)]
+pub(crate) enum Program {
+    Kafka(KafkaNode),
+    Postgres(Postgres),
+    Redis(Redis),
+    Registry(RegistryServer),
+}
+
+/// A process to start.
+#[derive(Debug)]
+pub(crate) struct LaunchSpec {
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) current_dir: PathBuf,
+    /// User and group id to run as, if not the parent's.
+    pub(crate) user: Option<(u32, u32)>,
+    pub(crate) log: PathBuf,
+    pub(crate) ending: Ending,
+}
+
+/// A server that has been launched.
+#[derive(Debug)]
+pub(crate) enum Running {
+    Process { child: Child, pid: u32, watchdog: Arc<Watchdog> },
+    Registry(Serving),
+}
+
+impl Program {
+    pub(crate) fn kind(&self) -> ServerKind {
+        match self {
+            Self::Kafka(node) => ServerKind::Kafka(node.id),
+            Self::Postgres(_) => ServerKind::Postgres,
+            Self::Redis(_) => ServerKind::Redis,
+            Self::Registry(_) => ServerKind::Registry,
+        }
+    }
+
+    /// Puts the files in place that the server needs; repeated before every launch.
+    pub(crate) async fn prepare(&self) -> Result<(), StackError> {
+        match self {
+            Self::Kafka(node) => node.prepare().await,
+            Self::Postgres(postgres) => postgres.prepare().await,
+            Self::Redis(redis) => redis.prepare(),
+            Self::Registry(_) => Ok(()),
+        }
+    }
+
+    pub(crate) async fn launch(&self, watchdog: &Arc<Watchdog>) -> Result<Running, StackError> {
+        let spec = match self {
+            Self::Kafka(node) => node.launch_spec(),
+            Self::Postgres(postgres) => postgres.launch_spec(),
+            Self::Redis(redis) => redis.launch_spec(),
+            Self::Registry(registry) => return registry.launch().await.map(Running::Registry),
+        };
+        spawn(&spec, watchdog).await.map_err(StackError::io(format!("start {}", spec.program.display())))
+    }
+
+    /// Asks the server whether it serves.
+    pub(crate) async fn probe(&self) -> Result<(), String> {
+        match self {
+            Self::Kafka(node) => node.probe().await,
+            Self::Postgres(postgres) => postgres.probe().await,
+            Self::Redis(redis) => redis.probe().await,
+            Self::Registry(registry) => registry.probe().await,
+        }
+    }
+
+    pub(crate) fn start_timeout(&self) -> Duration {
+        match self {
+            Self::Kafka(_) => Duration::from_secs(120),
+            _ => Duration::from_secs(60),
+        }
+    }
+
+    /// The signal of an orderly and quick stop.
+    fn stop_signal(&self) -> Signal {
+        match self {
+            Self::Postgres(_) => Signal::SIGINT,
+            _ => Signal::SIGTERM,
+        }
+    }
+
+    /// Stops the server in order; one that takes longer than 8 s is killed.
+    pub(crate) async fn terminate(&self, running: &mut Running) {
+        const GRACE: Duration = Duration::from_secs(8);
+        match running {
+            Running::Registry(serving) => serving.stop(),
+            Running::Process { pid, .. } => {
+                signal(*pid, self.stop_signal());
+                signal(*pid, Signal::SIGCONT);
+            }
+        }
+        if tokio::time::timeout(GRACE, running.wait()).await.is_err() {
+            tracing::warn!(server = %self.kind(), "server did not stop within 8 s, killing it");
+            running.kill().await;
+        }
+    }
+}
+
+impl Running {
+    pub(crate) fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Process { pid, .. } => Some(*pid),
+            Self::Registry(_) => None,
+        }
+    }
+
+    /// Waits for the end and says how it came.
+    pub(crate) async fn wait(&mut self) -> String {
+        match self {
+            Self::Process { child, pid, watchdog } => {
+                let status = child.wait().await;
+                watchdog.forget(*pid);
+                status.map_or_else(|error| error.to_string(), |status| status.to_string())
+            }
+            Self::Registry(serving) => serving.wait().await,
+        }
+    }
+
+    pub(crate) async fn kill(&mut self) {
+        match self {
+            Self::Process { pid, .. } => signal(*pid, Signal::SIGKILL),
+            Self::Registry(serving) => serving.kill(),
+        }
+        self.wait().await;
+    }
+}
+
+/// Sends a signal; a process that is gone does not mind.
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    if let Ok(pid) = i32::try_from(pid) {
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+}
+
+/// Starts a process in its own process group, so that Ctrl-C in the terminal reaches only the parent, which then stops it in order.
+async fn spawn(spec: &LaunchSpec, watchdog: &Arc<Watchdog>) -> std::io::Result<Running> {
+    let log = open_log(&spec.log)?;
+    let mut command = Command::new("/bin/sh");
+    // See `watchdog`: wait for the go, then become the server.
+    command.args(["-c", r#"read -r go && exec "$@" </dev/null"#, "vigie-launch"]).arg(&spec.program).args(&spec.args);
+    command.current_dir(&spec.current_dir).env("LC_ALL", "C").process_group(0).kill_on_drop(true);
+    command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
+    if let Some((uid, gid)) = spec.user {
+        command.uid(uid).gid(gid);
+    }
+    let mut child = command.spawn()?;
+    let (Some(pid), Some(mut stdin)) = (child.id(), child.stdin.take()) else {
+        return Err(std::io::Error::other("the process ended at once"));
+    };
+    watchdog.watch(pid, spec.ending)?;
+    stdin.write_all(b"go\n").await?;
+    Ok(Running::Process { child, pid, watchdog: Arc::clone(watchdog) })
+}

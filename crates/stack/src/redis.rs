@@ -1,0 +1,61 @@
+//! Redis: a cache, so nothing is written to disk.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::java::in_path;
+use crate::program::LaunchSpec;
+use crate::watchdog::Ending;
+use crate::{ServerKind, StackError};
+
+#[derive(Debug)]
+pub(crate) struct Redis {
+    pub(crate) binary: PathBuf,
+    pub(crate) dir: PathBuf,
+    pub(crate) port: u16,
+    pub(crate) log: PathBuf,
+}
+
+impl Redis {
+    pub(crate) fn find() -> Result<PathBuf, StackError> {
+        let homebrew = ["/opt/homebrew/bin/redis-server", "/usr/local/bin/redis-server", "/usr/bin/redis-server"];
+        let mut candidates = in_path("redis-server").into_iter().chain(homebrew.map(PathBuf::from));
+        candidates.find(|file| file.is_file()).ok_or(StackError::NoRedis)
+    }
+
+    pub(crate) fn prepare(&self) -> Result<(), StackError> {
+        std::fs::create_dir_all(&self.dir).map_err(|error| StackError::prepare(ServerKind::Redis, error))
+    }
+
+    pub(crate) fn launch_spec(&self) -> LaunchSpec {
+        let port = self.port.to_string();
+        let options = ["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no", "--daemonize", "no"];
+        LaunchSpec {
+            program: self.binary.clone(),
+            args: options.iter().map(OsString::from).collect(),
+            current_dir: self.dir.clone(),
+            user: None,
+            log: self.log.clone(),
+            ending: Ending::Kill,
+        }
+    }
+
+    /// PING, answered by PONG once it serves.
+    pub(crate) async fn probe(&self) -> Result<(), String> {
+        let ask = async {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
+            stream.write_all(b"PING\r\n").await?;
+            let mut answer = [0; 64];
+            let length = stream.read(&mut answer).await?;
+            Ok::<_, std::io::Error>(String::from_utf8_lossy(&answer[..length]).trim_end().to_owned())
+        };
+        match ask.await {
+            Ok(answer) if answer == "+PONG" => Ok(()),
+            Ok(answer) => Err(format!("it answered {answer:?}, expected \"+PONG\"")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
