@@ -1,0 +1,79 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use vigie_clock::SharedClock;
+use vigie_daemon::{Context, ServiceError};
+
+use crate::auth::Authenticator;
+use crate::cache::Cache;
+use crate::config::Config;
+use crate::events::Events;
+use crate::metrics::Metrics;
+use crate::problem::Problem;
+use crate::rate_limit::RateLimit;
+use crate::redis;
+use crate::store::Store;
+use crate::store::assets::Extent;
+
+/// Everything that requests share.
+pub(crate) struct App {
+    pub(crate) store: Store,
+    pub(crate) cache: Cache,
+    pub(crate) events: Events,
+    pub(crate) auth: Option<Authenticator>,
+    pub(crate) rate: Option<RateLimit>,
+    pub(crate) metrics: Metrics,
+    pub(crate) clock: SharedClock,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) timeout: Duration,
+    pub(crate) behind_proxy: bool,
+    pub(crate) cors_origins: Vec<String>,
+}
+
+/// How handlers get it.
+pub(crate) type SharedApp = axum::extract::State<Arc<App>>;
+
+impl App {
+    pub(crate) fn new(config: &Config, ctx: &Context) -> Result<Self, ServiceError> {
+        config.check()?;
+        let redis = redis::connect(config, None)?;
+        Ok(Self {
+            store: Store::new(config)?,
+            cache: Cache::new(redis.clone(), &config.redis_prefix),
+            events: Events::new(redis, &config.redis_prefix),
+            auth: Authenticator::new(&config.auth, config.listen, ctx.clock.clone())?,
+            rate: RateLimit::new(config.rate, config.burst, ctx.clock.clone()),
+            metrics: Metrics::register(&ctx.metrics)?,
+            clock: ctx.clock.clone(),
+            shutdown: ctx.shutdown.clone(),
+            streams: Arc::new(Semaphore::new(config.max_streams)),
+            timeout: config.timeout(),
+            behind_proxy: config.behind_proxy,
+            cors_origins: config.cors_origins.clone(),
+        })
+    }
+
+    /// How far the run's data reaches; `None` if it has none yet.
+    pub(crate) async fn extent(&self, run: &str) -> Result<Option<Extent>, Problem> {
+        let extent = self.store.extent(run).await?;
+        // The live run has no data until the first post came through: that is no error.
+        if extent.is_none() && run != "live" && !self.store.run_exists(run).await? {
+            return Err(Problem::not_found(format!("there is no run {run:?}, see /v1/runs")));
+        }
+        Ok(extent)
+    }
+
+    /// An error unless posts of the run mention the asset.
+    pub(crate) async fn require_asset(&self, run: &str, asset: &str) -> Result<(), Problem> {
+        if self.store.asset_exists(run, asset).await? {
+            return Ok(());
+        }
+        let shown: String = asset.chars().take(64).collect();
+        Err(Problem::not_found(format!(
+            "no post of run {run:?} mentions an asset {shown:?}, see /v1/assets for those that are known"
+        )))
+    }
+}

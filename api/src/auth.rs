@@ -1,0 +1,330 @@
+//! Who may read what: JWT bearer tokens (RFC 6750, RFC 7519) with scopes.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use axum::http::{HeaderMap, header};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use vigie_clock::{SharedClock, Timestamp};
+use vigie_daemon::ServiceError;
+
+use crate::config::Secret;
+use crate::problem::Problem;
+
+/// Tolerated difference between the clocks of issuer and server.
+const LEEWAY_SECONDS: i64 = 30;
+/// RFC 7518, 3.2: a key of the same size as the hash or larger.
+const MIN_SECRET_BYTES: usize = 32;
+const CHALLENGE: &str = "Bearer";
+const CHALLENGE_INVALID: &str = r#"Bearer error="invalid_token""#;
+
+/// Whether tokens are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum AuthMode {
+    /// Anyone who reaches the address may read.
+    Off,
+    /// A bearer token is needed.
+    Jwt,
+}
+
+/// Who may read. Without `--auth`, reading is open on loopback and needs a token elsewhere.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct AuthConfig {
+    /// Whether a bearer token is needed; by default only if the address is not loopback
+    #[arg(long, env = "VIGIE_AUTH", value_enum)]
+    pub auth: Option<AuthMode>,
+    /// Shared secret of HS256 tokens, 32 bytes or more
+    #[arg(long, env = "VIGIE_AUTH_SECRET", hide_env_values = true)]
+    pub auth_secret: Option<Secret>,
+    /// PEM file with the public key of the issuer: RSA for RS256, Ed25519 for EdDSA
+    #[arg(long, env = "VIGIE_AUTH_PUBLIC_KEY_FILE")]
+    pub auth_public_key_file: Option<PathBuf>,
+    /// Issuer (iss) that tokens must name; any by default
+    #[arg(long, env = "VIGIE_AUTH_ISSUER")]
+    pub auth_issuer: Option<String>,
+    /// Audience (aud) that tokens must name
+    #[arg(long, env = "VIGIE_AUTH_AUDIENCE", default_value = "vigie")]
+    pub auth_audience: String,
+}
+
+impl AuthConfig {
+    pub(crate) fn mode(&self, listen: SocketAddr) -> AuthMode {
+        self.auth.unwrap_or(if listen.ip().is_loopback() { AuthMode::Off } else { AuthMode::Jwt })
+    }
+
+    pub(crate) fn mistakes(&self, listen: SocketAddr) -> Vec<String> {
+        if self.mode(listen) == AuthMode::Off {
+            return Vec::new();
+        }
+        match self.key() {
+            Ok(_) => Vec::new(),
+            Err(mistake) if self.auth.is_none() => {
+                vec![format!(
+                    "--api-listen {listen} is not loopback, so readers need tokens: {mistake}; or give --auth off"
+                )]
+            }
+            Err(mistake) => vec![mistake],
+        }
+    }
+
+    fn key(&self) -> Result<(Algorithm, DecodingKey), String> {
+        match (&self.auth_secret, &self.auth_public_key_file) {
+            (Some(_), Some(_)) => {
+                Err("--auth-secret and --auth-public-key-file are both given, expected one".to_owned())
+            }
+            (None, None) => Err("no key for tokens, expected --auth-secret or --auth-public-key-file".to_owned()),
+            (Some(secret), None) => {
+                let secret = check_secret(secret)?;
+                Ok((Algorithm::HS256, DecodingKey::from_secret(secret)))
+            }
+            (None, Some(path)) => {
+                let name = path.display();
+                let pem = std::fs::read(path).map_err(|error| format!("--auth-public-key-file {name}: {error}"))?;
+                DecodingKey::from_ed_pem(&pem)
+                    .map(|key| (Algorithm::EdDSA, key))
+                    .or_else(|_| DecodingKey::from_rsa_pem(&pem).map(|key| (Algorithm::RS256, key)))
+                    .map_err(|_| format!("--auth-public-key-file {name}: expected an Ed25519 or RSA public key in PEM"))
+            }
+        }
+    }
+}
+
+fn check_secret(secret: &Secret) -> Result<&[u8], String> {
+    let bytes = secret.reveal().as_bytes();
+    if bytes.len() < MIN_SECRET_BYTES {
+        return Err(format!("--auth-secret: {} bytes, expected {MIN_SECRET_BYTES} or more", bytes.len()));
+    }
+    Ok(bytes)
+}
+
+/// What a token allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scope {
+    /// Numbers: assets, series, trends, alerts, the live stream without posts.
+    #[value(name = "read:insights")]
+    Insights,
+    /// Posts.
+    #[value(name = "read:posts")]
+    Posts,
+    /// Sources, runs and metrics.
+    #[value(name = "read:operations")]
+    Operations,
+}
+
+impl Scope {
+    /// All scopes.
+    pub const ALL: [Self; 3] = [Self::Insights, Self::Posts, Self::Operations];
+
+    /// As in the `scope` claim (RFC 8693, 4.2).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Insights => "read:insights",
+            Self::Posts => "read:posts",
+            Self::Operations => "read:operations",
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Claims {
+    sub: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<String>,
+    aud: serde_json::Value,
+    iat: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nbf: Option<i64>,
+    exp: i64,
+    #[serde(default)]
+    scope: String,
+}
+
+/// Whom a valid token speaks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) subject: String,
+    scope: String,
+}
+
+impl Identity {
+    pub(crate) fn require(&self, scope: Scope) -> Result<(), Problem> {
+        if self.scope.split(' ').any(|name| name == scope.name()) {
+            return Ok(());
+        }
+        Err(Problem::forbidden(format!("the token has scope {:?}, expected {}", self.scope, scope.name())))
+    }
+}
+
+/// Checks tokens.
+pub(crate) struct Authenticator {
+    key: DecodingKey,
+    validation: Validation,
+    clock: SharedClock,
+}
+
+impl Authenticator {
+    /// `None` if reading is open.
+    pub(crate) fn new(
+        config: &AuthConfig,
+        listen: SocketAddr,
+        clock: SharedClock,
+    ) -> Result<Option<Self>, ServiceError> {
+        if config.mode(listen) == AuthMode::Off {
+            return Ok(None);
+        }
+        let (algorithm, key) = config.key().map_err(|mistake| ServiceError::Config(vec![mistake]))?;
+        let mut validation = Validation::new(algorithm);
+        validation.set_audience(&[&config.auth_audience]);
+        validation.set_required_spec_claims(&["exp", "aud", "sub"]);
+        if let Some(issuer) = &config.auth_issuer {
+            validation.set_issuer(&[issuer]);
+            validation.required_spec_claims.insert("iss".to_owned());
+        }
+        // The library reads the system's clock; the times are checked against ours instead.
+        validation.validate_exp = false;
+        Ok(Some(Self { key, validation, clock }))
+    }
+
+    /// Whom the request's bearer token speaks for.
+    pub(crate) fn identify(&self, headers: &HeaderMap) -> Result<Identity, Problem> {
+        let Some(value) = headers.get(header::AUTHORIZATION) else {
+            return Err(Problem::unauthorized("no Authorization header, expected: Bearer <token>", CHALLENGE));
+        };
+        let token = value.to_str().ok().and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+        });
+        let Some(token) = token else {
+            return Err(Problem::unauthorized(
+                "the Authorization header is not a bearer token, expected: Bearer <token>",
+                CHALLENGE,
+            ));
+        };
+        let claims = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation)
+            .map_err(|error| Problem::unauthorized(format!("the token is not valid: {error}"), CHALLENGE_INVALID))?
+            .claims;
+        let now = self.clock.now().as_millis().div_euclid(1000);
+        if claims.exp.saturating_add(LEEWAY_SECONDS) <= now {
+            return Err(Problem::unauthorized("the token has expired", CHALLENGE_INVALID));
+        }
+        if claims.nbf.is_some_and(|nbf| nbf.saturating_sub(LEEWAY_SECONDS) > now) {
+            return Err(Problem::unauthorized("the token is not valid yet", CHALLENGE_INVALID));
+        }
+        Ok(Identity { subject: claims.sub, scope: claims.scope })
+    }
+}
+
+/// Makes an HS256 token for `subject` that is valid for `lifetime` from `now` on.
+///
+/// # Errors
+/// [`ServiceError::Config`] if `config` has no secret or a short one, or if the subject is empty.
+pub fn issue_token(
+    config: &AuthConfig,
+    subject: &str,
+    scopes: &[Scope],
+    lifetime: Duration,
+    now: Timestamp,
+) -> Result<String, ServiceError> {
+    let mistake = |text: String| ServiceError::Config(vec![text]);
+    let secret =
+        config.auth_secret.as_ref().ok_or_else(|| mistake("no --auth-secret to sign the token with".to_owned()))?;
+    let secret = check_secret(secret).map_err(mistake)?;
+    if subject.is_empty() {
+        return Err(mistake("the token's subject is empty, expected a name".to_owned()));
+    }
+    let iat = now.as_millis().div_euclid(1000);
+    let names: Vec<&str> = scopes.iter().map(|scope| scope.name()).collect();
+    let claims = Claims {
+        sub: subject.to_owned(),
+        iss: config.auth_issuer.clone(),
+        aud: config.auth_audience.clone().into(),
+        iat,
+        nbf: None,
+        exp: iat.saturating_add(i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX)),
+        scope: names.join(" "),
+    };
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret))
+        .map_err(ServiceError::failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use vigie_clock::ManualClock;
+
+    use super::*;
+
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    fn config() -> AuthConfig {
+        AuthConfig {
+            auth: Some(AuthMode::Jwt),
+            auth_secret: Some(SECRET.to_owned().into()),
+            auth_audience: "vigie".to_owned(),
+            ..AuthConfig::default()
+        }
+    }
+
+    fn authenticator(config: &AuthConfig, clock: &ManualClock) -> Authenticator {
+        let listen = "127.0.0.1:0".parse().unwrap();
+        Authenticator::new(config, listen, Arc::new(clock.clone())).unwrap().unwrap()
+    }
+
+    fn bearer(token: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap())])
+    }
+
+    #[test]
+    fn an_issued_token_is_accepted_until_it_expires() {
+        let clock = ManualClock::new(NOW);
+        let checker = authenticator(&config(), &clock);
+        let hour = Duration::from_secs(3600);
+        let token = issue_token(&config(), "alice", &[Scope::Insights], hour, NOW).unwrap();
+        let identity = checker.identify(&bearer(&token)).unwrap();
+        assert_eq!(identity.subject, "alice");
+        assert!(identity.require(Scope::Insights).is_ok());
+        assert_eq!(identity.require(Scope::Posts).unwrap_err().status, 403);
+        clock.advance(hour + Duration::from_secs(31));
+        assert_eq!(checker.identify(&bearer(&token)).unwrap_err().status, 401);
+    }
+
+    #[test]
+    fn forged_and_unsigned_tokens_are_refused() {
+        let clock = ManualClock::new(NOW);
+        let checker = authenticator(&config(), &clock);
+        let day = Duration::from_secs(86_400);
+        let token = issue_token(&config(), "alice", &Scope::ALL, day, NOW).unwrap();
+        let (head, signature) = token.rsplit_once('.').unwrap();
+        let (_, payload) = head.split_once('.').unwrap();
+        let none = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{payload}.");
+        let mut other = config();
+        other.auth_secret = Some("another secret, another secret, another".to_owned().into());
+        let foreign = issue_token(&other, "alice", &Scope::ALL, day, NOW).unwrap();
+        let mut elsewhere = config();
+        elsewhere.auth_audience = "elsewhere".to_owned();
+        let audience = issue_token(&elsewhere, "alice", &Scope::ALL, day, NOW).unwrap();
+        for bad in
+            [none, foreign, audience, format!("{head}.{}", signature.to_lowercase()), "x".to_owned(), String::new()]
+        {
+            assert_eq!(checker.identify(&bearer(&bad)).unwrap_err().status, 401, "{bad}");
+        }
+        assert_eq!(checker.identify(&HeaderMap::new()).unwrap_err().status, 401);
+    }
+
+    #[test]
+    fn outside_loopback_a_key_is_needed() {
+        let open: SocketAddr = "0.0.0.0:8080".parse().unwrap();
+        let local: SocketAddr = "[::1]:8080".parse().unwrap();
+        let unset = AuthConfig::default();
+        assert_eq!(unset.mistakes(local), Vec::<String>::new());
+        assert_eq!(unset.mistakes(open).len(), 1);
+        assert!(AuthConfig { auth: Some(AuthMode::Off), ..AuthConfig::default() }.mistakes(open).is_empty());
+        assert!(config().mistakes(open).is_empty());
+        let short = AuthConfig { auth_secret: Some("short".to_owned().into()), ..config() };
+        assert_eq!(short.mistakes(open).len(), 1);
+    }
+}

@@ -1,0 +1,295 @@
+//! The leaderboard's arithmetic: what changed from one period to the next. Pure functions of counts.
+//!
+//! ```text
+//!      previous period          current period
+//!   |--+--+-- 12 slices --+--|--+--+-- 12 slices --+--|  end
+//! ```
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::params::Choice;
+use crate::time::{UtcTime, WINDOW_SECONDS};
+
+/// Slices of both periods together; each holds a whole number of windows.
+pub(crate) const SLICES: usize = 24;
+
+/// How long a period is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Period {
+    Hour,
+    SixHours,
+    Day,
+    Week,
+}
+
+impl Choice for Period {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("1h", Self::Hour), ("6h", Self::SixHours), ("24h", Self::Day), ("7d", Self::Week)];
+}
+
+impl Period {
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, period)| *period == self).map_or("", |(name, _)| name)
+    }
+
+    pub(crate) fn seconds(self) -> i64 {
+        match self {
+            Self::Hour => 3600,
+            Self::SixHours => 6 * 3600,
+            Self::Day => 24 * 3600,
+            Self::Week => 7 * 24 * 3600,
+        }
+    }
+}
+
+/// A period and the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) end: UtcTime,
+    pub(crate) period: Period,
+}
+
+impl Span {
+    /// Ends with the last window that ends at or before `at`.
+    pub(crate) fn ending_at(at: UtcTime, period: Period) -> Self {
+        Self { end: at.floor(WINDOW_SECONDS), period }
+    }
+
+    pub(crate) fn start(self) -> UtcTime {
+        self.end.plus(-self.period.seconds())
+    }
+
+    pub(crate) fn previous_start(self) -> UtcTime {
+        self.end.plus(-2 * self.period.seconds())
+    }
+
+    pub(crate) fn slice_seconds(self) -> i64 {
+        self.period.seconds() * 2 / SLICES as i64
+    }
+}
+
+/// The windows of one slice, put together.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Slice {
+    pub(crate) posts: i64,
+    pub(crate) negative: i64,
+    pub(crate) neutral: i64,
+    pub(crate) positive: i64,
+    pub(crate) scored: i64,
+    pub(crate) score_sum: f64,
+    pub(crate) anomaly_score: Option<f64>,
+    pub(crate) expected_posts: Option<f64>,
+    pub(crate) r#final: bool,
+}
+
+/// The slices of both periods; `None` where there is no window.
+pub(crate) type AssetTotals = Vec<Option<Slice>>;
+
+/// What was counted in one period.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub(crate) struct PeriodTotals {
+    /// Posts published in it; null if nothing at all was observed then.
+    pub posts: Option<i64>,
+    /// Of them negative.
+    pub negative: Option<i64>,
+    /// Of them neutral.
+    pub neutral: Option<i64>,
+    /// Of them positive.
+    pub positive: Option<i64>,
+    /// Mean score of the scored posts, -1 to 1.
+    pub mean_score: Option<f64>,
+    /// Part of all posts that mention the asset, 0 to 1.
+    pub dominance: Option<f64>,
+}
+
+/// An asset's place on the board.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Trend {
+    /// Canonical id; `*` stands for all posts.
+    pub asset: String,
+    /// The current period.
+    #[serde(flatten)]
+    pub current: PeriodTotals,
+    /// The period of the same length before it.
+    pub previous: PeriodTotals,
+    /// posts / previous posts - 1; null without previous posts.
+    pub growth: Option<f64>,
+    /// How surprising the change of posts is: (n - m) / sqrt(n + m), the z statistic of two Poisson counts n and m.
+    pub growth_z: Option<f64>,
+    /// Change of the mean score.
+    pub mean_score_change: Option<f64>,
+    /// The highest anomaly score of the windows of the current period, 0 to 1.
+    pub anomaly_score: Option<f64>,
+    /// Posts that were forecast for the current period.
+    pub expected_posts: Option<f64>,
+    /// No window of the current period will be revised.
+    pub r#final: Option<bool>,
+    /// Posts in each of the 24 slices of both periods, oldest first.
+    pub history: Vec<Option<i64>>,
+}
+
+/// What the board is sorted by; the highest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    Growth,
+    Anomaly,
+    Posts,
+    Mood,
+    MoodChange,
+}
+
+impl Choice for Order {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("growth", Self::Growth),
+        ("anomaly", Self::Anomaly),
+        ("posts", Self::Posts),
+        ("mean_score", Self::Mood),
+        ("mean_score_change", Self::MoodChange),
+    ];
+}
+
+/// Compares the two periods of an asset. `market` are the slices of all posts: where they are known, an asset without a window has 0 posts.
+pub(crate) fn trend(asset: &str, slices: &[Option<Slice>], market: Option<&AssetTotals>) -> Trend {
+    let half = SLICES / 2;
+    let observed = |at: usize| market.is_some_and(|m| m.get(at).is_some_and(Option::is_some));
+    let side = |range: std::ops::Range<usize>| {
+        let seen = range.clone().any(observed);
+        let market_posts: i64 = range.clone().filter_map(|at| market?.get(at)?.as_ref()).map(|s| s.posts).sum();
+        totals(slices.get(range).unwrap_or_default(), seen, market_posts)
+    };
+    let (previous, current) = (side(0..half), side(half..SLICES));
+    let now: Vec<&Slice> = slices.iter().skip(half).flatten().collect();
+    Trend {
+        asset: asset.to_owned(),
+        growth: growth(current.posts, previous.posts),
+        growth_z: growth_z(current.posts, previous.posts),
+        mean_score_change: current.mean_score.zip(previous.mean_score).map(|(now, then)| now - then),
+        anomaly_score: now.iter().filter_map(|s| s.anomaly_score).max_by(f64::total_cmp),
+        expected_posts: now.iter().map(|s| s.expected_posts).sum::<Option<f64>>().filter(|_| !now.is_empty()),
+        r#final: (!now.is_empty()).then(|| now.iter().all(|s| s.r#final)),
+        history: slices
+            .iter()
+            .enumerate()
+            .map(|(at, s)| s.as_ref().map(|s| s.posts).or(observed(at).then_some(0)))
+            .collect(),
+        current,
+        previous,
+    }
+}
+
+fn totals(slices: &[Option<Slice>], observed: bool, market_posts: i64) -> PeriodTotals {
+    if !observed && slices.iter().all(Option::is_none) {
+        return PeriodTotals::default();
+    }
+    let sum = |field: fn(&Slice) -> i64| slices.iter().flatten().map(field).sum::<i64>();
+    let (posts, scored) = (sum(|s| s.posts), sum(|s| s.scored));
+    let score_sum: f64 = slices.iter().flatten().map(|s| s.score_sum).sum();
+    PeriodTotals {
+        posts: Some(posts),
+        negative: Some(sum(|s| s.negative)),
+        neutral: Some(sum(|s| s.neutral)),
+        positive: Some(sum(|s| s.positive)),
+        mean_score: (scored > 0).then(|| score_sum / scored as f64),
+        dominance: (market_posts > 0).then(|| posts as f64 / market_posts as f64),
+    }
+}
+
+fn growth(now: Option<i64>, before: Option<i64>) -> Option<f64> {
+    let (now, before) = now.zip(before)?;
+    (before > 0).then(|| now as f64 / before as f64 - 1.0)
+}
+
+/// Przyborowski and Wilenski, "Homogeneity of results in testing samples from Poisson series", 1940; normal approximation.
+fn growth_z(now: Option<i64>, before: Option<i64>) -> Option<f64> {
+    let (now, before) = now.zip(before)?;
+    (now + before > 0).then(|| (now - before) as f64 / ((now + before) as f64).sqrt())
+}
+
+/// Sorts by `order`, the highest first, null last; ties by posts, then by id.
+pub(crate) fn rank(trends: &mut [Trend], order: Order) {
+    let key = |t: &Trend| match order {
+        Order::Growth => t.growth_z,
+        Order::Anomaly => t.anomaly_score,
+        Order::Posts => t.current.posts.map(|n| n as f64),
+        Order::Mood => t.current.mean_score,
+        Order::MoodChange => t.mean_score_change,
+    };
+    trends.sort_by(|a, b| {
+        let value = |t| key(t).unwrap_or(f64::NEG_INFINITY);
+        let by_key = value(b).total_cmp(&value(a));
+        by_key.then_with(|| b.current.posts.cmp(&a.current.posts)).then_with(|| a.asset.cmp(&b.asset))
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slice(posts: i64, score: f64) -> Option<Slice> {
+        Some(Slice {
+            posts,
+            negative: 0,
+            neutral: 0,
+            positive: posts,
+            scored: posts,
+            score_sum: score * posts as f64,
+            anomaly_score: Some(score),
+            expected_posts: None,
+            r#final: true,
+        })
+    }
+
+    fn slices(filled: &[(usize, i64, f64)]) -> AssetTotals {
+        let mut all = vec![None; SLICES];
+        for &(at, posts, score) in filled {
+            all[at] = slice(posts, score);
+        }
+        all
+    }
+
+    #[test]
+    fn means_are_weighted_by_posts() {
+        let trend = trend("BTC", &slices(&[(0, 4, 0.0), (12, 1, 1.0), (23, 3, 0.0)]), None);
+        assert_eq!(trend.current.posts, Some(4));
+        assert_eq!(trend.current.mean_score, Some(0.25));
+        assert_eq!(trend.mean_score_change, Some(0.25));
+        assert_eq!((trend.growth, trend.growth_z), (Some(0.0), Some(0.0)));
+    }
+
+    #[test]
+    fn missing_is_null_and_a_silent_asset_in_an_observed_period_is_zero() {
+        let market = slices(&[(3, 10, 0.1), (20, 20, 0.1)]);
+        let silent_before = trend("LUNA", &slices(&[(20, 5, -0.5)]), Some(&market));
+        assert_eq!(silent_before.previous.posts, Some(0));
+        assert_eq!(silent_before.growth, None);
+        assert_eq!(silent_before.current.dominance, Some(0.25));
+        assert_eq!((silent_before.history[3], silent_before.history[4]), (Some(0), None));
+        let unobserved = trend("LUNA", &slices(&[(20, 5, -0.5)]), None);
+        assert_eq!((unobserved.previous.posts, unobserved.growth_z), (None, None));
+    }
+
+    #[test]
+    fn a_surge_outranks_a_steady_giant_and_null_comes_last() {
+        let market = slices(&[(0, 3000, 0.0), (12, 3100, 0.0)]);
+        let mut board = vec![
+            trend("BTC", &slices(&[(0, 1000, 0.0), (12, 1010, 0.0)]), Some(&market)),
+            trend("LUNA", &slices(&[(0, 10, 0.0), (12, 90, -0.8)]), Some(&market)),
+            trend("AAA", &slices(&[(0, 1, 0.0), (12, 2, 0.0)]), Some(&market)),
+            trend("NEW", &slices(&[(12, 500, 0.0)]), None),
+        ];
+        rank(&mut board, Order::Growth);
+        let names: Vec<_> = board.iter().map(|t| t.asset.as_str()).collect();
+        assert_eq!(names, ["LUNA", "AAA", "BTC", "NEW"]);
+    }
+
+    #[test]
+    fn slices_hold_whole_windows() {
+        for (_, period) in Period::ALL {
+            let span = Span::ending_at(crate::time::parse("2022-05-09T12:03:00Z").unwrap(), *period);
+            assert_eq!(span.end.to_string(), "2022-05-09T12:00:00Z");
+            assert_eq!(span.slice_seconds() % WINDOW_SECONDS, 0);
+            assert_eq!(span.previous_start().plus(span.slice_seconds() * SLICES as i64), span.end);
+        }
+    }
+}

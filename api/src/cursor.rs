@@ -1,0 +1,71 @@
+//! Opaque cursors for keyset pagination.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::params::Params;
+use crate::time::{EARLIEST, LATEST, UtcTime};
+
+#[derive(Serialize, Deserialize)]
+struct Cursor {
+    /// Of the question that it belongs to.
+    q: u32,
+    /// Microseconds since the epoch: as exact as the database.
+    t: i64,
+    id: String,
+}
+
+/// A cursor that goes on after the row with this time and id, for this question only.
+pub(crate) fn encode(question: &str, time: UtcTime, id: &str) -> String {
+    let cursor = Cursor { q: fingerprint(question), t: time.0.as_microsecond(), id: id.to_owned() };
+    let json = serde_json::to_vec(&cursor).unwrap_or_default();
+    json.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Takes the parameter `cursor`; rejects one that is not ours or that belongs to another question.
+pub(crate) fn take(params: &mut Params, question: &str) -> Option<(UtcTime, String)> {
+    let text = params.text("cursor", 4096)?;
+    let place = decode(&text).filter(|cursor| cursor.q == fingerprint(question)).and_then(|cursor| {
+        let time = jiff::Timestamp::from_microsecond(cursor.t).ok()?;
+        (EARLIEST..=LATEST).contains(&time).then_some((UtcTime(time), cursor.id))
+    });
+    if place.is_none() {
+        params.reject("cursor", "expected the value of next from an answer to the same question".to_owned());
+    }
+    place
+}
+
+fn decode(text: &str) -> Option<Cursor> {
+    if !text.is_ascii() || text.len() % 2 != 0 {
+        return None;
+    }
+    let bytes: Option<Vec<u8>> =
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect();
+    serde_json::from_slice(&bytes?).ok()
+}
+
+fn fingerprint(question: &str) -> u32 {
+    let hash = Sha256::digest(question);
+    u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_comes_back_for_its_own_question_only() {
+        let time = crate::time::parse("2022-05-09T12:00:00.123456Z").unwrap();
+        let text = encode("posts BTC", time, "reddit:ü%\"");
+        let read = |question: &str, text: &str| {
+            let mut params = Params::parse(&format!("cursor={text}"));
+            let cursor = take(&mut params, question);
+            (cursor, params.finish().is_ok())
+        };
+        assert_eq!(read("posts BTC", &text), (Some((time, "reddit:ü%\"".to_owned())), true));
+        assert_eq!(read("posts ETH", &text), (None, false));
+        for bad in ["zz", "7b7d", "0", "%F0%9F%98%80"] {
+            assert_eq!(read("posts BTC", bad), (None, false), "{bad}");
+        }
+    }
+}

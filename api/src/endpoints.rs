@@ -1,0 +1,13 @@
+//! One file per resource: parameters in, answer out.
+
+pub(crate) mod alerts;
+pub(crate) mod assets;
+pub(crate) mod dashboard;
+pub(crate) mod docs;
+pub(crate) mod market;
+pub(crate) mod posts;
+pub(crate) mod runs;
+pub(crate) mod series;
+pub(crate) mod sources;
+pub(crate) mod stream;
+pub(crate) mod trends;

@@ -1,0 +1,47 @@
+use axum::body::Bytes;
+use axum::extract::Path;
+use axum::http::HeaderMap;
+use axum::response::Response;
+
+use crate::answer;
+use crate::problem::Problem;
+
+const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+const ICON: &str = "image/svg+xml";
+
+const FILES: &[(&str, &str, &str)] = &[
+    ("app.js", SCRIPT, include_str!("../../assets/app.js")),
+    ("client.js", SCRIPT, include_str!("../../assets/client.js")),
+    ("chart.js", SCRIPT, include_str!("../../assets/chart.js")),
+    ("board.js", SCRIPT, include_str!("../../assets/board.js")),
+    ("posts.js", SCRIPT, include_str!("../../assets/posts.js")),
+    ("panels.js", SCRIPT, include_str!("../../assets/panels.js")),
+    ("format.js", SCRIPT, include_str!("../../assets/format.js")),
+    ("docs.js", SCRIPT, include_str!("../../assets/docs.js")),
+    ("style.css", STYLE, include_str!("../../assets/style.css")),
+    ("docs.css", STYLE, include_str!("../../assets/docs.css")),
+    ("icon.svg", ICON, include_str!("../../assets/icon.svg")),
+];
+
+/// The dashboard
+#[utoipa::path(get, path = "/", tag = "pages", responses((status = 200, body = String, content_type = "text/html")))]
+pub(crate) async fn page(headers: HeaderMap) -> Response {
+    html(&headers, include_str!("../../assets/index.html"))
+}
+
+/// A file of the dashboard or of the documentation
+#[utoipa::path(get, path = "/assets/{file}", tag = "pages", params(("file" = String, Path, description = "Its name")),
+    responses((status = 200, body = String, content_type = "text/javascript")))]
+pub(crate) async fn file(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+    let (_, media, text) = FILES
+        .iter()
+        .find(|(file, _, _)| *file == name)
+        .ok_or_else(|| Problem::not_found("there is no such file, see /"))?;
+    Ok(answer::conditional(&headers, media, Bytes::from_static(text.as_bytes())))
+}
+
+pub(super) fn html(headers: &HeaderMap, page: &'static str) -> Response {
+    answer::conditional(headers, HTML, Bytes::from_static(page.as_bytes()))
+}

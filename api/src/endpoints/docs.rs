@@ -1,0 +1,141 @@
+use std::sync::LazyLock;
+
+use axum::body::Bytes;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
+use utoipa::{Modify, OpenApi};
+
+use super::{alerts, assets, dashboard, market, posts, runs, series, sources, stream, trends};
+use crate::answer;
+use crate::auth::Scope;
+use crate::problem::{Problem, WrongParameter};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "vigie",
+        description = "What people say about crypto assets: who talks about what, how they feel, what is about to trend. Every number is \
+            traceable to the posts behind it. Times are UTC. Missing is null, never 0."
+    ),
+    paths(
+        assets::list, series::series, posts::list, trends::board, market::moods, alerts::list, sources::list, runs::list,
+        stream::subscribe, livez, readyz, metrics, openapi, page, dashboard::page, dashboard::file
+    ),
+    components(schemas(Problem, WrongParameter)),
+    tags(
+        (name = "insights", description = "Numbers"),
+        (name = "posts", description = "What they are made of"),
+        (name = "operations", description = "How it is going"),
+        (name = "pages", description = "For people")
+    ),
+    modifiers(&Common)
+)]
+struct ApiDoc;
+
+/// What holds for every resource under /v1.
+struct Common;
+
+impl Modify for Common {
+    fn modify(&self, doc: &mut utoipa::openapi::OpenApi) {
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("JWT")
+            .description(Some("Needed only where the server asks for tokens"))
+            .build();
+        doc.components.get_or_insert_default().add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        for (path, item) in &mut doc.paths.paths {
+            let Some(operation) = item.get.as_mut().filter(|_| path.starts_with("/v1/")) else { continue };
+            let tag = operation.tags.as_ref().and_then(|tags| tags.first()).map_or("", String::as_str);
+            let scope = match tag {
+                "posts" => Scope::Posts,
+                "operations" => Scope::Operations,
+                _ => Scope::Insights,
+            };
+            operation.security =
+                Some(vec![SecurityRequirement::default(), SecurityRequirement::new("bearer", [scope.name()])]);
+            for (status, description) in [
+                ("400", "Parameters are wrong: every one is listed"),
+                ("401", "No valid token"),
+                ("403", "The token lacks the scope"),
+                ("404", "No such asset or run"),
+                ("406", "No acceptable format"),
+                ("429", "Too many requests: see Retry-After"),
+                ("503", "The database is away or took too long: see Retry-After"),
+            ] {
+                let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+                let response =
+                    ResponseBuilder::new().description(description).content("application/problem+json", content);
+                operation.responses.responses.insert(status.to_owned(), response.build().into());
+            }
+        }
+    }
+}
+
+static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(openapi_json()));
+
+/// The OpenAPI description of the API.
+pub fn openapi_json() -> String {
+    ApiDoc::openapi().to_json().unwrap_or_default()
+}
+
+/// This API in OpenAPI
+#[utoipa::path(get, path = "/openapi.json", tag = "pages", responses((status = 200, body = Object)))]
+pub(crate) async fn openapi(headers: HeaderMap) -> Response {
+    answer::conditional(&headers, answer::JSON, DOCUMENT.clone())
+}
+
+/// This API for people
+#[utoipa::path(get, path = "/docs", tag = "pages", responses((status = 200, body = String, content_type = "text/html")))]
+pub(crate) async fn page(headers: HeaderMap) -> Response {
+    dashboard::html(&headers, include_str!("../../assets/docs.html"))
+}
+
+/// Whether the process should go on: 503 asks for a restart
+#[utoipa::path(get, path = "/livez", tag = "operations", responses((status = 200, body = Object), (status = 503, body = Object)))]
+#[expect(dead_code, reason = "documents a route of vigie-daemon")]
+fn livez() {}
+
+/// Whether the process can serve
+#[utoipa::path(get, path = "/readyz", tag = "operations", responses((status = 200, body = Object), (status = 503, body = Object)))]
+#[expect(dead_code, reason = "documents a route of vigie-daemon")]
+fn readyz() {}
+
+/// Figures for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "operations", responses((status = 200, body = String, content_type = "text/plain")))]
+#[expect(dead_code, reason = "documents a route of vigie-daemon")]
+fn metrics() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_documented_and_nothing_else_is() {
+        let doc = ApiDoc::openapi();
+        let documented: Vec<&str> = doc.paths.paths.keys().map(String::as_str).collect();
+        let mut served = crate::router::paths();
+        served.sort_unstable();
+        assert_eq!(documented, served);
+    }
+
+    #[test]
+    fn every_reference_has_a_target() {
+        let json: serde_json::Value = serde_json::from_str(&openapi_json()).unwrap();
+        fn walk(value: &serde_json::Value, root: &serde_json::Value) {
+            match value {
+                serde_json::Value::Object(fields) => {
+                    if let Some(target) = fields.get("$ref").and_then(|r| r.as_str()) {
+                        assert!(root.pointer(target.trim_start_matches('#')).is_some(), "{target}");
+                    }
+                    fields.values().for_each(|field| walk(field, root));
+                }
+                serde_json::Value::Array(items) => items.iter().for_each(|item| walk(item, root)),
+                _ => {}
+            }
+        }
+        walk(&json, &json);
+        assert!(json["openapi"].as_str().unwrap().starts_with("3."));
+    }
+}

@@ -1,0 +1,34 @@
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::answer;
+use crate::app::SharedApp;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::store::sources::{Source, SourceHealth};
+
+/// All sources.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Sources {
+    /// How many there are.
+    total: usize,
+    /// How many of them are ok.
+    healthy: usize,
+    /// At least some are sample data.
+    sample: bool,
+    /// By id.
+    sources: Vec<Source>,
+}
+
+/// Where posts come from, and how well that works
+#[utoipa::path(get, path = "/v1/sources", tag = "operations", responses((status = 200, body = Sources)))]
+pub(crate) async fn list(State(app): SharedApp, headers: HeaderMap, params: Params) -> Result<Response, Problem> {
+    params.finish()?;
+    let sources = app.store.sources(app.clock.now().into()).await?;
+    let healthy = sources.iter().filter(|source| source.health == SourceHealth::Ok).count();
+    let sample = sources.iter().any(|source| source.sample);
+    answer::json(&headers, &Sources { total: sources.len(), healthy, sample, sources })
+}

@@ -1,0 +1,250 @@
+//! Live events, from the Redis stream that the sink writes to the clients that listen.
+//!
+//! ```text
+//!   Redis stream ──XREAD BLOCK──▶ pump ──broadcast──▶ subscriber ──▶ client
+//!        └───────────────────XRANGE (resume, lag)────────▲
+//! ```
+//!
+//! One connection reads for all subscribers. A subscriber that resumes, or that fell behind the broadcast, reads what it missed
+//! from the stream itself; since both sources give the same ids in the same order, it sees each event once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fred::clients::Client;
+use fred::interfaces::{ClientLike, StreamsInterface};
+use fred::types::Value;
+use fred::types::streams::XReadResponse;
+use serde::Deserialize;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::params::Choice;
+
+const BLOCK: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_secs(1);
+const PAGE: u64 = 500;
+const BROADCAST_CAPACITY: usize = 4096;
+
+/// What an event tells about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventKind {
+    Trend,
+    Alert,
+    Post,
+}
+
+impl Choice for EventKind {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("trend", Self::Trend), ("alert", Self::Alert), ("post", Self::Post)];
+}
+
+impl EventKind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Trend => "trend",
+            Self::Alert => "alert",
+            Self::Post => "post",
+        }
+    }
+}
+
+/// Place of an event in the stream: `<milliseconds>-<number>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct EventId(u64, u64);
+
+impl EventId {
+    /// Before every event.
+    pub(crate) const START: Self = Self(0, 0);
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (millis, number) = text.split_once('-')?;
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        (digits(millis) && digits(number)).then_some(())?;
+        Some(Self(millis.parse().ok()?, number.parse().ok()?))
+    }
+}
+
+impl std::fmt::Display for EventId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.0, self.1)
+    }
+}
+
+/// One live event.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) id: EventId,
+    pub(crate) kind: EventKind,
+    /// The assets that it is about.
+    pub(crate) assets: Vec<String>,
+    /// JSON.
+    pub(crate) data: String,
+}
+
+#[derive(Deserialize)]
+struct About {
+    asset: Option<String>,
+    #[serde(default)]
+    assets: Vec<Mentioned>,
+}
+
+#[derive(Deserialize)]
+struct Mentioned {
+    asset: String,
+}
+
+impl Event {
+    /// `None` for what no reader would understand.
+    fn parse(id: &str, fields: &std::collections::HashMap<String, String>) -> Option<Self> {
+        let id = EventId::parse(id)?;
+        let (_, kind) = EventKind::ALL.iter().find(|(name, _)| fields.get("type").is_some_and(|t| t == name))?;
+        let data = fields.get("data")?;
+        let about: About = serde_json::from_str(data).ok()?;
+        let assets = about.asset.into_iter().chain(about.assets.into_iter().map(|m| m.asset)).collect();
+        Some(Self { id, kind: *kind, assets, data: data.clone() })
+    }
+}
+
+/// The live events.
+pub(crate) struct Events {
+    redis: Client,
+    key: String,
+    sender: broadcast::Sender<Arc<Event>>,
+}
+
+/// Redis cannot be asked.
+#[derive(Debug, thiserror::Error)]
+#[error("the event stream cannot be read: {0}")]
+pub(crate) struct EventsError(#[from] fred::error::Error);
+
+impl Events {
+    pub(crate) fn new(redis: Client, prefix: &str) -> Self {
+        Self { redis, key: format!("{prefix}stream"), sender: broadcast::channel(BROADCAST_CAPACITY).0 }
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.redis.is_connected()
+    }
+
+    /// Events from now on.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.sender.subscribe()
+    }
+
+    /// The oldest event that is still there.
+    pub(crate) async fn oldest(&self) -> Result<Option<EventId>, EventsError> {
+        let entries = self.range("-".to_owned(), Some(1)).await?;
+        Ok(entries.first().and_then(|(id, _)| EventId::parse(id)))
+    }
+
+    /// The first events after `id`, and the id of the last one that was looked at.
+    pub(crate) async fn after(&self, id: EventId) -> Result<(Vec<Arc<Event>>, Option<EventId>), EventsError> {
+        let entries = self.range(format!("({id}"), Some(PAGE)).await?;
+        let last = entries.last().and_then(|(id, _)| EventId::parse(id));
+        Ok((entries.iter().filter_map(|(id, fields)| Event::parse(id, fields)).map(Arc::new).collect(), last))
+    }
+
+    async fn range(&self, start: String, count: Option<u64>) -> Result<Vec<Entry>, EventsError> {
+        Ok(self.redis.xrange_values(&self.key, start, "+", count).await?)
+    }
+
+    /// Reads the stream and tells the subscribers, until the shutdown. `reader` is a connection of its own, for the reads block.
+    pub(crate) async fn pump(&self, reader: Client, shutdown: CancellationToken) {
+        let mut last: Option<EventId> = None;
+        let mut healthy = true;
+        loop {
+            let step = async {
+                let from = match last {
+                    Some(id) => id,
+                    None => self.newest(&reader).await?,
+                };
+                last = Some(from);
+                self.read_after(&reader, from).await
+            };
+            let result = tokio::select! {
+                () = shutdown.cancelled() => break,
+                result = step => result,
+            };
+            match result {
+                Ok(entries) => {
+                    if !healthy {
+                        info!("event stream is back");
+                        healthy = true;
+                    }
+                    for (id, fields) in &entries {
+                        last = EventId::parse(id).or(last);
+                        if let Some(event) = Event::parse(id, fields) {
+                            // No receiver is no error.
+                            let _ = self.sender.send(Arc::new(event));
+                        }
+                    }
+                }
+                Err(error) => {
+                    if healthy {
+                        warn!(%error, "event stream is away, live updates pause");
+                        healthy = false;
+                    }
+                    tokio::select! {
+                        () = shutdown.cancelled() => break,
+                        () = tokio::time::sleep(RETRY) => {}
+                    }
+                }
+            }
+        }
+        let _ = reader.quit().await;
+    }
+
+    async fn newest(&self, reader: &Client) -> Result<EventId, fred::error::Error> {
+        let entries: Vec<Entry> = reader.xrevrange_values(&self.key, "+", "-", Some(1)).await?;
+        Ok(entries.first().and_then(|(id, _)| EventId::parse(id)).unwrap_or(EventId::START))
+    }
+
+    async fn read_after(&self, reader: &Client, id: EventId) -> Result<Vec<Entry>, fred::error::Error> {
+        let block = u64::try_from(BLOCK.as_millis()).unwrap_or(u64::MAX);
+        let answer: Value = reader.xread(Some(PAGE), Some(block), &self.key, id.to_string()).await?;
+        if answer.is_null() {
+            return Ok(Vec::new());
+        }
+        let mut streams: XReadResponse<String, String, String, String> = answer.into_xread_response()?;
+        Ok(streams.remove(&self.key).unwrap_or_default())
+    }
+}
+
+/// Blocking reads wait this long, and a little more for the way.
+pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(BLOCK.as_secs() + 3);
+
+type Entry = (String, std::collections::HashMap<String, String>);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn event(kind: &str, data: &str) -> Option<Event> {
+        let fields = HashMap::from([("type".to_owned(), kind.to_owned()), ("data".to_owned(), data.to_owned())]);
+        Event::parse("5-1", &fields)
+    }
+
+    #[test]
+    fn ids_are_ordered_by_number_not_by_text() {
+        let (nine, ten) = (EventId::parse("9-9").unwrap(), EventId::parse("10-1").unwrap());
+        assert!(nine < ten && EventId::START < nine);
+        for bad in ["", "-", "1", "1-", "-1", "1-x", "+1-1", "1-1-1", "99999999999999999999-0"] {
+            assert_eq!(EventId::parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_knows_its_assets() {
+        assert_eq!(event("trend", r#"{"asset":"BTC"}"#).unwrap().assets, ["BTC"]);
+        let post = event(
+            "post",
+            r#"{"post_id":"x","assets":[{"asset":"BTC","evidence":"name"},{"asset":"ETH","evidence":"name"}]}"#,
+        );
+        assert_eq!(post.unwrap().assets, ["BTC", "ETH"]);
+        assert!(event("unheard-of", "{}").is_none() && event("post", "not json").is_none());
+    }
+}

@@ -1,0 +1,199 @@
+//! What every request passes on its way in and every answer on its way out.
+//!
+//! ```text
+//!   request ─▶ id ─▶ identity ─▶ rate ─▶ body size ─▶ time limit ─▶ scope ─▶ handler
+//!   answer  ◀─ id, instance, security headers, CORS, metrics ◀──────────────────┘
+//! ```
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tracing::{debug, info};
+
+use crate::app::App;
+use crate::auth::{Identity, Scope};
+use crate::problem::Problem;
+use crate::rate_limit::Client;
+
+/// No request has a body that we read.
+const MAX_BODY: u64 = 4096;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// No script, style or request but our own; shown in no frame.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// Who asks: a valid identity, or why there is none. Only where tokens are asked for.
+#[derive(Clone)]
+struct Caller(Result<Identity, Problem>);
+
+/// The outermost layer.
+pub(crate) async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let started = app.clock.monotonic();
+    let id = request_id(request.headers(), &app);
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let route =
+        request.extensions().get::<MatchedPath>().map_or_else(|| "unmatched".to_owned(), |m| m.as_str().to_owned());
+    let origin = allowed_origin(&app, request.headers());
+
+    let mut rate_headers = HeaderMap::new();
+    let response = match admit(&app, &mut request, &route, &mut rate_headers) {
+        Err(problem) => problem.into_response(),
+        Ok(()) if method == Method::OPTIONS && origin.is_some() => preflight(),
+        Ok(()) => match tokio::time::timeout(app.timeout, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => Problem::timed_out(app.timeout).into_response(),
+        },
+    };
+
+    let mut response = locate(response, &path, &id);
+    response.headers_mut().extend(rate_headers);
+    secure(response.headers_mut());
+    if let Some(origin) = origin {
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("etag, ratelimit, ratelimit-policy, retry-after, x-request-id"),
+        );
+    }
+    if !app.cors_origins.is_empty() {
+        response.headers_mut().append(header::VARY, HeaderValue::from_static("origin"));
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let took = app.clock.monotonic().saturating_sub(started);
+    app.metrics.answered(&route, response.status(), took);
+    let status = response.status().as_u16();
+    let seconds = took.as_secs_f64();
+    if response.status().is_server_error() {
+        info!(request_id = id, %method, route, status, seconds, "request failed");
+    } else {
+        debug!(request_id = id, %method, route, status, seconds, "request answered");
+    }
+    response
+}
+
+fn admit(app: &App, request: &mut Request, route: &str, rate_headers: &mut HeaderMap) -> Result<(), Problem> {
+    // Probes must get through whatever else happens.
+    if matches!(route, "/livez" | "/readyz") {
+        return Ok(());
+    }
+    let caller = app.auth.as_ref().map(|auth| Caller(auth.identify(request.headers())));
+    let client = match &caller {
+        Some(Caller(Ok(identity))) => Client::Subject(identity.subject.clone()),
+        _ => Client::from_address(address(app, request)),
+    };
+    if let Some(caller) = caller {
+        request.extensions_mut().insert(caller);
+    }
+    if let Some(rate) = &app.rate {
+        let (headers, outcome) = rate.check(&client);
+        *rate_headers = headers;
+        outcome?;
+    }
+    check_body(request.headers())
+}
+
+/// A length of more than we would read, or none at all for a body that comes in chunks, which nobody reads.
+fn check_body(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(length) = headers.get(header::CONTENT_LENGTH) else { return Ok(()) };
+    let length = length.to_str().ok().and_then(|text| text.parse::<u64>().ok());
+    if length.is_some_and(|length| length <= MAX_BODY) { Ok(()) } else { Err(Problem::body_too_large(MAX_BODY)) }
+}
+
+fn address(app: &App, request: &Request) -> IpAddr {
+    let forwarded = || {
+        let value = request.headers().get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
+        value.rsplit(',').next()?.trim().parse().ok()
+    };
+    let peer = || request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+    let first = if app.behind_proxy { forwarded() } else { None };
+    first.or_else(peer).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
+/// The layer of the routes that need a scope, where tokens are asked for.
+pub(crate) async fn require(scope: Scope, request: Request, next: Next) -> Response {
+    let allowed = match request.extensions().get::<Caller>() {
+        None => Ok(()),
+        Some(Caller(Ok(identity))) => identity.require(scope),
+        Some(Caller(Err(problem))) => Err(problem.clone()),
+    };
+    match allowed {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Whether the caller has the scope: for answers that hold more for some.
+pub(crate) fn has_scope(extensions: &axum::http::Extensions, scope: Scope) -> Result<(), Problem> {
+    match extensions.get::<Caller>() {
+        None => Ok(()),
+        Some(Caller(Ok(identity))) => identity.require(scope),
+        Some(Caller(Err(problem))) => Err(problem.clone()),
+    }
+}
+
+/// The caller's id if it is a sensible one, or a new one.
+fn request_id(headers: &HeaderMap, app: &App) -> String {
+    let sensible = |id: &&str| {
+        (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    };
+    if let Some(id) = headers.get(&REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sensible) {
+        return id.to_owned();
+    }
+    format!("{:x}-{:x}", app.clock.now().as_millis(), NEXT_ID.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Problems tell where they happened.
+fn locate(mut response: Response, path: &str, id: &str) -> Response {
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED && response.extensions().get::<Problem>().is_none() {
+        response = Problem::method_not_allowed("expected GET or HEAD").into_response();
+    }
+    let Some(mut problem) = response.extensions_mut().remove::<Problem>() else { return response };
+    problem.instance = Some(path.chars().take(256).collect());
+    problem.request_id = Some(id.to_owned());
+    let (parts, _) = response.into_parts();
+    let body = serde_json::to_string(&problem).unwrap_or_default();
+    let mut response = Response::from_parts(parts, body.into());
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    response
+}
+
+fn secure(headers: &mut HeaderMap) {
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+fn allowed_origin(app: &App, headers: &HeaderMap) -> Option<HeaderValue> {
+    let origin = headers.get(header::ORIGIN)?;
+    app.cors_origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()).then(|| origin.clone())
+}
+
+fn preflight() -> Response {
+    let allow = [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, if-none-match, last-event-id"),
+        (header::ACCESS_CONTROL_MAX_AGE, "3600"),
+    ];
+    (StatusCode::NO_CONTENT, allow).into_response()
+}

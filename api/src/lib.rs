@@ -1,0 +1,27 @@
+#![doc = include_str!("../README.md")]
+
+mod answer;
+mod app;
+mod auth;
+mod board;
+mod cache;
+mod config;
+mod cursor;
+mod endpoints;
+mod events;
+mod guard;
+mod metrics;
+mod mood;
+mod params;
+mod problem;
+mod rate_limit;
+mod redis;
+mod router;
+mod service;
+mod store;
+mod time;
+
+pub use auth::{AuthConfig, AuthMode, Scope, issue_token};
+pub use config::{Config, Secret};
+pub use endpoints::docs::openapi_json;
+pub use service::{bind, router, run, run_with_listener};

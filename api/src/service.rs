@@ -1,0 +1,124 @@
+use std::future::IntoFuture;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tracing::{info, warn};
+use vigie_daemon::{Component, Context, ServiceError};
+
+use crate::app::App;
+use crate::auth::AuthMode;
+use crate::config::Config;
+use crate::events::READ_TIMEOUT;
+use crate::redis;
+
+const PING_EVERY: Duration = Duration::from_secs(2);
+/// Answers in progress at a shutdown get this long.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Takes the address. Port 0 takes a free one; ask the listener which.
+///
+/// # Errors
+/// [`ServiceError::Failed`] if the address is in use or not ours.
+pub async fn bind(addr: SocketAddr) -> Result<TcpListener, ServiceError> {
+    TcpListener::bind(addr).await.map_err(|error| {
+        ServiceError::failed(match error.kind() {
+            ErrorKind::AddrInUse => format!("address {addr} is in use, choose another one with --api-listen"),
+            _ => format!("cannot listen on {addr}: {error}"),
+        })
+    })
+}
+
+/// Serves until the shutdown.
+///
+/// # Errors
+/// [`ServiceError::Config`] before anything is started, [`ServiceError::Failed`] if the address cannot be had. A database that
+/// is away is no error: requests are answered 503 until it is back.
+pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
+    config.check()?;
+    let listener = bind(config.listen).await?;
+    run_with_listener(config, listener, ctx).await
+}
+
+/// As [`run`], on a listener that the caller has made with [`bind`].
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with_listener(config: Config, listener: TcpListener, ctx: Context) -> Result<(), ServiceError> {
+    let health = ctx.health.component("api");
+    let shutdown = ctx.shutdown.clone();
+    let (app, router) = build(&config, &ctx)?;
+    let reader = redis::connect(&config, Some(READ_TIMEOUT))?;
+    let addr = listener.local_addr().map_err(ServiceError::failed)?;
+    if config.auth.mode(config.listen) == AuthMode::Off && !addr.ip().is_loopback() {
+        warn!(%addr, "reading needs no token and the address is not loopback: everyone who reaches it can read");
+    }
+    info!(%addr, "api listening");
+
+    let pump = tokio::spawn({
+        let (app, shutdown) = (app.clone(), shutdown.clone());
+        async move { app.events.pump(reader, shutdown).await }
+    });
+    let watch = tokio::spawn(watch(app, health));
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let server =
+        axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned()).into_future();
+    let served = tokio::select! {
+        served = server => served.map_err(ServiceError::failed),
+        () = drained(&shutdown) => {
+            warn!("answers in progress were cut off at the shutdown");
+            Ok(())
+        }
+    };
+    // Both end with the shutdown; they must also end if the server failed by itself.
+    watch.abort();
+    pump.abort();
+    served
+}
+
+/// The API as a router, without a listener and without live events, for tests and for embedding.
+///
+/// # Errors
+/// [`ServiceError::Config`]
+pub fn router(config: &Config, ctx: &Context) -> Result<Router, ServiceError> {
+    build(config, ctx).map(|(_, router)| router)
+}
+
+fn build(config: &Config, ctx: &Context) -> Result<(Arc<App>, Router), ServiceError> {
+    let app = Arc::new(App::new(config, ctx)?);
+    let router = crate::router::router(app.clone(), ctx.clone());
+    Ok((app, router))
+}
+
+async fn drained(shutdown: &tokio_util::sync::CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(DRAIN).await;
+}
+
+/// Ready while the database answers.
+async fn watch(app: Arc<App>, health: Component) {
+    let mut away = false;
+    while !app.shutdown.is_cancelled() {
+        match app.store.ping().await {
+            Ok(()) => {
+                if std::mem::take(&mut away) {
+                    info!("database is back");
+                }
+                health.ready();
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut away, true) {
+                    warn!(%error, "database is away, requests are answered 503");
+                }
+                health.not_ready(error.to_string());
+            }
+        }
+        tokio::select! {
+            () = app.shutdown.cancelled() => {}
+            () = tokio::time::sleep(PING_EVERY) => {}
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Reads from PostgreSQL. One file per question; the SQL stands beside the type of its answer.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{NoTls, Row};
+use tracing::{error, warn};
+use vigie_daemon::ServiceError;
+
+use crate::config::Config;
+use crate::problem::Problem;
+
+pub(crate) mod alerts;
+pub(crate) mod assets;
+pub(crate) mod board;
+pub(crate) mod lineage;
+pub(crate) mod posts;
+pub(crate) mod runs;
+pub(crate) mod series;
+pub(crate) mod sources;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const POOL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// Try again later.
+    #[error("the database cannot be reached: {0}")]
+    Unavailable(String),
+    /// Try again with less.
+    #[error("the database took too long")]
+    TooSlow,
+    /// A mistake of ours.
+    #[error("the database refused a query")]
+    Refused(#[source] tokio_postgres::Error),
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let Some(code) = error.code() else {
+            // No answer of the server: the connection is gone, or the answer has another shape than expected.
+            return if error.is_closed() || error.as_db_error().is_none() && is_io(&error) {
+                Self::Unavailable(error.to_string())
+            } else {
+                Self::Refused(error)
+            };
+        };
+        if *code == SqlState::QUERY_CANCELED {
+            return Self::TooSlow;
+        }
+        // 08 connection, 53 resources, 57 operator intervention, 58 system; 3D000: no such database; 42P01: not migrated yet.
+        let class = code.code().get(..2).unwrap_or_default();
+        if matches!(class, "08" | "53" | "57" | "58" | "3D" | "28") || *code == SqlState::UNDEFINED_TABLE {
+            return Self::Unavailable(error.to_string());
+        }
+        Self::Refused(error)
+    }
+}
+
+fn is_io(error: &tokio_postgres::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>())
+}
+
+impl From<PoolError> for StoreError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) => error.into(),
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(problem: StoreError) -> Self {
+        match problem {
+            StoreError::Unavailable(reason) => {
+                warn!(reason, "database is away");
+                Self::unavailable("the database cannot be reached")
+            }
+            StoreError::TooSlow => Self::unavailable("the database took too long, ask for a shorter time range"),
+            StoreError::Refused(source) => {
+                let detail = source.as_db_error().map(ToString::to_string);
+                error!(error = %source, detail, "query failed");
+                Self::internal()
+            }
+        }
+    }
+}
+
+/// A pool of connections to PostgreSQL.
+#[derive(Clone)]
+pub(crate) struct Store {
+    pool: Pool,
+}
+
+impl Store {
+    /// Connects on demand only.
+    pub(crate) fn new(config: &Config) -> Result<Self, ServiceError> {
+        let wrong = |error: &dyn std::fmt::Display| ServiceError::Config(vec![format!("--postgres-url: {error}")]);
+        let mut postgres =
+            tokio_postgres::Config::from_str(config.postgres_url.reveal()).map_err(|error| wrong(&error))?;
+        postgres.application_name("vigie-api").connect_timeout(CONNECT_TIMEOUT);
+        // The server gives up when nobody waits for the answer any more. Read-only guards against ourselves.
+        let options = format!("-c statement_timeout={}s -c default_transaction_read_only=on", config.timeout_seconds);
+        postgres.options(options);
+        let manager = Manager::from_config(postgres, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let pool = Pool::builder(manager)
+            .max_size(config.postgres_connections)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(POOL_TIMEOUT))
+            .create_timeout(Some(CONNECT_TIMEOUT))
+            .recycle_timeout(Some(CONNECT_TIMEOUT))
+            .build()
+            .map_err(|error| wrong(&error))?;
+        Ok(Self { pool })
+    }
+
+    /// Whether the database answers and has our tables.
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
+        self.rows("SELECT 1 FROM trend_windows LIMIT 1", &[]).await.map(drop)
+    }
+
+    async fn client(&self) -> Result<Object, StoreError> {
+        Ok(self.pool.get().await?)
+    }
+
+    async fn rows(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(sql).await?;
+        Ok(client.query(&statement, params).await?)
+    }
+}

@@ -1,0 +1,78 @@
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Store, StoreError};
+use crate::time::UtcTime;
+
+/// Something about an asset that deserves a look.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Alert {
+    /// The same alert raised twice has the same id.
+    pub alert_id: String,
+    /// `live`, or the id of a replay.
+    pub run_id: String,
+    /// Canonical id; `*` stands for all posts.
+    pub asset: String,
+    /// attention_spike or sentiment_drop.
+    pub kind: String,
+    /// Inclusive.
+    pub window_start: UtcTime,
+    /// Exclusive.
+    pub window_end: UtcTime,
+    /// What was seen.
+    pub value: f64,
+    /// What was forecast.
+    pub expected: Option<f64>,
+    /// 0 to 1.
+    pub anomaly_score: Option<f64>,
+    /// When it was raised.
+    pub raised_at: UtcTime,
+    /// Not from the public web.
+    pub sample: bool,
+}
+
+/// Which alerts.
+#[derive(Clone, Debug)]
+pub(crate) struct AlertsQuery {
+    pub(crate) run: String,
+    pub(crate) asset: Option<String>,
+    pub(crate) kind: Option<String>,
+    pub(crate) from: UtcTime,
+    pub(crate) to: UtcTime,
+    /// Only what comes after this alert: of an older window, or of the same with a higher id.
+    pub(crate) after: Option<(UtcTime, String)>,
+    pub(crate) limit: i64,
+}
+
+impl Store {
+    /// Newest window first; of the same window by id.
+    pub(crate) async fn alerts(&self, query: &AlertsQuery) -> Result<Vec<Alert>, StoreError> {
+        let asset = if query.asset.is_some() { "asset = $2" } else { "$2::text IS NULL" };
+        let sql = format!(
+            "SELECT * FROM alerts WHERE run_id = $1 AND {asset} AND ($3::text IS NULL OR kind = $3) \
+             AND window_start >= $4 AND window_start < $5 AND window_start <= $6 AND (window_start < $6 OR alert_id > $7) \
+             ORDER BY window_start DESC, alert_id LIMIT $8"
+        );
+        let (time, id) = query.after.clone().unwrap_or_else(|| (query.to, String::new()));
+        let params: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
+            &[&query.run, &query.asset, &query.kind, &query.from.0, &query.to.0, &time.0, &id, &query.limit];
+        let rows = self.rows(&sql, params).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Alert {
+                    alert_id: row.try_get("alert_id")?,
+                    run_id: row.try_get("run_id")?,
+                    asset: row.try_get("asset")?,
+                    kind: row.try_get("kind")?,
+                    window_start: UtcTime(row.try_get("window_start")?),
+                    window_end: UtcTime(row.try_get("window_end")?),
+                    value: row.try_get("value")?,
+                    expected: row.try_get("expected")?,
+                    anomaly_score: row.try_get("anomaly_score")?,
+                    raised_at: UtcTime(row.try_get("raised_at")?),
+                    sample: row.try_get("sample")?,
+                })
+            })
+            .collect()
+    }
+}

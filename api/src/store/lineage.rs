@@ -1,0 +1,137 @@
+use serde::Serialize;
+use tokio_postgres::Row;
+use utoipa::ToSchema;
+
+use super::{Store, StoreError};
+use crate::store::series::SeriesQuery;
+use crate::time::UtcTime;
+
+/// What the numbers of an answer stand on.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Lineage {
+    /// `live`, or the id of a replay.
+    pub run_id: String,
+    /// The models that scored the posts, with the table of assets in use.
+    pub models: Vec<Model>,
+    /// The input records, as ranges of offsets.
+    pub inputs: Vec<InputRange>,
+}
+
+/// A model, and the table of assets that was in use with it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+pub(crate) struct Model {
+    /// Name of the model.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// SHA-256 of its file, hexadecimal.
+    pub sha256: String,
+    /// Version of the table that finds assets in texts.
+    pub assets_version: String,
+}
+
+/// Input records of one partition: `first_offset` to `last_offset`, inclusive.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+pub(crate) struct InputRange {
+    /// Kafka topic.
+    pub topic: String,
+    /// Partition of the topic.
+    pub partition: i32,
+    /// Lowest offset.
+    pub first_offset: i64,
+    /// Highest offset.
+    pub last_offset: i64,
+}
+
+/// Columns that [`Lineage::add`] reads.
+pub(crate) const COLUMNS: &str =
+    "model_name, model_version, model_sha256, assets_version, input_topic, input_partition";
+
+impl Lineage {
+    pub(crate) fn new(run_id: &str) -> Self {
+        Self { run_id: run_id.to_owned(), models: Vec::new(), inputs: Vec::new() }
+    }
+
+    pub(crate) fn add(&mut self, row: &Row) -> Result<(), StoreError> {
+        let model = Model {
+            name: row.try_get("model_name")?,
+            version: row.try_get("model_version")?,
+            sha256: row.try_get("model_sha256")?,
+            assets_version: row.try_get("assets_version")?,
+        };
+        self.add_model(model);
+        let range = InputRange {
+            topic: row.try_get("input_topic")?,
+            partition: row.try_get("input_partition")?,
+            first_offset: row.try_get("first_offset")?,
+            last_offset: row.try_get("last_offset")?,
+        };
+        self.add_input(range);
+        Ok(())
+    }
+
+    /// Both together.
+    pub(crate) fn union(mut self, other: &Self) -> Self {
+        other.models.iter().for_each(|model| self.add_model(model.clone()));
+        other.inputs.iter().for_each(|range| self.add_input(range.clone()));
+        self
+    }
+
+    fn add_model(&mut self, model: Model) {
+        if !self.models.contains(&model) {
+            self.models.push(model);
+        }
+    }
+
+    fn add_input(&mut self, range: InputRange) {
+        match self.inputs.iter_mut().find(|r| r.topic == range.topic && r.partition == range.partition) {
+            Some(known) => {
+                known.first_offset = known.first_offset.min(range.first_offset);
+                known.last_offset = known.last_offset.max(range.last_offset);
+            }
+            None => self.inputs.push(range),
+        }
+    }
+}
+
+impl Store {
+    /// The lineage of a series: of each of its buckets (by start), in time order.
+    pub(crate) async fn series_lineage(&self, query: &SeriesQuery) -> Result<Vec<(UtcTime, Lineage)>, StoreError> {
+        let sql = format!(
+            "WITH w AS ({}) SELECT date_bin($5::text::interval, window_start, '1970-01-01T00:00:00Z') AS bucket, {COLUMNS}, \
+             min(first_offset) AS first_offset, max(last_offset) AS last_offset FROM w GROUP BY 1, {COLUMNS} ORDER BY 1, {COLUMNS}",
+            query.windows()
+        );
+        let mut buckets: Vec<(UtcTime, Lineage)> = Vec::new();
+        for row in self.series_rows(&sql, query, &query.asset).await? {
+            let bucket = UtcTime(row.try_get("bucket")?);
+            if buckets.last().is_none_or(|(last, _)| *last != bucket) {
+                buckets.push((bucket, Lineage::new(&query.run)));
+            }
+            if let Some((_, lineage)) = buckets.last_mut() {
+                lineage.add(&row)?;
+            }
+        }
+        Ok(buckets)
+    }
+
+    /// The lineage of all windows of an asset (or of all assets) that start in `[from, to)`.
+    pub(crate) async fn lineage(
+        &self,
+        run: &str,
+        asset: Option<&str>,
+        from: UtcTime,
+        to: UtcTime,
+    ) -> Result<Lineage, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS}, min(first_offset) AS first_offset, max(last_offset) AS last_offset FROM trend_windows \
+             WHERE run_id = $1 AND ($2::text IS NULL OR asset = $2) AND window_start >= $3 AND window_start < $4 \
+             GROUP BY {COLUMNS} ORDER BY {COLUMNS}"
+        );
+        let mut lineage = Lineage::new(run);
+        for row in self.rows(&sql, &[&run, &asset, &from.0, &to.0]).await? {
+            lineage.add(&row)?;
+        }
+        Ok(lineage)
+    }
+}

@@ -1,0 +1,218 @@
+use serde::Serialize;
+use tokio_postgres::Row;
+use utoipa::ToSchema;
+
+use super::lineage::Model;
+use super::series::WHOLE_MARKET;
+use super::{Store, StoreError};
+use crate::time::UtcTime;
+
+/// A post with its sentiment.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Post {
+    /// Stable id: kind of source, native id.
+    pub post_id: String,
+    /// Id of the source.
+    pub source: String,
+    /// Kind of the source: rss, hackernews, reddit, ...
+    pub kind: String,
+    /// Where it stands; only http and https.
+    pub url: Option<String>,
+    /// Pseudonym of its author.
+    pub author_id: Option<String>,
+    /// Plain text.
+    pub title: Option<String>,
+    /// The beginning of its text.
+    pub excerpt: String,
+    /// When it was published: the time that counts.
+    pub published_at: UtcTime,
+    /// When it was read from its source.
+    pub fetched_at: UtcTime,
+    /// When the model scored it.
+    pub scored_at: UtcTime,
+    /// ISO 639-1; null if it could not be told.
+    pub language: Option<String>,
+    /// negative, neutral or positive; null if it was not scored.
+    pub label: Option<String>,
+    /// p_positive - p_negative, -1 to 1; null if it was not scored.
+    pub score: Option<f64>,
+    /// Of the labels; null if it was not scored.
+    pub probabilities: Option<Probabilities>,
+    /// Why it was not scored.
+    pub unscored_reason: Option<String>,
+    /// What gave the asset away: cashtag, ticker, name or alias; null when asking for `*`.
+    pub evidence: Option<String>,
+    /// Not from the public web.
+    pub sample: bool,
+    /// What the score stands on.
+    pub lineage: PostLineage,
+}
+
+/// Probabilities of the labels. They add up to 1.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub(crate) struct Probabilities {
+    /// Of negative.
+    pub negative: f64,
+    /// Of neutral.
+    pub neutral: f64,
+    /// Of positive.
+    pub positive: f64,
+}
+
+/// Which model read which record.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct PostLineage {
+    /// `live`, or the id of a replay.
+    pub run_id: String,
+    /// The model.
+    pub model: Model,
+    /// Topic of the raw post.
+    pub input_topic: String,
+    /// Its partition.
+    pub input_partition: i32,
+    /// Its offset.
+    pub input_offset: i64,
+}
+
+/// Which posts.
+#[derive(Clone, Debug)]
+pub(crate) struct PostsQuery {
+    pub(crate) run: String,
+    pub(crate) asset: String,
+    pub(crate) from: UtcTime,
+    pub(crate) to: UtcTime,
+    pub(crate) label: LabelFilter,
+    /// Only what comes after this post: older, or as old with a higher id.
+    pub(crate) after: Option<(UtcTime, String)>,
+    pub(crate) limit: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LabelFilter {
+    Any,
+    Is(&'static str),
+    Unscored,
+}
+
+const COLUMNS: &str = "p.post_id, p.source, p.kind, p.url, p.author_id, p.title, p.excerpt, p.published_at, p.fetched_at, p.scored_at, \
+    p.language, p.label, p.score, p.p_negative, p.p_neutral, p.p_positive, p.unscored_reason, p.sample, p.run_id, p.model_name, \
+    p.model_version, p.model_sha256, p.assets_version, p.input_topic, p.input_partition, p.input_offset";
+
+impl Store {
+    /// Newest first; of the same time by id.
+    pub(crate) async fn posts(&self, query: &PostsQuery) -> Result<Vec<Post>, StoreError> {
+        // One index gives the order; the row that comes last is looked up in `posts` only for the rows of the page.
+        let (table, evidence, asset) = if query.asset == WHOLE_MARKET {
+            ("posts p", "NULL::text", "p.run_id = $1 AND $2::text = '*'")
+        } else {
+            ("post_assets k JOIN posts p USING (run_id, post_id)", "k.evidence", "k.run_id = $1 AND k.asset = $2")
+        };
+        let k = if query.asset == WHOLE_MARKET { "p" } else { "k" };
+        let label = match query.label {
+            LabelFilter::Any => String::new(),
+            LabelFilter::Is(label) => format!("AND {k}.label = '{label}'"),
+            LabelFilter::Unscored => format!("AND {k}.label IS NULL"),
+        };
+        // The first condition on the time lets the index start at the cursor; the second takes out what came before on the same instant.
+        let sql = format!(
+            "SELECT {COLUMNS}, {evidence} AS evidence FROM {table} WHERE {asset} AND {k}.published_at >= $3 AND {k}.published_at < $4 \
+             AND {k}.published_at <= $5 AND ({k}.published_at < $5 OR {k}.post_id > $6) {label} \
+             ORDER BY {k}.published_at DESC, {k}.post_id LIMIT $7"
+        );
+        let (time, id) = query.after.clone().unwrap_or_else(|| (query.to, String::new()));
+        let params: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
+            &[&query.run, &query.asset, &query.from.0, &query.to.0, &time.0, &id, &query.limit];
+        self.rows(&sql, params).await?.iter().map(post).collect()
+    }
+
+    /// The posts about `asset` in `[from, to)` that speak most clearly in `direction` (1 up, -1 down), no text twice.
+    pub(crate) async fn explaining_posts(
+        &self,
+        run: &str,
+        asset: &str,
+        (from, to): (UtcTime, UtcTime),
+        direction: f64,
+        limit: usize,
+    ) -> Result<Vec<Post>, StoreError> {
+        let sql = format!(
+            "WITH best AS (SELECT run_id, post_id, evidence, score FROM post_assets WHERE run_id = $1 AND asset = $2 \
+               AND published_at >= $3 AND published_at < $4 ORDER BY score * $5 DESC NULLS LAST, published_at DESC, post_id LIMIT $6) \
+             SELECT {COLUMNS}, b.evidence FROM best b JOIN posts p USING (run_id, post_id) \
+             ORDER BY b.score * $5 DESC NULLS LAST, p.published_at DESC, p.post_id"
+        );
+        let candidates = i64::try_from(limit * 5).unwrap_or(i64::MAX);
+        let rows = self.rows(&sql, &[&run, &asset, &from.0, &to.0, &direction, &candidates]).await?;
+        let mut chosen: Vec<Post> = Vec::new();
+        for row in &rows {
+            let post = post(row)?;
+            if chosen.len() < limit && !chosen.iter().any(|c| same_text(c, &post)) {
+                chosen.push(post);
+            }
+        }
+        Ok(chosen)
+    }
+}
+
+/// Reposts are one voice.
+fn same_text(a: &Post, b: &Post) -> bool {
+    a.excerpt == b.excerpt && (a.title == b.title || !a.excerpt.is_empty())
+}
+
+fn post(row: &Row) -> Result<Post, StoreError> {
+    let url: Option<String> = row.try_get("url")?;
+    let (negative, neutral, positive): (Option<f64>, Option<f64>, Option<f64>) =
+        (row.try_get("p_negative")?, row.try_get("p_neutral")?, row.try_get("p_positive")?);
+    Ok(Post {
+        post_id: row.try_get("post_id")?,
+        source: row.try_get("source")?,
+        kind: row.try_get("kind")?,
+        url: url.filter(|url| is_web(url)),
+        author_id: row.try_get("author_id")?,
+        title: row.try_get("title")?,
+        excerpt: row.try_get("excerpt")?,
+        published_at: UtcTime(row.try_get("published_at")?),
+        fetched_at: UtcTime(row.try_get("fetched_at")?),
+        scored_at: UtcTime(row.try_get("scored_at")?),
+        language: row.try_get("language")?,
+        label: row.try_get("label")?,
+        score: row.try_get("score")?,
+        probabilities: negative.zip(neutral).zip(positive).map(|((negative, neutral), positive)| Probabilities {
+            negative,
+            neutral,
+            positive,
+        }),
+        unscored_reason: row.try_get("unscored_reason")?,
+        evidence: row.try_get("evidence")?,
+        sample: row.try_get("sample")?,
+        lineage: PostLineage {
+            run_id: row.try_get("run_id")?,
+            model: Model {
+                name: row.try_get("model_name")?,
+                version: row.try_get("model_version")?,
+                sha256: row.try_get("model_sha256")?,
+                assets_version: row.try_get("assets_version")?,
+            },
+            input_topic: row.try_get("input_topic")?,
+            input_partition: row.try_get("input_partition")?,
+            input_offset: row.try_get("input_offset")?,
+        },
+    })
+}
+
+/// Posts are hostile input: a `javascript:` link must not reach a reader.
+fn is_web(url: &str) -> bool {
+    url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_web;
+
+    #[test]
+    fn only_web_links_pass() {
+        assert!(is_web("https://example.com/a") && is_web("HTTP://example.com"));
+        for bad in ["javascript:alert(1)", " javascript:alert(1)", "data:text/html,x", "/relative", ""] {
+            assert!(!is_web(bad), "{bad}");
+        }
+    }
+}

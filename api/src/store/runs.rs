@@ -1,0 +1,65 @@
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Store, StoreError};
+use crate::time::UtcTime;
+
+/// A computation over posts: `live`, or a replay.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Run {
+    /// Give it as `run=` to read its results.
+    pub run_id: String,
+    /// What it read.
+    pub topic: String,
+    /// Of this time on.
+    pub from_time: Option<UtcTime>,
+    /// Before this time.
+    pub to_time: Option<UtcTime>,
+    /// With which model.
+    pub model: String,
+    /// running, finished or failed.
+    pub state: String,
+    /// When it began.
+    pub started_at: UtcTime,
+    /// When it ended.
+    pub finished_at: Option<UtcTime>,
+    /// Posts that it scored.
+    pub posts: Option<i64>,
+    /// More about it.
+    #[schema(value_type = Object)]
+    pub detail: serde_json::Value,
+}
+
+impl Store {
+    /// Newest first, `after` a start time and id.
+    pub(crate) async fn runs(&self, after: Option<(UtcTime, String)>, limit: i64) -> Result<Vec<Run>, StoreError> {
+        let sql = "SELECT * FROM runs WHERE started_at <= $1 AND (started_at < $1 OR run_id > $2) \
+                   ORDER BY started_at DESC, run_id LIMIT $3";
+        let (time, id) = after.unwrap_or((UtcTime(crate::time::LATEST), String::new()));
+        let rows = self.rows(sql, &[&time.0, &id, &limit]).await?;
+        rows.iter()
+            .map(|row| {
+                let maybe_time = |name: &str| row.try_get::<_, Option<jiff::Timestamp>>(name).map(|t| t.map(UtcTime));
+                Ok(Run {
+                    run_id: row.try_get("run_id")?,
+                    topic: row.try_get("topic")?,
+                    from_time: maybe_time("from_time")?,
+                    to_time: maybe_time("to_time")?,
+                    model: row.try_get("model")?,
+                    state: row.try_get("state")?,
+                    started_at: UtcTime(row.try_get("started_at")?),
+                    finished_at: maybe_time("finished_at")?,
+                    posts: row.try_get("posts")?,
+                    detail: row.try_get("detail")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Whether there is anything of this run.
+    pub(crate) async fn run_exists(&self, run: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT FROM runs WHERE run_id = $1) OR EXISTS (SELECT FROM trend_windows WHERE run_id = $1) AS found";
+        let rows = self.rows(sql, &[&run]).await?;
+        Ok(rows.first().map(|row| row.try_get("found")).transpose()?.unwrap_or(false))
+    }
+}
