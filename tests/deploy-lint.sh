@@ -84,6 +84,8 @@ for folder in base overlays/local overlays/keda; do
 done
 step "compose and k8s: hardening and references" \
   python3 tests/python/deploy_policy.py docker-compose.yml "$rendered"/base.yaml "$rendered"/local.yaml "$rendered"/keda.yaml
+step "the rules above find what breaks them" \
+  python3 tests/python/deploy_policy_test.py docker-compose.yml "$rendered/base.yaml"
 step "pinned versions agree" python3 tests/python/pinned_versions.py
 
 scripts=(docker/healthcheck tests/*.sh)
