@@ -343,6 +343,11 @@ impl Consumer {
         Some((progress.end - seen).max(0))
     }
 
+    /// Whether a broker was connected at the client's last statistics (each second).
+    pub fn is_connected(&self) -> bool {
+        self.inner.context().is_connected()
+    }
+
     /// Leaves the group. What is not committed by now is left to the next owner.
     pub fn close(self) {
         drop(self);

@@ -40,6 +40,7 @@ pub(crate) struct Progress {
 pub(crate) struct GroupContext {
     rebalances: Mutex<VecDeque<Rebalance>>,
     progress: Mutex<HashMap<(String, i32), Progress>>,
+    disconnected: AtomicBool,
     closing: AtomicBool,
 }
 
@@ -61,6 +62,11 @@ impl GroupContext {
         lock(&self.progress).get(&(wire_topic.to_owned(), partition)).copied()
     }
 
+    /// Whether a broker was connected at the last statistics, or there were none yet.
+    pub(crate) fn is_connected(&self) -> bool {
+        !self.disconnected.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn forget_progress(&self) {
         lock(&self.progress).clear();
     }
@@ -68,6 +74,8 @@ impl GroupContext {
 
 impl ClientContext for GroupContext {
     fn stats(&self, statistics: Statistics) {
+        let connected = statistics.brokers.values().any(|broker| broker.state == "UP");
+        self.disconnected.store(!connected, Ordering::Relaxed);
         let mut progress = lock(&self.progress);
         for (name, topic) in statistics.topics {
             for (number, partition) in topic.partitions {

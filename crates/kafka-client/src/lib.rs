@@ -17,5 +17,5 @@ pub use consumer::{Assignor, Committed, Consumer, ConsumerOptions, Event, Reset}
 pub use error::KafkaError;
 pub use producer::{ProducerOptions, TransactionalProducer};
 pub use publisher::Publisher;
-pub use reader::{PartitionReader, ReadToEnd, Start, read_partition_to_end, read_to_end};
+pub use reader::{PartitionReader, ReadToEnd, Start, last_offset_before, read_partition_to_end, read_to_end};
 pub use record::{Headers, OutgoingRecord, Record, TopicPartition};

@@ -149,6 +149,33 @@ pub fn read_partition_to_end(
     ReadToEnd::new(config, &admin, &partition.topic, starts)
 }
 
+/// The offset of the last record before `end` that a reader can see; `None` if there is none. Records of aborted transactions and
+/// transaction markers are not seen, so the answer may be well before `end`.
+///
+/// # Errors
+/// As [`read_to_end`].
+pub fn last_offset_before(
+    config: &KafkaConfig,
+    partition: &TopicPartition,
+    end: i64,
+) -> Result<Option<i64>, KafkaError> {
+    let admin = Admin::new(config)?;
+    let (low, high) = admin.watermarks(partition)?;
+    let end = end.min(high);
+    let mut span = 64;
+    loop {
+        let from = end.saturating_sub(span).max(low);
+        let mut last = None;
+        for record in ReadToEnd::bounded(config, &admin, partition, from, end)? {
+            last = Some(record?.offset);
+        }
+        if last.is_some() || from <= low {
+            return Ok(last);
+        }
+        span *= 16;
+    }
+}
+
 /// The records of a bounded read. Made by [`read_to_end`].
 pub struct ReadToEnd {
     reader: Option<PartitionReader>,
@@ -172,6 +199,29 @@ impl ReadToEnd {
             *start = (*start).max(low);
             ends.insert(*partition, high);
         }
+        Self::open(config, admin, topic, starts, ends)
+    }
+
+    /// Reads one partition from `from` up to `end`, which must not be after its high watermark.
+    fn bounded(
+        config: &KafkaConfig,
+        admin: &Admin,
+        partition: &TopicPartition,
+        from: i64,
+        end: i64,
+    ) -> Result<Self, KafkaError> {
+        let number = partition.partition;
+        let (starts, ends) = (BTreeMap::from([(number, from)]), BTreeMap::from([(number, end)]));
+        Self::open(config, admin, &partition.topic, starts, ends)
+    }
+
+    fn open(
+        config: &KafkaConfig,
+        admin: &Admin,
+        topic: &str,
+        mut starts: BTreeMap<i32, i64>,
+        ends: BTreeMap<i32, i64>,
+    ) -> Result<Self, KafkaError> {
         starts.retain(|partition, start| *start < ends[partition]);
         let open: BTreeMap<i32, i64> = starts.keys().map(|partition| (*partition, ends[partition])).collect();
         for (partition, end) in &open {

@@ -1,0 +1,218 @@
+//! An application: a topology, run by stream threads, until it is told to stop or, in a bounded run, until it is done.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use prometheus::Registry;
+use tracing::{error, info};
+use vigie_clock::SharedClock;
+use vigie_kafka_client::{Admin, TopicSpec};
+
+use crate::bounds::Bounds;
+use crate::changelog;
+use crate::config::StreamsConfig;
+use crate::dead_letter::{DeadLetterEncoder, dead_letter_topic};
+use crate::error::StreamsError;
+use crate::metrics::StreamsMetrics;
+use crate::state::{AppState, StateBoard};
+use crate::thread::{Shared, StreamThread};
+use crate::topology::Topology;
+
+/// How long a start waits for a broker.
+const BROKER_WAIT: Duration = Duration::from_secs(10);
+/// How long a start waits for topics that another process is creating.
+const TOPIC_WAIT: Duration = Duration::from_secs(30);
+/// How often a wait looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Runs a [`Topology`] on Kafka.
+pub struct StreamsApp {
+    config: StreamsConfig,
+    topology: Topology,
+    encoder: Arc<dyn DeadLetterEncoder>,
+    clock: SharedClock,
+    metrics: Arc<StreamsMetrics>,
+    listener: Option<Arc<crate::state::Listener>>,
+}
+
+impl StreamsApp {
+    /// An application of `topology`. Does not connect yet.
+    pub fn new(
+        config: StreamsConfig,
+        topology: Topology,
+        encoder: Arc<dyn DeadLetterEncoder>,
+        clock: SharedClock,
+        registry: &Registry,
+    ) -> Self {
+        let metrics = Arc::new(StreamsMetrics::new(registry, &config.application_id));
+        Self { config, topology, encoder, clock, metrics, listener: None }
+    }
+
+    /// Calls `listener` whenever the application's state changes, from the thread that changed it.
+    #[must_use]
+    pub fn on_state(mut self, listener: impl Fn(&AppState) + Send + Sync + 'static) -> Self {
+        self.listener = Some(Arc::new(listener));
+        self
+    }
+
+    /// The changelog topics of the application.
+    pub fn changelog_topics(&self) -> Vec<String> {
+        changelog::topics(&self.config.application_id, &self.topology)
+    }
+
+    /// Deletes what the application keeps in Kafka: its changelogs and its consumer group. It must not be running.
+    ///
+    /// # Errors
+    /// If the brokers refuse or do not answer.
+    pub fn delete_state(&self) -> Result<(), StreamsError> {
+        let admin = Admin::new(&self.config.kafka)?;
+        admin.delete_topics(&self.changelog_topics())?;
+        admin.delete_groups(&[&self.config.application_id])?;
+        Ok(())
+    }
+
+    /// Runs until `shutdown` says so (asked every 100 ms or so), or until the offsets of
+    /// [`stop_at`](StreamsConfig::stop_at) are reached. Blocks. On a shutdown the batch in hand is finished and committed.
+    ///
+    /// Brokers that go away while it runs are waited for; at the start they are waited for only some seconds.
+    ///
+    /// # Errors
+    /// [`StreamsError::Unavailable`] or [`StreamsError::MissingTopics`] at the start; later only what repeating cannot mend.
+    pub fn run(&self, shutdown: impl Fn() -> bool + Send + Sync) -> Result<(), StreamsError> {
+        let failed = AtomicBool::new(false);
+        let stop = || shutdown() || failed.load(Ordering::SeqCst);
+        self.config.kafka.ping(BROKER_WAIT)?;
+        let partitions = self.prepare(&stop)?;
+        if stop() {
+            return Ok(());
+        }
+        let bounds = match &self.config.stop_at {
+            None => None,
+            Some(stop_at) => Some(Bounds::find(&self.config.kafka, stop_at)?),
+        };
+        let listener = self.listener.clone();
+        let shared = Shared {
+            config: &self.config,
+            topology: &self.topology,
+            encoder: &self.encoder,
+            clock: &self.clock,
+            metrics: &self.metrics,
+            changelogs: self.changelog_topics(),
+            board: StateBoard::new(self.config.threads, listener),
+            bounds,
+        };
+        info!(
+            application = self.config.application_id,
+            instance = self.config.instance_id,
+            threads = self.config.threads,
+            partitions,
+            "application started"
+        );
+        let outcome = run_threads(&shared, &stop, &failed);
+        info!(application = self.config.application_id, ok = outcome.is_ok(), "application stopped");
+        outcome
+    }
+
+    /// Checks the topics, creates changelogs and dead-letter topics, and returns the number of partitions.
+    fn prepare(&self, stop: &dyn Fn() -> bool) -> Result<i32, StreamsError> {
+        let admin = Admin::new(&self.config.kafka)?;
+        let wanted: Vec<&str> = self.topology.sources().chain(self.topology.sinks()).collect();
+        let found = wait_for_topics(&admin, &wanted, stop)?;
+        let Some((source, partitions)) = self.topology.sources().find_map(|s| Some((s, *found.get(s)?))) else {
+            return Ok(0);
+        };
+        for other in self.topology.sources() {
+            same_partitions(other, found.get(other).copied().unwrap_or(partitions), source, partitions)?;
+        }
+        let changelogs = self.changelog_topics();
+        changelog::create(&admin, &changelogs, partitions)?;
+        let dead_letters: Vec<String> = self.topology.sources().map(dead_letter_topic).collect();
+        let missing = dead_letters.iter().filter(|topic| !found.contains_key(topic.as_str()));
+        let specs: Vec<TopicSpec> = missing
+            .map(|topic| TopicSpec { name: topic.clone(), partitions, replication: -1, config: BTreeMap::new() })
+            .collect();
+        admin.create_topics(&specs)?;
+        // A topic that was just created takes a moment to show.
+        let made: Vec<&str> = changelogs.iter().chain(&dead_letters).map(String::as_str).collect();
+        let made = wait_for_topics(&admin, &made, stop)?;
+        for changelog in &changelogs {
+            same_partitions(changelog, made.get(changelog).copied().unwrap_or(partitions), source, partitions)?;
+        }
+        Ok(partitions)
+    }
+}
+
+/// The partitions of `topics`, once all exist; of those that do when `stop` says so.
+fn wait_for_topics(
+    admin: &Admin,
+    topics: &[&str],
+    stop: &dyn Fn() -> bool,
+) -> Result<BTreeMap<String, i32>, StreamsError> {
+    let mut found = BTreeMap::new();
+    let mut looks = TOPIC_WAIT.as_millis() / LOOK_AGAIN.as_millis();
+    loop {
+        for topic in topics {
+            if !found.contains_key(*topic)
+                && let Some(partitions) = admin.partitions(topic)?
+            {
+                found.insert((*topic).to_owned(), partitions);
+            }
+        }
+        if found.len() == topics.len() || stop() {
+            return Ok(found);
+        }
+        looks -= 1;
+        if looks == 0 {
+            let missing = topics.iter().filter(|topic| !found.contains_key(**topic));
+            return Err(StreamsError::MissingTopics { topics: missing.map(|topic| (*topic).to_owned()).collect() });
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
+fn same_partitions(topic: &str, found: i32, source: &str, expected: i32) -> Result<(), StreamsError> {
+    if found == expected {
+        return Ok(());
+    }
+    let (topic, source_topic) = (topic.to_owned(), source.to_owned());
+    Err(StreamsError::PartitionMismatch { topic, found, expected, source_topic })
+}
+
+/// Runs the stream threads; the first that fails stops the others.
+fn run_threads(shared: &Shared<'_>, stop: &(dyn Fn() -> bool + Sync), failed: &AtomicBool) -> Result<(), StreamsError> {
+    thread::scope(|scope| {
+        let mut handles = Vec::new();
+        let mut outcome = Ok(());
+        for index in 0..shared.config.threads {
+            let run = move || {
+                let ended = StreamThread::new(index, shared, stop).run();
+                if let Err(error) = &ended {
+                    error!(thread = index, %error, "stream thread failed");
+                    failed.store(true, Ordering::SeqCst);
+                }
+                ended
+            };
+            let name = format!("{}-{index}", shared.topology.name());
+            match thread::Builder::new().name(name).spawn_scoped(scope, run) {
+                Ok(handle) => handles.push((index, handle)),
+                Err(error) => {
+                    failed.store(true, Ordering::SeqCst);
+                    outcome = Err(StreamsError::Spawn { thread: index, reason: error.to_string() });
+                    break;
+                }
+            }
+        }
+        for (index, handle) in handles {
+            let ended = handle.join().unwrap_or_else(|_| {
+                failed.store(true, Ordering::SeqCst);
+                Err(StreamsError::Panicked { thread: index })
+            });
+            shared.board.set(index, AppState::Stopped);
+            outcome = outcome.and(ended);
+        }
+        outcome
+    })
+}

@@ -1,0 +1,121 @@
+//! The commit: one transaction with the outputs, the changelog and the consumed offsets of all tasks of a thread.
+//!
+//! Everything is staged in memory first, so that a transaction is open only for the moment of its commit, however long a batch took:
+//! readers downstream, who wait at an open transaction, wait little, and a crash in a batch leaves none.
+//!
+//! ```text
+//!   begin ─▶ send outputs, changelog ─▶ send offsets ─▶ commit ─▶ the tasks make their staged state real
+//!     └──────────┴───────── fails ─────────┘              │
+//!                 abort: nothing happened, the            └ fails: abortable, or else the outcome is unknown:
+//!                 work since the last commit is redone       drop all, make anew, read back what happened
+//! ```
+
+use std::collections::BTreeMap;
+
+use vigie_kafka_client::{Consumer, KafkaError, TransactionalProducer};
+
+use crate::error::StreamsError;
+use crate::metrics::StreamsMetrics;
+use crate::task::StreamTask;
+use crate::testing::{CommitStep, Fault};
+use crate::thread::{Interrupted, Shared};
+
+/// How a commit ended, if the thread can go on.
+pub(crate) enum Outcome {
+    Committed,
+    /// Nothing of it happened.
+    Aborted(String),
+}
+
+/// Why a step did not succeed.
+enum StepError {
+    Kafka(KafkaError),
+    Crash,
+}
+
+impl From<KafkaError> for StepError {
+    fn from(error: KafkaError) -> Self {
+        Self::Kafka(error)
+    }
+}
+
+pub(crate) fn commit(
+    shared: &Shared<'_>,
+    consumer: &Consumer,
+    producer: &mut TransactionalProducer,
+    tasks: &mut BTreeMap<i32, StreamTask>,
+) -> Result<Outcome, Interrupted> {
+    let started = shared.clock.monotonic();
+    let error = match transact(shared, consumer, producer, tasks) {
+        Ok(()) => {
+            settle(shared.metrics, tasks);
+            shared.metrics.commit_ended("committed", shared.clock.monotonic().saturating_sub(started));
+            return Ok(Outcome::Committed);
+        }
+        Err(StepError::Crash) => return Err(Interrupted::Fatal(StreamsError::Crashed)),
+        Err(StepError::Kafka(error)) => error,
+    };
+    let took = shared.clock.monotonic().saturating_sub(started);
+    match error {
+        KafkaError::Abort { .. } | KafkaError::Retry { .. } | KafkaError::Unavailable { .. } => {
+            shared.metrics.commit_ended("aborted", took);
+            producer.abort()?;
+            Ok(Outcome::Aborted(error.to_string()))
+        }
+        KafkaError::Fenced { .. } => {
+            shared.metrics.commit_ended("fenced", took);
+            Err(error.into())
+        }
+        other => {
+            shared.metrics.commit_ended("unknown", took);
+            Err(other.into())
+        }
+    }
+}
+
+fn transact(
+    shared: &Shared<'_>,
+    consumer: &Consumer,
+    producer: &mut TransactionalProducer,
+    tasks: &BTreeMap<i32, StreamTask>,
+) -> Result<(), StepError> {
+    let passed = |step| match shared.config.fail_point.as_ref().and_then(|point| point.ask(step)) {
+        None => Ok(()),
+        Some(Fault::Error(error)) => Err(StepError::Kafka(error)),
+        Some(Fault::Crash) => Err(StepError::Crash),
+    };
+    producer.begin()?;
+    passed(CommitStep::Begin)?;
+    let mut offsets = BTreeMap::new();
+    for task in tasks.values() {
+        for output in task.outputs() {
+            producer.produce(
+                &output.topic,
+                output.partition,
+                output.key.as_deref(),
+                output.value.as_deref(),
+                Some(output.timestamp),
+                &output.headers,
+            )?;
+        }
+        let partition = Some(task.id().partition);
+        for (store, key, value) in task.changes() {
+            let changelog = &shared.changelogs[store];
+            producer.produce(changelog, partition, Some(key), value.map(|value| &value[..]), None, &[])?;
+        }
+        offsets.extend(task.offsets());
+    }
+    passed(CommitStep::Send)?;
+    producer.send_offsets(&offsets, consumer)?;
+    passed(CommitStep::SendOffsets)?;
+    producer.commit()?;
+    passed(CommitStep::Commit)
+}
+
+fn settle(metrics: &StreamsMetrics, tasks: &mut BTreeMap<i32, StreamTask>) {
+    for task in tasks.values_mut() {
+        metrics.produced(task.outputs());
+        let counts = task.committed();
+        metrics.consumed(counts);
+    }
+}

@@ -1,0 +1,105 @@
+//! How an application runs.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+
+use vigie_kafka_client::{KafkaConfig, Reset, TopicPartition};
+
+use crate::testing::FailPoint;
+
+/// The options of an application that its operator sets.
+#[derive(clap::Args, Clone, Debug, PartialEq, Eq)]
+pub struct StreamsOptions {
+    /// Stream threads; more than there are partitions stay idle
+    #[arg(long = "stream-threads", env = "VIGIE_STREAM_THREADS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub threads: u16,
+    /// Milliseconds between commits: how long results wait before others see them
+    #[arg(long = "commit-interval-ms", env = "VIGIE_COMMIT_INTERVAL_MS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(10..=60_000))]
+    pub commit_interval_ms: u64,
+    /// Milliseconds after which the broker ends the transaction of a dead instance, on which readers wait until then
+    #[arg(long = "transaction-timeout-ms", env = "VIGIE_TRANSACTION_TIMEOUT_MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1_000..=900_000))]
+    pub transaction_timeout_ms: u64,
+    /// Milliseconds of silence after which a partition no longer holds the watermark back
+    #[arg(long = "idle-timeout-ms", env = "VIGIE_IDLE_TIMEOUT_MS", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(100..))]
+    pub idle_timeout_ms: u64,
+    /// A name for this instance that it keeps over restarts and shares with no other; random if not given
+    ///
+    /// A stable name lets a restarted instance end at once the transaction that it died in. Two running instances of one name
+    /// would fence each other for ever, so it is for deployments that give stable names, as a Kubernetes StatefulSet does.
+    #[arg(long = "instance-id", env = "VIGIE_INSTANCE_ID")]
+    pub instance_id: Option<String>,
+}
+
+impl Default for StreamsOptions {
+    fn default() -> Self {
+        Self {
+            threads: 1,
+            commit_interval_ms: 500,
+            transaction_timeout_ms: 10_000,
+            idle_timeout_ms: 30_000,
+            instance_id: None,
+        }
+    }
+}
+
+/// All that an application needs to know to run.
+#[derive(Clone, Debug)]
+pub struct StreamsConfig {
+    /// Where the brokers are.
+    pub kafka: KafkaConfig,
+    /// Names the consumer group, the changelogs and the transactional ids: instances of the same application share it.
+    pub application_id: String,
+    /// This instance; see [`StreamsOptions::instance_id`].
+    pub instance_id: String,
+    /// How many stream threads.
+    pub threads: usize,
+    /// The longest time between commits.
+    pub commit_interval: Duration,
+    /// Commit earlier when so many records wait for it.
+    pub max_staged: usize,
+    /// After so long the broker ends the transaction of a dead instance.
+    pub transaction_timeout: Duration,
+    /// A partition silent for so long no longer holds the watermark back.
+    pub idle_timeout: Duration,
+    /// A thread that does not poll for so long loses its partitions. Must cover a restore and a batch.
+    pub max_poll_interval: Duration,
+    /// A thread from which the group hears nothing for so long loses its partitions.
+    pub session_timeout: Duration,
+    /// Where to begin without a committed offset.
+    pub auto_offset_reset: Reset,
+    /// Where to begin without a committed offset, for the partitions named; goes before `auto_offset_reset`.
+    pub start_at: BTreeMap<TopicPartition, i64>,
+    /// Stop when every named partition was processed up to (not including) its offset, and all is committed. Other partitions are
+    /// not processed.
+    pub stop_at: Option<BTreeMap<TopicPartition, i64>>,
+    /// Only for tests: fails a commit on purpose.
+    pub fail_point: Option<FailPoint>,
+}
+
+impl StreamsConfig {
+    /// `application_id` on `kafka` with `options`.
+    pub fn new(kafka: KafkaConfig, application_id: impl Into<String>, options: &StreamsOptions) -> Self {
+        let random = || format!("{:016x}", RandomState::new().build_hasher().finish());
+        Self {
+            kafka,
+            application_id: application_id.into(),
+            instance_id: options.instance_id.clone().unwrap_or_else(random),
+            threads: usize::from(options.threads),
+            commit_interval: Duration::from_millis(options.commit_interval_ms),
+            max_staged: 20_000,
+            transaction_timeout: Duration::from_millis(options.transaction_timeout_ms),
+            idle_timeout: Duration::from_millis(options.idle_timeout_ms),
+            max_poll_interval: Duration::from_secs(600),
+            session_timeout: Duration::from_secs(10),
+            auto_offset_reset: Reset::Earliest,
+            start_at: BTreeMap::new(),
+            stop_at: None,
+            fail_point: None,
+        }
+    }
+
+    pub(crate) fn transactional_id(&self, thread: usize) -> String {
+        format!("{}-{}-{thread}", self.application_id, self.instance_id)
+    }
+}

@@ -1,0 +1,179 @@
+//! What an application counts. Every metric carries the application as a constant label; topics and partitions are bounded.
+
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use tracing::debug;
+use vigie_kafka_client::TopicPartition;
+
+use crate::task::{Counts, Output};
+
+pub(crate) struct StreamsMetrics {
+    registry: Registry,
+    registered: bool,
+    pub(crate) restored: IntCounter,
+    pub(crate) restore_seconds: Histogram,
+    pub(crate) restarts: IntCounter,
+    pub(crate) tasks: IntGauge,
+    consumed: IntCounter,
+    produced: IntCounterVec,
+    late: IntCounter,
+    dead_letters: IntCounter,
+    refused_times: IntCounter,
+    commits: IntCounterVec,
+    commit_seconds: Histogram,
+    rebalances: IntCounterVec,
+    lag: IntGaugeVec,
+    watermark: IntGaugeVec,
+}
+
+impl StreamsMetrics {
+    pub(crate) fn new(registry: &Registry, application: &str) -> Self {
+        Self::build(registry, application).expect("metric names and labels are fixed and valid")
+    }
+
+    fn build(registry: &Registry, application: &str) -> Result<Self, prometheus::Error> {
+        let opts = |name: &str, help: &str| {
+            Opts::new(format!("vigie_streams_{name}"), help).const_label("application", application)
+        };
+        let histogram = |name: &str, help: &str, buckets: &[f64]| {
+            Histogram::with_opts(HistogramOpts::from(opts(name, help)).buckets(buckets.to_vec()))
+        };
+        const SECONDS: [f64; 10] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
+        const RESTORE: [f64; 8] = [0.01, 0.05, 0.2, 1.0, 5.0, 20.0, 60.0, 300.0];
+        let mut metrics = Self {
+            registry: registry.clone(),
+            registered: false,
+            restored: IntCounter::with_opts(opts("restored_records_total", "Changelog records read back"))?,
+            restore_seconds: histogram("restore_seconds", "Time to restore one task", &RESTORE)?,
+            restarts: IntCounter::with_opts(opts("thread_restarts_total", "Stream threads that had to start afresh"))?,
+            tasks: IntGauge::with_opts(opts("tasks", "Tasks that this instance runs"))?,
+            consumed: IntCounter::with_opts(opts("records_consumed_total", "Source records processed and committed"))?,
+            produced: IntCounterVec::new(
+                opts("records_produced_total", "Records written and committed, by topic"),
+                &["topic"],
+            )?,
+            late: IntCounter::with_opts(opts("late_records_total", "Records that came after their window closed"))?,
+            dead_letters: IntCounter::with_opts(opts("dead_letters_total", "Records set aside as not processable"))?,
+            refused_times: IntCounter::with_opts(opts(
+                "refused_event_times_total",
+                "Event times too far ahead of the wall clock to be believed",
+            ))?,
+            commits: IntCounterVec::new(opts("commits_total", "Transactions, by how they ended"), &["outcome"])?,
+            commit_seconds: histogram("commit_seconds", "Time of a successful commit", &SECONDS)?,
+            rebalances: IntCounterVec::new(opts("rebalances_total", "Rebalances, by what they brought"), &["kind"])?,
+            lag: IntGaugeVec::new(
+                opts("lag_records", "Offsets between the last processed record and the end of the partition"),
+                &["topic", "partition"],
+            )?,
+            watermark: IntGaugeVec::new(
+                opts("watermark_seconds", "The watermark of the task, in seconds since the epoch"),
+                &["partition"],
+            )?,
+        };
+        metrics.register();
+        Ok(metrics)
+    }
+
+    pub(crate) fn consumed(&self, counts: Counts) {
+        self.consumed.inc_by(counts.records);
+        self.late.inc_by(counts.late);
+        self.dead_letters.inc_by(counts.dead_letters);
+        self.refused_times.inc_by(counts.refused_times);
+    }
+
+    pub(crate) fn produced(&self, outputs: &[Output]) {
+        for run in outputs.chunk_by(|a, b| a.topic == b.topic) {
+            self.produced.with_label_values(&[&*run[0].topic]).inc_by(run.len() as u64);
+        }
+    }
+
+    pub(crate) fn commit_ended(&self, outcome: &str, took: Duration) {
+        self.commits.with_label_values(&[outcome]).inc();
+        if outcome == "committed" {
+            self.commit_seconds.observe(took.as_secs_f64());
+        }
+    }
+
+    pub(crate) fn rebalanced(&self, kind: &str) {
+        self.rebalances.with_label_values(&[kind]).inc();
+    }
+
+    pub(crate) fn set_lag(&self, partition: &TopicPartition, lag: i64) {
+        self.lag.with_label_values(&[&*partition.topic, &partition.partition.to_string()]).set(lag);
+    }
+
+    pub(crate) fn set_watermark(&self, partition: i32, seconds: i64) {
+        self.watermark.with_label_values(&[partition.to_string()]).set(seconds);
+    }
+
+    /// The partition has gone: another instance reports it now. Fails harmlessly where it was never reported.
+    pub(crate) fn forget(&self, partition: &TopicPartition) {
+        let number = partition.partition.to_string();
+        let _ = self.lag.remove_label_values(&[&*partition.topic, &number]);
+        let _ = self.watermark.remove_label_values(&[&*number]);
+    }
+
+    /// Makes the metrics visible. A second application of the same name in one process goes without.
+    fn register(&mut self) {
+        for collector in self.collectors() {
+            match self.registry.register(collector) {
+                Ok(()) => self.registered = true,
+                Err(error) => debug!(%error, "metric not registered"),
+            }
+        }
+    }
+
+    fn collectors(&self) -> [Box<dyn Collector>; 14] {
+        [
+            Box::new(self.restored.clone()),
+            Box::new(self.restore_seconds.clone()),
+            Box::new(self.restarts.clone()),
+            Box::new(self.tasks.clone()),
+            Box::new(self.consumed.clone()),
+            Box::new(self.produced.clone()),
+            Box::new(self.late.clone()),
+            Box::new(self.dead_letters.clone()),
+            Box::new(self.refused_times.clone()),
+            Box::new(self.commits.clone()),
+            Box::new(self.commit_seconds.clone()),
+            Box::new(self.rebalances.clone()),
+            Box::new(self.lag.clone()),
+            Box::new(self.watermark.clone()),
+        ]
+    }
+}
+
+/// A replay comes and goes while its process lives on: its metrics go with it.
+impl Drop for StreamsMetrics {
+    fn drop(&mut self) {
+        if self.registered {
+            for collector in self.collectors() {
+                if let Err(error) = self.registry.unregister(collector) {
+                    debug!(%error, "metric not unregistered");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_of_two_applications_share_a_registry_and_go_with_them() {
+        let registry = Registry::new();
+        let first = StreamsMetrics::new(&registry, "sentiment");
+        let second = StreamsMetrics::new(&registry, "trends");
+        first.commit_ended("committed", Duration::from_millis(3));
+        second.commit_ended("aborted", Duration::ZERO);
+        let names = |registry: &Registry| registry.gather().iter().map(|f| f.name().to_owned()).collect::<Vec<_>>();
+        assert!(names(&registry).contains(&"vigie_streams_commits_total".to_owned()));
+        drop(first);
+        drop(second);
+        assert_eq!(names(&registry), Vec::<String>::new());
+        StreamsMetrics::new(&registry, "sentiment");
+    }
+}

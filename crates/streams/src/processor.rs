@@ -1,0 +1,161 @@
+//! What an application writes: a processor, and what it can do while it processes.
+
+use bytes::Bytes;
+use vigie_clock::Timestamp;
+use vigie_kafka_client::{Headers, Record};
+
+use crate::dead_letter::{self, DeadLetter};
+use crate::error::ProcessorError;
+use crate::store::KeyValueStore;
+use crate::task::{Core, Output};
+use crate::topology::TaskId;
+
+/// The logic of one task: it sees the records of one partition of each source topic, in order, and nothing of other tasks.
+///
+/// After an aborted commit the task gets a *new* processor, its stores are as of the last commit, and the records since then come
+/// again: what a processor keeps in its own fields must be a cache, or be rebuilt from a store.
+pub trait Processor: Send {
+    /// Processes records of one partition, in offset order.
+    ///
+    /// # Errors
+    /// Only if the processor itself cannot go on. A bad record goes to [`ProcessorContext::dead_letter`].
+    fn process(&mut self, batch: &[Record], ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError>;
+
+    /// Called after each batch, before each commit, and at least each commit interval: the place to act on passing time.
+    ///
+    /// # Errors
+    /// As [`process`](Self::process).
+    fn punctuate(&mut self, at: Punctuation, ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
+        let _ = (at, ctx);
+        Ok(())
+    }
+}
+
+/// How far time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Punctuation {
+    /// The highest event time seen; `None` before the first.
+    pub stream_time: Option<Timestamp>,
+    /// Events before this are late; `None` while unknown.
+    pub watermark: Option<Timestamp>,
+    /// The wall clock.
+    pub wall_clock: Timestamp,
+    /// Whether a commit follows at once: the moment to emit what should leave once per commit and not once per batch.
+    pub before_commit: bool,
+}
+
+/// What a processor can do. All of it takes effect with the next commit, or not at all.
+pub struct ProcessorContext<'a> {
+    core: &'a mut Core,
+    /// The input partition whose records are being processed; none during a punctuation.
+    input: Option<usize>,
+}
+
+impl<'a> ProcessorContext<'a> {
+    pub(crate) fn new(core: &'a mut Core, input: Option<usize>) -> Self {
+        Self { core, input }
+    }
+
+    /// Writes a record to a sink, to the partition that the key's hash chooses.
+    ///
+    /// # Panics
+    /// If the topology does not declare `sink`.
+    pub fn forward(&mut self, sink: &str, key: Option<Bytes>, value: Option<Bytes>, timestamp: Timestamp) {
+        self.forward_with(sink, None, key, value, timestamp, Headers::new());
+    }
+
+    /// As [`forward`](Self::forward), with a partition and headers.
+    ///
+    /// # Panics
+    /// If the topology does not declare `sink`.
+    pub fn forward_with(
+        &mut self,
+        sink: &str,
+        partition: Option<i32>,
+        key: Option<Bytes>,
+        value: Option<Bytes>,
+        timestamp: Timestamp,
+        headers: Headers,
+    ) {
+        let topic = self.core.sink(sink);
+        self.core.outputs.push(Output { topic, partition, key, value, timestamp, headers });
+    }
+
+    /// Sets `record` aside on `<topic>.dlq`, in the same transaction that moves past it. `reason` is a short, stable word for the
+    /// kind of failure, `detail` says what exactly was wrong.
+    pub fn dead_letter(&mut self, record: &Record, reason: &str, detail: &str) {
+        let core = &mut *self.core;
+        let topic = core.sink(&dead_letter::dead_letter_topic(&record.topic));
+        let failed_at = core.clock.now();
+        let stage = &*core.id.topology;
+        let letter = DeadLetter { record, stage, reason, detail, failed_at };
+        match core.encoder.encode(&letter) {
+            Ok(value) => {
+                let headers = dead_letter::headers(&letter);
+                let key = record.key.clone();
+                core.counts.dead_letters += 1;
+                core.outputs.push(Output {
+                    topic,
+                    partition: None,
+                    key,
+                    value: Some(value),
+                    timestamp: failed_at,
+                    headers,
+                });
+            }
+            // Moving past the record without keeping it would lose it.
+            Err(why) => core.failure = Some(ProcessorError::Retry(format!("dead letter not encoded: {why}"))),
+        }
+    }
+
+    /// The store `name`.
+    ///
+    /// # Panics
+    /// If the topology does not declare it.
+    pub fn store(&mut self, name: &str) -> &mut KeyValueStore {
+        self.core.store(name)
+    }
+
+    /// Reports the event time of a record of the current batch. It moves stream time and the watermark, unless it is absurdly far
+    /// ahead of the wall clock ([`Watermark::MAX_AHEAD`](crate::Watermark::MAX_AHEAD)): then it returns `false`.
+    pub fn observe_event_time(&mut self, time: Timestamp) -> bool {
+        let Some(input) = self.input else { return false };
+        let accepted = self.core.watermark.observe(input, time, self.core.clock.now());
+        if accepted {
+            self.core.watermark.advance(self.core.clock.monotonic());
+        } else {
+            self.core.counts.refused_times += 1;
+        }
+        accepted
+    }
+
+    /// Events before this are late; `None` while unknown.
+    pub fn watermark(&self) -> Option<Timestamp> {
+        self.core.watermark.watermark()
+    }
+
+    /// The highest event time seen; `None` before the first.
+    pub fn stream_time(&self) -> Option<Timestamp> {
+        self.core.watermark.stream_time()
+    }
+
+    /// The wall clock.
+    pub fn now(&self) -> Timestamp {
+        self.core.clock.now()
+    }
+
+    /// The partition of the source topics that this task processes.
+    pub fn partition(&self) -> i32 {
+        self.core.id.partition
+    }
+
+    /// The task's name.
+    pub fn task_id(&self) -> &TaskId {
+        &self.core.id
+    }
+
+    /// Counts `records` that came after their window was closed, for the metrics.
+    pub fn count_late(&mut self, records: u64) {
+        self.core.counts.late += records;
+    }
+}

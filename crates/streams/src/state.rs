@@ -1,0 +1,96 @@
+//! What an application is doing, as one word for its health check.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What an application is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppState {
+    /// Joining the group.
+    Starting,
+    /// Reading state back from the changelogs.
+    Restoring,
+    /// Processing, or waiting for records.
+    Running,
+    /// Not processing for now; it tries again by itself.
+    Degraded(String),
+    /// Done, or given up.
+    Stopped,
+}
+
+impl fmt::Display for AppState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Starting => f.write_str("starting"),
+            Self::Restoring => f.write_str("restoring"),
+            Self::Running => f.write_str("running"),
+            Self::Degraded(why) => write!(f, "degraded: {why}"),
+            Self::Stopped => f.write_str("stopped"),
+        }
+    }
+}
+
+pub(crate) type Listener = dyn Fn(&AppState) + Send + Sync;
+
+/// The states of the stream threads and what they amount to.
+pub(crate) struct StateBoard {
+    inner: Mutex<Inner>,
+    listener: Option<Arc<Listener>>,
+}
+
+struct Inner {
+    threads: Vec<AppState>,
+    reported: Option<AppState>,
+}
+
+impl StateBoard {
+    pub(crate) fn new(threads: usize, listener: Option<Arc<Listener>>) -> Self {
+        let inner = Inner { threads: vec![AppState::Starting; threads], reported: None };
+        Self { inner: Mutex::new(inner), listener }
+    }
+
+    /// Notes what a thread does; tells the listener if that changes what the application does.
+    pub(crate) fn set(&self, thread: usize, state: AppState) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if inner.threads[thread] == state && inner.reported.is_some() {
+            return;
+        }
+        inner.threads[thread] = state;
+        let overall = overall(&inner.threads);
+        if inner.reported.as_ref() != Some(&overall) {
+            if let Some(listener) = &self.listener {
+                listener(&overall);
+            }
+            inner.reported = Some(overall);
+        }
+    }
+}
+
+fn overall(threads: &[AppState]) -> AppState {
+    let first = |wanted: fn(&AppState) -> bool| threads.iter().find(|state| wanted(state)).cloned();
+    first(|state| matches!(state, AppState::Degraded(_)))
+        .or_else(|| first(|state| *state == AppState::Starting))
+        .or_else(|| first(|state| *state == AppState::Restoring))
+        .or_else(|| first(|state| *state == AppState::Running))
+        .unwrap_or(AppState::Stopped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn application_is_running_only_when_all_threads_are() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&seen);
+        let board =
+            StateBoard::new(2, Some(Arc::new(move |state: &AppState| log.lock().unwrap().push(state.to_string()))));
+        board.set(0, AppState::Running);
+        board.set(1, AppState::Running);
+        board.set(1, AppState::Running);
+        board.set(0, AppState::Degraded("no broker".to_owned()));
+        board.set(0, AppState::Stopped);
+        board.set(1, AppState::Stopped);
+        assert_eq!(*seen.lock().unwrap(), ["starting", "running", "degraded: no broker", "running", "stopped"]);
+    }
+}

@@ -1,0 +1,224 @@
+//! A task's state: key and value bytes in key order, whose writes become real only with the commit.
+
+pub(crate) mod window;
+
+use std::collections::BTreeMap;
+use std::collections::btree_map;
+use std::iter::Peekable;
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+/// A store that a topology keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreSpec {
+    /// The store's name; its changelog is `<application_id>-<name>-changelog`.
+    pub name: String,
+}
+
+impl StoreSpec {
+    /// A store of keys and values, kept in memory and logged to a compacted topic.
+    pub fn key_value(name: &str) -> Self {
+        Self { name: name.to_owned() }
+    }
+}
+
+/// Keys and values of one store of one task.
+///
+/// Reads see the task's own writes at once. The writes of one commit interval are *staged*: a commit sends the last one of each key
+/// to the changelog and then makes them part of the store, an abort drops them.
+#[derive(Clone, Debug, Default)]
+pub struct KeyValueStore {
+    committed: BTreeMap<Bytes, Bytes>,
+    staged: BTreeMap<Bytes, Option<Bytes>>,
+}
+
+impl KeyValueStore {
+    /// The value of `key`.
+    pub fn get(&self, key: &[u8]) -> Option<Bytes> {
+        match self.staged.get(key) {
+            Some(staged) => staged.clone(),
+            None => self.committed.get(key).cloned(),
+        }
+    }
+
+    /// Whether `key` has a value.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        match self.staged.get(key) {
+            Some(staged) => staged.is_some(),
+            None => self.committed.contains_key(key),
+        }
+    }
+
+    /// Sets the value of `key`.
+    pub fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
+        self.staged.insert(key.into(), Some(value.into()));
+    }
+
+    /// Removes `key`.
+    pub fn delete(&mut self, key: impl Into<Bytes>) {
+        let key = key.into();
+        // What was never committed needs no tombstone, unless an earlier write of this interval hides a committed value.
+        if self.committed.contains_key(&key) {
+            self.staged.insert(key, None);
+        } else {
+            self.staged.remove(&key);
+        }
+    }
+
+    /// Keys from `from` up to but not `to`, with their values, in key order.
+    pub fn range<'a>(&'a self, from: &[u8], to: &[u8]) -> impl Iterator<Item = (&'a Bytes, &'a Bytes)> + use<'a> {
+        let bounds = match from < to {
+            true => (Bound::Included(from), Bound::Excluded(to)),
+            false => (Bound::Included(from), Bound::Excluded(from)),
+        };
+        self.merged(bounds)
+    }
+
+    /// Keys that begin with `prefix`, with their values, in key order.
+    pub fn prefix<'a>(&'a self, prefix: &[u8]) -> impl Iterator<Item = (&'a Bytes, &'a Bytes)> + use<'a> {
+        let end = after_prefix(prefix);
+        let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        self.merged((Bound::Included(prefix), upper))
+    }
+
+    /// All keys with their values, in key order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Bytes, &Bytes)> {
+        self.merged((Bound::Unbounded, Bound::Unbounded))
+    }
+
+    /// How many keys are committed.
+    pub fn committed_len(&self) -> usize {
+        self.committed.len()
+    }
+
+    fn merged<'a>(&'a self, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Merged<'a> {
+        Merged {
+            committed: self.committed.range::<[u8], _>(bounds).peekable(),
+            staged: self.staged.range::<[u8], _>(bounds).peekable(),
+        }
+    }
+
+    /// The writes since the last commit: the last one of each key, `None` for a deletion.
+    pub(crate) fn staged(&self) -> impl ExactSizeIterator<Item = (&Bytes, Option<&Bytes>)> {
+        self.staged.iter().map(|(key, value)| (key, value.as_ref()))
+    }
+
+    pub(crate) fn commit(&mut self) {
+        for (key, value) in std::mem::take(&mut self.staged) {
+            self.restore(key, value);
+        }
+    }
+
+    pub(crate) fn abort(&mut self) {
+        self.staged.clear();
+    }
+
+    /// Applies a record of the changelog.
+    pub(crate) fn restore(&mut self, key: Bytes, value: Option<Bytes>) {
+        match value {
+            Some(value) => self.committed.insert(key, value),
+            None => self.committed.remove(&key),
+        };
+    }
+}
+
+/// Merges committed and staged entries: staged ones win, staged deletions hide.
+struct Merged<'a> {
+    committed: Peekable<btree_map::Range<'a, Bytes, Bytes>>,
+    staged: Peekable<btree_map::Range<'a, Bytes, Option<Bytes>>>,
+}
+
+impl<'a> Iterator for Merged<'a> {
+    type Item = (&'a Bytes, &'a Bytes);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let Some((staged_key, _)) = self.staged.peek() else { return self.committed.next() };
+            match self.committed.peek() {
+                Some((committed_key, _)) if committed_key < staged_key => return self.committed.next(),
+                Some((committed_key, _)) if committed_key == staged_key => {
+                    self.committed.next();
+                }
+                _ => {}
+            }
+            let (key, value) = self.staged.next()?;
+            if let Some(value) = value {
+                return Some((key, value));
+            }
+        }
+    }
+}
+
+/// The smallest key after all keys that begin with `prefix`; `None` if there is none.
+fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut end = prefix[..=last].to_vec();
+    end[last] += 1;
+    Some(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries<'a>(of: impl Iterator<Item = (&'a Bytes, &'a Bytes)>) -> Vec<(String, String)> {
+        let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+        of.map(|(key, value)| (text(key), text(value))).collect()
+    }
+
+    fn store(committed: &[(&'static str, &'static str)]) -> KeyValueStore {
+        let mut store = KeyValueStore::default();
+        for (key, value) in committed {
+            store.put(*key, *value);
+        }
+        store.commit();
+        store
+    }
+
+    #[test]
+    fn staged_writes_are_read_at_once_and_dropped_on_abort() {
+        let mut store = store(&[("a", "1"), ("b", "2")]);
+        store.put("a", "9");
+        store.delete("b");
+        store.put("c", "3");
+        assert_eq!(store.get(b"a").as_deref(), Some(&b"9"[..]));
+        assert!(!store.contains(b"b"));
+        store.abort();
+        assert_eq!(entries(store.iter()), [("a".into(), "1".into()), ("b".into(), "2".into())]);
+    }
+
+    #[test]
+    fn only_the_last_write_of_a_key_reaches_the_changelog() {
+        let mut store = store(&[("b", "2")]);
+        store.put("a", "1");
+        store.put("a", "2");
+        store.delete("b");
+        store.put("x", "1");
+        store.delete("x");
+        let staged: Vec<_> = store.staged().map(|(key, value)| (key.clone(), value.cloned())).collect();
+        assert_eq!(staged, [(Bytes::from("a"), Some(Bytes::from("2"))), (Bytes::from("b"), None)]);
+    }
+
+    #[test]
+    fn ranges_merge_staged_and_committed_in_key_order() {
+        let mut store = store(&[("a", "1"), ("c", "3"), ("e", "5")]);
+        store.put("b", "2");
+        store.put("c", "33");
+        store.delete("e");
+        store.put("f", "6");
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(entries(store.range(b"a", b"f")), [pair("a", "1"), pair("b", "2"), pair("c", "33")]);
+        assert_eq!(entries(store.range(b"f", b"a")), []);
+        assert_eq!(entries(store.iter()), [pair("a", "1"), pair("b", "2"), pair("c", "33"), pair("f", "6")]);
+    }
+
+    #[test]
+    fn prefix_ends_where_the_prefix_ends() {
+        let store = store(&[("a", "0"), ("aa", "1"), ("ab", "2"), ("b", "3")]);
+        assert_eq!(entries(store.prefix(b"a")).len(), 3);
+        assert_eq!(after_prefix(&[1, 255, 255]), Some(vec![2]));
+        assert_eq!(after_prefix(&[255]), None);
+        assert_eq!(entries(store.prefix(b"")).len(), 4);
+    }
+}

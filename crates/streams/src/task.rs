@@ -1,0 +1,288 @@
+//! A task: the processor, stores and positions of one partition number. It knows nothing of Kafka: a stream thread, or the test
+//! driver, feeds it records and carries what it staged away.
+//!
+//! ```text
+//!                  restore_record()*                process(), punctuate()
+//!              ┌────┐                              ┌────┐
+//!              ▼    │                              ▼    │
+//!   new() ──▶ RESTORING ────────── start() ──────▶ RUNNING ──── drop: revoked, lost, shut down
+//!                                                  │     ▲
+//!                   committed(): staged is real    │     │   aborted(): staged is dropped, new processor,
+//!                                                  └─────┘   positions and watermark as of the last commit
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use vigie_clock::{SharedClock, Timestamp};
+use vigie_kafka_client::{Committed, Headers, Record, TopicPartition};
+
+use crate::dead_letter::DeadLetterEncoder;
+use crate::error::ProcessorError;
+use crate::processor::{Processor, ProcessorContext, Punctuation};
+use crate::store::KeyValueStore;
+use crate::topology::{TaskId, Topology};
+use crate::watermark::Watermark;
+
+/// A record that waits for the commit.
+#[derive(Clone, Debug)]
+pub(crate) struct Output {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: Option<i32>,
+    pub(crate) key: Option<Bytes>,
+    pub(crate) value: Option<Bytes>,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) headers: Headers,
+}
+
+/// What happened since the last commit, for the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) records: u64,
+    pub(crate) late: u64,
+    pub(crate) dead_letters: u64,
+    pub(crate) refused_times: u64,
+}
+
+/// The part of a task that its processor sees through a [`ProcessorContext`].
+pub(crate) struct Core {
+    pub(crate) id: TaskId,
+    pub(crate) clock: SharedClock,
+    pub(crate) encoder: Arc<dyn DeadLetterEncoder>,
+    pub(crate) outputs: Vec<Output>,
+    pub(crate) watermark: Watermark,
+    pub(crate) counts: Counts,
+    /// Set where the context cannot return an error.
+    pub(crate) failure: Option<ProcessorError>,
+    sinks: Vec<Arc<str>>,
+    stores: Vec<(String, KeyValueStore)>,
+}
+
+impl Core {
+    pub(crate) fn sink(&self, name: &str) -> Arc<str> {
+        match self.sinks.iter().find(|sink| &***sink == name) {
+            Some(sink) => Arc::clone(sink),
+            None => panic!("task {}: {name} is not a sink of the topology, expected one of {:?}", self.id, self.sinks),
+        }
+    }
+
+    pub(crate) fn store(&mut self, name: &str) -> &mut KeyValueStore {
+        let Some(index) = self.stores.iter().position(|(store, _)| store == name) else {
+            panic!("task {}: {name} is not a store of the topology", self.id)
+        };
+        &mut self.stores[index].1
+    }
+}
+
+/// Where a task begins in one input partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InputStart {
+    pub(crate) topic: Arc<str>,
+    /// The next offset to process.
+    pub(crate) offset: i64,
+    /// What was committed beside it; empty if nothing was.
+    pub(crate) metadata: String,
+    /// Records from this offset on are not processed.
+    pub(crate) stop: i64,
+}
+
+#[derive(Debug)]
+struct Input {
+    topic: Arc<str>,
+    position: i64,
+    committed: i64,
+    stop: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Restoring,
+    Running,
+}
+
+/// What a task is made of.
+pub(crate) struct TaskParts<'a> {
+    pub(crate) topology: &'a Topology,
+    pub(crate) partition: i32,
+    pub(crate) inputs: Vec<InputStart>,
+    pub(crate) clock: SharedClock,
+    pub(crate) encoder: Arc<dyn DeadLetterEncoder>,
+    pub(crate) idle_after: Duration,
+}
+
+pub(crate) struct StreamTask {
+    state: State,
+    topology: Topology,
+    processor: Box<dyn Processor>,
+    core: Core,
+    inputs: Vec<Input>,
+    committed_watermark: Watermark,
+}
+
+impl StreamTask {
+    pub(crate) fn new(parts: TaskParts<'_>) -> Self {
+        let id = parts.topology.task_id(parts.partition);
+        let mut watermark = Watermark::new(parts.inputs.len(), parts.idle_after, parts.clock.monotonic());
+        for (index, input) in parts.inputs.iter().enumerate() {
+            watermark.restore(index, &input.metadata);
+        }
+        let inputs = parts.inputs.into_iter();
+        let inputs =
+            inputs.map(|i| Input { topic: i.topic, position: i.offset, committed: i.offset, stop: i.stop }).collect();
+        let stores = parts.topology.stores.iter().map(|spec| (spec.name.clone(), KeyValueStore::default())).collect();
+        Self {
+            state: State::Restoring,
+            topology: parts.topology.clone(),
+            processor: parts.topology.processor(id.clone()),
+            core: Core {
+                id,
+                clock: parts.clock,
+                encoder: parts.encoder,
+                outputs: Vec::new(),
+                watermark: watermark.clone(),
+                counts: Counts::default(),
+                failure: None,
+                sinks: parts.topology.sinks.clone(),
+                stores,
+            },
+            inputs,
+            committed_watermark: watermark,
+        }
+    }
+
+    pub(crate) fn id(&self) -> &TaskId {
+        &self.core.id
+    }
+
+    /// Applies a record of a store's changelog.
+    pub(crate) fn restore_record(&mut self, store: usize, key: Bytes, value: Option<Bytes>) {
+        debug_assert_eq!(self.state, State::Restoring, "task {}", self.core.id);
+        self.core.stores[store].1.restore(key, value);
+    }
+
+    /// The stores hold what was committed: records may come.
+    pub(crate) fn start(&mut self) {
+        self.state = State::Running;
+    }
+
+    /// Processes records of one input partition, in batches.
+    pub(crate) fn process(&mut self, records: &[Record]) -> Result<(), ProcessorError> {
+        debug_assert_eq!(self.state, State::Running, "task {}", self.core.id);
+        let Some(first) = records.first() else { return Ok(()) };
+        let Some(index) = self.inputs.iter().position(|input| input.topic == first.topic) else {
+            return Err(ProcessorError::Fatal(format!("a record of {} came, which is not a source", first.topic)));
+        };
+        let input = &self.inputs[index];
+        let from = records.partition_point(|record| record.offset < input.position);
+        let to = records.partition_point(|record| record.offset < input.stop);
+        let records = if from < to { &records[from..to] } else { &[] };
+        for batch in records.chunks(self.topology.max_batch) {
+            self.core.watermark.active(index, self.core.clock.monotonic());
+            self.processor.process(batch, &mut ProcessorContext::new(&mut self.core, Some(index)))?;
+            self.take_failure()?;
+            if let Some(last) = batch.last() {
+                self.inputs[index].position = last.offset + 1;
+            }
+            self.core.counts.records += batch.len() as u64;
+            self.tell_time(false)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the processor how far time has come. A commit follows.
+    pub(crate) fn punctuate(&mut self) -> Result<(), ProcessorError> {
+        self.tell_time(true)
+    }
+
+    fn tell_time(&mut self, before_commit: bool) -> Result<(), ProcessorError> {
+        let watermark = self.core.watermark.advance(self.core.clock.monotonic());
+        let at = Punctuation {
+            stream_time: self.core.watermark.stream_time(),
+            watermark,
+            wall_clock: self.core.clock.now(),
+            before_commit,
+        };
+        self.processor.punctuate(at, &mut ProcessorContext::new(&mut self.core, None))?;
+        self.take_failure()
+    }
+
+    /// Whether there is anything to commit.
+    pub(crate) fn has_staged(&self) -> bool {
+        self.inputs.iter().any(|input| input.position != input.committed) || self.staged_records() > 0
+    }
+
+    /// How many records the next commit writes.
+    pub(crate) fn staged_records(&self) -> usize {
+        let changes: usize = self.core.stores.iter().map(|(_, store)| store.staged().len()).sum();
+        self.core.outputs.len() + changes
+    }
+
+    pub(crate) fn outputs(&self) -> &[Output] {
+        &self.core.outputs
+    }
+
+    /// The staged writes of each store: its index, key, value.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = (usize, &Bytes, Option<&Bytes>)> {
+        let stores = self.core.stores.iter().enumerate();
+        stores.flat_map(|(index, (_, store))| store.staged().map(move |(key, value)| (index, key, value)))
+    }
+
+    /// The offsets to commit, with the watermark beside each.
+    pub(crate) fn offsets(&self) -> BTreeMap<TopicPartition, Committed> {
+        let mut offsets = BTreeMap::new();
+        for (index, input) in self.inputs.iter().enumerate() {
+            let committed = Committed { offset: input.position, metadata: self.core.watermark.encode(index) };
+            offsets.insert(TopicPartition::new(&*input.topic, self.core.id.partition), committed);
+        }
+        offsets
+    }
+
+    /// The next offset to process of each input.
+    pub(crate) fn positions(&self) -> impl Iterator<Item = (TopicPartition, i64)> {
+        let partition = self.core.id.partition;
+        self.inputs.iter().map(move |input| (TopicPartition::new(&*input.topic, partition), input.position))
+    }
+
+    pub(crate) fn watermark(&self) -> Option<Timestamp> {
+        self.core.watermark.watermark()
+    }
+
+    /// What was staged has been committed.
+    pub(crate) fn committed(&mut self) -> Counts {
+        for (_, store) in &mut self.core.stores {
+            store.commit();
+        }
+        self.core.outputs.clear();
+        for input in &mut self.inputs {
+            input.committed = input.position;
+        }
+        self.committed_watermark = self.core.watermark.clone();
+        std::mem::take(&mut self.core.counts)
+    }
+
+    /// What was staged has been aborted: the task is as it was after the last commit.
+    pub(crate) fn aborted(&mut self) {
+        for (_, store) in &mut self.core.stores {
+            store.abort();
+        }
+        self.core.outputs.clear();
+        self.core.counts = Counts::default();
+        self.core.failure = None;
+        for input in &mut self.inputs {
+            input.position = input.committed;
+        }
+        self.core.watermark = self.committed_watermark.clone();
+        self.processor = self.topology.processor(self.core.id.clone());
+    }
+
+    #[cfg(test)]
+    pub(crate) fn store(&mut self, name: &str) -> &mut KeyValueStore {
+        self.core.store(name)
+    }
+
+    fn take_failure(&mut self) -> Result<(), ProcessorError> {
+        self.core.failure.take().map_or(Ok(()), Err)
+    }
+}
