@@ -7,25 +7,29 @@ use crate::StackError;
 
 const OLDEST: u32 = 17;
 
-/// The first Java of version 17 or newer among JAVA_HOME, PATH and the usual folders.
+/// The Java of JAVA_HOME if that is set, else the first of version 17 or newer in PATH and the usual folders.
 pub(crate) fn find() -> Result<PathBuf, StackError> {
-    let mut too_old = String::new();
-    for java in candidates() {
-        match version(&java) {
-            Some(version) if version >= OLDEST => return Ok(java),
-            Some(version) if too_old.is_empty() => too_old = format!(" ({} is version {version})", java.display()),
-            _ => {}
+    match std::env::var_os("JAVA_HOME").filter(|home| !home.is_empty()) {
+        Some(home) => choose(&[PathBuf::from(home).join("bin/java")]),
+        None => choose(&candidates()),
+    }
+}
+
+fn choose(candidates: &[PathBuf]) -> Result<PathBuf, StackError> {
+    let mut found = String::new();
+    for java in candidates {
+        match version(java) {
+            Some(version) if version >= OLDEST => return Ok(java.clone()),
+            _ if !found.is_empty() => {}
+            Some(version) => found = format!(" ({} is version {version})", java.display()),
+            None => found = format!(" ({} does not run)", java.display()),
         }
     }
-    Err(StackError::NoJava { found: too_old })
+    Err(StackError::NoJava { found })
 }
 
 fn candidates() -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    if let Some(home) = std::env::var_os("JAVA_HOME").filter(|home| !home.is_empty()) {
-        found.push(PathBuf::from(home).join("bin/java"));
-    }
-    found.extend(in_path("java"));
+    let mut found = in_path("java");
     for family in ["/usr/lib/jvm", "/opt/homebrew/opt", "/usr/local/opt"] {
         let homes = sorted_entries(Path::new(family));
         found.extend(homes.iter().rev().map(|home| home.join("bin/java")).filter(|java| java.is_file()));
@@ -64,7 +68,33 @@ fn parse_version(text: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    /// A program that says what `java -version` of that version says.
+    fn java(dir: &Path, version: &str) -> PathBuf {
+        let file = dir.join(version);
+        std::fs::write(&file, format!("#!/bin/sh\necho 'openjdk version \"{version}\"' >&2\n")).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        file
+    }
+
+    #[test]
+    fn the_first_java_that_is_new_enough_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = (java(dir.path(), "11.0.2"), java(dir.path(), "21.0.1"));
+        assert_eq!(choose(&[old, dir.path().join("absent"), new.clone()]).unwrap(), new);
+    }
+
+    #[test]
+    fn without_java_the_error_says_what_to_install() {
+        let error = choose(&[]).unwrap_err().to_string();
+        assert!(error.starts_with("java 17 or newer not found: install "), "{error}");
+        let dir = tempfile::tempdir().unwrap();
+        let error = choose(&[java(dir.path(), "11.0.2")]).unwrap_err().to_string();
+        assert!(error.contains("11.0.2 is version 11)"), "{error}");
+    }
 
     #[test]
     fn versions_old_and_new_are_read() {

@@ -87,9 +87,16 @@ impl ServerHandle {
 
     /// Kills it as a crash would (SIGKILL). It is started again after a moment: see [`Self::wait_ready`].
     pub fn kill(&self) {
-        // First the phase, so that `wait_ready` right after this does not see the killed server's.
-        self.status.send_modify(|status| status.phase = Phase::Restarting("killed on request".to_owned()));
+        let killed = self.status.send_if_modified(|status| {
+            let runs = !matches!(status.phase, Phase::Stopped | Phase::Failed(_));
+            if runs {
+                // Here and not when it has ended, so that `wait_ready` right after this does not see the killed server's.
+                status.phase = Phase::Restarting("killed on request".to_owned());
+            }
+            runs
+        });
         match self.status().pid {
+            _ if !killed => {}
             Some(pid) => signal(pid, Signal::SIGKILL),
             None => drop(self.commands.try_send(Command::Kill)),
         }

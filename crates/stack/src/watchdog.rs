@@ -25,8 +25,8 @@ const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 killed= quit=
 while IFS=, read -r k q; do killed=$k quit=$q; done
-gone() { # waits up to 3 s
-    tries=0
+tries=0
+gone() { # waits, 3 s in all
     while kill -0 $1 2>/dev/null && [ $tries -lt 60 ]; do sleep 0.05; tries=$((tries + 1)); done
 }
 [ -z "$quit" ] || { kill -CONT $quit; kill -QUIT $quit; } 2>/dev/null

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use apache_avro::Schema;
-use apache_avro::schema_compatibility::SchemaCompatibility;
+use apache_avro::schema_compatibility::{Compatibility, SchemaCompatibility};
 use serde::{Deserialize, Serialize};
 
 /// What a new version of a subject must be able to do.
@@ -46,17 +46,28 @@ impl Level {
         let mut objections = Vec::new();
         for (version, old) in &older[skipped..] {
             if self.reads_older()
-                && let Err(error) = SchemaCompatibility::can_read(old, new)
+                && let Some(why) = objection(old, new)
             {
-                objections.push(format!("the new schema cannot read data of version {version}: {error}"));
+                objections.push(format!("the new schema cannot read data of version {version}: {why}"));
             }
             if self.is_read_by_older()
-                && let Err(error) = SchemaCompatibility::can_read(new, old)
+                && let Some(why) = objection(new, old)
             {
-                objections.push(format!("version {version} cannot read data of the new schema: {error}"));
+                objections.push(format!("version {version} cannot read data of the new schema: {why}"));
             }
         }
         objections
+    }
+}
+
+/// Why some data of `writer` cannot be read as `reader`.
+fn objection(writer: &Schema, reader: &Schema) -> Option<String> {
+    match SchemaCompatibility::can_read(writer, reader) {
+        Ok(Compatibility::Full) => None,
+        Ok(Compatibility::Partial) => {
+            Some("some branches of a union or symbols of an enum have no counterpart".to_owned())
+        }
+        Err(error) => Some(error.to_string()),
     }
 }
 
@@ -84,6 +95,14 @@ mod tests {
         assert_eq!(Level::Full.objections(&new, &old).len(), 1);
         assert!(Level::Forward.objections(&new, &old).is_empty());
         assert!(Level::None.objections(&new, &old).is_empty());
+    }
+
+    #[test]
+    fn a_union_may_gain_branches_but_not_lose_them() {
+        let (plain, nullable) =
+            (record(r#"{"name":"a","type":"string"}"#), record(r#"{"name":"a","type":["null","string"]}"#));
+        assert!(Level::Backward.objections(&nullable, &[(1, plain.clone())]).is_empty());
+        assert_eq!(Level::Backward.objections(&plain, &[(1, nullable)]).len(), 1);
     }
 
     #[test]
