@@ -12,12 +12,22 @@ pub mod analysis;
 pub mod anomaly;
 pub mod assets;
 pub mod author;
+mod dead_letters;
 pub mod duration;
 #[cfg(test)]
 mod fixtures;
 pub mod inference;
 pub mod language;
 mod metrics;
+mod record_codec;
+pub mod replay;
 pub mod score_lines;
 pub mod sentiment;
+mod service;
+mod state;
 pub mod trends;
+
+pub use dead_letters::AvroDeadLetters;
+pub use record_codec::RecordCodec;
+pub use sentiment::run as run_sentiment;
+pub use trends::run as run_trends;

@@ -1,6 +1,8 @@
 //! How the topologies turn records into bytes and back.
 
-use vigie_schemas::{AvroRecord, CodecError, SyncCodec};
+use bytes::Bytes;
+use vigie_kafka_client::Record;
+use vigie_schemas::{AvroRecord, CodecError, SyncCodec, Topic};
 use vigie_streams::ProcessorError;
 
 /// Encodes and decodes values of topics, synchronously: the registry's codec in production, a codec of fixed schemas where there is no
@@ -27,4 +29,51 @@ impl RecordCodec for SyncCodec {
     fn decode<T: AvroRecord>(&self, bytes: &[u8]) -> Result<T, CodecError> {
         Self::decode(self, bytes)
     }
+}
+
+/// Why a record goes to the dead letters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rejection {
+    /// A stable word.
+    pub(crate) reason: &'static str,
+    /// For people. Never text of a post.
+    pub(crate) detail: String,
+}
+
+impl Rejection {
+    pub(crate) fn undecodable(detail: impl ToString) -> Self {
+        Self { reason: "undecodable", detail: detail.to_string() }
+    }
+
+    pub(crate) fn invalid(detail: impl ToString) -> Self {
+        Self { reason: "invalid", detail: detail.to_string() }
+    }
+}
+
+/// Decodes a record's value. The outer error is the registry's, the inner one the record's.
+pub(crate) fn decode<T: AvroRecord>(
+    codec: &impl RecordCodec,
+    record: &Record,
+) -> Result<Result<T, Rejection>, ProcessorError> {
+    let Some(value) = &record.value else {
+        return Ok(Err(Rejection::undecodable("no value, expected an Avro record")));
+    };
+    match codec.decode(value) {
+        Ok(decoded) => Ok(Ok(decoded)),
+        Err(error) if error.is_retriable() => Err(codec_error(error)),
+        Err(error) => Ok(Err(Rejection::undecodable(error))),
+    }
+}
+
+/// Encodes a record whose schema and subject are those of `topic`, wherever it is written.
+pub(crate) fn encode<T: AvroRecord>(
+    codec: &impl RecordCodec,
+    topic: Topic,
+    record: &T,
+) -> Result<Bytes, ProcessorError> {
+    codec.encode(topic.name(), record).map(Bytes::from).map_err(codec_error)
+}
+
+fn codec_error(error: CodecError) -> ProcessorError {
+    if error.is_retriable() { ProcessorError::retry(error) } else { ProcessorError::fatal(error) }
 }

@@ -1,11 +1,89 @@
 //! How much and how kindly every asset is talked about, in event-time windows.
+//!
+//! ```text
+//! posts.mentions.v1 ─▶ [window, authors, history] ─▶ insights.trends.v1 (a revision per change and commit)
+//!                                                 └▶ insights.alerts.v1 (once per window and kind)
+//! ```
+//!
+//! **Guarantees.** A window's counts depend on the set of its mentions only, not on their order nor on where commits or restarts fall.
+//! Revisions of a window go up by one; the last is marked `final` and comes when the watermark passes the window's end plus grace. A mention
+//! that comes later is counted as late (`vigie_trends_late_total`), and its post stays in the post history. Anomaly scores and alerts are
+//! judged when a revision is emitted, by what was known then.
+//!
+//! **Failures.** Records that cannot be decoded or contradict the contract go to `posts.mentions.v1.dlq`.
 
 pub mod alerts;
+pub mod batch;
+mod config;
 pub mod history;
-mod keys;
 mod metrics;
 pub mod mood;
+mod processor;
 pub mod progress;
+mod stores;
 pub mod window;
 
+use std::sync::Arc;
+
+pub use config::{Config, TrendsOptions};
 pub use metrics::TrendsMetrics;
+pub use processor::{TrendsProcessor, TrendsSettings};
+use vigie_daemon::{Context, ServiceError};
+use vigie_schemas::{LIVE_RUN, Topic};
+use vigie_streams::{StreamsConfig, Topology, TopologyError};
+
+use crate::record_codec::RecordCodec;
+use crate::service;
+
+/// Name of the consumer group; changelogs and transactional ids begin with it.
+pub const APPLICATION_ID: &str = "vigie-trends";
+
+const MAX_BATCH: usize = 2000;
+
+/// The topology over any codec.
+///
+/// # Errors
+/// If a topic has two parts to play.
+pub fn topology<C: RecordCodec>(
+    settings: TrendsSettings,
+    codec: C,
+    metrics: TrendsMetrics,
+) -> Result<Topology, TopologyError> {
+    let settings = Arc::new(settings);
+    let mut builder = Topology::builder("trends")
+        .source(&settings.source)
+        .sink(&settings.insights)
+        .sink(&settings.alerts)
+        .max_batch(MAX_BATCH);
+    for store in stores::specs() {
+        builder = builder.store(store);
+    }
+    builder
+        .processor(move |_| Box::new(TrendsProcessor::new(Arc::clone(&settings), codec.clone(), metrics.clone())))
+        .build()
+}
+
+/// Runs the topology until the context asks it to stop.
+///
+/// # Errors
+/// See [`ServiceError`].
+pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
+    let mistakes = config.trends.mistakes();
+    if !mistakes.is_empty() {
+        return Err(ServiceError::Config(mistakes));
+    }
+    let codec = service::connect(&config.registry, &config.kafka).await?;
+    let streams = StreamsConfig::new(config.kafka, APPLICATION_ID, &config.streams);
+    let settings = TrendsSettings {
+        run_id: LIVE_RUN.to_owned(),
+        source: Topic::PostsMentions.name().to_owned(),
+        insights: Topic::InsightsTrends.name().to_owned(),
+        alerts: Topic::InsightsAlerts.name().to_owned(),
+        windows: config.trends.windows(),
+        settle: config.trends.settle,
+        idle_timeout: streams.idle_timeout,
+        policy: config.trends.policy(),
+    };
+    let topology = topology(settings, codec.clone(), TrendsMetrics::new(&ctx.metrics)).map_err(ServiceError::failed)?;
+    service::run("trends", streams, topology, codec, &ctx).await
+}

@@ -8,7 +8,15 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use vigie_clock::Timestamp;
+use vigie_streams::KeyValueStore;
+
+/// Entries that one step of the sweep looks at: more than the posts of a batch, so that the sweep keeps up.
+const SWEEP_STEP: usize = 256;
+
+/// Sorts after every post id, which is UTF-8.
+const AFTER_ALL_IDS: [u8; 1] = [0xff];
 
 /// What to do with a post, by the entry of its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +49,60 @@ pub(crate) fn decode(value: &[u8]) -> Option<Timestamp> {
     Some(Timestamp::from_millis(i64::from_be_bytes(value.try_into().ok()?)))
 }
 
+/// Goes round the store and deletes what has expired.
+#[derive(Debug, Default)]
+pub(crate) struct Sweep {
+    next: Bytes,
+    newest: Option<Timestamp>,
+}
+
+impl Sweep {
+    /// Takes note of the arrival time of a record.
+    pub(crate) fn observe(&mut self, arrived: Timestamp) {
+        self.newest = self.newest.max(Some(arrived));
+    }
+
+    /// Looks at the next entries.
+    pub(crate) fn step(&mut self, store: &mut KeyValueStore, retention: Duration) {
+        let Some(newest) = self.newest else { return };
+        let mut looked_at = 0;
+        let mut last = None;
+        let mut expired = Vec::new();
+        for (key, value) in store.range(&self.next, &AFTER_ALL_IDS).take(SWEEP_STEP) {
+            looked_at += 1;
+            last = Some(key.clone());
+            if decode(value).is_none_or(|seen| newest.since(seen) > retention) {
+                expired.push(key.clone());
+            }
+        }
+        // The next step begins with the last key of this one: one entry is seen twice, none is skipped.
+        self.next = last.filter(|_| looked_at == SWEEP_STEP).unwrap_or_default();
+        for key in expired {
+            store.delete(key);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_sweep_deletes_what_has_expired_and_keeps_the_rest() {
+        let mut store = KeyValueStore::default();
+        for i in 0..2000_i64 {
+            store.put(format!("post-{i:04}"), encode(day(i % 20)).to_vec());
+        }
+        let mut sweep = Sweep::default();
+        sweep.step(&mut store, WEEK);
+        assert_eq!(store.iter().count(), 2000, "nothing is known to be old before a record came");
+        sweep.observe(day(19));
+        for _ in 0..9 {
+            sweep.step(&mut store, WEEK);
+        }
+        assert_eq!(store.iter().count(), 800);
+        assert!(store.iter().all(|(_, value)| decode(value).is_some_and(|seen| seen >= day(12))));
+    }
 
     const WEEK: Duration = Duration::from_secs(7 * 86_400);
 

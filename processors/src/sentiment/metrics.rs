@@ -4,9 +4,14 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, Registry};
 
 use crate::metrics::{counter, counter_vec, histogram};
 
+/// Values of the label `label`.
+const LABELS: [&str; 4] = ["negative", "neutral", "positive", "unscored"];
+
 /// Metrics of the sentiment topology.
 #[derive(Clone, Debug)]
 pub struct SentimentMetrics {
+    /// Records processed.
+    pub records: IntCounter,
     /// Posts emitted, by label (`unscored` when there is none).
     pub posts: IntCounterVec,
     /// Posts that were seen before.
@@ -30,6 +35,7 @@ impl SentimentMetrics {
         let ages = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0];
         let sizes = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
         Self {
+            records: counter(registry, "vigie_sentiment_records_total", "Records processed"),
             posts: counter_vec(registry, "vigie_sentiment_posts_total", "Posts emitted", &["label"]),
             duplicates: counter(registry, "vigie_sentiment_duplicates_total", "Posts that were seen before"),
             mentions: counter(registry, "vigie_sentiment_mentions_total", "Mentions of assets emitted"),
@@ -53,5 +59,10 @@ impl SentimentMetrics {
                 &ages,
             ),
         }
+    }
+
+    /// Posts emitted, whatever their label.
+    pub fn emitted(&self) -> u64 {
+        LABELS.iter().map(|label| self.posts.with_label_values(&[*label]).get()).sum()
     }
 }

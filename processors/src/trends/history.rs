@@ -14,9 +14,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use vigie_clock::Timestamp;
+use vigie_streams::TumblingWindows;
 
 use super::mood::Mood;
-use super::window::{WindowSpec, WindowState};
+use super::window::WindowState;
 use crate::anomaly::OnlineAnomaly;
 
 /// Windows that are learned at once at most: of a longer silence only the last day counts.
@@ -51,7 +52,7 @@ impl AssetHistory {
     /// Learns all windows that end by `boundary`; true if there was any. `window` gives the state of the one that starts at a time.
     pub fn learn<E>(
         &mut self,
-        spec: &WindowSpec,
+        spec: &TumblingWindows,
         boundary: Timestamp,
         mut window: impl FnMut(Timestamp) -> Result<Option<WindowState>, E>,
     ) -> Result<bool, E> {
@@ -62,14 +63,14 @@ impl AssetHistory {
             self.next = self.next.saturating_add(skipped);
         }
         let mut learned = waiting > MAX_CATCH_UP;
-        while spec.end_of(self.next) <= boundary {
+        while spec.starting_at(self.next).end <= boundary {
             let state = window(self.next)?.unwrap_or_default();
             // Counts are finite and not negative, so there is no error to handle.
             let _ = self.attention.update(state.posts as f64);
             if let Some(mean_score) = state.mean_score() {
                 self.mood.update(mean_score);
             }
-            self.next = spec.end_of(self.next);
+            self.next = spec.starting_at(self.next).end;
             learned = true;
         }
         Ok(learned)
@@ -90,7 +91,7 @@ impl AssetHistory {
 }
 
 /// Up to where windows are learned, given the watermark.
-pub fn boundary(watermark: Timestamp, spec: &WindowSpec, settle: Duration) -> Timestamp {
+pub fn boundary(watermark: Timestamp, spec: &TumblingWindows, settle: Duration) -> Timestamp {
     // A window is dropped when it is closed, so it must have been learned by then.
     watermark.saturating_sub(settle.min(spec.grace))
 }
@@ -102,7 +103,7 @@ mod tests {
     use super::*;
     use crate::fixtures::mention;
 
-    const SPEC: WindowSpec = WindowSpec { size: Duration::from_secs(300), grace: Duration::from_secs(3600) };
+    const SPEC: TumblingWindows = TumblingWindows { size: Duration::from_secs(300), grace: Duration::from_secs(3600) };
 
     fn start(window: i64) -> Timestamp {
         Timestamp::from_millis(window * 300_000)

@@ -1,27 +1,27 @@
 //! The trends topology's processor: mentions in, window revisions and alerts out.
 //!
 //! ```text
-//! process:    mention ─▶ late? ─▶ window (+ author) ─▶ dirty
-//! before each commit:  watermark ─▶ learn what is usual ─▶ close windows (final) ─▶ emit dirty windows ─▶ alerts
+//! process:             mention ─▶ late? ─▶ window (+ author) ─▶ dirty
+//! before each commit:  watermark ─▶ learn what is usual ─▶ emit dirty and closing windows ─▶ alerts
 //! ```
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use vigie_clock::Timestamp;
-use vigie_kafka_client::Record;
-use vigie_schemas::{Mention, Topic};
-use vigie_streams::{Processor, ProcessorContext, ProcessorError, Punctuation};
+use vigie_schemas::{Mention, Topic, TrendInsight};
+use vigie_streams::{Processor, ProcessorContext, ProcessorError, Punctuation, Record, TumblingWindows};
 
 use super::alerts::{AlertPolicy, alerts};
 use super::history::{AssetHistory, Judgement, boundary};
 use super::metrics::TrendsMetrics;
 use super::progress::Progress;
-use super::window::{InsightHeader, WindowSpec, WindowState, validate};
-use super::{keys, stores};
-use crate::RecordCodec;
+use super::stores;
+use super::window::{InsightHeader, WindowState, validate};
+use crate::record_codec::{RecordCodec, Rejection, decode, encode};
 
 /// What the topology does, apart from where it runs.
 #[derive(Clone, Debug)]
@@ -32,10 +32,10 @@ pub struct TrendsSettings {
     pub source: String,
     /// Topic of window revisions.
     pub insights: String,
-    /// Topic of alerts; `None` for a replay, which raises none.
-    pub alerts: Option<String>,
+    /// Topic of alerts.
+    pub alerts: String,
     /// Shape of the windows.
-    pub windows: WindowSpec,
+    pub windows: TumblingWindows,
     /// How long after its end a window is still expected to change; then it is learned as history.
     pub settle: Duration,
     /// Silence, by the wall clock, after which an upstream partition does not hold the watermark back.
@@ -53,4 +53,209 @@ pub struct TrendsProcessor<C> {
     progress: Option<Progress>,
     /// Windows that changed since the last commit.
     dirty: BTreeSet<(Timestamp, String)>,
+}
+
+impl<C: RecordCodec> TrendsProcessor<C> {
+    /// A processor that has seen nothing; its state is in the task's stores.
+    pub fn new(settings: Arc<TrendsSettings>, codec: C, metrics: TrendsMetrics) -> Self {
+        Self { settings, codec, metrics, progress: None, dirty: BTreeSet::new() }
+    }
+}
+
+impl<C: RecordCodec> Processor for TrendsProcessor<C> {
+    fn process(&mut self, batch: &[Record], ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
+        let now = ctx.now();
+        let windows = self.settings.windows;
+        let watermark = self.progress(ctx)?.watermark();
+        let mut touched: BTreeMap<(Timestamp, String), WindowState> = BTreeMap::new();
+        for record in batch {
+            let mention = match self.check(record)? {
+                Ok(mention) => mention,
+                Err(rejection) => {
+                    self.metrics.dead_letters.with_label_values(&[rejection.reason]).inc();
+                    ctx.dead_letter(record, rejection.reason, &rejection.detail);
+                    continue;
+                }
+            };
+            ctx.observe_event_time(mention.published_at);
+            self.progress(ctx)?.observe(mention.lineage.input_partition, mention.published_at, now);
+            let window = windows.window_of(mention.published_at);
+            if windows.is_closed(window, watermark) {
+                self.metrics.late.inc();
+                ctx.count_late(1);
+                continue;
+            }
+            self.metrics.mentions.inc();
+            let new_author = stores::first_sight(ctx, window.start, &mention);
+            let state = match touched.entry((window.start, mention.asset.clone())) {
+                Entry::Occupied(present) => present.into_mut(),
+                Entry::Vacant(absent) => {
+                    let stored = stores::window(ctx, window.start, &mention.asset)?;
+                    absent.insert(stored.unwrap_or_default())
+                }
+            };
+            state.add(&mention, new_author, record.offset);
+        }
+        for ((start, asset), state) in touched {
+            stores::put_window(ctx, start, &asset, &state)?;
+            self.dirty.insert((start, asset));
+        }
+        Ok(())
+    }
+
+    fn punctuate(&mut self, at: Punctuation, ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
+        if !at.before_commit {
+            return Ok(());
+        }
+        let idle_timeout = self.settings.idle_timeout;
+        let progress = self.progress(ctx)?;
+        let moved = progress.advance(at.wall_clock, idle_timeout);
+        if !moved && self.dirty.is_empty() {
+            return Ok(());
+        }
+        if let Some(progress) = &self.progress {
+            stores::put_progress(ctx, progress)?;
+        }
+        let watermark = self.progress(ctx)?.watermark();
+        let closed_before = self.settings.windows.closed_before(watermark).unwrap_or(Timestamp::MIN);
+        let learned_before =
+            boundary(watermark.unwrap_or(Timestamp::MIN), &self.settings.windows, self.settings.settle);
+        self.emit(closed_before, learned_before, ctx)?;
+        if let Some(watermark) = watermark {
+            let partition = ctx.partition().to_string();
+            self.metrics.watermark.with_label_values(&[&partition]).set(watermark.as_millis() / 1000);
+        }
+        Ok(())
+    }
+}
+
+impl<C: RecordCodec> TrendsProcessor<C> {
+    fn progress(&mut self, ctx: &mut ProcessorContext<'_>) -> Result<&mut Progress, ProcessorError> {
+        if self.progress.is_none() {
+            self.progress = stores::progress(ctx)?;
+        }
+        Ok(self.progress.get_or_insert_default())
+    }
+
+    /// The mention in a record, if it can be counted.
+    fn check(&self, record: &Record) -> Result<Result<Mention, Rejection>, ProcessorError> {
+        let mention: Mention = match decode(&self.codec, record)? {
+            Ok(mention) => mention,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        if record.key.as_deref() != Some(mention.asset.as_bytes()) {
+            let detail = "the key is not the asset, so the mention may lie in another partition than its asset's";
+            return Ok(Err(Rejection::invalid(detail)));
+        }
+        if mention.published_at.to_jiff().is_none() {
+            let detail = format!("published_at {} is out of range", mention.published_at);
+            return Ok(Err(Rejection::invalid(detail)));
+        }
+        Ok(validate(&mention).map(|()| mention).map_err(Rejection::invalid))
+    }
+
+    /// Emits the windows that changed, and for the last time those that begin before `closed_before`, which are then dropped.
+    fn emit(
+        &mut self,
+        closed_before: Timestamp,
+        learned_before: Timestamp,
+        ctx: &mut ProcessorContext<'_>,
+    ) -> Result<(), ProcessorError> {
+        let mut due = std::mem::take(&mut self.dirty);
+        due.extend(stores::windows_before(ctx, closed_before)?);
+        let mut histories: BTreeMap<String, AssetHistory> = BTreeMap::new();
+        for (start, asset) in due {
+            let history = match histories.entry(asset.clone()) {
+                Entry::Occupied(present) => present.into_mut(),
+                Entry::Vacant(absent) => absent.insert(self.history(&asset, start, learned_before, ctx)?),
+            };
+            let mut window = stores::window(ctx, start, &asset)?.ok_or_else(|| {
+                ProcessorError::fatal(format!("window {start} of {asset} is due but not in the store"))
+            })?;
+            let judgement = history.judge(start, &window);
+            let last = start < closed_before;
+            let insight = self.insight(start, &asset, last, &mut window, judgement, ctx);
+            self.forward_insight(&insight, ctx)?;
+            self.forward_alerts(&insight, judgement, &mut window, ctx)?;
+            if last {
+                stores::delete_window(ctx, start, &asset);
+            } else {
+                stores::put_window(ctx, start, &asset, &window)?;
+            }
+        }
+        stores::delete_authors_before(ctx, closed_before);
+        Ok(())
+    }
+
+    /// What is usual for `asset`, learned up to `learned_before`. `first` is its first window if it has no history yet.
+    fn history(
+        &self,
+        asset: &str,
+        first: Timestamp,
+        learned_before: Timestamp,
+        ctx: &mut ProcessorContext<'_>,
+    ) -> Result<AssetHistory, ProcessorError> {
+        let stored = stores::history(ctx, asset)?;
+        let is_new = stored.is_none();
+        let mut history = stored.unwrap_or_else(|| AssetHistory::new(first));
+        let windows = &self.settings.windows;
+        let learned = history.learn(windows, learned_before, |start| stores::window(ctx, start, asset))?;
+        if learned || is_new {
+            stores::put_history(ctx, asset, &history)?;
+        }
+        Ok(history)
+    }
+
+    fn insight(
+        &self,
+        start: Timestamp,
+        asset: &str,
+        last: bool,
+        window: &mut WindowState,
+        judgement: Option<Judgement>,
+        ctx: &ProcessorContext<'_>,
+    ) -> TrendInsight {
+        if let Some(Judgement { anomaly_score, expected_posts, .. }) = judgement {
+            (window.anomaly_score, window.expected_posts) = (anomaly_score, expected_posts);
+        }
+        window.insight(&InsightHeader {
+            asset,
+            start,
+            end: self.settings.windows.starting_at(start).end,
+            last,
+            emitted_at: ctx.now(),
+            run_id: &self.settings.run_id,
+            input_topic: &self.settings.source,
+            input_partition: ctx.partition(),
+        })
+    }
+
+    fn forward_insight(&self, insight: &TrendInsight, ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
+        let value = encode(&self.codec, Topic::InsightsTrends, insight)?;
+        ctx.forward(&self.settings.insights, Some(Bytes::from(insight.asset.clone())), Some(value), insight.emitted_at);
+        self.metrics.revisions.with_label_values(&[if insight.r#final { "true" } else { "false" }]).inc();
+        Ok(())
+    }
+
+    /// Raises the alerts that the window deserves and has not raised. A window that is learned already (no judgement) raises none: a post
+    /// that comes hours late is no news.
+    fn forward_alerts(
+        &self,
+        insight: &TrendInsight,
+        judgement: Option<Judgement>,
+        window: &mut WindowState,
+        ctx: &mut ProcessorContext<'_>,
+    ) -> Result<(), ProcessorError> {
+        let Some(Judgement { drop_from, .. }) = judgement else { return Ok(()) };
+        for alert in alerts(&self.settings.policy, insight, drop_from) {
+            if window.alerted.contains(&alert.kind) {
+                continue;
+            }
+            let value = encode(&self.codec, Topic::InsightsAlerts, &alert)?;
+            ctx.forward(&self.settings.alerts, Some(Bytes::from(alert.asset)), Some(value), alert.raised_at);
+            self.metrics.alerts.with_label_values(&[&alert.kind]).inc();
+            window.alerted.push(alert.kind);
+        }
+        Ok(())
+    }
 }

@@ -4,39 +4,12 @@
 //! independent of the order in which the mentions come: the sum behind `mean_score` is kept in whole millionths.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use vigie_clock::Timestamp;
 use vigie_schemas::{Lineage, Mention, TrendInsight};
 
 const MICROS: f64 = 1_000_000.0;
-
-/// The shape of all windows of a topology.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WindowSpec {
-    /// Length of a window.
-    pub size: Duration,
-    /// How long after its end a window still takes mentions, by the watermark.
-    pub grace: Duration,
-}
-
-impl WindowSpec {
-    /// Start of the window that holds `time`.
-    pub fn start_of(&self, time: Timestamp) -> Timestamp {
-        time.window_start(self.size)
-    }
-
-    /// End (exclusive) of the window that starts at `start`.
-    pub fn end_of(&self, start: Timestamp) -> Timestamp {
-        start.saturating_add(self.size)
-    }
-
-    /// Whether the window that starts at `start` takes no more mentions.
-    pub fn is_closed(&self, start: Timestamp, watermark: Option<Timestamp>) -> bool {
-        watermark.is_some_and(|watermark| self.end_of(start).saturating_add(self.grace) <= watermark)
-    }
-}
 
 /// What a window of an asset has counted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -223,25 +196,6 @@ mod tests {
 
     use super::*;
     use crate::fixtures::mention;
-
-    const SPEC: WindowSpec = WindowSpec { size: Duration::from_secs(300), grace: Duration::from_secs(600) };
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_millis(seconds * 1000)
-    }
-
-    #[test]
-    fn a_window_closes_when_the_watermark_reaches_end_plus_grace() {
-        assert!(!SPEC.is_closed(at(0), None));
-        assert!(!SPEC.is_closed(at(0), Some(Timestamp::from_millis(899_999))));
-        assert!(SPEC.is_closed(at(0), Some(at(900))));
-    }
-
-    #[test]
-    fn an_endless_grace_never_closes() {
-        let spec = WindowSpec { grace: Duration::MAX, ..SPEC };
-        assert!(!spec.is_closed(at(0), Some(at(4_000_000_000))));
-    }
 
     #[test]
     fn unscored_posts_count_as_posts_only() {

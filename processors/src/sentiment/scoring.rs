@@ -1,0 +1,86 @@
+//! Scoring a batch so that one bad text stops neither its companions nor the partition.
+
+use tracing::warn;
+
+use crate::analysis::{Analyser, Analysis};
+use crate::inference::ModelError;
+
+/// A text that every working model can score.
+const PROBE: &str = "bitcoin is up today and people are happy about it";
+
+/// One answer per text. If the batch fails, each text is tried alone; the error of one is its own.
+///
+/// # Errors
+/// If the model fails on a harmless text too: then the model is broken, not the text.
+pub(crate) fn score_batch(
+    analyser: &mut Analyser,
+    texts: &[&str],
+) -> Result<Vec<Result<Analysis, ModelError>>, ModelError> {
+    let whole = match analyser.analyse(texts) {
+        Ok(answers) => return Ok(answers.into_iter().map(Ok).collect()),
+        Err(error) => error,
+    };
+    warn!(error = %whole, texts = texts.len(), "batch failed, scoring its texts one by one");
+    let answers: Vec<_> = texts.iter().map(|text| alone(analyser, text)).collect();
+    if answers.iter().any(Result::is_err) {
+        alone(analyser, PROBE)?;
+    }
+    Ok(answers)
+}
+
+fn alone(analyser: &mut Analyser, text: &str) -> Result<Analysis, ModelError> {
+    let answer = analyser.analyse(&[text])?.pop();
+    answer.ok_or(ModelError::Runtime { action: "run the model", detail: "no answer for a text".to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assets::{AssetMatcher, AssetTable};
+    use crate::inference::{ModelInfo, Probabilities, Scorer, Sentiment};
+
+    /// Fails on every batch with a text that contains the word.
+    struct Allergic {
+        word: &'static str,
+        info: ModelInfo,
+    }
+
+    impl Scorer for Allergic {
+        fn info(&self) -> &ModelInfo {
+            &self.info
+        }
+
+        fn score(&mut self, texts: &[&str]) -> Result<Vec<Sentiment>, ModelError> {
+            if texts.iter().any(|text| text.contains(self.word)) {
+                return Err(ModelError::Runtime { action: "run the model", detail: "sneeze".into() });
+            }
+            let even = Probabilities { negative: 0.2, neutral: 0.6, positive: 0.2 };
+            Ok(texts.iter().map(|_| Sentiment::from_probabilities(even, false)).collect())
+        }
+    }
+
+    fn analyser(word: &'static str) -> Analyser {
+        let info =
+            ModelInfo { name: "allergic".into(), version: "1".into(), sha256: "00".into(), language: "en".into() };
+        let matcher = AssetMatcher::new(AssetTable::bundled().unwrap()).unwrap();
+        Analyser::new(Box::new(Allergic { word, info }), matcher)
+    }
+
+    const TEXTS: [&str; 3] = [
+        "the market is open and the price of it is the same as before",
+        "there is a lot of pollen in the air and this is not good for me",
+        "what do you think about the price of this coin in the next year",
+    ];
+
+    #[test]
+    fn a_text_that_the_model_cannot_take_fails_alone() {
+        let answers = score_batch(&mut analyser("pollen"), &TEXTS).unwrap();
+        assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+    }
+
+    #[test]
+    fn a_broken_model_stops_the_task_instead_of_filling_the_dead_letters() {
+        let error = score_batch(&mut analyser(""), &TEXTS).unwrap_err();
+        assert!(error.to_string().contains("sneeze"));
+    }
+}

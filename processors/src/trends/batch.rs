@@ -1,0 +1,123 @@
+//! Windows of mentions that are all there already, as in a replay: no watermark, nothing is late, every window has one revision.
+//!
+//! Each window is judged by what was learned from all windows before it, so the result depends on the mentions alone and not on the order
+//! in which they were read.
+
+use std::collections::{BTreeMap, HashSet};
+use std::convert::Infallible;
+
+use vigie_clock::Timestamp;
+use vigie_schemas::{Mention, TrendInsight};
+use vigie_streams::TumblingWindows;
+
+use super::history::AssetHistory;
+use super::window::{InsightHeader, WindowState};
+
+/// Windows being filled.
+#[derive(Debug, Default)]
+pub struct Batch {
+    windows: BTreeMap<(Timestamp, String), WindowState>,
+    authors: HashSet<(Timestamp, String, String)>,
+}
+
+impl Batch {
+    /// Counts a mention that was read at `offset`.
+    pub fn add(&mut self, spec: &TumblingWindows, mention: &Mention, offset: i64) {
+        let start = spec.window_of(mention.published_at).start;
+        let new_author = mention
+            .author_id
+            .as_ref()
+            .is_some_and(|author| self.authors.insert((start, mention.asset.clone(), author.clone())));
+        self.windows.entry((start, mention.asset.clone())).or_default().add(mention, new_author, offset);
+    }
+
+    /// The final revision of every window, in the order of time. `input` is the topic and partition of the offsets.
+    pub fn insights(
+        mut self,
+        spec: &TumblingWindows,
+        run_id: &str,
+        input: (&str, i32),
+        emitted_at: Timestamp,
+    ) -> Vec<TrendInsight> {
+        let mut histories: BTreeMap<String, AssetHistory> = BTreeMap::new();
+        let keys: Vec<_> = self.windows.keys().cloned().collect();
+        let mut insights = Vec::with_capacity(keys.len());
+        for (start, asset) in keys {
+            let history = histories.entry(asset.clone()).or_insert_with(|| AssetHistory::new(start));
+            let Ok(_) = history.learn(spec, start, |earlier| {
+                Ok::<_, Infallible>(self.windows.get(&(earlier, asset.clone())).cloned())
+            });
+            let header = InsightHeader {
+                asset: &asset,
+                start,
+                end: spec.starting_at(start).end,
+                last: true,
+                emitted_at,
+                run_id,
+                input_topic: input.0,
+                input_partition: input.1,
+            };
+            if let Some(window) = self.windows.get_mut(&(start, asset.clone())) {
+                if let Some(judgement) = history.judge(start, window) {
+                    (window.anomaly_score, window.expected_posts) = (judgement.anomaly_score, judgement.expected_posts);
+                }
+                insights.push(window.insight(&header));
+            }
+        }
+        insights
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fixtures::mention;
+
+    const SPEC: TumblingWindows = TumblingWindows { size: Duration::from_secs(300), grace: Duration::ZERO };
+
+    fn insights(mentions: &[Mention]) -> Vec<TrendInsight> {
+        let mut batch = Batch::default();
+        mentions.iter().for_each(|mention| batch.add(&SPEC, mention, 0));
+        batch.insights(&SPEC, "replay-1", ("mentions", 0), Timestamp::from_millis(1))
+    }
+
+    #[test]
+    fn an_author_counts_once_per_window_and_asset() {
+        let by = |author: &str, post: &str, seconds| Mention {
+            author_id: Some(author.into()),
+            ..mention("BTC", post, seconds, Some(0.5))
+        };
+        let windows = insights(&[by("a", "1", 0), by("a", "2", 9), by("b", "3", 9), by("a", "4", 300)]);
+        let counts: Vec<_> = windows.iter().map(|w| (w.posts, w.unique_authors, w.r#final, w.revision)).collect();
+        assert_eq!(counts, [(3, 2, true, 1), (1, 1, true, 1)]);
+    }
+
+    #[test]
+    fn a_burst_after_a_quiet_day_is_anomalous() {
+        let quiet = (0..200).flat_map(|w| (0..4).map(move |i| mention("BTC", &format!("{w}-{i}"), w * 300, None)));
+        let burst = (0..300).map(|i| mention("BTC", &format!("burst-{i}"), 200 * 300, None));
+        let windows = insights(&quiet.chain(burst).collect::<Vec<_>>());
+        assert_eq!(windows[10].anomaly_score, None);
+        assert!(windows[150].anomaly_score.is_some_and(|score| score < 0.1));
+        assert!(windows[200].anomaly_score.is_some_and(|score| score > 0.8), "{:?}", windows[200]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_the_mentions_does_not_matter(
+            posts in prop::collection::vec((0_i64..4000, 0_usize..3, -1.0_f64..=1.0), 0..80),
+            seed in any::<u64>(),
+        ) {
+            let mut mentions: Vec<_> = posts.iter().enumerate()
+                .map(|(i, (at, asset, score))| mention(["BTC", "ETH", "*"][*asset], &format!("p{i}"), *at, Some(*score)))
+                .collect();
+            let forward = insights(&mentions);
+            mentions.sort_by_key(|m| m.post_id.bytes().fold(seed | 1, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b))));
+            prop_assert_eq!(forward, insights(&mentions));
+        }
+    }
+}

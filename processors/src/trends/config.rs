@@ -1,0 +1,83 @@
+//! Options of the trends topology.
+
+use std::time::Duration;
+
+use vigie_schemas::RegistryConfig;
+use vigie_streams::{KafkaConfig, StreamsOptions, TumblingWindows};
+
+use super::alerts::AlertPolicy;
+use crate::duration::parse_duration;
+
+/// Options of the trends topology.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Config {
+    /// Where Kafka is.
+    #[command(flatten)]
+    pub kafka: KafkaConfig,
+    /// Where the schema registry is.
+    #[command(flatten)]
+    pub registry: RegistryConfig,
+    /// How the stream threads run.
+    #[command(flatten)]
+    pub streams: StreamsOptions,
+    /// Windows and alerts.
+    #[command(flatten)]
+    pub trends: TrendsOptions,
+}
+
+/// Windows and alerts.
+#[derive(clap::Args, Clone, Debug)]
+pub struct TrendsOptions {
+    /// Length of a window of event time
+    #[arg(long, value_name = "DURATION", env = "VIGIE_WINDOW", default_value = "5m", value_parser = parse_duration)]
+    pub window: Duration,
+    /// How long after its end a window still takes posts; posts that come later are counted as late
+    #[arg(long, value_name = "DURATION", env = "VIGIE_GRACE", default_value = "6h", value_parser = parse_duration)]
+    pub grace: Duration,
+    /// How long after its end a window usually still changes, for sources deliver late; then it becomes history for the forecasts
+    #[arg(long, value_name = "DURATION", env = "VIGIE_SETTLE", default_value = "10m", value_parser = parse_duration)]
+    pub settle: Duration,
+    /// Least anomaly score, 0 to 1, of an attention_spike alert
+    #[arg(long, value_name = "SCORE", env = "VIGIE_ALERT_SCORE", default_value_t = 0.5)]
+    pub alert_score: f64,
+    /// Least posts in a window for an alert
+    #[arg(long, value_name = "POSTS", env = "VIGIE_ALERT_MIN_POSTS", default_value_t = 10,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub alert_min_posts: u32,
+}
+
+impl Default for TrendsOptions {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_secs(5 * 60),
+            grace: Duration::from_secs(6 * 3600),
+            settle: Duration::from_secs(10 * 60),
+            alert_score: 0.5,
+            alert_min_posts: 10,
+        }
+    }
+}
+
+impl TrendsOptions {
+    /// What is wrong with the options; empty if nothing is.
+    pub fn mistakes(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        if self.window < Duration::from_secs(1) {
+            mistakes.push(format!("--window: {:?}, expected at least 1s", self.window));
+        }
+        if !(0.0..=1.0).contains(&self.alert_score) {
+            mistakes.push(format!("--alert-score: {}, expected 0 to 1", self.alert_score));
+        }
+        mistakes
+    }
+
+    /// The windows.
+    pub fn windows(&self) -> TumblingWindows {
+        TumblingWindows { size: self.window, grace: self.grace }
+    }
+
+    /// The alerts.
+    pub fn policy(&self) -> AlertPolicy {
+        AlertPolicy { min_anomaly_score: self.alert_score, min_posts: i64::from(self.alert_min_posts) }
+    }
+}

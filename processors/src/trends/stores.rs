@@ -1,0 +1,102 @@
+//! What a trends task keeps.
+//!
+//! | store | key | value |
+//! |---|---|---|
+//! | `windows` | window start, asset | [`WindowState`] |
+//! | `authors` | window start, asset, 0, author | nothing: a new author is one small changelog record, not a rewritten set |
+//! | `histories` | asset | [`AssetHistory`] |
+//! | `progress` | `progress` | [`Progress`] |
+
+use bytes::Bytes;
+use vigie_clock::Timestamp;
+use vigie_schemas::Mention;
+use vigie_streams::{ProcessorContext, ProcessorError, StoreSpec, WindowStore};
+
+use super::history::AssetHistory;
+use super::progress::Progress;
+use super::window::WindowState;
+use crate::state::{decode, encode};
+
+const WINDOWS: &str = "windows";
+const AUTHORS: &str = "authors";
+const HISTORIES: &str = "histories";
+const PROGRESS: &str = "progress";
+
+/// The stores' declarations.
+pub(crate) fn specs() -> [StoreSpec; 4] {
+    [WINDOWS, AUTHORS, HISTORIES, PROGRESS].map(StoreSpec::key_value)
+}
+
+type Result<T> = std::result::Result<T, ProcessorError>;
+
+pub(crate) fn window(ctx: &mut ProcessorContext<'_>, start: Timestamp, asset: &str) -> Result<Option<WindowState>> {
+    decode(WINDOWS, WindowStore::over(ctx.store(WINDOWS)).get(start, asset.as_bytes()))
+}
+
+pub(crate) fn put_window(
+    ctx: &mut ProcessorContext<'_>,
+    start: Timestamp,
+    asset: &str,
+    window: &WindowState,
+) -> Result<()> {
+    let value = encode(WINDOWS, window)?;
+    WindowStore::over(ctx.store(WINDOWS)).put(start, asset.as_bytes(), value);
+    Ok(())
+}
+
+/// Start and asset of the windows that begin before `bound`, in the order of time.
+pub(crate) fn windows_before(ctx: &mut ProcessorContext<'_>, bound: Timestamp) -> Result<Vec<(Timestamp, String)>> {
+    let mut found = Vec::new();
+    for (start, asset, _) in WindowStore::over(ctx.store(WINDOWS)).before(bound) {
+        let asset = String::from_utf8(asset.to_vec())
+            .map_err(|error| ProcessorError::fatal(format!("store {WINDOWS} holds a key that is no asset: {error}")))?;
+        found.push((start, asset));
+    }
+    Ok(found)
+}
+
+/// Deletes a window.
+pub(crate) fn delete_window(ctx: &mut ProcessorContext<'_>, start: Timestamp, asset: &str) {
+    WindowStore::over(ctx.store(WINDOWS)).delete(start, asset.as_bytes());
+}
+
+/// Deletes the authors of all windows that begin before `bound`.
+pub(crate) fn delete_authors_before(ctx: &mut ProcessorContext<'_>, bound: Timestamp) {
+    let mut authors = WindowStore::over(ctx.store(AUTHORS));
+    let gone: Vec<(Timestamp, Bytes)> = authors.before(bound).map(|(start, key, _)| (start, key)).collect();
+    for (start, key) in gone {
+        authors.delete(start, &key);
+    }
+}
+
+/// Notes the mention's author in its window; true if the window had not seen them.
+pub(crate) fn first_sight(ctx: &mut ProcessorContext<'_>, start: Timestamp, mention: &Mention) -> bool {
+    let Some(author) = &mention.author_id else { return false };
+    let key = [mention.asset.as_bytes(), author.as_bytes()].join(&0);
+    let mut authors = WindowStore::over(ctx.store(AUTHORS));
+    let new = authors.get(start, &key).is_none();
+    if new {
+        authors.put(start, &key, Bytes::new());
+    }
+    new
+}
+
+pub(crate) fn history(ctx: &mut ProcessorContext<'_>, asset: &str) -> Result<Option<AssetHistory>> {
+    decode(HISTORIES, ctx.store(HISTORIES).get(asset.as_bytes()))
+}
+
+pub(crate) fn put_history(ctx: &mut ProcessorContext<'_>, asset: &str, history: &AssetHistory) -> Result<()> {
+    let value = encode(HISTORIES, history)?;
+    ctx.store(HISTORIES).put(asset.as_bytes().to_vec(), value);
+    Ok(())
+}
+
+pub(crate) fn progress(ctx: &mut ProcessorContext<'_>) -> Result<Option<Progress>> {
+    decode(PROGRESS, ctx.store(PROGRESS).get(PROGRESS.as_bytes()))
+}
+
+pub(crate) fn put_progress(ctx: &mut ProcessorContext<'_>, progress: &Progress) -> Result<()> {
+    let value = encode(PROGRESS, progress)?;
+    ctx.store(PROGRESS).put(PROGRESS.as_bytes(), value);
+    Ok(())
+}
