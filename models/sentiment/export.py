@@ -2,8 +2,8 @@
 
     python export.py --checkpoint final.pt --val VAL.tsv --version 1.0.0 [--work DIR] [--out .]
 
-Writes to --out: ``model.onnx`` (int8 weights and dynamic int8 activations), ``tokenizer.json`` and
-``model.json``; to --work: ``fp32.onnx`` and ``fused.onnx`` for comparison. The softmax temperature is fitted
+Writes to --out: ``model.onnx`` (int8 weights and dynamic int8 activations), ``tokenizer.json``, ``model.json``
+and ``golden.json``; to --work: ``fp32.onnx`` and ``fused.onnx`` for comparison. The softmax temperature is fitted
 on the even lines of VAL; the metrics in model.json are measured on the odd lines and on all of VAL
 (``evaluate.py`` prints the same).
 """
@@ -65,6 +65,28 @@ def quantise(source: pathlib.Path, target: pathlib.Path) -> None:
     onnx.save(model, target)
 
 
+GOLDEN_TEXTS = [
+    "BTC to the moon 🚀🚀",
+    "got absolutely rekt, account is gone 😭",
+    "Weekly discussion thread",
+    "@alice and @bob@example.social look: https://example.org/a?b=c, it\u2019s \u201cgreat\u201d",
+    "mail me at someone@example.org or www.example.org/x &amp; tell me &lt;why&gt;",
+    "WAGMI",
+    "Le café fermé, señor Müller: 買う BTC 吧",
+    "this is awful ❤️ no wait, I love it 💔",
+    "UST lost its peg again and nobody from the team is talking",
+    "a\u0000b\u200bc \ufffd tab\tand\nline",
+]
+
+
+def write_golden(out: pathlib.Path, temperature: float) -> None:
+    """``golden.json``: probabilities of a few awkward texts, which the Rust side must reproduce."""
+    logits, _ = evaluate.logits_of(out / "model.onnx", out / "tokenizer.json", GOLDEN_TEXTS)
+    rows = evaluate.probabilities(logits.astype(float), temperature).round(6).tolist()
+    golden = [{"text": text, "probabilities": row} for text, row in zip(GOLDEN_TEXTS, rows)]
+    (out / "golden.json").write_text(json.dumps(golden, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     cli = argparse.ArgumentParser(description=__doc__)
     cli.add_argument("--checkpoint", required=True, type=pathlib.Path)
@@ -102,6 +124,7 @@ def main() -> None:
         "metrics": metrics,
         "metrics_fp32": fp32_metrics,
     }
+    write_golden(args.out, temperature=card["temperature"])
     (args.out / "model.json").write_text(json.dumps(card, indent=2) + "\n")
     print(json.dumps(card, indent=2))
 

@@ -5,7 +5,7 @@
 //! 1. Links, handles, cashtags, hashtags and words in capitals or with digits are left out, for they look alike everywhere.
 //! 2. No letter at all: none, [`NO_LETTERS`].
 //! 3. Mostly in another script than Latin: whatlang decides (a script narrows the languages to a few).
-//! 4. Latin: function words vote. Each of the [`FUNCTION_WORDS`] lists counts its words in the text; the list with
+//! 4. Latin: function words vote. Each of the `FUNCTION_WORDS` lists counts its words in the text; the list with
 //!    clearly the most wins. Where they leave a tie, a reliable whatlang verdict on enough letters decides.
 //! 5. Else short plain text in ASCII is taken to be English, as crypto slang is English ("BTC to the moon"), and
 //!    longer or accented text is none, [`UNRELIABLE`].
@@ -50,15 +50,17 @@ const SHORT_LETTERS: usize = 60;
 /// Fewest letters on which a whatlang verdict about a Latin text is believed.
 const RELIABLE_LETTERS: usize = 40;
 
-/// Function words by language: frequent, and rare in the other languages listed (`a`, `is`, `no`, `me` are left out
-/// where they collide).
+/// Function words by language, and for English the verbs of headlines. A word may be in several lists: it then decides
+/// nothing between them.
 const FUNCTION_WORDS: [(&str, &str); 9] = [
     (
         "en",
         "the and to of is are was were it i you my we they this that for with on have has had be been not will would can \
          could should just from what when who how why your his her their our if but or as at by an about out up down so \
          than then there here all more most some any very too don't i'm it's can't didn't isn't i've we're you're that's \
-         he she them us its get got go going gonna im dont cant after before into over now again still back new off",
+         he she them us its get got go going gonna im dont cant after before into over now again still back new off in \
+         a do did does no me us may also only under below above amid says said sees plans reveals launches calls hits falls \
+         rises surges plunges drops gains first years year day week today tomorrow tonight price market buy sell",
     ),
     (
         "fr",

@@ -1,0 +1,111 @@
+//! The committed model through ONNX Runtime. Needs libonnxruntime, which `./dev test` provides (or `ORT_DYLIB_PATH`).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use vigie_processors::inference::{Label, ModelError, ModelOptions, SentimentModel};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/sentiment")
+}
+
+fn model(threads: usize) -> SentimentModel {
+    SentimentModel::load_with(&folder(), &ModelOptions { library: None, threads }).expect("the committed model loads")
+}
+
+/// A copy of the model folder with one file changed.
+fn damaged(file: &str, change: impl FnOnce(&mut Vec<u8>)) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().expect("a temporary folder");
+    for name in ["model.json", "model.onnx", "tokenizer.json"] {
+        fs::copy(folder().join(name), copy.path().join(name)).expect("the model folder is complete");
+    }
+    let mut bytes = fs::read(folder().join(file)).expect("the file is there");
+    change(&mut bytes);
+    fs::write(copy.path().join(file), bytes).expect("the copy is writable");
+    copy
+}
+
+#[derive(Deserialize)]
+struct Golden {
+    text: String,
+    probabilities: [f64; 3],
+}
+
+#[test]
+fn probabilities_are_those_that_python_measured() {
+    let golden: Vec<Golden> = serde_json::from_slice(&fs::read(folder().join("golden.json")).unwrap()).unwrap();
+    let texts: Vec<&str> = golden.iter().map(|row| row.text.as_str()).collect();
+    let answers = model(1).score(&texts).unwrap();
+    for (row, answer) in golden.iter().zip(answers) {
+        let p = answer.probabilities;
+        for (got, want) in [p.negative, p.neutral, p.positive].into_iter().zip(row.probabilities) {
+            // Kernels of other processors may round an int8 activation the other way.
+            assert!((got - want).abs() < 0.02, "{:?}: {p:?}, expected {:?}", row.text, row.probabilities);
+        }
+        assert!((p.negative + p.neutral + p.positive - 1.0).abs() < 1e-9);
+    }
+}
+
+#[test]
+fn clear_texts_get_the_label_a_reader_would_give() {
+    let cases = [
+        (Label::Positive, "I love this project, amazing team and great results!"),
+        (Label::Negative, "Terrible scam, they stole everything and I lost all my savings"),
+        (Label::Neutral, "The conference takes place in Lisbon on Tuesday."),
+    ];
+    let answers = model(1).score(&cases.map(|(_, text)| text)).unwrap();
+    for ((label, text), answer) in cases.iter().zip(answers) {
+        assert_eq!(answer.label, *label, "{text}: {answer:?}");
+    }
+}
+
+#[test]
+fn an_answer_depends_on_its_text_alone_whatever_the_batch_and_the_threads() {
+    let long = "the price fell and then it rose again, nobody knows why. ".repeat(60);
+    let texts = ["gm", "rekt again, this is terrible", long.as_str(), "", "WAGMI \u{1F680}", "what is the gas price?"];
+    let mut one = model(1);
+    let alone: Vec<_> = texts.iter().map(|text| one.score(&[*text]).unwrap()[0]).collect();
+    assert_eq!(one.score(&texts).unwrap(), alone);
+    assert_eq!(model(3).score(&texts).unwrap(), alone);
+}
+
+#[test]
+fn a_text_of_a_megabyte_is_answered_and_flagged() {
+    let huge = "good news everyone, ".repeat(1024 * 1024 / 20);
+    let answer = model(1).score(&[huge.as_str()]).unwrap()[0];
+    assert!(answer.truncated);
+    assert_eq!(answer.label, Label::Positive);
+}
+
+#[test]
+fn a_damaged_file_is_refused_by_name() {
+    for file in ["model.onnx", "tokenizer.json"] {
+        let copy = damaged(file, |bytes| {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+        });
+        let Err(error) = SentimentModel::load(copy.path()) else { panic!("a damaged {file} was accepted") };
+        assert!(matches!(&error, ModelError::Digest { path, .. } if path.ends_with(file)), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_model_is_refused_even_with_the_right_digest() {
+    use sha2::{Digest, Sha256};
+    let copy = damaged("model.onnx", |bytes| *bytes = b"no model".to_vec());
+    let digest: String = Sha256::digest(b"no model").iter().map(|byte| format!("{byte:02x}")).collect();
+    let manifest = fs::read_to_string(copy.path().join("model.json")).unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    manifest["sha256"] = digest.into();
+    fs::write(copy.path().join("model.json"), manifest.to_string()).unwrap();
+    let Err(error) = SentimentModel::load(copy.path()) else { panic!("a file that is no model was accepted") };
+    assert!(matches!(error, ModelError::Runtime { action: "load the model", .. }), "{error}");
+    assert!(!error.retry());
+}
+
+#[test]
+fn a_missing_folder_is_named() {
+    let Err(error) = SentimentModel::load(Path::new("/nowhere/at/all")) else { panic!("loaded from nowhere") };
+    assert_eq!(error.to_string(), "cannot read model file /nowhere/at/all/model.json");
+}
