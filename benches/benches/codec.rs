@@ -1,5 +1,4 @@
 //! Records to bytes and back. Schemas are fetched once, before the measurement.
-#![expect(missing_docs, reason = "criterion's macros make public functions")]
 
 use std::hint::black_box;
 

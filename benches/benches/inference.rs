@@ -1,12 +1,11 @@
 //! Tokenise and infer, one text a time as the topology does it.
-#![expect(missing_docs, reason = "criterion's macros make public functions")]
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use vigie_benches::posts::PostMaker;
-use vigie_processors::inference::{Scorer, SentimentModel};
+use vigie_processors::inference::SentimentModel;
 
 fn model_folder() -> PathBuf {
     std::env::var_os("VIGIE_MODEL")

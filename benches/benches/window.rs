@@ -1,5 +1,4 @@
 //! What a mention costs a window, without the store around it.
-#![expect(missing_docs, reason = "criterion's macros make public functions")]
 
 use std::hint::black_box;
 

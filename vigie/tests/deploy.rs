@@ -231,3 +231,18 @@ fn environment_names_in_the_readme_exist() {
         assert!(known.contains(&name), "README.md: nothing reads {name}");
     }
 }
+
+#[test]
+fn autoscalers_watch_the_real_group_and_make_no_idle_replicas() {
+    let partitions = i64::from(vigie_schemas::Topic::PostsRaw.partitions());
+    let scaled = &yaml_documents("k8s/overlays/keda/scaled-objects.yaml")[0]["spec"];
+    let trigger = &scaled["triggers"][0]["metadata"];
+    assert_eq!(trigger["consumerGroup"].as_str(), Some(vigie_processors::sentiment::APPLICATION_ID));
+    assert_eq!(trigger["topic"].as_str(), Some(vigie_schemas::Topic::PostsRaw.name()));
+    assert_eq!(scaled["maxReplicaCount"].as_i64(), Some(partitions));
+    let autoscaler = yaml_documents("k8s/base/process-sentiment.yaml")
+        .into_iter()
+        .find(|document| document["kind"] == "HorizontalPodAutoscaler")
+        .unwrap();
+    assert_eq!(autoscaler["spec"]["maxReplicas"].as_i64(), Some(partitions));
+}

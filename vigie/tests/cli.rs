@@ -1,0 +1,107 @@
+//! Bad input to the command line: a clear error and the exit code that says whose fault it is. No server is needed.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
+
+fn vigie(args: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vigie"));
+    let dir = tempfile::tempdir().unwrap();
+    command.args(args).env("VIGIE_DATA_DIR", dir.path()).envs(env.iter().copied()).stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+#[track_caller]
+fn assert_fails(output: &Output, code: i32, words: &[&str]) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "{word:?} is missing in: {stderr}");
+    }
+}
+
+#[test]
+fn bad_usage_exits_64() {
+    assert_fails(&vigie(&["fly"], &[]), 64, &["fly"]);
+    assert_fails(&vigie(&["up", "--archive", "x"], &[]), 64, &["--sample"]);
+    assert_fails(&vigie(&["tail"], &[]), 64, &["TOPIC"]);
+    assert_eq!(vigie(&["--help"], &[]).status.code(), Some(0));
+    assert_eq!(vigie(&["--version"], &[]).status.code(), Some(0));
+}
+
+#[test]
+fn a_wrong_sources_file_lists_every_mistake_and_exits_64() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(
+        b"[[source]]\nid = \"a\"\nkind = \"smoke-signals\"\nurl = \"https://example.org/a\"\n\n[[source]]\nid = \"b\"\nkind = \"rss\"\nurl = \"not a url\"\n",
+    )
+    .unwrap();
+    let output = vigie(&["up", "--sources", file.path().to_str().unwrap(), "--api-listen", "127.0.0.1:0"], &[]);
+    assert_fails(&output, 64, &["smoke-signals", "not a url"]);
+}
+
+#[test]
+fn a_port_in_use_is_said_before_anything_starts() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = vigie(&["up", "--sample", "--api-listen", &address], &[]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && stderr.contains(&address) && stderr.contains("in use"), "{stderr}");
+    assert!(!stderr.contains("starting Kafka"), "{stderr}");
+}
+
+#[test]
+fn without_java_the_error_says_what_to_install() {
+    let output = vigie(&["up", "--sample", "--api-listen", "127.0.0.1:0"], &[("PATH", "/nonexistent"), ("JAVA_HOME", "/nonexistent")]);
+    assert_fails(&output, 69, &["java 17", "install"]);
+}
+
+#[test]
+fn an_unreachable_broker_or_registry_exits_69() {
+    // Port 1 is never listened on by accident, and a refused connection answers at once.
+    let registry = ["--schema-registry-url", "http://127.0.0.1:1"];
+    assert_fails(&vigie(&["topics", "list", "--kafka-brokers", "127.0.0.1:1"], &[]), 69, &["kafka", "127.0.0.1:1"]);
+    assert_fails(&vigie(&["schemas", "check", registry[0], registry[1]], &[]), 69, &["schema registry", "127.0.0.1:1"]);
+    let postgres = "postgres://vigie@127.0.0.1:1/vigie";
+    assert_fails(&vigie(&["migrate", "--postgres-url", postgres], &[]), 69, &["127.0.0.1:1"]);
+}
+
+#[test]
+fn a_damaged_model_is_refused_with_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = vigie(&["model", "score", "--model-dir", dir.path().to_str().unwrap()], &[]);
+    assert_fails(&output, 1, &["model.json"]);
+}
+
+#[test]
+fn detect_answers_each_row_and_names_the_line_of_a_bad_one() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"timestamp,value\n2015-02-26 21:42:53,104\n2015-02-26 21:47:53,many\n").unwrap();
+    let output = vigie(&["model", "detect", file.path().to_str().unwrap()], &[]);
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.starts_with("timestamp,value,anomaly_score,p10,p50,p90\n2015-02-26 21:42:53,104,"), "{stdout}");
+    assert_fails(&output, 1, &["line 3", "many"]);
+}
+
+#[test]
+fn a_malformed_feed_is_an_error_and_a_good_one_is_printed() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"<html><body>not a feed</body></html>").unwrap();
+    let path = file.path().to_str().unwrap();
+    assert_fails(&vigie(&["source", "test", "--kind", "rss", path], &[]), 1, &[path]);
+
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(
+        br#"<rss version="2.0"><channel><title>T</title><link>https://example.org/</link><item><guid isPermaLink="false">7</guid>
+        <title>Bitcoin rises</title><link>https://example.org/7</link><description>&lt;p&gt;Up &amp;amp; away&lt;/p&gt;</description>
+        <pubDate>Mon, 09 May 2022 10:00:00 +0200</pubDate></item></channel></rss>"#,
+    )
+    .unwrap();
+    let output = vigie(&["source", "test", "--kind", "rss", file.path().to_str().unwrap()], &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let post: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(post["title"], "Bitcoin rises");
+    assert_eq!(post["text"], "Up & away");
+    assert_eq!(post["published_at"], "2022-05-09T08:00:00Z");
+    assert_eq!(post["url"], "https://example.org/7");
+}
