@@ -58,13 +58,16 @@ def rfc3339(milliseconds):
     return datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC).isoformat().replace("+00:00", "Z")
 
 
-def get_json(url, token):
+def get_series(url, token):
+    """An asset that the API does not know has no points."""
     while True:
         request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return {"points": []}
             if error.code != 429:
                 sys.exit(f"archive_compare: {url}: {error.code} {error.read().decode(errors='replace')}")
             time.sleep(float(error.headers.get("Retry-After", "1")))
@@ -88,7 +91,7 @@ def api_windows(base, run, token, expected, days):
                     "run": run,
                 }
             )
-            answer = get_json(f"{base}/v1/assets/{urllib.parse.quote(asset, safe='')}/series?{query}", token)
+            answer = get_series(f"{base}/v1/assets/{urllib.parse.quote(asset, safe='')}/series?{query}", token)
             for point in answer["points"]:
                 moment = datetime.datetime.fromisoformat(point["start"].replace("Z", "+00:00"))
                 if point.get("posts"):
@@ -143,7 +146,7 @@ def arguments():
     parser.add_argument("--postgres-url")
     parser.add_argument("--api", help="base URL")
     parser.add_argument("--token", help="bearer token for the API")
-    parser.add_argument("--api-days", type=int, default=3, help="days asked for at once")
+    parser.add_argument("--api-days", type=int, default=30, help="days asked for at once")
     parser.add_argument("--brokers")
     parser.add_argument("--registry")
     parser.add_argument("--topic", default="insights.trends.v1")

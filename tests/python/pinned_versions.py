@@ -18,6 +18,7 @@ PINS = {
         ("docker/onnxruntime.txt", r"onnxruntime==([\d.]+)"),
     ],
     "kafka": [
+        ("crates/stack/kafka-jars.txt", r"/kafka_2\.13-([\d.]+)\.jar"),
         ("docker-compose.yml", r"apache/kafka:([\d.]+)"),
         ("k8s/overlays/local/kafka.yaml", r"apache/kafka:([\d.]+)"),
     ],
