@@ -1,0 +1,177 @@
+//! `sources.toml`: which sources there are. All mistakes of a file are reported at once.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+use url::Url;
+
+use crate::fetcher::guard;
+use crate::source::{Kind, SourceConfig};
+
+/// The sources that come with the binary.
+const BUNDLED: &str = include_str!("../sources.toml");
+
+/// The shortest interval between two polls of a source on the public web, in seconds.
+const SHORTEST: u64 = 30;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    id: String,
+    kind: Kind,
+    url: Url,
+    /// Seconds between two polls.
+    every_seconds: u64,
+    language: Option<String>,
+    #[serde(default)]
+    local: bool,
+    #[serde(default)]
+    sample: bool,
+    #[serde(default)]
+    backlog: bool,
+    max_pages: Option<u32>,
+}
+
+/// The bundled sources.
+///
+/// # Errors
+/// With every mistake; a test shows that there is none.
+pub fn bundled() -> Result<Vec<SourceConfig>, Vec<String>> {
+    parse(BUNDLED)
+}
+
+/// The sources of a file.
+///
+/// # Errors
+/// With every mistake in it.
+pub fn load(path: &Path) -> Result<Vec<SourceConfig>, Vec<String>> {
+    let text = std::fs::read_to_string(path).map_err(|e| vec![format!("cannot read {}: {e}", path.display())])?;
+    parse(&text).map_err(|mistakes| mistakes.into_iter().map(|m| format!("{}: {m}", path.display())).collect())
+}
+
+/// The sources of a TOML document.
+///
+/// # Errors
+/// With every mistake in it.
+pub fn parse(text: &str) -> Result<Vec<SourceConfig>, Vec<String>> {
+    let document: toml::Table = text.parse().map_err(|e: toml::de::Error| vec![e.to_string().trim().replace('\n', " ")])?;
+    let mut mistakes: Vec<String> =
+        document.keys().filter(|key| *key != "source").map(|key| format!("unknown key {key:?}, expected [[source]]")).collect();
+    let tables = match document.get("source") {
+        Some(toml::Value::Array(tables)) if !tables.is_empty() => tables.as_slice(),
+        _ => {
+            mistakes.push("no sources, expected at least one [[source]]".into());
+            &[]
+        }
+    };
+    let mut sources: Vec<SourceConfig> = Vec::new();
+    let mut ids = BTreeSet::new();
+    for (n, table) in tables.iter().enumerate() {
+        let id = table.get("id").and_then(toml::Value::as_str);
+        let name = id.map_or_else(|| format!("source #{}", n + 1), |id| format!("source {id:?}"));
+        match table.clone().try_into::<Entry>() {
+            Ok(entry) => {
+                mistakes.extend(check(&entry).into_iter().map(|m| format!("{name}: {m}")));
+                if !ids.insert(entry.id.clone()) {
+                    mistakes.push(format!("{name}: the id is used twice, expected unique ids"));
+                }
+                sources.push(config(entry));
+            }
+            Err(error) => mistakes.push(format!("{name}: {}", error.to_string().trim().replace('\n', " "))),
+        }
+    }
+    if mistakes.is_empty() { Ok(sources) } else { Err(mistakes) }
+}
+
+fn check(entry: &Entry) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
+    if entry.id.is_empty() || entry.id.len() > 64 || !entry.id.chars().all(is_plain) {
+        mistakes.push(format!("id {:?}, expected 1 to 64 of a-z 0-9 - _ .", entry.id));
+    }
+    if !matches!(entry.url.scheme(), "http" | "https") || entry.url.host().is_none() {
+        mistakes.push(format!("url {}, expected http or https with a host", entry.url));
+    } else if !entry.local
+        && let Err(reason) = guard::check(&entry.url)
+    {
+        mistakes.push(format!("url {}: {reason}, expected a public address or local = true", entry.url));
+    }
+    let shortest = if entry.local { 1 } else { SHORTEST };
+    if !(shortest..=7 * 86_400).contains(&entry.every_seconds) {
+        mistakes.push(format!("every_seconds {}, expected {shortest} to 604800", entry.every_seconds));
+    }
+    if entry.max_pages.is_some_and(|pages| !(1..=1000).contains(&pages)) {
+        mistakes.push(format!("max_pages {}, expected 1 to 1000", entry.max_pages.unwrap_or_default()));
+    }
+    mistakes
+}
+
+fn config(entry: Entry) -> SourceConfig {
+    SourceConfig {
+        id: entry.id,
+        kind: entry.kind,
+        url: entry.url,
+        every: Duration::from_secs(entry.every_seconds),
+        language: entry.language,
+        local: entry.local,
+        sample: entry.sample,
+        backlog: entry.backlog,
+        max_pages: entry.max_pages.unwrap_or(5),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bundled_sources_have_no_mistake() {
+        let sources = bundled().unwrap();
+        assert!(sources.len() >= 30, "{}", sources.len());
+        assert!(Kind::ALL.iter().all(|kind| sources.iter().any(|source| source.kind == *kind)));
+        assert!(sources.iter().all(|source| !source.local && !source.sample));
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        let text = r#"
+            colour = "blue"
+            [[source]]
+            id = "A b"
+            kind = "rss"
+            url = "ftp://example.org/"
+            every_seconds = 1
+            [[source]]
+            id = "two"
+            kind = "gopher"
+            url = "https://example.org/"
+            every_seconds = 60
+            [[source]]
+            id = "three"
+            kind = "rss"
+            url = "http://127.0.0.1/feed"
+            every_seconds = 60
+            every = 3
+            [[source]]
+            id = "four"
+            kind = "rss"
+            url = "http://[::1]/feed"
+            every_seconds = 60
+            [[source]]
+            id = "four"
+            kind = "rss"
+            url = "http://127.0.0.1/feed"
+            local = true
+            every_seconds = 1
+        "#;
+        let mistakes = parse(text).unwrap_err();
+        for part in ["colour", "\"A b\"", "ftp:", "every_seconds 1,", "gopher", "every", "not on the public web", "used twice"] {
+            assert!(mistakes.iter().any(|m| m.contains(part)), "{part} in {mistakes:#?}");
+        }
+        assert_eq!(mistakes.len(), 8, "{mistakes:#?}");
+        assert!(parse("x").unwrap_err()[0].contains("expected"));
+        assert_eq!(parse("").unwrap_err(), ["no sources, expected at least one [[source]]"]);
+    }
+}

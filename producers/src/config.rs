@@ -1,0 +1,85 @@
+//! The configuration of the producers.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+use vigie_daemon::ServiceError;
+use vigie_kafka_client::KafkaConfig;
+use vigie_schemas::RegistryConfig;
+
+use crate::catalogue;
+use crate::fetcher::FetcherConfig;
+use crate::source::SourceConfig;
+
+/// Configures [`crate::run`].
+#[derive(clap::Args, Clone, Debug)]
+pub struct Config {
+    /// File that lists the sources, in TOML; without it, the bundled list of public sources
+    #[arg(long, env = "VIGIE_SOURCES", value_name = "FILE")]
+    pub sources: Option<PathBuf>,
+    /// Sources given by the program, in place of a file.
+    #[arg(skip)]
+    pub list: Option<Vec<SourceConfig>>,
+    /// Who runs this instance, an address or mail, told to sites in the User-Agent
+    #[arg(long, env = "VIGIE_CONTACT")]
+    pub contact: Option<String>,
+    /// Polls under way at once, at most
+    #[arg(long, env = "VIGIE_FETCH_CONCURRENCY", default_value_t = 32, value_name = "N")]
+    pub concurrency: usize,
+    /// Decompressed size of one answer at most, in MiB; a longer one is cut off and counts as a failure
+    #[arg(long, env = "VIGIE_MAX_BODY_MIB", default_value_t = 16, value_name = "MIB")]
+    pub max_body_mib: usize,
+    /// Least time between two requests to one host, in milliseconds
+    #[arg(long, env = "VIGIE_HOST_SPACING_MS", default_value_t = 1000, value_name = "MS")]
+    pub host_spacing_ms: u64,
+    /// HTTP proxy for the public web; it resolves names, so private addresses are its matter
+    #[arg(long, env = "VIGIE_PROXY", value_name = "URL")]
+    pub proxy: Option<Url>,
+    /// Where Kafka is.
+    #[command(flatten)]
+    pub kafka: KafkaConfig,
+    /// Where the schema registry is.
+    #[command(flatten)]
+    pub registry: RegistryConfig,
+}
+
+impl Config {
+    /// The sources, everything checked.
+    ///
+    /// # Errors
+    /// [`ServiceError::Config`] with every mistake.
+    pub fn resolve(&self) -> Result<Vec<SourceConfig>, ServiceError> {
+        let mut mistakes = Vec::new();
+        if !(1..=1024).contains(&self.concurrency) {
+            mistakes.push(format!("--concurrency {}, expected 1 to 1024", self.concurrency));
+        }
+        if !(1..=1024).contains(&self.max_body_mib) {
+            mistakes.push(format!("--max-body-mib {}, expected 1 to 1024", self.max_body_mib));
+        }
+        let found = match (&self.list, &self.sources) {
+            (Some(list), _) => Ok(list.clone()),
+            (None, Some(path)) => catalogue::load(path),
+            (None, None) => catalogue::bundled(),
+        };
+        match found {
+            Ok(sources) if mistakes.is_empty() => Ok(sources),
+            Ok(_) => Err(ServiceError::Config(mistakes)),
+            Err(more) => {
+                mistakes.extend(more);
+                Err(ServiceError::Config(mistakes))
+            }
+        }
+    }
+
+    /// How to fetch.
+    pub fn fetcher(&self) -> FetcherConfig {
+        FetcherConfig {
+            contact: self.contact.clone(),
+            max_body: self.max_body_mib * 1024 * 1024,
+            spacing: Duration::from_millis(self.host_spacing_ms),
+            proxy: self.proxy.clone(),
+            ..FetcherConfig::default()
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Dates as the web writes them.
+//!
+//! RFC 3339 and RFC 2822 first; then by token, which reads what feeds in fact hold: wrong or foreign weekdays, long or foreign months, month before
+//! day, two-digit years, zone names, twelve-hour clocks, no zone at all (taken as UTC).
+
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::{Offset, TimeZone};
+use vigie_clock::Timestamp;
+
+/// The point in time that `text` names; `None` if it names none.
+pub fn parse(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > 100 {
+        return None;
+    }
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Some(time.into());
+    }
+    if let Ok(time) = text.parse::<DateTime>() {
+        return at(time, Offset::UTC);
+    }
+    by_token(text)
+}
+
+fn at(time: DateTime, offset: Offset) -> Option<Timestamp> {
+    time.to_zoned(TimeZone::fixed(offset)).ok().map(|zoned| zoned.timestamp().into())
+}
+
+/// What has been read so far.
+#[derive(Default)]
+struct Parts {
+    year: Option<i16>,
+    month: Option<i8>,
+    day: Option<i8>,
+    time: Option<(i8, i8, i8)>,
+    afternoon: Option<bool>,
+    offset: Option<Offset>,
+}
+
+fn by_token(text: &str) -> Option<Timestamp> {
+    let mut parts = Parts::default();
+    for token in text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '(' | ')')).filter(|token| !token.is_empty()) {
+        read_token(token, &mut parts)?;
+    }
+    let date = Date::new(parts.year?, parts.month?, parts.day?).ok()?;
+    let (mut hour, minute, second) = parts.time.unwrap_or_default();
+    match parts.afternoon {
+        Some(true) if hour < 12 => hour += 12,
+        Some(false) if hour == 12 => hour = 0,
+        _ => {}
+    }
+    // Hour 24 is midnight of the same day in the feeds that write it; second 60 is a leap second.
+    let time = Time::new(hour % 24, minute, second.min(59), 0).ok()?;
+    at(DateTime::from_parts(date, time), parts.offset.unwrap_or(Offset::UTC))
+}
+
+/// Takes one token in; `None` if it makes the whole unreadable.
+fn read_token(token: &str, parts: &mut Parts) -> Option<()> {
+    if token.contains(':') {
+        let cut = token.find(['+', '-']).filter(|at| *at > 0);
+        if token.starts_with(['+', '-']) {
+            parts.offset = Some(numeric_offset(token)?);
+            return Some(());
+        }
+        let (clock, zone) = cut.map_or((token, None), |at| (&token[..at], Some(&token[at..])));
+        let (clock, suffix) = match clock.find(|c: char| c.is_ascii_alphabetic()) {
+            Some(at) => (clock.get(..at)?, clock.get(at..)?),
+            None => (clock, ""),
+        };
+        let mut fields = clock.split(':').map(|f| f.split('.').next().unwrap_or_default().parse::<i8>());
+        parts.time = Some((fields.next()?.ok()?, fields.next()?.ok()?, fields.next().unwrap_or(Ok(0)).ok()?));
+        if let Some(zone) = zone {
+            parts.offset = Some(numeric_offset(zone)?);
+        }
+        return if suffix.is_empty() { Some(()) } else { read_word(suffix, parts) };
+    }
+    if token.starts_with(['+', '-']) && token.len() >= 3 {
+        // "-0000" too: an unknown zone is UTC.
+        parts.offset = Some(numeric_offset(token)?);
+        return Some(());
+    }
+    if token.contains(['-', '/', '.']) && token.bytes().any(|b| b.is_ascii_digit()) {
+        let pieces: Vec<&str> = token.split(['-', '/', '.']).filter(|piece| !piece.is_empty()).collect();
+        if let [a, b, c] = pieces[..]
+            && let (Ok(year), Ok(month), Ok(day)) = (a.parse::<i16>(), b.parse::<i8>(), c.parse::<i8>())
+            && a.len() == 4
+        {
+            (parts.year, parts.month, parts.day) = (Some(year), Some(month), Some(day));
+            return Some(());
+        }
+        for piece in pieces {
+            read_word_or_number(piece, parts)?;
+        }
+        return Some(());
+    }
+    read_word_or_number(token, parts)
+}
+
+fn read_word_or_number(token: &str, parts: &mut Parts) -> Option<()> {
+    let digits = token.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == '.');
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return read_word(token, parts);
+    }
+    let number: i16 = digits.parse().ok()?;
+    match (digits.len(), parts.day, parts.month, parts.year) {
+        (4, _, _, None) => parts.year = Some(number),
+        (4, _, _, Some(_)) if parts.time.is_none() => parts.time = Some(((number / 100) as i8, (number % 100) as i8, 0)),
+        (1 | 2, None, _, _) => parts.day = Some(i8::try_from(number).ok()?),
+        (1 | 2, Some(_), None, _) if number <= 12 && parts.year.is_none() => parts.month = Some(i8::try_from(number).ok()?),
+        (2, Some(_), Some(_), None) => parts.year = Some(if number < 70 { 2000 + number } else { 1900 + number }),
+        _ => return None,
+    }
+    Some(())
+}
+
+/// A month, a zone or a half of the day. Other words (weekdays, "de", "at") mean nothing.
+fn read_word(word: &str, parts: &mut Parts) -> Option<()> {
+    let word = word.trim_matches('.').to_lowercase();
+    if let Some(month) = month(&word) {
+        // The last one counts: "mar, 05 gen 2021" is a Tuesday in January.
+        parts.month = Some(month);
+    } else if matches!(word.as_str(), "am" | "pm") {
+        parts.afternoon = Some(word == "pm");
+    } else if parts.time.is_some()
+        && let Some(quarters) = zone(&word)
+    {
+        parts.offset = Some(Offset::from_seconds(quarters * 900).ok()?);
+    }
+    Some(())
+}
+
+/// English, French, German, Spanish, Italian and Portuguese months by their first letters.
+fn month(word: &str) -> Option<i8> {
+    const STARTS: [&[&str]; 12] = [
+        &["jan", "ene", "gen", "jän"],
+        &["feb", "fév", "fev"],
+        &["mar", "mär", "mrz"],
+        &["apr", "avr", "abr"],
+        &["may", "mai", "mag", "mayo"],
+        &["jun", "juin", "giu"],
+        &["jul", "juil", "lug"],
+        &["aug", "aoû", "aou", "ago"],
+        &["sep", "set"],
+        &["oct", "okt", "ott", "out"],
+        &["nov"],
+        &["dec", "déc", "dez", "dic"],
+    ];
+    let found = STARTS.iter().position(|starts| starts.iter().any(|start| word.starts_with(start)))?;
+    i8::try_from(found + 1).ok()
+}
+
+/// Quarters of an hour east of UTC.
+fn zone(name: &str) -> Option<i32> {
+    Some(match name {
+        "z" | "gmt" | "ut" | "utc" | "wet" => 0,
+        "cet" | "mez" | "bst" | "west" | "ist-ie" => 4,
+        "cest" | "mesz" | "eet" | "cat" | "sast" => 8,
+        "eest" | "msk" | "trt" => 12,
+        "ist" => 22,
+        "sgt" | "hkt" | "awst" => 32,
+        "jst" | "kst" => 36,
+        "aest" => 40,
+        "aedt" => 44,
+        "ast" | "edt" => -16,
+        "est" | "cdt" => -20,
+        "cst" | "mdt" => -24,
+        "mst" | "pdt" => -28,
+        "pst" | "akdt" => -32,
+        _ => return None,
+    })
+}
+
+fn numeric_offset(text: &str) -> Option<Offset> {
+    let sign = if text.starts_with('-') { -1 } else { 1 };
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    let (hours, minutes) = match digits.len() {
+        1 | 2 => (digits.parse::<i32>().ok()?, 0),
+        4 => (digits[..2].parse().ok()?, digits[2..].parse().ok()?),
+        _ => return None,
+    };
+    Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_of_real_feeds_are_read() {
+        for (text, expected) in [
+            ("2023-01-03T15:00:00Z", "2023-01-03T15:00:00Z"),
+            ("2014-12-29T14:53:35+0200", "2014-12-29T12:53:35Z"),
+            ("2016-10-01 10:00:00", "2016-10-01T10:00:00Z"),
+            ("2016-10-01", "2016-10-01T00:00:00Z"),
+            ("Mon, 23 Nov 2026 02:44:22 GMT", "2026-11-23T02:44:22Z"),
+            ("Fri, Oct 7 2022 10:15:00 -0400", "2022-10-07T14:15:00Z"),
+            ("26 August 2019 10:00:00 +0000", "2019-08-26T10:00:00Z"),
+            ("Wed, 22 Jan 2020 10:58:02 -0000", "2020-01-22T10:58:02Z"),
+            ("Wed, 25 Aug 2012 03:25:42 GMT", "2012-08-25T03:25:42Z"),
+            ("24 Sep 2013 1:27 PDT", "2013-09-24T08:27:00Z"),
+            ("5 Jun 2017 24:05 PDT", "2017-06-05T07:05:00Z"),
+            ("Tue, 15 Nov 2022 20:15:04 Z", "2022-11-15T20:15:04Z"),
+            ("mer, 16 nov 2022 00:38:15 +0100", "2022-11-15T23:38:15Z"),
+            ("ven., 03 févr. 2023 08:00:00 +0100", "2023-02-03T07:00:00Z"),
+            ("mar, 05 gen 2021 10:00:00 +0100", "2021-01-05T09:00:00Z"),
+            ("03 Apr 02 1500 GMT", "2002-04-03T15:00:00Z"),
+            ("Thu, 18 Jul 2019 3:05 PM EST", "2019-07-18T20:05:00Z"),
+            ("2020/02/29 12:00:01", "2020-02-29T12:00:01Z"),
+        ] {
+            assert_eq!(parse(text).map(|t| t.to_string()).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_date_is_none() {
+        for text in ["", "yesterday", "32 Jan 2020 10:00", "Mon, 99 Foo", "1", "::::", "+", "-", "2020-13-45", "10:00:00+", "٣ يناير"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! The polite fetcher: everything between a source and an answer in memory.
+//!
+//! ```text
+//!  request ─▶ robots.txt ─▶ spacing per host ─▶ address guard ─▶ GET ─▶ redirect? (each hop again from the guard on)
+//!                                                                 └▶ 304 │ status │ body, capped while it is decompressed
+//! ```
+//!
+//! Guarantees: no more than [`FetcherConfig::max_body`] bytes of an answer are ever held, compressed or not; a source that is not marked local is never
+//! asked at a private address, whatever DNS or a redirect says; requests to one host are at least [`FetcherConfig::spacing`] apart; no
+//! request outlives [`FetcherConfig::timeout`]. Nothing is retried here: the scheduler decides.
+
+pub mod guard;
+mod robots;
+mod spacing;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+use url::Url;
+use vigie_clock::{SharedClock, Timestamp};
+
+use guard::GuardedResolver;
+use robots::Robots;
+use spacing::Spacing;
+
+/// How the fetcher behaves.
+#[derive(Clone, Debug)]
+pub struct FetcherConfig {
+    /// Address or mail of who runs this instance, for the `User-Agent`.
+    pub contact: Option<String>,
+    /// Decompressed bytes of one answer at most.
+    pub max_body: usize,
+    /// One request from first byte to last, all redirects included.
+    pub timeout: Duration,
+    /// Silence on a connection that is taken for its end.
+    pub read_timeout: Duration,
+    /// Least time between two requests to one host.
+    pub spacing: Duration,
+    /// The same for local sources.
+    pub local_spacing: Duration,
+    /// A proxy for the public web. The environment's proxy variables are not read: a proxy resolves names, so that the guard cannot.
+    pub proxy: Option<Url>,
+}
+
+impl Default for FetcherConfig {
+    fn default() -> Self {
+        Self {
+            contact: None,
+            max_body: 16 * 1024 * 1024,
+            timeout: Duration::from_secs(30),
+            read_timeout: Duration::from_secs(15),
+            spacing: Duration::from_secs(1),
+            local_spacing: Duration::from_millis(2),
+            proxy: None,
+        }
+    }
+}
+
+/// Redirects followed at most.
+pub const MAX_REDIRECTS: usize = 5;
+
+/// The longest `Retry-After` that is honoured; a longer one is cut to this.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// What to ask for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Where.
+    pub url: Url,
+    /// Media types.
+    pub accept: &'static str,
+    /// `ETag` of the last answer, as it came.
+    pub etag: Option<String>,
+    /// `Last-Modified` of the last answer, as it came.
+    pub last_modified: Option<String>,
+    /// Private and loopback addresses are allowed.
+    pub local: bool,
+}
+
+/// A useful answer.
+#[derive(Clone, Debug)]
+pub enum Fetched {
+    /// New content.
+    Body(Body),
+    /// What we have is current (304).
+    NotModified {
+        /// How long the server says that it stays so.
+        fresh_for: Option<Duration>,
+    },
+}
+
+/// New content.
+#[derive(Clone, Debug)]
+pub struct Body {
+    /// HTTP status.
+    pub status: u16,
+    /// Where it came from in the end.
+    pub url: Url,
+    /// Decompressed content.
+    pub bytes: Vec<u8>,
+    /// Character set of the `Content-Type`.
+    pub charset: Option<String>,
+    /// `ETag`, opaque, quotes kept.
+    pub etag: Option<String>,
+    /// `Last-Modified`, opaque.
+    pub last_modified: Option<String>,
+    /// `Cache-Control: max-age`.
+    pub fresh_for: Option<Duration>,
+}
+
+/// Why there is no useful answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// robots.txt or the address guard forbids it.
+    #[error("blocked: {0}")]
+    Blocked(String),
+    /// The server refuses or fails.
+    #[error("http status {status}")]
+    Status {
+        /// HTTP status.
+        status: u16,
+        /// How long the server asks us to stay away, capped.
+        retry_after: Option<Duration>,
+    },
+    /// The answer is longer than we take.
+    #[error("answer exceeds {limit} bytes, cut off")]
+    TooLarge {
+        /// The cap.
+        limit: usize,
+    },
+    /// Too many redirects, or one that leads nowhere.
+    #[error("redirect: {0}")]
+    Redirect(String),
+    /// It took too long.
+    #[error("timed out after {0:?}")]
+    Timeout(Duration),
+    /// Name resolution, connection, TLS, protocol or decompression failed.
+    #[error("network: {0}")]
+    Network(String),
+}
+
+/// Fetches politely. Cheap to share behind an [`Arc`].
+#[derive(Debug)]
+pub struct Fetcher {
+    config: FetcherConfig,
+    public: reqwest::Client,
+    local: reqwest::Client,
+    spacing: Spacing,
+    robots: Robots,
+    clock: SharedClock,
+}
+
+impl Fetcher {
+    /// A fetcher.
+    ///
+    /// # Errors
+    /// If the contact, the proxy or the TLS set-up is unusable.
+    pub fn new(config: FetcherConfig, clock: SharedClock) -> Result<Self, FetchError> {
+        let broken = |error: reqwest::Error| FetchError::Network(chain(&error));
+        // Someone else in the process may have chosen a provider of cryptography before us, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(user_agent(config.contact.as_deref()))
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(Duration::from_secs(10).min(config.timeout))
+                .read_timeout(config.read_timeout)
+                .pool_max_idle_per_host(2)
+                .no_proxy()
+        };
+        let mut public = builder().dns_resolver(Arc::new(GuardedResolver));
+        if let Some(proxy) = &config.proxy {
+            public = public.proxy(reqwest::Proxy::all(proxy.clone()).map_err(broken)?);
+        }
+        Ok(Self {
+            public: public.build().map_err(broken)?,
+            local: builder().build().map_err(broken)?,
+            spacing: Spacing::default(),
+            robots: Robots::default(),
+            config,
+            clock,
+        })
+    }
+
+    /// Asks once.
+    ///
+    /// # Errors
+    /// If there is no useful answer.
+    pub async fn fetch(&self, request: &Request) -> Result<Fetched, FetchError> {
+        let limit = self.config.timeout;
+        // The time that robots.txt and spacing take is not the server's fault.
+        self.check_robots(request).await?;
+        match tokio::time::timeout(limit, self.follow(request)).await {
+            Ok(result) => result,
+            Err(_) => Err(FetchError::Timeout(limit)),
+        }
+    }
+
+    async fn check_robots(&self, request: &Request) -> Result<(), FetchError> {
+        if request.local {
+            return Ok(());
+        }
+        let now = self.clock.monotonic();
+        let site = request.url.origin().ascii_serialization();
+        let rules = if let Some(rules) = self.robots.cached(&site, now) {
+            rules
+        } else {
+            let mut url = request.url.clone();
+            url.set_path("/robots.txt");
+            url.set_query(None);
+            url.set_fragment(None);
+            let ask = Request { url, accept: "text/plain, */*;q=0.1", etag: None, last_modified: None, local: request.local };
+            let answer = tokio::time::timeout(self.config.timeout, self.follow(&ask)).await;
+            let rules = match answer {
+                Ok(Ok(Fetched::Body(body))) => robots::Rules::parse(&body.bytes),
+                // RFC 9309, 2.3.1: "unavailable" (4xx) allows all, "unreachable" (5xx, network) forbids all.
+                Ok(Ok(Fetched::NotModified { .. }) | Err(FetchError::Status { status: 400..=499, .. } | FetchError::Redirect(_))) => {
+                    robots::Rules::allow_all()
+                }
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(FetchError::Timeout(self.config.timeout)),
+            };
+            self.robots.keep(site, rules, now)
+        };
+        let path = &request.url[url::Position::BeforePath..url::Position::AfterQuery];
+        if rules.allows(path) { Ok(()) } else { Err(FetchError::Blocked(format!("robots.txt disallows {path}"))) }
+    }
+
+    /// Follows redirects, each hop checked and spaced like the first.
+    async fn follow(&self, request: &Request) -> Result<Fetched, FetchError> {
+        let mut url = request.url.clone();
+        for hop in 0..=MAX_REDIRECTS {
+            if !request.local {
+                guard::check(&url).map_err(FetchError::Blocked)?;
+            }
+            let gap = if request.local { self.config.local_spacing } else { self.config.spacing };
+            self.spacing.wait(url.host_str().unwrap_or_default(), gap, &self.clock).await;
+            let client = if request.local { &self.local } else { &self.public };
+            let response = client.get(url.clone()).headers(headers(request, hop)?).send().await.map_err(|e| self.network(&e))?;
+            let status = response.status();
+            if status == StatusCode::NOT_MODIFIED {
+                return Ok(Fetched::NotModified { fresh_for: fresh_for(response.headers()) });
+            }
+            if status.is_redirection() {
+                url = target(&url, response.headers())?;
+                continue;
+            }
+            if !status.is_success() {
+                let retry_after = retry_after(response.headers(), self.clock.now());
+                return Err(FetchError::Status { status: status.as_u16(), retry_after });
+            }
+            return self.read(response, url).await.map(Fetched::Body);
+        }
+        Err(FetchError::Redirect(format!("more than {MAX_REDIRECTS} hops")))
+    }
+
+    /// Reads the body as it is decompressed, up to the cap.
+    async fn read(&self, mut response: reqwest::Response, url: Url) -> Result<Body, FetchError> {
+        let limit = self.config.max_body;
+        if response.content_length().is_some_and(|length| length > limit as u64) {
+            return Err(FetchError::TooLarge { limit });
+        }
+        let text = |name: HeaderName| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let mut body = Body {
+            status: response.status().as_u16(),
+            url,
+            bytes: Vec::new(),
+            charset: text(header::CONTENT_TYPE).as_deref().and_then(charset),
+            etag: text(header::ETAG),
+            last_modified: text(header::LAST_MODIFIED),
+            fresh_for: fresh_for(response.headers()),
+        };
+        while let Some(chunk) = response.chunk().await.map_err(|e| self.network(&e))? {
+            if body.bytes.len() + chunk.len() > limit {
+                return Err(FetchError::TooLarge { limit });
+            }
+            body.bytes.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    fn network(&self, error: &reqwest::Error) -> FetchError {
+        let text = chain(error);
+        if text.contains(guard::REFUSED) {
+            FetchError::Blocked(guard::REFUSED.to_owned())
+        } else if error.is_timeout() {
+            FetchError::Timeout(self.config.read_timeout)
+        } else {
+            FetchError::Network(text)
+        }
+    }
+}
+
+fn user_agent(contact: Option<&str>) -> String {
+    let about = "vigie/0.1 (+https://github.com/vigie-insights/vigie";
+    let contact: String = contact.unwrap_or_default().chars().filter(|c| (' '..='~').contains(c) && !matches!(c, '(' | ')')).collect();
+    if contact.is_empty() { format!("{about})") } else { format!("{about}; {contact})") }
+}
+
+fn headers(request: &Request, hop: usize) -> Result<HeaderMap, FetchError> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ACCEPT, HeaderValue::from_static(request.accept));
+    // Validators belong to the address that gave them.
+    if hop == 0 {
+        for (name, value) in [(header::IF_NONE_MATCH, &request.etag), (header::IF_MODIFIED_SINCE, &request.last_modified)] {
+            if let Some(value) = value {
+                let value = HeaderValue::from_str(value).map_err(|e| FetchError::Network(format!("stored validator: {e}")))?;
+                headers.insert(name, value);
+            }
+        }
+    }
+    Ok(headers)
+}
+
+fn target(from: &Url, headers: &HeaderMap) -> Result<Url, FetchError> {
+    let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
+    let location = location.ok_or_else(|| FetchError::Redirect("without a location".into()))?;
+    let url = from.join(location).map_err(|e| FetchError::Redirect(format!("{e}")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(FetchError::Redirect(format!("to the scheme {}, expected http or https", url.scheme())));
+    }
+    if from.scheme() == "https" && url.scheme() == "http" {
+        return Err(FetchError::Redirect("from https to http".into()));
+    }
+    Ok(url)
+}
+
+/// `Retry-After` in seconds or as a date (RFC 9110, 10.2.3).
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match value.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => crate::dates::parse(value)?.since(now),
+    };
+    Some(wait.min(MAX_RETRY_AFTER))
+}
+
+fn fresh_for(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(header::CACHE_CONTROL)?.to_str().ok()?;
+    let seconds = value.split(',').find_map(|part| part.trim().strip_prefix("max-age="))?;
+    seconds.trim_matches('"').parse().ok().map(Duration::from_secs)
+}
+
+fn charset(content_type: &str) -> Option<String> {
+    let parameter = content_type.split(';').skip(1).find_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then_some(value)
+    })?;
+    Some(parameter.trim().trim_matches(['"', '\'']).to_owned())
+}
+
+/// An error with its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: HeaderName, value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn retry_after_is_read_in_both_forms_and_capped() {
+        let now = Timestamp::parse_rfc3339("2026-01-01T00:00:00Z").unwrap();
+        let read = |value| retry_after(&with(header::RETRY_AFTER, value), now);
+        assert_eq!(read("120"), Some(Duration::from_secs(120)));
+        assert_eq!(read("Thu, 01 Jan 2026 00:01:00 GMT"), Some(Duration::from_secs(60)));
+        assert_eq!(read("Wed, 01 Jan 2020 00:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(read("999999999999"), Some(MAX_RETRY_AFTER));
+        assert_eq!(read("soon"), None);
+    }
+
+    #[test]
+    fn content_type_and_cache_control_parameters_are_found() {
+        assert_eq!(charset("text/xml; Charset=\"ISO-8859-1\"; x=y").as_deref(), Some("ISO-8859-1"));
+        assert_eq!(charset("text/xml"), None);
+        assert_eq!(fresh_for(&with(header::CACHE_CONTROL, "public, max-age=300")), Some(Duration::from_secs(300)));
+    }
+
+    #[test]
+    fn a_contact_cannot_break_the_user_agent() {
+        assert_eq!(user_agent(Some("ops@a.example\r\n)(")), "vigie/0.1 (+https://github.com/vigie-insights/vigie; ops@a.example)");
+    }
+}

@@ -1,0 +1,134 @@
+//! The address guard: what is not on the public web is not fetched.
+//!
+//! The check is made where the connection is made: the resolver hands the client only addresses that passed, so that a name that changes its answer between
+//! a check and a connection (DNS rebinding) gains nothing. Addresses written into a URL never reach the resolver and are checked before.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::{Host, Url};
+
+/// The text of a refusal, by which it is recognised in a chain of errors.
+pub const REFUSED: &str = "the address is not on the public web";
+
+/// Checks what can be checked before a name is resolved: scheme and literal address.
+///
+/// # Errors
+/// With the reason if it must not be fetched.
+pub fn check(url: &Url) -> Result<(), String> {
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("scheme {}, expected http or https", url.scheme()));
+    }
+    match url.host() {
+        Some(Host::Ipv4(ip)) if !is_public(IpAddr::V4(ip)) => Err(format!("{REFUSED}: {ip}")),
+        Some(Host::Ipv6(ip)) if !is_public(IpAddr::V6(ip)) => Err(format!("{REFUSED}: {ip}")),
+        Some(Host::Domain(name)) if is_local_name(name) => Err(format!("{REFUSED}: {name}")),
+        Some(_) => Ok(()),
+        None => Err("no host".into()),
+    }
+}
+
+fn is_local_name(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || [".localhost", ".local", ".internal", ".home.arpa"].iter().any(|end| name.ends_with(end))
+}
+
+/// Whether an address is on the public internet: neither private, loopback, link-local, shared (CGNAT), multicast, reserved, for documentation, nor a
+/// v4 address of those kinds wrapped in v6 (mapped, compatible, NAT64, 6to4, Teredo).
+pub fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => is_public_v4(ip),
+        IpAddr::V6(ip) => is_public_v6(ip),
+    }
+}
+
+fn is_public_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    let refused = matches!(
+        (a, b, c),
+        (0 | 10 | 127 | 224..=255, _, _)
+            | (100, 64..=127, _)
+            | (169, 254, _)
+            | (172, 16..=31, _)
+            | (192, 0, 0 | 2)
+            | (192, 31, 196)
+            | (192, 52, 193)
+            | (192, 88, 99)
+            | (192, 168, _)
+            | (192, 175, 48)
+            | (198, 18..=19, _)
+            | (198, 51, 100)
+            | (203, 0, 113)
+    );
+    !refused
+}
+
+fn is_public_v6(ip: Ipv6Addr) -> bool {
+    let s = ip.segments();
+    let embedded = |high: u16, low: u16| {
+        let [a, b] = high.to_be_bytes();
+        let [c, d] = low.to_be_bytes();
+        is_public_v4(Ipv4Addr::new(a, b, c, d))
+    };
+    match s {
+        // ::/96 (unspecified, loopback, compatible) and ::ffff:0:0/96 are no places to go, ::ffff:v4 and 64:ff9b::/96 lead to the v4 address.
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
+        [0x2002, high, low, ..] => embedded(high, low),
+        // Teredo, benchmarking, ORCHID, documentation, SRv6.
+        [0x2001, 0x0000..=0x01ff | 0x0db8, ..] | [0x3fff, 0x0000..=0x0fff, ..] | [0x5f00, ..] => false,
+        // Global unicast.
+        [0x2000..=0x3fff, ..] => true,
+        _ => false,
+    }
+}
+
+/// Resolves names to public addresses only.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GuardedResolver;
+
+impl Resolve for GuardedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let (public, refused): (Vec<SocketAddr>, Vec<SocketAddr>) = found.partition(|address| is_public(address.ip()));
+            if public.is_empty() && !refused.is_empty() {
+                return Err(REFUSED.into());
+            }
+            let addresses: Addrs = Box::new(public.into_iter());
+            Ok(addresses)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_off_the_public_web_are_refused() {
+        for address in [
+            "0.0.0.0", "10.1.2.3", "100.64.0.1", "100.127.255.255", "127.0.0.1", "127.8.8.8", "169.254.169.254", "172.16.0.1", "172.31.255.255",
+            "192.0.0.8", "192.0.2.1", "192.88.99.1", "192.168.1.1", "198.18.0.1", "198.19.255.255", "198.51.100.7", "203.0.113.9", "224.0.0.1",
+            "240.0.0.1", "255.255.255.255", "::", "::1", "::127.0.0.1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254",
+            "64:ff9b::10.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::1", "100::1", "2001::1", "2001:db8::1", "2002:7f00:1::", "2002:a00:1::",
+            "3fff::1", "5f00::1", "fc00::1", "fd12:3456::1", "fe80::1", "fec0::1", "ff02::1",
+        ] {
+            assert!(!is_public(address.parse().unwrap()), "{address}");
+        }
+        for address in ["1.1.1.1", "8.8.8.8", "100.63.255.255", "100.128.0.1", "172.32.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"] {
+            assert!(is_public(address.parse().unwrap()), "{address}");
+        }
+    }
+
+    #[test]
+    fn literal_addresses_in_any_spelling_are_seen_before_resolution() {
+        for url in [
+            "http://127.0.0.1/", "http://2130706433/", "http://0x7f.1/", "http://0177.0.0.1/", "http://127.1/", "http://[::1]/",
+            "http://[::ffff:7f00:1]/", "http://localhost/", "http://LOCALHOST./", "http://a.localhost/", "http://metadata.google.internal/",
+            "file:///etc/passwd", "ftp://example.org/", "http://①②⑦.⓪.⓪.①/",
+        ] {
+            assert!(check(&Url::parse(url).unwrap()).is_err(), "{url}");
+        }
+        assert!(check(&Url::parse("https://example.org/feed").unwrap()).is_ok());
+    }
+}

@@ -1,0 +1,26 @@
+//! Polite scrapers that publish raw posts.
+
+pub mod backoff;
+pub mod catalogue;
+pub mod charset;
+mod config;
+pub mod dates;
+pub mod fetcher;
+pub mod hackernews;
+pub mod identity;
+mod metrics;
+pub mod plain_text;
+pub mod poll;
+pub mod probe;
+mod publisher;
+pub mod reddit;
+pub mod rss;
+mod scheduler;
+pub mod site;
+pub mod source;
+pub mod walk;
+
+pub use config::Config;
+pub use probe::{reachable, test_source};
+pub use scheduler::run;
+pub use source::{Kind, SourceConfig};

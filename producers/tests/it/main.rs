@@ -1,0 +1,3 @@
+//! Tests of the producers against real answers, a real HTTP server and a real Kafka.
+
+mod recorded;
