@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod check;
 mod config;
 mod data_dir;
 mod error;
@@ -17,6 +18,7 @@ mod supervisor;
 pub mod testing;
 mod watchdog;
 
+pub use check::check;
 pub use config::{Endpoints, Ports, ServerKind, StackConfig};
 pub use error::StackError;
 pub use hold::hold;

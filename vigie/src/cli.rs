@@ -1,0 +1,338 @@
+//! The command line. Options of services come from the services' own crates.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use vigie_daemon::{LogConfig, OpsConfig};
+use vigie_kafka_client::KafkaConfig;
+use vigie_schemas::RegistryConfig;
+
+/// Insight streams from what people say about crypto assets
+#[derive(Parser, Debug)]
+#[command(name = "vigie", version, propagate_version = true, max_term_width = 120)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 64 bad usage or configuration, 69 a needed service is unavailable.")]
+pub(crate) struct Cli {
+    /// Print results as JSON Lines
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) log: LogConfig,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Run everything in one process over local servers: scrape, score, count, store, serve
+    Up(UpArgs),
+    /// Scrape sources and publish raw posts
+    Produce(Box<ProduceArgs>),
+    /// Run a stream processor
+    Process {
+        #[command(subcommand)]
+        topology: TopologyCommand,
+    },
+    /// Write insight topics to a store
+    Sink {
+        #[command(subcommand)]
+        store: SinkCommand,
+    },
+    /// Serve the REST API and the dashboard
+    Api(Box<ApiArgs>),
+    /// Try out sources
+    Source {
+        #[command(subcommand)]
+        command: SourceCommand,
+    },
+    /// Try out models
+    Model {
+        #[command(subcommand)]
+        command: ModelCommand,
+    },
+    /// Print the records of a topic as JSON Lines
+    Tail(TailArgs),
+    /// Create or inspect topics
+    Topics {
+        #[command(subcommand)]
+        command: TopicsCommand,
+    },
+    /// Register or check Avro schemas
+    Schemas {
+        #[command(subcommand)]
+        command: SchemasCommand,
+    },
+    /// Create or upgrade the PostgreSQL tables
+    Migrate(MigrateArgs),
+    /// Issue access tokens for the API
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+    /// Reprocess a time range with another model, beside the live output
+    Replay {
+        #[command(subcommand)]
+        command: ReplayCommand,
+    },
+    /// Look at records that could not be processed
+    Dlq {
+        #[command(subcommand)]
+        command: DlqCommand,
+    },
+    /// Tell whether this machine has what vigie needs
+    Doctor(DoctorArgs),
+}
+
+/// Which broker `up` runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BrokerKind {
+    /// A local Apache Kafka.
+    Kafka,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct UpArgs {
+    /// Sources to scrape, a TOML file; by default the bundled list of public ones
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["sample", "archive"])]
+    pub(crate) sources: Option<PathBuf>,
+    /// Serve made-up posts from a local web site and scrape that
+    #[arg(long)]
+    pub(crate) sample: bool,
+    #[command(flatten)]
+    pub(crate) site: vigie_producers::site::SiteConfig,
+    #[command(flatten)]
+    pub(crate) stack: vigie_stack::StackConfig,
+    /// Which broker to run on
+    #[arg(long, value_enum, default_value_t = BrokerKind::Kafka)]
+    pub(crate) broker: BrokerKind,
+    /// Address of the API and the dashboard; port 0 takes any free one
+    #[arg(long, env = "VIGIE_API_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) api_listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) model: vigie_processors::inference::ModelConfig,
+    /// How long windows wait for late posts; with --archive by default as long as the archive reaches back
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) grace: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ProduceArgs {
+    #[command(flatten)]
+    pub(crate) service: vigie_producers::Config,
+    #[command(flatten)]
+    pub(crate) ops: OpsConfig,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum TopologyCommand {
+    /// Language, assets and sentiment of each post
+    Sentiment(Box<SentimentArgs>),
+    /// Windows, anomalies and alerts of each asset
+    Trends(Box<TrendsArgs>),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SentimentArgs {
+    #[command(flatten)]
+    pub(crate) service: vigie_processors::sentiment::Config,
+    #[command(flatten)]
+    pub(crate) ops: OpsConfig,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TrendsArgs {
+    #[command(flatten)]
+    pub(crate) service: vigie_processors::trends::Config,
+    #[command(flatten)]
+    pub(crate) ops: OpsConfig,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum SinkCommand {
+    /// History
+    Postgres(Box<PostgresArgs>),
+    /// Hot views, and the events of the live stream
+    Redis(Box<RedisArgs>),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PostgresArgs {
+    #[command(flatten)]
+    pub(crate) service: vigie_sinks::PostgresSinkConfig,
+    #[command(flatten)]
+    pub(crate) ops: OpsConfig,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RedisArgs {
+    #[command(flatten)]
+    pub(crate) service: vigie_sinks::RedisSinkConfig,
+    #[command(flatten)]
+    pub(crate) ops: OpsConfig,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ApiArgs {
+    #[command(flatten)]
+    pub(crate) service: vigie_api::Config,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum SourceCommand {
+    /// Run one source once and print its posts as JSON Lines; needs no Kafka
+    Test {
+        /// Kind of source
+        #[arg(long, value_enum)]
+        kind: vigie_producers::Kind,
+        /// What to read
+        #[arg(value_name = "URL-or-FILE")]
+        target: String,
+    },
+    /// List the sources
+    List {
+        /// A TOML file; by default the bundled list
+        #[arg(long, value_name = "FILE")]
+        sources: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum ModelCommand {
+    /// Score texts: one per line in, one JSON object per line out
+    Score {
+        /// A text file; standard input if absent
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        model: vigie_processors::inference::ModelConfig,
+    },
+    /// Score a series: timestamp,value in, timestamp,value,anomaly_score,p10,p50,p90 out
+    Detect {
+        /// A CSV file with a header; standard input if absent
+        file: Option<PathBuf>,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TailArgs {
+    /// The topic, for example insights.trends.v1
+    pub(crate) topic: String,
+    /// Only records of this asset
+    #[arg(long)]
+    pub(crate) asset: Option<String>,
+    /// Only records that arrived at this time (RFC 3339) or later
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<jiff::Timestamp>,
+    /// Go on with records as they come
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) kafka: KafkaConfig,
+    #[command(flatten)]
+    pub(crate) registry: RegistryConfig,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum TopicsCommand {
+    /// Create what is missing; never shrinks, reports what differs
+    Apply {
+        /// Copies of each partition
+        #[arg(long, env = "VIGIE_KAFKA_REPLICATION_FACTOR", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=9))]
+        replication_factor: i32,
+        #[command(flatten)]
+        kafka: KafkaConfig,
+    },
+    /// Show topics and what differs from the catalogue
+    List {
+        #[command(flatten)]
+        kafka: KafkaConfig,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum SchemasCommand {
+    /// Register this binary's schemas and their compatibility levels
+    Register(SchemasArgs),
+    /// Ask whether this binary's schemas are compatible with the registered ones
+    Check(SchemasArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SchemasArgs {
+    #[command(flatten)]
+    pub(crate) registry: RegistryConfig,
+    /// Goes before every topic name
+    #[arg(long, env = "VIGIE_KAFKA_TOPIC_PREFIX", default_value = "", hide_default_value = true)]
+    pub(crate) kafka_topic_prefix: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MigrateArgs {
+    /// PostgreSQL to migrate
+    #[arg(long, env = "VIGIE_POSTGRES_URL", value_name = "URL", hide_env_values = true)]
+    pub(crate) postgres_url: vigie_sinks::PostgresUrl,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum TokenCommand {
+    /// Print a signed bearer token
+    Issue {
+        /// Who it is for
+        #[arg(long)]
+        subject: String,
+        /// What it allows, separated by commas
+        #[arg(long, value_enum, value_delimiter = ',', default_value = "read")]
+        scopes: Vec<vigie_api::Scope>,
+        /// How long it is valid, in hours
+        #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..))]
+        hours: u32,
+        #[command(flatten)]
+        auth: vigie_api::AuthConfig,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum ReplayCommand {
+    /// Run a replay to its end
+    Run(Box<ReplayArgs>),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ReplayArgs {
+    #[command(flatten)]
+    pub(crate) replay: vigie_processors::replay::Config,
+    /// Where the run is recorded, so that the API lists it
+    #[arg(long, env = "VIGIE_POSTGRES_URL", value_name = "URL", hide_env_values = true)]
+    pub(crate) postgres_url: Option<vigie_sinks::PostgresUrl>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum DlqCommand {
+    /// Count dead letters by topic and reason
+    List {
+        #[command(flatten)]
+        servers: DlqArgs,
+    },
+    /// Print dead letters as JSON Lines
+    Show {
+        /// The topic that they come from, for example posts.raw.v1
+        topic: String,
+        #[command(flatten)]
+        servers: DlqArgs,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DlqArgs {
+    #[command(flatten)]
+    pub(crate) kafka: KafkaConfig,
+    #[command(flatten)]
+    pub(crate) registry: RegistryConfig,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) stack: vigie_stack::StackConfig,
+    #[command(flatten)]
+    pub(crate) model: vigie_processors::inference::ModelConfig,
+}

@@ -1,0 +1,49 @@
+//! `vigie model`.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::PathBuf;
+
+use vigie_daemon::ServiceError;
+use vigie_processors::analysis::Analyser;
+use vigie_processors::anomaly::detect_csv;
+use vigie_processors::assets::{AssetMatcher, AssetTable};
+use vigie_processors::inference::ModelConfig;
+use vigie_processors::score_lines::score_lines;
+
+use crate::cli::ModelCommand;
+use crate::commands::topics::blocking;
+
+pub(crate) async fn run(command: ModelCommand) -> Result<(), ServiceError> {
+    blocking(move || match command {
+        ModelCommand::Score { file, model } => {
+            let mut analyser = analyser(&model)?;
+            let input = open(file)?;
+            let mut output = BufWriter::new(io::stdout().lock());
+            score_lines(&mut analyser, input, &mut output).map_err(ServiceError::failed)?;
+            output.flush().map_err(ServiceError::failed)
+        }
+        ModelCommand::Detect { file } => {
+            let input = open(file)?;
+            let mut output = BufWriter::new(io::stdout().lock());
+            detect_csv(input, &mut output).map_err(ServiceError::failed)?;
+            output.flush().map_err(ServiceError::failed)
+        }
+    })
+    .await
+}
+
+fn analyser(model: &ModelConfig) -> Result<Analyser, ServiceError> {
+    let model = model.load().map_err(ServiceError::failed)?;
+    let table = AssetTable::bundled().map_err(ServiceError::failed)?;
+    let matcher = AssetMatcher::new(table).map_err(ServiceError::failed)?;
+    Ok(Analyser::new(Box::new(model), matcher))
+}
+
+fn open(file: Option<PathBuf>) -> Result<Box<dyn BufRead>, ServiceError> {
+    let Some(path) = file else { return Ok(Box::new(io::stdin().lock())) };
+    match File::open(&path) {
+        Ok(file) => Ok(Box::new(BufReader::new(file))),
+        Err(e) => Err(ServiceError::Config(vec![format!("cannot read {}: {e}", path.display())])),
+    }
+}

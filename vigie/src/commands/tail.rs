@@ -1,0 +1,111 @@
+//! `vigie tail`.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use vigie_clock::Timestamp;
+use vigie_daemon::{Context, ServiceError, spawn_signal_handler};
+use vigie_kafka_client::{PartitionReader, Record, Start, read_to_end};
+use vigie_schemas::Codec;
+
+use crate::cli::TailArgs;
+use crate::commands::topics::{codec_error, kafka_error};
+use crate::output::Output;
+
+const POLL: Duration = Duration::from_millis(250);
+
+pub(crate) async fn run(args: TailArgs, output: Output) -> Result<(), ServiceError> {
+    let codec = Codec::connect(&args.registry, &args.kafka.topic_prefix).await.map_err(codec_error)?;
+    let ctx = Context::system();
+    spawn_signal_handler(ctx.shutdown.clone());
+
+    let (sender, mut records) = mpsc::channel::<Record>(1024);
+    let start = match args.from {
+        Some(time) => Start::Time(Timestamp::from(time)),
+        None => Start::Beginning,
+    };
+    let (kafka, topic, follow, stop) = (args.kafka, args.topic.clone(), args.follow, ctx.shutdown.clone());
+    let reader = tokio::task::spawn_blocking(move || {
+        let send = |record| sender.blocking_send(record).is_ok() && !stop.is_cancelled();
+        if !follow {
+            for record in read_to_end(&kafka, &topic, &start).map_err(kafka_error)? {
+                if !send(record.map_err(kafka_error)?) {
+                    break;
+                }
+            }
+            return Ok(());
+        }
+        let mut reader = PartitionReader::new(&kafka, &topic, &start).map_err(kafka_error)?;
+        while !stop.is_cancelled() {
+            for record in reader.poll(POLL, 500).map_err(kafka_error)? {
+                if !send(record) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    });
+    while let Some(record) = records.recv().await {
+        let value = match &record.value {
+            Some(bytes) => codec.decode_json(bytes).await.map_or_else(|e| json!({"undecodable": e.to_string()}), readable),
+            None => Value::Null,
+        };
+        if args.asset.as_deref().is_none_or(|asset| mentions(&value, asset)) {
+            output.json_line(&line(&record, value))?;
+        }
+    }
+    reader.await.map_err(ServiceError::failed)?
+}
+
+/// A record as one line: where it stands, then what it says.
+pub(crate) fn line(record: &Record, value: Value) -> Value {
+    json!({
+        "topic": &*record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp": record.timestamp.to_string(),
+        "key": record.key.as_ref().map(|key| String::from_utf8_lossy(key)),
+        "value": value,
+    })
+}
+
+/// Whether a record is about an asset: its `asset`, or one of its `assets`.
+fn mentions(value: &Value, asset: &str) -> bool {
+    let is = |v: &Value| v.get("asset").and_then(Value::as_str) == Some(asset);
+    is(value) || value.get("assets").and_then(Value::as_array).is_some_and(|list| list.iter().any(is))
+}
+
+/// Times as RFC 3339 instead of milliseconds: every field whose name says that it is a time.
+fn readable(mut value: Value) -> Value {
+    if let Value::Object(fields) = &mut value {
+        for (name, field) in fields {
+            let time = name.ends_with("_at") || name == "at" || name == "window_start" || name == "window_end";
+            if let Some(millis) = field.as_i64().filter(|_| time) {
+                *field = Value::String(Timestamp::from_millis(millis).to_string());
+            }
+        }
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_for_people_and_counts_are_not_touched() {
+        let value = readable(json!({"window_start": 0, "posts": 7, "published_at": 1_652_100_000_000_i64}));
+        assert_eq!(
+            value,
+            json!({"window_start": "1970-01-01T00:00:00Z", "posts": 7, "published_at": "2022-05-09T12:40:00Z"})
+        );
+    }
+
+    #[test]
+    fn an_asset_is_found_in_both_shapes() {
+        assert!(mentions(&json!({"asset": "BTC"}), "BTC"));
+        assert!(mentions(&json!({"assets": [{"asset": "ETH"}, {"asset": "BTC"}]}), "BTC"));
+        assert!(!mentions(&json!({"assets": []}), "BTC"));
+    }
+}

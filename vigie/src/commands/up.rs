@@ -1,0 +1,181 @@
+//! `vigie up`: everything in one process, over local servers.
+//!
+//! ```text
+//! check the configuration ─▶ bind the API's port ─▶ start Kafka, PostgreSQL, Redis, registry ─▶ topics, schemas
+//!    ─▶ site (with --sample) ─▶ producers, topologies, sinks, API ─▶ ... signal ... ─▶ services drain ─▶ servers stop
+//! ```
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{Args, Command};
+use serde_json::json;
+use tokio::net::TcpListener;
+use vigie_daemon::{Context, ServiceError, spawn_signal_handler};
+use vigie_kafka_client::KafkaConfig;
+use vigie_processors::author::AuthorKey;
+use vigie_producers::site::Site;
+use vigie_producers::source::SourceConfig;
+use vigie_schemas::RegistryConfig;
+use vigie_stack::{Endpoints, Stack, StackError};
+
+use crate::cli::UpArgs;
+use crate::commands::topics::{apply, blocking, codec_error};
+use crate::endpoints;
+use crate::output::Output;
+use crate::services::Services;
+
+/// Archives reach back for years and their sources are read side by side: their windows stay open.
+const ARCHIVE_GRACE: &str = "36500d";
+
+pub(crate) async fn run(args: UpArgs, output: Output) -> Result<(), ServiceError> {
+    let ctx = Context::system();
+    spawn_signal_handler(ctx.shutdown.clone());
+    let clock = ctx.clock.clone();
+    let started = clock.monotonic();
+
+    let listener = vigie_api::bind(args.api_listen).await?;
+    let input = Input::choose(&args, &ctx, output).await?;
+    output.note(format!("starting Kafka, PostgreSQL and Redis in {}", args.stack.data_dir.display()));
+    let stack = tokio::select! {
+        stack = Stack::start(args.stack.clone()) => stack.map_err(stack_error)?,
+        () = ctx.shutdown.cancelled() => return Ok(()),
+    };
+    let data_dir = stack.data_dir().to_owned();
+    let result = pipeline(&args, &ctx, output, listener, input, &stack, started).await;
+    endpoints::remove(&data_dir);
+    output.note("stopping the servers");
+    stack.stop().await;
+    result
+}
+
+async fn pipeline(
+    args: &UpArgs,
+    ctx: &Context,
+    output: Output,
+    listener: TcpListener,
+    input: Input,
+    stack: &Stack,
+    started: Duration,
+) -> Result<(), ServiceError> {
+    let servers = stack.endpoints();
+    let kafka = KafkaConfig::new(servers.kafka_brokers.clone(), "");
+    let registry = RegistryConfig { schema_registry_url: servers.registry_url.clone() };
+    let brokers = kafka.clone();
+    let (topics, schemas) = tokio::join!(
+        blocking(move || apply(&brokers, Some(1))),
+        vigie_schemas::register_schemas(&registry, ""),
+    );
+    topics?;
+    if let Some(refused) = schemas.map_err(codec_error)?.iter().find(|check| !check.compatible) {
+        return Err(ServiceError::failed(format!("the registry refuses the schema of {}", refused.subject)));
+    }
+
+    let url = format!("http://{}/", listener.local_addr().map_err(ServiceError::failed)?);
+    let mut services = Services::new(ctx.clone());
+    let mut producers: vigie_producers::Config = service_args(servers, &[])?;
+    producers.list = Some(match input {
+        Input::Web(sources) => sources,
+        Input::Site => {
+            let site = Site::start(&args.site, ctx.clock.clone(), ctx.shutdown.clone()).await?;
+            if let Some(progress) = site.progress() {
+                output.note(format!("sample data: {} archived posts and comments", progress.total));
+            }
+            site.sources()
+        }
+    });
+    let sentiment: vigie_processors::sentiment::Config = service_args(
+        servers,
+        &[
+            ("--model", args.model.dir.display().to_string()),
+            ("--model-threads", args.model.threads.to_string()),
+            ("--author-key-file", author_key(stack.data_dir())?),
+        ],
+    )?;
+    let grace = args.grace.clone().or_else(|| args.site.archive.is_some().then(|| ARCHIVE_GRACE.to_owned()));
+    let grace: Vec<(&str, String)> = grace.map(|grace| ("--grace", grace)).into_iter().collect();
+    services.spawn("producers", vigie_producers::run(producers, ctx.clone()));
+    services.spawn("sentiment", vigie_processors::run_sentiment(sentiment, ctx.clone()));
+    services.spawn("trends", vigie_processors::run_trends(service_args(servers, &grace)?, ctx.clone()));
+    services.spawn("sink-postgres", vigie_sinks::run_postgres(service_args(servers, &[])?, ctx.clone()));
+    services.spawn("sink-redis", vigie_sinks::run_redis(service_args(servers, &[])?, ctx.clone()));
+    services.spawn("api", vigie_api::run_with_listener(service_args(servers, &[])?, listener, ctx.clone()));
+
+    endpoints::write(stack.data_dir(), servers).map_err(ServiceError::failed)?;
+    let seconds = (ctx.clock.monotonic() - started).as_secs_f64();
+    output.result(
+        &json!({
+            "dashboard": url, "started_in_seconds": seconds,
+            "kafka_brokers": servers.kafka_brokers, "schema_registry_url": servers.registry_url,
+            "postgres_url": servers.postgres_url, "redis_url": servers.redis_url,
+        }),
+        || format!("vigie is up after {seconds:.1} s\n\n  dashboard   {url}\n  API         {url}docs\n  stop        Ctrl-C or ./dev down\n"),
+    )?;
+    services.run().await
+}
+
+fn stack_error(error: StackError) -> ServiceError {
+    if error.is_missing_prerequisite() {
+        return ServiceError::unavailable("the local stack", error);
+    }
+    ServiceError::failed(error)
+}
+
+/// What is scraped.
+enum Input {
+    Web(Vec<SourceConfig>),
+    Site,
+}
+
+impl Input {
+    async fn choose(args: &UpArgs, ctx: &Context, output: Output) -> Result<Self, ServiceError> {
+        if args.site.archive.is_some() && !args.sample {
+            return Err(ServiceError::Config(vec!["--archive serves sample data, expected --sample beside it".to_owned()]));
+        }
+        if args.sample {
+            output.note("sample data from a local web site");
+            return Ok(Self::Site);
+        }
+        let config: vigie_producers::Config = parse_args(&sources_args(args.sources.as_deref()))?;
+        let sources = config.resolve()?;
+        if args.sources.is_some() || vigie_producers::reachable(&sources, ctx.clock.clone()).await {
+            output.note(format!("scraping {} sources", sources.len()));
+            return Ok(Self::Web(sources));
+        }
+        output.note("no public source can be reached from this machine: running on SAMPLE DATA, made-up posts from a local web site");
+        Ok(Self::Site)
+    }
+}
+
+fn sources_args(file: Option<&Path>) -> Vec<String> {
+    file.map(|file| vec!["--sources".to_owned(), file.display().to_string()]).unwrap_or_default()
+}
+
+/// A service's options on these servers: as on the command line of the service, environment and defaults included.
+fn service_args<T: Args>(servers: &Endpoints, more: &[(&str, String)]) -> Result<T, ServiceError> {
+    let known: Vec<String> =
+        T::augment_args(Command::new("")).get_arguments().filter_map(|a| a.get_long().map(|l| format!("--{l}"))).collect();
+    let all = [
+        ("--kafka-brokers", servers.kafka_brokers.clone()),
+        ("--kafka-topic-prefix", String::new()),
+        ("--schema-registry-url", servers.registry_url.clone()),
+        ("--postgres-url", servers.postgres_url.clone()),
+        ("--redis-url", servers.redis_url.clone()),
+    ];
+    let given = all.iter().filter(|(name, _)| known.iter().any(|k| k == name)).chain(more);
+    parse_args(&given.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>())
+}
+
+fn parse_args<T: Args>(args: &[String]) -> Result<T, ServiceError> {
+    let mistake = |e: clap::Error| ServiceError::Config(vec![e.to_string().trim().to_owned()]);
+    let command = T::augment_args(Command::new("up").no_binary_name(true));
+    let mut matches = command.try_get_matches_from(args).map_err(mistake)?;
+    T::from_arg_matches_mut(&mut matches).map_err(mistake)
+}
+
+/// The file with the key of the authors' pseudonyms: made on the first start, kept with the data.
+fn author_key(data_dir: &Path) -> Result<String, ServiceError> {
+    let path = data_dir.join("author.key");
+    AuthorKey::read_or_create(&path).map_err(ServiceError::failed)?;
+    Ok(path.display().to_string())
+}
