@@ -286,3 +286,6 @@ impl StreamTask {
         self.core.failure.take().map_or(Ok(()), Err)
     }
 }
+
+#[cfg(test)]
+mod tests;

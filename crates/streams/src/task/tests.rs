@@ -1,0 +1,321 @@
+//! Topologies run by the test driver.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use vigie_clock::{ManualClock, Timestamp};
+use vigie_kafka_client::{OutgoingRecord, Record};
+
+use crate::testing::TopologyTestDriver;
+use crate::{
+    DeadLetter, DeadLetterEncoder, Processor, ProcessorContext, ProcessorError, Punctuation, StoreSpec, Topology,
+    TumblingWindows, WindowStore,
+};
+
+const WINDOWS: TumblingWindows = TumblingWindows { size: Duration::from_secs(300), grace: Duration::from_secs(60) };
+const NOON: Timestamp = Timestamp::from_millis(1_652_097_600_000);
+
+/// Counts records by key and window; the value is the event time in milliseconds. Every change is forwarded, and `final` once the
+/// window is closed.
+#[derive(Default)]
+struct WindowedCount {
+    /// A cache, to show that an abort takes it away.
+    seen: u64,
+}
+
+impl Processor for WindowedCount {
+    fn process(&mut self, batch: &[Record], ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
+        for record in batch {
+            self.seen += 1;
+            let text = std::str::from_utf8(record.value.as_deref().unwrap_or_default()).unwrap_or_default();
+            let Ok(millis) = text.parse() else {
+                ctx.dead_letter(record, "not-a-time", "expected milliseconds since the epoch");
+                continue;
+            };
+            let time = Timestamp::from_millis(millis);
+            ctx.observe_event_time(time);
+            let window = WINDOWS.window_of(time);
+            if WINDOWS.is_closed(window, ctx.watermark()) {
+                ctx.count_late(1);
+                continue;
+            }
+            let key = record.key.clone().unwrap_or_default();
+            let mut counts = WindowStore::over(ctx.store("counts"));
+            let count =
+                counts.get(window.start, &key).map_or(0, |value| u64::from_be_bytes(value[..].try_into().unwrap()));
+            counts.put(window.start, &key, (count + 1).to_be_bytes().to_vec());
+            ctx.forward("out", Some(key), Some(Bytes::from(format!("{}", count + 1))), window.start);
+        }
+        Ok(())
+    }
+
+    fn punctuate(&mut self, at: Punctuation, ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
+        let Some(before) = WINDOWS.closed_before(at.watermark) else { return Ok(()) };
+        let closed: Vec<_> = WindowStore::over(ctx.store("counts")).before(before).collect();
+        for (start, key, _) in closed {
+            WindowStore::over(ctx.store("counts")).delete(start, &key);
+            ctx.forward("out", Some(key), Some(Bytes::from("final")), start);
+        }
+        Ok(())
+    }
+}
+
+fn windowed(sources: &[&str]) -> TopologyTestDriver {
+    let builder = Topology::builder("windowed").sink("out").store(StoreSpec::key_value("counts"));
+    let builder = sources.iter().fold(builder, |builder, source| builder.source(source));
+    let topology = builder.processor(|_| Box::new(WindowedCount::default())).build().unwrap();
+    TopologyTestDriver::new(topology, ManualClock::new(NOON))
+}
+
+/// Pipes an event of key `btc` that happened `seconds` after noon.
+fn event(driver: &mut TopologyTestDriver, topic: &str, seconds: i64) {
+    let time = NOON.as_millis() + seconds * 1000;
+    let value = Bytes::from(time.to_string());
+    driver.pipe(topic, 0, Some(Bytes::from("btc")), Some(value), driver.now()).unwrap();
+}
+
+fn values(records: &[OutgoingRecord]) -> Vec<String> {
+    let text = |record: &OutgoingRecord| String::from_utf8(record.value.clone().unwrap().to_vec()).unwrap();
+    records.iter().map(text).collect()
+}
+
+#[test]
+fn uncommitted_output_is_not_seen() {
+    let mut driver = windowed(&["in"]);
+    event(&mut driver, "in", 0);
+    assert_eq!(driver.read("out"), []);
+    driver.commit().unwrap();
+    assert_eq!(values(&driver.read("out")), ["1"]);
+}
+
+#[test]
+fn aborted_commit_leaves_no_output() {
+    let mut driver = windowed(&["in"]);
+    event(&mut driver, "in", 0);
+    driver.commit().unwrap();
+    event(&mut driver, "in", 1);
+    event(&mut driver, "in", 2);
+    driver.abort().unwrap();
+    assert_eq!(values(&driver.read("out")), ["1"], "nothing of the aborted work is out");
+    assert_eq!(driver.changelog("counts", 0).len(), 1, "nor in the changelog");
+    driver.commit().unwrap();
+    assert_eq!(values(&driver.read("out")), ["2", "3"], "done again, once");
+}
+
+#[test]
+fn restart_restores_from_the_changelog() {
+    let mut driver = windowed(&["in"]);
+    event(&mut driver, "in", 0);
+    event(&mut driver, "in", 1);
+    driver.commit().unwrap();
+    event(&mut driver, "in", 2);
+    driver.restart().unwrap();
+    driver.commit().unwrap();
+    assert_eq!(values(&driver.read("out")), ["1", "2", "3"]);
+}
+
+#[test]
+fn changelog_gets_the_last_value_of_each_key_per_commit() {
+    let mut driver = windowed(&["in"]);
+    for second in 0..10 {
+        event(&mut driver, "in", second);
+    }
+    driver.commit().unwrap();
+    let log = driver.changelog("counts", 0);
+    assert_eq!(log.len(), 1);
+    assert_eq!(log[0].1.as_deref(), Some(&10u64.to_be_bytes()[..]));
+}
+
+#[test]
+fn window_is_final_once_the_watermark_passes_end_plus_grace() {
+    let mut driver = windowed(&["in"]);
+    event(&mut driver, "in", 0);
+    event(&mut driver, "in", 359);
+    driver.commit().unwrap();
+    assert_eq!(values(&driver.read("out")), ["1", "1"], "within the grace");
+    event(&mut driver, "in", 299);
+    event(&mut driver, "in", 360);
+    driver.commit().unwrap();
+    assert_eq!(values(&driver.read("out")), ["2", "2", "final"]);
+    assert_eq!(driver.late(), 0);
+}
+
+#[test]
+fn late_record_is_counted_and_changes_nothing() {
+    let mut driver = windowed(&["in"]);
+    event(&mut driver, "in", 400);
+    event(&mut driver, "in", 10);
+    driver.commit().unwrap();
+    assert_eq!(values(&driver.read("out")), ["1"]);
+    assert_eq!(driver.late(), 1);
+}
+
+#[test]
+fn absurd_future_time_closes_no_window() {
+    let mut driver = windowed(&["in"]);
+    event(&mut driver, "in", 0);
+    event(&mut driver, "in", 10 * 365 * 86_400);
+    event(&mut driver, "in", 1);
+    driver.commit().unwrap();
+    assert_eq!(driver.watermark(0), Some(NOON.saturating_add(Duration::from_secs(1))));
+    assert!(!values(&driver.read("out")).contains(&"final".to_owned()));
+    assert_eq!(driver.late(), 0);
+}
+
+#[test]
+fn watermark_survives_a_restart() {
+    let mut driver = windowed(&["in"]);
+    event(&mut driver, "in", 400);
+    driver.commit().unwrap();
+    driver.restart().unwrap();
+    assert_eq!(driver.watermark(0), Some(NOON.saturating_add(Duration::from_secs(400))));
+    event(&mut driver, "in", 10);
+    driver.commit().unwrap();
+    assert_eq!(driver.late(), 1, "a window that was closed before the restart stays closed");
+}
+
+#[test]
+fn watermark_goes_back_with_an_abort() {
+    let mut driver = windowed(&["in"]);
+    event(&mut driver, "in", 5);
+    driver.commit().unwrap();
+    let mut task = super::StreamTask::new(super::TaskParts {
+        topology: &driver_topology(),
+        partition: 0,
+        inputs: vec![super::InputStart { topic: "in".into(), offset: 0, metadata: String::new(), stop: i64::MAX }],
+        clock: Arc::new(ManualClock::new(NOON)),
+        encoder: Arc::new(crate::PlainDeadLetters),
+        idle_after: Duration::from_secs(30),
+    });
+    task.start();
+    task.process(&[record(0, NOON.as_millis() + 400_000)]).unwrap();
+    assert!(task.watermark().is_some() && task.has_staged());
+    task.aborted();
+    assert_eq!(task.watermark(), None);
+    assert!(!task.has_staged());
+    assert_eq!(task.store("counts").iter().count(), 0);
+}
+
+#[test]
+fn records_outside_the_bounds_are_not_processed() {
+    let mut task = super::StreamTask::new(super::TaskParts {
+        topology: &driver_topology(),
+        partition: 0,
+        inputs: vec![super::InputStart { topic: "in".into(), offset: 2, metadata: String::new(), stop: 4 }],
+        clock: Arc::new(ManualClock::new(NOON)),
+        encoder: Arc::new(crate::PlainDeadLetters),
+        idle_after: Duration::from_secs(30),
+    });
+    task.start();
+    let records: Vec<Record> = (0..6).map(|offset| record(offset, NOON.as_millis())).collect();
+    task.process(&records).unwrap();
+    assert_eq!(task.outputs().len(), 2);
+    assert_eq!(task.positions().next().unwrap().1, 4);
+}
+
+#[test]
+fn idle_partition_does_not_hold_windows_open() {
+    let mut driver = windowed(&["busy", "quiet"]);
+    event(&mut driver, "quiet", 0);
+    event(&mut driver, "busy", 400);
+    driver.commit().unwrap();
+    assert_eq!(values(&driver.read("out")), ["1", "1"], "the quiet partition holds the watermark at noon");
+    driver.advance(Duration::from_secs(29)).unwrap();
+    event(&mut driver, "busy", 401);
+    driver.advance(Duration::from_secs(2)).unwrap();
+    driver.commit().unwrap();
+    assert_eq!(values(&driver.read("out")), ["2", "final"]);
+}
+
+#[test]
+fn poison_record_goes_to_the_dead_letters_and_the_partition_moves_on() {
+    let mut driver = windowed(&["in"]);
+    driver.pipe("in", 0, Some(Bytes::from("btc")), Some(Bytes::from("noon")), NOON).unwrap();
+    event(&mut driver, "in", 0);
+    driver.commit().unwrap();
+    let letters = driver.read("in.dlq");
+    assert_eq!(values(&letters), ["noon"]);
+    let header = |name: &str| letters[0].headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    assert_eq!(header("dlq.reason").as_deref(), Some(&b"not-a-time"[..]));
+    assert_eq!(header("dlq.offset").as_deref(), Some(&b"0"[..]));
+    assert_eq!(values(&driver.read("out")), ["1"]);
+}
+
+#[test]
+fn dead_letter_that_cannot_be_written_holds_the_partition() {
+    struct Away;
+    impl DeadLetterEncoder for Away {
+        fn encode(&self, _: &DeadLetter<'_>) -> Result<Bytes, String> {
+            Err("registry away".to_owned())
+        }
+    }
+    let mut driver = windowed(&["in"]).with_dead_letters(Arc::new(Away));
+    let failed = driver.pipe("in", 0, None, Some(Bytes::from("noon")), NOON);
+    assert_eq!(failed, Err(ProcessorError::Retry("dead letter not encoded: registry away".to_owned())));
+}
+
+#[test]
+fn processor_is_made_anew_after_an_abort() {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let topology = Topology::builder("windowed").source("in").sink("out").store(StoreSpec::key_value("counts"));
+    let topology = topology.processor(|_| {
+        MADE.fetch_add(1, Ordering::SeqCst);
+        Box::new(WindowedCount::default())
+    });
+    let mut driver = TopologyTestDriver::new(topology.build().unwrap(), ManualClock::new(NOON));
+    event(&mut driver, "in", 0);
+    driver.abort().unwrap();
+    assert_eq!(MADE.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn batches_are_bounded_and_in_order() {
+    struct Sizes;
+    impl Processor for Sizes {
+        fn process(&mut self, batch: &[Record], ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
+            let offsets: Vec<String> = batch.iter().map(|record| record.offset.to_string()).collect();
+            ctx.forward("out", None, Some(Bytes::from(offsets.join(" "))), NOON);
+            Ok(())
+        }
+    }
+    let topology = Topology::builder("sizes").source("in").sink("out").max_batch(2);
+    let topology = topology.processor(|_| Box::new(Sizes)).build().unwrap();
+    let mut driver = TopologyTestDriver::new(topology, ManualClock::new(NOON));
+    driver.pipe_batch("in", 0, (0..5).map(|_| (None, None, NOON))).unwrap();
+    driver.commit().unwrap();
+    assert_eq!(values(&driver.read("out")), ["0 1", "2 3", "4"]);
+}
+
+#[test]
+#[should_panic(expected = "elsewhere is not a sink of the topology")]
+fn undeclared_sink_is_a_broken_invariant() {
+    struct Astray;
+    impl Processor for Astray {
+        fn process(&mut self, _: &[Record], ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
+            ctx.forward("elsewhere", None, None, NOON);
+            Ok(())
+        }
+    }
+    let topology = Topology::builder("astray").source("in").processor(|_| Box::new(Astray)).build().unwrap();
+    let mut driver = TopologyTestDriver::new(topology, ManualClock::new(NOON));
+    let _ = driver.pipe("in", 0, None, None, NOON);
+}
+
+fn driver_topology() -> Topology {
+    let topology = Topology::builder("windowed").source("in").sink("out").store(StoreSpec::key_value("counts"));
+    topology.processor(|_| Box::new(WindowedCount::default())).build().unwrap()
+}
+
+fn record(offset: i64, event_time: i64) -> Record {
+    Record {
+        topic: "in".into(),
+        partition: 0,
+        offset,
+        timestamp: NOON,
+        key: Some(Bytes::from("btc")),
+        value: Some(Bytes::from(event_time.to_string())),
+        headers: Vec::new(),
+    }
+}
