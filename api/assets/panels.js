@@ -1,1 +1,57 @@
+// Alerts, sources, and how a number is made.
 
+import { ago, amount, assetName, clock, count, day, empty, h, moment, signed } from "./format.js";
+
+export function alerts(list, answer, now, onselect) {
+  if (!answer.alerts.length) {
+    list.replaceChildren(empty("All quiet", "Nothing unusual was found."));
+    return;
+  }
+  list.replaceChildren(...answer.alerts.map((alert) => {
+    const spike = alert.kind === "attention_spike";
+    const at = Date.parse(alert.window_start);
+    const what = spike
+      ? `${count(alert.value)} posts in 5 minutes, ${amount(alert.expected)} expected`
+      : `Mood ${signed(alert.value)}, ${signed(alert.expected)} expected`;
+    const title = spike ? "Attention spike" : alert.kind === "sentiment_drop" ? "Mood drop" : alert.kind.replaceAll("_", " ");
+    return h("li", {}, h("button", { type: "button", title: `Window of ${moment(at)}`, onclick: () => onselect(alert.asset) },
+      h("span", { class: spike ? "odd" : "down", "aria-hidden": "true" }, spike ? "▲" : "▼"),
+      h("span", {}, h("b", {}, assetName(alert.asset)), ` ${title}`),
+      h("span", { class: "when" }, ago(at, now)),
+      h("span", { class: "what" }, what, h("time", { datetime: alert.window_start }, ` · ${day(at)}, ${clock(at)}`))));
+  }));
+}
+
+export function sources(list, answer) {
+  list.replaceChildren(...answer.sources.map((source) => {
+    const facts = [source.kind, `${count(source.posts_new_24h)} new posts in 24 h`, `last asked ${clock(Date.parse(source.at))} UTC`, source.reason];
+    return h("li", { "data-health": source.health }, h("i", {}), h("b", {}, source.source), h("span", { class: "soft" }, source.health),
+      h("small", {}, facts.filter(Boolean).join(" · ")));
+  }));
+  if (!answer.sources.length) list.replaceChildren(empty("No source yet", "Nothing has been fetched so far."));
+}
+
+// Where the chart's numbers come from, down to the offsets.
+export function lineage(container, series, parameters) {
+  const { lineage, points } = series;
+  const windows = points.reduce((sum, p) => sum + p.windows, 0);
+  const open = points.filter((p) => p.final === false).length;
+  const revisions = Math.max(0, ...points.map((p) => p.revision ?? 0));
+  const facts = [];
+  const fact = (name, ...values) => facts.push(h("dt", {}, name), h("dd", {}, ...values));
+  fact("Run", lineage.run_id);
+  for (const model of lineage.models) {
+    fact("Model", `${model.name} ${model.version}`);
+    fact("SHA-256", h("code", { title: model.sha256 }, `${model.sha256.slice(0, 16)}…`));
+    fact("Assets", `table ${model.assets_version}`);
+  }
+  for (const range of lineage.inputs) fact("Input", h("code", {}, `${range.topic}-${range.partition}`), ` offsets ${count(range.first_offset)} to ${count(range.last_offset)}`);
+  fact("Windows", `${count(windows)} of 5 min, highest revision ${revisions || "–"}`);
+  fact("State", open ? `${count(open)} ${open === 1 ? "interval" : "intervals"} provisional, the rest final` : "all final");
+  const path = `/v1/assets/${encodeURIComponent(series.asset)}/series`;
+  const link = (more, text) => h("a", { href: `${path}?${new URLSearchParams({ ...parameters, ...more })}` }, text);
+  container.replaceChildren(
+    h("p", {}, "Each post is scored by the model from −1 to +1 and counted where it was published, in windows of 5 minutes. Mood is the mean of the scored posts. Late posts revise a window until it is final."),
+    h("dl", {}, ...facts),
+    h("div", { class: "links" }, link({}, "JSON"), link({ format: "csv" }, "CSV"), link({ lineage: "true" }, "JSON with lineage per point")));
+}

@@ -1,1 +1,76 @@
+// The posts behind a number: the most telling ones of the board's period, or the newest, page by page.
 
+import { ago, assetName, clock, day, empty, h, moment, signed, span, webLink } from "./format.js";
+import { get } from "./client.js";
+
+export const KINDS = [["telling", "Most telling"], ["newest", "Newest"], ["negative", "Negative"], ["positive", "Positive"]];
+
+export class Posts {
+  constructor({ list, more, filter, onclear }) {
+    Object.assign(this, { list, more, filter, onclear });
+    this.turn = 0;
+    more.addEventListener("click", () => this.nextPage());
+  }
+
+  // What to show: `telling` are posts that the board already brought.
+  async show({ asset, kind, period, telling, now }) {
+    const turn = ++this.turn;
+    this.question = { asset, kind, period, now };
+    this.filter.hidden = !period;
+    if (period) this.filter.replaceChildren(h("span", {}, `Posts of ${span(period.from, period.to)}`), h("button", { class: "link", type: "button", onclick: this.onclear }, "Show all"));
+    if (kind === "telling" && !period) {
+      this.more.hidden = true;
+      this.list.replaceChildren(...(telling.length ? telling.map((post) => item(post, now)) : [empty("No posts in this period", `Nobody mentioned ${assetName(asset)} in the period of the board. Look at the newest ones.`)]));
+      return;
+    }
+    const page = await get(this.path(), this.parameters());
+    if (turn !== this.turn) return;
+    this.next = page.next;
+    this.more.hidden = !page.next;
+    this.list.replaceChildren(...(page.posts.length ? page.posts.map((post) => item(post, now)) : [empty("No such posts", "Choose another kind or time.")]));
+  }
+
+  path() {
+    return `/v1/assets/${encodeURIComponent(this.question.asset)}/posts`;
+  }
+
+  parameters() {
+    const { kind, period } = this.question;
+    return {
+      limit: 20,
+      label: kind === "negative" || kind === "positive" ? kind : null,
+      from: period ? new Date(period.from).toISOString() : null,
+      to: period ? new Date(period.to).toISOString() : null,
+    };
+  }
+
+  async nextPage() {
+    const turn = this.turn;
+    this.more.disabled = true;
+    try {
+      const page = await get(this.path(), { ...this.parameters(), cursor: this.next });
+      if (turn !== this.turn) return;
+      this.next = page.next;
+      this.more.hidden = !page.next;
+      this.list.append(...page.posts.map((post) => item(post, this.question.now)));
+    } finally {
+      this.more.disabled = false;
+    }
+  }
+}
+
+function item(post, now) {
+  const published = Date.parse(post.published_at);
+  const link = webLink(post.url);
+  const label = post.label ?? "not scored";
+  const why = post.unscored_reason ? `Not scored: ${post.unscored_reason}` : `Model ${post.lineage.model.name} ${post.lineage.model.version}`;
+  const repeats = post.title && post.excerpt.startsWith(post.title);
+  return h("li", {},
+    h("div", { class: "post-top" },
+      h("span", { class: `chip ${post.label ?? ""}`, title: why }, post.score === null ? label : `${label} ${signed(post.score)}`),
+      h("span", {}, post.source),
+      h("time", { datetime: post.published_at, title: moment(published) }, `${day(published)}, ${clock(published)} · ${ago(published, now)}`),
+      link ? h("a", { href: link, target: "_blank", rel: "noopener noreferrer nofollow ugc", referrerpolicy: "no-referrer" }, "Read ↗") : null),
+    post.title && !repeats ? h("div", { class: "post-title" }, post.title) : null,
+    h("div", { class: repeats || !post.title ? "post-title" : "post-text" }, post.excerpt));
+}

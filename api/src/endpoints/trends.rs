@@ -45,8 +45,9 @@ pub(crate) struct RankedTrend {
     rank: usize,
     #[serde(flatten)]
     trend: Trend,
-    /// The posts of the period that speak most clearly in the direction in which the mean score moved. No text twice.
-    posts: Vec<Post>,
+    /// The posts of the period that speak most clearly in the direction in which the mean score moved, or for the mean score if it
+    /// moved by less than 0.1. No text twice.
+    explained_by: Vec<Post>,
 }
 
 /// Which assets rise, and the posts that explain it
@@ -130,19 +131,23 @@ async fn build(app: &App, question: &Question) -> Result<Board, Problem> {
     answer.sample = sample;
     answer.market = market.map(|slices| board::trend(WHOLE_MARKET, slices, None));
     for (at, trend) in trends.into_iter().enumerate() {
-        let posts = explain(app, question, span, &trend).await?;
-        answer.trends.push(RankedTrend { rank: at + 1, trend, posts });
+        let explained_by = explain(app, question, span, &trend).await?;
+        answer.trends.push(RankedTrend { rank: at + 1, trend, explained_by });
     }
     answer.lineage = app.store.lineage(&question.run, None, span.previous_start(), span.end).await?;
     Ok(answer)
 }
 
-/// The posts that speak for the change of the mean score, or without a change for the mean score.
+/// A smaller change of the mean score is no change that posts could explain.
+const CLEAR_CHANGE: f64 = 0.1;
+
+/// The posts that speak for the change of the mean score, or without a clear one for the mean score itself.
 async fn explain(app: &App, question: &Question, span: Span, trend: &Trend) -> Result<Vec<Post>, Problem> {
     if question.posts == 0 || trend.current.posts.unwrap_or(0) == 0 {
         return Ok(Vec::new());
     }
-    let towards = trend.mean_score_change.or(trend.current.mean_score).unwrap_or(0.0);
+    let change = trend.mean_score_change.filter(|change| change.abs() >= CLEAR_CHANGE);
+    let towards = change.or(trend.current.mean_score).unwrap_or(0.0);
     let direction = if towards < 0.0 { -1.0 } else { 1.0 };
     let period = (span.start(), span.end);
     Ok(app.store.explaining_posts(&question.run, &trend.asset, period, direction, question.posts).await?)
