@@ -14,7 +14,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// # Errors
 /// If nobody answers in 10 s, or the answer is not 200 with JSON.
 pub async fn get_json(url: &Url, token: Option<&str>) -> anyhow::Result<serde_json::Value> {
-    let answer = tokio::time::timeout(TIMEOUT, get(url, token)).await.with_context(|| format!("{url}: no answer in 10 s"))?;
+    let answer =
+        tokio::time::timeout(TIMEOUT, get(url, token)).await.with_context(|| format!("{url}: no answer in 10 s"))?;
     let answer = answer.with_context(|| url.to_string())?;
     let (head, body) = answer.split_once("\r\n\r\n").context("no end of the headers")?;
     let status = head.split_whitespace().nth(1).unwrap_or_default();
@@ -34,7 +35,8 @@ async fn get(url: &Url, token: Option<&str>) -> anyhow::Result<String> {
     }
     let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
     // HTTP/1.0, so that the body comes in one piece and the end of the connection is its end.
-    let request = format!("GET {target} HTTP/1.0\r\nHost: {host}:{port}\r\n{authorization}Accept: application/json\r\n\r\n");
+    let request =
+        format!("GET {target} HTTP/1.0\r\nHost: {host}:{port}\r\n{authorization}Accept: application/json\r\n\r\n");
     let mut stream = TcpStream::connect((host, port)).await?;
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();

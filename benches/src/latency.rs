@@ -26,7 +26,11 @@ impl Latencies {
     pub fn percentile(&self, percent: f64) -> Option<Duration> {
         let mut sorted = self.0.clone();
         sorted.sort();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank is between 1 and the length")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rank is between 1 and the length"
+        )]
         let rank = (percent / 100.0 * sorted.len() as f64).ceil().max(1.0) as usize;
         sorted.get(rank - 1).copied()
     }

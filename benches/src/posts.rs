@@ -17,7 +17,18 @@ const OPENERS: [&str; 8] = [
     "Looking at the order book this morning,",
 ];
 const ASSETS: [&str; 12] = [
-    "Bitcoin", "BTC", "Ethereum", "$ETH", "Solana", "Cardano", "$LINK", "XRP", "Dogecoin", "Polkadot", "Avalanche", "the whole market",
+    "Bitcoin",
+    "BTC",
+    "Ethereum",
+    "$ETH",
+    "Solana",
+    "Cardano",
+    "$LINK",
+    "XRP",
+    "Dogecoin",
+    "Polkadot",
+    "Avalanche",
+    "the whole market",
 ];
 const CLAIMS: [&str; 12] = [
     "is going to recover once the panic is over",

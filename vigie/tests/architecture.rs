@@ -165,5 +165,10 @@ fn files_are_short() {
     let too_long: Vec<_> = lengths.iter().filter(|(lines, _)| *lines > MAX_LINES).collect();
     assert!(too_long.is_empty(), "longer than {MAX_LINES} lines: {too_long:?}");
     let unusual: Vec<_> = lengths.iter().filter(|(lines, _)| *lines > USUAL_LINES).collect();
-    assert!(unusual.len() * 10 <= lengths.len(), "over {USUAL_LINES} lines, {} of {}: {unusual:?}", unusual.len(), lengths.len());
+    assert!(
+        unusual.len() * 10 <= lengths.len(),
+        "over {USUAL_LINES} lines, {} of {}: {unusual:?}",
+        unusual.len(),
+        lengths.len()
+    );
 }

@@ -44,8 +44,12 @@ fn yaml_documents(path: &str) -> Vec<Value> {
     let documents = serde_norway::Deserializer::from_str(&text);
     documents
         .map(|document| {
-            let mut value: Value = serde::Deserialize::deserialize(document).unwrap_or_else(|error| panic!("{path}: {error}"));
-            value.apply_merge().unwrap_or_else(|error| panic!("{path}: {error}"));
+            let mut value: Value =
+                serde::Deserialize::deserialize(document).unwrap_or_else(|error| panic!("{path}: {error}"));
+            // A merged mapping may merge another one: once for each level, and this file has two.
+            for _ in 0..3 {
+                value.apply_merge().unwrap_or_else(|error| panic!("{path}: {error}"));
+            }
             value
         })
         .collect()
@@ -80,7 +84,10 @@ fn image_env() -> BTreeMap<String, Option<String>> {
     let dockerfile = read("Dockerfile").replace("\\\n", " ");
     let settings = dockerfile.lines().filter_map(|line| line.strip_prefix("ENV ")).flat_map(str::split_whitespace);
     let pairs = settings.filter_map(|setting| setting.split_once('='));
-    pairs.map(|(name, value)| (name.to_owned(), Some(value.to_owned()))).filter(|(name, _)| name.starts_with("VIGIE_")).collect()
+    pairs
+        .map(|(name, value)| (name.to_owned(), Some(value.to_owned())))
+        .filter(|(name, _)| name.starts_with("VIGIE_"))
+        .collect()
 }
 
 fn compose_containers() -> Vec<Container> {
@@ -92,7 +99,11 @@ fn compose_containers() -> Vec<Container> {
         for (key, value) in service.get("environment").and_then(Value::as_mapping).into_iter().flatten() {
             env.insert(key.as_str().unwrap().to_owned(), value.as_str().map(str::to_owned));
         }
-        Container { place: format!("docker-compose.yml {}", name.as_str().unwrap()), args: strings(&service["command"]), env }
+        Container {
+            place: format!("docker-compose.yml {}", name.as_str().unwrap()),
+            args: strings(&service["command"]),
+            env,
+        }
     })
     .collect()
 }
@@ -111,8 +122,11 @@ fn kubernetes_containers() -> Vec<Container> {
     for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "yaml")) {
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
         for document in yaml_documents(&format!("k8s/base/{name}")) {
-            let pods = document.get("spec").and_then(|spec| spec.get("template")).and_then(|template| template.get("spec"));
-            for container in pods.and_then(|pod| pod.get("containers")).and_then(Value::as_sequence).into_iter().flatten() {
+            let pods =
+                document.get("spec").and_then(|spec| spec.get("template")).and_then(|template| template.get("spec"));
+            for container in
+                pods.and_then(|pod| pod.get("containers")).and_then(Value::as_sequence).into_iter().flatten()
+            {
                 let Some(args) = container.get("args") else { continue };
                 let mut env = image_env();
                 // Deployments get the config map by pod-defaults.yaml, the containers of the Job name it themselves.
@@ -183,7 +197,8 @@ fn no_container_looks_for_a_server_on_its_own_loopback() {
         for name in ADDRESSES.into_iter().filter(|name| known.contains(*name)) {
             let value = container.env.get(name);
             let value = value.unwrap_or_else(|| panic!("{}: {name} is left at its default", container.place));
-            let loopback = value.as_deref().is_some_and(|value| value.contains("127.0.0.1") || value.contains("localhost"));
+            let loopback =
+                value.as_deref().is_some_and(|value| value.contains("127.0.0.1") || value.contains("localhost"));
             assert!(!loopback, "{}: {name} is {value:?}", container.place);
         }
     }

@@ -25,7 +25,12 @@ struct Options {
     #[command(flatten)]
     registry: RegistryConfig,
     /// PostgreSQL that the pipeline writes to
-    #[arg(long, env = "VIGIE_POSTGRES_URL", hide_env_values = true, default_value = "postgres://vigie@127.0.0.1:5432/vigie")]
+    #[arg(
+        long,
+        env = "VIGIE_POSTGRES_URL",
+        hide_env_values = true,
+        default_value = "postgres://vigie@127.0.0.1:5432/vigie"
+    )]
     postgres_url: String,
     /// The pipeline's API
     #[arg(long, env = "VIGIE_API_URL", default_value = "http://127.0.0.1:8080")]
@@ -127,7 +132,8 @@ impl Load {
         for _ in 0..self.options.posts {
             records.push(self.record(&maker.post(self.clock.now())).await?);
         }
-        let (postgres, connection) = tokio_postgres::connect(&self.options.postgres_url, NoTls).await.context("postgresql")?;
+        let (postgres, connection) =
+            tokio_postgres::connect(&self.options.postgres_url, NoTls).await.context("postgresql")?;
         tokio::spawn(connection);
         let prefix = format!("{}%", PostMaker::prefix(&run));
         let count = postgres.prepare("SELECT count(*) FROM posts WHERE run_id = 'live' AND post_id LIKE $1").await?;
@@ -228,8 +234,19 @@ fn print(report: &Report, json: bool) -> anyhow::Result<()> {
     }
     let millis = |latency: Option<u128>| latency.map_or_else(|| "none".to_owned(), |latency| format!("{latency} ms"));
     println!("posts.raw.v1 to PostgreSQL   {:.0} posts/s", report.posts_per_second);
-    println!("  {} posts, published in {:.1} s, all rows there after {:.1} s", report.posts, report.publish_seconds, report.to_postgres_seconds);
-    println!("publish to API               p50 {}  p95 {}  p99 {}", millis(report.latency_p50_ms), millis(report.latency_p95_ms), millis(report.latency_p99_ms));
-    println!("  {} posts at {}/s, API polled every {} ms", report.latency_posts, report.latency_rate_per_second, report.latency_poll_ms);
+    println!(
+        "  {} posts, published in {:.1} s, all rows there after {:.1} s",
+        report.posts, report.publish_seconds, report.to_postgres_seconds
+    );
+    println!(
+        "publish to API               p50 {}  p95 {}  p99 {}",
+        millis(report.latency_p50_ms),
+        millis(report.latency_p95_ms),
+        millis(report.latency_p99_ms)
+    );
+    println!(
+        "  {} posts at {}/s, API polled every {} ms",
+        report.latency_posts, report.latency_rate_per_second, report.latency_poll_ms
+    );
     Ok(())
 }
