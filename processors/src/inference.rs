@@ -197,10 +197,10 @@ pub struct ModelConfig {
     )]
     pub dir: PathBuf,
     /// ONNX Runtime library (libonnxruntime.so); searched beside the program when not given
-    #[arg(long = "onnxruntime", value_name = "FILE", env = "ORT_DYLIB_PATH")]
+    #[arg(long = "onnxruntime", id = "onnxruntime_library", value_name = "FILE", env = "ORT_DYLIB_PATH")]
     pub library: Option<PathBuf>,
-    /// Threads that run the model, each with its own copy (about 60 MiB)
-    #[arg(long = "model-threads", value_name = "N", env = "VIGIE_MODEL_THREADS", default_value_t = 1,
+    /// Threads that run the model, each with its own copy of the weights
+    #[arg(long = "model-threads", id = "model_threads", value_name = "N", env = "VIGIE_MODEL_THREADS", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
 }
