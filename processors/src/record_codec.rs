@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use vigie_kafka_client::Record;
-use vigie_schemas::{AvroRecord, CodecError, SyncCodec, Topic};
+use vigie_schemas::{AvroRecord, CodecError, SyncCodec};
 use vigie_streams::ProcessorError;
 
 /// Encodes and decodes values of topics, synchronously: the registry's codec in production, a codec of fixed schemas where there is no
@@ -65,13 +65,13 @@ pub(crate) fn decode<T: AvroRecord>(
     }
 }
 
-/// Encodes a record whose schema and subject are those of `topic`, wherever it is written.
+/// Encodes a record under the subject of `topic`, wherever it is written.
 pub(crate) fn encode<T: AvroRecord>(
     codec: &impl RecordCodec,
-    topic: Topic,
+    topic: &str,
     record: &T,
 ) -> Result<Bytes, ProcessorError> {
-    codec.encode(topic.name(), record).map(Bytes::from).map_err(codec_error)
+    codec.encode(topic, record).map(Bytes::from).map_err(codec_error)
 }
 
 fn codec_error(error: CodecError) -> ProcessorError {

@@ -31,6 +31,8 @@ use vigie_daemon::{Context, ServiceError};
 use vigie_schemas::{SyncCodec, Topic};
 use vigie_streams::{PlainDeadLetters, StreamsApp, StreamsConfig};
 
+use crate::analysis::Analyser;
+use crate::author::AuthorKey;
 use crate::inference::ModelInfo;
 use crate::sentiment::{self, SentimentMetrics, SentimentSettings, SharedAnalyser};
 use crate::service::{self, kafka_error, streams_error};
@@ -82,7 +84,7 @@ pub struct RunReport {
     pub finished_at: Timestamp,
 }
 
-/// Runs a replay to its end. `progress` is called now and then.
+/// Runs a replay with the configured model to its end. `progress` is called now and then.
 ///
 /// # Errors
 /// See [`ServiceError`]; also if the context asks to stop before the end.
@@ -91,23 +93,43 @@ pub async fn run(
     ctx: Context,
     progress: impl Fn(Progress) + Send + Sync + 'static,
 ) -> Result<RunReport, ServiceError> {
-    let mistakes = config.mistakes();
-    if !mistakes.is_empty() {
-        return Err(ServiceError::Config(mistakes));
-    }
-    let started_at = ctx.clock.now();
+    check(&config)?;
     let (analyser, author_key) = sentiment::load(&config.model, &config.enrichment).await?;
+    start(config, analyser, author_key, ctx, Arc::new(progress)).await
+}
+
+/// As [`run`], with an analyser in place of the configured model and asset table.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    config: Config,
+    analyser: Analyser,
+    ctx: Context,
+    progress: impl Fn(Progress) + Send + Sync + 'static,
+) -> Result<RunReport, ServiceError> {
+    check(&config)?;
+    let author_key = config.enrichment.key().map_err(|mistake| ServiceError::Config(vec![mistake]))?;
+    start(config, SharedAnalyser::new(analyser), author_key, ctx, Arc::new(progress)).await
+}
+
+fn check(config: &Config) -> Result<(), ServiceError> {
+    let mistakes = config.mistakes();
+    if mistakes.is_empty() { Ok(()) } else { Err(ServiceError::Config(mistakes)) }
+}
+
+async fn start(
+    config: Config,
+    analyser: SharedAnalyser,
+    author_key: AuthorKey,
+    ctx: Context,
+    progress: Arc<dyn Fn(Progress) + Send + Sync>,
+) -> Result<RunReport, ServiceError> {
+    let started_at = ctx.clock.now();
     let codec = service::connect(&config.registry, &config.kafka).await?;
     let run_id = config.run_id.clone().unwrap_or_else(|| new_run_id(started_at));
-    let published = config.range();
-    let replay = Replay {
-        plan: Plan { run_id, published, kafka: config.kafka.clone() },
-        config,
-        ctx,
-        codec,
-        analyser: Arc::new(analyser),
-        progress: Arc::new(progress),
-    };
+    let plan = Plan { run_id, published: config.range(), kafka: config.kafka.clone() };
+    let replay = Replay { plan, config, ctx, codec, analyser: Arc::new(analyser), progress };
     let work = tokio::task::spawn_blocking(move || replay.run(author_key, started_at));
     work.await.map_err(ServiceError::failed)?
 }
@@ -122,7 +144,7 @@ struct Replay {
 }
 
 impl Replay {
-    fn run(&self, author_key: crate::author::AuthorKey, started_at: Timestamp) -> Result<RunReport, ServiceError> {
+    fn run(&self, author_key: AuthorKey, started_at: Timestamp) -> Result<RunReport, ServiceError> {
         self.plan.create_mentions_topic().map_err(kafka_error)?;
         let app = self.scoring(author_key);
         let outcome = app.and_then(|(app, metrics, records)| {
@@ -147,10 +169,7 @@ impl Replay {
     }
 
     /// The bounded application that scores, and the number of offsets that it will read.
-    fn scoring(
-        &self,
-        author_key: crate::author::AuthorKey,
-    ) -> Result<(StreamsApp, SentimentMetrics, u64), ServiceError> {
+    fn scoring(&self, author_key: AuthorKey) -> Result<(StreamsApp, SentimentMetrics, u64), ServiceError> {
         let bounds = self.plan.bounds().map_err(kafka_error)?;
         let offsets: i64 = bounds.values().map(|(start, end)| end - start).sum();
         let settings = SentimentSettings {

@@ -31,6 +31,7 @@ use vigie_streams::{StoreSpec, StreamsConfig, Topology, TopologyError};
 
 use crate::analysis::Analyser;
 use crate::assets::{AssetMatcher, AssetTable};
+use crate::author::AuthorKey;
 use crate::inference::ModelConfig;
 use crate::record_codec::RecordCodec;
 use crate::service;
@@ -66,14 +67,32 @@ pub fn topology<C: RecordCodec>(
         .build()
 }
 
-/// Runs the topology until the context asks it to stop.
+/// Runs the topology with the configured model until the context asks it to stop.
 ///
 /// # Errors
 /// See [`ServiceError`].
 pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
-    let health = ctx.health.component("sentiment");
+    // Shown while the model loads.
+    ctx.health.component("sentiment");
     let (analyser, author_key) = load(&config.model, &config.enrichment).await?;
-    health.not_ready("connecting to the schema registry");
+    serve(config, analyser, author_key, ctx).await
+}
+
+/// As [`run`], with an analyser in place of the configured model and asset table.
+///
+/// # Errors
+/// See [`ServiceError`].
+pub async fn run_with(config: Config, analyser: Analyser, ctx: Context) -> Result<(), ServiceError> {
+    let author_key = config.enrichment.key().map_err(|mistake| ServiceError::Config(vec![mistake]))?;
+    serve(config, SharedAnalyser::new(analyser), author_key, ctx).await
+}
+
+async fn serve(
+    config: Config,
+    analyser: SharedAnalyser,
+    author_key: AuthorKey,
+    ctx: Context,
+) -> Result<(), ServiceError> {
     let codec = service::connect(&config.registry, &config.kafka).await?;
     let streams = StreamsConfig::new(config.kafka, APPLICATION_ID, &config.streams);
     let settings = SentimentSettings {
@@ -99,7 +118,7 @@ pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
 pub(crate) async fn load(
     model: &ModelConfig,
     enrichment: &EnrichmentConfig,
-) -> Result<(SharedAnalyser, crate::author::AuthorKey), ServiceError> {
+) -> Result<(SharedAnalyser, AuthorKey), ServiceError> {
     let (model, enrichment) = (model.clone(), enrichment.clone());
     let loading = tokio::task::spawn_blocking(move || {
         let scorer = model.load().map_err(|error| format!("--model: {}", service::chain(&error)));

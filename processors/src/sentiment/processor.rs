@@ -195,10 +195,11 @@ impl<C: RecordCodec> SentimentProcessor<C> {
         self.metrics.posts.with_label_values(&[scored.label.as_deref().unwrap_or("unscored")]).inc();
         self.metrics.mentions.inc_by(mentions.len() as u64 - 1);
         self.metrics.age_seconds.observe(now.since(scored.fetched_at).as_secs_f64());
-        let value = encode(&self.codec, Topic::InsightsSentiment, &scored)?;
+        let value = encode(&self.codec, &self.settings.scored, &scored)?;
         ctx.forward(&self.settings.scored, Some(Bytes::from(scored.post_id)), Some(value), record.timestamp);
+        // A replay has a topic of mentions for itself, but not a subject.
         for mention in mentions {
-            let value = encode(&self.codec, Topic::PostsMentions, &mention)?;
+            let value = encode(&self.codec, Topic::PostsMentions.name(), &mention)?;
             ctx.forward(&self.settings.mentions, Some(Bytes::from(mention.asset)), Some(value), record.timestamp);
         }
         Ok(())

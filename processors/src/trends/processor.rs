@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use vigie_clock::Timestamp;
-use vigie_schemas::{Mention, Topic, TrendInsight};
+use vigie_schemas::{Mention, TrendInsight};
 use vigie_streams::{Processor, ProcessorContext, ProcessorError, Punctuation, Record, TumblingWindows};
 
 use super::alerts::{AlertPolicy, alerts};
@@ -231,7 +231,7 @@ impl<C: RecordCodec> TrendsProcessor<C> {
     }
 
     fn forward_insight(&self, insight: &TrendInsight, ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
-        let value = encode(&self.codec, Topic::InsightsTrends, insight)?;
+        let value = encode(&self.codec, &self.settings.insights, insight)?;
         ctx.forward(&self.settings.insights, Some(Bytes::from(insight.asset.clone())), Some(value), insight.emitted_at);
         self.metrics.revisions.with_label_values(&[if insight.r#final { "true" } else { "false" }]).inc();
         Ok(())
@@ -251,7 +251,7 @@ impl<C: RecordCodec> TrendsProcessor<C> {
             if window.alerted.contains(&alert.kind) {
                 continue;
             }
-            let value = encode(&self.codec, Topic::InsightsAlerts, &alert)?;
+            let value = encode(&self.codec, &self.settings.alerts, &alert)?;
             ctx.forward(&self.settings.alerts, Some(Bytes::from(alert.asset)), Some(value), alert.raised_at);
             self.metrics.alerts.with_label_values(&[&alert.kind]).inc();
             window.alerted.push(alert.kind);

@@ -1,0 +1,109 @@
+use std::collections::BTreeMap;
+
+use vigie_clock::{Clock, SystemClock, Timestamp};
+use vigie_schemas::{DeadLetter, LIVE_RUN, ScoredPost, TrendInsight};
+
+use crate::posts::{WINDOW_MS, Windows, counts, oracle, raw_posts};
+use crate::services::{Bench, DEADLINE};
+
+/// The latest revision of each window; panics if a revision is missing or comes twice.
+fn latest(insights: Vec<TrendInsight>) -> BTreeMap<(String, i64), TrendInsight> {
+    let mut windows: BTreeMap<(String, i64), TrendInsight> = BTreeMap::new();
+    for insight in insights {
+        let key = (insight.asset.clone(), insight.window_start.as_millis());
+        let expected = windows.get(&key).map_or(1, |last| last.revision + 1);
+        assert_eq!(insight.revision, expected, "revisions of {key:?} go up by one");
+        windows.insert(key, insight);
+    }
+    windows
+}
+
+/// Asks the broker until the windows are as expected.
+async fn wait_for_windows(bench: &Bench, expected: &Windows) -> BTreeMap<(String, i64), TrendInsight> {
+    let clock = SystemClock::default();
+    loop {
+        let windows = latest(bench.decoded("insights.trends.v1").await);
+        let found: Windows = windows.values().map(counts).collect();
+        if found == *expected {
+            return windows;
+        }
+        if clock.monotonic() > DEADLINE {
+            let differs = |key: &&(String, i64)| found.get(*key) != expected.get(*key);
+            let key = expected.keys().chain(found.keys()).find(differs).unwrap();
+            panic!("window {key:?} is {:?}, expected {:?}", found.get(key), expected.get(key));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn windows_equal_an_independent_count_over_duplicates_garbage_restarts_and_a_replay_beside() {
+    let bench = Bench::new().await;
+    let now = SystemClock::default().now();
+    let start = Timestamp::from_millis(now.as_millis() / WINDOW_MS * WINDOW_MS - 36 * WINDOW_MS);
+    let posts = raw_posts(start, 1_500);
+    let (first, second) = posts.split_at(800);
+
+    // The services are stopped while there is work left, and find garbage and duplicates on their way.
+    bench.publish(first).await;
+    bench.publish_garbage("reddit:garbage").await;
+    let services = bench.start();
+    bench.publish(&first[..100]).await;
+    let clock = SystemClock::default();
+    while bench.records("insights.sentiment.v1").len() < 50 {
+        assert!(clock.monotonic() < DEADLINE, "no post was scored within {DEADLINE:?}");
+    }
+    bench.publish(second).await;
+    services.stop().await;
+
+    let services = bench.start();
+    bench.publish_garbage("reddit:garbage").await;
+    bench.publish(&posts[700..900]).await;
+    let windows = wait_for_windows(&bench, &oracle(&posts)).await;
+    assert!(services.ready());
+    services.stop().await;
+    // A third start has nothing to do and changes nothing.
+    bench.start().stop().await;
+
+    let scored: Vec<ScoredPost> = bench.decoded("insights.sentiment.v1").await;
+    let mut ids: Vec<_> = scored.iter().map(|post| post.post_id.as_str()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!((scored.len(), ids.len()), (posts.len(), posts.len()), "each post is scored once");
+    assert!(scored.iter().all(|post| post.lineage.run_id == LIVE_RUN && post.sample));
+    let letters: Vec<DeadLetter> = bench.decoded("posts.raw.v1.dlq").await;
+    assert_eq!(letters.iter().map(|letter| letter.reason.as_str()).collect::<Vec<_>>(), ["undecodable"; 2]);
+    assert_eq!(letters[0].value.as_deref(), Some(&b"no avro at all"[..]));
+    assert_eq!(latest(bench.decoded("insights.trends.v1").await), windows);
+
+    replay_of_a_part_agrees_with_the_live_run(&bench, start, &windows).await;
+}
+
+async fn replay_of_a_part_agrees_with_the_live_run(
+    bench: &Bench,
+    start: Timestamp,
+    live: &BTreeMap<(String, i64), TrendInsight>,
+) {
+    let (from, to) = (start.as_millis() + 6 * WINDOW_MS, start.as_millis() + 12 * WINDOW_MS);
+    let text = |millis| Timestamp::from_millis(millis).to_string();
+    let before = (bench.records("insights.trends.v1").len(), bench.records("insights.sentiment.v1").len());
+
+    // The live run goes on meanwhile.
+    let services = bench.start();
+    let report = bench.replay(&text(from), &text(to), "again").await;
+    services.stop().await;
+
+    let expected: Windows = live.values().map(counts).filter(|((_, start), _)| (from..to).contains(start)).collect();
+    let replayed: Vec<TrendInsight> = bench.decoded("replays.trends.v1").await;
+    assert!(replayed.iter().all(|window| window.r#final && window.revision == 1 && window.lineage.run_id == "again"));
+    assert_eq!(replayed.iter().map(counts).collect::<Windows>(), expected);
+    assert_eq!(replayed.len(), expected.len());
+    let posts: i64 = expected.iter().filter(|((asset, _), _)| asset == "*").map(|(_, window)| window.posts).sum();
+    let scored: Vec<ScoredPost> = bench.decoded("replays.sentiment.v1").await;
+    assert_eq!((report.posts as i64, scored.len() as i64), (posts, posts));
+    assert!(scored.iter().all(|post| post.lineage.run_id == "again"));
+
+    let after = (bench.records("insights.trends.v1").len(), bench.records("insights.sentiment.v1").len());
+    assert_eq!(before, after, "the live topics are untouched");
+    let left: Vec<_> = bench.topics().into_iter().filter(|topic| topic.contains("again")).collect();
+    assert_eq!(left, Vec::<String>::new(), "the replay leaves no topics");
+}

@@ -1,0 +1,130 @@
+//! Services to start and stop, and topics to write and read.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Parser;
+use tokio::task::JoinHandle;
+use vigie_daemon::{Context, ServiceError};
+use vigie_kafka_client::{Admin, KafkaConfig, OutgoingRecord, Publisher, Record, Start, TopicSpec, read_to_end};
+use vigie_processors::{replay, sentiment, trends};
+use vigie_schemas::{AvroRecord, Codec, RawPost, RegistryConfig, Topic, register_schemas};
+use vigie_stack::testing::{TestStack, shared};
+
+use crate::posts::Lexicon;
+
+pub const DEADLINE: Duration = Duration::from_secs(90);
+
+#[derive(Parser)]
+struct Cli<C: clap::Args> {
+    #[command(flatten)]
+    config: C,
+}
+
+pub struct Bench {
+    stack: TestStack,
+    pub kafka: KafkaConfig,
+    codec: Codec,
+    publisher: Publisher,
+}
+
+/// The two services, running.
+pub struct Services {
+    ctx: Context,
+    running: Vec<JoinHandle<Result<(), ServiceError>>>,
+}
+
+impl Bench {
+    pub async fn new() -> Self {
+        let stack = tokio::task::block_in_place(shared);
+        let kafka = KafkaConfig::new(&stack.brokers, &stack.prefix);
+        let registry = RegistryConfig { schema_registry_url: stack.registry_url.clone() };
+        register_schemas(&registry, &stack.prefix).await.expect("schemas can be registered");
+        let topics = Topic::ALL.into_iter().flat_map(Topic::configs);
+        let specs: Vec<TopicSpec> = topics
+            .map(|t| TopicSpec { name: t.name, partitions: t.partitions, replication: 1, config: t.config })
+            .collect();
+        tokio::task::block_in_place(|| Admin::new(&kafka).unwrap().create_topics(&specs)).unwrap();
+        let codec = Codec::connect(&registry, &stack.prefix).await.unwrap();
+        let publisher = Publisher::new(&kafka, "test");
+        Self { stack, kafka, codec, publisher }
+    }
+
+    /// A configuration, read as the command line's would be.
+    fn config<C: clap::Args>(&self, extra: &[&str]) -> C {
+        let own = [
+            "test",
+            "--kafka-brokers",
+            &self.stack.brokers,
+            "--kafka-topic-prefix",
+            &self.stack.prefix,
+            "--schema-registry-url",
+            &self.stack.registry_url,
+            "--commit-interval-ms",
+            "50",
+            "--transaction-timeout-ms",
+            "5000",
+        ];
+        Cli::<C>::try_parse_from([&own, extra].concat()).unwrap_or_else(|error| panic!("{error}")).config
+    }
+
+    pub fn start(&self) -> Services {
+        let ctx = Context::system();
+        let key = ["--author-key", "0123456789abcdef"];
+        let scoring = sentiment::run_with(self.config(&key), Lexicon::analyser(), ctx.clone());
+        let counting = trends::run(self.config(&["--stream-threads", "2"]), ctx.clone());
+        Services { ctx, running: vec![tokio::spawn(scoring), tokio::spawn(counting)] }
+    }
+
+    pub async fn replay(&self, from: &str, to: &str, run_id: &str) -> replay::RunReport {
+        let args = ["--author-key", "0123456789abcdef", "--from", from, "--to", to, "--run-id", run_id];
+        let run = replay::run_with(self.config(&args), Lexicon::analyser(), Context::system(), |_| {});
+        run.await.unwrap_or_else(|error| panic!("{}", error.chain()))
+    }
+
+    pub async fn publish(&self, posts: &[RawPost]) {
+        let mut records = Vec::new();
+        for post in posts {
+            let value = self.codec.encode(Topic::PostsRaw.name(), post).await.unwrap();
+            records.push(OutgoingRecord::new(Topic::PostsRaw.name(), Bytes::from(post.post_id.clone()), value));
+        }
+        self.publisher.publish(records).await.unwrap();
+    }
+
+    pub async fn publish_garbage(&self, key: &str) {
+        let record = OutgoingRecord::new(Topic::PostsRaw.name(), Bytes::from(key.to_owned()), "no avro at all");
+        self.publisher.publish(vec![record]).await.unwrap();
+    }
+
+    pub fn records(&self, topic: &str) -> Vec<Record> {
+        let read = || read_to_end(&self.kafka, topic, &Start::Beginning)?.collect::<Result<Vec<_>, _>>();
+        tokio::task::block_in_place(read).unwrap()
+    }
+
+    pub async fn decoded<T: AvroRecord>(&self, topic: &str) -> Vec<T> {
+        let mut values = Vec::new();
+        for record in self.records(topic) {
+            values.push(self.codec.decode(&record.value.unwrap()).await.unwrap());
+        }
+        values
+    }
+
+    pub fn topics(&self) -> Vec<String> {
+        let list = || Admin::new(&self.kafka)?.list_topics();
+        tokio::task::block_in_place(list).unwrap().into_keys().collect()
+    }
+}
+
+impl Services {
+    /// Asks the services to stop and waits for the drain.
+    pub async fn stop(self) {
+        self.ctx.shutdown.cancel();
+        for service in self.running {
+            service.await.unwrap().unwrap_or_else(|error| panic!("{}", error.chain()));
+        }
+    }
+
+    pub fn ready(&self) -> bool {
+        self.ctx.health.report().ready
+    }
+}

@@ -1,0 +1,135 @@
+//! A codec without a registry, a scorer without a model, and records.
+
+use std::io::Cursor;
+
+use apache_avro::Schema;
+use bytes::Bytes;
+use vigie_clock::Timestamp;
+use vigie_processors::RecordCodec;
+use vigie_processors::analysis::Analyser;
+use vigie_processors::assets::{AssetMatcher, AssetTable};
+use vigie_processors::inference::{ModelError, ModelInfo, Probabilities, Scorer, Sentiment};
+use vigie_schemas::{AvroRecord, CodecError, LIVE_RUN, Lineage, Mention, RawPost};
+use vigie_streams::OutgoingRecord;
+
+/// Avro without a registry: both sides have the schemas.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalCodec;
+
+fn schema<T: AvroRecord>() -> Schema {
+    Schema::parse_str(T::SCHEMA).expect("the catalogue's schemas are valid")
+}
+
+impl RecordCodec for LocalCodec {
+    fn encode<T: AvroRecord>(&self, _: &str, record: &T) -> Result<Vec<u8>, CodecError> {
+        let value = apache_avro::to_value(record).and_then(|value| value.resolve(&schema::<T>()));
+        let bytes = value.and_then(|value| apache_avro::to_avro_datum(&schema::<T>(), value));
+        bytes.map_err(|error| CodecError::Invalid { expected: "Avro", detail: error.to_string() })
+    }
+
+    fn decode<T: AvroRecord>(&self, bytes: &[u8]) -> Result<T, CodecError> {
+        if bytes == b"the registry is away" {
+            return Err(CodecError::Registry { url: "http://registry".into(), detail: "connection refused".into() });
+        }
+        let value = apache_avro::from_avro_datum(&schema::<T>(), &mut Cursor::new(bytes), None);
+        let record = value.and_then(|value| apache_avro::from_value(&value));
+        record.map_err(|error| CodecError::Invalid { expected: "Avro", detail: error.to_string() })
+    }
+}
+
+pub fn encode<T: AvroRecord>(record: &T) -> Option<Bytes> {
+    Some(LocalCodec.encode("", record).expect("records of the tests can be encoded").into())
+}
+
+pub fn decode<T: AvroRecord>(records: &[OutgoingRecord]) -> Vec<T> {
+    let value = |record: &OutgoingRecord| record.value.clone().expect("the topologies write no tombstones");
+    records.iter().map(|record| LocalCodec.decode(&value(record)).expect("what was written can be read")).collect()
+}
+
+pub fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+/// Counts good and bad words. Fails on texts with `kryptonite`.
+pub struct Lexicon(ModelInfo);
+
+impl Lexicon {
+    pub fn analyser() -> Analyser {
+        let info =
+            ModelInfo { name: "lexicon".into(), version: "1".into(), sha256: "00".repeat(32), language: "en".into() };
+        let matcher = AssetMatcher::new(AssetTable::bundled().expect("the bundled table is valid"));
+        Analyser::new(Box::new(Self(info)), matcher.expect("the bundled table compiles"))
+    }
+}
+
+impl Scorer for Lexicon {
+    fn info(&self) -> &ModelInfo {
+        &self.0
+    }
+
+    fn score(&mut self, texts: &[&str]) -> Result<Vec<Sentiment>, ModelError> {
+        if texts.iter().any(|text| text.contains("kryptonite")) {
+            return Err(ModelError::Runtime { action: "run the model", detail: "out of power".into() });
+        }
+        let count = |text: &str, words: [&str; 2]| words.iter().filter(|word| text.contains(**word)).count() as f64;
+        let one = |text: &&str| {
+            let (good, bad) = (count(text, ["good", "great"]), count(text, ["bad", "terrible"]));
+            let sum = good + bad + 0.25;
+            let probabilities = Probabilities { negative: bad / sum, neutral: 0.25 / sum, positive: good / sum };
+            Sentiment::from_probabilities(probabilities, false)
+        };
+        Ok(texts.iter().map(one).collect())
+    }
+}
+
+pub fn raw_post(post_id: &str, text: &str, published_at: Timestamp) -> RawPost {
+    RawPost {
+        post_id: post_id.into(),
+        source: "r-bitcoin".into(),
+        kind: "reddit".into(),
+        url: Some(format!("https://example.com/{post_id}")),
+        author: Some("satoshi".into()),
+        title: None,
+        text: text.into(),
+        parent_id: None,
+        declared_language: None,
+        published_at,
+        published_at_estimated: false,
+        fetched_at: published_at,
+        sample: false,
+    }
+}
+
+pub fn mention(asset: &str, post: usize, upstream: i32, published_at: Timestamp) -> Mention {
+    let score = [Some(-0.5), None, Some(0.0), Some(0.123_456_7)][post % 4];
+    let label = score.map(|score: f64| {
+        if score < 0.0 {
+            "negative"
+        } else if score > 0.0 {
+            "positive"
+        } else {
+            "neutral"
+        }
+    });
+    Mention {
+        asset: asset.into(),
+        post_id: format!("p{post}"),
+        source: format!("source-{}", post % 3),
+        author_id: (post % 5 != 0).then(|| format!("author-{}", post % 7)),
+        published_at,
+        label: label.map(Into::into),
+        score,
+        sample: false,
+        lineage: Lineage {
+            run_id: LIVE_RUN.into(),
+            model_name: "lexicon".into(),
+            model_version: "1".into(),
+            model_sha256: "00".into(),
+            assets_version: "1".into(),
+            input_topic: "posts.raw.v1".into(),
+            input_partition: upstream,
+            first_offset: post as i64,
+            last_offset: post as i64,
+        },
+    }
+}

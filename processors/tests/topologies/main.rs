@@ -1,0 +1,5 @@
+//! The topologies under the broker-free test driver.
+
+mod fixtures;
+mod sentiment;
+mod trends;

@@ -1,0 +1,235 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use vigie_clock::{ManualClock, Timestamp};
+use vigie_processors::AvroDeadLetters;
+use vigie_processors::sentiment::{SentimentMetrics, SentimentSettings, SharedAnalyser, topology};
+use vigie_schemas::{DeadLetter, Mention, RawPost, ScoredPost};
+use vigie_streams::ProcessorError;
+use vigie_streams::testing::TopologyTestDriver;
+
+use crate::fixtures::{Lexicon, LocalCodec, at, decode, encode, raw_post};
+
+const RAW: &str = "posts.raw.v1";
+const SCORED: &str = "insights.sentiment.v1";
+const MENTIONS: &str = "posts.mentions.v1";
+const DAY: i64 = 86_400_000;
+const NOW: i64 = 1_000 * DAY;
+const GOOD: &str = "the news about bitcoin is really good and people are happy with it";
+
+fn settings() -> SentimentSettings {
+    SentimentSettings {
+        run_id: "live".into(),
+        source: RAW.into(),
+        scored: SCORED.into(),
+        mentions: MENTIONS.into(),
+        dedupe_retention: Duration::from_secs(7 * 86_400),
+        published: None,
+        dead_letters: true,
+        author_key: "0123456789abcdef".parse().unwrap(),
+    }
+}
+
+fn driver_of(settings: SentimentSettings) -> TopologyTestDriver {
+    let analyser = Arc::new(SharedAnalyser::new(Lexicon::analyser()));
+    let metrics = SentimentMetrics::new(&prometheus::Registry::new());
+    let topology = topology(settings, 64, analyser, LocalCodec, metrics).unwrap();
+    TopologyTestDriver::new(topology, ManualClock::new(at(NOW)))
+        .with_dead_letters(Arc::new(AvroDeadLetters(LocalCodec)))
+}
+
+fn driver() -> TopologyTestDriver {
+    driver_of(settings())
+}
+
+type Input = (Option<Bytes>, Option<Bytes>, Timestamp);
+
+fn record(post: &RawPost, arrived: i64) -> Input {
+    (Some(Bytes::from(post.post_id.clone())), encode(post), at(arrived))
+}
+
+fn post(id: &str, text: &str) -> Input {
+    record(&raw_post(id, text, at(NOW)), NOW)
+}
+
+fn pipe(driver: &mut TopologyTestDriver, records: impl IntoIterator<Item = Input>) {
+    driver.pipe_batch(RAW, 0, records).unwrap();
+}
+
+fn scored(driver: &mut TopologyTestDriver) -> Vec<ScoredPost> {
+    driver.commit().unwrap();
+    decode(&driver.read(SCORED))
+}
+
+fn reasons(driver: &mut TopologyTestDriver) -> Vec<(String, i64)> {
+    let letters: Vec<DeadLetter> = decode(&driver.read("posts.raw.v1.dlq"));
+    letters.into_iter().map(|letter| (letter.reason, letter.offset)).collect()
+}
+
+#[test]
+fn a_post_becomes_one_scored_post_and_its_mentions_with_lineage() {
+    let mut driver = driver();
+    pipe(
+        &mut driver,
+        [post("skipped", GOOD), post("p", "I think that BTC and $ETH are good for the future of us all")],
+    );
+    let posts = scored(&mut driver);
+    let post = &posts[1];
+    assert_eq!((post.post_id.as_str(), post.label.as_deref(), post.score), ("p", Some("positive"), Some(0.8)));
+    assert_eq!((post.language.as_deref(), post.scored_at), (Some("en"), at(NOW)));
+    assert_eq!(
+        (post.lineage.input_topic.as_str(), post.lineage.first_offset, post.lineage.run_id.as_str()),
+        (RAW, 1, "live")
+    );
+    assert_eq!(post.lineage.model_name, "lexicon");
+    let author = post.author_id.as_deref().unwrap();
+    assert!(author.len() == 32 && !author.contains("satoshi"));
+    let records = driver.read(MENTIONS);
+    let keys: Vec<_> = records.iter().filter_map(|record| record.key.clone()).collect();
+    assert_eq!(keys, ["BTC", "*", "BTC", "ETH", "*"].map(Bytes::from));
+    let mentions: Vec<Mention> = decode(&records);
+    assert!(mentions[2..].iter().all(|m| m.post_id == "p" && m.author_id.as_deref() == Some(author)));
+}
+
+#[test]
+fn a_post_counts_once_however_often_it_comes() {
+    let mut driver = driver();
+    pipe(&mut driver, [post("a", GOOD), post("a", "the same id with another text that is bad"), post("b", GOOD)]);
+    assert_eq!(scored(&mut driver).len(), 2);
+    pipe(&mut driver, [post("b", GOOD), post("a", GOOD)]);
+    driver.restart().unwrap();
+    pipe(&mut driver, [post("a", GOOD), post("c", GOOD)]);
+    let later = scored(&mut driver);
+    assert_eq!(later.iter().map(|post| post.post_id.as_str()).collect::<Vec<_>>(), ["c"]);
+}
+
+#[test]
+fn an_aborted_commit_forgets_that_a_post_was_seen() {
+    let mut driver = driver();
+    pipe(&mut driver, [post("a", GOOD)]);
+    driver.abort().unwrap();
+    assert_eq!(scored(&mut driver).len(), 1);
+}
+
+#[test]
+fn a_post_is_forgotten_a_week_after_it_was_last_seen_and_the_store_stays_bounded() {
+    let mut driver = driver();
+    let first = raw_post("a", GOOD, at(NOW));
+    for (day, emitted) in [(0, 1), (4, 0), (8, 0), (12, 0), (20, 1)] {
+        pipe(&mut driver, [record(&first, NOW + day * DAY)]);
+        assert_eq!(scored(&mut driver).len(), emitted, "day {day}");
+    }
+    let old = (0..300).map(|i| record(&raw_post(&format!("old-{i}"), GOOD, at(NOW)), NOW + 20 * DAY));
+    pipe(&mut driver, old);
+    driver.commit().unwrap();
+    for i in 0..8 {
+        pipe(&mut driver, [record(&raw_post(&format!("new-{i}"), GOOD, at(NOW)), NOW + 40 * DAY)]);
+        driver.commit().unwrap();
+    }
+    let mut left = std::collections::BTreeMap::new();
+    for (key, value) in driver.changelog("seen", 0) {
+        match value {
+            Some(value) => left.insert(key, value),
+            None => left.remove(&key),
+        };
+    }
+    assert_eq!(left.len(), 8);
+}
+
+#[test]
+fn bad_records_go_to_the_dead_letters_and_the_partition_moves_on() {
+    let mut driver = driver();
+    let key = || Some(Bytes::from("x"));
+    let future = RawPost { published_at: at(NOW + 3_600_001), ..raw_post("x", GOOD, at(NOW)) };
+    let barely = RawPost { published_at: at(NOW + 3_600_000), ..raw_post("barely", GOOD, at(NOW)) };
+    let absurd = RawPost { published_at: at(i64::MIN), ..raw_post("x", GOOD, at(NOW)) };
+    pipe(
+        &mut driver,
+        [
+            (key(), Some(Bytes::from_static(b"no avro")), at(NOW)),
+            (key(), None, at(NOW)),
+            record(&future, NOW),
+            record(&absurd, NOW),
+            (Some(Bytes::from("another key")), encode(&raw_post("x", GOOD, at(NOW))), at(NOW)),
+            (None, encode(&raw_post("x", GOOD, at(NOW))), at(NOW)),
+            record(&barely, NOW),
+            post("after", GOOD),
+        ],
+    );
+    let posts = scored(&mut driver);
+    assert_eq!(posts.iter().map(|post| post.post_id.as_str()).collect::<Vec<_>>(), ["barely", "after"]);
+    let expected = [
+        ("undecodable", 0),
+        ("undecodable", 1),
+        ("future_timestamp", 2),
+        ("invalid", 3),
+        ("invalid", 4),
+        ("invalid", 5),
+    ];
+    assert_eq!(reasons(&mut driver), expected.map(|(reason, offset)| (reason.to_owned(), offset)));
+}
+
+#[test]
+fn a_text_that_breaks_the_model_is_set_aside_and_can_be_sent_again() {
+    let mut driver = driver();
+    let bad = "I wonder what the price of kryptonite is and if it is good to buy some of it";
+    pipe(&mut driver, [post("a", GOOD), post("b", bad), post("c", GOOD)]);
+    assert_eq!(scored(&mut driver).iter().map(|post| post.post_id.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+    assert_eq!(reasons(&mut driver), [("invalid".to_owned(), 1)]);
+    pipe(&mut driver, [post("b", GOOD)]);
+    assert_eq!(scored(&mut driver)[0].post_id, "b");
+}
+
+#[test]
+fn a_language_that_the_model_does_not_know_leaves_the_sentiment_null() {
+    let mut driver = driver();
+    let german = "Der Kurs von Bitcoin ist heute nicht gut und das gefällt mir überhaupt nicht";
+    pipe(&mut driver, [post("de", german), post("blank", " ")]);
+    let posts = scored(&mut driver);
+    assert_eq!((posts[0].language.as_deref(), posts[0].label.as_deref(), posts[0].score), (Some("de"), None, None));
+    assert!(posts[0].unscored_reason.as_deref().is_some_and(|reason| reason.contains("de")));
+    assert_eq!((posts[1].language.as_deref(), posts[1].unscored_reason.as_deref()), (None, Some("empty")));
+    let mentions: Vec<Mention> = decode(&driver.read(MENTIONS));
+    assert_eq!(
+        mentions.iter().map(|m| (m.asset.as_str(), m.score)).collect::<Vec<_>>(),
+        [("BTC", None), ("*", None), ("*", None)]
+    );
+}
+
+#[test]
+fn the_sample_mark_goes_through() {
+    let mut driver = driver();
+    pipe(&mut driver, [record(&RawPost { sample: true, ..raw_post("p", GOOD, at(NOW)) }, NOW)]);
+    assert!(scored(&mut driver)[0].sample);
+    assert!(decode::<Mention>(&driver.read(MENTIONS)).iter().all(|mention| mention.sample));
+}
+
+#[test]
+fn only_posts_of_the_replayed_range_leave_and_the_first_copy_decides() {
+    let published = Some(at(NOW)..at(NOW + 1000));
+    let mut driver = driver_of(SentimentSettings { published, dead_letters: false, ..settings() });
+    let publish = |id: &str, published: i64| record(&raw_post(id, GOOD, at(published)), NOW + 5000);
+    pipe(
+        &mut driver,
+        [
+            publish("before", NOW - 1),
+            publish("first", NOW),
+            publish("last", NOW + 999),
+            publish("after", NOW + 1000),
+            publish("before", NOW + 1),
+            (None, None, at(NOW)),
+        ],
+    );
+    let posts = scored(&mut driver);
+    assert_eq!(posts.iter().map(|post| post.post_id.as_str()).collect::<Vec<_>>(), ["first", "last"]);
+    assert_eq!(reasons(&mut driver), []);
+}
+
+#[test]
+fn a_registry_that_is_away_is_waited_for_and_is_no_dead_letter() {
+    let mut driver = driver();
+    let away = (Some(Bytes::from("a")), Some(Bytes::from_static(b"the registry is away")), at(NOW));
+    let error = driver.pipe_batch(RAW, 0, [away]).unwrap_err();
+    assert!(matches!(error, ProcessorError::Retry(_)), "{error}");
+}
