@@ -251,11 +251,15 @@ impl Admin {
     /// [`KafkaError::Unavailable`] if the broker does not answer, [`KafkaError::Retry`] if there is no such topic.
     pub fn offsets_for_time(&self, topic: &str, time: Timestamp) -> Result<BTreeMap<i32, i64>, KafkaError> {
         let partitions = self.existing(topic)?;
+        if time.as_millis() <= 0 {
+            // Zero and less have other meanings where librdkafka takes the time: all records are as late as that.
+            let start = |p| Ok((p, self.watermarks(&TopicPartition::new(topic, p))?.0));
+            return (0..partitions).map(start).collect();
+        }
         let wire = self.config.wire_name(topic);
         let mut list = TopicPartitionList::with_capacity(partitions.unsigned_abs() as usize);
         for partition in 0..partitions {
-            // librdkafka takes the time in place of the offset; negative ones have other meanings.
-            list.add_partition_offset(&wire, partition, Offset::Offset(time.as_millis().max(0)))
+            list.add_partition_offset(&wire, partition, Offset::Offset(time.as_millis()))
                 .map_err(|e| KafkaError::from_native("find offsets", &e))?;
         }
         let found = self.committed.offsets_for_times(list, TIMEOUT).map_err(|e| self.failed("find offsets", &e))?;

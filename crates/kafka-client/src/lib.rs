@@ -5,6 +5,7 @@ mod config;
 mod consumer;
 mod deadline;
 mod error;
+mod fetched;
 mod group;
 mod producer;
 mod publisher;

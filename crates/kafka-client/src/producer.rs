@@ -22,6 +22,9 @@ use crate::record::{OutgoingRecord, TopicPartition};
 /// Largest record that producers accept, in bytes. Brokers and topics set their own, smaller limits.
 const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 
+/// The longest that any call waits for the brokers: a thread that must stop is not held up by a broker that is away.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// How a [`TransactionalProducer`] identifies itself.
 #[derive(Clone, Debug)]
 pub struct ProducerOptions {
@@ -36,7 +39,7 @@ pub struct TransactionalProducer {
     inner: BaseProducer<DeliveryContext>,
     config: KafkaConfig,
     wire_names: HashMap<String, String>,
-    timeout: Duration,
+    patience: Duration,
     sent: usize,
 }
 
@@ -44,7 +47,7 @@ impl TransactionalProducer {
     /// Registers the transactional id: fences older producers of it and ends the transaction they left open.
     ///
     /// # Errors
-    /// [`KafkaError::Unavailable`] if no broker answers within twice the transaction timeout; [`KafkaError::Fatal`] for rejected
+    /// [`KafkaError::Unavailable`] if no broker answers within 5 s; [`KafkaError::Fatal`] for rejected
     /// settings or rights.
     pub fn new(config: &KafkaConfig, options: &ProducerOptions) -> Result<Self, KafkaError> {
         let mut native = config.client();
@@ -68,10 +71,10 @@ impl TransactionalProducer {
             inner,
             config: config.clone(),
             wire_names: HashMap::new(),
-            timeout: options.transaction_timeout,
+            patience: options.transaction_timeout.min(PATIENCE),
             sent: 0,
         };
-        producer.init(options.transaction_timeout * 2)?;
+        producer.init()?;
         Ok(producer)
     }
 
@@ -127,7 +130,7 @@ impl TransactionalProducer {
                 headers.iter().fold(native, |all, (key, value)| all.insert(Header { key, value: Some(&value[..]) })),
             );
         }
-        let deadline = Deadline::after(self.timeout);
+        let deadline = Deadline::after(self.patience);
         loop {
             let (error, refused) = match self.inner.send(record) {
                 Ok(()) => {
@@ -176,9 +179,26 @@ impl TransactionalProducer {
             }
         }
         let metadata = consumer.group_metadata()?;
-        self.repeat("send offsets", self.timeout, |producer, wait| {
+        self.repeat("send offsets", self.patience, |producer, wait| {
             producer.send_offsets_to_transaction(&list, &metadata, wait)
         })
+    }
+
+    /// Waits until the broker has acknowledged every record sent so far. A commit does so by itself.
+    ///
+    /// # Errors
+    /// [`KafkaError::Abort`] if they are not acknowledged in time.
+    pub fn flush(&mut self) -> Result<(), KafkaError> {
+        let deadline = Deadline::after(self.patience);
+        // rdkafka's own flush waits in steps of 100 ms; delivery reports come within one or two.
+        while self.inner.in_flight_count() > 0 {
+            if deadline.passed() {
+                let detail = format!("records not acknowledged within {} ms", self.patience.as_millis());
+                return Err(KafkaError::Abort { operation: "flush", detail });
+            }
+            self.inner.poll(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Commits the transaction: when this returns `Ok`, readers see all of it.
@@ -187,17 +207,9 @@ impl TransactionalProducer {
     /// [`KafkaError::Abort`]: nothing of it will be seen once it is aborted. [`KafkaError::Restore`]: it is unknown whether it
     /// was committed; drop the producer and read back.
     pub fn commit(&mut self) -> Result<(), KafkaError> {
-        let deadline = Deadline::after(self.timeout);
-        // rdkafka's own flush waits in steps of 100 ms; delivery reports come within one or two.
-        while self.inner.in_flight_count() > 0 {
-            if deadline.passed() {
-                let detail = format!("records not acknowledged within {} ms", self.timeout.as_millis());
-                return Err(KafkaError::Abort { operation: "commit transaction", detail });
-            }
-            self.inner.poll(Duration::from_millis(1));
-        }
+        self.flush()?;
         let committed =
-            self.repeat("commit transaction", self.timeout * 2, |producer, wait| producer.commit_transaction(wait));
+            self.repeat("commit transaction", self.patience, |producer, wait| producer.commit_transaction(wait));
         match committed {
             Err(KafkaError::Retry { operation, detail }) => Err(KafkaError::Restore { operation, detail }),
             other => other,
@@ -209,7 +221,7 @@ impl TransactionalProducer {
     /// # Errors
     /// [`KafkaError::Restore`] or [`KafkaError::Fenced`]: drop the producer; the broker ends the transaction itself.
     pub fn abort(&mut self) -> Result<(), KafkaError> {
-        let deadline = Deadline::after(self.timeout);
+        let deadline = Deadline::after(self.patience);
         loop {
             // The abort waits for the reports of purged records, which only our poll takes off the queue.
             let Err(error) = self.inner.abort_transaction(Duration::from_millis(200)) else { return Ok(()) };
@@ -228,8 +240,8 @@ impl TransactionalProducer {
         self.inner.context().take(self.sent)
     }
 
-    fn init(&self, timeout: Duration) -> Result<(), KafkaError> {
-        let initialised = self.repeat("init transactions", timeout, |producer, wait| producer.init_transactions(wait));
+    fn init(&self) -> Result<(), KafkaError> {
+        let initialised = self.repeat("init transactions", PATIENCE, |producer, wait| producer.init_transactions(wait));
         initialised.map_err(|error| match error {
             KafkaError::Retry { detail, .. } => KafkaError::unavailable(&self.config.brokers, detail),
             other => other,

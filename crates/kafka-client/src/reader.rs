@@ -6,17 +6,17 @@ use std::time::Duration;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError as NativeError;
+use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::Offset;
 use tracing::debug;
 use vigie_clock::Timestamp;
 
 use crate::admin::Admin;
 use crate::config::KafkaConfig;
-use crate::consumer::{TopicNames, record_from};
 use crate::deadline::Deadline;
 use crate::error::{KafkaError, is_transient};
+use crate::fetched::{TopicNames, record_from};
 use crate::record::{Record, TopicPartition};
-use rdkafka::message::Message as _;
 
 /// How long a read may stand still before it is given up: longer than a dead writer's transaction is waited for.
 const STALL: Duration = Duration::from_secs(60);

@@ -170,7 +170,11 @@ impl<'a> StreamThread<'a> {
     }
 
     fn close(&mut self, mut session: Session) -> Result<(), Interrupted> {
-        let committed = self.commit(&mut session);
+        // Without a broker a commit would only hold the shutdown up; its work is left to the next start.
+        let committed = match session.consumer.is_connected() {
+            true => self.commit(&mut session),
+            false => Err(Interrupted::Restart("no broker can be reached".to_owned())),
+        };
         let partitions: Vec<TopicPartition> = positions(&session.tasks).into_keys().collect();
         self.forget(&mut session, &partitions);
         session.consumer.close();
@@ -277,6 +281,9 @@ impl<'a> StreamThread<'a> {
 
     /// Drops what is staged and goes back to the last commit, after a pause.
     fn rewind(&mut self, session: &mut Session, reason: String) -> Result<(), Interrupted> {
+        if (self.stop)() {
+            return Err(Interrupted::Restart(reason));
+        }
         self.failures += 1;
         if self.failures.is_multiple_of(MAX_ABORTS) {
             return Err(Interrupted::Restart(reason));

@@ -178,11 +178,8 @@ fn watermark_survives_a_restart() {
 
 #[test]
 fn watermark_goes_back_with_an_abort() {
-    let mut driver = windowed(&["in"]);
-    event(&mut driver, "in", 5);
-    driver.commit().unwrap();
     let mut task = super::StreamTask::new(super::TaskParts {
-        topology: &driver_topology(),
+        topology: &topology(),
         partition: 0,
         inputs: vec![super::InputStart { topic: "in".into(), offset: 0, metadata: String::new(), stop: i64::MAX }],
         clock: Arc::new(ManualClock::new(NOON)),
@@ -201,7 +198,7 @@ fn watermark_goes_back_with_an_abort() {
 #[test]
 fn records_outside_the_bounds_are_not_processed() {
     let mut task = super::StreamTask::new(super::TaskParts {
-        topology: &driver_topology(),
+        topology: &topology(),
         partition: 0,
         inputs: vec![super::InputStart { topic: "in".into(), offset: 2, metadata: String::new(), stop: 4 }],
         clock: Arc::new(ManualClock::new(NOON)),
@@ -303,7 +300,7 @@ fn undeclared_sink_is_a_broken_invariant() {
     let _ = driver.pipe("in", 0, None, None, NOON);
 }
 
-fn driver_topology() -> Topology {
+fn topology() -> Topology {
     let topology = Topology::builder("windowed").source("in").sink("out").store(StoreSpec::key_value("counts"));
     topology.processor(|_| Box::new(WindowedCount::default())).build().unwrap()
 }
