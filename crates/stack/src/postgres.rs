@@ -7,7 +7,7 @@ pub(crate) mod wire;
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{User, geteuid};
@@ -21,6 +21,8 @@ use crate::{ServerKind, StackError};
 
 /// User and database.
 pub(crate) const NAME: &str = "vigie";
+/// Where clusters live that another user could not reach in the data dir. The watchdog's script knows it too.
+const ELSEWHERE: &str = "/var/lib/vigie";
 const UNKNOWN_DATABASE: &str = "3D000";
 
 #[derive(Debug)]
@@ -123,8 +125,9 @@ impl Postgres {
         let Some(closed) = self.dir.ancestors().skip(1).find(closed).filter(|_| self.user.is_some()) else {
             return Ok(self.dir.clone());
         };
-        let elsewhere = Path::new("/var/lib/vigie").join(format!("postgres-{}", random_cluster_id()));
-        fs::create_dir_all("/var/lib/vigie")?;
+        let elsewhere = Path::new(ELSEWHERE).join(format!("postgres-{}", random_cluster_id()));
+        fs::create_dir_all(ELSEWHERE)?;
+        fs::set_permissions(ELSEWHERE, fs::Permissions::from_mode(0o711))?;
         tracing::info!(closed = %closed.display(), home = %elsewhere.display(), "postgres cannot reach the data dir as another user");
         Ok(elsewhere)
     }

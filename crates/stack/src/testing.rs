@@ -83,10 +83,11 @@ fn start() -> Endpoints {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
         runtime.block_on(async {
             let dir = tempfile::Builder::new().prefix("vigie-test-").tempdir().expect("a temporary folder");
-            // The stack deletes it, also if this process is killed.
-            let stack = Stack::start(own(&dir.keep())).await;
+            let stack = Stack::start(own(dir.path())).await;
             let _ = sender.send(stack.as_ref().map(|stack| stack.endpoints().clone()).map_err(ToString::to_string));
             if stack.is_ok() {
+                // The folder goes with the stack, also if this process is killed.
+                let _ = dir.keep();
                 std::future::pending::<()>().await;
             }
         });

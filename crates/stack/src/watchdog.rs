@@ -33,7 +33,10 @@ gone() { # waits, 3 s in all
 [ -z "$killed" ] || kill -KILL $killed 2>/dev/null
 for pid in $quit $killed; do gone $pid; done
 [ -z "$quit" ] || kill -KILL $quit 2>/dev/null
-[ -z "$1" ] || rm -rf "$1"
+[ -n "$1" ] || exit
+cluster=$(readlink "$1/postgres")
+case "$cluster" in /var/lib/vigie/postgres-*) rm -rf "$cluster" ;; esac
+rm -rf "$1"
 "#;
 
 /// How the watchdog ends a process.

@@ -1,3 +1,4 @@
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -113,6 +114,19 @@ async fn three_kafka_nodes_start_and_survive_the_loss_of_one() {
     server(&stack, ServerKind::Kafka(2)).wait_ready().await.unwrap();
     assert!(stack.server(ServerKind::Kafka(4)).is_none());
     stack.stop().await;
+}
+
+/// Matters to root, whose PostgreSQL runs as another user.
+#[tokio::test]
+async fn a_data_dir_below_a_closed_folder_will_do() {
+    let closed = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(closed.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let dir = closed.path().join("data");
+    let stack = Stack::start(testing::own(&dir)).await.unwrap();
+    let cluster = std::fs::canonicalize(dir.join("postgres")).unwrap();
+    assert!(cluster.join("PG_VERSION").is_file());
+    stack.stop().await;
+    assert!(!cluster.exists() && !dir.exists(), "{} is left behind", cluster.display());
 }
 
 #[tokio::test]
