@@ -6,7 +6,8 @@ window of publication. The asset * counts every post once. Standard library only
 
     python archive_count.py DIR-or-TAR... [--from TIME] [--to TIME] > counts.json
 
-Of the versions of a post that differ between crawls the one with the longest text counts, then the greatest text.
+Of the versions of a post that differ between crawls the one with the longest text counts, then the greatest text, title
+and author.
 """
 
 import argparse
@@ -75,20 +76,25 @@ def plain(text):
 
 
 class Archive:
-    """Posts and comments by id: (milliseconds, subreddit, author, title, text)."""
+    """Posts and comments by id: (milliseconds, posts or comments, author, title, text)."""
 
     def __init__(self):
         self.items = {}
         self.posts = set()
         self.comments = set()
 
-    def keep(self, name, created, subreddit, author, title, text):
+    def keep(self, name, created, kind, author, title, text):
         if text.strip() in WITHDRAWN:
             text = ""
-        item = (int(created * 1000), subreddit, author, title, text)
+        item = (int(created * 1000), kind, author, title, text)
         known = self.items.get(name)
-        if known is None or (len(text.encode()), text) > (len(known[4].encode()), known[4]):
+        if known is None or self.rank(item) > self.rank(known):
             self.items[name] = item
+
+    @staticmethod
+    def rank(item):
+        _, _, author, title, text = item
+        return len(text.encode()), text, title or "", author
 
     def read(self, path):
         with tarfile.open(path) as tar:
@@ -100,22 +106,14 @@ class Archive:
 
     def read_post(self, post):
         self.posts.add(post["id"])
-        subreddit = post["subreddit"]
-        self.keep(
-            "t3_" + post["id"], post["created_utc"], subreddit, post["author"], post["title"], post["selftext"] or ""
-        )
+        text = post["selftext"] or ""
+        self.keep("t3_" + post["id"], post["created_utc"], "posts", post["author"], post["title"], text)
         waiting = list(post["comments"])
         while waiting:
             comment = waiting.pop()
             self.comments.add(comment["id"])
-            self.keep(
-                "t1_" + comment["id"],
-                comment["created_utc"],
-                subreddit,
-                comment["author"],
-                None,
-                comment["response"] or "",
-            )
+            text = comment["response"] or ""
+            self.keep("t1_" + comment["id"], comment["created_utc"], "comments", comment["author"], None, text)
             waiting.extend(comment["comments"])
 
 
@@ -123,15 +121,15 @@ class Window:
     def __init__(self):
         self.posts = 0
         self.authors = set()
-        self.sources = defaultdict(int)
+        self.kinds = defaultdict(int)
 
     def to_json(self):
-        return {"posts": self.posts, "unique_authors": len(self.authors), "sources": dict(sorted(self.sources.items()))}
+        return {"posts": self.posts, "unique_authors": len(self.authors), "kinds": dict(sorted(self.kinds.items()))}
 
 
 def count(archive, assets, start, end):
     windows = defaultdict(lambda: defaultdict(Window))
-    for at, subreddit, author, title, text in archive.items.values():
+    for at, kind, author, title, text in archive.items.values():
         if not start <= at < end:
             continue
         text = plain(text)
@@ -140,7 +138,7 @@ def count(archive, assets, start, end):
         for asset in assets.find(text) | {WHOLE_MARKET}:
             window = windows[asset][at - at % WINDOW_MS]
             window.posts += 1
-            window.sources[subreddit] += 1
+            window.kinds[kind] += 1
             if (author or "").strip() not in NOBODY:
                 window.authors.add(author)
     return windows

@@ -1,4 +1,5 @@
 //! docker-compose.yml, k8s/ and the Dockerfile say what the binary understands: subcommands, flags, environment names, ports.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
