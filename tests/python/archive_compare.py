@@ -18,7 +18,6 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections import defaultdict
 from pathlib import Path
 
 WINDOW_MS = 300_000
@@ -74,8 +73,8 @@ def rfc3339(milliseconds):
     return datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC).isoformat().replace("+00:00", "Z")
 
 
-def get_series(url, token):
-    """An asset that the API does not know has no points."""
+def get_json(url, token):
+    """What is not there (an asset that the API does not know) has no points."""
     while True:
         request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
         try:
@@ -92,9 +91,11 @@ def get_series(url, token):
 def api_windows(base, run, token, expected, days):
     """Asks for the stretches of time that have posts, for each asset that the count or the API knows."""
     stretch = days * DAY_MS
-    asked = defaultdict(set)
+    stretches = {start - start % stretch for _, start in expected}
+    known = get_json(f"{base}/v1/assets?{urllib.parse.urlencode({'run': run})}", token)["assets"]
+    asked = {entry["asset"]: stretches for entry in known if not any(asset == entry["asset"] for asset, _ in expected)}
     for asset, start in expected:
-        asked[asset].add(start - start % stretch)
+        asked.setdefault(asset, set()).add(start - start % stretch)
     windows = {}
     for asset in sorted(asked):
         for start in sorted(asked[asset]):
@@ -107,7 +108,7 @@ def api_windows(base, run, token, expected, days):
                     "run": run,
                 }
             )
-            answer = get_series(f"{base}/v1/assets/{urllib.parse.quote(asset, safe='')}/series?{query}", token)
+            answer = get_json(f"{base}/v1/assets/{urllib.parse.quote(asset, safe='')}/series?{query}", token)
             for point in answer["points"]:
                 moment = datetime.datetime.fromisoformat(point["start"].replace("Z", "+00:00"))
                 if point.get("posts"):
@@ -116,7 +117,7 @@ def api_windows(base, run, token, expected, days):
 
 
 def kafka_windows(brokers, registry, topic, run):
-    """The highest revision of each window on the topic."""
+    """The highest revision of each window on the topic, and how many revisions are there more than once."""
     from confluent_kafka.schema_registry import SchemaRegistryClient
     from confluent_kafka.schema_registry.avro import AvroDeserializer
     from confluent_kafka.serialization import MessageField, SerializationContext
@@ -125,21 +126,25 @@ def kafka_windows(brokers, registry, topic, run):
     deserialise = AvroDeserializer(SchemaRegistryClient({"url": registry}))
     consumer = open_consumer(brokers)
     latest = {}
+    seen = set()
+    repeated = 0
     for message in read_topic(consumer, topic, timeout=300):
         insight = deserialise(message.value(), SerializationContext(topic, MessageField.VALUE))
         if insight["lineage"]["run_id"] != run:
             continue
         window = (insight["asset"], int(insight["window_start"].timestamp() * 1000))
+        if (window, insight["revision"]) in seen:
+            print(f"{topic}: revision {insight['revision']} of {window[0]} at {rfc3339(window[1])} is there twice")
+            repeated += 1
+        seen.add((window, insight["revision"]))
         known = latest.get(window)
-        if known is not None and known[0] == insight["revision"]:
-            print(f"{topic}: revision {known[0]} of {window[0]} at {rfc3339(window[1])} is there twice")
         if known is None or insight["revision"] > known[0]:
             latest[window] = (
                 insight["revision"],
                 (insight["posts"], insight["unique_authors"], kinds(insight["sources"])),
             )
     consumer.close()
-    return {window: numbers for window, (_, numbers) in latest.items()}
+    return {window: numbers for window, (_, numbers) in latest.items()}, repeated
 
 
 def differences(place, expected, found, most):
@@ -193,8 +198,8 @@ def main():
         without_kinds = {window: numbers[:2] for window, numbers in expected.items()}
         failed += differences("api series", without_kinds, series, options.most)
     if options.brokers:
-        insights = kafka_windows(options.brokers, options.registry, options.topic, options.run)
-        failed += differences(options.topic, expected, insights, options.most)
+        insights, repeated = kafka_windows(options.brokers, options.registry, options.topic, options.run)
+        failed += repeated + differences(options.topic, expected, insights, options.most)
     sys.exit(1 if failed else 0)
 
 
