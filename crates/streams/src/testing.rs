@@ -36,6 +36,9 @@ pub enum Fault {
     Crash,
 }
 
+/// A write to a store: the key, and the value or a deletion.
+type Change = (Bytes, Option<Bytes>);
+
 type FailPointFn = dyn Fn(CommitStep) -> Option<Fault> + Send + Sync;
 
 /// Asked after each step of each commit whether it should fail. May block, to hold a thread at a step.
@@ -72,7 +75,7 @@ pub struct TopologyTestDriver {
     next_offset: BTreeMap<TopicPartition, i64>,
     committed: BTreeMap<TopicPartition, Committed>,
     /// By store and partition: the log, as it was written.
-    changelogs: BTreeMap<(usize, i32), Vec<(Bytes, Option<Bytes>)>>,
+    changelogs: BTreeMap<(usize, i32), Vec<Change>>,
     outputs: Vec<OutgoingRecord>,
     input: BTreeMap<TopicPartition, Vec<Record>>,
     late: u64,

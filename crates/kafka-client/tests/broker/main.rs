@@ -1,5 +1,7 @@
 //! What this crate promises, against a real broker.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

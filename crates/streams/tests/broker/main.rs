@@ -1,5 +1,8 @@
 //! What this crate promises, against a real broker, read back with `read_committed`.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod commits;
 mod lifecycle;
+mod outages;
 mod place;
