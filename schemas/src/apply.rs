@@ -46,12 +46,8 @@ pub fn apply_topics(admin: &Admin, replication_factor: i32) -> Result<Vec<TopicC
             admin
                 .create_topics(std::slice::from_ref(&spec))
                 .map_err(|source| ApplyError { topic: topic.name.clone(), source })?;
-            change = TopicChange {
-                topic: topic.name,
-                partitions: topic.partitions,
-                action: "created",
-                drift: Vec::new(),
-            };
+            change =
+                TopicChange { topic: topic.name, partitions: topic.partitions, action: "created", drift: Vec::new() };
         }
         changes.push(change);
     }
@@ -67,9 +63,7 @@ pub fn inspect_topics(admin: &Admin) -> Result<Vec<TopicChange>, ApplyError> {
 }
 
 fn inspect(admin: &Admin, topic: &TopicConfig) -> Result<TopicChange, ApplyError> {
-    let found = admin
-        .describe(&topic.name)
-        .map_err(|source| ApplyError { topic: topic.name.clone(), source })?;
+    let found = admin.describe(&topic.name).map_err(|source| ApplyError { topic: topic.name.clone(), source })?;
     let (partitions, action, drift) = match &found {
         None => (0, "missing", Vec::new()),
         Some(found) => (found.partitions, "unchanged", drift(topic, found)),

@@ -134,8 +134,7 @@ impl Codec {
             self.inner.decoder.remove_errors_from_cache();
             self.error(expected, &e)
         })?;
-        serde_json::Value::try_from(decoded.value)
-            .map_err(|e| CodecError::Invalid { expected, detail: e.to_string() })
+        serde_json::Value::try_from(decoded.value).map_err(|e| CodecError::Invalid { expected, detail: e.to_string() })
     }
 
     async fn read<T: AvroRecord>(&self, bytes: &[u8]) -> Result<(Value, Reader), CodecError> {
@@ -158,8 +157,7 @@ impl Codec {
             None => {
                 let own = Schema::parse_str(T::SCHEMA)
                     .map_err(|e| CodecError::Invalid { expected, detail: e.to_string() })?;
-                let reader =
-                    if decoded.schema.parsed == own { Reader::Same } else { Reader::Resolve(Arc::new(own)) };
+                let reader = if decoded.schema.parsed == own { Reader::Same } else { Reader::Resolve(Arc::new(own)) };
                 readers.insert((expected, id), reader.clone());
                 reader
             }
@@ -173,8 +171,7 @@ impl Codec {
             return Arc::clone(strategy);
         }
         let name = format!("{}{topic}", self.inner.topic_prefix);
-        let strategy =
-            Arc::new(SubjectNameStrategy::TopicNameStrategyWithSchema(name, false, supplied(T::SCHEMA)));
+        let strategy = Arc::new(SubjectNameStrategy::TopicNameStrategyWithSchema(name, false, supplied(T::SCHEMA)));
         strategies.insert(topic.to_owned(), Arc::clone(&strategy));
         strategy
     }

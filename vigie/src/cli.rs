@@ -11,7 +11,9 @@ use vigie_schemas::RegistryConfig;
 /// Insight streams from what people say about crypto assets
 #[derive(Parser, Debug)]
 #[command(name = "vigie", version, propagate_version = true, max_term_width = 120)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 64 bad usage or configuration, 69 a needed service is unavailable.")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 64 bad usage or configuration, 69 a needed service is unavailable."
+)]
 pub(crate) struct Cli {
     /// Print results as JSON Lines
     #[arg(long, global = true)]

@@ -78,11 +78,7 @@ async fn migrate(args: MigrateArgs, output: Output) -> Result<(), ServiceError> 
 }
 
 /// One service beside its probes and metrics, until a signal.
-async fn serve<F>(
-    name: &'static str,
-    ops: OpsConfig,
-    service: impl FnOnce(Context) -> F,
-) -> Result<(), ServiceError>
+async fn serve<F>(name: &'static str, ops: OpsConfig, service: impl FnOnce(Context) -> F) -> Result<(), ServiceError>
 where
     F: Future<Output = Result<(), ServiceError>> + Send + 'static,
 {

@@ -52,7 +52,8 @@ mod tests {
     #[test]
     fn a_running_stack_becomes_the_default_and_options_still_win() {
         let command = || {
-            let sub = Command::new("tail").arg(Arg::new("brokers").long("kafka-brokers").default_value("127.0.0.1:9092"));
+            let sub =
+                Command::new("tail").arg(Arg::new("brokers").long("kafka-brokers").default_value("127.0.0.1:9092"));
             with_defaults(Command::new("vigie").subcommand(sub), &[("kafka-brokers", "127.0.0.1:4711")])
         };
         let brokers = |args: &[&str]| {

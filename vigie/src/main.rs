@@ -35,8 +35,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, output: Output) -> Result<(), ServiceError> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServiceError::failed)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServiceError::failed)?;
     let result = runtime.block_on(commands::run(cli.command, output));
     // Threads that wait on a dead server must not hold up the exit.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));

@@ -52,7 +52,10 @@ fn a_port_in_use_is_said_before_anything_starts() {
 
 #[test]
 fn without_java_the_error_says_what_to_install() {
-    let output = vigie(&["up", "--sample", "--api-listen", "127.0.0.1:0"], &[("PATH", "/nonexistent"), ("JAVA_HOME", "/nonexistent")]);
+    let output = vigie(
+        &["up", "--sample", "--api-listen", "127.0.0.1:0"],
+        &[("PATH", "/nonexistent"), ("JAVA_HOME", "/nonexistent")],
+    );
     assert_fails(&output, 69, &["java 17", "install"]);
 }
 

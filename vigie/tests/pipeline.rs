@@ -83,10 +83,13 @@ fn sample_posts_become_insights_and_a_restart_loses_or_repeats_nothing() {
     // Start again in the same folder, let it catch up with posts that appeared meanwhile, and count everything twice.
     up = Up::start(dir.path(), &["--sample"]);
     up.wait_for("/readyz", |_| true);
-    let raw = up.settled(|up| subscribe(up, "posts.raw.v1"), |raw, up| {
-        let counted: i64 = count_insights(&subscribe(up, "insights.trends.v1")).values().sum();
-        counted >= i64::try_from(raw.len()).unwrap()
-    });
+    let raw = up.settled(
+        |up| subscribe(up, "posts.raw.v1"),
+        |raw, up| {
+            let counted: i64 = count_insights(&subscribe(up, "insights.trends.v1")).values().sum();
+            counted >= i64::try_from(raw.len()).unwrap()
+        },
+    );
     let ids: BTreeSet<String> = raw.iter().map(|p| value(p)["post_id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ids.len(), raw.len(), "a post was published twice");
     assert!(raw.len() > 100, "only {} posts", raw.len());
@@ -143,9 +146,10 @@ fn archived_posts_agree_with_an_independent_count() {
 
     let mut up = Up::start(dir.path(), &["--sample", "--archive", path(&chosen), "--archive-rate", "2000"]);
     up.patience = Duration::from_secs(600);
-    up.wait_for("/v1/assets/*/series?metrics=posts&interval=1d&from=2010-01-01T00:00:00Z&to=2023-01-01T00:00:00Z", |v| {
-        count_api(v).values().sum::<i64>() >= total
-    });
+    up.wait_for(
+        "/v1/assets/*/series?metrics=posts&interval=1d&from=2010-01-01T00:00:00Z&to=2023-01-01T00:00:00Z",
+        |v| count_api(v).values().sum::<i64>() >= total,
+    );
     let compared = up::python(&["tests/python/archive_compare.py", path(&counts)])
         .args(["--postgres-url", up.endpoint("postgres_url"), "--api", up.url()])
         .args(["--brokers", up.endpoint("kafka_brokers"), "--registry", up.endpoint("schema_registry_url")])

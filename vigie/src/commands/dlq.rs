@@ -62,7 +62,10 @@ async fn letters(topic: &str, servers: &DlqArgs) -> Result<Vec<DeadLetter>, Serv
     let codec = Codec::connect(&servers.registry, &servers.kafka.topic_prefix).await.map_err(codec_error)?;
     let kafka = servers.kafka.clone();
     let records: Vec<Record> = blocking(move || {
-        read_to_end(&kafka, &queue, &Start::Beginning).map_err(kafka_error)?.collect::<Result<_, _>>().map_err(kafka_error)
+        read_to_end(&kafka, &queue, &Start::Beginning)
+            .map_err(kafka_error)?
+            .collect::<Result<_, _>>()
+            .map_err(kafka_error)
     })
     .await?;
     let mut letters = Vec::with_capacity(records.len());

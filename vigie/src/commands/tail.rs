@@ -48,7 +48,9 @@ pub(crate) async fn run(args: TailArgs, output: Output) -> Result<(), ServiceErr
     });
     while let Some(record) = records.recv().await {
         let value = match &record.value {
-            Some(bytes) => codec.decode_json(bytes).await.map_or_else(|e| json!({"undecodable": e.to_string()}), readable),
+            Some(bytes) => {
+                codec.decode_json(bytes).await.map_or_else(|e| json!({"undecodable": e.to_string()}), readable)
+            }
             None => Value::Null,
         };
         if args.asset.as_deref().is_none_or(|asset| mentions(&value, asset)) {

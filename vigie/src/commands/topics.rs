@@ -68,9 +68,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 pub(crate) fn kafka_error(error: KafkaError) -> ServiceError {
     match error {
-        KafkaError::Unavailable { brokers, detail } => {
-            ServiceError::unavailable(format!("kafka at {brokers}"), detail)
-        }
+        KafkaError::Unavailable { brokers, detail } => ServiceError::unavailable(format!("kafka at {brokers}"), detail),
         other => ServiceError::failed(other),
     }
 }

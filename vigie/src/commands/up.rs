@@ -62,10 +62,8 @@ async fn pipeline(
     let kafka = KafkaConfig::new(servers.kafka_brokers.clone(), "");
     let registry = RegistryConfig { schema_registry_url: servers.registry_url.clone() };
     let brokers = kafka.clone();
-    let (topics, schemas) = tokio::join!(
-        blocking(move || apply(&brokers, Some(1))),
-        vigie_schemas::register_schemas(&registry, ""),
-    );
+    let (topics, schemas) =
+        tokio::join!(blocking(move || apply(&brokers, Some(1))), vigie_schemas::register_schemas(&registry, ""),);
     topics?;
     if let Some(refused) = schemas.map_err(codec_error)?.iter().find(|check| !check.compatible) {
         return Err(ServiceError::failed(format!("the registry refuses the schema of {}", refused.subject)));
@@ -130,7 +128,9 @@ enum Input {
 impl Input {
     async fn choose(args: &UpArgs, ctx: &Context, output: Output) -> Result<Self, ServiceError> {
         if args.site.archive.is_some() && !args.sample {
-            return Err(ServiceError::Config(vec!["--archive serves sample data, expected --sample beside it".to_owned()]));
+            return Err(ServiceError::Config(vec![
+                "--archive serves sample data, expected --sample beside it".to_owned(),
+            ]));
         }
         if args.sample {
             output.note("sample data from a local web site");
@@ -153,8 +153,10 @@ fn sources_args(file: Option<&Path>) -> Vec<String> {
 
 /// A service's options on these servers: as on the command line of the service, environment and defaults included.
 fn service_args<T: Args>(servers: &Endpoints, more: &[(&str, String)]) -> Result<T, ServiceError> {
-    let known: Vec<String> =
-        T::augment_args(Command::new("")).get_arguments().filter_map(|a| a.get_long().map(|l| format!("--{l}"))).collect();
+    let known: Vec<String> = T::augment_args(Command::new(""))
+        .get_arguments()
+        .filter_map(|a| a.get_long().map(|l| format!("--{l}")))
+        .collect();
     let all = [
         ("--kafka-brokers", servers.kafka_brokers.clone()),
         ("--kafka-topic-prefix", String::new()),

@@ -1,0 +1,116 @@
+//! The catalogue and the codec against a real broker and a real registry.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use vigie_clock::{Clock, SystemClock, Timestamp};
+use vigie_kafka_client::{Admin, KafkaConfig};
+use vigie_schemas::{
+    Codec, CodecError, DeadLetter, FetchRecord, RegistryConfig, SyncCodec, Topic, apply_topics, check_schemas,
+    inspect_topics, register_schemas,
+};
+use vigie_stack::testing::{TestStack, shared};
+
+fn registry(stack: &TestStack) -> RegistryConfig {
+    RegistryConfig { schema_registry_url: stack.registry_url.clone() }
+}
+
+fn fetch() -> FetchRecord {
+    FetchRecord {
+        source: "a".to_owned(),
+        kind: "rss".to_owned(),
+        url: "https://example.org/feed".to_owned(),
+        at: Timestamp::from_millis(1_652_100_000_123),
+        decision: "fetched".to_owned(),
+        status: Some(200),
+        bytes: 5,
+        posts_seen: 2,
+        posts_new: 1,
+        duration_ms: 7,
+        next_at: Timestamp::from_millis(1_652_100_060_000),
+        reason: None,
+        sample: true,
+    }
+}
+
+#[test]
+fn applying_topics_twice_changes_nothing_and_drift_is_reported_not_repaired() {
+    let stack = shared();
+    let admin = Admin::new(&KafkaConfig::new(stack.brokers.clone(), stack.prefix.clone())).unwrap();
+    let first = apply_topics(&admin, 1).unwrap();
+    assert!(first.iter().all(|change| change.action == "created" && change.drift.is_empty()), "{first:?}");
+    let second = apply_topics(&admin, 1).unwrap();
+    assert!(second.iter().all(|change| change.action == "unchanged" && change.drift.is_empty()), "{second:?}");
+
+    // Somebody keeps posts for longer and adds partitions: neither is taken back.
+    let name = Topic::PostsRaw.name();
+    admin.add_partitions(name, 8).unwrap();
+    admin.alter_config(name, &BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())])).unwrap();
+    // The broker answers before its own view of the change is new: ask until it is.
+    let (clock, patience) = (SystemClock::default(), Duration::from_secs(30));
+    let third = loop {
+        let changes = apply_topics(&admin, 1).unwrap();
+        let raw = changes.iter().find(|change| change.topic == name).unwrap();
+        assert_eq!(raw.action, "unchanged");
+        if raw.partitions == 8 && raw.drift.iter().any(|d| d.starts_with("retention.ms: -1")) {
+            assert!(raw.drift.iter().any(|d| d == "partitions: 8, expected 4"), "{raw:?}");
+            break changes;
+        }
+        assert!(clock.monotonic() < patience, "{raw:?}");
+    };
+    assert_eq!(inspect_topics(&admin).unwrap(), third);
+}
+
+#[tokio::test]
+async fn records_travel_in_the_registrys_wire_format() {
+    let stack = shared();
+    let codec = Codec::connect(&registry(&stack), &stack.prefix).await.unwrap();
+    let topic = Topic::SourcesFetches.name();
+    let bytes = codec.encode(topic, &fetch()).await.unwrap();
+    assert_eq!(bytes[0], 0, "magic byte");
+    assert_eq!(codec.decode::<FetchRecord>(&bytes).await.unwrap(), fetch());
+    let json = codec.decode_json(&bytes).await.unwrap();
+    assert_eq!((&json["source"], &json["bytes"]), (&"a".into(), &5.into()));
+
+    // The subject is the topic's, so others find the schema where they expect it.
+    let checks = check_schemas(&registry(&stack), &stack.prefix).await.unwrap();
+    let subject = format!("{}{topic}-value", stack.prefix);
+    assert!(
+        checks.iter().any(|check| check.subject == subject && check.compatible && check.reason.is_none()),
+        "{checks:?}"
+    );
+}
+
+#[tokio::test]
+async fn registering_twice_gives_the_same_ids() {
+    let stack = shared();
+    let first = register_schemas(&registry(&stack), &stack.prefix).await.unwrap();
+    assert!(first.iter().all(|check| check.compatible && check.id.is_some()), "{first:?}");
+    assert_eq!(register_schemas(&registry(&stack), &stack.prefix).await.unwrap(), first);
+}
+
+#[tokio::test]
+async fn foreign_bytes_are_invalid_and_an_absent_registry_is_not() {
+    let stack = shared();
+    let codec = Codec::connect(&registry(&stack), &stack.prefix).await.unwrap();
+    for foreign in [&b""[..], b"{}", b"\0\0\0", b"plain text, no header", &[0, 0, 0, 0, 1]] {
+        let error = codec.decode::<FetchRecord>(foreign).await.unwrap_err();
+        assert!(!error.is_retriable(), "{foreign:?}: {error}");
+    }
+    // Another record's bytes do not pass for this one's.
+    let bytes = codec.encode(Topic::SourcesFetches.name(), &fetch()).await.unwrap();
+    assert!(matches!(codec.decode::<DeadLetter>(&bytes).await, Err(CodecError::Invalid { .. })));
+
+    let nowhere = RegistryConfig { schema_registry_url: "http://127.0.0.1:1".to_owned() };
+    assert!(Codec::connect(&nowhere, "").await.unwrap_err().is_retriable());
+}
+
+#[test]
+fn threads_without_a_runtime_encode_too() {
+    let stack = shared();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let codec: SyncCodec =
+        runtime.block_on(Codec::connect(&registry(&stack), &stack.prefix)).unwrap().sync(runtime.handle().clone());
+    let bytes = codec.encode(Topic::SourcesFetches.name(), &fetch()).unwrap();
+    assert_eq!(codec.decode::<FetchRecord>(&bytes).unwrap(), fetch());
+}
