@@ -12,7 +12,7 @@ pub struct StackConfig {
     /// How many Kafka brokers to run: 1 or 3
     #[arg(long, env = "VIGIE_KAFKA_NODES", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
     pub kafka_nodes: u8,
-    /// Folder with Kafka's jars; KAFKA_HOME/libs if not given
+    /// Folder with Kafka's jars; if not given, KAFKA_HOME/libs or what ./dev has fetched
     #[arg(long, env = "VIGIE_KAFKA_JARS")]
     pub kafka_jars: Option<PathBuf>,
     /// Largest heap of one Kafka broker in MiB
@@ -27,7 +27,7 @@ pub struct StackConfig {
 }
 
 impl StackConfig {
-    /// One Kafka node on free ports, everything stored in `data_dir`; the jars are where `VIGIE_KAFKA_JARS` or `KAFKA_HOME` says.
+    /// One Kafka node on free ports, everything stored in `data_dir`; the jars are where `VIGIE_KAFKA_JARS` or `KAFKA_HOME` says, or in the cache of `./dev`.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),

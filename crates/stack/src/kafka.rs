@@ -34,21 +34,23 @@ pub(crate) struct KafkaNode {
 }
 
 impl KafkaNode {
-    /// The folder of jars: the one given, else `KAFKA_HOME/libs`.
+    /// The folder of jars: the one given, else `KAFKA_HOME/libs`, else what `./dev` has fetched.
     pub(crate) fn find_jars(given: Option<&Path>) -> Result<PathBuf, StackError> {
-        let home =
-            std::env::var_os("KAFKA_HOME").filter(|home| !home.is_empty()).map(|home| PathBuf::from(home).join("libs"));
-        let folders: Vec<PathBuf> = given.map(Path::to_owned).into_iter().chain(home).collect();
-        let has_kafka = |dir: &PathBuf| {
-            let names = sorted_entries(dir);
-            let mut names = names.iter().filter_map(|path| path.file_name()?.to_str());
-            names.any(|name| name.starts_with("kafka_2.13-") && name.ends_with(".jar"))
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let folders = match (given, variable("KAFKA_HOME")) {
+            (Some(given), _) => vec![given.to_owned()],
+            (None, Some(home)) => vec![home.join("libs")],
+            (None, None) => {
+                let cache = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
+                let cache = variable("VIGIE_CACHE_DIR").or_else(|| cache.map(|cache| cache.join("vigie")));
+                fetched(&cache.unwrap_or_default())
+            }
         };
-        if let Some(dir) = folders.iter().find(|dir| has_kafka(dir)) {
+        if let Some(dir) = folders.iter().rev().find(|dir| has_kafka(dir)) {
             return fs::canonicalize(dir).map_err(StackError::io(format!("read {}", dir.display())));
         }
         let searched = match folders.as_slice() {
-            [] => "VIGIE_KAFKA_JARS or KAFKA_HOME, of which none is set".to_owned(),
+            [] => "the cache".to_owned(),
             some => some.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(" or "),
         };
         Err(StackError::NoKafka { searched })
@@ -160,6 +162,18 @@ impl KafkaNode {
         let detail = format!("formatting failed ({}): {}", output.status, String::from_utf8_lossy(&text).trim_end());
         Err(StackError::prepare(self.kind(), detail))
     }
+}
+
+fn has_kafka(dir: &Path) -> bool {
+    let names = sorted_entries(dir);
+    let mut names = names.iter().filter_map(|path| path.file_name()?.to_str());
+    names.any(|name| name.starts_with("kafka_2.13-") && name.ends_with(".jar"))
+}
+
+/// The folders `kafka-VERSION-...` of a cache, by version.
+fn fetched(cache: &Path) -> Vec<PathBuf> {
+    let is_kafka = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("kafka-"));
+    sorted_entries(cache).into_iter().filter(is_kafka).collect()
 }
 
 const LOG4J: &str = "\

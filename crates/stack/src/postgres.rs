@@ -83,8 +83,9 @@ impl Postgres {
     }
 
     pub(crate) fn launch_spec(&self) -> LaunchSpec {
-        let mut args: Vec<OsString> =
-            vec!["-D".into(), self.dir.clone().into(), "-p".into(), self.port.to_string().into()];
+        // Without links: where there is one, PostgreSQL's user cannot follow it.
+        let dir = fs::canonicalize(&self.dir).unwrap_or_else(|_| self.dir.clone());
+        let mut args: Vec<OsString> = vec!["-D".into(), dir.into(), "-p".into(), self.port.to_string().into()];
         let mut settings = vec!["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"];
         if !self.durable {
             settings.extend(["fsync=off", "full_page_writes=off", "synchronous_commit=off"]);
