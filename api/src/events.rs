@@ -16,7 +16,7 @@ use fred::interfaces::{ClientLike, StreamsInterface};
 use fred::types::Value;
 use fred::types::streams::XReadResponse;
 use serde::Deserialize;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -112,6 +112,8 @@ pub(crate) struct Events {
     redis: Client,
     key: String,
     sender: broadcast::Sender<Arc<Event>>,
+    /// Whether every event from now on will be sent.
+    pumping: watch::Sender<bool>,
 }
 
 /// Redis cannot be asked.
@@ -121,11 +123,20 @@ pub(crate) struct EventsError(#[from] fred::error::Error);
 
 impl Events {
     pub(crate) fn new(redis: Client, prefix: &str) -> Self {
-        Self { redis, key: format!("{prefix}stream"), sender: broadcast::channel(BROADCAST_CAPACITY).0 }
+        Self {
+            redis,
+            key: format!("{prefix}stream"),
+            sender: broadcast::channel(BROADCAST_CAPACITY).0,
+            pumping: watch::Sender::new(false),
+        }
     }
 
-    pub(crate) fn is_connected(&self) -> bool {
-        self.redis.is_connected()
+    /// Whether events can be read now, or in a moment. Before the pump knows where it begins, a subscriber could miss the first one.
+    pub(crate) async fn is_ready(&self) -> bool {
+        let mut pumping = self.pumping.subscribe();
+        let ready =
+            async { self.redis.wait_for_connect().await.is_ok() && pumping.wait_for(|pumping| *pumping).await.is_ok() };
+        tokio::time::timeout(RETRY, ready).await.unwrap_or(false)
     }
 
     /// Events from now on.
@@ -161,6 +172,7 @@ impl Events {
                     None => self.newest(&reader).await?,
                 };
                 last = Some(from);
+                self.pumping.send_replace(true);
                 self.read_after(&reader, from).await
             };
             let result = tokio::select! {

@@ -59,7 +59,7 @@ pub(crate) async fn subscribe(
             .collect()
     });
     answer::negotiate(&headers, &["text/event-stream"])?;
-    if !app.events.is_connected() {
+    if !app.events.is_ready().await {
         return Err(Problem::unavailable("live events cannot be read at the moment"));
     }
     let place = app.streams.clone().try_acquire_owned();

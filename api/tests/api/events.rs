@@ -1,0 +1,194 @@
+use std::time::Duration;
+
+use fred::clients::Client;
+use fred::interfaces::{ClientLike, KeysInterface, StreamsInterface};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use vigie_daemon::ServiceError;
+
+use crate::world::World;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Served {
+    world: World,
+    addr: std::net::SocketAddr,
+    redis: Client,
+    service: JoinHandle<Result<(), ServiceError>>,
+}
+
+impl Served {
+    async fn start() -> Self {
+        let world = World::new().await;
+        let redis = Client::new(fred::types::config::Config::from_url(&world.redis_url).unwrap(), None, None, None);
+        redis.init().await.unwrap();
+        let listener = vigie_api::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        // Its own metrics: the world's router has registered in the other.
+        let ctx = vigie_daemon::Context { metrics: Default::default(), ..world.ctx.clone() };
+        let service = tokio::spawn(vigie_api::run_with_listener(world.config.clone(), listener, ctx));
+        Self { world, addr, redis, service }
+    }
+
+    fn key(&self) -> String {
+        format!("{}stream", self.world.redis_prefix)
+    }
+
+    /// Writes an event as the sink does; the answer is its id.
+    async fn write(&self, kind: &str, data: &str) -> String {
+        self.redis.xadd(self.key(), false, None, "*", vec![("type", kind), ("data", data)]).await.unwrap()
+    }
+
+    async fn listen(&self, query: &str, last: Option<&str>) -> Listener {
+        timeout(PATIENCE, async {
+            let mut stream = TcpStream::connect(self.addr).await.unwrap();
+            let resume = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
+            let request =
+                format!("GET /v1/stream{query} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n{resume}\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut listener = Listener { lines: BufReader::new(stream) };
+            assert_eq!(listener.line().await.unwrap(), "HTTP/1.1 200 OK");
+            while !listener.line().await.unwrap().is_empty() {}
+            listener
+        })
+        .await
+        .unwrap()
+    }
+
+    async fn stop(self) {
+        self.world.ctx.shutdown.cancel();
+        timeout(PATIENCE, self.service).await.unwrap().unwrap().unwrap();
+    }
+}
+
+struct Listener {
+    lines: BufReader<TcpStream>,
+}
+
+impl Listener {
+    async fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let read = self.lines.read_line(&mut line).await.unwrap();
+        (read > 0).then(|| line.trim_end().to_owned())
+    }
+
+    /// Id, type and data of the next event.
+    async fn event(&mut self) -> (String, String, String) {
+        let (mut id, mut kind, mut data) = (String::new(), String::new(), String::new());
+        timeout(PATIENCE, async {
+            loop {
+                let line = self.line().await.expect("the stream goes on");
+                match line.split_once(": ") {
+                    Some(("id", value)) => id = value.to_owned(),
+                    Some(("event", value)) => kind = value.to_owned(),
+                    Some(("data", value)) => data = value.to_owned(),
+                    _ if line.is_empty() && !data.is_empty() => return,
+                    _ => {}
+                }
+            }
+        })
+        .await
+        .unwrap();
+        (id, kind, data)
+    }
+}
+
+#[tokio::test]
+async fn live_events_arrive_filtered() {
+    let served = Served::start().await;
+    let mut all = served.listen("", None).await;
+    let mut btc = served.listen("?asset=BTC,SOL&type=trend,post", None).await;
+    let first = served.write("trend", r#"{"asset":"ETH","posts":1}"#).await;
+    // A reader that has seen the first event is known to be reading.
+    assert_eq!(all.event().await, (first, "trend".to_owned(), r#"{"asset":"ETH","posts":1}"#.to_owned()));
+    served.write("unheard-of", "{}").await;
+    let alert = served.write("alert", r#"{"asset":"BTC"}"#).await;
+    let post = served.write("post", r#"{"assets":[{"asset":"SOL","evidence":"name"}]}"#).await;
+    assert_eq!(all.event().await.0, alert);
+    assert_eq!(all.event().await.0, post);
+    assert_eq!(btc.event().await.0, post);
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn resuming_neither_misses_nor_repeats() {
+    let served = Served::start().await;
+    let mut ids = Vec::new();
+    for n in 0..1203 {
+        ids.push(served.write("trend", &format!("{{\"asset\":\"A{}\",\"n\":{n}}}", n % 2)).await);
+    }
+    let mut listener = served.listen("", Some(&ids[99])).await;
+    for id in &ids[100..] {
+        assert_eq!(listener.event().await.0, *id);
+    }
+    let live = served.write("trend", r#"{"asset":"A0"}"#).await;
+    assert_eq!(listener.event().await.0, live);
+    let mut some = served.listen(&format!("?asset=A1&last_event_id={}", ids[1000]), None).await;
+    assert_eq!(some.event().await.0, ids[1001]);
+    assert_eq!(some.event().await.0, ids[1003]);
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn events_that_are_gone_are_told() {
+    let served = Served::start().await;
+    let first = served.write("trend", r#"{"asset":"BTC","n":1}"#).await;
+    let second = served.write("trend", r#"{"asset":"BTC","n":2}"#).await;
+    let third = served.write("trend", r#"{"asset":"BTC","n":3}"#).await;
+    let _: i64 = served.redis.xtrim(served.key(), ("MAXLEN", "=", 1)).await.unwrap();
+    let mut listener = served.listen("", Some(&first)).await;
+    let (_, kind, data) = listener.event().await;
+    assert_eq!((kind.as_str(), data), ("gap", format!("{{\"after\":\"{first}\"}}")));
+    assert_eq!(listener.event().await.0, third);
+    let mut up_to_date = served.listen("", Some(&third)).await;
+    let fourth = served.write("trend", r#"{"asset":"BTC","n":4}"#).await;
+    assert_eq!(up_to_date.event().await, (fourth, "trend".to_owned(), r#"{"asset":"BTC","n":4}"#.to_owned()));
+    assert!(second > first);
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn the_service_is_ready_with_its_database_and_drains_with_open_streams() {
+    let served = Served::start().await;
+    let mut listener = served.listen("", None).await;
+    timeout(PATIENCE, async {
+        while !served.world.ctx.health.report().ready {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    served.world.ctx.shutdown.cancel();
+    timeout(Duration::from_secs(3), served.service)
+        .await
+        .expect("no subscriber holds the shutdown up")
+        .unwrap()
+        .unwrap();
+    timeout(PATIENCE, async { while listener.line().await.is_some() {} }).await.expect("the stream ends");
+    assert!(TcpStream::connect(served.addr).await.is_err());
+}
+
+#[tokio::test]
+async fn equal_questions_share_one_answer_for_a_second() {
+    let served = Served::start().await;
+    let world = &served.world;
+    // The connection is made in the background.
+    timeout(PATIENCE, async {
+        loop {
+            world.json("/v1/trends").await;
+            let keys: i64 =
+                served.redis.exists(format!("{}api:trends {}", world.redis_prefix, QUESTION)).await.unwrap();
+            if keys == 1 {
+                break;
+            }
+        }
+    })
+    .await
+    .unwrap();
+    served.stop().await;
+}
+
+const QUESTION: &str =
+    r#"Question { run: "live", period: Hour, at: None, order: Growth, min_posts: 1, limit: 20, posts: 3 }"#;

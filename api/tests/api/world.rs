@@ -1,0 +1,240 @@
+//! A database and a Redis prefix of the test's own, filled row by row, with the API over them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use clap::Parser;
+use serde_json::Value;
+use tower::ServiceExt;
+use vigie_clock::ManualClock;
+use vigie_clock::Timestamp;
+use vigie_daemon::Context;
+
+/// The wall clock of the tests.
+pub(crate) const WALL: &str = "2026-11-23T12:00:00Z";
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    config: vigie_api::Config,
+}
+
+pub(crate) fn config(args: &[&str]) -> vigie_api::Config {
+    Cli::parse_from(std::iter::once("api").chain(args.iter().copied())).config
+}
+
+pub(crate) struct World {
+    pub(crate) config: vigie_api::Config,
+    pub(crate) ctx: Context,
+    pub(crate) clock: ManualClock,
+    pub(crate) router: Router,
+    pub(crate) db: tokio_postgres::Client,
+    pub(crate) redis_url: String,
+    pub(crate) redis_prefix: String,
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("no {name} in {:?}", self.headers)).to_str().unwrap()
+    }
+
+    /// The problem, after checking what every problem must have.
+    pub(crate) fn problem(&self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text());
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        assert_eq!(self.header("cache-control"), "no-store");
+        let problem = self.json();
+        assert_eq!(problem["status"], status);
+        for field in ["type", "title", "detail", "instance", "request_id"] {
+            assert!(problem[field].as_str().is_some_and(|text| !text.is_empty()), "{field} in {problem}");
+        }
+        assert_eq!(problem["request_id"], self.header("x-request-id"));
+        problem
+    }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    pub(crate) async fn with(args: &[&str]) -> Self {
+        let stack = tokio::task::spawn_blocking(vigie_stack::testing::shared).await.unwrap();
+        let (db, connection) = tokio_postgres::connect(&stack.postgres_url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let mut files: Vec<_> = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../sinks/migrations"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        files.sort();
+        for file in files {
+            db.batch_execute(&std::fs::read_to_string(&file).unwrap()).await.unwrap();
+        }
+        let (postgres, redis) =
+            (format!("--postgres-url={}", stack.postgres_url), format!("--redis-url={}", stack.redis_url));
+        let prefix = format!("--redis-prefix={}", stack.prefix);
+        let all: Vec<&str> = [postgres.as_str(), &redis, &prefix].into_iter().chain(args.iter().copied()).collect();
+        let config = config(&all);
+        let clock = ManualClock::new(Timestamp::parse_rfc3339(WALL).unwrap());
+        let ctx = Context::new(Arc::new(clock.clone()));
+        let router = vigie_api::router(&config, &ctx).unwrap();
+        Self { config, ctx, clock, router, db, redis_url: stack.redis_url, redis_prefix: stack.prefix }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.get_with(path, &[]).await
+    }
+
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send("GET", path, headers).await
+    }
+
+    pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        send(self.router.clone(), method, path, headers).await
+    }
+
+    /// The JSON of a 200.
+    pub(crate) async fn json(&self, path: &str) -> Value {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        answer.json()
+    }
+
+    pub(crate) async fn sql(&self, sql: &str) {
+        self.db.batch_execute(sql).await.unwrap_or_else(|e| panic!("{e}: {sql}"));
+    }
+
+    /// A window of 5 minutes, the latest of its revisions.
+    pub(crate) async fn window(&self, window: Window<'_>) {
+        let Window {
+            run,
+            asset,
+            start,
+            revision,
+            r#final,
+            posts,
+            authors,
+            labels: [negative, neutral, positive],
+            mean,
+            emitted,
+        } = window;
+        let mean = mean.map_or("NULL".to_owned(), |mean| mean.to_string());
+        let columns = "run_id, asset, window_start, window_end, revision, final, posts, unique_authors, negative, neutral, positive, mean_score, \
+            anomaly_score, expected_posts, sources, emitted_at, sample, model_name, model_version, model_sha256, assets_version, input_topic, \
+            input_partition, first_offset, last_offset";
+        let values = format!(
+            "'{run}', '{asset}', '{start}', timestamptz '{start}' + interval '5 minutes', {revision}, {final}, {posts}, {authors}, {negative}, \
+            {neutral}, {positive}, {mean}, 0.25, {posts} + 0.5, '{{}}', '{emitted}', true, 'tiny', '1', 'abc', 'a1', 'posts.mentions.v1', 2, \
+            {revision} * 10, {revision} * 10 + {posts}"
+        );
+        self.sql(&format!(
+            "INSERT INTO trend_window_revisions ({columns}) VALUES ({values}); \
+             DELETE FROM trend_windows WHERE run_id = '{run}' AND asset = '{asset}' AND window_start = '{start}' AND revision < {revision}; \
+             INSERT INTO trend_windows ({columns}) VALUES ({values}) ON CONFLICT DO NOTHING"
+        ))
+        .await;
+    }
+
+    pub(crate) async fn post(&self, post: Post<'_>) {
+        let Post { run, id, asset, at, author, label, score, text, url } = post;
+        let quote = |text: Option<&str>| text.map_or("NULL".to_owned(), |text| format!("'{text}'"));
+        let score = score.map_or("NULL".to_owned(), |score| score.to_string());
+        let (label, author, url) = (quote(label), quote(author), quote(url));
+        self.sql(&format!(
+            "INSERT INTO posts VALUES ('{run}', '{id}', 'r-test', 'reddit', {url}, {author}, 'a title', '{text}', '{at}', '{at}', '{at}', 'en', \
+             {label}, {score}, NULL, NULL, NULL, NULL, true, 'tiny', '1', 'abc', 'a1', 'posts.raw.v1', 0, 7); \
+             INSERT INTO post_assets (run_id, post_id, asset, evidence, published_at, score, label) \
+             VALUES ('{run}', '{id}', '{asset}', 'ticker', '{at}', {score}, {label})"
+        ))
+        .await;
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Window<'a> {
+    pub(crate) run: &'a str,
+    pub(crate) asset: &'a str,
+    pub(crate) start: &'a str,
+    pub(crate) revision: i32,
+    pub(crate) r#final: bool,
+    pub(crate) posts: i64,
+    pub(crate) authors: i64,
+    pub(crate) labels: [i64; 3],
+    pub(crate) mean: Option<f64>,
+    pub(crate) emitted: &'a str,
+}
+
+impl<'a> Window<'a> {
+    pub(crate) fn of(asset: &'a str, start: &'a str, posts: i64, mean: Option<f64>) -> Self {
+        let scored = if mean.is_some() { posts } else { 0 };
+        Self {
+            run: "live",
+            asset,
+            start,
+            revision: 1,
+            r#final: true,
+            posts,
+            authors: posts,
+            labels: [0, scored, 0],
+            mean,
+            emitted: start,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Post<'a> {
+    pub(crate) run: &'a str,
+    pub(crate) id: &'a str,
+    pub(crate) asset: &'a str,
+    pub(crate) at: &'a str,
+    pub(crate) author: Option<&'a str>,
+    pub(crate) label: Option<&'a str>,
+    pub(crate) score: Option<f64>,
+    pub(crate) text: &'a str,
+    pub(crate) url: Option<&'a str>,
+}
+
+impl<'a> Post<'a> {
+    pub(crate) fn of(asset: &'a str, id: &'a str, at: &'a str) -> Self {
+        Self {
+            run: "live",
+            id,
+            asset,
+            at,
+            author: Some("author"),
+            label: Some("neutral"),
+            score: Some(0.0),
+            text: "words",
+            url: Some("https://example.com/post"),
+        }
+    }
+}
+
+pub(crate) async fn send(router: Router, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, 64 << 20).await.unwrap().to_vec();
+    Answer { status: parts.status, headers: parts.headers, body }
+}
