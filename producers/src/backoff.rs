@@ -33,7 +33,12 @@ pub fn after_success(source: &SourceConfig, fresh_for: Option<Duration>, random:
 
 /// The pause after `failures` failures in a row: the interval doubled each time, up to a limit, of which a random half is taken off so that sources that
 /// failed together do not come back together. Never shorter than what the server asked for.
-pub fn after_failure(source: &SourceConfig, failures: u32, retry_after: Option<Duration>, random: &mut impl Rng) -> Duration {
+pub fn after_failure(
+    source: &SourceConfig,
+    failures: u32,
+    retry_after: Option<Duration>,
+    random: &mut impl Rng,
+) -> Duration {
     let longest = if source.local { LONGEST_LOCAL } else { LONGEST };
     let doubled = source.every.saturating_mul(2_u32.saturating_pow(failures.min(20))).min(longest);
     doubled.mul_f64(random.random_range(0.5..1.0)).max(retry_after.unwrap_or_default())

@@ -56,9 +56,13 @@ pub fn load(path: &Path) -> Result<Vec<SourceConfig>, Vec<String>> {
 /// # Errors
 /// With every mistake in it.
 pub fn parse(text: &str) -> Result<Vec<SourceConfig>, Vec<String>> {
-    let document: toml::Table = text.parse().map_err(|e: toml::de::Error| vec![e.to_string().trim().replace('\n', " ")])?;
-    let mut mistakes: Vec<String> =
-        document.keys().filter(|key| *key != "source").map(|key| format!("unknown key {key:?}, expected [[source]]")).collect();
+    let document: toml::Table =
+        text.parse().map_err(|e: toml::de::Error| vec![e.to_string().trim().replace('\n', " ")])?;
+    let mut mistakes: Vec<String> = document
+        .keys()
+        .filter(|key| *key != "source")
+        .map(|key| format!("unknown key {key:?}, expected [[source]]"))
+        .collect();
     let tables = match document.get("source") {
         Some(toml::Value::Array(tables)) if !tables.is_empty() => tables.as_slice(),
         _ => {
@@ -167,7 +171,9 @@ mod tests {
             every_seconds = 1
         "#;
         let mistakes = parse(text).unwrap_err();
-        for part in ["colour", "\"A b\"", "ftp:", "every_seconds 1,", "gopher", "every", "not on the public web", "used twice"] {
+        for part in
+            ["colour", "\"A b\"", "ftp:", "every_seconds 1,", "gopher", "every", "not on the public web", "used twice"]
+        {
             assert!(mistakes.iter().any(|m| m.contains(part)), "{part} in {mistakes:#?}");
         }
         assert_eq!(mistakes.len(), 8, "{mistakes:#?}");

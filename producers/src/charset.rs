@@ -32,7 +32,10 @@ pub fn decode(bytes: &[u8], http: Option<&str>) -> String {
     // Mostly UTF-8 with a few broken bytes, as a transfer or a careless generator leaves them.
     let lossy = String::from_utf8_lossy(bytes);
     let broken = lossy.matches('\u{fffd}').count();
-    if declared.or(http).is_none() && broken * 3 < lossy.chars().filter(|c| !c.is_ascii()).count().max(1) * 2 && broken < 100 {
+    if declared.or(http).is_none()
+        && broken * 3 < lossy.chars().filter(|c| !c.is_ascii()).count().max(1) * 2
+        && broken < 100
+    {
         return lossy.into_owned();
     }
     declared.or(http).unwrap_or(WINDOWS_1252).decode_without_bom_handling(bytes).0.into_owned()
@@ -53,7 +56,10 @@ mod tests {
 
     #[test]
     fn the_declaration_decides_where_bytes_are_not_utf8() {
-        assert_eq!(decode(b"<?xml version='1.0' encoding='ISO-8859-2'?><a>\xb1</a>", Some("iso-8859-1")).chars().nth(46), Some('ą'));
+        assert_eq!(
+            decode(b"<?xml version='1.0' encoding='ISO-8859-2'?><a>\xb1</a>", Some("iso-8859-1")).chars().nth(46),
+            Some('ą')
+        );
         assert_eq!(decode(b"<a>\xe9</a>", Some("iso-8859-1")), "<a>é</a>");
         assert_eq!(decode(b"<a>\x93x\x94</a>", None), "<a>“x”</a>");
     }

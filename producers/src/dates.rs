@@ -39,7 +39,9 @@ struct Parts {
 
 fn by_token(text: &str) -> Option<Timestamp> {
     let mut parts = Parts::default();
-    for token in text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '(' | ')')).filter(|token| !token.is_empty()) {
+    for token in
+        text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '(' | ')')).filter(|token| !token.is_empty())
+    {
         read_token(token, &mut parts)?;
     }
     let date = Date::new(parts.year?, parts.month?, parts.day?).ok()?;
@@ -104,9 +106,13 @@ fn read_word_or_number(token: &str, parts: &mut Parts) -> Option<()> {
     let number: i16 = digits.parse().ok()?;
     match (digits.len(), parts.day, parts.month, parts.year) {
         (4, _, _, None) => parts.year = Some(number),
-        (4, _, _, Some(_)) if parts.time.is_none() => parts.time = Some(((number / 100) as i8, (number % 100) as i8, 0)),
+        (4, _, _, Some(_)) if parts.time.is_none() => {
+            parts.time = Some(((number / 100) as i8, (number % 100) as i8, 0))
+        }
         (1 | 2, None, _, _) => parts.day = Some(i8::try_from(number).ok()?),
-        (1 | 2, Some(_), None, _) if number <= 12 && parts.year.is_none() => parts.month = Some(i8::try_from(number).ok()?),
+        (1 | 2, Some(_), None, _) if number <= 12 && parts.year.is_none() => {
+            parts.month = Some(i8::try_from(number).ok()?)
+        }
         (2, Some(_), Some(_), None) => parts.year = Some(if number < 70 { 2000 + number } else { 1900 + number }),
         _ => return None,
     }
@@ -213,7 +219,19 @@ mod tests {
 
     #[test]
     fn what_is_no_date_is_none() {
-        for text in ["", "yesterday", "32 Jan 2020 10:00", "Mon, 99 Foo", "1", "::::", "+", "-", "2020-13-45", "10:00:00+", "٣ يناير"] {
+        for text in [
+            "",
+            "yesterday",
+            "32 Jan 2020 10:00",
+            "Mon, 99 Foo",
+            "1",
+            "::::",
+            "+",
+            "-",
+            "2020-13-45",
+            "10:00:00+",
+            "٣ يناير",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

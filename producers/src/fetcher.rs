@@ -10,6 +10,7 @@
 //! request outlives [`FetcherConfig::timeout`]. Nothing is retried here: the scheduler decides.
 
 pub mod guard;
+mod headers;
 mod robots;
 mod spacing;
 
@@ -17,11 +18,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{self, HeaderName};
 use url::Url;
-use vigie_clock::{SharedClock, Timestamp};
+use vigie_clock::SharedClock;
 
 use guard::GuardedResolver;
+use headers::{charset, fresh_for, headers, retry_after, target, user_agent};
 use robots::Robots;
 use spacing::Spacing;
 
@@ -211,14 +213,16 @@ impl Fetcher {
             url.set_path("/robots.txt");
             url.set_query(None);
             url.set_fragment(None);
-            let ask = Request { url, accept: "text/plain, */*;q=0.1", etag: None, last_modified: None, local: request.local };
+            let ask =
+                Request { url, accept: "text/plain, */*;q=0.1", etag: None, last_modified: None, local: request.local };
             let answer = tokio::time::timeout(self.config.timeout, self.follow(&ask)).await;
             let rules = match answer {
                 Ok(Ok(Fetched::Body(body))) => robots::Rules::parse(&body.bytes),
                 // RFC 9309, 2.3.1: "unavailable" (4xx) allows all, "unreachable" (5xx, network) forbids all.
-                Ok(Ok(Fetched::NotModified { .. }) | Err(FetchError::Status { status: 400..=499, .. } | FetchError::Redirect(_))) => {
-                    robots::Rules::allow_all()
-                }
+                Ok(
+                    Ok(Fetched::NotModified { .. })
+                    | Err(FetchError::Status { status: 400..=499, .. } | FetchError::Redirect(_)),
+                ) => robots::Rules::allow_all(),
                 Ok(Err(error)) => return Err(error),
                 Err(_) => return Err(FetchError::Timeout(self.config.timeout)),
             };
@@ -238,7 +242,8 @@ impl Fetcher {
             let gap = if request.local { self.config.local_spacing } else { self.config.spacing };
             self.spacing.wait(url.host_str().unwrap_or_default(), gap, &self.clock).await;
             let client = if request.local { &self.local } else { &self.public };
-            let response = client.get(url.clone()).headers(headers(request, hop)?).send().await.map_err(|e| self.network(&e))?;
+            let response =
+                client.get(url.clone()).headers(headers(request, hop)?).send().await.map_err(|e| self.network(&e))?;
             let status = response.status();
             if status == StatusCode::NOT_MODIFIED {
                 return Ok(Fetched::NotModified { fresh_for: fresh_for(response.headers()) });
@@ -293,64 +298,6 @@ impl Fetcher {
     }
 }
 
-fn user_agent(contact: Option<&str>) -> String {
-    let about = "vigie/0.1 (+https://github.com/vigie-insights/vigie";
-    let contact: String = contact.unwrap_or_default().chars().filter(|c| (' '..='~').contains(c) && !matches!(c, '(' | ')')).collect();
-    if contact.is_empty() { format!("{about})") } else { format!("{about}; {contact})") }
-}
-
-fn headers(request: &Request, hop: usize) -> Result<HeaderMap, FetchError> {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::ACCEPT, HeaderValue::from_static(request.accept));
-    // Validators belong to the address that gave them.
-    if hop == 0 {
-        for (name, value) in [(header::IF_NONE_MATCH, &request.etag), (header::IF_MODIFIED_SINCE, &request.last_modified)] {
-            if let Some(value) = value {
-                let value = HeaderValue::from_str(value).map_err(|e| FetchError::Network(format!("stored validator: {e}")))?;
-                headers.insert(name, value);
-            }
-        }
-    }
-    Ok(headers)
-}
-
-fn target(from: &Url, headers: &HeaderMap) -> Result<Url, FetchError> {
-    let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
-    let location = location.ok_or_else(|| FetchError::Redirect("without a location".into()))?;
-    let url = from.join(location).map_err(|e| FetchError::Redirect(format!("{e}")))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(FetchError::Redirect(format!("to the scheme {}, expected http or https", url.scheme())));
-    }
-    if from.scheme() == "https" && url.scheme() == "http" {
-        return Err(FetchError::Redirect("from https to http".into()));
-    }
-    Ok(url)
-}
-
-/// `Retry-After` in seconds or as a date (RFC 9110, 10.2.3).
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match value.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => crate::dates::parse(value)?.since(now),
-    };
-    Some(wait.min(MAX_RETRY_AFTER))
-}
-
-fn fresh_for(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(header::CACHE_CONTROL)?.to_str().ok()?;
-    let seconds = value.split(',').find_map(|part| part.trim().strip_prefix("max-age="))?;
-    seconds.trim_matches('"').parse().ok().map(Duration::from_secs)
-}
-
-fn charset(content_type: &str) -> Option<String> {
-    let parameter = content_type.split(';').skip(1).find_map(|part| {
-        let (name, value) = part.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("charset").then_some(value)
-    })?;
-    Some(parameter.trim().trim_matches(['"', '\'']).to_owned())
-}
-
 /// An error with its causes in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -364,36 +311,4 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn with(name: HeaderName, value: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
-    }
-
-    #[test]
-    fn retry_after_is_read_in_both_forms_and_capped() {
-        let now = Timestamp::parse_rfc3339("2026-01-01T00:00:00Z").unwrap();
-        let read = |value| retry_after(&with(header::RETRY_AFTER, value), now);
-        assert_eq!(read("120"), Some(Duration::from_secs(120)));
-        assert_eq!(read("Thu, 01 Jan 2026 00:01:00 GMT"), Some(Duration::from_secs(60)));
-        assert_eq!(read("Wed, 01 Jan 2020 00:00:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(read("999999999999"), Some(MAX_RETRY_AFTER));
-        assert_eq!(read("soon"), None);
-    }
-
-    #[test]
-    fn content_type_and_cache_control_parameters_are_found() {
-        assert_eq!(charset("text/xml; Charset=\"ISO-8859-1\"; x=y").as_deref(), Some("ISO-8859-1"));
-        assert_eq!(charset("text/xml"), None);
-        assert_eq!(fresh_for(&with(header::CACHE_CONTROL, "public, max-age=300")), Some(Duration::from_secs(300)));
-    }
-
-    #[test]
-    fn a_contact_cannot_break_the_user_agent() {
-        assert_eq!(user_agent(Some("ops@a.example\r\n)(")), "vigie/0.1 (+https://github.com/vigie-insights/vigie; ops@a.example)");
-    }
 }

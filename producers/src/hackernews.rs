@@ -107,7 +107,9 @@ fn parse(json: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
 /// One hit or item; `None` if it is deleted, dead or a poll option.
 fn post(item: &Value, origin: Origin<'_>) -> Result<Option<RawPost>, ParseError> {
     let flag = |name: &str| item.get(name).and_then(Value::as_bool).unwrap_or(false);
-    let text_of = |names: &[&str]| names.iter().find_map(|name| item.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()));
+    let text_of = |names: &[&str]| {
+        names.iter().find_map(|name| item.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()))
+    };
     if flag("deleted") || flag("dead") || text_of(&["type"]) == Some("pollopt") {
         return Ok(None);
     }
@@ -126,7 +128,9 @@ fn post(item: &Value, origin: Origin<'_>) -> Result<Option<RawPost>, ParseError>
         post_id: identity::native(Kind::HackerNews, &id),
         source: origin.source.to_owned(),
         kind: Kind::HackerNews.name().to_owned(),
-        url: Some(text_of(&["url"]).map_or_else(|| format!("https://news.ycombinator.com/item?id={id}"), str::to_owned)),
+        url: Some(
+            text_of(&["url"]).map_or_else(|| format!("https://news.ycombinator.com/item?id={id}"), str::to_owned),
+        ),
         author: text_of(&["author", "by"]).map(str::to_owned),
         title: text_of(&["title"]).map(plain_text::title),
         text: text_of(&["comment_text", "story_text", "text"]).map(plain_text::from_html).unwrap_or_default(),
@@ -143,7 +147,9 @@ fn post(item: &Value, origin: Origin<'_>) -> Result<Option<RawPost>, ParseError>
 fn id_of(item: &Value, name: &str) -> Option<String> {
     match item.get(name)? {
         Value::Number(n) => Some(n.to_string()),
-        Value::String(s) if !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') => Some(s.clone()),
+        Value::String(s) if !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') => {
+            Some(s.clone())
+        }
         _ => None,
     }
 }

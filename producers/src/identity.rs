@@ -38,8 +38,11 @@ fn hashed(kind: Kind, name: &str) -> String {
 /// An address without what does not change where it leads: tracking parameters, default port, an empty query.
 pub fn canonical(url: &Url) -> String {
     let mut url = url.clone();
-    let kept: Vec<(String, String)> =
-        url.query_pairs().filter(|(key, value)| !is_tracking(key, value)).map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
+    let kept: Vec<(String, String)> = url
+        .query_pairs()
+        .filter(|(key, value)| !is_tracking(key, value))
+        .map(|(k, v)| (k.into_owned(), v.into_owned()))
+        .collect();
     let had = url.query_pairs().count();
     if kept.is_empty() {
         url.set_query(None);
@@ -53,7 +56,9 @@ pub fn canonical(url: &Url) -> String {
 }
 
 fn is_tracking(key: &str, value: &str) -> bool {
-    key.starts_with("utm_") || matches!(key, "fbclid" | "gclid" | "mc_cid" | "mc_eid") || (key == "source" && value.starts_with("rss"))
+    key.starts_with("utm_")
+        || matches!(key, "fbclid" | "gclid" | "mc_cid" | "mc_eid")
+        || (key == "source" && value.starts_with("rss"))
 }
 
 fn absolute(guid: &str) -> Option<Url> {

@@ -1,4 +1,4 @@
-//! Polite scrapers that publish raw posts.
+#![doc = include_str!("../README.md")]
 
 pub mod backoff;
 pub mod catalogue;

@@ -44,7 +44,10 @@ impl Metrics {
             fetch_seconds: HistogramVec::new(seconds, &["kind"])?,
             bytes: counters("vigie_producers_read_bytes_total", "decompressed bytes read", &["kind"])?,
             published: counters("vigie_producers_posts_published_total", "posts published to posts.raw.v1", &["kind"])?,
-            duplicates: IntCounter::new("vigie_producers_duplicates_total", "posts not published since another source had them")?,
+            duplicates: IntCounter::new(
+                "vigie_producers_duplicates_total",
+                "posts not published since another source had them",
+            )?,
             publish_retries: IntCounter::new("vigie_producers_publish_retries_total", "transactions tried again")?,
             sources: IntGauge::new("vigie_producers_sources", "sources configured")?,
             failing: IntGauge::new("vigie_producers_sources_failing", "sources whose last poll failed")?,

@@ -107,7 +107,10 @@ fn is_extravagant(html: &str) -> bool {
 
 fn is_void(tag: &str) -> bool {
     let name: String = tag.chars().take_while(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    matches!(name.as_str(), "br" | "img" | "hr" | "input" | "meta" | "link" | "wbr" | "source" | "p" | "li" | "td" | "tr" | "option")
+    matches!(
+        name.as_str(),
+        "br" | "img" | "hr" | "input" | "meta" | "link" | "wbr" | "source" | "p" | "li" | "td" | "tr" | "option"
+    )
 }
 
 /// The text between tags, each tag as a line end.
@@ -165,23 +168,70 @@ fn is_unwanted(c: char) -> bool {
 fn has_entity(text: &str) -> bool {
     text.split('&').skip(1).any(|rest| {
         let name = rest.split(';').next().unwrap_or_default();
-        rest.len() > name.len() && (2..=10).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '#')
+        rest.len() > name.len()
+            && (2..=10).contains(&name.len())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '#')
     })
 }
 
 fn is_skipped(name: &str) -> bool {
     matches!(
         name,
-        "script" | "style" | "noscript" | "template" | "iframe" | "object" | "svg" | "math" | "head" | "select" | "textarea" | "button"
+        "script"
+            | "style"
+            | "noscript"
+            | "template"
+            | "iframe"
+            | "object"
+            | "svg"
+            | "math"
+            | "head"
+            | "select"
+            | "textarea"
+            | "button"
     )
 }
 
 fn is_block(name: &str) -> bool {
     matches!(
         name,
-        "address" | "article" | "aside" | "blockquote" | "center" | "dd" | "details" | "div" | "dl" | "dt" | "fieldset" | "figcaption"
-            | "figure" | "footer" | "form" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "header" | "hr" | "li" | "main" | "nav" | "ol" | "p"
-            | "pre" | "section" | "summary" | "table" | "tbody" | "tfoot" | "thead" | "tr" | "ul"
+        "address"
+            | "article"
+            | "aside"
+            | "blockquote"
+            | "center"
+            | "dd"
+            | "details"
+            | "div"
+            | "dl"
+            | "dt"
+            | "fieldset"
+            | "figcaption"
+            | "figure"
+            | "footer"
+            | "form"
+            | "h1"
+            | "h2"
+            | "h3"
+            | "h4"
+            | "h5"
+            | "h6"
+            | "header"
+            | "hr"
+            | "li"
+            | "main"
+            | "nav"
+            | "ol"
+            | "p"
+            | "pre"
+            | "section"
+            | "summary"
+            | "table"
+            | "tbody"
+            | "tfoot"
+            | "thead"
+            | "tr"
+            | "ul"
     )
 }
 
@@ -191,7 +241,8 @@ mod tests {
 
     #[test]
     fn blocks_become_lines_and_scripts_go() {
-        let html = "<p>Bitcoin &amp; ether <b>up</b>.</p><script>x()</script><style>p{}</style><ul><li>one<li>two</ul>a<br>b";
+        let html =
+            "<p>Bitcoin &amp; ether <b>up</b>.</p><script>x()</script><style>p{}</style><ul><li>one<li>two</ul>a<br>b";
         assert_eq!(from_html(html), "Bitcoin & ether up.\none\ntwo\na\nb");
     }
 

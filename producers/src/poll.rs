@@ -174,8 +174,12 @@ async fn follow(
         };
         gathered.bytes += body.bytes.len();
         let document = Document { bytes: &body.bytes, charset: body.charset.as_deref(), base: Some(&body.url) };
-        let origin =
-            Origin { source: &source.id, language: source.language.as_deref(), sample: source.sample, fetched_at: clock.now() };
+        let origin = Origin {
+            source: &source.id,
+            language: source.language.as_deref(),
+            sample: source.sample,
+            fetched_at: clock.now(),
+        };
         let mut parsed = handler.parse(document, origin).map_err(Failure::Parse)?;
         gathered.status = Some(body.status);
         if page == 0 {
@@ -185,7 +189,8 @@ async fn follow(
         }
         parsed.posts.truncate(MAX_ENTRIES);
         gathered.seen += parsed.posts.len();
-        gathered.on_page.extend(parsed.posts.iter().rev().map(|post| post.post_id.clone()));
+        // Newest last, over all pages: each page is older than the one before.
+        gathered.on_page.splice(..0, parsed.posts.iter().rev().map(|post| post.post_id.clone()));
         for mut post in walk.take(parsed, &known) {
             if known.insert(post.post_id.clone()) {
                 let kept = plain_text::cut(&post.text, MAX_TEXT).len();
@@ -220,7 +225,9 @@ fn remember(cursor: &mut Cursor, gathered: &Gathered, overlap: Overlap, resumed:
 /// Whether a cursor belongs to another address. Local servers change their port from start to start.
 fn is_elsewhere(source: &SourceConfig, before: &str) -> bool {
     let what = |url: &url::Url| url[url::Position::BeforePath..].to_owned();
-    if source.local && let Ok(before) = url::Url::parse(before) {
+    if source.local
+        && let Ok(before) = url::Url::parse(before)
+    {
         return what(&before) != what(&source.url);
     }
     before != source.url.as_str()

@@ -73,8 +73,9 @@ async fn fetch(kind: Kind, url: Url, config: FetcherConfig, clock: SharedClock) 
 
 fn read(path: &Path, limit: usize) -> Result<Vec<u8>, ServiceError> {
     use std::io::Read as _;
-    let unreadable =
-        |e: std::io::Error| ServiceError::Config(vec![format!("{}: {e}, expected a file or an http(s) address", path.display())]);
+    let unreadable = |e: std::io::Error| {
+        ServiceError::Config(vec![format!("{}: {e}, expected a file or an http(s) address", path.display())])
+    };
     let file = std::fs::File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -86,14 +87,14 @@ fn read(path: &Path, limit: usize) -> Result<Vec<u8>, ServiceError> {
 
 /// Whether any public source answers, asked all at once; takes 5 s at most.
 pub async fn reachable(sources: &[SourceConfig], clock: SharedClock) -> bool {
-    let config = FetcherConfig { timeout: PROBE, spacing: Duration::ZERO, max_body: 64 * 1024, ..FetcherConfig::default() };
+    let config =
+        FetcherConfig { timeout: PROBE, spacing: Duration::ZERO, max_body: 64 * 1024, ..FetcherConfig::default() };
     let Ok(fetcher) = Fetcher::new(config, clock) else { return false };
     let fetcher = Arc::new(fetcher);
     let mut probes = JoinSet::new();
     for source in sources.iter().filter(|source| !source.local).take(16) {
         let fetcher = Arc::clone(&fetcher);
-        let request =
-            Request { url: source.url.clone(), accept: "*/*", etag: None, last_modified: None, local: false };
+        let request = Request { url: source.url.clone(), accept: "*/*", etag: None, last_modified: None, local: false };
         probes.spawn(async move { is_answer(&fetcher.fetch(&request).await) });
     }
     let any = async {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-use vigie_clock::SharedClock;
 use vigie_daemon::{Component, ServiceError};
 use vigie_kafka_client::{KafkaConfig, KafkaError, OutgoingRecord, Publisher, Start, read_to_end};
 use vigie_schemas::{Codec, CodecError, Cursor, Topic};
@@ -26,7 +25,6 @@ pub(crate) struct Ledger {
     pub(crate) publisher: Publisher,
     pub(crate) metrics: Metrics,
     pub(crate) health: Component,
-    pub(crate) clock: SharedClock,
     pub(crate) shutdown: CancellationToken,
     pub(crate) known: Known,
 }
@@ -113,25 +111,14 @@ impl Ledger {
             self.metrics.duplicates.inc_by((before - polled.posts.len()) as u64);
             polled.record.posts_new = i64::try_from(polled.posts.len()).unwrap_or(i64::MAX);
         }
-        let mut waited: Option<Duration> = None;
-        let mut pause = Duration::from_millis(200);
-        loop {
-            let problem = match self.attempt(batch).await {
-                Ok(()) => break,
-                Err(Attempt::Hopeless(error)) => return Err(error),
-                Err(Attempt::Later(problem)) => problem,
-            };
-            if waited.is_none() {
-                warn!(error = problem, "publishing failed, trying again until it succeeds");
-            }
-            self.metrics.publish_retries.inc();
-            self.health.not_ready(problem.clone());
-            let since = *waited.get_or_insert_with(|| self.clock.monotonic());
-            if self.shutdown.is_cancelled() && self.clock.monotonic().saturating_sub(since) > PATIENCE {
-                return Err(ServiceError::unavailable("kafka or schema registry", problem));
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(5));
+        let shutdown = self.shutdown.clone();
+        let out_of_patience = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(PATIENCE).await;
+        };
+        tokio::select! {
+            result = self.publish_until_done(batch) => result?,
+            () = out_of_patience => return Err(ServiceError::unavailable("kafka or schema registry", "no answer until the end of the shutdown")),
         }
         self.health.ready();
         for polled in batch.iter() {
@@ -140,17 +127,42 @@ impl Ledger {
         Ok(())
     }
 
+    async fn publish_until_done(&self, batch: &[Polled]) -> Result<(), ServiceError> {
+        let mut pause = Duration::from_millis(200);
+        let mut is_first = true;
+        loop {
+            let problem = match self.attempt(batch).await {
+                Ok(()) => return Ok(()),
+                Err(Attempt::Hopeless(error)) => return Err(error),
+                Err(Attempt::Later(problem)) => problem,
+            };
+            if std::mem::take(&mut is_first) {
+                warn!(error = problem, "publishing failed, trying again until it succeeds");
+            }
+            self.metrics.publish_retries.inc();
+            self.health.not_ready(problem);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+    }
+
     async fn attempt(&self, batch: &[Polled]) -> Result<(), Attempt> {
         let records = self.encode(batch).await.map_err(|error| {
-            if error.is_retriable() { Attempt::Later(error.to_string()) } else { Attempt::Hopeless(ServiceError::failed(error)) }
+            if error.is_retriable() {
+                Attempt::Later(error.to_string())
+            } else {
+                Attempt::Hopeless(ServiceError::failed(error))
+            }
         })?;
         match self.publisher.publish(records).await {
             Ok(_) => Ok(()),
-            Err(error @ (KafkaError::Restore { .. } | KafkaError::Fenced { .. })) => match self.is_committed(batch).await {
-                Ok(true) => Ok(()),
-                Ok(false) => Err(Attempt::Later(error.to_string())),
-                Err(unknown) => Err(unknown),
-            },
+            Err(error @ (KafkaError::Restore { .. } | KafkaError::Fenced { .. })) => {
+                match self.is_committed(batch).await {
+                    Ok(true) => Ok(()),
+                    Ok(false) => Err(Attempt::Later(error.to_string())),
+                    Err(unknown) => Err(unknown),
+                }
+            }
             Err(error @ KafkaError::Fatal { .. }) => Err(Attempt::Hopeless(ServiceError::failed(error))),
             Err(error) => Err(Attempt::Later(error.to_string())),
         }
@@ -163,11 +175,10 @@ impl Ledger {
         };
         loop {
             match read_cursors(&self.kafka, &self.codec).await {
-                Ok(cursors) => return Ok(cursors.get(&ours.source).is_some_and(|stored| stored.updated_at >= ours.updated_at)),
-                Err(error) if !error.is_retriable() => return Err(Attempt::Hopeless(ServiceError::failed(error))),
-                Err(error) if self.shutdown.is_cancelled() => {
-                    return Err(Attempt::Hopeless(ServiceError::unavailable("kafka", error)));
+                Ok(cursors) => {
+                    return Ok(cursors.get(&ours.source).is_some_and(|stored| stored.updated_at >= ours.updated_at));
                 }
+                Err(error) if !error.is_retriable() => return Err(Attempt::Hopeless(ServiceError::failed(error))),
                 Err(error) => {
                     self.health.not_ready(error.to_string());
                     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -177,19 +188,29 @@ impl Ledger {
     }
 
     async fn encode(&self, batch: &[Polled]) -> Result<Vec<OutgoingRecord>, CodecError> {
-        let (posts, cursors, fetches) = (Topic::PostsRaw.name(), Topic::SourcesCursors.name(), Topic::SourcesFetches.name());
+        let (posts, cursors, fetches) =
+            (Topic::PostsRaw.name(), Topic::SourcesCursors.name(), Topic::SourcesFetches.name());
         let mut records = Vec::new();
         for polled in batch {
             for post in &polled.posts {
-                let mut record = OutgoingRecord::new(posts, post.post_id.clone(), self.codec.encode(posts, post).await?);
+                let mut record =
+                    OutgoingRecord::new(posts, post.post_id.clone(), self.codec.encode(posts, post).await?);
                 record.timestamp = Some(post.fetched_at);
                 records.push(record);
             }
             let source = &polled.record.source;
             if polled.changed {
-                records.push(OutgoingRecord::new(cursors, source.clone(), self.codec.encode(cursors, &polled.cursor).await?));
+                records.push(OutgoingRecord::new(
+                    cursors,
+                    source.clone(),
+                    self.codec.encode(cursors, &polled.cursor).await?,
+                ));
             }
-            records.push(OutgoingRecord::new(fetches, source.clone(), self.codec.encode(fetches, &polled.record).await?));
+            records.push(OutgoingRecord::new(
+                fetches,
+                source.clone(),
+                self.codec.encode(fetches, &polled.record).await?,
+            ));
         }
         Ok(records)
     }

@@ -77,7 +77,8 @@ fn parse(json: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
     } else {
         return Err(ParseError::Shape("expected a reddit listing (kind and data)".into()));
     }
-    let older = json.get("data").and_then(|data| data.get("after")).and_then(Value::as_str).filter(|after| is_full_name(after));
+    let older =
+        json.get("data").and_then(|data| data.get("after")).and_then(Value::as_str).filter(|after| is_full_name(after));
 
     let mut posts = Vec::new();
     while let Some(thing) = waiting.pop() {
@@ -85,7 +86,9 @@ fn parse(json: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
             return Err(ParseError::Shape("a thing has no data".into()));
         };
         match thing.get("kind").and_then(Value::as_str) {
-            Some("Listing") => waiting.extend(data.get("children").and_then(Value::as_array).into_iter().flatten().rev()),
+            Some("Listing") => {
+                waiting.extend(data.get("children").and_then(Value::as_array).into_iter().flatten().rev())
+            }
             Some("t1") => {
                 if let Some(replies) = data.get("replies").filter(|replies| replies.is_object()) {
                     waiting.push(replies);
@@ -109,15 +112,21 @@ fn submission(data: &Value, origin: Origin<'_>) -> Option<RawPost> {
 
 fn comment(data: &Value, origin: Origin<'_>) -> Option<RawPost> {
     let mut post = thing(data, "t1", "body", origin)?;
-    post.parent_id =
-        string(data, "parent_id").or_else(|| string(data, "link_id")).filter(|id| is_full_name(id)).map(|id| identity::native(Kind::Reddit, id));
+    post.parent_id = string(data, "parent_id")
+        .or_else(|| string(data, "link_id"))
+        .filter(|id| is_full_name(id))
+        .map(|id| identity::native(Kind::Reddit, id));
     Some(post)
 }
 
 /// What posts and comments share; `None` if it has no id.
 fn thing(data: &Value, prefix: &str, body: &str, origin: Origin<'_>) -> Option<RawPost> {
     let name = match (string(data, "name"), string(data, "id")) {
-        (Some(name), _) if name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('_')) && is_full_name(name) => name.to_owned(),
+        (Some(name), _)
+            if name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('_')) && is_full_name(name) =>
+        {
+            name.to_owned()
+        }
         (_, Some(id)) if is_full_name(&format!("{prefix}_{id}")) => format!("{prefix}_{id}"),
         _ => return None,
     };
@@ -162,5 +171,9 @@ fn is_full_name(name: &str) -> bool {
 }
 
 fn unescape(text: &str) -> String {
-    if text.contains('&') { text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&") } else { text.to_owned() }
+    if text.contains('&') {
+        text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    } else {
+        text.to_owned()
+    }
 }

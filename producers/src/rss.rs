@@ -58,11 +58,13 @@ fn read(text: &str, base: Option<&Url>) -> Result<Feed, ParseError> {
             Some(std::time::SystemTime::from(time).into())
         })
         .build();
-    // feed-rs 3.0 slices author names at byte positions and panics on some non-ASCII ones; a bad feed is data, not an end.
+    // `separate_addresses` keeps the one panic of feed-rs 3.0 that we know of away; should there be another, a bad feed is data, not an end.
     let parsed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| parser.parse(text.as_bytes())));
     match parsed {
         Ok(Ok(feed)) => Ok(feed),
-        Ok(Err(error)) => Err(ParseError::Feed(format!("{error} (the document begins with {:?})", plain_text::cut(text, 40)))),
+        Ok(Err(error)) => {
+            Err(ParseError::Feed(format!("{error} (the document begins with {:?})", plain_text::cut(text, 40))))
+        }
         Err(_) => Err(ParseError::Feed("the feed parser gave up on it".into())),
     }
 }
@@ -79,13 +81,48 @@ fn prepare(text: &str) -> String {
     }
     let mut text: String = rest.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t')).collect();
     if let Some(tag) = rss_tag(&text) {
-        let known = ["2.0", "0.91", "0.92"].iter().any(|v| tag.contains(&format!("\"{v}\"")) || tag.contains(&format!("'{v}'")));
+        let known = ["2.0", "0.91", "0.92"]
+            .iter()
+            .any(|v| tag.contains(&format!("\"{v}\"")) || tag.contains(&format!("'{v}'")));
         if !known {
             let renamed = tag.replacen("version", "x-version", 1).replacen("<rss", "<rss version=\"2.0\"", 1);
             text = text.replacen(&tag, &renamed, 1);
         }
     }
-    text
+    separate_addresses(text)
+}
+
+/// Puts a space between a mail address and a character beside it that is not ASCII: feed-rs 3.0 looks for addresses in author names and cuts one byte away
+/// from them, which panics inside such a character.
+fn separate_addresses(text: String) -> String {
+    if text.is_ascii() || !text.contains('@') {
+        return text;
+    }
+    let is_local = |b: &u8| b.is_ascii_alphanumeric() || b"._%+-".contains(b);
+    let is_domain = |b: &u8| b.is_ascii_alphanumeric() || b".-".contains(b);
+    let bytes = text.as_bytes();
+    let is_wide = |n: usize| bytes.get(n).is_some_and(|b| !b.is_ascii());
+    let mut gaps = Vec::new();
+    for (at, _) in text.match_indices('@') {
+        let mut start = at - bytes[..at].iter().rev().take_while(|b| is_local(b)).count();
+        if bytes[..start].ends_with(b"mailto:") {
+            start -= b"mailto:".len();
+        }
+        let end = at + 1 + bytes[at + 1..].iter().take_while(|b| is_domain(b)).count();
+        gaps.extend((start > 0 && is_wide(start - 1)).then_some(start));
+        gaps.extend(is_wide(end).then_some(end));
+    }
+    gaps.sort_unstable();
+    gaps.dedup();
+    let mut out = String::with_capacity(text.len() + gaps.len());
+    let mut from = 0;
+    for gap in gaps {
+        out.push_str(&text[from..gap]);
+        out.push(' ');
+        from = gap;
+    }
+    out.push_str(&text[from..]);
+    out
 }
 
 /// The start tag of an RSS document.
@@ -113,9 +150,20 @@ fn post(entry: &Entry, feed: &Feed, host: &str, origin: Origin<'_>) -> RawPost {
     let text = text_of(entry);
     let published = entry.published.or(entry.updated).map(|time| Timestamp::from_millis(time.timestamp_millis()));
     let (published_at, published_at_estimated) = event_time(published, origin.fetched_at);
-    let language = entry.language.as_deref().or(feed.language.as_deref()).filter(|language| !language.is_empty()).or(origin.language);
+    let language = entry
+        .language
+        .as_deref()
+        .or(feed.language.as_deref())
+        .filter(|language| !language.is_empty())
+        .or(origin.language);
     RawPost {
-        post_id: identity::feed_entry(entry.id.trim(), link.as_ref(), host, title.as_deref().unwrap_or_default(), &text),
+        post_id: identity::feed_entry(
+            entry.id.trim(),
+            link.as_ref(),
+            host,
+            title.as_deref().unwrap_or_default(),
+            &text,
+        ),
         source: origin.source.to_owned(),
         kind: Kind::Rss.name().to_owned(),
         url: link.map(String::from),
@@ -140,7 +188,9 @@ fn link_of(entry: &Entry) -> Option<Url> {
         .find_map(|link| web(&link.href))
         .or_else(|| {
             let others = entry.links.iter().filter(|link| link.target.is_none());
-            others.filter(|link| !matches!(link.rel.as_deref(), Some("enclosure" | "self" | "edit" | "replies"))).find_map(|link| web(&link.href))
+            others
+                .filter(|link| !matches!(link.rel.as_deref(), Some("enclosure" | "self" | "edit" | "replies")))
+                .find_map(|link| web(&link.href))
         })
         .or_else(|| web(&entry.id))
 }

@@ -48,7 +48,8 @@ struct Slot {
 /// start. Later outages are waited out.
 pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
     let sources = config.resolve()?;
-    let fetcher = Fetcher::new(config.fetcher(), ctx.clock.clone()).map_err(|e| ServiceError::Config(vec![e.to_string()]))?;
+    let fetcher =
+        Fetcher::new(config.fetcher(), ctx.clock.clone()).map_err(|e| ServiceError::Config(vec![e.to_string()]))?;
     let health = ctx.health.component("producers");
     let metrics = Metrics::register(&ctx.metrics)?;
     metrics.sources.set(i64::try_from(sources.len()).unwrap_or(i64::MAX));
@@ -70,7 +71,6 @@ pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
         codec,
         metrics,
         health: health.clone(),
-        clock: ctx.clock.clone(),
         shutdown: ctx.shutdown.clone(),
         known,
     };
@@ -163,7 +163,11 @@ impl Scheduler {
     }
 
     /// Publishes `first` and whatever else is there, in one transaction.
-    async fn publish(&mut self, first: (usize, Polled), more: &mut mpsc::Receiver<(usize, Polled)>) -> Result<(), ServiceError> {
+    async fn publish(
+        &mut self,
+        first: (usize, Polled),
+        more: &mut mpsc::Receiver<(usize, Polled)>,
+    ) -> Result<(), ServiceError> {
         let mut posts = first.1.posts.len();
         let (mut indices, mut batch) = (vec![first.0], vec![first.1]);
         while posts < BATCH_POSTS

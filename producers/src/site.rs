@@ -107,7 +107,11 @@ impl Site {
     ///
     /// # Errors
     /// [`ServiceError::Config`] with every mistake, [`ServiceError::Failed`] if the archive is unreadable or no port can be had.
-    pub async fn start(config: &SiteConfig, clock: SharedClock, shutdown: CancellationToken) -> Result<Self, ServiceError> {
+    pub async fn start(
+        config: &SiteConfig,
+        clock: SharedClock,
+        shutdown: CancellationToken,
+    ) -> Result<Self, ServiceError> {
         config.check()?;
         let archive = match config.archive.clone() {
             Some(folder) => {
@@ -121,7 +125,8 @@ impl Site {
         let address = listener.local_addr().map_err(ServiceError::failed)?;
         let base = Url::parse(&format!("http://{address}/")).map_err(ServiceError::failed)?;
         let backlog = Duration::from_secs(3600 * u64::from(config.sample_backlog_hours));
-        let generator = Arc::new(Generator::new(config.sample_seed, config.sample_rate, clock.now().saturating_sub(backlog)));
+        let generator =
+            Arc::new(Generator::new(config.sample_seed, config.sample_rate, clock.now().saturating_sub(backlog)));
         let state = State { base: base.clone(), clock, generator, archive };
         let app = router(state.clone());
         tokio::spawn(async move {
@@ -182,7 +187,12 @@ pub fn sample_sources(base: &Url) -> Vec<SourceConfig> {
     for (sub, language) in generator::SUBREDDITS {
         let id = sub.to_ascii_lowercase();
         sources.push(source(&format!("sample-reddit-{id}"), Kind::Reddit, &format!("r/{sub}/new.json"), language));
-        sources.push(source(&format!("sample-reddit-{id}-comments"), Kind::Reddit, &format!("r/{sub}/comments.json"), language));
+        sources.push(source(
+            &format!("sample-reddit-{id}-comments"),
+            Kind::Reddit,
+            &format!("r/{sub}/comments.json"),
+            language,
+        ));
     }
     sources.push(source("sample-hackernews", Kind::HackerNews, "api/v1/search_by_date?tags=(story,comment)", "en"));
     sources

@@ -122,7 +122,8 @@ impl<'a> Walk<'a> {
     pub fn take(&mut self, page: Page, known: &HashSet<String>) -> Vec<RawPost> {
         if self.pages == 0 && !self.resumed {
             self.marks = page.posts.iter().take(MARKS).map(|post| post.post_id.clone()).collect();
-            self.seen_until = page.posts.iter().filter(|post| !post.published_at_estimated).map(|post| post.published_at).max();
+            self.seen_until =
+                page.posts.iter().filter(|post| !post.published_at_estimated).map(|post| post.published_at).max();
         }
         self.pages += 1;
         let is_empty = page.posts.is_empty();
@@ -214,7 +215,8 @@ mod tests {
     /// The listing of posts 1..=top without those in `gone`, four to a page.
     fn page(top: i64, gone: &[i64], url: &Url) -> Page {
         let after = url.query_pairs().find(|(k, _)| k == "after").map(|(_, v)| v[3..].parse::<i64>().unwrap());
-        let all: Vec<i64> = (1..=top).rev().filter(|n| !gone.contains(n)).filter(|n| after.is_none_or(|a| *n < a)).collect();
+        let all: Vec<i64> =
+            (1..=top).rev().filter(|n| !gone.contains(n)).filter(|n| after.is_none_or(|a| *n < a)).collect();
         let posts: Vec<RawPost> = all.iter().take(4).map(|n| post(*n)).collect();
         let older = (all.len() > 4).then(|| Older::After(format!("t3_{}", all[3])));
         Page { posts, older }

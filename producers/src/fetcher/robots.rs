@@ -59,7 +59,8 @@ impl Rules {
                     if in_rules {
                         (names_us, names_all, in_rules) = (false, false, false);
                     }
-                    let token: String = value.chars().take_while(|c| c.is_ascii_alphabetic() || matches!(c, '-' | '_')).collect();
+                    let token: String =
+                        value.chars().take_while(|c| c.is_ascii_alphabetic() || matches!(c, '-' | '_')).collect();
                     names_us |= token.eq_ignore_ascii_case(TOKEN);
                     names_all |= value.starts_with('*');
                     if names_us && ours.is_none() {

@@ -39,7 +39,9 @@ pub(super) async fn search(Extract(state): Extract<State>, Query(search): Query<
             let second = post.published_at.as_millis().div_euclid(1000);
             second > after && second <= until
         })
-        .filter(|post| query.is_empty() || post.text.to_lowercase().contains(&query) || post.title.to_lowercase().contains(&query))
+        .filter(|post| {
+            query.is_empty() || post.text.to_lowercase().contains(&query) || post.title.to_lowercase().contains(&query)
+        })
         .collect();
     let hits: Vec<Value> = matching.iter().take(per_page).map(|post| hit(&state, post)).collect();
     Json(json!({
@@ -64,6 +66,12 @@ fn hit(state: &State, post: &SamplePost) -> Value {
 
 /// As Hacker News writes text: paragraphs by `<p>`, slashes and quotes escaped too.
 fn html(text: &str) -> String {
-    let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\'', "&#x27;").replace('"', "&quot;").replace('/', "&#x2F;");
+    let escaped = text
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('\'', "&#x27;")
+        .replace('"', "&quot;")
+        .replace('/', "&#x2F;");
     escaped.replace('\n', "<p>")
 }

@@ -193,18 +193,31 @@ impl Archive {
         Progress { released, total: self.items.len(), finished: released == self.items.len() }
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "float to integer casts saturate, which is right here")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "float to integer casts saturate, which is right here"
+    )]
     fn due(&self, elapsed: Duration) -> usize {
         ((elapsed.as_secs_f64() * self.rate) as usize).min(self.items.len())
     }
 
     /// Released posts or comments of the subreddits, newest first, `limit` of them from below `after` on; and whether there are older ones.
-    pub fn listing(&self, now: Duration, subs: &[&str], comments: bool, after: Option<&str>, limit: usize) -> (Vec<&Item>, bool) {
+    pub fn listing(
+        &self,
+        now: Duration,
+        subs: &[&str],
+        comments: bool,
+        after: Option<&str>,
+        limit: usize,
+    ) -> (Vec<&Item>, bool) {
         let begun = *self.begun.get_or_init(|| now);
         let released = self.due(now.saturating_sub(begun));
         // Reddit too begins at the top when it does not know the name.
         let end = after.and_then(|name| self.places.get(name)).map_or(released, |place| (*place).min(released));
-        let wanted = |item: &&Item| item.is_comment == comments && subs.iter().any(|sub| sub.eq_ignore_ascii_case(&item.subreddit));
+        let wanted = |item: &&Item| {
+            item.is_comment == comments && subs.iter().any(|sub| sub.eq_ignore_ascii_case(&item.subreddit))
+        };
         let mut matching = self.items[..end].iter().rev().filter(wanted);
         let page: Vec<&Item> = matching.by_ref().take(limit).collect();
         let more = matching.next().is_some();
@@ -214,37 +227,44 @@ impl Archive {
 
 fn take_post(post: CrawledPost, kept: &mut HashMap<String, Item>) {
     let name = format!("t3_{}", post.id);
-    let mut waiting: Vec<(String, CrawledComment)> = post.comments.into_iter().map(|comment| (name.clone(), comment)).collect();
+    let mut waiting: Vec<(String, CrawledComment)> =
+        post.comments.into_iter().map(|comment| (name.clone(), comment)).collect();
     while let Some((parent, comment)) = waiting.pop() {
         let own = format!("t1_{}", comment.id);
         waiting.extend(comment.comments.into_iter().map(|reply| (own.clone(), reply)));
-        keep(kept, Item {
-            name: own,
-            is_comment: true,
-            subreddit: post.subreddit.clone(),
-            author: comment.author.unwrap_or_else(|| "[deleted]".to_owned()),
-            title: String::new(),
-            text: comment.response,
-            url: String::new(),
-            parent,
-            link: name.clone(),
-            created_utc: comment.created_utc,
-            score: comment.score,
-        });
+        keep(
+            kept,
+            Item {
+                name: own,
+                is_comment: true,
+                subreddit: post.subreddit.clone(),
+                author: comment.author.unwrap_or_else(|| "[deleted]".to_owned()),
+                title: String::new(),
+                text: comment.response,
+                url: String::new(),
+                parent,
+                link: name.clone(),
+                created_utc: comment.created_utc,
+                score: comment.score,
+            },
+        );
     }
-    keep(kept, Item {
-        link: name.clone(),
-        name,
-        is_comment: false,
-        subreddit: post.subreddit,
-        author: post.author.unwrap_or_else(|| "[deleted]".to_owned()),
-        title: post.title,
-        text: post.selftext,
-        url: post.url,
-        parent: String::new(),
-        created_utc: post.created_utc,
-        score: post.score,
-    });
+    keep(
+        kept,
+        Item {
+            link: name.clone(),
+            name,
+            is_comment: false,
+            subreddit: post.subreddit,
+            author: post.author.unwrap_or_else(|| "[deleted]".to_owned()),
+            title: post.title,
+            text: post.selftext,
+            url: post.url,
+            parent: String::new(),
+            created_utc: post.created_utc,
+            score: post.score,
+        },
+    );
 }
 
 /// Keeps the better one of two items with the same id.
@@ -266,7 +286,7 @@ mod tests {
         Item {
             name: format!("{}_{n}", if is_comment { "t1" } else { "t3" }),
             is_comment,
-            subreddit: if n % 2 == 0 { "Even" } else { "Odd" }.to_owned(),
+            subreddit: if n.is_multiple_of(2) { "Even" } else { "Odd" }.to_owned(),
             author: "a".into(),
             title: String::new(),
             text: format!("{n}"),
@@ -281,7 +301,7 @@ mod tests {
     #[test]
     fn items_appear_in_the_order_of_time_and_nothing_is_left_out() {
         let archive = Archive::new((0..1000).rev().map(|n| item(n, n % 3 > 0)).collect(), 100.0);
-        let at = |seconds| Duration::from_secs(1000 + seconds);
+        let at = |seconds: u64| Duration::from_secs(1000 + seconds);
         assert_eq!(archive.progress(at(0)).released, 0);
         assert!(archive.listing(at(0), &["Odd", "Even"], true, None, 100).0.is_empty());
         assert_eq!(archive.progress(at(3)), Progress { released: 300, total: 1000, finished: false });
@@ -303,7 +323,8 @@ mod tests {
 
     #[test]
     fn which_copy_is_kept_does_not_depend_on_the_order() {
-        let copies = ["long text", "short", "long texu", "[deleted]"].map(|text| Item { text: text.into(), ..item(1, true) });
+        let copies =
+            ["long text", "short", "long texu", "[deleted]"].map(|text| Item { text: text.into(), ..item(1, true) });
         let mut results = BTreeSet::new();
         for start in 0..copies.len() {
             let mut kept = HashMap::new();

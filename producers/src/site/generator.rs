@@ -170,7 +170,9 @@ impl Generator {
     }
 
     fn random(&self, at: i64, stream: u64) -> SmallRng {
-        let mixed = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (at as u64).wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ stream.wrapping_mul(0x94d0_49bb_1331_11eb);
+        let mixed = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            ^ (at as u64).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+            ^ stream.wrapping_mul(0x94d0_49bb_1331_11eb);
         SmallRng::seed_from_u64(mixed)
     }
 }
@@ -226,7 +228,8 @@ fn write(minute: i64, index: usize, asset: usize, mood: f64, random: &mut SmallR
     let place = random.random_range(0..100);
     let french = random.random_bool(0.12);
     let roll: f64 = random.random();
-    let (good, bad) = (0.22 + 0.5 * mood.max(0.0) - 0.15 * (-mood).max(0.0), 0.22 + 0.5 * (-mood).max(0.0) - 0.15 * mood.max(0.0));
+    let (good, bad) =
+        (0.22 + 0.5 * mood.max(0.0) - 0.15 * (-mood).max(0.0), 0.22 + 0.5 * (-mood).max(0.0) - 0.15 * mood.max(0.0));
     let tone = if roll < good { 0 } else { usize::from(roll < good + bad) + 1 };
     // 0 good, 1 neither, 2 bad.
     let phrases: &Phrases = match (tone, french) {
@@ -237,18 +240,28 @@ fn write(minute: i64, index: usize, asset: usize, mood: f64, random: &mut SmallR
         (1, true) => &phrases::PLAIN_FR,
         (_, true) => &phrases::BAD_FR,
     };
-    let (channel, id, title, sentences) = if place < 14 {
+    let (channel, id, title, sentences) = if place < 8 {
         let feed = if french { 3 } else { random.random_range(0..3) };
         (Channel::News { feed: FEEDS[feed].0.to_owned() }, base36(n), true, 3)
-    } else if place < 34 && !french {
+    } else if place < 30 && !french {
         let story = (random.random_bool(0.75)).then(|| (minute - minute.rem_euclid(THREAD_MINUTES)) * PER_MINUTE);
         let is_comment = story.is_some();
-        (Channel::HackerNews { story: story.map(|story| story.to_string()) }, n.to_string(), !is_comment, if is_comment { 1 } else { 2 })
+        (
+            Channel::HackerNews { story: story.map(|story| story.to_string()) },
+            n.to_string(),
+            !is_comment,
+            if is_comment { 1 } else { 2 },
+        )
     } else {
         let sub = if french { 2 } else { random.random_range(0..2) };
         let is_comment = random.random_bool(0.7);
         let parent = is_comment.then(|| thread_id(minute - minute.rem_euclid(THREAD_MINUTES), sub));
-        (Channel::Reddit { subreddit: SUBREDDITS[sub].0.to_owned(), parent }, base36(n), !is_comment, if is_comment { 1 } else { 2 })
+        (
+            Channel::Reddit { subreddit: SUBREDDITS[sub].0.to_owned(), parent },
+            base36(n),
+            !is_comment,
+            if is_comment { 1 } else { 2 },
+        )
     };
     let mut text = String::new();
     for sentence in 0..sentences {
@@ -259,7 +272,11 @@ fn write(minute: i64, index: usize, asset: usize, mood: f64, random: &mut SmallR
         text.push_str(&fill(pick(source, random), asset, random));
     }
     if !french && sentences < 3 {
-        text = format!("{}{text}{}", pick(&phrases::OPENERS, random), fill(pick(&phrases::CLOSERS, random), asset, random));
+        text = format!(
+            "{}{text}{}",
+            pick(&phrases::OPENERS, random),
+            fill(pick(&phrases::CLOSERS, random), asset, random)
+        );
     }
     SamplePost {
         id,
@@ -291,7 +308,11 @@ fn pick_asset(random: &mut SmallRng) -> usize {
 fn author(random: &mut SmallRng) -> String {
     let skew = random.random::<f64>().powi(2);
     let n = (skew * (phrases::FIRST.len() * phrases::LAST.len()) as f64) as usize;
-    format!("{}_{}", phrases::FIRST[n % phrases::FIRST.len()], phrases::LAST[(n / phrases::FIRST.len()) % phrases::LAST.len()])
+    format!(
+        "{}_{}",
+        phrases::FIRST[n % phrases::FIRST.len()],
+        phrases::LAST[(n / phrases::FIRST.len()) % phrases::LAST.len()]
+    )
 }
 
 fn fill(template: &str, asset: usize, random: &mut SmallRng) -> String {
@@ -345,7 +366,9 @@ mod tests {
         assert!(texts.len() * 10 > all.len() * 7, "{} of {}", texts.len(), all.len());
         assert!(all.windows(2).all(|pair| pair[0].published_at >= pair[1].published_at));
         assert!(all.iter().all(|post| !post.text.contains('{') && !post.title.contains('{') && !post.text.is_empty()));
-        let feeds = FEEDS.iter().map(|(feed, _, _)| all.iter().filter(|p| matches!(&p.channel, Channel::News { feed: f } if f == feed)).count());
+        let feeds = FEEDS.iter().map(|(feed, _, _)| {
+            all.iter().filter(|p| matches!(&p.channel, Channel::News { feed: f } if f == feed)).count()
+        });
         assert!(feeds.clone().all(|n| n > 50), "{:?}", feeds.collect::<Vec<_>>());
     }
 
@@ -353,7 +376,9 @@ mod tests {
     fn bursts_make_an_asset_several_times_louder() {
         let generator = Generator::new(7, 24.0, Timestamp::from_millis(0));
         let first = NOW / MINUTE;
-        let loudest = (first..first + 360).map(|minute| (0..ASSETS.len()).map(|a| generator.weather(a, minute).0).fold(0.0, f64::max)).fold(0.0, f64::max);
+        let loudest = (first..first + 360)
+            .map(|minute| (0..ASSETS.len()).map(|a| generator.weather(a, minute).0).fold(0.0, f64::max))
+            .fold(0.0, f64::max);
         assert!(loudest > 5.0, "{loudest}");
     }
 }

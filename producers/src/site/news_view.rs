@@ -12,11 +12,18 @@ const ITEMS: usize = 300;
 
 /// `/`
 pub(super) async fn index(Extract(state): Extract<State>) -> Html<String> {
-    let feeds: String = FEEDS.iter().map(|(feed, name, _)| format!("<li><a href=\"/rss/{feed}.xml\">{name}</a>")).collect();
+    let feeds: String =
+        FEEDS.iter().map(|(feed, name, _)| format!("<li><a href=\"/rss/{feed}.xml\">{name}</a>")).collect();
     let posts = state.generator.newest_first(state.clock.now());
-    let latest: String =
-        posts.iter().take(50).map(|post| format!("<li><a href=\"/post/{}\">{}</a>", post.id, escape(&headline(post)))).collect();
-    Html(page("vigie sample site", &format!("<p>Written by a program, for demonstration.</p><ul>{feeds}</ul><ol>{latest}</ol>")))
+    let latest: String = posts
+        .iter()
+        .take(50)
+        .map(|post| format!("<li><a href=\"/post/{}\">{}</a>", post.id, escape(&headline(post))))
+        .collect();
+    Html(page(
+        "vigie sample site",
+        &format!("<p>Written by a program, for demonstration.</p><ul>{feeds}</ul><ol>{latest}</ol>"),
+    ))
 }
 
 /// `/post/{id}`
@@ -27,18 +34,25 @@ pub(super) async fn article(Extract(state): Extract<State>, Path(id): Path<Strin
     let body: String = post.text.lines().map(|line| format!("<p>{}</p>", escape(line))).collect();
     let by = escape(&post.author);
     let time = post.published_at;
-    let html = format!("<article><h1>{title}</h1><p>by {by}, <time datetime=\"{time}\">{time}</time> (sample, written by a program)</p>{body}</article>");
+    let html = format!(
+        "<article><h1>{title}</h1><p>by {by}, <time datetime=\"{time}\">{time}</time> (sample, written by a program)</p>{body}</article>"
+    );
     Html(page(&title, &html)).into_response()
 }
 
 /// `/rss/{feed}.xml`
 pub(super) async fn feed(Extract(state): Extract<State>, Path(file): Path<String>, headers: HeaderMap) -> Response {
-    let Some((name, title, language)) = FEEDS.iter().find(|(name, _, _)| file.strip_suffix(".xml") == Some(name)) else {
+    let Some((name, title, language)) = FEEDS.iter().find(|(name, _, _)| file.strip_suffix(".xml") == Some(name))
+    else {
         return StatusCode::NOT_FOUND.into_response();
     };
     let posts = state.generator.newest_first(state.clock.now());
-    let items: Vec<&SamplePost> =
-        posts.iter().map(AsRef::as_ref).filter(|post| matches!(&post.channel, Channel::News { feed } if feed == name)).take(ITEMS).collect();
+    let items: Vec<&SamplePost> = posts
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|post| matches!(&post.channel, Channel::News { feed } if feed == name))
+        .take(ITEMS)
+        .collect();
     let etag = format!("\"{}-{}\"", items.len(), items.first().map_or("none", |post| post.id.as_str()));
     let modified = items.first().map_or_else(String::new, |post| rfc2822(post));
     if headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == etag.as_bytes()) {
@@ -51,7 +65,11 @@ pub(super) async fn feed(Extract(state): Extract<State>, Path(file): Path<String
          <description>Sample news, written by a program</description><language>{language}</language>{entries}</channel></rss>\n",
         base = state.base,
     );
-    let headers = [(header::CONTENT_TYPE, "application/rss+xml; charset=utf-8".to_owned()), (header::ETAG, etag), (header::LAST_MODIFIED, modified)];
+    let headers = [
+        (header::CONTENT_TYPE, "application/rss+xml; charset=utf-8".to_owned()),
+        (header::ETAG, etag),
+        (header::LAST_MODIFIED, modified),
+    ];
     (headers, xml).into_response()
 }
 
@@ -80,7 +98,9 @@ fn headline(post: &SamplePost) -> String {
 }
 
 fn page(title: &str, body: &str) -> String {
-    format!("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title></head><body>{body}</body></html>")
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title></head><body>{body}</body></html>"
+    )
 }
 
 fn escape(text: &str) -> String {

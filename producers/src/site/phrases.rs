@@ -8,7 +8,8 @@ pub(super) struct Phrases {
     pub(super) comments: &'static [&'static str],
 }
 
-pub(super) const EXCHANGES: [&str; 6] = ["Harborgate", "Tidewater Markets", "Copperline", "Northlight Exchange", "Quaymark", "Meridian Desk"];
+pub(super) const EXCHANGES: [&str; 6] =
+    ["Harborgate", "Tidewater Markets", "Copperline", "Northlight Exchange", "Quaymark", "Meridian Desk"];
 
 pub(super) const GOOD: Phrases = Phrases {
     titles: &[
@@ -133,7 +134,11 @@ pub(super) const GOOD_FR: Phrases = Phrases {
         "La mise à jour de {A} s'est déroulée sans incident : les transactions sont plus rapides et bien moins chères. Bravo à l'équipe.",
         "Je suis très content de mes {T}, le réseau fonctionne parfaitement et le projet avance enfin.",
     ],
-    comments: &["Super nouvelle pour {A} !", "Je garde mes {T}, ça va encore monter.", "Franchement impressionné par {A}."],
+    comments: &[
+        "Super nouvelle pour {A} !",
+        "Je garde mes {T}, ça va encore monter.",
+        "Franchement impressionné par {A}.",
+    ],
 };
 
 pub(super) const BAD_FR: Phrases = Phrases {
@@ -148,11 +153,19 @@ pub(super) const BAD_FR: Phrases = Phrases {
         "Le réseau {A} est en panne depuis {n} heures et personne ne répond. C'est inadmissible.",
         "J'ai perdu presque tout ce que j'avais mis dans {A}. Quelle déception, je ne recommencerai jamais.",
     ],
-    comments: &["Encore une arnaque, fuyez {A}.", "C'est la catastrophe pour {T}.", "Je suis dégoûté, tout est perdu sur {A}."],
+    comments: &[
+        "Encore une arnaque, fuyez {A}.",
+        "C'est la catastrophe pour {T}.",
+        "Je suis dégoûté, tout est perdu sur {A}.",
+    ],
 };
 
 pub(super) const PLAIN_FR: Phrases = Phrases {
-    titles: &["Comment déclarer ses {T} aux impôts ?", "{A} : le compte rendu de la réunion des développeurs", "{A} stable avant la décision de la banque centrale"],
+    titles: &[
+        "Comment déclarer ses {T} aux impôts ?",
+        "{A} : le compte rendu de la réunion des développeurs",
+        "{A} stable avant la décision de la banque centrale",
+    ],
     bodies: &[
         "Le cours de {T} évolue peu, à moins de {p} % de la clôture de la veille, selon {x}.",
         "La réunion a porté sur {n} propositions, dont deux concernent les frais de {A}.",
@@ -162,17 +175,20 @@ pub(super) const PLAIN_FR: Phrases = Phrases {
 };
 
 /// How people begin.
-pub(super) const OPENERS: [&str; 8] = ["", "", "", "", "Update: ", "So, ", "Just saw this. ", "Long time lurker here. "];
+pub(super) const OPENERS: [&str; 8] =
+    ["", "", "", "", "Update: ", "So, ", "Just saw this. ", "Long time lurker here. "];
 
 /// How people end.
-pub(super) const CLOSERS: [&str; 8] = ["", "", "", "", " What do you think?", " Not financial advice.", " #{T}", " ${T}"];
+pub(super) const CLOSERS: [&str; 8] =
+    ["", "", "", "", " What do you think?", " Not financial advice.", " #{T}", " ${T}"];
 
 pub(super) const FIRST: [&str; 24] = [
-    "amber", "basalt", "cedar", "delta", "ember", "fjord", "garnet", "hazel", "indigo", "juniper", "kelp", "lunar", "maple", "nimbus", "ochre",
-    "pepper", "quartz", "raven", "saffron", "tundra", "umber", "velvet", "willow", "zephyr",
+    "amber", "basalt", "cedar", "delta", "ember", "fjord", "garnet", "hazel", "indigo", "juniper", "kelp", "lunar",
+    "maple", "nimbus", "ochre", "pepper", "quartz", "raven", "saffron", "tundra", "umber", "velvet", "willow",
+    "zephyr",
 ];
 
 pub(super) const LAST: [&str; 20] = [
-    "anchor", "badger", "compass", "drifter", "falcon", "gale", "harbor", "island", "keeper", "lantern", "mariner", "north", "otter", "pilot",
-    "quill", "reef", "sailor", "tide", "voyager", "wren",
+    "anchor", "badger", "compass", "drifter", "falcon", "gale", "harbor", "island", "keeper", "lantern", "mariner",
+    "north", "otter", "pilot", "quill", "reef", "sailor", "tide", "voyager", "wren",
 ];

@@ -24,12 +24,20 @@ impl Paging {
 }
 
 /// `/r/A+B/new.json`
-pub(super) async fn posts(Extract(state): Extract<State>, Path(subs): Path<String>, Query(paging): Query<Paging>) -> Json<Value> {
+pub(super) async fn posts(
+    Extract(state): Extract<State>,
+    Path(subs): Path<String>,
+    Query(paging): Query<Paging>,
+) -> Json<Value> {
     Json(listing(&state, &subs, false, &paging))
 }
 
 /// `/r/A+B/comments.json`
-pub(super) async fn comments(Extract(state): Extract<State>, Path(subs): Path<String>, Query(paging): Query<Paging>) -> Json<Value> {
+pub(super) async fn comments(
+    Extract(state): Extract<State>,
+    Path(subs): Path<String>,
+    Query(paging): Query<Paging>,
+) -> Json<Value> {
     Json(listing(&state, &subs, true, &paging))
 }
 
@@ -51,11 +59,17 @@ fn listing(state: &State, subs: &str, comments: bool, paging: &Paging) -> Value 
         }
         None => {
             let wanted = |post: &SamplePost| match &post.channel {
-                Channel::Reddit { subreddit, parent } => parent.is_some() == comments && subs.contains(&subreddit.as_str()),
+                Channel::Reddit { subreddit, parent } => {
+                    parent.is_some() == comments && subs.contains(&subreddit.as_str())
+                }
                 _ => false,
             };
             let posts = state.generator.newest_first(state.clock.now());
-            let mut below = posts.iter().filter(|post| wanted(post)).skip_while(|post| after.is_some_and(|name| reddit_name(post) != name)).peekable();
+            let mut below = posts
+                .iter()
+                .filter(|post| wanted(post))
+                .skip_while(|post| after.is_some_and(|name| reddit_name(post) != name))
+                .peekable();
             if after.is_some() {
                 below.next();
             }

@@ -1,3 +1,9 @@
-//! Tests of the producers against real answers, a real HTTP server and a real Kafka.
+//! Tests of the producers against real answers, real HTTP servers and a real Kafka.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, also in its helpers")]
 
+mod fetching;
+mod parsing;
+mod pipeline;
 mod recorded;
+mod sample_site;
+mod server;

@@ -1,0 +1,182 @@
+//! From a web site to Kafka: a crash at any moment loses nothing and tells nothing twice.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use vigie_daemon::Context;
+use vigie_kafka_client::{Admin, KafkaConfig, Start, TopicSpec, read_to_end};
+use vigie_producers::{Config, Kind, SourceConfig, run};
+use vigie_schemas::{Codec, FetchRecord, RawPost, RegistryConfig, Topic, register_schemas};
+use vigie_stack::testing::TestStack;
+
+use crate::server::{Subreddit, serve, source};
+
+async fn prepare(stack: &TestStack) -> (KafkaConfig, RegistryConfig) {
+    let kafka = KafkaConfig::new(stack.brokers.clone(), stack.prefix.clone());
+    let registry = RegistryConfig { schema_registry_url: stack.registry_url.clone() };
+    register_schemas(&registry, &stack.prefix).await.unwrap();
+    let created = kafka.clone();
+    tokio::task::spawn_blocking(move || {
+        let specs: Vec<TopicSpec> = [Topic::PostsRaw, Topic::SourcesCursors, Topic::SourcesFetches]
+            .into_iter()
+            .flat_map(Topic::configs)
+            .map(|config| TopicSpec {
+                name: config.name,
+                partitions: config.partitions,
+                replication: 1,
+                config: config.config,
+            })
+            .collect();
+        Admin::new(&created).unwrap().create_topics(&specs).unwrap();
+    })
+    .await
+    .unwrap();
+    (kafka, registry)
+}
+
+fn config(kafka: &KafkaConfig, registry: &RegistryConfig, list: Vec<SourceConfig>) -> Config {
+    Config {
+        sources: None,
+        list: Some(list),
+        contact: None,
+        concurrency: 8,
+        max_body_mib: 16,
+        host_spacing_ms: 1000,
+        proxy: None,
+        kafka: kafka.clone(),
+        registry: registry.clone(),
+    }
+}
+
+/// The values of a topic, committed ones only.
+async fn values(kafka: &KafkaConfig, topic: Topic) -> Vec<(String, Vec<u8>)> {
+    let kafka = kafka.clone();
+    let read = move || {
+        let records = read_to_end(&kafka, topic.name(), &Start::Beginning).unwrap();
+        records
+            .map(|record| record.unwrap())
+            .map(|r| (String::from_utf8(r.key.unwrap().to_vec()).unwrap(), r.value.unwrap().to_vec()))
+            .collect()
+    };
+    tokio::task::spawn_blocking(read).await.unwrap()
+}
+
+async fn posts(kafka: &KafkaConfig, codec: &Codec) -> Vec<RawPost> {
+    let mut posts = Vec::new();
+    for (key, value) in values(kafka, Topic::PostsRaw).await {
+        let post: RawPost = codec.decode(&value).await.unwrap();
+        assert_eq!(post.post_id, key);
+        posts.push(post);
+    }
+    posts
+}
+
+/// Reads until that many posts are there.
+async fn wait_for(kafka: &KafkaConfig, codec: &Codec, expected: usize) -> Vec<RawPost> {
+    let reading = async {
+        loop {
+            let all = posts(kafka, codec).await;
+            if all.len() >= expected {
+                return all;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), reading).await.expect("all posts are published in time")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_producers_publish_every_post_exactly_once() {
+    let stack = tokio::task::spawn_blocking(vigie_stack::testing::shared).await.unwrap();
+    let (kafka, registry) = prepare(&stack).await;
+    let subreddit = Subreddit::default();
+    subreddit.grow(700);
+    let base = serve(subreddit.router()).await;
+    let list = vec![
+        SourceConfig { max_pages: 3, ..source("sub", Kind::Reddit, base.join("r/test/new.json").unwrap()) },
+        source("dead", Kind::Rss, base.join("no-such-feed").unwrap()),
+    ];
+    // Dropped at an arbitrary moment, as a crash would: mostly in a fetch or in a transaction.
+    for round in 0..6_u64 {
+        let ctx = Context::system();
+        let running = tokio::spawn(run(config(&kafka, &registry, list.clone()), ctx));
+        tokio::time::sleep(Duration::from_millis(350 + 170 * round)).await;
+        running.abort();
+        let _ = running.await;
+        subreddit.grow(130);
+    }
+    let ctx = Context::system();
+    let running = tokio::spawn(run(config(&kafka, &registry, list), ctx.clone()));
+    let codec = Codec::connect(&registry, &stack.prefix).await.unwrap();
+    let expected = 700 + 6 * 130;
+    let all = wait_for(&kafka, &codec, expected).await;
+    assert!(ctx.health.report().ready, "{:?}", ctx.health.report());
+    ctx.shutdown.cancel();
+    let stopped = tokio::time::timeout(Duration::from_secs(10), running).await.expect("drains within 10 s").unwrap();
+    stopped.unwrap();
+
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for post in &all {
+        *counts.entry(post.post_id.clone()).or_default() += 1;
+    }
+    let wanted: BTreeMap<String, usize> = (1..=expected).map(|n| (format!("reddit:t3_{n}"), 1)).collect();
+    assert_eq!(counts, wanted);
+
+    let mut decisions: BTreeMap<(String, String), i64> = BTreeMap::new();
+    for (key, value) in values(&kafka, Topic::SourcesFetches).await {
+        let record: FetchRecord = codec.decode(&value).await.unwrap();
+        *decisions.entry((key, record.decision)).or_default() += record.posts_new;
+    }
+    assert_eq!(
+        decisions.get(&("sub".into(), "fetched".into())),
+        Some(&i64::try_from(expected).unwrap()),
+        "the ledger adds up"
+    );
+    assert!(decisions.contains_key(&("dead".into(), "failed".into())), "{decisions:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_outage_is_waited_out_and_nothing_is_told_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let stack = vigie_stack::Stack::start(vigie_stack::testing::own(folder.path())).await.unwrap();
+    let endpoints = stack.endpoints();
+    let place = TestStack {
+        brokers: endpoints.kafka_brokers.clone(),
+        postgres_url: endpoints.postgres_url.clone(),
+        redis_url: endpoints.redis_url.clone(),
+        registry_url: endpoints.registry_url.clone(),
+        prefix: "outage-".to_owned(),
+    };
+    let (kafka, registry) = prepare(&place).await;
+    let codec = Codec::connect(&registry, &place.prefix).await.unwrap();
+    let subreddit = Subreddit::default();
+    subreddit.grow(100);
+    let base = serve(subreddit.router()).await;
+    let ctx = Context::system();
+    let list = vec![source("sub", Kind::Reddit, base.join("r/test/new.json").unwrap())];
+    let running = tokio::spawn(run(config(&kafka, &registry, list), ctx.clone()));
+    wait_for(&kafka, &codec, 100).await;
+
+    let broker = stack.server(vigie_stack::ServerKind::Kafka(1)).unwrap();
+    subreddit.grow(100);
+    broker.restart().await.unwrap();
+    subreddit.grow(100);
+    broker.kill();
+    broker.wait_ready().await.unwrap();
+    subreddit.grow(100);
+    let all = wait_for(&kafka, &codec, 400).await;
+    let ids: std::collections::BTreeSet<&str> = all.iter().map(|post| post.post_id.as_str()).collect();
+    assert_eq!((all.len(), ids.len()), (400, 400));
+    ctx.shutdown.cancel();
+    tokio::time::timeout(Duration::from_secs(10), running).await.expect("drains within 10 s").unwrap().unwrap();
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreachable_registry_is_reported_at_the_start_with_exit_code_69() {
+    let kafka = KafkaConfig::new("127.0.0.1:1", "x-");
+    let registry = RegistryConfig { schema_registry_url: "http://127.0.0.1:1".into() };
+    let base = serve(Subreddit::default().router()).await;
+    let error =
+        run(config(&kafka, &registry, vec![source("s", Kind::Reddit, base)]), Context::system()).await.unwrap_err();
+    assert_eq!(error.exit_code(), 69, "{error}");
+}
