@@ -36,7 +36,7 @@ pub(crate) fn take(params: &mut Params, question: &str) -> Option<(UtcTime, Stri
 }
 
 fn decode(text: &str) -> Option<Cursor> {
-    if !text.is_ascii() || text.len() % 2 != 0 {
+    if !text.is_ascii() || !text.len().is_multiple_of(2) {
         return None;
     }
     let bytes: Option<Vec<u8>> =

@@ -160,12 +160,9 @@ fn locate(mut response: Response, path: &str, id: &str) -> Response {
     if response.status() == StatusCode::METHOD_NOT_ALLOWED && response.extensions().get::<Problem>().is_none() {
         response = Problem::method_not_allowed("expected GET or HEAD").into_response();
     }
-    let Some(mut problem) = response.extensions_mut().remove::<Problem>() else { return response };
-    problem.instance = Some(path.chars().take(256).collect());
-    problem.request_id = Some(id.to_owned());
+    let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
     let (parts, _) = response.into_parts();
-    let body = serde_json::to_string(&problem).unwrap_or_default();
-    let mut response = Response::from_parts(parts, body.into());
+    let mut response = Response::from_parts(parts, problem.locate(path, id).into());
     response.headers_mut().remove(header::CONTENT_LENGTH);
     response
 }

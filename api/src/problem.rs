@@ -1,3 +1,4 @@
+use std::ops::Deref;
 use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -9,7 +10,8 @@ use utoipa::ToSchema;
 ///
 /// `type` names the kind of problem and resolves to its description on `/docs`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub(crate) struct Problem {
+#[schema(as = Problem)]
+pub(crate) struct Details {
     /// A URI reference that names the kind of problem.
     #[serde(rename = "type")]
     pub kind: String,
@@ -41,9 +43,21 @@ pub(crate) struct WrongParameter {
     pub detail: String,
 }
 
+/// [`Details`] on the heap, for most results are none.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem(Box<Details>);
+
+impl Deref for Problem {
+    type Target = Details;
+
+    fn deref(&self) -> &Details {
+        &self.0
+    }
+}
+
 impl Problem {
     fn new(status: StatusCode, kind: &str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Details {
             kind: format!("/docs#problem-{kind}"),
             title,
             status: status.as_u16(),
@@ -52,7 +66,18 @@ impl Problem {
             request_id: None,
             errors: Vec::new(),
             headers: Vec::new(),
-        }
+        }))
+    }
+
+    /// As JSON, with the path and the id of the request.
+    pub(crate) fn locate(mut self, path: &str, request_id: &str) -> String {
+        self.0.instance = Some(path.chars().take(256).collect());
+        self.0.request_id = Some(request_id.to_owned());
+        self.to_json()
+    }
+
+    fn to_json(&self) -> String {
+        serde_json::to_string(&*self.0).unwrap_or_default()
     }
 
     pub(crate) fn invalid_parameters(errors: Vec<WrongParameter>) -> Self {
@@ -60,7 +85,9 @@ impl Problem {
             [one] => format!("{}: {}", one.parameter, one.detail),
             many => format!("{} parameters are wrong", many.len()),
         };
-        Self { errors, ..Self::new(StatusCode::BAD_REQUEST, "invalid-parameters", "invalid parameters", detail) }
+        let mut problem = Self::new(StatusCode::BAD_REQUEST, "invalid-parameters", "invalid parameters", detail);
+        problem.0.errors = errors;
+        problem
     }
 
     pub(crate) fn invalid_parameter(parameter: &str, detail: impl Into<String>) -> Self {
@@ -120,7 +147,7 @@ impl Problem {
     }
 
     fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+        self.0.headers.push((name, value));
         self
     }
 }
@@ -134,7 +161,7 @@ impl IntoResponse for Problem {
     /// The problem also travels as an extension, so that the outermost layer can add the request's path and id.
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_string(&self).unwrap_or_default();
+        let body = self.to_json();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -162,7 +189,7 @@ mod tests {
     fn one_wrong_parameter_is_named_in_the_detail() {
         let problem = Problem::invalid_parameter("limit", "0, expected 1 to 200");
         assert_eq!(problem.detail, "limit: 0, expected 1 to 200");
-        let json = serde_json::to_value(&problem).unwrap();
+        let json = serde_json::to_value(&*problem.0).unwrap();
         assert_eq!(json["type"], "/docs#problem-invalid-parameters");
         assert_eq!(json["errors"][0]["parameter"], "limit");
     }

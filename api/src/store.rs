@@ -7,7 +7,7 @@ use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, Recycli
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{NoTls, Row};
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 use vigie_daemon::ServiceError;
 
 use crate::config::Config;
@@ -124,13 +124,29 @@ impl Store {
         self.rows("SELECT 1 FROM trend_windows LIMIT 1", &[]).await.map(drop)
     }
 
-    async fn client(&self) -> Result<Object, StoreError> {
-        Ok(self.pool.get().await?)
+    /// Asks once more if the connection turns out to be broken: after a restart of the server, those in the pool are.
+    async fn rows(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
+        match self.try_rows(sql, params).await {
+            Err(StoreError::Unavailable(reason)) => {
+                debug!(reason, "connection lost, trying a new one");
+                self.pool.retain(|_, _| false);
+                self.try_rows(sql, params).await
+            }
+            result => result,
+        }
     }
 
-    async fn rows(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
-        let client = self.client().await?;
-        let statement = client.prepare_cached(sql).await?;
-        Ok(client.query(&statement, params).await?)
+    async fn try_rows(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
+        let client = self.pool.get().await?;
+        let result = async {
+            let statement = client.prepare_cached(sql).await?;
+            client.query(&statement, params).await
+        };
+        let result = result.await.map_err(StoreError::from);
+        if matches!(result, Err(StoreError::Unavailable(_))) {
+            // The pool must not hand it out again.
+            drop(Object::take(client));
+        }
+        result
     }
 }

@@ -10,7 +10,7 @@ use utoipa::{Modify, OpenApi};
 use super::{alerts, assets, dashboard, market, posts, runs, series, sources, stream, trends};
 use crate::answer;
 use crate::auth::Scope;
-use crate::problem::{Problem, WrongParameter};
+use crate::problem::{Details, WrongParameter};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,7 +23,7 @@ use crate::problem::{Problem, WrongParameter};
         assets::list, series::series, posts::list, trends::board, market::moods, alerts::list, sources::list, runs::list,
         stream::subscribe, livez, readyz, metrics, openapi, page, dashboard::page, dashboard::file
     ),
-    components(schemas(Problem, WrongParameter)),
+    components(schemas(Details, WrongParameter)),
     tags(
         (name = "insights", description = "Numbers"),
         (name = "posts", description = "What they are made of"),

@@ -84,6 +84,19 @@ async fn without_a_database_requests_are_answered_503_and_probes_go_on() {
 }
 
 #[tokio::test]
+async fn a_restart_of_the_database_is_not_noticed_by_the_next_request() {
+    let world = World::new().await;
+    world.window(Window::of("BTC", "2022-05-09T12:00:00Z", 1, None)).await;
+    for _ in 0..3 {
+        world.json("/v1/assets/BTC/series").await;
+        // As a restart does: the server ends every session.
+        let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'vigie-api' AND datname = current_database()";
+        assert!(!world.db.query(ended, &[]).await.unwrap().is_empty());
+    }
+    world.json("/v1/assets/BTC/series").await;
+}
+
+#[tokio::test]
 async fn a_known_answer_is_not_sent_again() {
     let world = World::new().await;
     world.window(Window::of("BTC", "2022-05-09T12:00:00Z", 1, None)).await;

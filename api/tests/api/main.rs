@@ -1,4 +1,5 @@
 //! The API against a real PostgreSQL and a real Redis.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod access;
 mod errors;
