@@ -1,5 +1,5 @@
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use crate::{Endpoints, Stack, StackConfig, StackError};
 
@@ -12,11 +12,16 @@ pub async fn hold(config: StackConfig, ready: impl FnOnce(&Endpoints)) -> Result
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StackError::io("handle SIGINT"))?;
     let stack = Stack::start(config).await?;
     ready(stack.endpoints());
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let (open, closed) = oneshot::channel::<()>();
+    // Not tokio's standard input: a pending read of that would keep the runtime from ending.
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        drop(open);
+    });
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        () = async { while let Ok(Some(_)) = lines.next_line().await {} } => {}
+        _ = closed => {}
     }
     stack.stop().await;
     Ok(())
