@@ -21,7 +21,7 @@ struct Served {
 
 impl Served {
     async fn start() -> Self {
-        let world = World::new().await;
+        let world = World::with(&["--api-rate=0"]).await;
         let redis = Client::new(fred::types::config::Config::from_url(&world.redis_url).unwrap(), None, None, None);
         redis.init().await.unwrap();
         let listener = vigie_api::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
