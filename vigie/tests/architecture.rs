@@ -173,3 +173,41 @@ fn files_are_short() {
         lengths.len()
     );
 }
+
+/// Links of a Markdown file: (text, target).
+fn links(markdown: &str) -> Vec<(String, String)> {
+    let starts = markdown.match_indices("](");
+    let link = |(at, _): (usize, &str)| {
+        let text = markdown[..at].rsplit('[').next()?;
+        let target = markdown[at + 2..].split(')').next()?;
+        Some((text.to_owned(), target.split('#').next()?.to_owned()))
+    };
+    starts.filter_map(link).collect()
+}
+
+#[test]
+fn documents_link_to_files_and_tests_that_exist() {
+    let mut documents = vec![root().join("README.md"), root().join("CONTRIBUTING.md"), root().join("k8s/README.md")];
+    for folder in ["docs", "docs/adr"] {
+        let files = std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        documents.extend(files.filter(|file| file.extension().is_some_and(|extension| extension == "md")));
+    }
+    let mut seen = 0;
+    for document in documents {
+        let name = document.display();
+        for (text, target) in links(&std::fs::read_to_string(&document).unwrap()) {
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            let file = document.parent().unwrap().join(&target);
+            assert!(file.exists(), "{name} links to {target}, which does not exist");
+            let Some(test) = text.strip_prefix('`').and_then(|text| text.strip_suffix('`')) else { continue };
+            if target.ends_with(".rs") && test != target {
+                let source = std::fs::read_to_string(&file).unwrap();
+                assert!(source.contains(&format!("fn {test}(")), "{name}: {target} has no test {test}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 20, "found only {seen} tests named in documents");
+}

@@ -262,3 +262,28 @@ fn autoscalers_watch_the_real_group_and_make_no_idle_replicas() {
         .unwrap();
     assert_eq!(autoscaler["spec"]["maxReplicas"].as_i64(), Some(partitions));
 }
+
+#[test]
+fn commands_in_the_documents_exist() {
+    let mut seen = 0;
+    for document in ["README.md", "k8s/README.md", "docs/ARCHITECTURE.md"] {
+        let text = read(document);
+        // Commands stand on lines of code blocks, perhaps behind a pipe, or between backticks.
+        let commands = text.split(['\n', '`', '|']).filter_map(|piece| piece.trim().strip_prefix("vigie "));
+        for command in commands {
+            let command = command.split('#').next().unwrap_or_default();
+            let args: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+            // A placeholder or a sentence is no command.
+            if args.is_empty() || !args[0].chars().all(|c| c.is_ascii_lowercase()) {
+                continue;
+            }
+            let help = help(&subcommand(&args)).unwrap_or_else(|error| panic!("{document}: vigie {command}: {error}"));
+            for flag in args.iter().filter(|arg| arg.starts_with("--")) {
+                let known = help.split(|c: char| c.is_whitespace() || c == ',' || c == '=').any(|word| word == flag);
+                assert!(known, "{document}: vigie {command}: {flag} is not an option");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 8, "found only {seen} commands");
+}
