@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use vigie_daemon::Context;
 use vigie_kafka_client::{Admin, KafkaConfig, Start, TopicSpec, read_to_end};
+use vigie_producers::site::{Archive, Site, SiteConfig};
 use vigie_producers::{Config, Kind, SourceConfig, run};
 use vigie_schemas::{Codec, FetchRecord, RawPost, RegistryConfig, Topic, register_schemas};
 use vigie_stack::testing::TestStack;
 
+use crate::recorded;
 use crate::server::{Subreddit, serve, source};
 
 async fn prepare(stack: &TestStack) -> (KafkaConfig, RegistryConfig) {
@@ -132,6 +134,57 @@ async fn killed_producers_publish_every_post_exactly_once() {
         "the ledger adds up"
     );
     assert!(decisions.contains_key(&("dead".into(), "failed".into())), "{decisions:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_whole_archive_reaches_kafka_exactly_once_through_a_crash() {
+    let Some(folder) = recorded::folder() else { return };
+    let folder = folder.join("posts");
+    let stack = tokio::task::spawn_blocking(vigie_stack::testing::shared).await.unwrap();
+    let (kafka, registry) = prepare(&stack).await;
+    let ctx = Context::system();
+    let site_config = SiteConfig { archive: Some(folder.clone()), archive_rate: 8000.0, ..SiteConfig::default() };
+    let site = Site::start(&site_config, ctx.clock.clone(), ctx.shutdown.clone()).await.unwrap();
+    let first = tokio::spawn(run(config(&kafka, &registry, site.sources()), Context::system()));
+    while site.progress().unwrap().released < 30_000 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    first.abort();
+    let _ = first.await;
+    let second = tokio::spawn(run(config(&kafka, &registry, site.sources()), ctx.clone()));
+    let codec = Codec::connect(&registry, &stack.prefix).await.unwrap();
+    let total = site.progress().unwrap().total;
+    let reading = async {
+        while published(&kafka, &codec).await < total {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(240), reading).await.expect("all of the archive is published in time");
+    ctx.shutdown.cancel();
+    second.await.unwrap().unwrap();
+
+    let archive = Archive::load(&folder, 1.0).unwrap();
+    let comments = archive.items().iter().filter(|item| item.is_comment).count();
+    assert_eq!((archive.items().len() - comments, comments), (7_328, 104_517));
+    let mut expected: BTreeMap<String, _> =
+        archive.items().iter().map(|item| (format!("reddit:{}", item.name), item)).collect();
+    for post in posts(&kafka, &codec).await {
+        let item = expected.remove(&post.post_id).unwrap_or_else(|| panic!("{} came twice", post.post_id));
+        assert_eq!(post.published_at.as_millis(), (item.created_utc * 1000.0) as i64);
+        assert_eq!(post.author.as_deref(), Some(item.author.as_str()).filter(|author| *author != "[deleted]"));
+        assert!(post.sample && post.kind == "reddit");
+    }
+    assert!(expected.is_empty(), "{} are missing", expected.len());
+}
+
+/// The posts that the fetch ledger says were published.
+async fn published(kafka: &KafkaConfig, codec: &Codec) -> usize {
+    let mut sum = 0;
+    for (_, value) in values(kafka, Topic::SourcesFetches).await {
+        let record: FetchRecord = codec.decode(&value).await.unwrap();
+        sum += usize::try_from(record.posts_new).unwrap();
+    }
+    sum
 }
 
 #[tokio::test(flavor = "multi_thread")]

