@@ -38,10 +38,12 @@ pub async fn test_source(
     let origin = Origin { source: "test", language: None, sample: false, fetched_at: clock.now() };
     let document = Document { bytes: &bytes, charset: charset.as_deref(), base: base.as_ref() };
     let page = kind.source().parse(document, origin).map_err(ServiceError::failed)?;
-    for post in &page.posts {
-        writeln!(out, "{}", to_json(post)).map_err(ServiceError::failed)?;
+    let written = page.posts.iter().try_for_each(|post| writeln!(out, "{}", to_json(post))).and_then(|()| out.flush());
+    match written {
+        // Who reads has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+        other => other.map_err(ServiceError::failed)?,
     }
-    out.flush().map_err(ServiceError::failed)?;
     Ok(page.posts.len())
 }
 
