@@ -49,7 +49,7 @@ pub struct PostgresSinkConfig {
     /// Where the schemas are.
     #[command(flatten)]
     pub registry: RegistryConfig,
-    /// PostgreSQL database to write to.
+    /// PostgreSQL database to write to, as postgres://user:password@host:port/database
     #[arg(
         long,
         env = "VIGIE_POSTGRES_URL",
@@ -57,7 +57,7 @@ pub struct PostgresSinkConfig {
         default_value = "postgres://vigie@127.0.0.1:5432/vigie"
     )]
     pub postgres_url: PostgresUrl,
-    /// Expect the tables to be there: `vigie migrate` is run elsewhere.
+    /// Expect the tables to be there, made by someone else
     #[arg(long, env = "VIGIE_SINK_NO_MIGRATE")]
     pub no_migrate: bool,
     /// How records are put together.

@@ -54,13 +54,13 @@ pub struct RedisSinkConfig {
     /// Where the schemas are.
     #[command(flatten)]
     pub registry: RegistryConfig,
-    /// Redis database to keep the views in.
+    /// Redis database to keep the views in, as redis://user:password@host:port/database
     #[arg(long, env = "VIGIE_REDIS_URL", hide_env_values = true, default_value = "redis://127.0.0.1:6379")]
     pub redis_url: RedisUrl,
-    /// Goes before every key.
+    /// Prefix of every Redis key
     #[arg(long, env = "VIGIE_REDIS_PREFIX", default_value = "vigie:")]
     pub redis_prefix: String,
-    /// How many hours of the topics are read again when Redis has been emptied.
+    /// How many hours of the topics are read again when Redis has been emptied
     #[arg(long, env = "VIGIE_REDIS_REBUILD_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=8_760))]
     pub redis_rebuild_hours: u32,
     /// How records are put together.

@@ -1,7 +1,6 @@
 //! One connection: load offsets, claim them, write a batch.
 
-use std::collections::BTreeSet;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::Type;
@@ -106,8 +105,6 @@ async fn store_offsets(
 #[derive(Default)]
 struct Incoming<'a> {
     posts: Vec<&'a ScoredPost>,
-    post_rows: Vec<Vec<Cell<'a>>>,
-    asset_rows: Vec<Vec<Cell<'a>>>,
     trend_rows: Vec<Vec<Cell<'a>>>,
     alert_rows: Vec<Vec<Cell<'a>>>,
     fetch_rows: Vec<Vec<Cell<'a>>>,
@@ -132,15 +129,6 @@ impl<'a> Incoming<'a> {
                 Insight::Fetch(fetch) => incoming.fetch_rows.push(fetch_cells(row, fetch)),
             }
         }
-        for post in &incoming.posts {
-            incoming.post_rows.push(post_cells(post));
-            let mut assets = BTreeSet::new();
-            for mention in &post.assets {
-                if assets.insert(&mention.asset) {
-                    incoming.asset_rows.push(post_asset_cells(post, mention));
-                }
-            }
-        }
         incoming
     }
 
@@ -153,14 +141,9 @@ impl<'a> Incoming<'a> {
         written: &mut Written,
     ) -> Result<Vec<String>, tokio_postgres::Error> {
         let mut runs = Vec::new();
-        if !self.post_rows.is_empty() {
+        if !self.posts.is_empty() {
             runs = see_runs(tx, statements, &self.posts, seen_runs).await?;
-            copy(tx, &statements.copy_posts, &POSTS.types(), &self.post_rows).await?;
-            if !self.asset_rows.is_empty() {
-                copy(tx, &statements.copy_post_assets, &POST_ASSETS.types(), &self.asset_rows).await?;
-            }
-            let merged: i64 = tx.query_one(&statements.merge_posts, &[]).await?.get(0);
-            written.push((POSTS.name, u64::try_from(merged).unwrap_or(0)));
+            self.write_posts(tx, statements, written).await?;
         }
         if !self.trend_rows.is_empty() {
             copy(tx, &statements.copy_trends, &TREND_WINDOWS.types(), &self.trend_rows).await?;
@@ -176,6 +159,41 @@ impl<'a> Incoming<'a> {
             written.push((FETCHES.name, tx.execute(&statements.merge_fetches, &[]).await?));
         }
         Ok(runs)
+    }
+
+    /// The assets follow their posts: they are written for those posts only that are newer than what is there.
+    async fn write_posts(
+        &self,
+        tx: &Transaction<'_>,
+        statements: &Statements,
+        written: &mut Written,
+    ) -> Result<(), tokio_postgres::Error> {
+        let rows: Vec<_> = self.posts.iter().map(|post| post_cells(post)).collect();
+        copy(tx, &statements.copy_posts, &POSTS.types(), &rows).await?;
+        let merged = tx.query(&statements.merge_posts, &[]).await?;
+        written.push((POSTS.name, merged.len() as u64));
+        let mut newer: HashSet<(&str, &str)> = HashSet::with_capacity(merged.len());
+        for row in &merged {
+            let (run_id, post_id, replaced): (&str, &str, bool) = (row.get(0), row.get(1), row.get(2));
+            newer.insert((run_id, post_id));
+            if replaced {
+                tx.execute(&statements.delete_post_assets, &[&run_id, &post_id]).await?;
+            }
+        }
+        let mut asset_rows = Vec::new();
+        for post in self.posts.iter().filter(|post| newer.contains(&(&post.lineage.run_id, &post.post_id))) {
+            let mut assets = BTreeSet::new();
+            for mention in &post.assets {
+                if assets.insert(&mention.asset) {
+                    asset_rows.push(post_asset_cells(post, mention));
+                }
+            }
+        }
+        if !asset_rows.is_empty() {
+            copy(tx, &statements.copy_post_assets, &POST_ASSETS.types(), &asset_rows).await?;
+            written.push((POST_ASSETS.name, tx.execute(&statements.merge_post_assets, &[]).await?));
+        }
+        Ok(())
     }
 }
 
@@ -237,5 +255,55 @@ pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use vigie_clock::{Clock, SystemClock};
+
+    use super::*;
+    use crate::config::PostgresUrl;
+    use crate::sink::{Advance, Row};
+
+    /// `cargo test --release -p vigie-sinks --lib copy_path -- --ignored --nocapture`
+    #[tokio::test]
+    #[ignore = "a measurement: prints rows per second"]
+    async fn copy_path_rows_per_second() {
+        const POSTS: i64 = 100_000;
+        let stack = tokio::task::spawn_blocking(vigie_stack::testing::shared).await.unwrap();
+        let url: PostgresUrl = stack.postgres_url.parse().unwrap();
+        crate::migrate(&url).await.unwrap();
+        let mut session = Session::open(&url.to_config(), "measured").await.unwrap();
+        let partition = TopicPartition::new("insights.sentiment.v1", 0);
+        let clock = SystemClock::default();
+        for (size, name) in [(5_000, "new"), (5_000, "redelivered"), (500, "new"), (50, "new"), (1, "new")] {
+            let (posts, run) = if size == 1 { (2_000, 1) } else { (POSTS, size) };
+            session.claim(&Offsets::from([(partition.clone(), 0)]), true).await.unwrap();
+            let rows: Vec<Row> = (0..posts)
+                .map(|n| {
+                    let mut post = crate::testing::post(&format!("rss:{n:032}"), n);
+                    post.lineage.run_id = format!("run-{run}");
+                    Row { partition: partition.clone(), offset: n, insight: Insight::Post(Box::new(post)) }
+                })
+                .collect();
+            let mut expected = 0;
+            let started = clock.monotonic();
+            for rows in rows.chunks(usize::try_from(size).unwrap()) {
+                let next = expected + rows.len() as i64;
+                let advances = BTreeMap::from([(partition.clone(), Advance { expected, next })]);
+                session.write(&Batch { rows: rows.to_vec(), advances }).await.unwrap();
+                expected = next;
+            }
+            let seconds = (clock.monotonic() - started).as_secs_f64();
+            let batches = posts / size;
+            println!(
+                "{posts} posts (2 assets each), {name}, {size} a batch: {seconds:.2} s, {:.0} posts/s, {:.2} ms a batch",
+                posts as f64 / seconds,
+                seconds * 1000.0 / batches as f64
+            );
+        }
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Statements {
     pub(crate) copy_alerts: Statement,
     pub(crate) copy_fetches: Statement,
     pub(crate) merge_posts: Statement,
+    pub(crate) delete_post_assets: Statement,
+    pub(crate) merge_post_assets: Statement,
     pub(crate) merge_trends: Statement,
     pub(crate) merge_revisions: Statement,
     pub(crate) merge_alerts: Statement,
@@ -40,6 +42,8 @@ impl Statements {
             copy_alerts: client.prepare(&copy(&ALERTS)).await?,
             copy_fetches: client.prepare(&copy(&FETCHES)).await?,
             merge_posts: client.prepare(&merge_posts()).await?,
+            delete_post_assets: client.prepare(DELETE_POST_ASSETS).await?,
+            merge_post_assets: client.prepare(&merge_post_assets()).await?,
             merge_trends: client.prepare(&merge_trends()).await?,
             merge_revisions: client.prepare(&merge_revisions()).await?,
             merge_alerts: client.prepare(&merge_new(&ALERTS, "alert_id")).await?,
@@ -59,6 +63,8 @@ const STORE_OFFSETS: &str = "UPDATE sink_offsets o SET next_offset = n.next_offs
     FROM unnest($2::text[], $3::int[], $4::bigint[]) AS n (topic, partition, next_offset)
     WHERE o.sink = $1 AND o.topic = n.topic AND o.partition = n.partition";
 
+const DELETE_POST_ASSETS: &str = "DELETE FROM post_assets WHERE run_id = $1 AND post_id = $2";
+
 const SEE_RUN: &str = "INSERT INTO runs (run_id, topic, model, state, started_at) VALUES ($1, $2, $3, 'running', now())
     ON CONFLICT (run_id) DO NOTHING";
 
@@ -71,13 +77,16 @@ fn offsets_of(lock: &str) -> String {
     )
 }
 
+/// Plans are made once for a session, mostly while the tables are small: a scan that is right then reads the whole table for each batch
+/// later on. Compiling a statement (`jit`) takes some 200 ms, longer than any of them runs.
+const SETTINGS: &str = "SET jit = off; SET enable_seqscan = off; SET temp_buffers = '64MB'; SET lock_timeout = '20s';
+    SET idle_in_transaction_session_timeout = '60s';";
+
 fn temporary_tables() -> String {
     let create =
         |table: &Table| format!("CREATE TEMP TABLE incoming_{0} (LIKE {0}) ON COMMIT DELETE ROWS;", table.name);
     let tables = [&POSTS, &POST_ASSETS, &TREND_WINDOWS, &ALERTS, &FETCHES].map(create).concat();
-    format!(
-        "SET temp_buffers = '64MB'; SET lock_timeout = '20s'; SET idle_in_transaction_session_timeout = '60s'; {tables}"
-    )
+    format!("{SETTINGS} {tables}")
 }
 
 fn copy(table: &Table) -> String {
@@ -85,33 +94,27 @@ fn copy(table: &Table) -> String {
 }
 
 /// A post that is there already gives way to one that was read later from the same partition, or was scored later when it came another
-/// way; a redelivered one is neither. The assets follow their post: those of a revised post that are gone are deleted.
+/// way; a redelivered one is neither. Returns the keys of the rows that it wrote, and whether they replaced another.
 fn merge_posts() -> String {
     format!(
-        "WITH merged AS (
-             INSERT INTO posts AS p ({posts})
-             SELECT {posts} FROM incoming_posts ORDER BY run_id, post_id
-             ON CONFLICT (run_id, post_id) DO UPDATE SET {replace_post}
-             WHERE CASE WHEN (p.input_topic, p.input_partition) = (excluded.input_topic, excluded.input_partition)
-                        THEN excluded.input_offset > p.input_offset
-                        ELSE excluded.scored_at > p.scored_at END
-             RETURNING p.run_id, p.post_id, p.xmax <> 0 AS revised
-         ), gone AS (
-             DELETE FROM post_assets a USING merged m
-             WHERE m.revised AND a.run_id = m.run_id AND a.post_id = m.post_id AND NOT EXISTS (
-                 SELECT FROM incoming_post_assets i
-                 WHERE i.run_id = a.run_id AND i.post_id = a.post_id AND i.asset = a.asset)
-         ), linked AS (
-             INSERT INTO post_assets ({assets})
-             SELECT {incoming} FROM incoming_post_assets i JOIN merged m USING (run_id, post_id)
-             ON CONFLICT (run_id, post_id, asset) DO UPDATE SET {replace_asset}
-         )
-         SELECT count(*) FROM merged",
-        posts = POSTS.list(""),
-        replace_post = POSTS.replace(&["run_id", "post_id"]),
-        assets = POST_ASSETS.list(""),
-        incoming = POST_ASSETS.list("i."),
-        replace_asset = POST_ASSETS.replace(&["run_id", "post_id", "asset"]),
+        "INSERT INTO posts AS p ({columns}) SELECT {columns} FROM incoming_posts ORDER BY run_id, post_id
+         ON CONFLICT (run_id, post_id) DO UPDATE SET {replace}
+         WHERE CASE WHEN (p.input_topic, p.input_partition) = (excluded.input_topic, excluded.input_partition)
+                    THEN excluded.input_offset > p.input_offset
+                    ELSE excluded.scored_at > p.scored_at END
+         RETURNING p.run_id, p.post_id, p.xmax <> 0",
+        columns = POSTS.list(""),
+        replace = POSTS.replace(&["run_id", "post_id"]),
+    )
+}
+
+/// Of posts that were just written; those of replaced posts have been deleted.
+fn merge_post_assets() -> String {
+    format!(
+        "INSERT INTO post_assets ({columns}) SELECT {columns} FROM incoming_post_assets ORDER BY run_id, post_id, asset
+         ON CONFLICT (run_id, post_id, asset) DO UPDATE SET {replace}",
+        columns = POST_ASSETS.list(""),
+        replace = POST_ASSETS.replace(&["run_id", "post_id", "asset"]),
     )
 }
 

@@ -1,4 +1,5 @@
 //! The sinks between a real Kafka, a real PostgreSQL and a real Redis.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod harness;
 mod postgres;
