@@ -3,7 +3,7 @@
 import { Board, mood } from "./board.js";
 import { Chart } from "./chart.js";
 import { ApiProblem, get, listen } from "./client.js";
-import { DAY, HOUR, ago, assetName, change, count, direction, h, moment, percent, segments, signed } from "./format.js";
+import { DAY, HOUR, ago, assetName, change, count, direction, empty, h, moment, percent, segments, signed } from "./format.js";
 import { alerts, lineage, sources } from "./panels.js";
 import { KINDS, Posts } from "./posts.js";
 
@@ -34,7 +34,7 @@ function readHash() {
 }
 
 function writeHash() {
-  const hash = new URLSearchParams({ asset: chosen.asset, range: chosen.range, window: chosen.window });
+  const hash = new URLSearchParams({ asset: chosen.asset ?? "*", range: chosen.range, window: chosen.window });
   if (chosen.sort !== "growth") hash.set("sort", chosen.sort);
   if (chosen.run) hash.set("run", chosen.run);
   history.replaceState(null, "", `#${hash}`);
@@ -104,10 +104,6 @@ async function loadChart() {
     title(series);
     chart.show(assetName(chosen.asset), series);
     lineage($("lineage"), series, parameters);
-  } catch (problem) {
-    // An asset of an old link that nobody mentions: show the market instead.
-    if (problem instanceof ApiProblem && problem.status === 404 && chosen.asset !== "*") return select("*");
-    throw problem;
   } finally {
     if (turn === chartTurn) $("chart").classList.remove("loading");
   }
@@ -165,6 +161,16 @@ async function loadSources() {
   sources($("sources"), answer);
 }
 
+// Replays can be looked at beside the live numbers.
+async function loadRuns() {
+  const { runs } = await get("/v1/runs", { limit: 100 });
+  const names = ["live", ...runs.map((run) => run.run_id).filter((id) => id !== "live")];
+  $("run-box").hidden = names.length < 2 && !chosen.run;
+  const at = chosen.run ?? "live";
+  if (!names.includes(at)) names.push(at);
+  $("run").replaceChildren(...names.map((name) => h("option", { value: name, selected: name === at }, name)));
+}
+
 function header() {
   const now = known.newest;
   $("newest").hidden = !now;
@@ -189,6 +195,8 @@ async function attempt(work) {
     $("problem").hidden = true;
   } catch (problem) {
     if (problem.name === "AbortError") return;
+    // Without the scope for a part, that part stays away.
+    if (problem.status === 403) return;
     const away = problem instanceof TypeError;
     $("problem").textContent = away ? "The server cannot be reached. Trying again." : `This could not be loaded: ${problem.message}`;
     $("problem").hidden = false;
@@ -219,6 +227,7 @@ function paced(pause, work) {
 
 const refresh = paced(2000, async () => {
   if (document.hidden) return;
+  if (!known.newest) return everything();
   const before = known.newest;
   await loadBoard();
   if (known.newest !== before && chosen.range === "all") known.assets = await get("/v1/assets", { run: chosen.run });
@@ -246,6 +255,12 @@ function start() {
     $("sources-title").focus();
     $("sources-card").scrollIntoView({ behavior: "smooth", block: "nearest" });
   });
+  $("run").addEventListener("change", () => {
+    const name = $("run").value;
+    Object.assign(chosen, { run: name === "live" ? null : name, period: null });
+    writeHash();
+    attempt(everything());
+  });
   $("sources-close").addEventListener("click", () => { $("sources-card").hidden = true; });
   addEventListener("hashchange", () => { readHash(); controls(); attempt(everything()); });
   document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
@@ -254,6 +269,7 @@ function start() {
   controls();
   attempt(everything());
   attempt(loadSources());
+  attempt(loadRuns());
   listen({ type: "trend,alert" }, { onevent, onstate: (name) => { state(name); if (name === "live") refresh(); } });
   setInterval(() => { if (!document.hidden) attempt(loadSources()); }, 30e3);
   // Without live events, ask.
@@ -275,10 +291,15 @@ async function chooseWindow() {
 
 async function everything() {
   await chooseWindow();
-  const [, assets] = await Promise.all([loadBoard(), get("/v1/assets", { run: chosen.run })]);
-  known.assets = assets;
+  known.assets = await get("/v1/assets", { run: chosen.run });
+  // An asset of an old link that nobody mentions any more.
+  if (chosen.asset && !known.assets.assets.some((a) => a.asset === chosen.asset)) chosen.asset = known.assets.newest ? "*" : null;
+  await loadBoard();
   await Promise.all([loadChart(), loadPosts(), loadAlerts()]);
-  if (!known.newest) $("chart").replaceChildren(h("p", { class: "empty" }, h("b", {}, "Waiting for the first posts"), "The pipeline is running. This page updates by itself."));
+  if (known.newest) return;
+  $("chart-title").textContent = "Nothing yet";
+  $("chart").replaceChildren(empty("Waiting for the first posts", "The pipeline is running. This page updates by itself."));
+  $("posts").replaceChildren(empty("No posts yet", "They appear here within seconds of being read."));
 }
 
 start();

@@ -28,7 +28,12 @@ const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "
 export const count = (n) => (n === null || n === undefined ? UNKNOWN : integer.format(n));
 export const amount = (n) => (n === null || n === undefined ? UNKNOWN : integer.format(Number(n.toPrecision(3))));
 export const percent = (n, digits = 0) => (n === null || n === undefined ? UNKNOWN : `${(n * 100).toFixed(digits)} %`);
-export const signed = (n, digits = 2) => (n === null || n === undefined ? UNKNOWN : `${n > 0 ? "+" : n < 0 ? "−" : "±"}${Math.abs(n).toFixed(digits)}`);
+export function signed(n, digits = 2) {
+  if (n === null || n === undefined) return UNKNOWN;
+  const text = Math.abs(n).toFixed(digits);
+  return `${Number(text) === 0 ? "±" : n > 0 ? "+" : "−"}${text}`;
+}
+
 export const direction = (n, margin = 0.005) => (n === null || n === undefined || Math.abs(n) < margin ? "" : n > 0 ? "up" : "down");
 export const assetName = (asset) => (asset === "*" ? "All posts" : asset);
 

@@ -72,6 +72,7 @@ impl Span {
 /// The windows of one slice, put together.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Slice {
+    pub(crate) windows: i64,
     pub(crate) posts: i64,
     pub(crate) negative: i64,
     pub(crate) neutral: i64,
@@ -121,7 +122,7 @@ pub(crate) struct Trend {
     pub mean_score_change: Option<f64>,
     /// The highest anomaly score of the windows of the current period, 0 to 1.
     pub anomaly_score: Option<f64>,
-    /// Posts that were forecast for the current period.
+    /// Posts that were forecast for the current period; null unless there was a forecast for each of its windows.
     pub expected_posts: Option<f64>,
     /// No window of the current period will be revised.
     pub r#final: Option<bool>,
@@ -166,7 +167,7 @@ pub(crate) fn trend(asset: &str, slices: &[Option<Slice>], market: Option<&Asset
         growth_z: growth_z(current.posts, previous.posts),
         mean_score_change: current.mean_score.zip(previous.mean_score).map(|(now, then)| now - then),
         anomaly_score: now.iter().filter_map(|s| s.anomaly_score).max_by(f64::total_cmp),
-        expected_posts: now.iter().map(|s| s.expected_posts).sum::<Option<f64>>().filter(|_| !now.is_empty()),
+        expected_posts: expected(slices, market),
         r#final: (!now.is_empty()).then(|| now.iter().all(|s| s.r#final)),
         history: slices
             .iter()
@@ -176,6 +177,23 @@ pub(crate) fn trend(asset: &str, slices: &[Option<Slice>], market: Option<&Asset
         current,
         previous,
     }
+}
+
+/// A window without a mention has no forecast: then there is none for the period either.
+fn expected(slices: &[Option<Slice>], market: Option<&AssetTotals>) -> Option<f64> {
+    let mut total = None;
+    for at in SLICES / 2..SLICES {
+        let own = slices.get(at).and_then(Option::as_ref);
+        let all = market.and_then(|market| market.get(at)).and_then(Option::as_ref);
+        match (own, all) {
+            (None, None) => {}
+            (Some(own), all) if all.is_none_or(|all| all.windows == own.windows) => {
+                total = Some(total.unwrap_or(0.0) + own.expected_posts?);
+            }
+            _ => return None,
+        }
+    }
+    total
 }
 
 fn totals(slices: &[Option<Slice>], observed: bool, market_posts: i64) -> PeriodTotals {
@@ -228,6 +246,7 @@ mod tests {
 
     fn slice(posts: i64, score: f64) -> Option<Slice> {
         Some(Slice {
+            windows: 1,
             posts,
             negative: 0,
             neutral: 0,

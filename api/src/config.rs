@@ -47,6 +47,9 @@ pub struct Config {
     /// Seconds that an answer may take
     #[arg(long = "api-timeout-seconds", env = "VIGIE_API_TIMEOUT_SECONDS", default_value_t = 10)]
     pub timeout_seconds: u64,
+    /// Connections at once, at most; further ones wait
+    #[arg(long = "api-max-connections", env = "VIGIE_API_MAX_CONNECTIONS", default_value_t = 4096)]
+    pub max_connections: usize,
     /// Subscribers of /v1/stream at once, at most
     #[arg(long = "api-max-streams", env = "VIGIE_API_MAX_STREAMS", default_value_t = 1000)]
     pub max_streams: usize,
@@ -67,6 +70,12 @@ impl Config {
         }
         if self.postgres_connections == 0 {
             mistakes.push("--api-postgres-connections: 0, expected at least 1".to_owned());
+        }
+        if self.max_streams >= self.max_connections {
+            mistakes.push(format!(
+                "--api-max-streams: {}, expected fewer than --api-max-connections ({})",
+                self.max_streams, self.max_connections
+            ));
         }
         if self.rate > 0 && self.burst == 0 {
             mistakes.push("--api-burst: 0, expected at least 1".to_owned());
@@ -150,11 +159,12 @@ mod tests {
             "--redis-url=:",
             "--api-burst=0",
             "--api-timeout-seconds=0",
+            "--api-max-connections=10",
             "--api-cors-origin=https://a.example/path",
             "--api-listen=0.0.0.0:8080",
         ]);
         let Err(ServiceError::Config(mistakes)) = config.check() else { panic!("accepted") };
-        assert_eq!(mistakes.len(), 6, "{mistakes:#?}");
+        assert_eq!(mistakes.len(), 7, "{mistakes:#?}");
     }
 
     #[test]

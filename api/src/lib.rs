@@ -6,6 +6,7 @@ mod auth;
 mod board;
 mod cache;
 mod config;
+mod connection;
 mod cursor;
 mod endpoints;
 mod events;

@@ -1,4 +1,3 @@
-use std::future::IntoFuture;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,11 +12,9 @@ use crate::app::App;
 use crate::auth::AuthMode;
 use crate::config::Config;
 use crate::events::READ_TIMEOUT;
-use crate::redis;
+use crate::{connection, redis};
 
 const PING_EVERY: Duration = Duration::from_secs(2);
-/// Answers in progress at a shutdown get this long.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// Takes the address. Port 0 takes a free one; ask the listener which.
 ///
@@ -63,20 +60,10 @@ pub async fn run_with_listener(config: Config, listener: TcpListener, ctx: Conte
         async move { app.events.pump(reader, shutdown).await }
     });
     let watch = tokio::spawn(watch(app, health));
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let server =
-        axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned()).into_future();
-    let served = tokio::select! {
-        served = server => served.map_err(ServiceError::failed),
-        () = drained(&shutdown) => {
-            warn!("answers in progress were cut off at the shutdown");
-            Ok(())
-        }
-    };
-    // Both end with the shutdown; they must also end if the server failed by itself.
+    connection::serve(listener, router, config.max_connections, &shutdown).await;
     watch.abort();
     pump.abort();
-    served
+    Ok(())
 }
 
 /// The API as a router, without a listener and without live events, for tests and for embedding.
@@ -91,11 +78,6 @@ fn build(config: &Config, ctx: &Context) -> Result<(Arc<App>, Router), ServiceEr
     let app = Arc::new(App::new(config, ctx)?);
     let router = crate::router::router(app.clone(), ctx.clone());
     Ok((app, router))
-}
-
-async fn drained(shutdown: &tokio_util::sync::CancellationToken) {
-    shutdown.cancelled().await;
-    tokio::time::sleep(DRAIN).await;
 }
 
 /// Ready while the database answers.

@@ -140,7 +140,8 @@ pub(crate) struct Point {
 /// A time series of an asset
 ///
 /// Hours and days are put together exactly from the windows of 5 minutes: posts are summed, the mean score is weighted by scored posts,
-/// the anomaly score is the highest, authors are counted from the posts so that each counts once. `dominance` is the asset's part of all
+/// the anomaly score is the highest, authors are counted from the posts so that each counts once, and posts were expected only where there
+/// was a forecast for every window. `dominance` is the asset's part of all
 /// posts. `from` and `to` are widened to whole intervals.
 #[utoipa::path(get, path = "/v1/assets/{asset}/series", tag = "insights",
     params(
@@ -270,7 +271,11 @@ impl Place<'_> {
             }
             Metric::MeanScore => Value::from(self.own.and_then(|b| b.mean_score)),
             Metric::AnomalyScore => Value::from(self.own.and_then(|b| b.anomaly_score)),
-            Metric::ExpectedPosts => Value::from(self.own.and_then(|b| b.expected_posts)),
+            // A window without a mention has no forecast: then the sum is not that of the interval.
+            Metric::ExpectedPosts => {
+                let complete = |own: &&Bucket| self.market.is_none_or(|market| market.windows == own.windows);
+                Value::from(self.own.filter(complete).and_then(|b| b.expected_posts))
+            }
             Metric::Dominance => {
                 let market = self.market.map(|b| b.posts).filter(|posts| *posts > 0);
                 Value::from(market.map(|all| self.own.map_or(0, |b| b.posts) as f64 / all as f64))

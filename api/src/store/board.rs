@@ -11,7 +11,7 @@ impl Store {
         run: &str,
         span: Span,
     ) -> Result<(BTreeMap<String, AssetTotals>, bool), StoreError> {
-        let sql = "SELECT asset, (extract(epoch FROM window_start - $2::timestamptz)::bigint / $4)::integer AS slice, \
+        let sql = "SELECT asset, (extract(epoch FROM window_start - $2::timestamptz)::bigint / $4)::integer AS slice, count(*) AS windows, \
             sum(posts)::bigint AS posts, sum(negative)::bigint AS negative, sum(neutral)::bigint AS neutral, \
             sum(positive)::bigint AS positive, \
             (sum(negative + neutral + positive) FILTER (WHERE mean_score IS NOT NULL))::bigint AS scored, \
@@ -26,6 +26,7 @@ impl Store {
             sample |= row.try_get::<_, bool>("sample")?;
             let at: i32 = row.try_get("slice")?;
             let slice = Slice {
+                windows: row.try_get("windows")?,
                 posts: row.try_get("posts")?,
                 negative: row.try_get("negative")?,
                 neutral: row.try_get("neutral")?,

@@ -1,4 +1,6 @@
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::world::{Post, Window, World, config, send};
 
@@ -202,4 +204,32 @@ async fn a_port_in_use_is_named() {
     let error = vigie_api::bind(addr).await.unwrap_err();
     assert_eq!(error.exit_code(), 1);
     assert!(error.to_string().starts_with(&format!("address {addr} is in use")), "{error}");
+}
+
+#[tokio::test]
+async fn a_client_that_dawdles_over_its_request_does_not_keep_the_others_waiting() {
+    let world = World::with(&["--api-max-connections=2", "--api-max-streams=1"]).await;
+    let listener = vigie_api::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let ctx = vigie_daemon::Context { metrics: Default::default(), ..world.ctx.clone() };
+    let service = tokio::spawn(vigie_api::run_with_listener(world.config.clone(), listener, ctx));
+    let mut dawdler = TcpStream::connect(addr).await.unwrap();
+    dawdler.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+    for _ in 0..3 {
+        let mut quick = TcpStream::connect(addr).await.unwrap();
+        quick.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        quick.read_to_string(&mut text).await.unwrap();
+        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    }
+    let mut huge = TcpStream::connect(addr).await.unwrap();
+    let head = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(100_000));
+    let _ = huge.write_all(head.as_bytes()).await;
+    let mut first = [0; 12];
+    huge.read_exact(&mut first).await.unwrap();
+    assert!(matches!(&first, b"HTTP/1.1 431" | b"HTTP/1.1 414"), "{}", String::from_utf8_lossy(&first));
+    world.ctx.shutdown.cancel();
+    service.await.unwrap().unwrap();
+    let mut rest = Vec::new();
+    assert_eq!(dawdler.read_to_end(&mut rest).await.unwrap_or(0), 0, "let go without an answer");
 }
