@@ -15,7 +15,7 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from evaluate import probabilities, read_tsv
-from network import MAX_TOKENS
+from labels import MAX_TOKENS
 
 
 def main() -> None:

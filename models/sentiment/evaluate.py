@@ -17,7 +17,7 @@ import onnxruntime
 from scipy.optimize import minimize_scalar
 from tokenizers import Tokenizer
 
-from network import LABELS, MAX_TOKENS
+from labels import LABELS, MAX_TOKENS
 
 
 def read_tsv(path: str) -> tuple[np.ndarray, list[str]]:

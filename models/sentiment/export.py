@@ -20,7 +20,8 @@ from onnxruntime.transformers import optimizer
 from onnxruntime.transformers.fusion_options import FusionOptions
 
 import evaluate
-from network import LABELS, MAX_TOKENS, SentimentNetwork, base_dir
+from labels import LABELS, MAX_TOKENS
+from network import SentimentNetwork, base_dir
 from text_tokenizer import build
 
 

@@ -8,8 +8,7 @@ import pathlib
 import torch
 from transformers import AutoConfig, AutoModel
 
-LABELS = ["negative", "neutral", "positive"]
-MAX_TOKENS = 128
+from labels import LABELS
 
 
 def base_dir() -> pathlib.Path:

@@ -16,7 +16,8 @@ import time
 import torch
 from tokenizers import Tokenizer
 
-from network import LABELS, MAX_TOKENS, SentimentNetwork, base_dir
+from labels import LABELS, MAX_TOKENS
+from network import SentimentNetwork, base_dir
 from text_tokenizer import build
 
 
