@@ -97,6 +97,8 @@ async function loadChart() {
   const turn = ++chartTurn;
   const parameters = range();
   if (chosen.run) parameters.run = chosen.run;
+  // Over many hours authors must be counted anew from the posts: nobody waits for that here.
+  if (parameters.interval !== "5m") parameters.metrics = "posts,mean_score,dominance,negative,neutral,positive,anomaly_score,expected_posts";
   $("chart").classList.add("loading");
   try {
     const series = await get(`/v1/assets/${encodeURIComponent(chosen.asset)}/series`, parameters);

@@ -200,7 +200,7 @@ export class Chart {
       : [
         row("Posts", count(point.posts)),
         row("Expected", amount(point.expected_posts)),
-        row("Authors", count(point.unique_authors)),
+        point.unique_authors === undefined ? null : row("Authors", count(point.unique_authors)),
         row("Mood", signed(point.mean_score), direction(point.mean_score)),
         this.rolling > 1 ? row(`Mood, last ${this.rolled}`, signed(point.rolling), direction(point.rolling)) : null,
         row("− / 0 / +", `${count(point.negative)} / ${count(point.neutral)} / ${count(point.positive)}`),
