@@ -1,12 +1,4 @@
-//! From raw posts to insights: language, assets and sentiment of every post, trends of every asset, and replays of both.
-//!
-//! ```text
-//! posts.raw.v1 ─▶ [sentiment] ─▶ insights.sentiment.v1
-//!                      └───────▶ posts.mentions.v1 ─▶ [trends] ─▶ insights.trends.v1, insights.alerts.v1
-//! ```
-//!
-//! The topologies run on `vigie-streams`: one transaction per commit covers outputs, state and consumed offsets. What they compute is
-//! in pure functions beside them.
+#![doc = include_str!("../README.md")]
 
 pub mod analysis;
 pub mod anomaly;

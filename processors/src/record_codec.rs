@@ -40,13 +40,20 @@ pub(crate) struct Rejection {
     pub(crate) detail: String,
 }
 
+/// Most characters of a detail: messages of decoders may repeat the value.
+const MAX_DETAIL_CHARS: usize = 300;
+
 impl Rejection {
+    pub(crate) fn new(reason: &'static str, detail: impl ToString) -> Self {
+        Self { reason, detail: detail.to_string().chars().take(MAX_DETAIL_CHARS).collect() }
+    }
+
     pub(crate) fn undecodable(detail: impl ToString) -> Self {
-        Self { reason: "undecodable", detail: detail.to_string() }
+        Self::new("undecodable", detail)
     }
 
     pub(crate) fn invalid(detail: impl ToString) -> Self {
-        Self { reason: "invalid", detail: detail.to_string() }
+        Self::new("invalid", detail)
     }
 }
 

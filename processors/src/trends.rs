@@ -10,6 +10,9 @@
 //! that comes later is counted as late (`vigie_trends_late_total`), and its post stays in the post history. Anomaly scores and alerts are
 //! judged when a revision is emitted, by what was known then.
 //!
+//! **Known gap.** When a source is read for the first time it brings posts that are older than the grace; those are late. They are in the post
+//! history, and a replay of the range ([`crate::replay`]) counts them in windows.
+//!
 //! **Failures.** Records that cannot be decoded or contradict the contract go to `posts.mentions.v1.dlq`.
 
 pub mod alerts;

@@ -6,6 +6,8 @@ use vigie_schemas::{AssetMention, Lineage, Mention, RawPost, ScoredPost, WHOLE_M
 use crate::analysis::Analysis;
 
 const EXCERPT_CHARS: usize = 280;
+/// Longer titles are cut: what leaves must not be larger than what came in.
+const TITLE_CHARS: usize = 500;
 
 /// The scored post, and one mention for each asset and one for the whole market. The author's handle and the full text stay behind.
 pub fn enrich(
@@ -39,13 +41,13 @@ pub fn enrich(
         .map(|mentioned| AssetMention { asset: mentioned.asset, evidence: mentioned.evidence.as_str().to_owned() })
         .collect();
     let scored_post = ScoredPost {
-        excerpt: excerpt(&post.text),
+        excerpt: first_chars(&post.text, EXCERPT_CHARS),
         post_id: post.post_id,
         source: post.source,
         kind: post.kind,
         url: post.url,
         author_id,
-        title: post.title,
+        title: post.title.map(|title| first_chars(&title, TITLE_CHARS)),
         published_at: post.published_at,
         fetched_at: post.fetched_at,
         scored_at,
@@ -63,9 +65,8 @@ pub fn enrich(
     (scored_post, mentions)
 }
 
-/// The first 280 characters.
-fn excerpt(text: &str) -> String {
-    match text.char_indices().nth(EXCERPT_CHARS) {
+fn first_chars(text: &str, count: usize) -> String {
+    match text.char_indices().nth(count) {
         Some((end, _)) => text[..end].to_owned(),
         None => text.to_owned(),
     }
@@ -111,7 +112,7 @@ mod tests {
     #[test]
     fn the_excerpt_cuts_between_characters() {
         let text = "é".repeat(300);
-        assert_eq!(excerpt(&text).chars().count(), 280);
-        assert_eq!(excerpt("short"), "short");
+        assert_eq!(first_chars(&text, 280).chars().count(), 280);
+        assert_eq!(first_chars("short", 280), "short");
     }
 }

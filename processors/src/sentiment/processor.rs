@@ -244,7 +244,7 @@ fn check_post(post: &RawPost, record: &Record) -> Result<(), Rejection> {
     let arrived = post.fetched_at.min(record.timestamp);
     if post.published_at > arrived.saturating_add(FUTURE_TOLERANCE) {
         let detail = format!("published_at {} is later than its arrival at {arrived}", post.published_at);
-        return Err(Rejection { reason: "future_timestamp", detail });
+        return Err(Rejection::new("future_timestamp", detail));
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Scoring a batch so that one bad text stops neither its companions nor the partition.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use tracing::warn;
 
 use crate::analysis::{Analyser, Analysis};
@@ -16,7 +18,7 @@ pub(crate) fn score_batch(
     analyser: &mut Analyser,
     texts: &[&str],
 ) -> Result<Vec<Result<Analysis, ModelError>>, ModelError> {
-    let whole = match analyser.analyse(texts) {
+    let whole = match analyse(analyser, texts) {
         Ok(answers) => return Ok(answers.into_iter().map(Ok).collect()),
         Err(error) => error,
     };
@@ -29,8 +31,16 @@ pub(crate) fn score_batch(
 }
 
 fn alone(analyser: &mut Analyser, text: &str) -> Result<Analysis, ModelError> {
-    let answer = analyser.analyse(&[text])?.pop();
+    let answer = analyse(analyser, &[text])?.pop();
     answer.ok_or(ModelError::Runtime { action: "run the model", detail: "no answer for a text".to_owned() })
+}
+
+/// A panic in a library on some odd text is an error of that text: the process would only meet it again after a restart.
+fn analyse(analyser: &mut Analyser, texts: &[&str]) -> Result<Vec<Analysis>, ModelError> {
+    let caught = catch_unwind(AssertUnwindSafe(|| analyser.analyse(texts)));
+    caught.unwrap_or_else(|_| {
+        Err(ModelError::Runtime { action: "run the model", detail: "the text analysis panicked".to_owned() })
+    })
 }
 
 #[cfg(test)]
@@ -51,6 +61,7 @@ mod tests {
         }
 
         fn score(&mut self, texts: &[&str]) -> Result<Vec<Sentiment>, ModelError> {
+            assert!(!texts.iter().any(|text| text.contains("panic")), "a text made the library panic");
             if texts.iter().any(|text| text.contains(self.word)) {
                 return Err(ModelError::Runtime { action: "run the model", detail: "sneeze".into() });
             }
@@ -75,6 +86,13 @@ mod tests {
     #[test]
     fn a_text_that_the_model_cannot_take_fails_alone() {
         let answers = score_batch(&mut analyser("pollen"), &TEXTS).unwrap();
+        assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+    }
+
+    #[test]
+    fn a_text_that_makes_a_library_panic_fails_alone() {
+        let texts = [TEXTS[0], "there is some panic in the market and this is not what we want", TEXTS[2]];
+        let answers = score_batch(&mut analyser("pollen"), &texts).unwrap();
         assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
     }
 

@@ -66,7 +66,7 @@ impl<C: RecordCodec> Processor for TrendsProcessor<C> {
     fn process(&mut self, batch: &[Record], ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let now = ctx.now();
         let windows = self.settings.windows;
-        let watermark = self.progress(ctx)?.watermark();
+        let closed_before = self.progress(ctx)?.closed_before();
         let mut touched: BTreeMap<(Timestamp, String), WindowState> = BTreeMap::new();
         for record in batch {
             let mention = match self.check(record)? {
@@ -80,7 +80,7 @@ impl<C: RecordCodec> Processor for TrendsProcessor<C> {
             ctx.observe_event_time(mention.published_at);
             self.progress(ctx)?.observe(mention.lineage.input_partition, mention.published_at, now);
             let window = windows.window_of(mention.published_at);
-            if windows.is_closed(window, watermark) {
+            if window.start < closed_before {
                 self.metrics.late.inc();
                 ctx.count_late(1);
                 continue;
@@ -107,19 +107,17 @@ impl<C: RecordCodec> Processor for TrendsProcessor<C> {
         if !at.before_commit {
             return Ok(());
         }
-        let idle_timeout = self.settings.idle_timeout;
+        let settings = Arc::clone(&self.settings);
         let progress = self.progress(ctx)?;
-        let moved = progress.advance(at.wall_clock, idle_timeout);
+        let moved = progress.advance(at.wall_clock, settings.idle_timeout, &settings.windows);
+        let (watermark, closed_before) = (progress.watermark(), progress.closed_before());
         if !moved && self.dirty.is_empty() {
             return Ok(());
         }
         if let Some(progress) = &self.progress {
             stores::put_progress(ctx, progress)?;
         }
-        let watermark = self.progress(ctx)?.watermark();
-        let closed_before = self.settings.windows.closed_before(watermark).unwrap_or(Timestamp::MIN);
-        let learned_before =
-            boundary(watermark.unwrap_or(Timestamp::MIN), &self.settings.windows, self.settings.settle);
+        let learned_before = boundary(watermark.unwrap_or(Timestamp::MIN), &settings.windows, settings.settle);
         self.emit(closed_before, learned_before, ctx)?;
         if let Some(watermark) = watermark {
             let partition = ctx.partition().to_string();

@@ -3,13 +3,15 @@
 //! Mentions of one partition come from several partitions of raw posts, which may be read at different speeds (after a pause one of them
 //! can be hours ahead). The watermark is therefore the lowest of the highest event times of these upstream partitions. A partition that
 //! is silent for longer than the idle time-out, by the wall clock, does not hold it back. It is kept in the store, so that a window that
-//! was closed stays closed after a restart, and it never goes back.
+//! was closed stays closed after a restart, and it never goes back. Nor does the bound before which windows are closed: a longer grace does
+//! not open again what was counted and dropped under a shorter one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use vigie_clock::Timestamp;
+use vigie_streams::TumblingWindows;
 
 /// An event time this far ahead of the wall clock is a mistake and does not move the watermark.
 const FUTURE_TOLERANCE: Duration = Duration::from_secs(3600);
@@ -19,6 +21,7 @@ const FUTURE_TOLERANCE: Duration = Duration::from_secs(3600);
 pub struct Progress {
     highest: BTreeMap<i32, Timestamp>,
     watermark: Option<Timestamp>,
+    closed_before: Option<Timestamp>,
     #[serde(skip)]
     heard: BTreeMap<i32, Timestamp>,
 }
@@ -27,6 +30,11 @@ impl Progress {
     /// The watermark as of the last [`Progress::advance`].
     pub fn watermark(&self) -> Option<Timestamp> {
         self.watermark
+    }
+
+    /// Windows that start before this are closed, as of the last [`Progress::advance`].
+    pub fn closed_before(&self) -> Timestamp {
+        self.closed_before.unwrap_or(Timestamp::MIN)
     }
 
     /// Takes note of a mention that stands on a post of the upstream `partition`.
@@ -39,8 +47,8 @@ impl Progress {
         *highest = event_time.max(*highest);
     }
 
-    /// Moves the watermark; true if it moved.
-    pub fn advance(&mut self, now: Timestamp, idle_timeout: Duration) -> bool {
+    /// Moves the watermark and closes windows; true if it moved.
+    pub fn advance(&mut self, now: Timestamp, idle_timeout: Duration, windows: &TumblingWindows) -> bool {
         // After a restart nobody has been heard yet: give everybody the time-out before going on without them.
         for partition in self.highest.keys() {
             self.heard.entry(*partition).or_insert(now);
@@ -52,6 +60,7 @@ impl Progress {
         let candidate = lowest.or_else(|| self.highest.values().copied().max());
         let moved = candidate > self.watermark;
         self.watermark = self.watermark.max(candidate);
+        self.closed_before = self.closed_before.max(windows.closed_before(self.watermark));
         moved
     }
 }
@@ -61,6 +70,7 @@ mod tests {
     use super::*;
 
     const IDLE: Duration = Duration::from_secs(60);
+    const WINDOWS: TumblingWindows = TumblingWindows { size: Duration::from_secs(10), grace: Duration::from_secs(100) };
     const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
 
     fn at(seconds: i64) -> Timestamp {
@@ -72,11 +82,11 @@ mod tests {
         let mut progress = Progress::default();
         progress.observe(0, at(100), NOW);
         progress.observe(1, at(500), NOW);
-        assert!(progress.advance(NOW, IDLE));
+        assert!(progress.advance(NOW, IDLE, &WINDOWS));
         assert_eq!(progress.watermark(), Some(at(100)));
         let later = NOW.saturating_add(IDLE);
         progress.observe(1, at(600), later);
-        assert!(progress.advance(later, IDLE));
+        assert!(progress.advance(later, IDLE, &WINDOWS));
         assert_eq!(progress.watermark(), Some(at(600)));
     }
 
@@ -84,17 +94,29 @@ mod tests {
     fn it_never_goes_back() {
         let mut progress = Progress::default();
         progress.observe(0, at(500), NOW);
-        progress.advance(NOW, IDLE);
+        progress.advance(NOW, IDLE, &WINDOWS);
         progress.observe(1, at(100), NOW);
-        assert!(!progress.advance(NOW, IDLE));
+        assert!(!progress.advance(NOW, IDLE, &WINDOWS));
         assert_eq!(progress.watermark(), Some(at(500)));
+    }
+
+    #[test]
+    fn a_longer_grace_does_not_open_closed_windows_again() {
+        let mut progress = Progress::default();
+        progress.observe(0, at(500), NOW);
+        assert_eq!(progress.closed_before(), Timestamp::MIN);
+        progress.advance(NOW, IDLE, &WINDOWS);
+        assert_eq!(progress.closed_before(), at(400));
+        progress.observe(0, at(510), NOW);
+        progress.advance(NOW, IDLE, &TumblingWindows { grace: Duration::from_secs(300), ..WINDOWS });
+        assert_eq!(progress.closed_before(), at(400));
     }
 
     #[test]
     fn an_absurd_future_time_does_not_move_it() {
         let mut progress = Progress::default();
         progress.observe(0, at(4_000_000_000), NOW);
-        assert!(!progress.advance(NOW, IDLE));
+        assert!(!progress.advance(NOW, IDLE, &WINDOWS));
         assert_eq!(progress.watermark(), None);
     }
 
@@ -103,13 +125,13 @@ mod tests {
         let mut progress = Progress::default();
         progress.observe(0, at(100), NOW);
         progress.observe(1, at(500), NOW);
-        progress.advance(NOW, IDLE);
+        progress.advance(NOW, IDLE, &WINDOWS);
         let stored = serde_json::to_string(&progress).unwrap();
         let mut restored: Progress = serde_json::from_str(&stored).unwrap();
         let much_later = NOW.saturating_add(Duration::from_secs(3600));
         restored.observe(1, at(900), much_later);
-        assert!(!restored.advance(much_later, IDLE));
-        assert!(restored.advance(much_later.saturating_add(IDLE), IDLE));
+        assert!(!restored.advance(much_later, IDLE, &WINDOWS));
+        assert!(restored.advance(much_later.saturating_add(IDLE), IDLE, &WINDOWS));
         assert_eq!(restored.watermark(), Some(at(900)));
     }
 }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use vigie_clock::{Clock, SystemClock, Timestamp};
+use vigie_daemon::Context;
 use vigie_schemas::{DeadLetter, LIVE_RUN, ScoredPost, TrendInsight};
 
 use crate::posts::{WINDOW_MS, Windows, counts, oracle, raw_posts};
@@ -59,7 +60,7 @@ async fn windows_equal_an_independent_count_over_duplicates_garbage_restarts_and
     bench.publish_garbage("reddit:garbage").await;
     bench.publish(&posts[700..900]).await;
     let windows = wait_for_windows(&bench, &oracle(&posts)).await;
-    assert!(services.ready());
+    services.wait_until_ready().await;
     services.stop().await;
     // A third start has nothing to do and changes nothing.
     bench.start().stop().await;
@@ -84,12 +85,11 @@ async fn replay_of_a_part_agrees_with_the_live_run(
     live: &BTreeMap<(String, i64), TrendInsight>,
 ) {
     let (from, to) = (start.as_millis() + 6 * WINDOW_MS, start.as_millis() + 12 * WINDOW_MS);
-    let text = |millis| Timestamp::from_millis(millis).to_string();
     let before = (bench.records("insights.trends.v1").len(), bench.records("insights.sentiment.v1").len());
 
     // The live run goes on meanwhile.
     let services = bench.start();
-    let report = bench.replay(&text(from), &text(to), "again").await;
+    let report = bench.replay((from, to), "again", Context::system()).await.unwrap();
     services.stop().await;
 
     let expected: Windows = live.values().map(counts).filter(|((_, start), _)| (from..to).contains(start)).collect();
@@ -106,4 +106,22 @@ async fn replay_of_a_part_agrees_with_the_live_run(
     assert_eq!(before, after, "the live topics are untouched");
     let left: Vec<_> = bench.topics().into_iter().filter(|topic| topic.contains("again")).collect();
     assert_eq!(left, Vec::<String>::new(), "the replay leaves no topics");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_replay_of_nothing_ends_by_itself_and_an_interrupted_one_is_an_error_and_neither_leaves_topics() {
+    let bench = Bench::new().await;
+    let now = SystemClock::default().now().as_millis();
+    bench.publish(&raw_posts(Timestamp::from_millis(now - 30 * WINDOW_MS), 40)).await;
+    let topics = bench.topics();
+
+    let tomorrow = now + 288 * WINDOW_MS;
+    let report = bench.replay((tomorrow, tomorrow + WINDOW_MS), "tomorrow", Context::system()).await.unwrap();
+    assert_eq!((report.posts, report.windows), (0, 0));
+
+    let ctx = Context::system();
+    ctx.shutdown.cancel();
+    let error = bench.replay((now - 30 * WINDOW_MS, now), "stopped", ctx).await.unwrap_err();
+    assert_eq!(error.to_string(), "replay stopped was interrupted");
+    assert_eq!(bench.topics(), topics);
 }

@@ -8,7 +8,7 @@ use vigie_processors::assets::{AssetMatcher, AssetTable};
 use vigie_processors::inference::{ModelError, ModelInfo, Probabilities, Scorer, Sentiment};
 use vigie_schemas::{RawPost, TrendInsight};
 
-pub const WINDOW_MS: i64 = 300_000;
+pub(crate) const WINDOW_MS: i64 = 300_000;
 
 const TEXTS: [&str; 6] = [
     "the news about bitcoin is really good and people are happy with it",
@@ -20,10 +20,10 @@ const TEXTS: [&str; 6] = [
 ];
 
 /// Counts good and bad words.
-pub struct Lexicon(ModelInfo);
+pub(crate) struct Lexicon(ModelInfo);
 
 impl Lexicon {
-    pub fn analyser() -> Analyser {
+    pub(crate) fn analyser() -> Analyser {
         let text = |text: &str| text.to_owned();
         let info = ModelInfo { name: text("lexicon"), version: text("1"), sha256: text("00"), language: text("en") };
         let matcher = AssetMatcher::new(AssetTable::bundled().expect("the bundled table is valid"));
@@ -49,7 +49,7 @@ impl Scorer for Lexicon {
 }
 
 /// `count` posts over two hours from `start` on, not in the order of time.
-pub fn raw_posts(start: Timestamp, count: usize) -> Vec<RawPost> {
+pub(crate) fn raw_posts(start: Timestamp, count: usize) -> Vec<RawPost> {
     let post = |i: usize| {
         let millis = (i as i64 * 7_919_317) % (24 * WINDOW_MS);
         let published_at = Timestamp::from_millis(start.as_millis() + millis);
@@ -58,8 +58,8 @@ pub fn raw_posts(start: Timestamp, count: usize) -> Vec<RawPost> {
             source: format!("r-{}", i % 4),
             kind: "reddit".into(),
             url: None,
-            author: (i % 11 != 0).then(|| format!("user-{}", i % 97)),
-            title: (i % 2 == 0).then(|| "A title of this post".to_owned()),
+            author: (!i.is_multiple_of(11)).then(|| format!("user-{}", i % 97)),
+            title: i.is_multiple_of(2).then(|| "A title of this post".to_owned()),
             text: TEXTS[i % TEXTS.len()].into(),
             parent_id: None,
             declared_language: None,
@@ -73,7 +73,7 @@ pub fn raw_posts(start: Timestamp, count: usize) -> Vec<RawPost> {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Counts {
+pub(crate) struct Counts {
     pub posts: i64,
     pub unique_authors: i64,
     pub labels: [i64; 3],
@@ -81,9 +81,9 @@ pub struct Counts {
     pub sources: BTreeMap<String, i64>,
 }
 
-pub type Windows = BTreeMap<(String, i64), Counts>;
+pub(crate) type Windows = BTreeMap<(String, i64), Counts>;
 
-pub fn counts(insight: &TrendInsight) -> ((String, i64), Counts) {
+pub(crate) fn counts(insight: &TrendInsight) -> ((String, i64), Counts) {
     let counts = Counts {
         posts: insight.posts,
         unique_authors: insight.unique_authors,
@@ -95,7 +95,7 @@ pub fn counts(insight: &TrendInsight) -> ((String, i64), Counts) {
 }
 
 /// The windows of distinct posts, counted without any of the code under test but the text analysis.
-pub fn oracle(posts: &[RawPost]) -> Windows {
+pub(crate) fn oracle(posts: &[RawPost]) -> Windows {
     let mut analyser = Lexicon::analyser();
     let mut scores: BTreeMap<(String, i64), Vec<i64>> = BTreeMap::new();
     let mut authors: BTreeMap<(String, i64), BTreeSet<&str>> = BTreeMap::new();

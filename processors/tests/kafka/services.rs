@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Parser;
 use tokio::task::JoinHandle;
+use vigie_clock::{Clock, SystemClock, Timestamp};
 use vigie_daemon::{Context, ServiceError};
 use vigie_kafka_client::{Admin, KafkaConfig, OutgoingRecord, Publisher, Record, Start, TopicSpec, read_to_end};
 use vigie_processors::{replay, sentiment, trends};
@@ -13,7 +14,8 @@ use vigie_stack::testing::{TestStack, shared};
 
 use crate::posts::Lexicon;
 
-pub const DEADLINE: Duration = Duration::from_secs(90);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
+const DRAIN: Duration = Duration::from_secs(10);
 
 #[derive(Parser)]
 struct Cli<C: clap::Args> {
@@ -21,7 +23,7 @@ struct Cli<C: clap::Args> {
     config: C,
 }
 
-pub struct Bench {
+pub(crate) struct Bench {
     stack: TestStack,
     pub kafka: KafkaConfig,
     codec: Codec,
@@ -29,13 +31,13 @@ pub struct Bench {
 }
 
 /// The two services, running.
-pub struct Services {
+pub(crate) struct Services {
     ctx: Context,
     running: Vec<JoinHandle<Result<(), ServiceError>>>,
 }
 
 impl Bench {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let stack = tokio::task::block_in_place(shared);
         let kafka = KafkaConfig::new(&stack.brokers, &stack.prefix);
         let registry = RegistryConfig { schema_registry_url: stack.registry_url.clone() };
@@ -68,7 +70,7 @@ impl Bench {
         Cli::<C>::try_parse_from([&own, extra].concat()).unwrap_or_else(|error| panic!("{error}")).config
     }
 
-    pub fn start(&self) -> Services {
+    pub(crate) fn start(&self) -> Services {
         let ctx = Context::system();
         let key = ["--author-key", "0123456789abcdef"];
         let scoring = sentiment::run_with(self.config(&key), Lexicon::analyser(), ctx.clone());
@@ -76,13 +78,19 @@ impl Bench {
         Services { ctx, running: vec![tokio::spawn(scoring), tokio::spawn(counting)] }
     }
 
-    pub async fn replay(&self, from: &str, to: &str, run_id: &str) -> replay::RunReport {
-        let args = ["--author-key", "0123456789abcdef", "--from", from, "--to", to, "--run-id", run_id];
-        let run = replay::run_with(self.config(&args), Lexicon::analyser(), Context::system(), |_| {});
-        run.await.unwrap_or_else(|error| panic!("{}", error.chain()))
+    /// Replays what was published from `from` to `to`, milliseconds since the epoch.
+    pub(crate) async fn replay(
+        &self,
+        (from, to): (i64, i64),
+        run_id: &str,
+        ctx: Context,
+    ) -> Result<replay::RunReport, ServiceError> {
+        let [from, to] = [from, to].map(|millis| Timestamp::from_millis(millis).to_string());
+        let args = ["--author-key", "0123456789abcdef", "--from", &from, "--to", &to, "--run-id", run_id];
+        replay::run_with(self.config(&args), Lexicon::analyser(), ctx, |_| {}).await
     }
 
-    pub async fn publish(&self, posts: &[RawPost]) {
+    pub(crate) async fn publish(&self, posts: &[RawPost]) {
         let mut records = Vec::new();
         for post in posts {
             let value = self.codec.encode(Topic::PostsRaw.name(), post).await.unwrap();
@@ -91,17 +99,17 @@ impl Bench {
         self.publisher.publish(records).await.unwrap();
     }
 
-    pub async fn publish_garbage(&self, key: &str) {
+    pub(crate) async fn publish_garbage(&self, key: &str) {
         let record = OutgoingRecord::new(Topic::PostsRaw.name(), Bytes::from(key.to_owned()), "no avro at all");
         self.publisher.publish(vec![record]).await.unwrap();
     }
 
-    pub fn records(&self, topic: &str) -> Vec<Record> {
+    pub(crate) fn records(&self, topic: &str) -> Vec<Record> {
         let read = || read_to_end(&self.kafka, topic, &Start::Beginning)?.collect::<Result<Vec<_>, _>>();
         tokio::task::block_in_place(read).unwrap()
     }
 
-    pub async fn decoded<T: AvroRecord>(&self, topic: &str) -> Vec<T> {
+    pub(crate) async fn decoded<T: AvroRecord>(&self, topic: &str) -> Vec<T> {
         let mut values = Vec::new();
         for record in self.records(topic) {
             values.push(self.codec.decode(&record.value.unwrap()).await.unwrap());
@@ -109,22 +117,37 @@ impl Bench {
         values
     }
 
-    pub fn topics(&self) -> Vec<String> {
+    pub(crate) fn topics(&self) -> Vec<String> {
         let list = || Admin::new(&self.kafka)?.list_topics();
         tokio::task::block_in_place(list).unwrap().into_keys().collect()
     }
 }
 
 impl Services {
-    /// Asks the services to stop and waits for the drain.
-    pub async fn stop(self) {
+    /// Asks the services to stop and waits for the drain, which must not take long.
+    pub(crate) async fn stop(mut self) {
+        let clock = SystemClock::default();
         self.ctx.shutdown.cancel();
-        for service in self.running {
+        for service in std::mem::take(&mut self.running) {
             service.await.unwrap().unwrap_or_else(|error| panic!("{}", error.chain()));
         }
+        assert!(clock.monotonic() < DRAIN, "the drain took {:?}, expected less than {DRAIN:?}", clock.monotonic());
     }
 
-    pub fn ready(&self) -> bool {
-        self.ctx.health.report().ready
+    /// Asks the services until all are ready: a rebalance may be under way.
+    pub(crate) async fn wait_until_ready(&self) {
+        let clock = SystemClock::default();
+        let mut ask = tokio::time::interval(Duration::from_millis(20));
+        while !self.ctx.health.report().ready {
+            assert!(clock.monotonic() < DEADLINE, "not ready: {:?}", self.ctx.health.report());
+            ask.tick().await;
+        }
+    }
+}
+
+/// A test that fails leaves no service behind: the runtime would wait for it for ever.
+impl Drop for Services {
+    fn drop(&mut self) {
+        self.ctx.shutdown.cancel();
     }
 }

@@ -3,6 +3,8 @@
 use std::io::Cursor;
 
 use apache_avro::Schema;
+use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::writer::datum::GenericDatumWriter;
 use bytes::Bytes;
 use vigie_clock::Timestamp;
 use vigie_processors::RecordCodec;
@@ -14,7 +16,7 @@ use vigie_streams::OutgoingRecord;
 
 /// Avro without a registry: both sides have the schemas.
 #[derive(Clone, Copy, Debug)]
-pub struct LocalCodec;
+pub(crate) struct LocalCodec;
 
 fn schema<T: AvroRecord>() -> Schema {
     Schema::parse_str(T::SCHEMA).expect("the catalogue's schemas are valid")
@@ -23,7 +25,9 @@ fn schema<T: AvroRecord>() -> Schema {
 impl RecordCodec for LocalCodec {
     fn encode<T: AvroRecord>(&self, _: &str, record: &T) -> Result<Vec<u8>, CodecError> {
         let value = apache_avro::to_value(record).and_then(|value| value.resolve(&schema::<T>()));
-        let bytes = value.and_then(|value| apache_avro::to_avro_datum(&schema::<T>(), value));
+        let schema = schema::<T>();
+        let writer = GenericDatumWriter::builder(&schema).build();
+        let bytes = value.and_then(|value| writer?.write_value_to_vec(value));
         bytes.map_err(|error| CodecError::Invalid { expected: "Avro", detail: error.to_string() })
     }
 
@@ -31,30 +35,32 @@ impl RecordCodec for LocalCodec {
         if bytes == b"the registry is away" {
             return Err(CodecError::Registry { url: "http://registry".into(), detail: "connection refused".into() });
         }
-        let value = apache_avro::from_avro_datum(&schema::<T>(), &mut Cursor::new(bytes), None);
+        let schema = schema::<T>();
+        let reader = GenericDatumReader::builder(&schema).build();
+        let value = reader.and_then(|reader| reader.read_value(&mut Cursor::new(bytes)));
         let record = value.and_then(|value| apache_avro::from_value(&value));
         record.map_err(|error| CodecError::Invalid { expected: "Avro", detail: error.to_string() })
     }
 }
 
-pub fn encode<T: AvroRecord>(record: &T) -> Option<Bytes> {
+pub(crate) fn encode<T: AvroRecord>(record: &T) -> Option<Bytes> {
     Some(LocalCodec.encode("", record).expect("records of the tests can be encoded").into())
 }
 
-pub fn decode<T: AvroRecord>(records: &[OutgoingRecord]) -> Vec<T> {
+pub(crate) fn decode<T: AvroRecord>(records: &[OutgoingRecord]) -> Vec<T> {
     let value = |record: &OutgoingRecord| record.value.clone().expect("the topologies write no tombstones");
     records.iter().map(|record| LocalCodec.decode(&value(record)).expect("what was written can be read")).collect()
 }
 
-pub fn at(millis: i64) -> Timestamp {
+pub(crate) fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis)
 }
 
 /// Counts good and bad words. Fails on texts with `kryptonite`.
-pub struct Lexicon(ModelInfo);
+pub(crate) struct Lexicon(ModelInfo);
 
 impl Lexicon {
-    pub fn analyser() -> Analyser {
+    pub(crate) fn analyser() -> Analyser {
         let info =
             ModelInfo { name: "lexicon".into(), version: "1".into(), sha256: "00".repeat(32), language: "en".into() };
         let matcher = AssetMatcher::new(AssetTable::bundled().expect("the bundled table is valid"));
@@ -82,7 +88,7 @@ impl Scorer for Lexicon {
     }
 }
 
-pub fn raw_post(post_id: &str, text: &str, published_at: Timestamp) -> RawPost {
+pub(crate) fn raw_post(post_id: &str, text: &str, published_at: Timestamp) -> RawPost {
     RawPost {
         post_id: post_id.into(),
         source: "r-bitcoin".into(),
@@ -100,7 +106,7 @@ pub fn raw_post(post_id: &str, text: &str, published_at: Timestamp) -> RawPost {
     }
 }
 
-pub fn mention(asset: &str, post: usize, upstream: i32, published_at: Timestamp) -> Mention {
+pub(crate) fn mention(asset: &str, post: usize, upstream: i32, published_at: Timestamp) -> Mention {
     let score = [Some(-0.5), None, Some(0.0), Some(0.123_456_7)][post % 4];
     let label = score.map(|score: f64| {
         if score < 0.0 {
@@ -115,7 +121,7 @@ pub fn mention(asset: &str, post: usize, upstream: i32, published_at: Timestamp)
         asset: asset.into(),
         post_id: format!("p{post}"),
         source: format!("source-{}", post % 3),
-        author_id: (post % 5 != 0).then(|| format!("author-{}", post % 7)),
+        author_id: (!post.is_multiple_of(5)).then(|| format!("author-{}", post % 7)),
         published_at,
         label: label.map(Into::into),
         score,

@@ -1,4 +1,5 @@
 //! The topologies under the broker-free test driver.
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test that took it")]
 
 mod fixtures;
 mod sentiment;

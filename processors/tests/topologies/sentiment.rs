@@ -182,6 +182,25 @@ fn a_text_that_breaks_the_model_is_set_aside_and_can_be_sent_again() {
 }
 
 #[test]
+fn a_dead_letter_fits_where_the_record_did() {
+    let mut driver = driver();
+    let huge = Bytes::from(vec![7; 1_000_000]);
+    pipe(
+        &mut driver,
+        [
+            (Some(Bytes::from("huge")), Some(huge), at(NOW)),
+            (Some(Bytes::from("small")), Some(Bytes::from_static(b"7")), at(NOW)),
+        ],
+    );
+    driver.commit().unwrap();
+    let records = driver.read("posts.raw.v1.dlq");
+    assert!(records.iter().all(|record| record.value.as_ref().is_some_and(|value| value.len() < 2_000)));
+    let letters: Vec<DeadLetter> = decode(&records);
+    assert_eq!((letters[0].value.as_ref(), letters[1].value.as_deref()), (None, Some(&b"7"[..])));
+    assert!(letters[0].detail.contains("the value of 1000000 bytes is left out"), "{}", letters[0].detail);
+}
+
+#[test]
 fn a_language_that_the_model_does_not_know_leaves_the_sentiment_null() {
     let mut driver = driver();
     let german = "Der Kurs von Bitcoin ist heute nicht gut und das gefällt mir überhaupt nicht";
