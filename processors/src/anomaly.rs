@@ -91,6 +91,16 @@ impl OnlineAnomaly {
         Ok(anomaly)
     }
 
+    /// Corrects a count that was learned `back` counts before the latest one (0 is the latest), as if it had been learned so. One that is
+    /// remembered no longer stays as it was.
+    pub fn correct(&mut self, back: usize, count: f64) -> Result<(), InvalidCount> {
+        let Some(index) = self.counts.len().checked_sub(back + 1) else { return Ok(()) };
+        let mut counts: Vec<f64> = self.counts.iter().copied().collect();
+        counts[index] = count;
+        *self = Self::try_from(counts)?;
+        Ok(())
+    }
+
     fn learn(&mut self, count: f64, level: Option<f64>) {
         if let Some(level) = level {
             push_bounded(&mut self.residuals, transform(count) - level, RESIDUALS);

@@ -112,7 +112,7 @@ pub(crate) struct UpArgs {
     pub(crate) api_listen: SocketAddr,
     #[command(flatten)]
     pub(crate) model: vigie_processors::inference::ModelConfig,
-    /// How long windows wait for late posts; with --archive by default as long as the archive reaches back
+    /// How long windows wait for late posts [default: 7d; with --archive as long as the archive reaches back]
     #[arg(long, value_name = "DURATION")]
     pub(crate) grace: Option<String>,
 }

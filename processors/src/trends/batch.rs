@@ -43,7 +43,7 @@ impl Batch {
         let keys: Vec<_> = self.windows.keys().cloned().collect();
         let mut insights = Vec::with_capacity(keys.len());
         for (start, asset) in keys {
-            let history = histories.entry(asset.clone()).or_insert_with(|| AssetHistory::new(start));
+            let history = histories.entry(asset.clone()).or_insert_with(|| AssetHistory::new(start, Timestamp::MIN));
             let Ok(_) = history.learn(spec, start, |earlier| {
                 Ok::<_, Infallible>(self.windows.get(&(earlier, asset.clone())).cloned())
             });
@@ -58,7 +58,7 @@ impl Batch {
                 input_partition: input.1,
             };
             if let Some(window) = self.windows.get_mut(&(start, asset.clone())) {
-                if let Some(judgement) = history.judge(start, window) {
+                if let Some(judgement) = history.judge(start, window, Timestamp::MIN) {
                     (window.anomaly_score, window.expected_posts) = (judgement.anomaly_score, judgement.expected_posts);
                 }
                 insights.push(window.insight(&header));

@@ -8,7 +8,10 @@
 //!
 //! A window is learned once the watermark is past its end plus the settling time, so that posts which sources deliver some minutes late
 //! are in. Windows from `next` on are judged by what was learned before them. A window without posts counts 0. A post that comes for a
-//! learned window is counted in the window but not learned.
+//! learned window corrects the count that was learned; its mood is not learned again.
+//!
+//! On a first start the backlogs of many sources come in any order, and what is usual looks too low until all are in. So a history judges
+//! only once it has existed for [`TRUSTED_AFTER`].
 
 use std::time::Duration;
 
@@ -23,9 +26,14 @@ use crate::anomaly::OnlineAnomaly;
 /// Windows that are learned at once at most: of a longer silence only the last day counts.
 const MAX_CATCH_UP: i64 = 288;
 
+/// Time by the wall clock from the first post of an asset until its history judges.
+pub const TRUSTED_AFTER: Duration = Duration::from_secs(60);
+
 /// What is usual for an asset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AssetHistory {
+    /// From when on, by the wall clock, it judges.
+    trusted_from: Timestamp,
     /// Start of the first window that is not learned.
     next: Timestamp,
     attention: OnlineAnomaly,
@@ -44,9 +52,20 @@ pub struct Judgement {
 }
 
 impl AssetHistory {
-    /// Knows nothing; learns from the window that starts at `first` on.
-    pub fn new(first: Timestamp) -> Self {
-        Self { next: first, attention: OnlineAnomaly::new(), mood: Mood::default() }
+    /// Knows nothing; learns from the window that starts at `first` on, and judges from `trusted_from` on.
+    pub fn new(first: Timestamp, trusted_from: Timestamp) -> Self {
+        Self { trusted_from, next: first, attention: OnlineAnomaly::new(), mood: Mood::default() }
+    }
+
+    /// Corrects the count of a window that was learned; true if it was.
+    pub fn correct(&mut self, spec: &TumblingWindows, start: Timestamp, window: &WindowState) -> bool {
+        let size = i64::try_from(spec.size.as_millis()).unwrap_or(i64::MAX);
+        let windows = self.next.as_millis().saturating_sub(start.as_millis()) / size;
+        match usize::try_from(windows) {
+            // A count is finite and not negative, so there is no error to handle.
+            Ok(windows @ 1..) => self.attention.correct(windows - 1, window.posts as f64).is_ok(),
+            _ => false,
+        }
     }
 
     /// Learns all windows that end by `boundary`; true if there was any. `window` gives the state of the one that starts at a time.
@@ -76,9 +95,9 @@ impl AssetHistory {
         Ok(learned)
     }
 
-    /// Judges the window that starts at `start`; `None` if it is learned already.
-    pub fn judge(&self, start: Timestamp, window: &WindowState) -> Option<Judgement> {
-        if start < self.next {
+    /// Judges the window that starts at `start`; `None` if it is learned already, or the history is too young at `now`.
+    pub fn judge(&self, start: Timestamp, window: &WindowState, now: Timestamp) -> Option<Judgement> {
+        if start < self.next || now < self.trusted_from {
             return None;
         }
         let anomaly = self.attention.clone().update(window.posts as f64).ok();
@@ -105,6 +124,8 @@ mod tests {
 
     const SPEC: TumblingWindows = TumblingWindows { size: Duration::from_secs(300), grace: Duration::from_secs(3600) };
 
+    const NOW: Timestamp = Timestamp::from_millis(0);
+
     fn start(window: i64) -> Timestamp {
         Timestamp::from_millis(window * 300_000)
     }
@@ -127,32 +148,53 @@ mod tests {
 
     #[test]
     fn a_window_is_learned_once_it_has_ended_before_the_boundary() {
-        let mut history = AssetHistory::new(start(0));
+        let mut history = AssetHistory::new(start(0), NOW);
         assert_eq!(learn(&mut history, Timestamp::from_millis(299_999), 4), 0);
         assert_eq!(learn(&mut history, start(3), 4), 3);
         assert_eq!(learn(&mut history, start(3), 4), 0);
-        assert_eq!(history.judge(start(2), &window(1, 0.0)), None);
-        assert!(history.judge(start(3), &window(1, 0.0)).is_some());
+        assert_eq!(history.judge(start(2), &window(1, 0.0), NOW), None);
+        assert!(history.judge(start(3), &window(1, 0.0), NOW).is_some());
     }
 
     #[test]
     fn judgement_is_null_without_history_and_finds_bursts_and_drops_with_it() {
-        let mut history = AssetHistory::new(start(0));
-        assert_eq!(history.judge(start(0), &window(50, -0.9)), Some(Judgement::default()));
+        let mut history = AssetHistory::new(start(0), NOW);
+        assert_eq!(history.judge(start(0), &window(50, -0.9), NOW), Some(Judgement::default()));
         learn(&mut history, start(100), 4);
-        let burst = history.judge(start(100), &window(400, -0.9)).unwrap();
+        let burst = history.judge(start(100), &window(400, -0.9), NOW).unwrap();
         assert!(burst.anomaly_score.unwrap() > 0.8, "{burst:?}");
         assert!((burst.expected_posts.unwrap() - 4.0).abs() < 0.5, "{burst:?}");
         assert!((burst.drop_from.unwrap() - 0.1).abs() < 1e-6);
-        let usual = history.judge(start(100), &window(4, 0.1)).unwrap();
+        let usual = history.judge(start(100), &window(4, 0.1), NOW).unwrap();
         assert!(usual.anomaly_score.unwrap() < 0.1 && usual.drop_from.is_none());
     }
 
     #[test]
+    fn posts_that_come_after_their_window_was_learned_correct_what_is_usual() {
+        let mut in_time = AssetHistory::new(start(0), NOW);
+        learn(&mut in_time, start(100), 4);
+        // The same posts, of which three quarters come only when all windows are learned.
+        let mut late = AssetHistory::new(start(0), NOW);
+        learn(&mut late, start(100), 1);
+        assert!((0..100).all(|n| late.correct(&SPEC, start(n), &window(4, 0.1))));
+        let expected = |history: &AssetHistory| history.judge(start(100), &window(9, 0.1), NOW).unwrap().expected_posts;
+        assert_eq!(expected(&late), expected(&in_time));
+        assert!(!late.correct(&SPEC, start(100), &window(4, 0.1)), "an open window is not learned");
+    }
+
+    #[test]
+    fn a_young_history_does_not_judge() {
+        let trusted = NOW.saturating_add(TRUSTED_AFTER);
+        let history = AssetHistory::new(start(0), trusted);
+        assert_eq!(history.judge(start(0), &window(50, 0.0), NOW), None);
+        assert!(history.judge(start(0), &window(50, 0.0), trusted).is_some());
+    }
+
+    #[test]
     fn a_long_silence_is_learned_as_its_last_day() {
-        let mut history = AssetHistory::new(start(0));
+        let mut history = AssetHistory::new(start(0), NOW);
         assert_eq!(learn(&mut history, start(100_000), 0), 288);
-        assert_eq!(history.judge(start(99_999), &window(1, 0.0)), None);
+        assert_eq!(history.judge(start(99_999), &window(1, 0.0), NOW), None);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use vigie_schemas::{Mention, TrendInsight};
 use vigie_streams::{Processor, ProcessorContext, ProcessorError, Punctuation, Record, TumblingWindows};
 
 use super::alerts::{AlertPolicy, alerts};
-use super::history::{AssetHistory, Judgement, boundary};
+use super::history::{AssetHistory, Judgement, TRUSTED_AFTER, boundary};
 use super::metrics::TrendsMetrics;
 use super::progress::Progress;
 use super::stores;
@@ -170,7 +170,10 @@ impl<C: RecordCodec> TrendsProcessor<C> {
             let mut window = stores::window(ctx, start, &asset)?.ok_or_else(|| {
                 ProcessorError::fatal(format!("window {start} of {asset} is due but not in the store"))
             })?;
-            let judgement = history.judge(start, &window);
+            let judgement = history.judge(start, &window, ctx.now());
+            if history.correct(&self.settings.windows, start, &window) {
+                stores::put_history(ctx, &asset, history)?;
+            }
             let last = start < closed_before;
             let insight = self.insight(start, &asset, last, &mut window, judgement, ctx);
             self.forward_insight(&insight, ctx)?;
@@ -195,7 +198,7 @@ impl<C: RecordCodec> TrendsProcessor<C> {
     ) -> Result<AssetHistory, ProcessorError> {
         let stored = stores::history(ctx, asset)?;
         let is_new = stored.is_none();
-        let mut history = stored.unwrap_or_else(|| AssetHistory::new(first));
+        let mut history = stored.unwrap_or_else(|| AssetHistory::new(first, ctx.now().saturating_add(TRUSTED_AFTER)));
         let windows = &self.settings.windows;
         let learned = history.learn(windows, learned_before, |start| stores::window(ctx, start, asset))?;
         if learned || is_new {

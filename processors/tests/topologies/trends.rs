@@ -5,6 +5,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use vigie_clock::{ManualClock, Timestamp};
 use vigie_processors::trends::alerts::AlertPolicy;
+use vigie_processors::trends::history::TRUSTED_AFTER;
 use vigie_processors::trends::{TrendsMetrics, TrendsSettings, topology};
 use vigie_schemas::{Alert, Mention, TrendInsight};
 use vigie_streams::TumblingWindows;
@@ -246,6 +247,7 @@ fn quiet_day(driver: &mut TopologyTestDriver, windows: i64) {
         driver.commit().unwrap();
     }
     driver.read(INSIGHTS);
+    driver.advance(TRUSTED_AFTER).unwrap();
 }
 
 #[test]

@@ -27,6 +27,10 @@ use crate::services::Services;
 
 /// Archives reach back for years and their sources are read side by side: their windows stay open.
 const ARCHIVE_GRACE: &str = "36500d";
+/// In an archive played fast, posts and comments of the same hour arrive some hours of event time apart.
+const ARCHIVE_SETTLE: &str = "6h";
+/// On a first start feeds list the posts of some days: they count too.
+const LOCAL_GRACE: &str = "7d";
 
 pub(crate) async fn run(args: UpArgs, output: Output) -> Result<(), ServiceError> {
     let ctx = Context::system();
@@ -90,11 +94,18 @@ async fn pipeline(
             ("--author-key-file", author_key(stack.data_dir())?),
         ],
     )?;
-    let grace = args.grace.clone().or_else(|| args.site.archive.is_some().then(|| ARCHIVE_GRACE.to_owned()));
-    let grace: Vec<(&str, String)> = grace.map(|grace| ("--grace", grace)).into_iter().collect();
+    let mut windows: Vec<(&str, String)> = Vec::new();
+    match &args.grace {
+        Some(grace) => windows.push(("--grace", grace.clone())),
+        None if args.site.archive.is_some() => windows.push(("--grace", ARCHIVE_GRACE.to_owned())),
+        None => windows.push(("--grace", LOCAL_GRACE.to_owned())),
+    }
+    if args.site.archive.is_some() {
+        windows.push(("--settle", ARCHIVE_SETTLE.to_owned()));
+    }
     services.spawn("producers", vigie_producers::run(producers, ctx.clone()));
     services.spawn("sentiment", vigie_processors::run_sentiment(sentiment, ctx.clone()));
-    services.spawn("trends", vigie_processors::run_trends(service_args(servers, &grace)?, ctx.clone()));
+    services.spawn("trends", vigie_processors::run_trends(service_args(servers, &windows)?, ctx.clone()));
     services.spawn("sink-postgres", vigie_sinks::run_postgres(service_args(servers, &[])?, ctx.clone()));
     services.spawn("sink-redis", vigie_sinks::run_redis(service_args(servers, &[])?, ctx.clone()));
     services.spawn("api", vigie_api::run_with_listener(service_args(servers, &[])?, listener, ctx.clone()));
