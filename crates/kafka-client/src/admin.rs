@@ -85,6 +85,11 @@ impl Admin {
         })
     }
 
+    /// The settings it was made with.
+    pub fn config(&self) -> &KafkaConfig {
+        &self.config
+    }
+
     /// Creates the topics that do not exist. Existing ones are left as they are, whatever they look like.
     ///
     /// # Errors

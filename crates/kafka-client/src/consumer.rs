@@ -131,7 +131,8 @@ impl Consumer {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("session.timeout.ms", millis(options.session_timeout))
-            .set("heartbeat.interval.ms", millis(options.session_timeout / 5))
+            // Members learn of a rebalance with the next heartbeat, and it waits for the last of them.
+            .set("heartbeat.interval.ms", millis((options.session_timeout / 5).min(Duration::from_secs(1))))
             .set("max.poll.interval.ms", millis(options.max_poll_interval.max(options.session_timeout)))
             .set("statistics.interval.ms", "1000")
             .set("fetch.error.backoff.ms", "100")
@@ -250,13 +251,26 @@ impl Consumer {
     /// # Errors
     /// If the coordinator refuses or does not answer.
     pub fn commit_sync(&self, offsets: &BTreeMap<TopicPartition, i64>) -> Result<(), KafkaError> {
+        self.commit(offsets, CommitMode::Sync)
+    }
+
+    /// Commits offsets to the group when the coordinator next can, without waiting and without a word about it: for offsets that are
+    /// a hint.
+    ///
+    /// # Errors
+    /// If the client is closed.
+    pub fn commit_async(&self, offsets: &BTreeMap<TopicPartition, i64>) -> Result<(), KafkaError> {
+        self.commit(offsets, CommitMode::Async)
+    }
+
+    fn commit(&self, offsets: &BTreeMap<TopicPartition, i64>, mode: CommitMode) -> Result<(), KafkaError> {
         let mut list = TopicPartitionList::with_capacity(offsets.len());
         for (partition, offset) in offsets {
             let wire = self.config.wire_name(&partition.topic);
             list.add_partition_offset(&wire, partition.partition, Offset::Offset(*offset))
                 .map_err(|e| KafkaError::from_native("commit offsets", &e))?;
         }
-        self.inner.commit(&list, CommitMode::Sync).map_err(|e| self.config.reached("commit offsets", &e))
+        self.inner.commit(&list, mode).map_err(|e| self.config.reached("commit offsets", &e))
     }
 
     /// Moves to `offset`: the next poll's records of the partition begin there.
@@ -346,6 +360,12 @@ impl Consumer {
         self.inner.context().is_connected()
     }
 
+    /// Whether, at the client's last statistics (each second), the group had settled with this member in it, be it without any
+    /// partition: a member that gets none is never told so by an event.
+    pub fn is_member(&self) -> bool {
+        self.inner.context().is_member()
+    }
+
     /// Leaves the group. What is not committed by now is left to the next owner.
     pub fn close(self) {
         drop(self);
@@ -417,10 +437,7 @@ impl Drop for Consumer {
         self.inner.context().close();
         // A rebalance that is neither completed nor handed out would keep the group waiting.
         let pending = self.offered.take().into_iter().chain(self.inner.context().take_rebalance());
-        for mut rebalance in pending.collect::<Vec<_>>() {
-            if rebalance.kind == RebalanceKind::Assign {
-                rebalance = Rebalance { kind: RebalanceKind::Revoke, partitions: TopicPartitionList::new() };
-            }
+        for rebalance in pending.collect::<Vec<_>>() {
             if let Err(error) = complete(&self.inner, &rebalance) {
                 debug!(%error, "rebalance not completed while closing");
             }

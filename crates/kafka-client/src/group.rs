@@ -41,6 +41,7 @@ pub(crate) struct GroupContext {
     rebalances: Mutex<VecDeque<Rebalance>>,
     progress: Mutex<HashMap<(String, i32), Progress>>,
     disconnected: AtomicBool,
+    member: AtomicBool,
     closing: AtomicBool,
 }
 
@@ -67,6 +68,11 @@ impl GroupContext {
         !self.disconnected.load(Ordering::Relaxed)
     }
 
+    /// Whether the group had settled with this member in it at the last statistics.
+    pub(crate) fn is_member(&self) -> bool {
+        self.member.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn forget_progress(&self) {
         lock(&self.progress).clear();
     }
@@ -76,6 +82,8 @@ impl ClientContext for GroupContext {
     fn stats(&self, statistics: Statistics) {
         let connected = statistics.brokers.values().any(|broker| broker.state == "UP");
         self.disconnected.store(!connected, Ordering::Relaxed);
+        let member = statistics.cgrp.as_ref().is_some_and(|group| group.join_state == "steady");
+        self.member.store(member, Ordering::Relaxed);
         let mut progress = lock(&self.progress);
         for (name, topic) in statistics.topics {
             for (number, partition) in topic.partitions {
@@ -106,12 +114,7 @@ impl ConsumerContext for GroupContext {
         };
         let rebalance = Rebalance { kind, partitions: partitions.clone() };
         if self.closing.load(Ordering::SeqCst) {
-            let rebalance = match kind {
-                RebalanceKind::Assign => {
-                    Rebalance { kind: RebalanceKind::Revoke, partitions: TopicPartitionList::new() }
-                }
-                _ => rebalance,
-            };
+            // Nobody asks any more, but librdkafka closes only once every rebalance is answered in kind, an assignment too.
             if let Err(error) = complete(consumer, &rebalance) {
                 warn!(%error, "rebalance not completed while closing");
             }

@@ -11,7 +11,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _,
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::{ClientContext, TopicPartitionList};
 use tracing::{debug, warn};
-use vigie_clock::Timestamp;
+use vigie_clock::{Clock, SystemClock, Timestamp};
 
 use crate::config::KafkaConfig;
 use crate::consumer::{Committed, Consumer};
@@ -40,6 +40,7 @@ pub struct TransactionalProducer {
     config: KafkaConfig,
     wire_names: HashMap<String, String>,
     patience: Duration,
+    clock: SystemClock,
     sent: usize,
 }
 
@@ -72,6 +73,7 @@ impl TransactionalProducer {
             config: config.clone(),
             wire_names: HashMap::new(),
             patience: options.transaction_timeout.min(PATIENCE),
+            clock: SystemClock::default(),
             sent: 0,
         };
         producer.init()?;
@@ -105,6 +107,9 @@ impl TransactionalProducer {
 
     /// As [`send`](Self::send), with borrowed parts.
     ///
+    /// A timestamp ahead of the clock is written as now: of more than an hour the broker would refuse, and with it the whole
+    /// transaction, again and again. One before 1970 is written as its first millisecond.
+    ///
     /// # Errors
     /// As [`send`](Self::send).
     pub fn produce(
@@ -123,7 +128,7 @@ impl TransactionalProducer {
         record.partition = partition;
         record.key = key;
         record.payload = value;
-        record.timestamp = timestamp.map(Timestamp::as_millis);
+        record.timestamp = timestamp.map(|time| time.min(self.clock.now()).as_millis().max(1));
         if !headers.is_empty() {
             let native = OwnedHeaders::new_with_capacity(headers.len());
             record.headers = Some(

@@ -71,12 +71,12 @@ impl Shared {
             }
             Err(error) => error,
         };
-        let abortable = !matches!(error, KafkaError::Restore { .. } | KafkaError::Fenced { .. });
-        if abortable {
-            match producer.abort() {
-                Ok(()) => *slot = Some(producer),
-                Err(failure) => warn!(error = %failure, "transaction not aborted, the broker will time it out"),
-            }
+        // The abort ends the transaction at once, so that no reader waits for it. The producer is not used again even so: after a
+        // record that the broker refused, librdkafka 2.12 fails the next transaction too ("skipped sequence numbers").
+        if !matches!(error, KafkaError::Restore { .. } | KafkaError::Fenced { .. })
+            && let Err(failure) = producer.abort()
+        {
+            warn!(error = %failure, "transaction not aborted, the broker will time it out");
         }
         Err(error)
     }

@@ -132,7 +132,7 @@ pub fn read_to_end(config: &KafkaConfig, topic: &str, from: &Start) -> Result<Re
     let admin = Admin::new(config)?;
     let partitions = partitions_of(&admin, topic)?;
     let starts = start_offsets(&admin, topic, partitions, from)?;
-    ReadToEnd::new(config, &admin, topic, starts)
+    ReadToEnd::new(&admin, topic, starts)
 }
 
 /// As [`read_to_end`], for one partition from `from` on (`None`: its oldest record).
@@ -144,9 +144,7 @@ pub fn read_partition_to_end(
     partition: &TopicPartition,
     from: Option<i64>,
 ) -> Result<ReadToEnd, KafkaError> {
-    let admin = Admin::new(config)?;
-    let starts = BTreeMap::from([(partition.partition, from.unwrap_or(0))]);
-    ReadToEnd::new(config, &admin, &partition.topic, starts)
+    ReadToEnd::of_partition(&Admin::new(config)?, partition, from)
 }
 
 /// The offset of the last record before `end` that a reader can see; `None` if there is none. Records of aborted transactions and
@@ -154,19 +152,14 @@ pub fn read_partition_to_end(
 ///
 /// # Errors
 /// As [`read_to_end`].
-pub fn last_offset_before(
-    config: &KafkaConfig,
-    partition: &TopicPartition,
-    end: i64,
-) -> Result<Option<i64>, KafkaError> {
-    let admin = Admin::new(config)?;
+pub fn last_offset_before(admin: &Admin, partition: &TopicPartition, end: i64) -> Result<Option<i64>, KafkaError> {
     let (low, high) = admin.watermarks(partition)?;
     let end = end.min(high);
     let mut span = 64;
     loop {
         let from = end.saturating_sub(span).max(low);
         let mut last = None;
-        for record in ReadToEnd::bounded(config, &admin, partition, from, end)? {
+        for record in ReadToEnd::bounded(admin, partition, from, end)? {
             last = Some(record?.offset);
         }
         if last.is_some() || from <= low {
@@ -186,12 +179,15 @@ pub struct ReadToEnd {
 }
 
 impl ReadToEnd {
-    fn new(
-        config: &KafkaConfig,
-        admin: &Admin,
-        topic: &str,
-        mut starts: BTreeMap<i32, i64>,
-    ) -> Result<Self, KafkaError> {
+    /// As [`read_partition_to_end`], with a client that is there already: a restore reads many partitions.
+    ///
+    /// # Errors
+    /// As [`read_to_end`].
+    pub fn of_partition(admin: &Admin, partition: &TopicPartition, from: Option<i64>) -> Result<Self, KafkaError> {
+        Self::new(admin, &partition.topic, BTreeMap::from([(partition.partition, from.unwrap_or(0))]))
+    }
+
+    fn new(admin: &Admin, topic: &str, mut starts: BTreeMap<i32, i64>) -> Result<Self, KafkaError> {
         let mut ends = BTreeMap::new();
         for (partition, start) in &mut starts {
             let at = TopicPartition::new(topic, *partition);
@@ -199,24 +195,17 @@ impl ReadToEnd {
             *start = (*start).max(low);
             ends.insert(*partition, high);
         }
-        Self::open(config, admin, topic, starts, ends)
+        Self::open(admin, topic, starts, ends)
     }
 
     /// Reads one partition from `from` up to `end`, which must not be after its high watermark.
-    fn bounded(
-        config: &KafkaConfig,
-        admin: &Admin,
-        partition: &TopicPartition,
-        from: i64,
-        end: i64,
-    ) -> Result<Self, KafkaError> {
+    fn bounded(admin: &Admin, partition: &TopicPartition, from: i64, end: i64) -> Result<Self, KafkaError> {
         let number = partition.partition;
         let (starts, ends) = (BTreeMap::from([(number, from)]), BTreeMap::from([(number, end)]));
-        Self::open(config, admin, &partition.topic, starts, ends)
+        Self::open(admin, &partition.topic, starts, ends)
     }
 
     fn open(
-        config: &KafkaConfig,
         admin: &Admin,
         topic: &str,
         mut starts: BTreeMap<i32, i64>,
@@ -230,9 +219,9 @@ impl ReadToEnd {
         // Made only now: an end-of-partition that it reports lies at or after the end that was just found stable.
         let reader = match open.is_empty() {
             true => None,
-            false => Some(PartitionReader::assigned(config, topic, &starts)?),
+            false => Some(PartitionReader::assigned(admin.config(), topic, &starts)?),
         };
-        Ok(Self { reader, open, ends, deadline: Deadline::after(STALL), brokers: config.brokers.clone() })
+        Ok(Self { reader, open, ends, deadline: Deadline::after(STALL), brokers: admin.config().brokers.clone() })
     }
 
     /// The offsets at which the read ends, by partition.

@@ -73,7 +73,7 @@ pub struct OutgoingRecord {
     pub key: Option<Bytes>,
     /// The value; `None` is a tombstone.
     pub value: Option<Bytes>,
-    /// The record's time; `None` means now.
+    /// The record's time; `None`, and a time in the future, mean now.
     pub timestamp: Option<Timestamp>,
     /// The headers, in order.
     pub headers: Headers,

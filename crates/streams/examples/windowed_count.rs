@@ -120,8 +120,9 @@ fn on_brokers(brokers: &str, records: usize) -> Result<(), Box<dyn Error>> {
     config.stop_at = Some(ends.into_iter().map(|(p, end)| (TopicPartition::new("events", p), end)).collect());
     let registry = prometheus::Registry::new();
     let shared = Arc::new(SystemClock::default());
-    let app = StreamsApp::new(config, topology()?, Arc::new(PlainDeadLetters), shared, &registry);
     let clock = SystemClock::default();
+    let app = StreamsApp::new(config, topology()?, Arc::new(PlainDeadLetters), shared, &registry)
+        .on_state(move |state| println!("{state} after {:.2} s", clock.monotonic().as_secs_f64()));
     app.run(|| false)?;
     report("stream thread, one of", records, clock.monotonic());
     for family in registry.gather() {

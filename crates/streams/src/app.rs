@@ -25,6 +25,8 @@ use crate::topology::Topology;
 const BROKER_WAIT: Duration = Duration::from_secs(10);
 /// How long a start waits for topics that another process is creating.
 const TOPIC_WAIT: Duration = Duration::from_secs(30);
+/// The largest dead letter, in bytes, on topics that are created here.
+const DEAD_LETTER_BYTES: u32 = 4 * 1024 * 1024;
 /// How often a wait looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -85,17 +87,19 @@ impl StreamsApp {
         let failed = AtomicBool::new(false);
         let stop = || shutdown() || failed.load(Ordering::SeqCst);
         self.config.kafka.ping(BROKER_WAIT)?;
-        let partitions = self.prepare(&stop)?;
+        let admin = Admin::new(&self.config.kafka)?;
+        let partitions = self.prepare(&admin, &stop)?;
         if stop() {
             return Ok(());
         }
         let bounds = match &self.config.stop_at {
             None => None,
-            Some(stop_at) => Some(Bounds::find(&self.config.kafka, stop_at)?),
+            Some(stop_at) => Some(Bounds::find(&admin, stop_at)?),
         };
         let listener = self.listener.clone();
         let shared = Shared {
             config: &self.config,
+            admin: &admin,
             topology: &self.topology,
             encoder: &self.encoder,
             clock: &self.clock,
@@ -117,10 +121,9 @@ impl StreamsApp {
     }
 
     /// Checks the topics, creates changelogs and dead-letter topics, and returns the number of partitions.
-    fn prepare(&self, stop: &dyn Fn() -> bool) -> Result<i32, StreamsError> {
-        let admin = Admin::new(&self.config.kafka)?;
+    fn prepare(&self, admin: &Admin, stop: &dyn Fn() -> bool) -> Result<i32, StreamsError> {
         let wanted: Vec<&str> = self.topology.sources().chain(self.topology.sinks()).collect();
-        let found = wait_for_topics(&admin, &wanted, stop)?;
+        let found = wait_for_topics(admin, &wanted, stop)?;
         let Some((source, partitions)) = self.topology.sources().find_map(|s| Some((s, *found.get(s)?))) else {
             return Ok(0);
         };
@@ -128,16 +131,18 @@ impl StreamsApp {
             same_partitions(other, found.get(other).copied().unwrap_or(partitions), source, partitions)?;
         }
         let changelogs = self.changelog_topics();
-        changelog::create(&admin, &changelogs, partitions)?;
+        changelog::create(admin, &changelogs, partitions)?;
         let dead_letters: Vec<String> = self.topology.sources().map(dead_letter_topic).collect();
         let missing = dead_letters.iter().filter(|topic| !found.contains_key(topic.as_str()));
+        // A dead letter holds a record that may be as large as its topic allows, and more.
+        let config = BTreeMap::from([("max.message.bytes".to_owned(), DEAD_LETTER_BYTES.to_string())]);
         let specs: Vec<TopicSpec> = missing
-            .map(|topic| TopicSpec { name: topic.clone(), partitions, replication: -1, config: BTreeMap::new() })
+            .map(|topic| TopicSpec { name: topic.clone(), partitions, replication: -1, config: config.clone() })
             .collect();
         admin.create_topics(&specs)?;
         // A topic that was just created takes a moment to show.
         let made: Vec<&str> = changelogs.iter().chain(&dead_letters).map(String::as_str).collect();
-        let made = wait_for_topics(&admin, &made, stop)?;
+        let made = wait_for_topics(admin, &made, stop)?;
         for changelog in &changelogs {
             same_partitions(changelog, made.get(changelog).copied().unwrap_or(partitions), source, partitions)?;
         }

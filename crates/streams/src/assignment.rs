@@ -18,6 +18,7 @@ pub(crate) fn make_tasks(
     shared: &Shared<'_>,
     consumer: &mut Consumer,
     partitions: &[TopicPartition],
+    stop: &dyn Fn() -> bool,
 ) -> Result<Vec<StreamTask>, KafkaError> {
     let starts = starts(shared, consumer, partitions)?;
     let mut tasks = Vec::with_capacity(starts.len());
@@ -38,7 +39,10 @@ pub(crate) fn make_tasks(
             idle_after: shared.config.idle_timeout,
         });
         let began = shared.clock.monotonic();
-        changelog::restore(&shared.config.kafka, &shared.changelogs, &mut task, shared.metrics)?;
+        if !changelog::restore(shared.admin, &shared.changelogs, &mut task, shared.metrics, stop)? {
+            // Told to stop: a task that is not restored is never started.
+            break;
+        }
         let took = shared.clock.monotonic().saturating_sub(began);
         shared.metrics.restore_seconds.observe(took.as_secs_f64());
         task.start();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use vigie_kafka_client::{KafkaConfig, KafkaError, TopicPartition, last_offset_before};
+use vigie_kafka_client::{Admin, KafkaError, TopicPartition, last_offset_before};
 
 /// The offsets at which a run stops.
 pub(crate) struct Bounds {
@@ -15,10 +15,10 @@ pub(crate) struct Bounds {
 
 impl Bounds {
     /// Finds the last record before each stop.
-    pub(crate) fn find(kafka: &KafkaConfig, stops: &BTreeMap<TopicPartition, i64>) -> Result<Self, KafkaError> {
+    pub(crate) fn find(admin: &Admin, stops: &BTreeMap<TopicPartition, i64>) -> Result<Self, KafkaError> {
         let mut last = BTreeMap::new();
         for (partition, stop) in stops {
-            if let Some(offset) = last_offset_before(kafka, partition, *stop)? {
+            if let Some(offset) = last_offset_before(admin, partition, *stop)? {
                 last.insert(partition.clone(), offset);
             }
         }

@@ -7,11 +7,14 @@
 use std::collections::BTreeMap;
 
 use tracing::info;
-use vigie_kafka_client::{Admin, KafkaConfig, KafkaError, TopicPartition, TopicSpec, read_partition_to_end};
+use vigie_kafka_client::{Admin, KafkaError, ReadToEnd, TopicPartition, TopicSpec};
 
 use crate::metrics::StreamsMetrics;
 use crate::task::StreamTask;
 use crate::topology::Topology;
+
+/// After so many records a restore asks whether it should stop.
+const STOP_EVERY: u64 = 10_000;
 
 /// The changelog of a store.
 pub(crate) fn topic(application_id: &str, store: &str) -> String {
@@ -35,25 +38,29 @@ pub(crate) fn create(admin: &Admin, topics: &[String], partitions: i32) -> Resul
     Ok(())
 }
 
-/// Fills the stores of `task` from their changelogs.
+/// Fills the stores of `task` from their changelogs; `false` if it was told to stop before it was done.
 pub(crate) fn restore(
-    kafka: &KafkaConfig,
+    admin: &Admin,
     topics: &[String],
     task: &mut StreamTask,
     metrics: &StreamsMetrics,
-) -> Result<(), KafkaError> {
+    stop: &dyn Fn() -> bool,
+) -> Result<bool, KafkaError> {
     for (store, topic) in topics.iter().enumerate() {
         let partition = TopicPartition::new(topic, task.id().partition);
         let mut restored = 0;
-        for record in read_partition_to_end(kafka, &partition, None)? {
+        for record in ReadToEnd::of_partition(admin, &partition, None)? {
             let record = record?;
             if let Some(key) = record.key {
                 task.restore_record(store, key, record.value);
                 restored += 1;
             }
+            if restored % STOP_EVERY == 0 && stop() {
+                return Ok(false);
+            }
         }
         metrics.restored.inc_by(restored);
         info!(task = %task.id(), topic, records = restored, "store restored");
     }
-    Ok(())
+    Ok(true)
 }

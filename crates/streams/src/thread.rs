@@ -18,7 +18,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 use vigie_clock::SharedClock;
 use vigie_kafka_client::{
-    Assignor, Consumer, ConsumerOptions, Event, KafkaError, ProducerOptions, Record, TopicPartition,
+    Admin, Assignor, Consumer, ConsumerOptions, Event, KafkaError, ProducerOptions, Record, TopicPartition,
     TransactionalProducer,
 };
 
@@ -45,6 +45,7 @@ const REPORT: Duration = Duration::from_secs(1);
 /// What all threads of an application share.
 pub(crate) struct Shared<'a> {
     pub(crate) config: &'a StreamsConfig,
+    pub(crate) admin: &'a Admin,
     pub(crate) topology: &'a Topology,
     pub(crate) encoder: &'a Arc<dyn DeadLetterEncoder>,
     pub(crate) clock: &'a SharedClock,
@@ -94,6 +95,7 @@ impl<'a> StreamThread<'a> {
     }
 
     pub(crate) fn run(mut self) -> Result<(), StreamsError> {
+        self.shared.board.set(self.index, AppState::Starting);
         loop {
             match self.session() {
                 Ok(()) => return Ok(()),
@@ -113,40 +115,38 @@ impl<'a> StreamThread<'a> {
 
     fn session(&mut self) -> Result<(), Interrupted> {
         let mut session = self.open()?;
+        let ended = self.drive(&mut session);
+        let partitions: Vec<TopicPartition> = positions(&session.tasks).into_keys().collect();
+        self.forget(&mut session, &partitions);
+        ended
+    }
+
+    fn drive(&mut self, session: &mut Session) -> Result<(), Interrupted> {
         loop {
-            if (self.stop)() {
-                return self.close(session);
-            }
-            if self.shared.bounds.as_ref().is_some_and(Bounds::reached) {
-                return self.close(session);
+            if (self.stop)() || self.shared.bounds.as_ref().is_some_and(Bounds::reached) {
+                return self.last_commit(session);
             }
             let now = self.now();
             let wait = session.next_commit.saturating_sub(now).min(POLL);
             match session.consumer.poll(wait) {
                 Ok(events) => {
                     for event in events {
-                        self.handle(&mut session, event)?;
+                        self.handle(session, event)?;
                     }
                 }
                 Err(error) if error.is_retriable() => self.degraded(error.to_string()),
                 Err(error) => return Err(error.into()),
             }
-            if self.commit_is_due(&session) {
-                self.commit(&mut session)?;
+            if self.commit_is_due(session) {
+                self.commit(session)?;
             }
-            self.report(&mut session);
+            self.report(session);
         }
     }
 
     fn open(&self) -> Result<Session, Interrupted> {
         let config = self.shared.config;
-        let producer = TransactionalProducer::new(
-            &config.kafka,
-            &ProducerOptions {
-                transactional_id: config.transactional_id(self.index),
-                transaction_timeout: config.transaction_timeout,
-            },
-        )?;
+        let producer = self.producer()?;
         let mut options = ConsumerOptions::new(&config.application_id, self.shared.topology.sources());
         options.reset = config.auto_offset_reset;
         options.max_records = self.shared.topology.max_batch;
@@ -169,15 +169,21 @@ impl<'a> StreamThread<'a> {
         })
     }
 
-    fn close(&mut self, mut session: Session) -> Result<(), Interrupted> {
+    fn producer(&self) -> Result<TransactionalProducer, KafkaError> {
+        let config = self.shared.config;
+        let options = ProducerOptions {
+            transactional_id: config.transactional_id(self.index),
+            transaction_timeout: config.transaction_timeout,
+        };
+        TransactionalProducer::new(&config.kafka, &options)
+    }
+
+    fn last_commit(&mut self, session: &mut Session) -> Result<(), Interrupted> {
         // Without a broker a commit would only hold the shutdown up; its work is left to the next start.
         let committed = match session.consumer.is_connected() {
-            true => self.commit(&mut session),
+            true => self.commit(session),
             false => Err(Interrupted::Restart("no broker can be reached".to_owned())),
         };
-        let partitions: Vec<TopicPartition> = positions(&session.tasks).into_keys().collect();
-        self.forget(&mut session, &partitions);
-        session.consumer.close();
         match committed {
             Err(Interrupted::Restart(reason)) => {
                 warn!(thread = self.index, reason, "last commit failed, its work is left to the next start");
@@ -193,7 +199,7 @@ impl<'a> StreamThread<'a> {
             Event::Assigned(partitions) => {
                 self.shared.metrics.rebalanced("assigned");
                 self.shared.board.set(self.index, AppState::Restoring);
-                let tasks = assignment::make_tasks(self.shared, &mut session.consumer, &partitions)?;
+                let tasks = assignment::make_tasks(self.shared, &mut session.consumer, &partitions, &self.stop)?;
                 self.shared.metrics.tasks.add(tasks.len() as i64);
                 for task in &tasks {
                     info!(thread = self.index, task = %task.id(), "task started");
@@ -258,7 +264,10 @@ impl<'a> StreamThread<'a> {
             }
             Outcome::Aborted(reason) => {
                 warn!(thread = self.index, reason, "commit aborted, its work is done again");
-                self.rewind(session, reason)
+                self.rewind(session, reason)?;
+                // librdkafka 2.12 may fail the next transaction of a producer that had a record refused.
+                session.producer = self.producer()?;
+                Ok(())
             }
         }
     }
@@ -333,7 +342,8 @@ impl<'a> StreamThread<'a> {
                 self.shared.metrics.set_watermark(task.id().partition, watermark.as_millis().div_euclid(1000));
             }
         }
-        if session.joined {
+        if session.joined || session.consumer.is_member() {
+            session.joined = true;
             let state = match session.consumer.is_connected() {
                 true => AppState::Running,
                 false => AppState::Degraded("no broker can be reached".to_owned()),

@@ -127,6 +127,16 @@ fn unreachable_broker_is_reported_at_start() {
 }
 
 #[test]
+fn threads_without_partitions_do_not_hold_readiness_back() {
+    let place = Place::new();
+    let mut config = place.config();
+    config.threads = 5;
+    let app = Running::start(config);
+    app.wait_until(|state| *state == AppState::Running);
+    app.stop();
+}
+
+#[test]
 fn source_that_grew_is_refused() {
     let mut place = Place::new();
     place.write(["btc"]);

@@ -155,12 +155,15 @@ impl Running {
 
     /// Waits until the application says that it is in a state.
     pub(crate) fn wait_until(&self, wanted: fn(&AppState) -> bool) -> AppState {
-        loop {
-            let state = self.states.recv_timeout(Duration::from_secs(60)).expect("the state comes within a minute");
-            if wanted(&state) {
-                return state;
+        let mut seen = Vec::new();
+        for _ in 0..20 {
+            match self.states.recv_timeout(Duration::from_secs(60)) {
+                Ok(state) if wanted(&state) => return state,
+                Ok(state) => seen.push(state),
+                Err(error) => panic!("the state did not come within a minute of {seen:?}: {error}"),
             }
         }
+        panic!("the state is not among {seen:?}");
     }
 
     pub(crate) fn ask_to_stop(&self) {
