@@ -188,7 +188,7 @@ fn parse_args<T: Args>(args: &[String]) -> Result<T, ServiceError> {
 
 /// The file with the key of the authors' pseudonyms: made on the first start, kept with the data.
 fn author_key(data_dir: &Path) -> Result<String, ServiceError> {
-    let path = data_dir.join("author.key");
+    let path = data_dir.join(endpoints::AUTHOR_KEY);
     AuthorKey::read_or_create(&path).map_err(ServiceError::failed)?;
     Ok(path.display().to_string())
 }
