@@ -19,6 +19,7 @@ mod buffer;
 mod dead_letters;
 mod loader;
 mod metrics;
+mod upkeep;
 mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +40,7 @@ use crate::config::BatchOptions;
 use crate::driver::buffer::Buffer;
 use crate::driver::dead_letters::DeadLetters;
 use crate::driver::metrics::Metrics;
+use crate::driver::upkeep::Check;
 use crate::driver::writer::{Conflict, Writer};
 use crate::sink::{Advance, Offsets, Sink};
 
@@ -46,10 +48,10 @@ use crate::sink::{Advance, Offsets, Sink};
 const LONGEST_POLL: Duration = Duration::from_millis(50);
 const SHORTEST_POLL: Duration = Duration::from_millis(2);
 /// The batch in hand has so long when its partitions go or the service stops.
-const DRAIN: Duration = Duration::from_secs(8);
+const DRAIN: Duration = Duration::from_secs(7);
+/// A broker that answers lets a member go at once; for one that does not, the session ends by itself.
+const LEAVE: Duration = Duration::from_secs(2);
 const REVOKE: Duration = Duration::from_secs(5);
-/// How often offsets are committed to the group, lag is measured, and the store is asked whether it still holds its offsets.
-const UPKEEP: Duration = Duration::from_secs(5);
 const START: Duration = Duration::from_secs(10);
 
 /// What a sink reads.
@@ -104,7 +106,9 @@ struct Driver<S> {
     loading: BTreeSet<TopicPartition>,
     loader: Option<JoinHandle<Offsets>>,
     paused: BTreeSet<TopicPartition>,
-    checker: Option<JoinHandle<bool>>,
+    checker: Option<JoinHandle<Check>>,
+    /// Kafka did not answer when it was last heard of.
+    kafka_down: bool,
     upkeep_at: Duration,
 }
 
@@ -112,7 +116,7 @@ impl<S: Sink> Driver<S> {
     fn new(options: Options, writer: Arc<Writer<S>>, handle: Handle, ctx: Context) -> Result<Self, ServiceError> {
         let admin = Arc::new(Admin::new(&options.kafka).map_err(ServiceError::failed)?);
         let buffer = Buffer::new(options.batch);
-        let upkeep_at = ctx.clock.monotonic() + UPKEEP;
+        let upkeep_at = ctx.clock.monotonic() + upkeep::INTERVAL;
         Ok(Self {
             options,
             writer,
@@ -125,6 +129,7 @@ impl<S: Sink> Driver<S> {
             loader: None,
             paused: BTreeSet::new(),
             checker: None,
+            kafka_down: false,
             upkeep_at,
         })
     }
@@ -133,9 +138,11 @@ impl<S: Sink> Driver<S> {
         let name = self.writer.sink.name();
         let options = ConsumerOptions::new(name, self.options.topics.iter().map(|topic| topic.name()));
         loop {
-            let consumer = Consumer::new(&self.options.kafka, &options).map_err(ServiceError::failed)?;
+            let mut consumer = Consumer::new(&self.options.kafka, &options).map_err(ServiceError::failed)?;
             self.writer.health.ready();
-            match self.consume(consumer) {
+            let outcome = self.consume(&mut consumer);
+            leave(consumer);
+            match outcome {
                 Ok(()) => return Ok(()),
                 Err(error @ KafkaError::Fatal { .. }) => return Err(ServiceError::failed(error)),
                 Err(error) => warn!(sink = name, %error, "consumer replaced"),
@@ -145,7 +152,7 @@ impl<S: Sink> Driver<S> {
     }
 
     /// Until the shutdown (`Ok`), or an error after which the consumer is of no more use.
-    fn consume(&mut self, mut consumer: Consumer) -> Result<(), KafkaError> {
+    fn consume(&mut self, consumer: &mut Consumer) -> Result<(), KafkaError> {
         let name = self.writer.sink.name();
         info!(sink = name, topics = self.options.topics.len(), "consuming");
         while !self.ctx.shutdown.is_cancelled() {
@@ -154,17 +161,18 @@ impl<S: Sink> Driver<S> {
                 Err(error) if error.is_retriable() => {
                     debug!(sink = name, %error, "poll failed for now");
                     self.writer.health.not_ready(error.to_string());
+                    self.kafka_down = true;
                     std::thread::sleep(LONGEST_POLL);
                 }
                 Err(error) => return Err(error),
             }
-            self.finish_loading(&consumer)?;
+            self.finish_loading(consumer)?;
             self.finish_flight();
             self.launch();
-            self.regulate(&consumer);
-            self.upkeep(&consumer);
+            self.regulate(consumer);
+            self.upkeep(consumer);
         }
-        self.drain(&consumer);
+        self.drain(consumer);
         Ok(())
     }
 
@@ -322,53 +330,6 @@ impl<S: Sink> Driver<S> {
         self.paused = wanted;
     }
 
-    /// Every few seconds: hints to the group, lag, and a look whether the store was emptied or restored behind our back.
-    fn upkeep(&mut self, consumer: &Consumer) {
-        if let Some(checker) = self.checker.take_if(|checker| checker.is_finished()) {
-            let emptied = self.handle.block_on(checker).unwrap_or(false);
-            if emptied && self.flight.is_none() {
-                info!(
-                    sink = self.writer.sink.name(),
-                    "the store holds other offsets, reading again from what is stored"
-                );
-                self.writer.metrics.conflicts.inc();
-                self.load(self.buffer.stored().into_keys().collect());
-            }
-        }
-        let now = self.ctx.clock.monotonic();
-        if now < self.upkeep_at {
-            return;
-        }
-        self.upkeep_at = now + UPKEEP;
-        let stored = self.buffer.stored();
-        for (partition, &next) in &stored {
-            if let Some(lag) = consumer.lag(partition, next) {
-                let labels = [partition.topic.as_str(), &partition.partition.to_string()];
-                self.writer.metrics.lag.with_label_values(&labels).set(lag);
-            }
-        }
-        if stored.is_empty() {
-            return;
-        }
-        self.commit_hint(consumer, &stored);
-        if self.flight.is_none() && self.checker.is_none() {
-            let writer = Arc::clone(&self.writer);
-            self.checker = Some(self.handle.spawn(async move {
-                let partitions: Vec<TopicPartition> = stored.keys().cloned().collect();
-                // An outage is the next batch's matter. Offsets that went ahead are those of a batch that was written meanwhile.
-                let found = writer.sink.load(&partitions).await;
-                found
-                    .is_ok_and(|found| stored.iter().any(|(at, &next)| found.get(at).is_none_or(|&there| there < next)))
-            }));
-        }
-    }
-
-    fn commit_hint(&self, consumer: &Consumer, stored: &Offsets) {
-        if let Err(error) = consumer.commit_sync(stored) {
-            debug!(sink = self.writer.sink.name(), %error, "offsets not committed to the group");
-        }
-    }
-
     /// Writes what has been read, as far as the time allows; what is left is read again by the next owner.
     fn drain(&mut self, consumer: &Consumer) {
         let deadline = self.ctx.clock.monotonic() + DRAIN;
@@ -391,5 +352,17 @@ impl<S: Sink> Driver<S> {
         }
         self.commit_hint(consumer, &self.buffer.stored());
         info!(sink = self.writer.sink.name(), "drained");
+    }
+}
+
+/// Leaves the group, without waiting for a broker that does not answer: the client would wait for a minute.
+fn leave(consumer: Consumer) {
+    let (done, left) = std::sync::mpsc::channel();
+    let leaving = std::thread::Builder::new().name("leave-group".to_owned()).spawn(move || {
+        consumer.close();
+        let _ = done.send(()); // nobody waits any more
+    });
+    if leaving.is_ok() && left.recv_timeout(LEAVE).is_err() {
+        debug!("the group has not answered, left without a word");
     }
 }

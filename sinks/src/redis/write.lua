@@ -87,7 +87,10 @@ if windows_changed then
         keys[#keys + 1] = prefix .. 'leaderboard:bucket:' .. start
     end
     local board = prefix .. 'leaderboard'
-    redis.call('ZUNIONSTORE', board, #keys, unpack(keys))
+    redis.call('DEL', board)
+    if #keys > 0 then
+        redis.call('ZUNIONSTORE', board, #keys, unpack(keys))
+    end
     local all = redis.call('ZSCORE', board, '*') or '0'
     redis.call('ZREM', board, '*')
     redis.call('HSET', meta_key, 'from', string.format('%.0f', from), 'to', string.format('%.0f', stream_time), 'posts', all)

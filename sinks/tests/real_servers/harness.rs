@@ -1,6 +1,7 @@
 //! One pipeline for a test: its own topics, database and keys on the shared servers.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -21,13 +22,20 @@ pub(crate) struct Pipeline {
     pub(crate) registry: RegistryConfig,
     pub(crate) codec: Codec,
     pub(crate) publisher: Publisher,
-    pub(crate) db: Client,
+    pub(crate) db: tokio::sync::RwLock<Arc<Client>>,
 }
 
 impl Pipeline {
     /// Topics, schemas and tables are there and empty.
     pub(crate) async fn new() -> Self {
-        let stack = tokio::task::spawn_blocking(shared).await.unwrap();
+        Self::on(tokio::task::spawn_blocking(shared).await.unwrap()).await
+    }
+
+    /// On servers of the test's own, which it may kill.
+    pub(crate) async fn on(stack: TestStack) -> Self {
+        if let Ok(filter) = std::env::var("VIGIE_TEST_LOG") {
+            vigie_daemon::init_logging(vigie_daemon::LogFormat::Text, &filter);
+        }
         let kafka = KafkaConfig::new(&stack.brokers, &stack.prefix);
         let registry = RegistryConfig { schema_registry_url: stack.registry_url.clone() };
         let topics = kafka.clone();
@@ -35,9 +43,9 @@ impl Pipeline {
         register_schemas(&registry, &stack.prefix).await.unwrap();
         let codec = Codec::connect(&registry, &stack.prefix).await.unwrap();
         migrate(&stack.postgres_url.parse().unwrap()).await.unwrap();
-        let (db, connection) = tokio_postgres::connect(&stack.postgres_url, NoTls).await.unwrap();
-        tokio::spawn(connection);
+        let db = connect(&stack.postgres_url).await;
         let publisher = Publisher::new(&kafka, "test");
+        let db = tokio::sync::RwLock::new(Arc::new(db));
         Self { stack, kafka, registry, codec, publisher, db }
     }
 
@@ -114,9 +122,28 @@ impl Pipeline {
         Service::start(|ctx| tokio::spawn(run_redis(self.redis_config(), ctx)))
     }
 
+    pub(crate) async fn db(&self) -> Arc<Client> {
+        Arc::clone(&*self.db.read().await)
+    }
+
+    /// A new connection to the database, as after a crash of it.
+    pub(crate) async fn reconnect(&self) {
+        *self.db.write().await = Arc::new(connect(&self.stack.postgres_url).await);
+    }
+
+    /// As [`Self::publish_all`], while servers may be down.
+    pub(crate) async fn try_publish<T: AvroRecord>(&self, topic: Topic, records: &[(String, T)]) -> Result<(), String> {
+        let mut outgoing = Vec::new();
+        for (key, record) in records {
+            let value = self.codec.encode(topic.name(), record).await.map_err(|e| e.to_string())?;
+            outgoing.push(OutgoingRecord::new(topic.name(), key.clone(), value));
+        }
+        self.publisher.publish(outgoing).await.map(drop).map_err(|e| e.to_string())
+    }
+
     /// One number from the database.
     pub(crate) async fn number(&self, sql: &str) -> i64 {
-        self.db.query_one(sql, &[]).await.unwrap().get(0)
+        self.db().await.query_one(sql, &[]).await.unwrap().get(0)
     }
 
     /// Asks until the query gives `expected`.
@@ -129,7 +156,7 @@ impl Pipeline {
     }
 
     pub(crate) async fn execute(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> u64 {
-        self.db.execute(sql, parameters).await.unwrap()
+        self.db().await.execute(sql, parameters).await.unwrap()
     }
 
     /// Everything that the tables of insights hold, as one hash.
@@ -137,16 +164,29 @@ impl Pipeline {
         let mut parts = Vec::new();
         for table in ["posts", "post_assets", "trend_windows", "trend_window_revisions", "alerts", "runs"] {
             let sql = format!("SELECT coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '') FROM {table} t");
-            parts.push(self.db.query_one(&sql, &[]).await.unwrap().get::<_, String>(0));
+            parts.push(self.db().await.query_one(&sql, &[]).await.unwrap().get::<_, String>(0));
         }
         parts.join(" ")
     }
+}
+
+async fn connect(url: &str) -> Client {
+    let (db, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    db
 }
 
 /// A sink that runs.
 pub(crate) struct Service {
     pub(crate) ctx: Context,
     task: JoinHandle<Result<(), ServiceError>>,
+}
+
+/// A test that panics must not wait for its sinks for ever.
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.ctx.shutdown.cancel();
+    }
 }
 
 impl Service {
@@ -157,17 +197,17 @@ impl Service {
     }
 
     /// Asks it to stop; it must do so in order, and soon.
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop(mut self) {
         let asked = self.ctx.clock.monotonic();
         self.ctx.shutdown.cancel();
-        self.task.await.unwrap().unwrap();
+        (&mut self.task).await.unwrap().unwrap();
         let took = self.ctx.clock.monotonic() - asked;
         assert!(took < Duration::from_secs(10), "the drain took {took:?}, expected less than 10 s");
     }
 
     /// Waits until it ends by itself.
-    pub(crate) async fn ended(self) -> Result<(), ServiceError> {
-        self.task.await.unwrap()
+    pub(crate) async fn ended(mut self) -> Result<(), ServiceError> {
+        (&mut self.task).await.unwrap()
     }
 
     pub(crate) fn ready(&self) -> bool {

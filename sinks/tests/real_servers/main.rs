@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod harness;
+mod kill;
 mod postgres;
 mod proxy;
 mod records;

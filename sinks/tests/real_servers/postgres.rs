@@ -14,7 +14,7 @@ fn keyed<T>(records: impl IntoIterator<Item = T>, key: impl Fn(&T) -> String) ->
 #[tokio::test(flavor = "multi_thread")]
 async fn migrations_are_applied_once_also_by_two_at_once() {
     let pipeline = Pipeline::new().await;
-    pipeline.db.batch_execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await.unwrap();
+    pipeline.db().await.batch_execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await.unwrap();
     let url = pipeline.stack.postgres_url.parse().unwrap();
     let (one, other) = tokio::join!(migrate(&url), migrate(&url));
     let mut applied = [one.unwrap(), other.unwrap()].concat();
@@ -49,8 +49,12 @@ async fn every_insight_reaches_its_table() {
     pipeline.until_number("SELECT count(*) FROM fetches", 4).await;
     sink.stop().await;
 
-    let row =
-        pipeline.db.query_one("SELECT * FROM posts WHERE run_id = 'live' AND post_id = 'rss:7'", &[]).await.unwrap();
+    let row = pipeline
+        .db()
+        .await
+        .query_one("SELECT * FROM posts WHERE run_id = 'live' AND post_id = 'rss:7'", &[])
+        .await
+        .unwrap();
     let expected = post(7);
     assert_eq!(row.get::<_, String>("excerpt"), expected.excerpt);
     assert_eq!(row.get::<_, Option<String>>("author_id"), None);
@@ -62,7 +66,7 @@ async fn every_insight_reaches_its_table() {
     assert_eq!(pipeline.number(window).await, 5);
     assert_eq!(pipeline.number("SELECT count(*) FROM post_assets WHERE asset = 'BTC'").await, 21);
     assert_eq!(pipeline.number("SELECT count(*) FROM runs WHERE model = 'words@1' AND state = 'running'").await, 2);
-    let source = pipeline.db.query_one("SELECT * FROM sources WHERE source = 'a'", &[]).await.unwrap();
+    let source = pipeline.db().await.query_one("SELECT * FROM sources WHERE source = 'a'", &[]).await.unwrap();
     assert_eq!(source.get::<_, String>("decision"), "failed");
     assert_eq!(source.get::<_, Option<String>>("reason").as_deref(), Some("connection refused"));
 }

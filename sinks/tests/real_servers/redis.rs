@@ -154,3 +154,26 @@ async fn emptied_redis_is_rebuilt() {
     .await;
     sink.stop().await;
 }
+
+/// Nothing is known of the last hour then; the window is kept, and nothing is blocked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_in_the_far_future_does_not_move_the_leaderboard() {
+    let pipeline = Pipeline::new().await;
+    let views = Views::of(&pipeline).await;
+    let sink = pipeline.start_redis();
+    let far = trend("BTC", 1_000_000, 1, 99);
+    pipeline.publish_all(Topic::InsightsTrends, &[("BTC".to_owned(), far)]).await;
+    eventually("the far window is there", async || {
+        let found = views.windows("BTC").await;
+        if found == [(1, 99)] { Ok(()) } else { Err(found) }
+    })
+    .await;
+    assert!(views.leaderboard().await.is_empty());
+    pipeline.publish_all(Topic::InsightsTrends, &[("BTC".to_owned(), trend("BTC", 0, 1, 3))]).await;
+    eventually("the leaderboard is of today", async || {
+        let found = views.leaderboard().await;
+        if found == [("BTC".to_owned(), 3.0)] { Ok(()) } else { Err(found) }
+    })
+    .await;
+    sink.stop().await;
+}

@@ -117,7 +117,7 @@ async fn offsets_commit_with_their_rows() {
         (SELECT coalesce(json_object_agg(partition, next_offset), '{}') FROM sink_offsets WHERE topic = 'insights.sentiment.v1')";
     let (mut partial, mut torn_at) = (0, 0);
     loop {
-        let row = pipeline.db.query_one(snapshot, &[]).await.unwrap();
+        let row = pipeline.db().await.query_one(snapshot, &[]).await.unwrap();
         let stored: BTreeSet<String> = serde_json::from_value(row.get(0)).unwrap();
         let offsets: serde_json::Value = row.get(1);
         let passed =
@@ -171,7 +171,8 @@ async fn a_sink_whose_offsets_were_moved_reads_on_from_there() {
     pipeline.publish_all(Topic::InsightsSentiment, &posts(0..50)).await;
     pipeline.until_number("SELECT count(*) FROM posts", 50).await;
     pipeline
-        .db
+        .db()
+        .await
         .batch_execute("BEGIN; DELETE FROM posts; UPDATE sink_offsets SET next_offset = 0; COMMIT")
         .await
         .unwrap();
