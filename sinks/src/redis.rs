@@ -1,14 +1,4 @@
-//! Hot views that can be rebuilt from the topics at any time. All keys begin with `--redis-prefix`:
-//!
-//! | key | type | holds |
-//! |---|---|---|
-//! | `windows:{asset}` | sorted set | the last 288 windows of an asset (`*`: all posts), JSON of a trend insight by window start in ms |
-//! | `leaderboard` | sorted set | assets by posts in the last hour of stream time |
-//! | `leaderboard:meta` | hash | `from`, `to` in ms: the hour; `posts`: all posts in it |
-//! | `alerts` | sorted set | ids of the last 200 alerts by time raised, in ms |
-//! | `alerts:data` | hash | JSON of these alerts by id |
-//! | `stream` | stream | about the last 10,000 events: field `type` (`trend`, `alert`, `post`) and field `data`, JSON |
-//! | `offsets` | hash | where the topics are read on, as `topic/partition` |
+//! Hot views that can be rebuilt from the topics at any time. The crate's README lists the keys.
 //!
 //! A batch is one Lua script: it compares the offsets, applies the rows, stores the offsets. So a redelivered batch changes nothing, and a
 //! snapshot that Redis restarts from is whole. If Redis is emptied, the offsets are gone with the views, and both are made anew from the
