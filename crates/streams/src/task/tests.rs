@@ -316,3 +316,48 @@ fn record(offset: i64, event_time: i64) -> Record {
         headers: Vec::new(),
     }
 }
+
+/// What may happen to a running topology.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Event(i64),
+    Commit,
+    Abort,
+    Restart,
+}
+
+fn step() -> impl proptest::strategy::Strategy<Value = Step> {
+    use proptest::prelude::{Just, Strategy, prop_oneof};
+    prop_oneof![
+        6 => (0..2_000_i64).prop_map(Step::Event),
+        2 => Just(Step::Commit),
+        1 => Just(Step::Abort),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// Runs `steps` and returns all that was committed in the end, sorted.
+fn committed(steps: impl IntoIterator<Item = Step>) -> (Vec<String>, u64) {
+    let mut driver = windowed(&["in"]);
+    for step in steps {
+        match step {
+            Step::Event(seconds) => event(&mut driver, "in", seconds),
+            Step::Commit => driver.commit().unwrap(),
+            Step::Abort => driver.abort().unwrap(),
+            Step::Restart => driver.restart().unwrap(),
+        }
+    }
+    driver.commit().unwrap();
+    let line = |record: &OutgoingRecord| format!("{:?} {:?}", record.timestamp, record.value);
+    let mut lines: Vec<String> = driver.read("out").iter().map(line).collect();
+    lines.sort();
+    (lines, driver.late())
+}
+
+proptest::proptest! {
+    #[test]
+    fn commits_aborts_and_restarts_anywhere_change_nothing(steps in proptest::collection::vec(step(), 1..80)) {
+        let quiet = steps.iter().copied().filter(|step| matches!(step, Step::Event(_)));
+        proptest::prop_assert_eq!(committed(steps.iter().copied()), committed(quiet));
+    }
+}
