@@ -4,7 +4,7 @@ use vigie_clock::Timestamp;
 use vigie_schemas::Topic;
 use vigie_sinks::{RunFinished, RunStarted, RunState, migrate, record_run_finished, record_run_started};
 
-use crate::harness::Pipeline;
+use crate::harness::{Pipeline, eventually};
 use crate::records::{T0, alert, fetch, post, trend};
 
 fn keyed<T>(records: impl IntoIterator<Item = T>, key: impl Fn(&T) -> String) -> Vec<(String, T)> {
@@ -94,7 +94,7 @@ async fn redelivery_changes_nothing() {
     pipeline.execute("DELETE FROM sink_offsets", &[]).await;
     let sink = pipeline.start_postgres();
     pipeline.until_number("SELECT count(*) FROM fetches", 1).await;
-    crate::harness::eventually("all is read again", async || {
+    eventually("all is read again", async || {
         let read = sink.metric("vigie_sinks_records_total");
         if read >= 1603.0 { Ok(()) } else { Err(read) }
     })
@@ -108,10 +108,11 @@ async fn redelivery_changes_nothing() {
 async fn lower_revision_never_overwrites() {
     let pipeline = Pipeline::new().await;
     let sink = pipeline.start_postgres();
-    for (revision, posts) in [(2, 20), (5, 50), (3, 30), (4, 40), (1, 10)] {
+    for (stored, (revision, posts)) in [(2, 20), (5, 50), (3, 30), (4, 40), (1, 10)].into_iter().enumerate() {
         pipeline.publish_all(Topic::InsightsTrends, &[("ETH".to_owned(), trend("ETH", 0, revision, posts))]).await;
+        // Each in a batch of its own.
+        pipeline.until_number("SELECT count(*) FROM trend_window_revisions", stored as i64 + 1).await;
     }
-    pipeline.until_number("SELECT count(*) FROM trend_window_revisions", 5).await;
     assert_eq!(pipeline.number("SELECT posts FROM trend_windows WHERE asset = 'ETH'").await, 50);
     sink.stop().await;
 }
@@ -128,7 +129,18 @@ async fn a_revised_post_replaces_the_older_one_with_its_assets() {
     pipeline.publish_all(Topic::InsightsSentiment, &[("rss:1".to_owned(), revised)]).await;
     pipeline.until_number("SELECT count(*) FROM post_assets WHERE asset = 'ETH'", 1).await;
     assert_eq!(pipeline.number("SELECT count(*) FROM post_assets").await, 1);
-    assert_eq!(pipeline.number("SELECT input_offset FROM posts").await, 50);
+    // The older one comes again: neither it nor its asset returns.
+    pipeline
+        .publish_all(Topic::InsightsSentiment, &[("rss:1".to_owned(), post(1)), ("rss:2".to_owned(), post(2))])
+        .await;
+    pipeline.until_number("SELECT count(*) FROM posts", 2).await;
+    eventually("both are read", async || {
+        let read = sink.metric("vigie_sinks_records_total");
+        if read == 4.0 { Ok(()) } else { Err(read) }
+    })
+    .await;
+    assert_eq!(pipeline.number("SELECT input_offset FROM posts WHERE post_id = 'rss:1'").await, 50);
+    assert_eq!(pipeline.number("SELECT count(*) FROM post_assets WHERE post_id = 'rss:1' AND asset = 'BTC'").await, 0);
     sink.stop().await;
 }
 
