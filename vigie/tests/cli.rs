@@ -7,7 +7,13 @@ use std::process::{Command, Output, Stdio};
 fn vigie(args: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vigie"));
     let dir = tempfile::tempdir().unwrap();
-    command.args(args).env("VIGIE_DATA_DIR", dir.path()).envs(env.iter().copied()).stdin(Stdio::null());
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    command
+        .args(args)
+        .current_dir(root)
+        .env("VIGIE_DATA_DIR", dir.path())
+        .envs(env.iter().copied())
+        .stdin(Stdio::null());
     command.output().unwrap()
 }
 
@@ -72,7 +78,9 @@ fn an_unreachable_broker_or_registry_exits_69() {
 #[test]
 fn a_damaged_model_is_refused_with_its_name() {
     let dir = tempfile::tempdir().unwrap();
-    let output = vigie(&["model", "score", "--model-dir", dir.path().to_str().unwrap()], &[]);
+    let up = ["up", "--sample", "--api-listen", "127.0.0.1:0", "--model", dir.path().to_str().unwrap()];
+    assert_fails(&vigie(&up, &[]), 64, &["--model", "model.json"]);
+    let output = vigie(&["model", "score", "--model", dir.path().to_str().unwrap()], &[]);
     assert_fails(&output, 1, &["model.json"]);
 }
 
@@ -90,8 +98,7 @@ fn detect_answers_each_row_and_names_the_line_of_a_bad_one() {
 fn a_malformed_feed_is_an_error_and_a_good_one_is_printed() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"<html><body>not a feed</body></html>").unwrap();
-    let path = file.path().to_str().unwrap();
-    assert_fails(&vigie(&["source", "test", "--kind", "rss", path], &[]), 1, &[path]);
+    assert_fails(&vigie(&["source", "test", "--kind", "rss", file.path().to_str().unwrap()], &[]), 1, &["not a feed"]);
 
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(

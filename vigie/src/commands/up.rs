@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use vigie_daemon::{Context, ServiceError, spawn_signal_handler};
 use vigie_kafka_client::KafkaConfig;
 use vigie_processors::author::AuthorKey;
+use vigie_processors::inference::ModelConfig;
 use vigie_producers::site::Site;
 use vigie_producers::source::SourceConfig;
 use vigie_schemas::RegistryConfig;
@@ -39,7 +40,14 @@ pub(crate) async fn run(args: UpArgs, output: Output) -> Result<(), ServiceError
     let started = clock.monotonic();
 
     let listener = vigie_api::bind(args.api_listen).await?;
-    let input = Input::choose(&args, &ctx, output).await?;
+    let input = match (check_model(&args.model).await, Input::choose(&args, &ctx, output).await) {
+        (Ok(()), input) => input?,
+        (Err(ServiceError::Config(mut mistakes)), Err(ServiceError::Config(more))) => {
+            mistakes.extend(more);
+            return Err(ServiceError::Config(mistakes));
+        }
+        (Err(e), _) => return Err(e),
+    };
     output.note(format!("starting Kafka, PostgreSQL and Redis in {}", args.stack.data_dir.display()));
     let stack = tokio::select! {
         stack = Stack::start(args.stack.clone()) => stack.map_err(stack_error)?,
@@ -121,6 +129,16 @@ async fn pipeline(
         || format!("vigie is up after {seconds:.1} s\n\n  dashboard   {url}\n  API         {url}docs\n  stop        Ctrl-C or ./dev down\n"),
     )?;
     services.run().await
+}
+
+/// A model that cannot be used is said before any server is started.
+async fn check_model(model: &ModelConfig) -> Result<(), ServiceError> {
+    let model = model.clone();
+    blocking(move || match model.load() {
+        Ok(_) => Ok(()),
+        Err(e) => Err(ServiceError::Config(vec![format!("--model: {}", ServiceError::failed(e).chain())])),
+    })
+    .await
 }
 
 fn stack_error(error: StackError) -> ServiceError {
