@@ -54,10 +54,7 @@ fn count_insights(insights: &[Value]) -> BTreeMap<i64, i64> {
 /// Posts by window of one asset, from the API.
 fn count_api(series: &Value) -> BTreeMap<i64, i64> {
     let points = series["points"].as_array().unwrap_or_else(|| panic!("no points in {series}"));
-    points
-        .iter()
-        .filter_map(|p| Some((millis(p.get("window_start").or_else(|| p.get("time"))?), p["posts"].as_i64()?)))
-        .collect()
+    points.iter().filter_map(|p| Some((millis(&p["start"]), p["posts"].as_i64()?))).collect()
 }
 
 #[test]
