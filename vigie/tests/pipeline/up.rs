@@ -127,12 +127,13 @@ impl Up {
     pub fn stop(&mut self, within: Duration) -> Duration {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGTERM).unwrap();
         let started = self.clock.monotonic();
+        let mut pace = self.runtime.block_on(async { tokio::time::interval(Duration::from_millis(50)) });
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
             assert!(self.clock.monotonic() - started < within, "still running {within:?} after SIGTERM");
-            self.runtime.block_on(tokio::time::sleep(Duration::from_millis(50)));
+            self.runtime.block_on(pace.tick());
         };
         assert_eq!(status.code(), Some(0));
         self.clock.monotonic() - started
