@@ -14,19 +14,19 @@ use vigie_clock::{Clock, SystemClock};
 /// How often a condition is asked for.
 const ASK: Duration = Duration::from_millis(500);
 
-pub struct Up {
+pub(crate) struct Up {
     child: Child,
     started: Value,
     runtime: Runtime,
     client: reqwest::Client,
     clock: SystemClock,
     /// How long conditions may take to come true.
-    pub patience: Duration,
+    pub(crate) patience: Duration,
 }
 
 impl Up {
     /// Starts it in `dir` on free ports and waits until it says that it is up.
-    pub fn start(dir: &Path, args: &[&str]) -> Self {
+    pub(crate) fn start(dir: &Path, args: &[&str]) -> Self {
         let log = std::fs::File::options().create(true).append(true).open(dir.join("up.log")).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_vigie"))
             .args(["--json", "up", "--api-listen", "127.0.0.1:0", "--data-dir"])
@@ -55,22 +55,22 @@ impl Up {
     }
 
     /// Base URL of the API, without a slash at the end.
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         self.started["dashboard"].as_str().unwrap().trim_end_matches('/')
     }
 
     /// An address that it printed at its start.
-    pub fn endpoint(&self, name: &str) -> &str {
+    pub(crate) fn endpoint(&self, name: &str) -> &str {
         self.started[name].as_str().unwrap_or_else(|| panic!("no {name} in {}", self.started))
     }
 
-    pub fn text(&self, path: &str) -> String {
+    pub(crate) fn text(&self, path: &str) -> String {
         let url = format!("{}{path}", self.url());
         self.runtime.block_on(async { self.client.get(url).send().await.unwrap().text().await.unwrap() })
     }
 
     /// Asks until the answer is a success that satisfies `condition`.
-    pub fn wait_for(&self, path: &str, condition: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_for(&self, path: &str, condition: impl Fn(&Value) -> bool) -> Value {
         let url = format!("{}{path}", self.url());
         let mut last = String::new();
         let found = self.ask(|| {
@@ -87,7 +87,7 @@ impl Up {
     }
 
     /// Looks until what is seen passes the test.
-    pub fn settled<T>(&self, look: impl Fn(&Self) -> T, test: impl Fn(&T, &Self) -> bool) -> T {
+    pub(crate) fn settled<T>(&self, look: impl Fn(&Self) -> T, test: impl Fn(&T, &Self) -> bool) -> T {
         let found = self.ask(|| Some(look(self)).filter(|seen| test(seen, self)));
         found.unwrap_or_else(|| panic!("not settled after {:?}", self.patience))
     }
@@ -105,7 +105,7 @@ impl Up {
     }
 
     /// The first event of a server-sent stream.
-    pub fn first_event(&self, path: &str) -> String {
+    pub(crate) fn first_event(&self, path: &str) -> String {
         let url = format!("{}{path}", self.url());
         self.runtime.block_on(async {
             let events = async {
@@ -124,7 +124,7 @@ impl Up {
     }
 
     /// Asks it to stop as a service manager does; how long that took.
-    pub fn stop(&mut self, within: Duration) -> Duration {
+    pub(crate) fn stop(&mut self, within: Duration) -> Duration {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGTERM).unwrap();
         let started = self.clock.monotonic();
         let mut pace = self.runtime.block_on(async { tokio::time::interval(Duration::from_millis(50)) });
@@ -148,19 +148,19 @@ impl Drop for Up {
 }
 
 /// The repository.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
 /// Python with the packages of tests/python/requirements.txt, as `./dev test` provides it.
-pub fn python(args: &[&str]) -> Command {
+pub(crate) fn python(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("VIGIE_TEST_PYTHON").unwrap_or_else(|| "python3".into()));
     command.args(args).current_dir(root());
     command
 }
 
 /// Command lines of processes that name a path.
-pub fn processes_naming(path: &Path) -> Vec<String> {
+pub(crate) fn processes_naming(path: &Path) -> Vec<String> {
     let output = Command::new("ps").args(["-eo", "args"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.lines().filter(|line| line.contains(path.to_str().unwrap())).map(str::to_owned).collect()
