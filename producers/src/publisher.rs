@@ -52,8 +52,18 @@ impl Known {
     }
 }
 
-/// Reads the cursor of every source.
-pub(crate) async fn read_cursors(kafka: &KafkaConfig, codec: &Codec) -> Result<HashMap<String, Cursor>, ReadError> {
+/// Reads the cursor of every source, once nothing that was published before can change it any more: a crashed predecessor's transaction may
+/// be about to commit, and reading past it would tell its posts twice.
+pub(crate) async fn read_settled_cursors(
+    publisher: &Publisher,
+    kafka: &KafkaConfig,
+    codec: &Codec,
+) -> Result<HashMap<String, Cursor>, ReadError> {
+    publisher.claim().await?;
+    read_cursors(kafka, codec).await
+}
+
+async fn read_cursors(kafka: &KafkaConfig, codec: &Codec) -> Result<HashMap<String, Cursor>, ReadError> {
     let kafka = kafka.clone();
     let reading = tokio::task::spawn_blocking(move || -> Result<HashMap<String, Option<bytes::Bytes>>, KafkaError> {
         let mut latest = HashMap::new();
@@ -156,13 +166,14 @@ impl Ledger {
         })?;
         match self.publisher.publish(records).await {
             Ok(_) => Ok(()),
-            Err(error @ (KafkaError::Restore { .. } | KafkaError::Fenced { .. })) => {
-                match self.is_committed(batch).await {
-                    Ok(true) => Ok(()),
-                    Ok(false) => Err(Attempt::Later(error.to_string())),
-                    Err(unknown) => Err(unknown),
-                }
+            Err(KafkaError::Fenced { .. }) => {
+                Err(Attempt::Hopeless(ServiceError::failed("another instance of the producers has taken over")))
             }
+            Err(error @ KafkaError::Restore { .. }) => match self.is_committed(batch).await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(Attempt::Later(error.to_string())),
+                Err(unknown) => Err(unknown),
+            },
             Err(error @ KafkaError::Fatal { .. }) => Err(Attempt::Hopeless(ServiceError::failed(error))),
             Err(error) => Err(Attempt::Later(error.to_string())),
         }
@@ -174,7 +185,7 @@ impl Ledger {
             return Ok(true);
         };
         loop {
-            match read_cursors(&self.kafka, &self.codec).await {
+            match read_settled_cursors(&self.publisher, &self.kafka, &self.codec).await {
                 Ok(cursors) => {
                     return Ok(cursors.get(&ours.source).is_some_and(|stored| stored.updated_at >= ours.updated_at));
                 }

@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::fetcher::Fetcher;
 use crate::metrics::Metrics;
 use crate::poll::{Polled, fresh_cursor, poll};
-use crate::publisher::{Known, Ledger, read_cursors};
+use crate::publisher::{Known, Ledger, read_settled_cursors};
 use crate::source::SourceConfig;
 
 /// How long a start waits for Kafka and the registry.
@@ -53,7 +53,8 @@ pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
     let health = ctx.health.component("producers");
     let metrics = Metrics::register(&ctx.metrics)?;
     metrics.sources.set(i64::try_from(sources.len()).unwrap_or(i64::MAX));
-    let Some((codec, cursors)) = connect(&config, &ctx).await? else { return Ok(()) };
+    let publisher = Publisher::exclusive(&config.kafka, "producers");
+    let Some((codec, cursors)) = connect(&config, &publisher, &ctx).await? else { return Ok(()) };
 
     let mut known = Known::default();
     let mut slots: Vec<Slot> = Vec::new();
@@ -66,7 +67,7 @@ pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
     }
     info!(sources = slots.len(), resumed = cursors.len(), "producers started");
     let ledger = Ledger {
-        publisher: Publisher::new(&config.kafka, "producers"),
+        publisher,
         kafka: config.kafka.clone(),
         codec,
         metrics,
@@ -83,12 +84,16 @@ pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
 }
 
 /// Waits for Kafka and the registry; `None` if the shutdown came first.
-async fn connect(config: &Config, ctx: &Context) -> Result<Option<(Codec, HashMap<String, Cursor>)>, ServiceError> {
+async fn connect(
+    config: &Config,
+    publisher: &Publisher,
+    ctx: &Context,
+) -> Result<Option<(Codec, HashMap<String, Cursor>)>, ServiceError> {
     let begun = ctx.clock.monotonic();
     let reading = async {
         loop {
             let problem = match Codec::connect(&config.registry, &config.kafka.topic_prefix).await {
-                Ok(codec) => match read_cursors(&config.kafka, &codec).await {
+                Ok(codec) => match read_settled_cursors(publisher, &config.kafka, &codec).await {
                     Ok(cursors) => return Ok((codec, cursors)),
                     Err(error) => ("kafka", error.to_string()),
                 },

@@ -13,8 +13,8 @@ use crate::record::OutgoingRecord;
 
 /// Writes batches of records, each batch in one transaction. Clones share one producer; batches follow one another.
 ///
-/// Each publisher has a transactional id of its own, so that two never fence each other. What a publisher that died left open
-/// is ended by the broker after [`Publisher::TRANSACTION_TIMEOUT`].
+/// A [`Publisher::new`] has a transactional id of its own, so that two never fence each other; what one that died left open is ended
+/// by the broker after [`Publisher::TRANSACTION_TIMEOUT`]. Those [`Publisher::exclusive`] of one name follow one another instead.
 #[derive(Clone)]
 pub struct Publisher {
     shared: Arc<Shared>,
@@ -33,11 +33,32 @@ impl Publisher {
     /// A publisher; `name` appears in its transactional id. Connects at the first batch.
     pub fn new(config: &KafkaConfig, name: &str) -> Self {
         let suffix = RandomState::new().build_hasher().finish();
+        Self::exclusive(config, &format!("{name}-{suffix:016x}"))
+    }
+
+    /// The one publisher of that transactional id: see [`Publisher::claim`].
+    pub fn exclusive(config: &KafkaConfig, transactional_id: &str) -> Self {
         let options = ProducerOptions {
-            transactional_id: format!("{name}-{suffix:016x}"),
+            transactional_id: transactional_id.to_owned(),
             transaction_timeout: Self::TRANSACTION_TIMEOUT,
         };
         Self { shared: Arc::new(Shared { config: config.clone(), options, producer: Mutex::new(None) }) }
+    }
+
+    /// Takes the transactional id over. Afterwards whatever any publisher of that id had under way is either committed and visible or
+    /// aborted for ever, and a predecessor that still lives gets [`KafkaError::Fenced`]: what is read now stays true.
+    ///
+    /// # Errors
+    /// If the broker does not answer.
+    pub async fn claim(&self) -> Result<(), KafkaError> {
+        let shared = Arc::clone(&self.shared);
+        let done = tokio::task::spawn_blocking(move || {
+            let mut slot = shared.producer.lock().unwrap_or_else(PoisonError::into_inner);
+            *slot = None;
+            *slot = Some(TransactionalProducer::new(&shared.config, &shared.options)?);
+            Ok(())
+        });
+        done.await.unwrap_or_else(|e| Err(KafkaError::Restore { operation: "claim", detail: e.to_string() }))
     }
 
     /// Writes all `records` or none, and returns the partition and offset of each, in order.
