@@ -1,5 +1,7 @@
 //! Bad input to the command line: a clear error and the exit code that says whose fault it is. No server is needed.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something it needs is missing")]
+
 use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};

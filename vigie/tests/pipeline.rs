@@ -1,5 +1,7 @@
 //! The whole pipeline as a user runs it: `vigie up` as a process over its own servers, looked at from outside.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something it needs is missing")]
+
 #[path = "pipeline/up.rs"]
 mod up;
 
