@@ -41,7 +41,7 @@ pub struct Config {
     /// Take the client's address from the last entry of X-Forwarded-For: set this behind exactly one proxy, never without one
     #[arg(long = "api-behind-proxy", env = "VIGIE_API_BEHIND_PROXY")]
     pub behind_proxy: bool,
-    /// Origins of other sites whose scripts may read, as https://example.com; none by default
+    /// Origins of other sites whose scripts may read, as `https://example.com`; none by default
     #[arg(long = "api-cors-origin", env = "VIGIE_API_CORS_ORIGIN", value_delimiter = ',')]
     pub cors_origins: Vec<String>,
     /// Seconds that an answer may take
