@@ -262,20 +262,20 @@ impl Admin {
             return (0..partitions).map(start).collect();
         }
         let wire = self.config.wire_name(topic);
-        let mut list = TopicPartitionList::with_capacity(partitions.unsigned_abs() as usize);
-        for partition in 0..partitions {
+        // The ends come first: a record that is committed between the two requests lies after the end, and is not passed over.
+        let ends = self.end_offsets(topic)?;
+        let mut list = TopicPartitionList::with_capacity(ends.len());
+        for &partition in ends.keys() {
             list.add_partition_offset(&wire, partition, Offset::Offset(time.as_millis()))
                 .map_err(|e| KafkaError::from_native("find offsets", &e))?;
         }
         let found = self.committed.offsets_for_times(list, TIMEOUT).map_err(|e| self.failed("find offsets", &e))?;
-        let mut offsets = BTreeMap::new();
+        let mut offsets = ends;
         for element in found.elements() {
             element.error().map_err(|e| self.failed("find offsets", &e))?;
-            let offset = match element.offset() {
-                Offset::Offset(offset) => offset,
-                _ => self.stable_watermarks(&TopicPartition::new(topic, element.partition()))?.1,
-            };
-            offsets.insert(element.partition(), offset);
+            if let Offset::Offset(offset) = element.offset() {
+                offsets.insert(element.partition(), offset);
+            }
         }
         Ok(offsets)
     }

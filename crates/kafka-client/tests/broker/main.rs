@@ -105,6 +105,34 @@ fn topics_are_created_once_described_grown_and_deleted() {
     admin.delete_topics(&["c", "nowhere"]).unwrap();
 }
 
+/// All records are later than the time that is asked for, so no answer may lie after the first of them.
+#[test]
+fn records_that_come_during_a_look_up_by_time_are_not_passed_over() {
+    const PARTITIONS: i32 = 40;
+    let config = place(PARTITIONS);
+    let admin = Admin::new(&config).unwrap();
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            let mut producer = producer(&config, "p");
+            for partition in 0..PARTITIONS {
+                producer.begin().unwrap();
+                producer.send(&OutgoingRecord { partition: Some(partition), ..record("a") }).unwrap();
+                producer.commit().unwrap();
+            }
+        });
+        let mut finished = false;
+        while !finished {
+            let last = writing.is_finished();
+            match admin.offsets_for_time("t", Timestamp::from_millis(1)) {
+                Ok(found) => assert!(found.values().all(|offset| *offset == 0), "{found:?}"),
+                Err(KafkaError::Retry { .. }) => continue, // the topic is new
+                Err(error) => panic!("{error}"),
+            }
+            finished = last;
+        }
+    });
+}
+
 #[test]
 fn read_to_end_steps_over_markers_and_aborted_records() {
     let config = place(2);
