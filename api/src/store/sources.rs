@@ -69,7 +69,7 @@ pub(crate) struct Source {
 impl Store {
     /// All sources by id, judged at `now`.
     pub(crate) async fn sources(&self, now: UtcTime) -> Result<Vec<Source>, StoreError> {
-        let rows = self.rows("SELECT * FROM sources ORDER BY source", &[]).await?;
+        let rows = self.rows(include_str!("sources.sql"), &[&now.0]).await?;
         let mut sources = Vec::with_capacity(rows.len());
         for row in &rows {
             let time = |name: &str| row.try_get::<_, jiff::Timestamp>(name).map(UtcTime);

@@ -66,7 +66,12 @@ async fn every_insight_reaches_its_table() {
     assert_eq!(pipeline.number(window).await, 5);
     assert_eq!(pipeline.number("SELECT count(*) FROM post_assets WHERE asset = 'BTC'").await, 21);
     assert_eq!(pipeline.number("SELECT count(*) FROM runs WHERE model = 'words@1' AND state = 'running'").await, 2);
-    let source = pipeline.db().await.query_one("SELECT * FROM sources WHERE source = 'a'", &[]).await.unwrap();
+    let source = pipeline
+        .db()
+        .await
+        .query_one("SELECT * FROM fetches WHERE source = 'a' ORDER BY at DESC LIMIT 1", &[])
+        .await
+        .unwrap();
     assert_eq!(source.get::<_, String>("decision"), "failed");
     assert_eq!(source.get::<_, Option<String>>("reason").as_deref(), Some("connection refused"));
 }
