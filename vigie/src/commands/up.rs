@@ -74,9 +74,14 @@ async fn pipeline(
     let kafka = KafkaConfig::new(servers.kafka_brokers.clone(), "");
     let registry = RegistryConfig { schema_registry_url: servers.registry_url.clone() };
     let brokers = kafka.clone();
-    let (topics, schemas) =
-        tokio::join!(blocking(move || apply(&brokers, Some(1))), vigie_schemas::register_schemas(&registry, ""),);
+    let database = servers.postgres_url.parse().map_err(ServiceError::failed)?;
+    let (topics, schemas, tables) = tokio::join!(
+        blocking(move || apply(&brokers, Some(1))),
+        vigie_schemas::register_schemas(&registry, ""),
+        vigie_sinks::migrate(&database),
+    );
     topics?;
+    tables.map_err(ServiceError::failed)?;
     if let Some(refused) = schemas.map_err(codec_error)?.iter().find(|check| !check.compatible) {
         return Err(ServiceError::failed(format!("the registry refuses the schema of {}", refused.subject)));
     }
