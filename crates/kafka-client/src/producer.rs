@@ -240,6 +240,18 @@ impl TransactionalProducer {
         }
     }
 
+    /// How many records the transaction has so far.
+    pub fn sent(&self) -> usize {
+        self.sent
+    }
+
+    /// The offset of the `index`-th record of the transaction, counted from 0 in the order sent: known for every one after a
+    /// successful commit, until the next transaction begins.
+    pub fn delivered_at(&self, index: usize) -> Option<i64> {
+        let (_, offset) = *self.inner.context().lock().get(index)?;
+        (offset >= 0).then_some(offset)
+    }
+
     /// Partition and offset of each record of the transaction, in the order sent; complete after a successful commit.
     pub(crate) fn take_deliveries(&mut self) -> Vec<(i32, i64)> {
         self.inner.context().take(self.sent)

@@ -1,12 +1,18 @@
 //! What an application reads, keeps and writes: sources, stores, one processor, sinks.
 
+mod describe;
+
 use std::fmt;
 use std::sync::Arc;
 
 use crate::dead_letter::dead_letter_topic;
 use crate::error::TopologyError;
+use crate::metadata::MAX_FINGERPRINT;
 use crate::processor::Processor;
 use crate::store::StoreSpec;
+
+pub use describe::TopologyDescription;
+pub(crate) use describe::difference;
 
 /// Names a task: the topology and the partition number that it processes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,6 +70,12 @@ impl Topology {
     pub fn sinks(&self) -> impl Iterator<Item = &str> {
         let declared = self.sinks.len() - self.sources.len();
         self.sinks[..declared].iter().map(|topic| &**topic)
+    }
+
+    /// Where what cannot be processed goes: a topic per source.
+    pub(crate) fn dead_letters(&self) -> impl Iterator<Item = &str> {
+        let declared = self.sinks.len() - self.sources.len();
+        self.sinks[declared..].iter().map(|topic| &**topic)
     }
 
     pub(crate) fn task_id(&self, partition: i32) -> TaskId {
@@ -154,14 +166,21 @@ impl TopologyBuilder {
             }
         }
         let factory = self.factory.ok_or_else(|| invalid("no processor, expected one".to_owned()))?;
-        Ok(Topology {
-            name: name.into(),
+        let topology = Topology {
+            name: name.as_str().into(),
             sources: self.sources,
             sinks,
             stores: self.stores,
             max_batch: self.max_batch,
             factory,
-        })
+        };
+        let fingerprint = topology.fingerprint().len();
+        if fingerprint > MAX_FINGERPRINT {
+            return Err(invalid(format!(
+                "names of {fingerprint} bytes in all, expected at most {MAX_FINGERPRINT}: they go beside each committed offset"
+            )));
+        }
+        Ok(topology)
     }
 }
 
