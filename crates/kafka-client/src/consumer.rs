@@ -355,16 +355,6 @@ impl Consumer {
         Some((progress.end - seen).max(0))
     }
 
-    /// As [`lag`](Self::lag), against an `end` that a broker named: it does not depend on fetches that may have stopped.
-    pub fn lag_to(&self, partition: &TopicPartition, position: i64, end: i64) -> i64 {
-        let wire = self.config.wire_name(&partition.topic);
-        let seen = match self.inner.context().progress(&wire, partition.partition) {
-            Some(progress) if progress.queued == 0 => position.max(progress.next_fetch),
-            _ => position,
-        };
-        (end - seen).max(0)
-    }
-
     /// Whether a broker was connected at the client's last statistics (each second).
     pub fn is_connected(&self) -> bool {
         self.inner.context().is_connected()

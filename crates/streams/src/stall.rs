@@ -3,26 +3,51 @@
 //! A thread that polls but gets no records, although the log has some, is mended by a new session: new clients, new tasks. A thread that
 //! does not come back from its processor cannot be ended from outside, only reported: the application is degraded until it does.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use vigie_clock::SharedClock;
+use vigie_kafka_client::{Admin, KafkaError, TopicPartition, last_offset_before};
 
 /// When a thread last got something done.
 #[derive(Debug)]
 pub(crate) struct StallWatch {
     patience: Duration,
     moved_at: Duration,
+    /// Positions and ends between which there were found to be no records, only transaction markers.
+    empty: BTreeMap<TopicPartition, (i64, i64)>,
 }
 
 impl StallWatch {
     pub(crate) fn new(patience: Duration, now: Duration) -> Self {
-        Self { patience, moved_at: now }
+        Self { patience, moved_at: now, empty: BTreeMap::new() }
     }
 
     /// Records were processed, a commit succeeded, or there was nothing to do.
     pub(crate) fn moved(&mut self, now: Duration) {
         self.moved_at = now;
+    }
+
+    /// The first of the partitions, given with its position, that has records which wait.
+    pub(crate) fn waiting(
+        &mut self,
+        admin: &Admin,
+        positions: BTreeMap<TopicPartition, i64>,
+        stop_of: impl Fn(&TopicPartition) -> i64,
+    ) -> Result<Option<(TopicPartition, i64, i64)>, KafkaError> {
+        for (partition, position) in positions {
+            // What the consumer knows stands on the fetches that may have stopped: the broker is asked.
+            let end = admin.stable_watermarks(&partition)?.1.min(stop_of(&partition));
+            if end <= position || self.empty.get(&partition) == Some(&(position, end)) {
+                continue;
+            }
+            if last_offset_before(admin, &partition, end)?.is_some_and(|last| last >= position) {
+                return Ok(Some((partition, position, end)));
+            }
+            self.empty.insert(partition, (position, end));
+        }
+        Ok(None)
     }
 
     /// Whether nothing moved for so long that it is worth asking whether there is work.

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use vigie_clock::SharedClock;
 use vigie_kafka_client::{
     Admin, Assignor, Consumer, ConsumerOptions, Event, KafkaError, ProducerOptions, Record, TopicPartition,
-    TransactionalProducer, last_offset_before,
+    TransactionalProducer,
 };
 
 use crate::assignment;
@@ -36,6 +36,7 @@ use crate::snapshot::schedule::Snapshots;
 use crate::stall::{Heartbeat, StallWatch};
 use crate::state::{AppState, StateBoard};
 use crate::task::StreamTask;
+use crate::testing::FailPoint;
 use crate::topology::Topology;
 
 /// The longest wait for records: how soon a shutdown is seen.
@@ -223,6 +224,7 @@ impl<'a> StreamThread<'a> {
 
     fn handle(&mut self, session: &mut Session<'_>, event: Event) -> Result<(), Interrupted> {
         match event {
+            Event::Records(_) if self.shared.config.fail_point.as_ref().is_some_and(FailPoint::is_starved) => Ok(()),
             Event::Records(records) => self.process(session, records),
             Event::Assigned(partitions) => {
                 self.shared.metrics.rebalanced("assigned");
@@ -404,22 +406,14 @@ impl<'a> StreamThread<'a> {
         if !session.stall.is_overdue(self.now()) {
             return Ok(());
         }
-        let positions = positions(&session.tasks);
-        for (partition, position) in &positions {
-            let stop = self.shared.bounds.as_ref().map_or(i64::MAX, |bounds| bounds.stop_of(partition));
-            // What the client knows depends on the fetches that may have stopped: a broker is asked.
-            let Ok((_, end)) = self.shared.admin.stable_watermarks(partition) else { return Ok(()) };
-            if session.consumer.lag_to(partition, *position, end.min(stop)) == 0 {
-                continue;
-            }
-            let last = last_offset_before(self.shared.admin, partition, end.min(stop)).ok().flatten();
-            if last.is_some_and(|last| last >= *position) {
-                self.shared.metrics.stalls.inc();
-                let seconds = self.shared.config.stall_timeout.as_secs();
-                return Err(Interrupted::Restart(format!(
-                    "stalled: {partition} is at {position} of {end} and nothing moved for {seconds} s"
-                )));
-            }
+        let stop_of = |partition: &_| self.shared.bounds.as_ref().map_or(i64::MAX, |bounds| bounds.stop_of(partition));
+        let waiting = session.stall.waiting(self.shared.admin, positions(&session.tasks), stop_of);
+        // Without a broker to ask there is nothing to start afresh with either.
+        if let Ok(Some((partition, position, end))) = waiting {
+            self.shared.metrics.stalls.inc();
+            let seconds = self.shared.config.stall_timeout.as_secs();
+            let reason = format!("stalled: {partition} is at {position} of {end} and nothing moved for {seconds} s");
+            return Err(Interrupted::Restart(reason));
         }
         session.stall.moved(self.now());
         Ok(())
