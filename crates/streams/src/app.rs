@@ -116,7 +116,7 @@ impl StreamsApp {
             encoder: &self.encoder,
             clock: &self.clock,
             metrics: &self.metrics,
-            state_dir: self.state_dir(&admin)?,
+            state_dir: self.state_dir(&admin),
             changelogs: self.changelog_topics(),
             partitions,
             hearts: (0..self.config.threads).map(|_| Heartbeat::default()).collect(),
@@ -135,21 +135,24 @@ impl StreamsApp {
         outcome
     }
 
-    fn state_dir(&self, admin: &Admin) -> Result<Option<StateDir>, StreamsError> {
-        let Some(root) = &self.config.state_dir else { return Ok(None) };
+    /// The folder for snapshots, if there is one and it is known for how long the changelogs keep tombstones.
+    fn state_dir(&self, admin: &Admin) -> Option<StateDir> {
+        let root = self.config.state_dir.clone()?;
         let changelogs = self.changelog_topics();
         if changelogs.is_empty() {
-            return Ok(None);
+            return None;
         }
-        Ok(Some(StateDir::new(StateDirParts {
-            root: root.clone(),
+        let kept = changelog::delete_retention(admin, &changelogs);
+        let kept = kept.inspect_err(|error| warn!(%error, "changelogs cannot be described, snapshots are off")).ok()?;
+        Some(StateDir::new(StateDirParts {
+            root,
             application: self.config.kafka.wire_name(&self.config.application_id),
             instance: self.config.instance_id.clone(),
             topology: self.topology.fingerprint().into(),
-            max_age: snapshot::max_age(changelog::delete_retention(admin, &changelogs)?),
+            max_age: snapshot::max_age(kept),
             interval: self.config.snapshot_interval,
             clock: Arc::clone(&self.clock),
-        })))
+        }))
     }
 
     /// Checks the topics, creates changelogs and dead-letter topics, and returns the number of partitions.

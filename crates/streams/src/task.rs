@@ -22,7 +22,9 @@ use vigie_kafka_client::{Committed, Headers, Record, TopicPartition};
 use crate::dead_letter::DeadLetterEncoder;
 use crate::error::ProcessorError;
 use crate::metadata::{self, Metadata};
-use crate::processor::{Processor, ProcessorContext, Punctuation};
+use crate::per_record::ErrorPolicy;
+use crate::processor::{Processor, ProcessorContext};
+use crate::punctuation::Punctuation;
 use crate::store::window::WindowStore;
 use crate::store::{KeyValueStore, StoreKind};
 use crate::topology::{TaskId, Topology};
@@ -58,6 +60,7 @@ pub(crate) struct Core {
     pub(crate) counts: Counts,
     /// Set where the context cannot return an error.
     pub(crate) failure: Option<ProcessorError>,
+    pub(crate) policy: ErrorPolicy,
     sinks: Vec<Arc<str>>,
     stores: Vec<(String, KeyValueStore)>,
 }
@@ -155,6 +158,7 @@ impl StreamTask {
                 watermark: watermark.clone(),
                 counts: Counts::default(),
                 failure: None,
+                policy: parts.topology.policy,
                 sinks: parts.topology.sinks.clone(),
                 stores,
             },

@@ -136,7 +136,7 @@ impl<'a> StreamThread<'a> {
         let mut session = self.open()?;
         let ended = self.drive(&mut session);
         if ended.is_ok() {
-            session.tasks.values().for_each(|task| session.snapshots.close(task));
+            session.snapshots.close(session.tasks.values());
             session.snapshots.finish_all();
         }
         let partitions: Vec<TopicPartition> = positions(&session.tasks).into_keys().collect();
@@ -247,11 +247,7 @@ impl<'a> StreamThread<'a> {
             Event::Revoked(partitions) => {
                 self.shared.metrics.rebalanced("revoked");
                 let committed = self.commit(session);
-                for at in &partitions {
-                    if let Some(task) = session.tasks.get(&at.partition) {
-                        session.snapshots.close(task);
-                    }
-                }
+                session.snapshots.close(partitions.iter().filter_map(|at| session.tasks.get(&at.partition)));
                 self.forget(session, &partitions);
                 committed
             }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::dead_letter::dead_letter_topic;
 use crate::error::TopologyError;
 use crate::metadata::MAX_FINGERPRINT;
+use crate::per_record::ErrorPolicy;
 use crate::processor::Processor;
 use crate::store::StoreSpec;
 
@@ -40,6 +41,7 @@ pub struct Topology {
     pub(crate) sinks: Vec<Arc<str>>,
     pub(crate) stores: Vec<StoreSpec>,
     pub(crate) max_batch: usize,
+    pub(crate) policy: ErrorPolicy,
     factory: Arc<Factory>,
 }
 
@@ -52,6 +54,7 @@ impl Topology {
             sinks: Vec::new(),
             stores: Vec::new(),
             max_batch: 500,
+            policy: ErrorPolicy::default(),
             factory: None,
         }
     }
@@ -105,6 +108,7 @@ pub struct TopologyBuilder {
     sinks: Vec<Arc<str>>,
     stores: Vec<StoreSpec>,
     max_batch: usize,
+    policy: ErrorPolicy,
     factory: Option<Arc<Factory>>,
 }
 
@@ -134,6 +138,13 @@ impl TopologyBuilder {
     #[must_use]
     pub fn max_batch(mut self, records: usize) -> Self {
         self.max_batch = records;
+        self
+    }
+
+    /// What happens to a record that the processor [rejects](crate::ProcessorContext::reject). Default: a dead letter.
+    #[must_use]
+    pub fn on_record_error(mut self, policy: ErrorPolicy) -> Self {
+        self.policy = policy;
         self
     }
 
@@ -172,6 +183,7 @@ impl TopologyBuilder {
             sinks,
             stores: self.stores,
             max_batch: self.max_batch,
+            policy: self.policy,
             factory,
         };
         let fingerprint = topology.fingerprint().len();

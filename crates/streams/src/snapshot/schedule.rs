@@ -102,18 +102,21 @@ impl<'a> Snapshots<'a> {
         self.tasks.values().any(|schedule| matches!(schedule.phase, Phase::Walking { .. }))
     }
 
-    /// `task` goes, with its work committed: what changed since its last snapshot is saved.
-    pub(crate) fn close(&mut self, task: &StreamTask) {
+    /// `tasks` go: what changed since their last snapshots is saved. It takes no longer than [`CLOSE`] for all of them together.
+    pub(crate) fn close<'t>(&mut self, tasks: impl Iterator<Item = &'t StreamTask>) {
         let Some(dir) = self.dir else { return };
+        let deadline = dir.parts.clock.monotonic() + CLOSE;
+        tasks.for_each(|task| self.close_task(dir, task, deadline));
+    }
+
+    fn close_task(&mut self, dir: &StateDir, task: &StreamTask, deadline: Duration) {
         let Some(schedule) = self.tasks.remove(&task.id().partition) else { return };
-        let now = dir.parts.clock.monotonic();
-        let deadline = now + CLOSE;
         // One that is on its way must not come after the one that follows.
         let saved = match schedule.phase {
             Phase::Writing(writing) => settle(dir, self.metrics, writing, deadline).or(schedule.saved),
             _ => schedule.saved,
         };
-        let schedule = Schedule { due: now, saved, phase: Phase::Idle };
+        let schedule = Schedule { due: deadline, saved, phase: Phase::Idle };
         if !schedule.is_wanted(dir, task) {
             return;
         }

@@ -101,7 +101,7 @@ impl Place {
         task.logged_to(1, Some(0));
         let mut snapshots = Snapshots::new(Some(&dir), &self.metrics);
         snapshots.opened(3);
-        snapshots.close(&task);
+        snapshots.close(std::iter::once(&task));
         snapshots.finish_all();
         assert_eq!(self.count("snapshots_total", "written"), 1.0);
         task
@@ -234,7 +234,7 @@ fn snapshot_is_written_when_due_and_changed_and_not_else() {
     let tasks = std::collections::BTreeMap::from([(3, task)]);
     assert!(!snapshots.step(&tasks), "nothing changed");
     let mut task = tasks.into_values().next().unwrap();
-    snapshots.close(&task);
+    snapshots.close(std::iter::once(&task));
     assert_eq!(place.count("snapshots_total", "written"), 1.0, "nor at the end");
     snapshots.opened(3);
     commit(&mut task, &mut log, "btc", Some("2"));

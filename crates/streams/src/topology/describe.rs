@@ -54,7 +54,11 @@ impl fmt::Display for TopologyDescription<'_> {
         for source in topology.sources() {
             writeln!(f, "  Source: {source} --> {}", topology.name)?;
         }
-        writeln!(f, "  Processor: {} (stores: {stores}, batch: {}) --> {sinks}", topology.name, topology.max_batch)?;
+        writeln!(
+            f,
+            "  Processor: {} (stores: {stores}, batch: {}, errors: {}) --> {sinks}",
+            topology.name, topology.max_batch, topology.policy
+        )?;
         for store in &topology.stores {
             let changelog = changelog::topic(self.application_id, &store.name);
             writeln!(f, "  Store: {} ({}, version {}) --> {changelog}", store.name, store.kind, store.version)?;
@@ -97,7 +101,7 @@ mod tests {
 Topology: trends
   Source: mentions --> trends
   Source: corrections --> trends
-  Processor: trends (stores: [windows, history], batch: 7) --> [insights]
+  Processor: trends (stores: [windows, history], batch: 7, errors: dead letter) --> [insights]
   Store: windows (window, version 1) --> app-windows-changelog
   Store: history (key-value, version 2) --> app-history-changelog
   Sink: insights <-- trends
