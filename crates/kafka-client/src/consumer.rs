@@ -136,6 +136,8 @@ impl Consumer {
             .set("max.poll.interval.ms", millis(options.max_poll_interval.max(options.session_timeout)))
             .set("statistics.interval.ms", "1000")
             .set("fetch.error.backoff.ms", "100")
+            // Left alone, a full queue puts the next fetch off by a second, in which the queue runs empty.
+            .set("fetch.queue.backoff.ms", "5")
             .set("queued.max.messages.kbytes", "16384")
             .set(
                 "auto.offset.reset",

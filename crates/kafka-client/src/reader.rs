@@ -90,6 +90,8 @@ impl PartitionReader {
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
             .set("fetch.error.backoff.ms", "100")
+            // Left alone, a full queue puts the next fetch off by a second, in which the queue runs empty.
+            .set("fetch.queue.backoff.ms", "5")
             .set("queued.max.messages.kbytes", "16384");
         let inner: BaseConsumer = native.create().map_err(|e| KafkaError::from_native("create reader", &e))?;
         let mut list = TopicPartitionList::with_capacity(offsets.len());

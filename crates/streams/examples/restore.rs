@@ -86,6 +86,14 @@ impl Metrics {
             .map(|m| m.get_counter().get_value() + m.get_gauge().get_value() + m.get_histogram().get_sample_sum())
             .sum()
     }
+
+    /// The cumulated counts of a histogram, by upper bound.
+    fn buckets(&self, name: &str) -> BTreeMap<String, u64> {
+        let families = self.0.gather();
+        let found = families.iter().filter(|family| family.name() == format!("vigie_streams_{name}"));
+        let buckets = found.flat_map(|family| family.get_metric()).flat_map(|m| m.get_histogram().get_bucket());
+        buckets.map(|bucket| (format!("{} s", bucket.upper_bound()), bucket.cumulative_count())).collect()
+    }
 }
 
 fn run(kafka: &KafkaConfig, state_dir: Option<&Path>, what: &str, keys: u64, done: impl Fn(&Metrics) -> bool + Sync) {
@@ -121,6 +129,7 @@ fn run(kafka: &KafkaConfig, state_dir: Option<&Path>, what: &str, keys: u64, don
         "restore_records_per_second": (changelog + snapshot) / seconds.max(1e-9),
         "snapshot_bytes": metrics.get("snapshot_bytes_total"),
         "snapshot_seconds": metrics.get("snapshot_seconds"),
+        "snapshot_pauses": metrics.buckets("snapshot_pause_seconds"),
         "commit_seconds_in_all": metrics.get("commit_seconds"),
     });
     println!("{line}");

@@ -45,10 +45,10 @@ pub(crate) fn make_tasks(
         });
         let began = shared.clock.monotonic();
         // Told to stop: a task that is not restored is never started.
-        let Some(restored) = restore::restore(shared, &mut task, stop, alive)? else { break };
-        if !committed && restored.records > 0 {
+        let Some(records) = restore::restore(shared, &mut task, stop, alive)? else { break };
+        if !committed && records > 0 {
             let sources = shared.topology.sources().map(str::to_owned).collect();
-            let (task, records) = (task.id().to_string(), restored.records);
+            let task = task.id().to_string();
             return Err(Interrupted::Fatal(StreamsError::StateWithoutOffsets { task, records, sources }));
         }
         let took = shared.clock.monotonic().saturating_sub(began);

@@ -24,6 +24,7 @@ pub(crate) struct StreamsMetrics {
     snapshot_discards: IntCounterVec,
     snapshot_bytes: IntCounter,
     snapshot_seconds: Histogram,
+    snapshot_pause: Histogram,
     consumed: IntCounter,
     produced: IntCounterVec,
     late: IntCounter,
@@ -51,6 +52,7 @@ impl StreamsMetrics {
         };
         const SECONDS: [f64; 10] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
         const RESTORE: [f64; 8] = [0.01, 0.05, 0.2, 1.0, 5.0, 20.0, 60.0, 300.0];
+        const PAUSE: [f64; 7] = [0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05];
         let mut metrics = Self {
             registry: registry.clone(),
             registered: false,
@@ -75,6 +77,11 @@ impl StreamsMetrics {
                 "snapshot_seconds",
                 "Time from the begin of a snapshot to its rename",
                 &RESTORE,
+            )?,
+            snapshot_pause: histogram(
+                "snapshot_pause_seconds",
+                "Time that a stream thread spent on one block of a snapshot",
+                &PAUSE,
             )?,
             tasks: IntGauge::with_opts(opts("tasks", "Tasks that this instance runs"))?,
             consumed: IntCounter::with_opts(opts("records_consumed_total", "Source records processed and committed"))?,
@@ -145,6 +152,10 @@ impl StreamsMetrics {
         self.snapshots.with_label_values(&[outcome]).inc();
     }
 
+    pub(crate) fn snapshot_paused(&self, took: Duration) {
+        self.snapshot_pause.observe(took.as_secs_f64());
+    }
+
     pub(crate) fn snapshot_loaded(&self, records: u64) {
         self.snapshot_restored.inc_by(records);
     }
@@ -183,7 +194,7 @@ impl StreamsMetrics {
         }
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 21] {
+    fn collectors(&self) -> [Box<dyn Collector>; 22] {
         [
             Box::new(self.restored.clone()),
             Box::new(self.restore_seconds.clone()),
@@ -194,6 +205,7 @@ impl StreamsMetrics {
             Box::new(self.snapshot_discards.clone()),
             Box::new(self.snapshot_bytes.clone()),
             Box::new(self.snapshot_seconds.clone()),
+            Box::new(self.snapshot_pause.clone()),
             Box::new(self.tasks.clone()),
             Box::new(self.consumed.clone()),
             Box::new(self.produced.clone()),

@@ -16,22 +16,14 @@ const LOOK_EVERY: u64 = 10_000;
 /// How often a restore says how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(3);
 
-/// What a restore found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Restored {
-    /// Records read from changelogs.
-    pub(crate) records: u64,
-    /// A snapshot saved reading the rest.
-    pub(crate) from_snapshot: bool,
-}
-
-/// Fills the stores of `task`; `None` if it was told to stop before it was done. `alive` is called now and then.
+/// Fills the stores of `task`: how many changelog records that took, or `None` if it was told to stop before it was done. `alive` is called
+/// now and then.
 pub(crate) fn restore(
     shared: &Shared<'_>,
     task: &mut StreamTask,
     stop: &dyn Fn() -> bool,
     alive: &dyn Fn(),
-) -> Result<Option<Restored>, KafkaError> {
+) -> Result<Option<u64>, KafkaError> {
     let partition = task.id().partition;
     let logs: Vec<TopicPartition> =
         shared.changelogs.iter().map(|topic| TopicPartition::new(topic, partition)).collect();
@@ -40,11 +32,11 @@ pub(crate) fn restore(
         Some(dir) if !logs.is_empty() => dir.load(task, &bounds, shared.metrics),
         _ => None,
     };
-    let mut restored = Restored { records: 0, from_snapshot: snapshot.is_some() };
+    let mut restored = 0;
     for (store, log) in logs.iter().enumerate() {
         let from = snapshot.as_ref().map_or(bounds[store].0, |from| from[store]);
         let Some(records) = restore_store(shared, task, store, log, from, stop, alive)? else { return Ok(None) };
-        restored.records += records;
+        restored += records;
     }
     Ok(Some(restored))
 }

@@ -2,7 +2,7 @@
 //! driver, feeds it records and carries what it staged away.
 //!
 //! ```text
-//!                  restore_record()*                process(), punctuate()
+//!              load_store()?, restore_record()*     process(), punctuate()
 //!              ┌────┐                              ┌────┐
 //!              ▼    │                              ▼    │
 //!   new() ──▶ RESTORING ────────── start() ──────▶ RUNNING ──── drop: revoked, lost, shut down

@@ -3,7 +3,7 @@
 //! ```text
 //!   run():  ┌──▶ session() ── shut down, or bounds reached ──▶ done
 //!           │        │
-//!           └─ pause ┘ fenced, unknown outcome, broker away: everything is dropped, made anew and restored
+//!           └─ pause ┘ fenced, unknown outcome, broker away, stalled: everything is dropped, made anew and restored
 //!
 //!   session():  poll ─▶ Assigned: restore tasks      ─┐
 //!                       Records:  process, punctuate  ├─▶ commit when due ─▶ poll ...

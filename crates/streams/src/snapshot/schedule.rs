@@ -87,7 +87,10 @@ impl<'a> Snapshots<'a> {
                     (Progress::Done, Some(holds)) => {
                         schedule.phase = Phase::Writing(Writing { writer: walk.into_writer(), holds, began, at });
                     }
-                    (Progress::Going | Progress::Waiting, _) => schedule.phase = Phase::Walking { walk, began, at },
+                    (Progress::Going | Progress::Waiting, _) => {
+                        self.metrics.snapshot_paused(dir.parts.clock.monotonic().saturating_sub(now));
+                        schedule.phase = Phase::Walking { walk, began, at };
+                    }
                     (Progress::Failed | Progress::Done, _) => {
                         let writing = Writing { writer: walk.into_writer(), holds: Vec::new(), began, at };
                         settle(dir, self.metrics, writing, now);
