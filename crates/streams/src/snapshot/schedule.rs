@@ -25,6 +25,9 @@ use crate::task::StreamTask;
 /// The longest that closing tasks waits for the disk.
 const CLOSE: Duration = Duration::from_secs(3);
 
+/// The longest that a writer which gave up is waited for.
+const LAST_WORDS: Duration = Duration::from_millis(50);
+
 /// The snapshots of one stream thread.
 pub(crate) struct Snapshots<'a> {
     dir: Option<&'a StateDir>,
@@ -74,6 +77,7 @@ impl<'a> Snapshots<'a> {
         let now = dir.parts.clock.monotonic();
         self.finish(Duration::ZERO);
         let mut walking = self.tasks.values().any(|schedule| matches!(schedule.phase, Phase::Walking { .. }));
+        let mut more = false;
         for (partition, schedule) in &mut self.tasks {
             let Some(task) = tasks.get(partition) else { continue };
             match std::mem::replace(&mut schedule.phase, Phase::Idle) {
@@ -81,19 +85,22 @@ impl<'a> Snapshots<'a> {
                 Phase::Idle => {
                     schedule.due = now + dir.parts.interval;
                     schedule.phase = begin(dir, task, self.metrics);
-                    walking = true;
+                    (walking, more) = (true, true);
                 }
                 Phase::Walking { mut walk, began, at } => match (walk.step(task), task.logged()) {
                     (Progress::Done, Some(holds)) => {
                         schedule.phase = Phase::Writing(Writing { writer: walk.into_writer(), holds, began, at });
                     }
-                    (Progress::Going | Progress::Waiting, _) => {
+                    (going @ (Progress::Going | Progress::Waiting), _) => {
+                        // While the disk is behind there is no hurry.
+                        more |= going == Progress::Going;
                         self.metrics.snapshot_paused(dir.parts.clock.monotonic().saturating_sub(now));
                         schedule.phase = Phase::Walking { walk, began, at };
                     }
                     (Progress::Failed | Progress::Done, _) => {
                         let writing = Writing { writer: walk.into_writer(), holds: Vec::new(), began, at };
-                        settle(dir, self.metrics, writing, now);
+                        // Its thread is ending: a moment more, and it says why.
+                        settle(dir, self.metrics, writing, now + LAST_WORDS);
                     }
                 },
                 Phase::Writing(writing) if writing.writer.is_finished() => {
@@ -102,7 +109,7 @@ impl<'a> Snapshots<'a> {
                 writing @ Phase::Writing(_) => schedule.phase = writing,
             }
         }
-        self.tasks.values().any(|schedule| matches!(schedule.phase, Phase::Walking { .. }))
+        more
     }
 
     /// `tasks` go: what changed since their last snapshots is saved. It takes no longer than [`CLOSE`] for all of them together.
