@@ -49,7 +49,8 @@ pub(crate) fn make_tasks(
         if !committed && records > 0 {
             let sources = shared.topology.sources().map(str::to_owned).collect();
             let task = task.id().to_string();
-            return Err(Interrupted::Fatal(StreamsError::StateWithoutOffsets { task, records, sources }));
+            let state = place_of_state(shared);
+            return Err(Interrupted::Fatal(StreamsError::StateWithoutOffsets { task, records, sources, state }));
         }
         let took = shared.clock.monotonic().saturating_sub(began);
         shared.metrics.restore_seconds.observe(took.as_secs_f64());
@@ -66,7 +67,7 @@ fn refuse_growth(shared: &Shared<'_>, partitions: &[TopicPartition]) -> Result<(
         None => Ok(()),
         Some(at) => {
             let (partition, expected) = (at.to_string(), shared.partitions);
-            Err(Interrupted::Fatal(StreamsError::SourceGrew { partition, expected }))
+            Err(Interrupted::Fatal(StreamsError::SourceGrew { partition, expected, state: place_of_state(shared) }))
         }
     }
 }
@@ -77,10 +78,17 @@ fn refuse_change(shared: &Shared<'_>, task: &TaskId, committed: &Committed) -> R
     match Metadata::parse(&committed.metadata).fingerprint {
         Some(stored) if stored != now => {
             let (task, change) = (task.to_string(), difference(stored, &now));
-            Err(Interrupted::Fatal(StreamsError::TopologyChanged { task, change }))
+            Err(Interrupted::Fatal(StreamsError::TopologyChanged { task, change, state: place_of_state(shared) }))
         }
         _ => Ok(()),
     }
+}
+
+/// What an operator has to delete to begin anew under the same application id.
+fn place_of_state(shared: &Shared<'_>) -> String {
+    let kafka = &shared.config.kafka;
+    let topics: Vec<String> = shared.changelogs.iter().map(|topic| kafka.wire_name(topic)).collect();
+    format!("consumer group {} and topics {}", kafka.wire_name(&shared.config.application_id), topics.join(", "))
 }
 
 /// Where a task begins.

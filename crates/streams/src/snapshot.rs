@@ -98,14 +98,16 @@ pub(crate) fn folder(root: &std::path::Path, application: &str) -> PathBuf {
 }
 
 impl StateDir {
-    /// The folder as it should be; removes what a predecessor left unfinished. Trouble with it is told when a snapshot is written.
+    /// The folder as it should be; removes what a predecessor left unfinished, and what is too old to be used: of tasks that went to other
+    /// instances, for one. Trouble with it is told when a snapshot is written.
     pub(crate) fn new(parts: StateDirParts) -> Self {
         let folder = folder(&parts.root, &parts.application);
-        let unfinished = |name: &str| name.ends_with(".tmp");
+        let now = parts.clock.now();
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            if unfinished(&entry.file_name().to_string_lossy()) {
+            let unfinished = entry.file_name().to_string_lossy().ends_with(".tmp");
+            if unfinished || written_at(&entry).is_some_and(|at| now.since(at) > parts.max_age) {
                 let removed = fs::remove_file(entry.path());
-                debug!(file = %entry.path().display(), ok = removed.is_ok(), "unfinished snapshot removed");
+                debug!(file = %entry.path().display(), ok = removed.is_ok(), "useless snapshot removed");
             }
         }
         Self { parts, folder, written: AtomicU64::new(0), failing: AtomicBool::new(false) }
@@ -220,6 +222,13 @@ impl StateDir {
     fn succeeded(&self) {
         self.failing.store(false, Ordering::Relaxed);
     }
+}
+
+/// When a file was last written, by the file system.
+fn written_at(entry: &fs::DirEntry) -> Option<Timestamp> {
+    let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok()?;
+    let since_epoch = modified.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(Timestamp::from_millis(0).saturating_add(since_epoch))
 }
 
 /// Keys and values of a store, in key order.

@@ -291,6 +291,21 @@ fn unfinished_files_of_a_predecessor_are_removed() {
 }
 
 #[test]
+fn snapshots_that_are_too_old_are_removed() {
+    let mut place = Place::new();
+    place.saved();
+    // The file system's time is the machine's: the clock is set by it.
+    let real = fs::metadata(place.file()).unwrap().modified().unwrap();
+    let real = Timestamp::from_millis(0).saturating_add(real.duration_since(std::time::UNIX_EPOCH).unwrap());
+    place.clock = ManualClock::new(real.saturating_add(12 * HOUR));
+    place.dir();
+    assert!(place.file().exists());
+    place.clock.advance(Duration::from_secs(1));
+    place.dir();
+    assert!(!place.file().exists());
+}
+
+#[test]
 fn folder_names_stay_below_the_root() {
     assert_eq!(file_name("vigie-trends"), "vigie-trends");
     assert_eq!(file_name("../a/b"), "%2e.%2fa%2fb");

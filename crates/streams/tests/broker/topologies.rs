@@ -16,7 +16,11 @@ fn changed_topology_refuses_old_state() {
     assert!(matches!(ended, StreamsError::TopologyChanged { .. }), "{ended}");
     let said = ended.to_string();
     assert!(said.contains("stores were [counts:key-value:1], now [counts:key-value:2]"), "{said}");
-    assert!(said.contains("new application id, or delete the state"), "{said}");
+    let prefix = place.kafka.wire_name("");
+    let way_out = format!(
+        "new application id, or delete the state (consumer group {prefix}word-count and topics {prefix}word-count-counts-changelog)"
+    );
+    assert!(said.contains(&way_out), "{said}");
     // Both ways out: back to the old topology, or a new application.
     let app = Running::start(place.config());
     place.write(["btc"]);
