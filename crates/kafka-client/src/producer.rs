@@ -13,8 +13,9 @@ use rdkafka::{ClientConfig, ClientContext, TopicPartitionList};
 use tracing::{debug, warn};
 use vigie_clock::{Clock, SystemClock, Timestamp};
 
+use crate::committed::Committed;
 use crate::config::KafkaConfig;
-use crate::consumer::{Committed, Consumer};
+use crate::consumer::Consumer;
 use crate::deadline::Deadline;
 use crate::error::KafkaError;
 use crate::record::{OutgoingRecord, TopicPartition};

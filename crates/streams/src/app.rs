@@ -166,6 +166,7 @@ impl StreamsApp {
             same_partitions(other, found.get(other).copied().unwrap_or(partitions), source, partitions)?;
         }
         let changelogs = self.changelog_topics();
+        changelog::refuse_loss(admin, &self.config, &self.topology, &changelogs, partitions)?;
         changelog::create(admin, &changelogs, partitions)?;
         let dead_letters: Vec<String> = self.topology.sources().map(dead_letter_topic).collect();
         let missing = dead_letters.iter().filter(|topic| !found.contains_key(topic.as_str()));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use vigie_kafka_client::{Committed, Consumer, Reset, TopicPartition};
 
+use crate::changelog;
 use crate::error::StreamsError;
 use crate::metadata::Metadata;
 use crate::restore;
@@ -84,11 +85,8 @@ fn refuse_change(shared: &Shared<'_>, task: &TaskId, committed: &Committed) -> R
     }
 }
 
-/// What an operator has to delete to begin anew under the same application id.
 fn place_of_state(shared: &Shared<'_>) -> String {
-    let kafka = &shared.config.kafka;
-    let topics: Vec<String> = shared.changelogs.iter().map(|topic| kafka.wire_name(topic)).collect();
-    format!("consumer group {} and topics {}", kafka.wire_name(&shared.config.application_id), topics.join(", "))
+    changelog::place_of_state(shared.config, &shared.changelogs)
 }
 
 /// Where a task begins.

@@ -5,12 +5,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use vigie_kafka_client::{Admin, KafkaError, TopicSpec};
+use vigie_kafka_client::{Admin, KafkaError, TopicPartition, TopicSpec, committed_offsets};
 
+use crate::config::StreamsConfig;
+use crate::error::StreamsError;
+use crate::metadata::Metadata;
 use crate::topology::Topology;
 
 /// For how long a compacted topic keeps tombstones if it does not say so itself.
 const DELETE_RETENTION: Duration = Duration::from_secs(24 * 3600);
+/// How long the group coordinator may take, with pending transactions that it waits for.
+const WAIT: Duration = Duration::from_secs(30);
 
 /// The changelog of a store.
 pub(crate) fn topic(application_id: &str, store: &str) -> String {
@@ -43,4 +48,40 @@ pub(crate) fn delete_retention(admin: &Admin, topics: &[String]) -> Result<Durat
         shortest = millis.map_or(shortest, |millis| shortest.min(Duration::from_millis(millis)));
     }
     Ok(shortest)
+}
+
+/// What an operator has to delete to begin anew under the same application id.
+pub(crate) fn place_of_state(config: &StreamsConfig, changelogs: &[String]) -> String {
+    let topics: Vec<String> = changelogs.iter().map(|topic| config.kafka.wire_name(topic)).collect();
+    format!("consumer group {} and topics {}", config.kafka.wire_name(&config.application_id), topics.join(", "))
+}
+
+/// Refuses to make a changelog anew if this topology has committed offsets, which then had one.
+pub(crate) fn refuse_loss(
+    admin: &Admin,
+    config: &StreamsConfig,
+    topology: &Topology,
+    changelogs: &[String],
+    partitions: i32,
+) -> Result<(), StreamsError> {
+    let mut missing = Vec::new();
+    for topic in changelogs {
+        if admin.partitions(topic)?.is_none() {
+            missing.push(topic.clone());
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let inputs: Vec<TopicPartition> = topology
+        .sources()
+        .flat_map(|source| (0..partitions).map(move |partition| TopicPartition::new(source, partition)))
+        .collect();
+    let committed = committed_offsets(&config.kafka, &config.application_id, &inputs, WAIT)?;
+    let now = topology.fingerprint();
+    // What another topology committed is refused later, with what is different.
+    match committed.values().any(|found| Metadata::parse(&found.metadata).fingerprint == Some(&*now)) {
+        true => Err(StreamsError::StateLost { topics: missing, state: place_of_state(config, changelogs) }),
+        false => Ok(()),
+    }
 }

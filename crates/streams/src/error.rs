@@ -102,6 +102,17 @@ pub enum StreamsError {
         /// Where the state is, by the brokers' names.
         state: String,
     },
+    /// Offsets are committed, but the state that belongs to them is gone: going on would count from nothing in the middle of the log.
+    #[error(
+        "the changelogs {topics:?} are gone, but offsets are committed for this topology, expected both or neither: \
+         begin anew with a new application id, or delete the rest of the state ({state})"
+    )]
+    StateLost {
+        /// The changelogs that do not exist.
+        topics: Vec<String>,
+        /// Where the rest of the state is, by the brokers' names.
+        state: String,
+    },
     /// The brokers refuse in a way that repeating cannot mend.
     #[error("kafka refuses: {0}")]
     Kafka(KafkaError),

@@ -49,6 +49,26 @@ fn state_without_its_offsets_is_refused() {
 }
 
 #[test]
+fn offsets_without_their_state_are_refused() {
+    let mut place = Place::new();
+    place.write(["btc", "eth", "luna"]);
+    let app = Running::start(place.config());
+    place.wait_for("counts", 3);
+    app.stop();
+    Admin::new(&place.kafka).unwrap().delete_topics(&["word-count-counts-changelog"]).unwrap();
+    // Again and again: a refused start must not leave an empty changelog behind, which the next would take.
+    for _ in 0..2 {
+        let ended = Running::start(place.config()).ended().unwrap_err();
+        assert!(matches!(ended, StreamsError::StateLost { .. }), "{ended}");
+        assert!(ended.to_string().contains("[\"word-count-counts-changelog\"] are gone"), "{ended}");
+    }
+    Admin::new(&place.kafka).unwrap().delete_groups(&["word-count"]).unwrap();
+    let app = Running::start(place.config());
+    place.wait_for("counts", 6);
+    app.stop();
+}
+
+#[test]
 fn source_that_grows_while_running_stops_the_application() {
     let mut place = Place::new();
     place.write(["btc"]);
