@@ -82,6 +82,9 @@ fn sample_posts_become_insights_and_a_restart_loses_or_repeats_nothing() {
     // Start again in the same folder, let it catch up with posts that appeared meanwhile, and count everything twice.
     up = Up::start(dir.path(), &["--sample"]);
     up.wait_for("/readyz", |_| true);
+    let metrics = up.text("/metrics");
+    let mut restored = metrics.lines().filter(|line| line.starts_with("vigie_streams_snapshot_restored_records_total"));
+    assert!(restored.any(|line| !line.ends_with(" 0")), "state comes from the snapshots of the clean stop");
     let raw = up.settled(
         |up| subscribe(up, "posts.raw.v1"),
         |raw, up| {

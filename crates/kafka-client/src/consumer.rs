@@ -22,6 +22,7 @@ use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::Offset;
 use tracing::debug;
 
+use crate::committed::{self, Committed};
 use crate::config::KafkaConfig;
 use crate::error::{KafkaError, is_transient};
 use crate::fetched::{TopicNames, record_from};
@@ -96,15 +97,6 @@ pub enum Event {
     Lost(Vec<TopicPartition>),
 }
 
-/// A committed offset.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Committed {
-    /// The next offset to read.
-    pub offset: i64,
-    /// What was stored beside it.
-    pub metadata: String,
-}
-
 /// A group consumer that reads committed records only and never commits by itself.
 pub struct Consumer {
     inner: BaseConsumer<GroupContext>,
@@ -136,6 +128,8 @@ impl Consumer {
             .set("max.poll.interval.ms", millis(options.max_poll_interval.max(options.session_timeout)))
             .set("statistics.interval.ms", "1000")
             .set("fetch.error.backoff.ms", "100")
+            // Left alone, a full queue puts the next fetch off by a second, in which the queue runs empty.
+            .set("fetch.queue.backoff.ms", "5")
             .set("queued.max.messages.kbytes", "16384")
             .set(
                 "auto.offset.reset",
@@ -230,20 +224,7 @@ impl Consumer {
         partitions: &[TopicPartition],
         timeout: Duration,
     ) -> Result<BTreeMap<TopicPartition, Committed>, KafkaError> {
-        let list = self.wire_partitions(partitions);
-        let list = self
-            .inner
-            .committed_offsets(list, timeout)
-            .map_err(|e| self.config.reached("fetch committed offsets", &e))?;
-        let mut committed = BTreeMap::new();
-        for element in list.elements() {
-            element.error().map_err(|e| self.config.reached("fetch committed offsets", &e))?;
-            if let (Offset::Offset(offset), Some(topic)) = (element.offset(), self.config.plain_name(element.topic())) {
-                let found = Committed { offset, metadata: element.metadata().to_owned() };
-                committed.insert(TopicPartition::new(topic, element.partition()), found);
-            }
-        }
-        Ok(committed)
+        committed::fetch(&self.inner, &self.config, partitions, timeout)
     }
 
     /// Commits offsets to the group, outside any transaction.

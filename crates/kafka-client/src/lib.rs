@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod admin;
+mod committed;
 mod config;
 mod consumer;
 mod deadline;
@@ -13,8 +14,9 @@ mod reader;
 mod record;
 
 pub use admin::{Admin, Created, TopicDescription, TopicSpec};
+pub use committed::{Committed, committed_offsets};
 pub use config::KafkaConfig;
-pub use consumer::{Assignor, Committed, Consumer, ConsumerOptions, Event, Reset};
+pub use consumer::{Assignor, Consumer, ConsumerOptions, Event, Reset};
 pub use error::KafkaError;
 pub use producer::{ProducerOptions, TransactionalProducer};
 pub use publisher::Publisher;

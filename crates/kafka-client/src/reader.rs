@@ -21,6 +21,11 @@ use crate::record::{Record, TopicPartition};
 /// How long a read may stand still before it is given up: longer than a dead writer's transaction is waited for.
 const STALL: Duration = Duration::from_secs(60);
 
+/// How long a broker holds a fetch for which it has nothing: when a reader follows, as by default.
+const FOLLOW_WAIT: Duration = Duration::from_millis(500);
+/// And when it reads to the end, which only such an empty fetch tells where the log ends in a transaction marker.
+const BOUNDED_WAIT: Duration = Duration::from_millis(5);
+
 /// Where a read begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -57,7 +62,7 @@ impl PartitionReader {
         let admin = Admin::new(config)?;
         let partitions = partitions_of(&admin, topic)?;
         let offsets = start_offsets(&admin, topic, partitions, start)?;
-        Self::assigned(config, topic, &offsets)
+        Self::assigned(config, topic, &offsets, FOLLOW_WAIT)
     }
 
     /// Waits up to `timeout` for records; returns up to `max` of them.
@@ -80,7 +85,12 @@ impl PartitionReader {
         Ok(records)
     }
 
-    fn assigned(config: &KafkaConfig, topic: &str, offsets: &BTreeMap<i32, i64>) -> Result<Self, KafkaError> {
+    fn assigned(
+        config: &KafkaConfig,
+        topic: &str,
+        offsets: &BTreeMap<i32, i64>,
+        fetch_wait: Duration,
+    ) -> Result<Self, KafkaError> {
         let mut native = config.client();
         native
             // Needed by librdkafka to assign partitions; the group is never joined and nothing is committed to it.
@@ -89,7 +99,10 @@ impl PartitionReader {
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
+            .set("fetch.wait.max.ms", fetch_wait.as_millis().to_string())
             .set("fetch.error.backoff.ms", "100")
+            // Left alone, a full queue puts the next fetch off by a second, in which the queue runs empty.
+            .set("fetch.queue.backoff.ms", "5")
             .set("queued.max.messages.kbytes", "16384");
         let inner: BaseConsumer = native.create().map_err(|e| KafkaError::from_native("create reader", &e))?;
         let mut list = TopicPartitionList::with_capacity(offsets.len());
@@ -219,7 +232,7 @@ impl ReadToEnd {
         // Made only now: an end-of-partition that it reports lies at or after the end that was just found stable.
         let reader = match open.is_empty() {
             true => None,
-            false => Some(PartitionReader::assigned(admin.config(), topic, &starts)?),
+            false => Some(PartitionReader::assigned(admin.config(), topic, &starts, BOUNDED_WAIT)?),
         };
         Ok(Self { reader, open, ends, deadline: Deadline::after(STALL), brokers: admin.config().brokers.clone() })
     }

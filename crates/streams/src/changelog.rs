@@ -1,20 +1,21 @@
 //! Changelogs: compacted topics that hold the last value of every key of a store, from which a task's state is restored.
 //!
-//! A changelog has one partition per task. A restore reads it up to the end that the log has when the restore starts, waiting for
-//! transactions that are still open below that end: the previous owner's last commit may have reached the offsets before its
-//! markers reach the changelog.
+//! A changelog has one partition per task.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use tracing::info;
-use vigie_kafka_client::{Admin, KafkaError, ReadToEnd, TopicPartition, TopicSpec};
+use vigie_kafka_client::{Admin, KafkaError, TopicPartition, TopicSpec, committed_offsets};
 
-use crate::metrics::StreamsMetrics;
-use crate::task::StreamTask;
+use crate::config::StreamsConfig;
+use crate::error::StreamsError;
+use crate::metadata::Metadata;
 use crate::topology::Topology;
 
-/// After so many records a restore asks whether it should stop.
-const STOP_EVERY: u64 = 10_000;
+/// For how long a compacted topic keeps tombstones if it does not say so itself.
+const DELETE_RETENTION: Duration = Duration::from_secs(24 * 3600);
+/// How long the group coordinator may take, with pending transactions that it waits for.
+const WAIT: Duration = Duration::from_secs(30);
 
 /// The changelog of a store.
 pub(crate) fn topic(application_id: &str, store: &str) -> String {
@@ -38,29 +39,49 @@ pub(crate) fn create(admin: &Admin, topics: &[String], partitions: i32) -> Resul
     Ok(())
 }
 
-/// Fills the stores of `task` from their changelogs; `false` if it was told to stop before it was done.
-pub(crate) fn restore(
-    admin: &Admin,
-    topics: &[String],
-    task: &mut StreamTask,
-    metrics: &StreamsMetrics,
-    stop: &dyn Fn() -> bool,
-) -> Result<bool, KafkaError> {
-    for (store, topic) in topics.iter().enumerate() {
-        let partition = TopicPartition::new(topic, task.id().partition);
-        let mut restored = 0;
-        for record in ReadToEnd::of_partition(admin, &partition, None)? {
-            let record = record?;
-            if let Some(key) = record.key {
-                task.restore_record(store, key, record.value);
-                restored += 1;
-            }
-            if restored % STOP_EVERY == 0 && stop() {
-                return Ok(false);
-            }
-        }
-        metrics.restored.inc_by(restored);
-        info!(task = %task.id(), topic, records = restored, "store restored");
+/// For how long all of `topics` keep tombstones.
+pub(crate) fn delete_retention(admin: &Admin, topics: &[String]) -> Result<Duration, KafkaError> {
+    let mut shortest = DELETE_RETENTION;
+    for topic in topics {
+        let Some(found) = admin.describe(topic)? else { continue };
+        let millis = found.config.get("delete.retention.ms").and_then(|millis| millis.parse().ok());
+        shortest = millis.map_or(shortest, |millis| shortest.min(Duration::from_millis(millis)));
     }
-    Ok(true)
+    Ok(shortest)
+}
+
+/// What an operator has to delete to begin anew under the same application id.
+pub(crate) fn place_of_state(config: &StreamsConfig, changelogs: &[String]) -> String {
+    let topics: Vec<String> = changelogs.iter().map(|topic| config.kafka.wire_name(topic)).collect();
+    format!("consumer group {} and topics {}", config.kafka.wire_name(&config.application_id), topics.join(", "))
+}
+
+/// Refuses to make a changelog anew if this topology has committed offsets, which then had one.
+pub(crate) fn refuse_loss(
+    admin: &Admin,
+    config: &StreamsConfig,
+    topology: &Topology,
+    changelogs: &[String],
+    partitions: i32,
+) -> Result<(), StreamsError> {
+    let mut missing = Vec::new();
+    for topic in changelogs {
+        if admin.partitions(topic)?.is_none() {
+            missing.push(topic.clone());
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let inputs: Vec<TopicPartition> = topology
+        .sources()
+        .flat_map(|source| (0..partitions).map(move |partition| TopicPartition::new(source, partition)))
+        .collect();
+    let committed = committed_offsets(&config.kafka, &config.application_id, &inputs, WAIT)?;
+    let now = topology.fingerprint();
+    // What another topology committed is refused later, with what is different.
+    match committed.values().any(|found| Metadata::parse(&found.metadata).fingerprint == Some(&*now)) {
+        true => Err(StreamsError::StateLost { topics: missing, state: place_of_state(config, changelogs) }),
+        false => Ok(()),
+    }
 }
