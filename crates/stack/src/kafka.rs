@@ -134,6 +134,7 @@ impl KafkaNode {
              min.insync.replicas={in_sync}\n\
              offsets.topic.num.partitions=4\n\
              offsets.topic.replication.factor={replicas}\n\
+             offsets.retention.minutes={OFFSETS_RETENTION_MINUTES}\n\
              transaction.state.log.num.partitions=4\n\
              transaction.state.log.replication.factor={replicas}\n\
              transaction.state.log.min.isr={in_sync}\n\
@@ -175,6 +176,9 @@ fn fetched(cache: &Path) -> Vec<PathBuf> {
     let is_kafka = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("kafka-"));
     sorted_entries(cache).into_iter().filter(is_kafka).collect()
 }
+
+/// Ten years: who starts again after a holiday goes on where it stopped. Kafka's default is a week.
+const OFFSETS_RETENTION_MINUTES: u32 = 5_256_000;
 
 const LOG4J: &str = "\
 status=error
