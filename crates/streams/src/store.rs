@@ -99,8 +99,9 @@ impl KeyValueStore {
         }
     }
 
-    /// The writes since the last commit: the last one of each key, `None` for a deletion.
-    pub(crate) fn staged(&self) -> impl ExactSizeIterator<Item = (&Bytes, Option<&Bytes>)> {
+    /// The writes since the last commit, in key order: the last one of each key, `None` for a deletion. What a processor forwards
+    /// once per commit, it finds here.
+    pub fn staged(&self) -> impl ExactSizeIterator<Item = (&Bytes, Option<&Bytes>)> {
         self.staged.iter().map(|(key, value)| (key, value.as_ref()))
     }
 

@@ -34,6 +34,14 @@ impl<'a> WindowStore<'a> {
         self.store.delete(encode(start, key));
     }
 
+    /// Start, key and value of all that was written since the last commit, oldest window first; `None` for what was removed.
+    pub fn staged(&self) -> impl Iterator<Item = (Timestamp, Bytes, Option<Bytes>)> {
+        self.store.staged().filter_map(|(key, value)| {
+            let (start, key) = decode(key)?;
+            Some((start, key, value.cloned()))
+        })
+    }
+
     /// Start, key and value of all windows that begin before `before`, oldest first.
     pub fn before(&self, before: Timestamp) -> impl Iterator<Item = (Timestamp, Bytes, Bytes)> {
         self.between(Timestamp::MIN, before)
@@ -77,5 +85,18 @@ mod tests {
         assert_eq!(windows.get(Timestamp::from_millis(300), b"BTC").as_deref(), Some(&b"300"[..]));
         windows.delete(Timestamp::from_millis(300), b"BTC");
         assert_eq!(windows.get(Timestamp::from_millis(300), b"BTC"), None);
+    }
+
+    #[test]
+    fn staged_windows_are_those_written_since_the_last_commit() {
+        let mut inner = KeyValueStore::default();
+        let (first, second) = (Timestamp::from_millis(0), Timestamp::from_millis(300));
+        WindowStore::over(&mut inner).put(first, b"BTC", "1");
+        inner.commit();
+        let mut windows = WindowStore::over(&mut inner);
+        windows.put(second, b"ETH", "2");
+        windows.delete(first, b"BTC");
+        let staged: Vec<_> = windows.staged().collect();
+        assert_eq!(staged, [(first, "BTC".into(), None), (second, "ETH".into(), Some("2".into()))]);
     }
 }
