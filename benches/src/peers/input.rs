@@ -51,12 +51,13 @@ impl Input {
         let options =
             ProducerOptions { transactional_id: self.topic.clone(), transaction_timeout: Duration::from_secs(30) };
         let mut producer = TransactionalProducer::new(kafka, &options)?;
-        let value = vec![7; self.value_bytes];
+        let mut letters = Letters(1);
         for from in (0..self.records).step_by(usize::try_from(BATCH)?) {
             let to = self.records.min(from + BATCH);
             producer.begin()?;
             for n in from..to {
                 let (key, at) = self.event(n);
+                let value: Vec<u8> = letters.by_ref().take(self.value_bytes).collect();
                 producer.produce(&self.topic, None, Some(&key), Some(&value), Some(at), &[])?;
             }
             producer.commit()?;
@@ -73,6 +74,18 @@ impl Input {
             *counts.entry(wire_key(WINDOWS.window_of(at).start, &key)).or_default() += 1;
         }
         counts
+    }
+}
+
+/// Letters that no compression makes much smaller, by a linear congruential generator (Knuth's MMIX).
+struct Letters(u64);
+
+impl Iterator for Letters {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        Some(b'a' + ((self.0 >> 33) % 26) as u8)
     }
 }
 
