@@ -191,6 +191,8 @@ impl Replay {
         let topology = sentiment::topology(settings, max_batch, analyser, self.codec.clone(), metrics.clone())
             .map_err(ServiceError::failed)?;
         let mut streams = StreamsConfig::new(self.plan.kafka.clone(), self.plan.application_id(), &self.config.streams);
+        // It is done once and keeps nothing.
+        streams.state_dir = None;
         streams.start_at = bounds.iter().map(|(partition, (start, _))| (partition.clone(), *start)).collect();
         streams.stop_at = Some(bounds.into_iter().map(|(partition, (_, end))| (partition, end)).collect());
         let clock = self.ctx.clock.clone();

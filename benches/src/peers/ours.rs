@@ -150,7 +150,11 @@ fn taken(slot: &Mutex<Option<Mark>>, what: &str) -> anyhow::Result<Mark> {
 pub fn run(job: &Job) -> anyhow::Result<String> {
     let progress = Arc::new(Progress::new(job.records));
     let kafka = KafkaConfig::new(&job.brokers, &job.prefix);
-    let options = StreamsOptions { commit_interval_ms: job.commit_ms, ..StreamsOptions::default() };
+    let options = StreamsOptions {
+        commit_interval_ms: job.commit_ms,
+        state_dir: Some(job.state_dir.clone().into()),
+        ..StreamsOptions::default()
+    };
     let config = StreamsConfig::new(kafka, &job.application, &options);
     let (registry, watched) = (Registry::new(), Arc::clone(&progress));
     let clock = Arc::new(SystemClock::default());

@@ -77,7 +77,7 @@ impl KafkaConfig {
             .set("isolation.level", "read_committed")
             .set("enable.auto.commit", "false")
             .set("fetch.error.backoff.ms", "100")
-            .set("fetch.queue.backoff.ms", "10")
+            .set("fetch.queue.backoff.ms", "5")
             .set("queued.max.messages.kbytes", "4096")
             .set("queued.min.messages", "10000");
         config

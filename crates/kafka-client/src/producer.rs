@@ -9,7 +9,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use rdkafka::topic_partition_list::Offset;
-use rdkafka::{ClientContext, TopicPartitionList};
+use rdkafka::{ClientConfig, ClientContext, TopicPartitionList};
 use tracing::{debug, warn};
 use vigie_clock::{Clock, SystemClock, Timestamp};
 
@@ -51,20 +51,7 @@ impl TransactionalProducer {
     /// [`KafkaError::Unavailable`] if no broker answers within 5 s; [`KafkaError::Fatal`] for rejected
     /// settings or rights.
     pub fn new(config: &KafkaConfig, options: &ProducerOptions) -> Result<Self, KafkaError> {
-        let mut native = config.client();
-        let timeout_ms = options.transaction_timeout.as_millis().to_string();
-        native
-            .set("transactional.id", config.wire_name(&options.transactional_id))
-            .set("transaction.timeout.ms", &timeout_ms)
-            // Left alone, librdkafka lowers both to fit the transaction timeout; said here so that nobody raises one of them.
-            .set("message.timeout.ms", &timeout_ms)
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            .set("compression.type", "lz4")
-            .set("partitioner", "murmur2_random")
-            .set("linger.ms", "2")
-            .set("message.max.bytes", MAX_MESSAGE_BYTES.to_string())
-            .set("queue.buffering.max.messages", "500000");
+        let native = settings(config, options);
         let inner: BaseProducer<DeliveryContext> = native
             .create_with_context(DeliveryContext::default())
             .map_err(|e| KafkaError::from_native("create producer", &e))?;
@@ -240,6 +227,18 @@ impl TransactionalProducer {
         }
     }
 
+    /// How many records the transaction has so far.
+    pub fn sent(&self) -> usize {
+        self.sent
+    }
+
+    /// The offset of the `index`-th record of the transaction, counted from 0 in the order sent: known for every one after a
+    /// successful commit, until the next transaction begins.
+    pub fn delivered_at(&self, index: usize) -> Option<i64> {
+        let (_, offset) = *self.inner.context().lock().get(index)?;
+        (offset >= 0).then_some(offset)
+    }
+
     /// Partition and offset of each record of the transaction, in the order sent; complete after a successful commit.
     pub(crate) fn take_deliveries(&mut self) -> Vec<(i32, i64)> {
         self.inner.context().take(self.sent)
@@ -273,6 +272,25 @@ impl TransactionalProducer {
             }
         }
     }
+}
+
+/// The settings of librdkafka that a transactional producer depends on.
+fn settings(config: &KafkaConfig, options: &ProducerOptions) -> ClientConfig {
+    let mut native = config.client();
+    let timeout_ms = options.transaction_timeout.as_millis().to_string();
+    native
+        .set("transactional.id", config.wire_name(&options.transactional_id))
+        .set("transaction.timeout.ms", &timeout_ms)
+        // Left alone, librdkafka lowers both to fit the transaction timeout; said here so that nobody raises one of them.
+        .set("message.timeout.ms", &timeout_ms)
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("compression.type", "lz4")
+        .set("partitioner", "murmur2_random")
+        .set("linger.ms", "2")
+        .set("message.max.bytes", MAX_MESSAGE_BYTES.to_string())
+        .set("queue.buffering.max.messages", "500000");
+    native
 }
 
 /// Collects delivery reports: `deliveries[n]` is where the n-th record of the transaction went.
@@ -321,5 +339,23 @@ impl ProducerContext for DeliveryContext {
                 _ => warn!(%error, topic = message.topic(), "record not delivered"),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_record_outlives_its_transaction_and_keys_are_hashed_as_by_java() {
+        let options =
+            ProducerOptions { transactional_id: "t".to_owned(), transaction_timeout: Duration::from_millis(7_000) };
+        let native = settings(&KafkaConfig::new("b:9092", "p."), &options);
+        let set = |name| native.get(name).unwrap();
+        let millis = |name| set(name).parse::<u64>().unwrap();
+        assert!(millis("message.timeout.ms") <= millis("transaction.timeout.ms"));
+        assert_eq!(millis("transaction.timeout.ms"), 7_000);
+        assert_eq!((set("partitioner"), set("acks"), set("enable.idempotence")), ("murmur2_random", "all", "true"));
+        assert_eq!(set("transactional.id"), "p.t");
     }
 }

@@ -1,13 +1,14 @@
 //! An application: a topology, run by stream threads, until it is told to stop or, in a bounded run, until it is done.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use prometheus::Registry;
-use tracing::{error, info};
+use tracing::{debug, error, info, warn};
 use vigie_clock::SharedClock;
 use vigie_kafka_client::{Admin, TopicSpec};
 
@@ -17,6 +18,8 @@ use crate::config::StreamsConfig;
 use crate::dead_letter::{DeadLetterEncoder, dead_letter_topic};
 use crate::error::StreamsError;
 use crate::metrics::StreamsMetrics;
+use crate::snapshot::{self, StateDir, StateDirParts};
+use crate::stall::Heartbeat;
 use crate::state::{AppState, StateBoard};
 use crate::thread::{Shared, StreamThread};
 use crate::topology::Topology;
@@ -29,6 +32,8 @@ const TOPIC_WAIT: Duration = Duration::from_secs(30);
 const DEAD_LETTER_BYTES: u32 = 4 * 1024 * 1024;
 /// How often a wait looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How often the threads are looked at.
+const WATCH: Duration = Duration::from_millis(50);
 
 /// Runs a [`Topology`] on Kafka.
 pub struct StreamsApp {
@@ -65,14 +70,21 @@ impl StreamsApp {
         changelog::topics(&self.config.application_id, &self.topology)
     }
 
-    /// Deletes what the application keeps in Kafka: its changelogs and its consumer group. It must not be running.
+    /// Deletes what the application keeps: its consumer group, its changelogs and the snapshots in this instance's folder. It must not be running.
     ///
     /// # Errors
     /// If the brokers refuse or do not answer.
     pub fn delete_state(&self) -> Result<(), StreamsError> {
         let admin = Admin::new(&self.config.kafka)?;
-        admin.delete_topics(&self.changelog_topics())?;
+        // The offsets first: without them what is left of the state is refused, not continued.
         admin.delete_groups(&[&self.config.application_id])?;
+        admin.delete_topics(&self.changelog_topics())?;
+        if let Some(root) = &self.config.state_dir {
+            let folder = snapshot::folder(root, &self.config.kafka.wire_name(&self.config.application_id));
+            // What is left would be found to be of another incarnation.
+            let removed = fs::remove_dir_all(&folder);
+            debug!(folder = %folder.display(), ok = removed.is_ok(), "local snapshots removed");
+        }
         Ok(())
     }
 
@@ -104,7 +116,10 @@ impl StreamsApp {
             encoder: &self.encoder,
             clock: &self.clock,
             metrics: &self.metrics,
+            state_dir: self.state_dir(&admin),
             changelogs: self.changelog_topics(),
+            partitions,
+            hearts: (0..self.config.threads).map(|_| Heartbeat::default()).collect(),
             board: StateBoard::new(self.config.threads, listener),
             bounds,
         };
@@ -118,6 +133,26 @@ impl StreamsApp {
         let outcome = run_threads(&shared, &stop, &failed);
         info!(application = self.config.application_id, ok = outcome.is_ok(), "application stopped");
         outcome
+    }
+
+    /// The folder for snapshots, if there is one and it is known for how long the changelogs keep tombstones.
+    fn state_dir(&self, admin: &Admin) -> Option<StateDir> {
+        let root = self.config.state_dir.clone()?;
+        let changelogs = self.changelog_topics();
+        if changelogs.is_empty() {
+            return None;
+        }
+        let kept = changelog::delete_retention(admin, &changelogs);
+        let kept = kept.inspect_err(|error| warn!(%error, "changelogs cannot be described, snapshots are off")).ok()?;
+        Some(StateDir::new(StateDirParts {
+            root,
+            application: self.config.kafka.wire_name(&self.config.application_id),
+            instance: self.config.instance_id.clone(),
+            topology: self.topology.fingerprint().into(),
+            max_age: snapshot::max_age(kept),
+            interval: self.config.snapshot_interval,
+            clock: Arc::clone(&self.clock),
+        }))
     }
 
     /// Checks the topics, creates changelogs and dead-letter topics, and returns the number of partitions.
@@ -192,6 +227,7 @@ fn run_threads(shared: &Shared<'_>, stop: &(dyn Fn() -> bool + Sync), failed: &A
         let mut handles = Vec::new();
         let mut outcome = Ok(());
         for index in 0..shared.config.threads {
+            shared.hearts[index].beat(shared.clock);
             let run = move || {
                 let ended = StreamThread::new(index, shared, stop).run();
                 if let Err(error) = &ended {
@@ -210,6 +246,7 @@ fn run_threads(shared: &Shared<'_>, stop: &(dyn Fn() -> bool + Sync), failed: &A
                 }
             }
         }
+        watch(shared, handles.iter().map(|(index, handle)| (*index, handle)).collect());
         for (index, handle) in handles {
             let ended = handle.join().unwrap_or_else(|_| {
                 failed.store(true, Ordering::SeqCst);
@@ -220,4 +257,26 @@ fn run_threads(shared: &Shared<'_>, stop: &(dyn Fn() -> bool + Sync), failed: &A
         }
         outcome
     })
+}
+
+/// Until all threads have ended: reports those that do not come back from their processor. They cannot be ended from outside.
+fn watch<T>(shared: &Shared<'_>, handles: Vec<(usize, &ScopedJoinHandle<'_, T>)>) {
+    let patience = shared.config.stall_timeout;
+    loop {
+        let running: Vec<usize> =
+            handles.iter().filter(|(_, handle)| !handle.is_finished()).map(|(index, _)| *index).collect();
+        if running.is_empty() {
+            return;
+        }
+        for thread in running {
+            if let Some(silence) = shared.hearts[thread].stuck_for(shared.clock.monotonic(), patience) {
+                let seconds = silence.as_secs();
+                warn!(thread, seconds, "stream thread does not come back from its processor");
+                shared.metrics.stalls.inc();
+                let reason = format!("stream thread {thread} has been in its processor for {seconds} s");
+                shared.board.set(thread, AppState::Degraded(reason));
+            }
+        }
+        thread::sleep(WATCH);
+    }
 }

@@ -1,20 +1,16 @@
 //! Changelogs: compacted topics that hold the last value of every key of a store, from which a task's state is restored.
 //!
-//! A changelog has one partition per task. A restore reads it up to the end that the log has when the restore starts, waiting for
-//! transactions that are still open below that end: the previous owner's last commit may have reached the offsets before its
-//! markers reach the changelog.
+//! A changelog has one partition per task.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use tracing::info;
-use vigie_kafka_client::{Admin, KafkaError, ReadToEnd, TopicPartition, TopicSpec};
+use vigie_kafka_client::{Admin, KafkaError, TopicSpec};
 
-use crate::metrics::StreamsMetrics;
-use crate::task::StreamTask;
 use crate::topology::Topology;
 
-/// After so many records a restore asks whether it should stop.
-const STOP_EVERY: u64 = 10_000;
+/// For how long a compacted topic keeps tombstones if it does not say so itself.
+const DELETE_RETENTION: Duration = Duration::from_secs(24 * 3600);
 
 /// The changelog of a store.
 pub(crate) fn topic(application_id: &str, store: &str) -> String {
@@ -38,29 +34,13 @@ pub(crate) fn create(admin: &Admin, topics: &[String], partitions: i32) -> Resul
     Ok(())
 }
 
-/// Fills the stores of `task` from their changelogs; `false` if it was told to stop before it was done.
-pub(crate) fn restore(
-    admin: &Admin,
-    topics: &[String],
-    task: &mut StreamTask,
-    metrics: &StreamsMetrics,
-    stop: &dyn Fn() -> bool,
-) -> Result<bool, KafkaError> {
-    for (store, topic) in topics.iter().enumerate() {
-        let partition = TopicPartition::new(topic, task.id().partition);
-        let mut restored = 0;
-        for record in ReadToEnd::of_partition(admin, &partition, None)? {
-            let record = record?;
-            if let Some(key) = record.key {
-                task.restore_record(store, key, record.value);
-                restored += 1;
-            }
-            if restored % STOP_EVERY == 0 && stop() {
-                return Ok(false);
-            }
-        }
-        metrics.restored.inc_by(restored);
-        info!(task = %task.id(), topic, records = restored, "store restored");
+/// For how long all of `topics` keep tombstones.
+pub(crate) fn delete_retention(admin: &Admin, topics: &[String]) -> Result<Duration, KafkaError> {
+    let mut shortest = DELETE_RETENTION;
+    for topic in topics {
+        let Some(found) = admin.describe(topic)? else { continue };
+        let millis = found.config.get("delete.retention.ms").and_then(|millis| millis.parse().ok());
+        shortest = millis.map_or(shortest, |millis| shortest.min(Duration::from_millis(millis)));
     }
-    Ok(true)
+    Ok(shortest)
 }

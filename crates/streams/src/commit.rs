@@ -27,6 +27,9 @@ pub(crate) enum Outcome {
     Aborted(String),
 }
 
+/// The last record of a store's changelog in a transaction: the task's partition, the store, the record's place among all sent.
+type Logged = (i32, usize, usize);
+
 /// Why a step did not succeed.
 enum StepError {
     Kafka(KafkaError),
@@ -47,8 +50,14 @@ pub(crate) fn commit(
 ) -> Result<Outcome, Interrupted> {
     let started = shared.clock.monotonic();
     let error = match transact(shared, consumer, producer, tasks) {
-        Ok(()) => {
+        Ok(last) => {
             settle(shared.metrics, tasks);
+            for (partition, store, index) in last {
+                if let Some(task) = tasks.get_mut(&partition) {
+                    // Nobody else writes there: what is below our own last record is known to us.
+                    task.logged_to(store, producer.delivered_at(index).map(|offset| offset + 1));
+                }
+            }
             shared.metrics.commit_ended("committed", shared.clock.monotonic().saturating_sub(started));
             return Ok(Outcome::Committed);
         }
@@ -78,7 +87,7 @@ fn transact(
     consumer: &Consumer,
     producer: &mut TransactionalProducer,
     tasks: &BTreeMap<i32, StreamTask>,
-) -> Result<(), StepError> {
+) -> Result<Vec<Logged>, StepError> {
     let passed = |step| match shared.config.fail_point.as_ref().and_then(|point| point.ask(step)) {
         None => Ok(()),
         Some(Fault::Error(error)) => Err(StepError::Kafka(error)),
@@ -87,6 +96,7 @@ fn transact(
     producer.begin()?;
     passed(CommitStep::Begin)?;
     let mut offsets = BTreeMap::new();
+    let mut last: Vec<Logged> = Vec::new();
     for task in tasks.values() {
         for output in task.outputs() {
             producer.produce(
@@ -101,6 +111,11 @@ fn transact(
         let partition = Some(task.id().partition);
         for (store, key, value) in task.changes() {
             let changelog = &shared.changelogs[store];
+            let logged = (task.id().partition, store, producer.sent());
+            match last.last_mut() {
+                Some(same) if (same.0, same.1) == (logged.0, logged.1) => *same = logged,
+                _ => last.push(logged),
+            }
             producer.produce(changelog, partition, Some(key), value.map(|value| &value[..]), None, &[])?;
         }
         offsets.extend(task.offsets());
@@ -109,7 +124,8 @@ fn transact(
     producer.send_offsets(&offsets, consumer)?;
     passed(CommitStep::SendOffsets)?;
     producer.commit()?;
-    passed(CommitStep::Commit)
+    passed(CommitStep::Commit)?;
+    Ok(last)
 }
 
 fn settle(metrics: &StreamsMetrics, tasks: &mut BTreeMap<i32, StreamTask>) {

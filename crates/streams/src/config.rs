@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use vigie_kafka_client::{KafkaConfig, Reset, TopicPartition};
@@ -29,6 +30,14 @@ pub struct StreamsOptions {
     /// would fence each other for ever, so it is for deployments that give stable names, as a Kubernetes StatefulSet does.
     #[arg(long = "instance-id", env = "VIGIE_INSTANCE_ID")]
     pub instance_id: Option<String>,
+    /// Folder for local copies of state, so that a restart reads only the end of the changelogs; without one it reads all of them
+    ///
+    /// The copies may be deleted at any time. Instances may share the folder.
+    #[arg(long = "state-dir", env = "VIGIE_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Milliseconds between two local copies of a task's state, which are made only if it changed
+    #[arg(long = "snapshot-interval-ms", env = "VIGIE_SNAPSHOT_INTERVAL_MS", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(100..=86_400_000))]
+    pub snapshot_interval_ms: u64,
 }
 
 impl Default for StreamsOptions {
@@ -39,6 +48,8 @@ impl Default for StreamsOptions {
             transaction_timeout_ms: 10_000,
             idle_timeout_ms: 30_000,
             instance_id: None,
+            state_dir: None,
+            snapshot_interval_ms: 60_000,
         }
     }
 }
@@ -66,6 +77,13 @@ pub struct StreamsConfig {
     pub max_poll_interval: Duration,
     /// A thread from which the group hears nothing for so long loses its partitions.
     pub session_timeout: Duration,
+    /// A thread with work that gets none done for so long starts afresh; one that does not come back from its processor for so long is
+    /// reported. Must be longer than the longest batch.
+    pub stall_timeout: Duration,
+    /// Where local snapshots go; none are made without it.
+    pub state_dir: Option<PathBuf>,
+    /// The shortest time between two snapshots of a task.
+    pub snapshot_interval: Duration,
     /// Where to begin without a committed offset.
     pub auto_offset_reset: Reset,
     /// Where to begin without a committed offset, for the partitions named; goes before `auto_offset_reset`.
@@ -92,6 +110,9 @@ impl StreamsConfig {
             idle_timeout: Duration::from_millis(options.idle_timeout_ms),
             max_poll_interval: Duration::from_secs(600),
             session_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(300),
+            state_dir: options.state_dir.clone(),
+            snapshot_interval: Duration::from_millis(options.snapshot_interval_ms),
             auto_offset_reset: Reset::Earliest,
             start_at: BTreeMap::new(),
             stop_at: None,

@@ -61,6 +61,41 @@ pub enum StreamsError {
         /// The topic that says so.
         source_topic: String,
     },
+    /// A source has got partitions since the application started: keys have moved, but their state has not.
+    #[error(
+        "partition {partition} has come, expected {expected} partitions of each source as at the start: \
+         state by key is in the wrong place now; begin anew with a new application id, or delete the state"
+    )]
+    SourceGrew {
+        /// A partition that is new.
+        partition: String,
+        /// How many there were.
+        expected: i32,
+    },
+    /// The state was written by another topology, which may have meant something else by it.
+    #[error(
+        "the state of task {task} was written by another topology: {change}; \
+         go back to that one, begin anew with a new application id, or delete the state"
+    )]
+    TopologyChanged {
+        /// Whose state.
+        task: String,
+        /// What is different.
+        change: String,
+    },
+    /// There is state, but no committed offsets that it belongs to: records since an unknown offset would count twice, or never.
+    #[error(
+        "the changelogs of task {task} hold {records} records, but nothing is committed for {sources:?}, expected both or neither: \
+         offsets were reset, have expired, or are of other sources; begin anew with a new application id, or delete the state"
+    )]
+    StateWithoutOffsets {
+        /// Whose state.
+        task: String,
+        /// How many changelog records were found.
+        records: u64,
+        /// The sources.
+        sources: Vec<String>,
+    },
     /// The brokers refuse in a way that repeating cannot mend.
     #[error("kafka refuses: {0}")]
     Kafka(KafkaError),

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use prometheus::core::Collector;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 use tracing::debug;
 use vigie_kafka_client::TopicPartition;
 
@@ -15,7 +17,14 @@ pub(crate) struct StreamsMetrics {
     pub(crate) restored: IntCounter,
     pub(crate) restore_seconds: Histogram,
     pub(crate) restarts: IntCounter,
+    pub(crate) stalls: IntCounter,
     pub(crate) tasks: IntGauge,
+    snapshot_restored: IntCounter,
+    snapshots: IntCounterVec,
+    snapshot_discards: IntCounterVec,
+    snapshot_bytes: IntCounter,
+    snapshot_seconds: Histogram,
+    snapshot_pause: Histogram,
     consumed: IntCounter,
     produced: IntCounterVec,
     late: IntCounter,
@@ -25,6 +34,7 @@ pub(crate) struct StreamsMetrics {
     commit_seconds: Histogram,
     rebalances: IntCounterVec,
     lag: IntGaugeVec,
+    lag_seconds: GaugeVec,
     watermark: IntGaugeVec,
 }
 
@@ -42,12 +52,37 @@ impl StreamsMetrics {
         };
         const SECONDS: [f64; 10] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
         const RESTORE: [f64; 8] = [0.01, 0.05, 0.2, 1.0, 5.0, 20.0, 60.0, 300.0];
+        const PAUSE: [f64; 7] = [0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05];
         let mut metrics = Self {
             registry: registry.clone(),
             registered: false,
             restored: IntCounter::with_opts(opts("restored_records_total", "Changelog records read back"))?,
             restore_seconds: histogram("restore_seconds", "Time to restore one task", &RESTORE)?,
             restarts: IntCounter::with_opts(opts("thread_restarts_total", "Stream threads that had to start afresh"))?,
+            stalls: IntCounter::with_opts(opts(
+                "stalls_total",
+                "Times that nothing moved although there was work: a session that starts afresh, or a processor that does not return",
+            ))?,
+            snapshot_restored: IntCounter::with_opts(opts(
+                "snapshot_restored_records_total",
+                "Entries taken from local snapshots instead of changelogs",
+            ))?,
+            snapshots: IntCounterVec::new(opts("snapshots_total", "Local snapshots, by how they ended"), &["outcome"])?,
+            snapshot_discards: IntCounterVec::new(
+                opts("snapshot_discards_total", "Local snapshots that were not used, by why"),
+                &["reason"],
+            )?,
+            snapshot_bytes: IntCounter::with_opts(opts("snapshot_bytes_total", "Bytes of local snapshots written"))?,
+            snapshot_seconds: histogram(
+                "snapshot_seconds",
+                "Time from the begin of a snapshot to its rename",
+                &RESTORE,
+            )?,
+            snapshot_pause: histogram(
+                "snapshot_pause_seconds",
+                "Time that a stream thread spent on one block of a snapshot",
+                &PAUSE,
+            )?,
             tasks: IntGauge::with_opts(opts("tasks", "Tasks that this instance runs"))?,
             consumed: IntCounter::with_opts(opts("records_consumed_total", "Source records processed and committed"))?,
             produced: IntCounterVec::new(
@@ -65,6 +100,13 @@ impl StreamsMetrics {
             rebalances: IntCounterVec::new(opts("rebalances_total", "Rebalances, by what they brought"), &["kind"])?,
             lag: IntGaugeVec::new(
                 opts("lag_records", "Offsets between the last processed record and the end of the partition"),
+                &["topic", "partition"],
+            )?,
+            lag_seconds: GaugeVec::new(
+                opts(
+                    "lag_seconds",
+                    "Age of the last processed record, at most the time since the partition was last without lag; 0 without lag",
+                ),
                 &["topic", "partition"],
             )?,
             watermark: IntGaugeVec::new(
@@ -100,8 +142,34 @@ impl StreamsMetrics {
         self.rebalances.with_label_values(&[kind]).inc();
     }
 
-    pub(crate) fn set_lag(&self, partition: &TopicPartition, lag: i64) {
-        self.lag.with_label_values(&[&*partition.topic, &partition.partition.to_string()]).set(lag);
+    pub(crate) fn snapshot_written(&self, bytes: u64, took: Duration) {
+        self.snapshot_ended("written");
+        self.snapshot_bytes.inc_by(bytes);
+        self.snapshot_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn snapshot_ended(&self, outcome: &str) {
+        self.snapshots.with_label_values(&[outcome]).inc();
+    }
+
+    pub(crate) fn snapshot_paused(&self, took: Duration) {
+        self.snapshot_pause.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn snapshot_loaded(&self, records: u64) {
+        self.snapshot_restored.inc_by(records);
+    }
+
+    pub(crate) fn snapshot_discarded(&self, reason: &str) {
+        self.snapshot_discards.with_label_values(&[reason]).inc();
+    }
+
+    pub(crate) fn set_lag(&self, partition: &TopicPartition, lag: i64, seconds: Option<f64>) {
+        let number = partition.partition.to_string();
+        self.lag.with_label_values(&[&*partition.topic, &number]).set(lag);
+        if let Some(seconds) = seconds {
+            self.lag_seconds.with_label_values(&[&*partition.topic, &number]).set(seconds);
+        }
     }
 
     pub(crate) fn set_watermark(&self, partition: i32, seconds: i64) {
@@ -112,6 +180,7 @@ impl StreamsMetrics {
     pub(crate) fn forget(&self, partition: &TopicPartition) {
         let number = partition.partition.to_string();
         let _ = self.lag.remove_label_values(&[&*partition.topic, &number]);
+        let _ = self.lag_seconds.remove_label_values(&[&*partition.topic, &number]);
         let _ = self.watermark.remove_label_values(&[&*number]);
     }
 
@@ -125,11 +194,18 @@ impl StreamsMetrics {
         }
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 14] {
+    fn collectors(&self) -> [Box<dyn Collector>; 22] {
         [
             Box::new(self.restored.clone()),
             Box::new(self.restore_seconds.clone()),
             Box::new(self.restarts.clone()),
+            Box::new(self.stalls.clone()),
+            Box::new(self.snapshot_restored.clone()),
+            Box::new(self.snapshots.clone()),
+            Box::new(self.snapshot_discards.clone()),
+            Box::new(self.snapshot_bytes.clone()),
+            Box::new(self.snapshot_seconds.clone()),
+            Box::new(self.snapshot_pause.clone()),
             Box::new(self.tasks.clone()),
             Box::new(self.consumed.clone()),
             Box::new(self.produced.clone()),
@@ -140,6 +216,7 @@ impl StreamsMetrics {
             Box::new(self.commit_seconds.clone()),
             Box::new(self.rebalances.clone()),
             Box::new(self.lag.clone()),
+            Box::new(self.lag_seconds.clone()),
             Box::new(self.watermark.clone()),
         ]
     }

@@ -6,6 +6,8 @@ use vigie_kafka_client::{Headers, Record};
 
 use crate::dead_letter::{self, DeadLetter};
 use crate::error::ProcessorError;
+use crate::per_record::{ErrorPolicy, RecordError};
+use crate::punctuation::Punctuation;
 use crate::store::KeyValueStore;
 use crate::task::{Core, Output};
 use crate::topology::TaskId;
@@ -21,7 +23,8 @@ pub trait Processor: Send {
     /// Only if the processor itself cannot go on. A bad record goes to [`ProcessorContext::dead_letter`].
     fn process(&mut self, batch: &[Record], ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError>;
 
-    /// Called after each batch, before each commit, and at least each commit interval: the place to act on passing time.
+    /// Called after each batch, before each commit, and at least each commit interval: the place to act on passing time. See
+    /// [`Every`](crate::Every) for what should happen less often.
     ///
     /// # Errors
     /// As [`process`](Self::process).
@@ -29,19 +32,6 @@ pub trait Processor: Send {
         let _ = (at, ctx);
         Ok(())
     }
-}
-
-/// How far time has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Punctuation {
-    /// The highest event time seen; `None` before the first.
-    pub stream_time: Option<Timestamp>,
-    /// Events before this are late; `None` while unknown.
-    pub watermark: Option<Timestamp>,
-    /// The wall clock.
-    pub wall_clock: Timestamp,
-    /// Whether a commit follows at once: the moment to emit what should leave once per commit and not once per batch.
-    pub before_commit: bool,
 }
 
 /// What a processor can do. All of it takes effect with the next commit, or not at all.
@@ -105,6 +95,22 @@ impl<'a> ProcessorContext<'a> {
             }
             // Moving past the record without keeping it would lose it.
             Err(why) => core.failure = Some(ProcessorError::Retry(format!("dead letter not encoded: {why}"))),
+        }
+    }
+
+    /// Does with `record`, which cannot be processed, what the topology's [`ErrorPolicy`] says.
+    ///
+    /// # Errors
+    /// If the policy is not to move on. Return it.
+    pub fn reject(&mut self, record: &Record, error: &RecordError) -> Result<(), ProcessorError> {
+        let failed = || format!("record {}@{}: {error}", record.topic_partition(), record.offset);
+        match self.core.policy {
+            ErrorPolicy::DeadLetter => {
+                self.dead_letter(record, error.reason, &error.detail);
+                Ok(())
+            }
+            ErrorPolicy::Retry => Err(ProcessorError::Retry(failed())),
+            ErrorPolicy::Fail => Err(ProcessorError::Fatal(failed())),
         }
     }
 

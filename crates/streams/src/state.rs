@@ -3,7 +3,18 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What an application is doing.
+/// What an application is doing: the worst of what its threads do.
+///
+/// ```text
+///              partitions came              stores are full
+///   Starting ─────────────────▶ Restoring ────────────────────▶ Running ◀──┐ it works again
+///      │                            │ ▲      partitions came     │   │     │
+///      │                            │ └──────────────────────────┘   │     │
+///      │ no broker                  │ broker away         broker away, aborts, stalled, stuck
+///      └────────────────────────────┴──▶ Degraded ◀──────────────────┴─────┘
+///
+///   any of them ── shut down, bounds reached, or given up ──▶ Stopped
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppState {
     /// Joining the group.

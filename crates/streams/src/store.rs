@@ -4,8 +4,10 @@ pub(crate) mod window;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map;
+use std::fmt;
 use std::iter::Peekable;
 use std::ops::Bound;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -14,12 +16,44 @@ use bytes::Bytes;
 pub struct StoreSpec {
     /// The store's name; its changelog is `<application_id>-<name>-changelog`.
     pub name: String,
+    pub(crate) kind: StoreKind,
+    pub(crate) version: u32,
+}
+
+/// How a store's keys are to be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoreKind {
+    KeyValue,
+    /// Keys of a [`WindowStore`](window::WindowStore), kept for so long after their window began.
+    Window(Duration),
+}
+
+impl fmt::Display for StoreKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::KeyValue => "key-value",
+            Self::Window(_) => "window",
+        })
+    }
 }
 
 impl StoreSpec {
     /// A store of keys and values, kept in memory and logged to a compacted topic.
     pub fn key_value(name: &str) -> Self {
-        Self { name: name.to_owned() }
+        Self { name: name.to_owned(), kind: StoreKind::KeyValue, version: 1 }
+    }
+
+    /// A store for [`WindowStore`](crate::WindowStore): a window that began longer than `retention` before the watermark is deleted,
+    /// with a tombstone, before each commit and after the processor's punctuation.
+    pub fn window(name: &str, retention: Duration) -> Self {
+        Self { name: name.to_owned(), kind: StoreKind::Window(retention), version: 1 }
+    }
+
+    /// Says in which format the processor writes keys and values; 1 if not given. State of another version is refused, not misread.
+    #[must_use]
+    pub fn version(mut self, version: u32) -> Self {
+        self.version = version;
+        self
     }
 }
 
@@ -113,6 +147,17 @@ impl KeyValueStore {
 
     pub(crate) fn abort(&mut self) {
         self.staged.clear();
+    }
+
+    /// Committed entries after `after`, in key order: for a snapshot.
+    pub(crate) fn committed_after(&self, after: Option<&[u8]>) -> impl Iterator<Item = (&Bytes, &Bytes)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.committed.range::<[u8], _>((from, Bound::Unbounded))
+    }
+
+    /// Becomes what a snapshot says. Entries in key order are the quickest.
+    pub(crate) fn load(&mut self, entries: Vec<(Bytes, Bytes)>) {
+        self.committed = entries.into_iter().collect();
     }
 
     /// Applies a record of the changelog.

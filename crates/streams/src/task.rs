@@ -2,7 +2,7 @@
 //! driver, feeds it records and carries what it staged away.
 //!
 //! ```text
-//!                  restore_record()*                process(), punctuate()
+//!              load_store()?, restore_record()*     process(), punctuate()
 //!              ┌────┐                              ┌────┐
 //!              ▼    │                              ▼    │
 //!   new() ──▶ RESTORING ────────── start() ──────▶ RUNNING ──── drop: revoked, lost, shut down
@@ -21,8 +21,12 @@ use vigie_kafka_client::{Committed, Headers, Record, TopicPartition};
 
 use crate::dead_letter::DeadLetterEncoder;
 use crate::error::ProcessorError;
-use crate::processor::{Processor, ProcessorContext, Punctuation};
-use crate::store::KeyValueStore;
+use crate::metadata::{self, Metadata};
+use crate::per_record::ErrorPolicy;
+use crate::processor::{Processor, ProcessorContext};
+use crate::punctuation::Punctuation;
+use crate::store::window::WindowStore;
+use crate::store::{KeyValueStore, StoreKind};
 use crate::topology::{TaskId, Topology};
 use crate::watermark::Watermark;
 
@@ -56,6 +60,7 @@ pub(crate) struct Core {
     pub(crate) counts: Counts,
     /// Set where the context cannot return an error.
     pub(crate) failure: Option<ProcessorError>,
+    pub(crate) policy: ErrorPolicy,
     sinks: Vec<Arc<str>>,
     stores: Vec<(String, KeyValueStore)>,
 }
@@ -119,6 +124,10 @@ pub(crate) struct StreamTask {
     core: Core,
     inputs: Vec<Input>,
     committed_watermark: Watermark,
+    incarnation: u64,
+    fingerprint: Arc<str>,
+    /// By store: what it holds is what the changelog says below this offset. `None` if that is not known.
+    logged: Vec<Option<i64>>,
 }
 
 impl StreamTask {
@@ -126,16 +135,21 @@ impl StreamTask {
         let id = parts.topology.task_id(parts.partition);
         let mut watermark = Watermark::new(parts.inputs.len(), parts.idle_after, parts.clock.monotonic());
         for (index, input) in parts.inputs.iter().enumerate() {
-            watermark.restore(index, &input.metadata);
+            watermark.restore(index, Metadata::parse(&input.metadata).times);
         }
+        let incarnation = metadata::incarnation(parts.inputs.iter().map(|input| &*input.metadata));
         let inputs = parts.inputs.into_iter();
         let inputs =
             inputs.map(|i| Input { topic: i.topic, position: i.offset, committed: i.offset, stop: i.stop }).collect();
-        let stores = parts.topology.stores.iter().map(|spec| (spec.name.clone(), KeyValueStore::default())).collect();
+        let stores: Vec<_> =
+            parts.topology.stores.iter().map(|spec| (spec.name.clone(), KeyValueStore::default())).collect();
         Self {
             state: State::Restoring,
             topology: parts.topology.clone(),
             processor: parts.topology.processor(id.clone()),
+            incarnation,
+            fingerprint: parts.topology.fingerprint().into(),
+            logged: vec![None; stores.len()],
             core: Core {
                 id,
                 clock: parts.clock,
@@ -144,6 +158,7 @@ impl StreamTask {
                 watermark: watermark.clone(),
                 counts: Counts::default(),
                 failure: None,
+                policy: parts.topology.policy,
                 sinks: parts.topology.sinks.clone(),
                 stores,
             },
@@ -154,6 +169,32 @@ impl StreamTask {
 
     pub(crate) fn id(&self) -> &TaskId {
         &self.core.id
+    }
+
+    /// Tells the state from that of an application of the same name that was deleted and begun anew.
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// By store: what it holds is what the changelog says below this offset. `None` if that is not known.
+    pub(crate) fn logged(&self) -> Option<Vec<i64>> {
+        self.logged.iter().copied().collect()
+    }
+
+    /// A store by its place in the topology.
+    pub(crate) fn store_at(&self, index: usize) -> Option<&KeyValueStore> {
+        self.core.stores.get(index).map(|(_, store)| store)
+    }
+
+    /// Fills a store from a snapshot; its changelog follows.
+    pub(crate) fn load_store(&mut self, store: usize, entries: Vec<(Bytes, Bytes)>) {
+        debug_assert_eq!(self.state, State::Restoring, "task {}", self.core.id);
+        self.core.stores[store].1.load(entries);
+    }
+
+    /// The changelog of a store was read, or written, up to `end`.
+    pub(crate) fn logged_to(&mut self, store: usize, end: Option<i64>) {
+        self.logged[store] = end;
     }
 
     /// Applies a record of a store's changelog.
@@ -205,7 +246,21 @@ impl StreamTask {
             before_commit,
         };
         self.processor.punctuate(at, &mut ProcessorContext::new(&mut self.core, None))?;
-        self.take_failure()
+        self.take_failure()?;
+        if before_commit {
+            self.expire(watermark);
+        }
+        Ok(())
+    }
+
+    /// Deletes the windows whose retention is over.
+    fn expire(&mut self, watermark: Option<Timestamp>) {
+        let Some(watermark) = watermark else { return };
+        for (spec, (_, store)) in self.topology.stores.iter().zip(&mut self.core.stores) {
+            if let StoreKind::Window(retention) = spec.kind {
+                WindowStore::over(store).expire(watermark.saturating_sub(retention));
+            }
+        }
     }
 
     /// Whether there is anything to commit.
@@ -233,7 +288,11 @@ impl StreamTask {
     pub(crate) fn offsets(&self) -> BTreeMap<TopicPartition, Committed> {
         let mut offsets = BTreeMap::new();
         for (index, input) in self.inputs.iter().enumerate() {
-            let committed = Committed { offset: input.position, metadata: self.core.watermark.encode(index) };
+            let times = self.core.watermark.encode(index);
+            let committed = Committed {
+                offset: input.position,
+                metadata: Metadata::write(&times, self.incarnation, &self.fingerprint),
+            };
             offsets.insert(TopicPartition::new(&*input.topic, self.core.id.partition), committed);
         }
         offsets

@@ -41,18 +41,34 @@ type Change = (Bytes, Option<Bytes>);
 
 type FailPointFn = dyn Fn(CommitStep) -> Option<Fault> + Send + Sync;
 
+type StarveFn = dyn Fn() -> bool + Send + Sync;
+
 /// Asked after each step of each commit whether it should fail. May block, to hold a thread at a step.
 #[derive(Clone)]
-pub struct FailPoint(Arc<FailPointFn>);
+pub struct FailPoint {
+    decide: Arc<FailPointFn>,
+    starved: Option<Arc<StarveFn>>,
+}
 
 impl FailPoint {
     /// A fail point that asks `decide`.
     pub fn new(decide: impl Fn(CommitStep) -> Option<Fault> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(decide))
+        Self { decide: Arc::new(decide), starved: None }
+    }
+
+    /// As long as `starved` says so, threads are not given the records that are there, as by a client that stopped fetching.
+    #[must_use]
+    pub fn starve(mut self, starved: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.starved = Some(Arc::new(starved));
+        self
+    }
+
+    pub(crate) fn is_starved(&self) -> bool {
+        self.starved.as_ref().is_some_and(|starved| starved())
     }
 
     pub(crate) fn ask(&self, step: CommitStep) -> Option<Fault> {
-        (self.0)(step)
+        (self.decide)(step)
     }
 }
 

@@ -3,11 +3,12 @@
 //! ```text
 //!   run():  ┌──▶ session() ── shut down, or bounds reached ──▶ done
 //!           │        │
-//!           └─ pause ┘ fenced, unknown outcome, broker away: everything is dropped, made anew and restored
+//!           └─ pause ┘ fenced, unknown outcome, broker away, stalled: everything is dropped, made anew and restored
 //!
 //!   session():  poll ─▶ Assigned: restore tasks      ─┐
 //!                       Records:  process, punctuate  ├─▶ commit when due ─▶ poll ...
-//!                       Revoked:  commit, drop tasks  │
+//!                       Revoked:  commit, snapshot,   │
+//!                                 drop tasks          │
 //!                       Lost:     drop tasks         ─┘
 //! ```
 
@@ -28,9 +29,14 @@ use crate::commit::{self, Outcome};
 use crate::config::StreamsConfig;
 use crate::dead_letter::DeadLetterEncoder;
 use crate::error::{ProcessorError, StreamsError};
+use crate::lag::Lags;
 use crate::metrics::StreamsMetrics;
+use crate::snapshot::StateDir;
+use crate::snapshot::schedule::Snapshots;
+use crate::stall::{Heartbeat, StallWatch};
 use crate::state::{AppState, StateBoard};
 use crate::task::StreamTask;
+use crate::testing::FailPoint;
 use crate::topology::Topology;
 
 /// The longest wait for records: how soon a shutdown is seen.
@@ -39,6 +45,8 @@ const POLL: Duration = Duration::from_millis(100);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// After so many aborts in a row everything is made anew, in case the client itself is the cause.
 const MAX_ABORTS: u32 = 5;
+/// The longest wait for records while a snapshot is in the making.
+const SNAPSHOT_POLL: Duration = Duration::from_millis(2);
 /// How often lag and watermarks are reported.
 const REPORT: Duration = Duration::from_secs(1);
 
@@ -51,6 +59,11 @@ pub(crate) struct Shared<'a> {
     pub(crate) clock: &'a SharedClock,
     pub(crate) metrics: &'a StreamsMetrics,
     pub(crate) changelogs: Vec<String>,
+    /// Of each source, when the application started.
+    pub(crate) partitions: i32,
+    pub(crate) state_dir: Option<StateDir>,
+    /// By thread.
+    pub(crate) hearts: Vec<Heartbeat>,
     pub(crate) board: StateBoard,
     pub(crate) bounds: Option<Bounds>,
 }
@@ -80,10 +93,16 @@ pub(crate) struct StreamThread<'a> {
     failures: u32,
 }
 
-struct Session {
+struct Session<'a> {
     consumer: Consumer,
     producer: TransactionalProducer,
     tasks: BTreeMap<i32, StreamTask>,
+    snapshots: Snapshots<'a>,
+    /// There is more of a snapshot to write.
+    busy: bool,
+    stall: StallWatch,
+    /// By partition: when the last of its records was written, and when all of them were last processed.
+    lags: Lags,
     next_commit: Duration,
     next_report: Duration,
     joined: bool,
@@ -116,18 +135,23 @@ impl<'a> StreamThread<'a> {
     fn session(&mut self) -> Result<(), Interrupted> {
         let mut session = self.open()?;
         let ended = self.drive(&mut session);
+        if ended.is_ok() {
+            session.snapshots.close(session.tasks.values());
+            session.snapshots.finish_all();
+        }
         let partitions: Vec<TopicPartition> = positions(&session.tasks).into_keys().collect();
         self.forget(&mut session, &partitions);
         ended
     }
 
-    fn drive(&mut self, session: &mut Session) -> Result<(), Interrupted> {
+    fn drive(&mut self, session: &mut Session<'_>) -> Result<(), Interrupted> {
         loop {
             if (self.stop)() || self.shared.bounds.as_ref().is_some_and(Bounds::reached) {
                 return self.last_commit(session);
             }
+            self.alive();
             let now = self.now();
-            let wait = session.next_commit.saturating_sub(now).min(POLL);
+            let wait = session.next_commit.saturating_sub(now).min(if session.busy { SNAPSHOT_POLL } else { POLL });
             match session.consumer.poll(wait) {
                 Ok(events) => {
                     for event in events {
@@ -140,11 +164,12 @@ impl<'a> StreamThread<'a> {
             if self.commit_is_due(session) {
                 self.commit(session)?;
             }
-            self.report(session);
+            session.busy = session.snapshots.step(&session.tasks);
+            self.report(session)?;
         }
     }
 
-    fn open(&self) -> Result<Session, Interrupted> {
+    fn open(&self) -> Result<Session<'a>, Interrupted> {
         let config = self.shared.config;
         let producer = self.producer()?;
         let mut options = ConsumerOptions::new(&config.application_id, self.shared.topology.sources());
@@ -163,6 +188,10 @@ impl<'a> StreamThread<'a> {
             consumer,
             producer,
             tasks,
+            snapshots: Snapshots::new(self.shared.state_dir.as_ref(), self.shared.metrics),
+            busy: false,
+            stall: StallWatch::new(config.stall_timeout, now),
+            lags: Lags::default(),
             next_commit: now + config.commit_interval,
             next_report: now,
             joined: false,
@@ -178,7 +207,7 @@ impl<'a> StreamThread<'a> {
         TransactionalProducer::new(&config.kafka, &options)
     }
 
-    fn last_commit(&mut self, session: &mut Session) -> Result<(), Interrupted> {
+    fn last_commit(&mut self, session: &mut Session<'_>) -> Result<(), Interrupted> {
         // Without a broker a commit would only hold the shutdown up; its work is left to the next start.
         let committed = match session.consumer.is_connected() {
             true => self.commit(session),
@@ -193,25 +222,32 @@ impl<'a> StreamThread<'a> {
         }
     }
 
-    fn handle(&mut self, session: &mut Session, event: Event) -> Result<(), Interrupted> {
+    fn handle(&mut self, session: &mut Session<'_>, event: Event) -> Result<(), Interrupted> {
         match event {
+            Event::Records(_) if self.shared.config.fail_point.as_ref().is_some_and(FailPoint::is_starved) => Ok(()),
             Event::Records(records) => self.process(session, records),
             Event::Assigned(partitions) => {
                 self.shared.metrics.rebalanced("assigned");
                 self.shared.board.set(self.index, AppState::Restoring);
-                let tasks = assignment::make_tasks(self.shared, &mut session.consumer, &partitions, &self.stop)?;
+                let tasks =
+                    assignment::make_tasks(self.shared, &mut session.consumer, &partitions, &self.stop, &|| {
+                        self.alive()
+                    })?;
                 self.shared.metrics.tasks.add(tasks.len() as i64);
                 for task in &tasks {
                     info!(thread = self.index, task = %task.id(), "task started");
+                    session.snapshots.opened(task.id().partition);
                 }
                 session.tasks.extend(tasks.into_iter().map(|task| (task.id().partition, task)));
                 session.joined = true;
+                session.stall.moved(self.now());
                 self.shared.board.set(self.index, AppState::Running);
                 Ok(())
             }
             Event::Revoked(partitions) => {
                 self.shared.metrics.rebalanced("revoked");
                 let committed = self.commit(session);
+                session.snapshots.close(partitions.iter().filter_map(|at| session.tasks.get(&at.partition)));
                 self.forget(session, &partitions);
                 committed
             }
@@ -228,20 +264,24 @@ impl<'a> StreamThread<'a> {
         }
     }
 
-    fn process(&mut self, session: &mut Session, mut records: Vec<Record>) -> Result<(), Interrupted> {
+    fn process(&mut self, session: &mut Session<'_>, mut records: Vec<Record>) -> Result<(), Interrupted> {
         // Partitions come interleaved; the larger a task's batch, the better.
         records.sort_by(|a, b| (a.partition, &a.topic).cmp(&(b.partition, &b.topic)));
         for batch in records.chunk_by(|a, b| a.partition == b.partition && a.topic == b.topic) {
             // A partition that was lost or revoked a moment ago.
             let Some(task) = session.tasks.get_mut(&batch[0].partition) else { continue };
-            if let Err(error) = task.process(batch) {
+            let processed = task.process(batch);
+            self.alive();
+            if let Err(error) = processed {
                 return self.processor_failed(session, batch[0].partition, error);
             }
+            session.lags.processed(batch);
         }
+        session.stall.moved(self.now());
         Ok(())
     }
 
-    fn commit(&mut self, session: &mut Session) -> Result<(), Interrupted> {
+    fn commit(&mut self, session: &mut Session<'_>) -> Result<(), Interrupted> {
         session.next_commit = self.now() + self.shared.config.commit_interval;
         for (partition, task) in &mut session.tasks {
             if let Err(error) = task.punctuate() {
@@ -255,6 +295,7 @@ impl<'a> StreamThread<'a> {
         match commit::commit(self.shared, &session.consumer, &mut session.producer, &mut session.tasks)? {
             Outcome::Committed => {
                 self.failures = 0;
+                session.stall.moved(self.now());
                 if let Some(bounds) = &self.shared.bounds {
                     for (partition, position) in positions(&session.tasks) {
                         bounds.committed(&partition, position);
@@ -274,7 +315,7 @@ impl<'a> StreamThread<'a> {
 
     fn processor_failed(
         &mut self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         partition: i32,
         error: ProcessorError,
     ) -> Result<(), Interrupted> {
@@ -289,7 +330,7 @@ impl<'a> StreamThread<'a> {
     }
 
     /// Drops what is staged and goes back to the last commit, after a pause.
-    fn rewind(&mut self, session: &mut Session, reason: String) -> Result<(), Interrupted> {
+    fn rewind(&mut self, session: &mut Session<'_>, reason: String) -> Result<(), Interrupted> {
         if (self.stop)() {
             return Err(Interrupted::Restart(reason));
         }
@@ -311,9 +352,11 @@ impl<'a> StreamThread<'a> {
     }
 
     /// Drops the tasks of partitions that are no longer this thread's.
-    fn forget(&self, session: &mut Session, partitions: &[TopicPartition]) {
+    fn forget(&self, session: &mut Session<'_>, partitions: &[TopicPartition]) {
         for partition in partitions {
             self.shared.metrics.forget(partition);
+            session.snapshots.forget(partition.partition);
+            session.lags.forget(partition);
             if let Some(task) = session.tasks.remove(&partition.partition) {
                 self.shared.metrics.tasks.dec();
                 info!(thread = self.index, task = %task.id(), "task closed");
@@ -326,16 +369,17 @@ impl<'a> StreamThread<'a> {
         self.now() >= session.next_commit || staged >= self.shared.config.max_staged
     }
 
-    fn report(&self, session: &mut Session) {
+    fn report(&self, session: &mut Session<'_>) -> Result<(), Interrupted> {
         let now = self.now();
         if now < session.next_report {
-            return;
+            return Ok(());
         }
         session.next_report = now + REPORT;
         for task in session.tasks.values() {
             for (partition, position) in task.positions() {
                 if let Some(lag) = session.consumer.lag(&partition, position) {
-                    self.shared.metrics.set_lag(&partition, lag);
+                    let seconds = session.lags.seconds(&partition, lag, self.shared.clock.now());
+                    self.shared.metrics.set_lag(&partition, lag, seconds);
                 }
             }
             if let Some(watermark) = task.watermark() {
@@ -350,6 +394,30 @@ impl<'a> StreamThread<'a> {
             };
             self.shared.board.set(self.index, state);
         }
+        self.look_for_a_stall(session)
+    }
+
+    /// Ends the session if nothing moved for too long although there are records.
+    fn look_for_a_stall(&self, session: &mut Session<'_>) -> Result<(), Interrupted> {
+        if !session.stall.is_overdue(self.now()) {
+            return Ok(());
+        }
+        let stop_of = |partition: &_| self.shared.bounds.as_ref().map_or(i64::MAX, |bounds| bounds.stop_of(partition));
+        let waiting = session.stall.waiting(self.shared.admin, positions(&session.tasks), stop_of);
+        // Without a broker to ask there is nothing to start afresh with either.
+        if let Ok(Some((partition, position, end))) = waiting {
+            self.shared.metrics.stalls.inc();
+            let seconds = self.shared.config.stall_timeout.as_secs();
+            let reason = format!("stalled: {partition} is at {position} of {end} and nothing moved for {seconds} s");
+            return Err(Interrupted::Restart(reason));
+        }
+        session.stall.moved(self.now());
+        Ok(())
+    }
+
+    /// Tells the watcher that the thread is not stuck.
+    fn alive(&self) {
+        self.shared.hearts[self.index].beat(self.shared.clock);
     }
 
     fn degraded(&self, reason: String) {
@@ -362,6 +430,7 @@ impl<'a> StreamThread<'a> {
         let pause = shortest.saturating_mul(1 << self.failures.min(10).saturating_sub(1)).min(longest);
         let until = self.now() + pause;
         while self.now() < until {
+            self.alive();
             if (self.stop)() {
                 return true;
             }

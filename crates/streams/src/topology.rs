@@ -1,12 +1,19 @@
 //! What an application reads, keeps and writes: sources, stores, one processor, sinks.
 
+mod describe;
+
 use std::fmt;
 use std::sync::Arc;
 
 use crate::dead_letter::dead_letter_topic;
 use crate::error::TopologyError;
+use crate::metadata::MAX_FINGERPRINT;
+use crate::per_record::ErrorPolicy;
 use crate::processor::Processor;
 use crate::store::StoreSpec;
+
+pub use describe::TopologyDescription;
+pub(crate) use describe::difference;
 
 /// Names a task: the topology and the partition number that it processes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +41,7 @@ pub struct Topology {
     pub(crate) sinks: Vec<Arc<str>>,
     pub(crate) stores: Vec<StoreSpec>,
     pub(crate) max_batch: usize,
+    pub(crate) policy: ErrorPolicy,
     factory: Arc<Factory>,
 }
 
@@ -46,6 +54,7 @@ impl Topology {
             sinks: Vec::new(),
             stores: Vec::new(),
             max_batch: 500,
+            policy: ErrorPolicy::default(),
             factory: None,
         }
     }
@@ -64,6 +73,12 @@ impl Topology {
     pub fn sinks(&self) -> impl Iterator<Item = &str> {
         let declared = self.sinks.len() - self.sources.len();
         self.sinks[..declared].iter().map(|topic| &**topic)
+    }
+
+    /// Where what cannot be processed goes: a topic per source.
+    pub(crate) fn dead_letters(&self) -> impl Iterator<Item = &str> {
+        let declared = self.sinks.len() - self.sources.len();
+        self.sinks[declared..].iter().map(|topic| &**topic)
     }
 
     pub(crate) fn task_id(&self, partition: i32) -> TaskId {
@@ -93,6 +108,7 @@ pub struct TopologyBuilder {
     sinks: Vec<Arc<str>>,
     stores: Vec<StoreSpec>,
     max_batch: usize,
+    policy: ErrorPolicy,
     factory: Option<Arc<Factory>>,
 }
 
@@ -125,6 +141,13 @@ impl TopologyBuilder {
         self
     }
 
+    /// What happens to a record that the processor [rejects](crate::ProcessorContext::reject). Default: a dead letter.
+    #[must_use]
+    pub fn on_record_error(mut self, policy: ErrorPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
     /// Makes the processor of each task.
     #[must_use]
     pub fn processor(mut self, factory: impl Fn(TaskId) -> Box<dyn Processor> + Send + Sync + 'static) -> Self {
@@ -154,14 +177,22 @@ impl TopologyBuilder {
             }
         }
         let factory = self.factory.ok_or_else(|| invalid("no processor, expected one".to_owned()))?;
-        Ok(Topology {
-            name: name.into(),
+        let topology = Topology {
+            name: name.as_str().into(),
             sources: self.sources,
             sinks,
             stores: self.stores,
             max_batch: self.max_batch,
+            policy: self.policy,
             factory,
-        })
+        };
+        let fingerprint = topology.fingerprint().len();
+        if fingerprint > MAX_FINGERPRINT {
+            return Err(invalid(format!(
+                "names of {fingerprint} bytes in all, expected at most {MAX_FINGERPRINT}: they go beside each committed offset"
+            )));
+        }
+        Ok(topology)
     }
 }
 

@@ -84,12 +84,11 @@ impl Watermark {
     /// What is stored beside the offset of `input`.
     pub(crate) fn encode(&self, input: usize) -> String {
         let word = |time: Option<Timestamp>| time.map_or_else(|| "-".to_owned(), |time| time.as_millis().to_string());
-        format!("1 {} {} {}", word(self.inputs[input].highest), word(self.watermark), word(self.stream_time))
+        format!("{} {} {}", word(self.inputs[input].highest), word(self.watermark), word(self.stream_time))
     }
 
     /// Takes up what was stored beside the offset of `input`. Text that was not written by [`encode`](Self::encode) is passed over.
-    pub(crate) fn restore(&mut self, input: usize, stored: &str) {
-        let Some(times) = stored.strip_prefix("1 ") else { return };
+    pub(crate) fn restore(&mut self, input: usize, times: &str) {
         let times: Vec<Option<Timestamp>> =
             times.split(' ').map(|word| word.parse().ok().map(Timestamp::from_millis)).collect();
         if let [highest, watermark, stream_time] = times[..] {

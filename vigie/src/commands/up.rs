@@ -30,6 +30,8 @@ use crate::services::Services;
 const ARCHIVE_GRACE: &str = "36500d";
 /// In an archive played fast, posts and comments of the same hour arrive some hours of event time apart.
 const ARCHIVE_SETTLE: &str = "6h";
+/// Below the data folder: the topologies' local snapshots.
+const STATE_DIR: &str = "streams";
 /// On a first start feeds list the posts of some days: they count too.
 const LOCAL_GRACE: &str = "7d";
 
@@ -94,15 +96,17 @@ async fn pipeline(
             site.sources()
         }
     });
+    let state_dir = stack.data_dir().join(STATE_DIR).display().to_string();
     let sentiment: vigie_processors::sentiment::Config = service_args(
         servers,
         &[
             ("--model", args.model.dir.display().to_string()),
             ("--model-threads", args.model.threads.to_string()),
             ("--author-key-file", author_key(stack.data_dir())?),
+            ("--state-dir", state_dir.clone()),
         ],
     )?;
-    let mut windows: Vec<(&str, String)> = Vec::new();
+    let mut windows: Vec<(&str, String)> = vec![("--state-dir", state_dir)];
     match &args.grace {
         Some(grace) => windows.push(("--grace", grace.clone())),
         None if args.site.archive.is_some() => windows.push(("--grace", ARCHIVE_GRACE.to_owned())),

@@ -289,3 +289,31 @@ fn absurd_timestamp_does_not_hold_a_transaction_up() {
     assert!(records[0].timestamp <= now && records[0].timestamp > now.saturating_sub(Duration::from_secs(60)));
     assert_eq!(records[1].timestamp, Timestamp::from_millis(1));
 }
+
+#[test]
+fn keys_go_to_the_partition_that_the_java_client_would_choose() {
+    let config = place(12);
+    let mut producer = producer(&config, "keys");
+    // Hashes by org.apache.kafka.common.utils.Utils.murmur2.
+    let hashes = [
+        ("21", -973_932_308_i32),
+        ("foobar", -790_332_482),
+        ("a-little-bit-long-string", -985_981_536),
+        ("a-little-bit-longer-string", -1_486_304_829),
+        ("abc", 479_470_107),
+    ];
+    producer.begin().unwrap();
+    for (key, _) in hashes {
+        producer.send(&OutgoingRecord::new("t", key, key)).unwrap();
+    }
+    producer.commit().unwrap();
+    let placed: BTreeMap<Bytes, i32> = read_to_end(&config, "t", &Start::Beginning)
+        .unwrap()
+        .map(|record| record.map(|record| (record.key.unwrap(), record.partition)).unwrap())
+        .collect();
+    for (at, (key, hash)) in hashes.into_iter().enumerate() {
+        assert_eq!(placed[key.as_bytes()], (hash & i32::MAX) % 12, "{key}");
+        assert!(producer.delivered_at(at).is_some(), "{key}");
+    }
+    assert_eq!(producer.delivered_at(hashes.len()), None);
+}

@@ -42,6 +42,15 @@ impl<'a> WindowStore<'a> {
         })
     }
 
+    /// Removes all windows that begin before `before`.
+    pub fn expire(&mut self, before: Timestamp) {
+        let expired: Vec<Bytes> =
+            self.store.range(&encode(Timestamp::MIN, b""), &encode(before, b"")).map(|(key, _)| key.clone()).collect();
+        for key in expired {
+            self.store.delete(key);
+        }
+    }
+
     /// Start, key and value of all windows that begin before `before`, oldest first.
     pub fn before(&self, before: Timestamp) -> impl Iterator<Item = (Timestamp, Bytes, Bytes)> {
         self.between(Timestamp::MIN, before)

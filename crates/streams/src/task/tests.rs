@@ -10,8 +10,8 @@ use vigie_kafka_client::{OutgoingRecord, Record};
 
 use crate::testing::TopologyTestDriver;
 use crate::{
-    DeadLetter, DeadLetterEncoder, Processor, ProcessorContext, ProcessorError, Punctuation, StoreSpec, Topology,
-    TumblingWindows, WindowStore,
+    DeadLetter, DeadLetterEncoder, Every, PerRecord, Processor, ProcessorContext, ProcessorError, Punctuation,
+    StoreSpec, Topology, TumblingWindows, WindowStore,
 };
 
 const WINDOWS: TumblingWindows = TumblingWindows { size: Duration::from_secs(300), grace: Duration::from_secs(60) };
@@ -210,6 +210,66 @@ fn records_outside_the_bounds_are_not_processed() {
     task.process(&records).unwrap();
     assert_eq!(task.outputs().len(), 2);
     assert_eq!(task.positions().next().unwrap().1, 4);
+}
+
+#[test]
+fn window_store_forgets_windows_after_its_retention_with_tombstones() {
+    let retention = Duration::from_secs(600);
+    let topology = Topology::builder("windowed").source("in").sink("out").store(StoreSpec::window("counts", retention));
+    let topology = topology.processor(|_| {
+        Box::new(PerRecord(|record: &Record, ctx: &mut ProcessorContext<'_>| {
+            ctx.observe_event_time(record.timestamp);
+            let start = WINDOWS.window_of(record.timestamp).start;
+            WindowStore::over(ctx.store("counts")).put(start, b"btc", "1");
+            Ok(())
+        }))
+    });
+    let mut driver = TopologyTestDriver::new(topology.build().unwrap(), ManualClock::new(NOON));
+    let at = |driver: &mut TopologyTestDriver, seconds: u64| {
+        driver.pipe("in", 0, None, None, NOON.saturating_add(Duration::from_secs(seconds))).unwrap();
+        driver.commit().unwrap();
+        driver.changelog("counts", 0).iter().filter(|(_, value)| value.is_none()).count()
+    };
+    assert_eq!(at(&mut driver, 0), 0);
+    assert_eq!(at(&mut driver, 600), 0, "the window is as old as the retention");
+    assert_eq!(at(&mut driver, 601), 1);
+    assert_eq!(at(&mut driver, 602), 1, "its tombstone is written once");
+}
+
+#[test]
+fn punctuation_at_intervals_of_the_wall_clock_and_of_event_time() {
+    struct Ticks(Every, Every);
+    impl Processor for Ticks {
+        fn process(&mut self, batch: &[Record], ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
+            for record in batch {
+                ctx.observe_event_time(record.timestamp);
+            }
+            Ok(())
+        }
+
+        fn punctuate(&mut self, at: Punctuation, ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
+            if self.0.is_due(at.wall_clock) {
+                ctx.forward("out", None, Some(Bytes::from("wall clock")), at.wall_clock);
+            }
+            if at.watermark.is_some_and(|watermark| self.1.is_due(watermark)) {
+                ctx.forward("out", None, Some(Bytes::from("event time")), at.wall_clock);
+            }
+            Ok(())
+        }
+    }
+    let minute = Duration::from_secs(60);
+    let topology = Topology::builder("ticks").source("in").sink("out");
+    let topology =
+        topology.processor(move |_| Box::new(Ticks(Every::new(minute), Every::new(minute)))).build().unwrap();
+    let mut driver = TopologyTestDriver::new(topology, ManualClock::new(NOON));
+    driver.pipe("in", 0, None, None, NOON).unwrap();
+    driver.advance(minute / 2).unwrap();
+    driver.advance(minute / 2).unwrap();
+    driver.commit().unwrap();
+    assert_eq!(values(&driver.read("out")), ["wall clock"], "once in each minute");
+    driver.pipe("in", 0, None, None, NOON.saturating_add(minute)).unwrap();
+    driver.commit().unwrap();
+    assert_eq!(values(&driver.read("out")), ["event time"]);
 }
 
 #[test]

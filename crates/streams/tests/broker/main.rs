@@ -6,3 +6,6 @@ mod commits;
 mod lifecycle;
 mod outages;
 mod place;
+mod snapshots;
+mod stalls;
+mod topologies;

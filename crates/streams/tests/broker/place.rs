@@ -103,7 +103,7 @@ pub(crate) fn text(bytes: Option<&Bytes>) -> String {
 }
 
 /// Counts the word in each value; `poison` is not a word.
-struct WordCount;
+pub(crate) struct WordCount;
 
 impl Processor for WordCount {
     fn process(&mut self, batch: &[Record], ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
@@ -124,9 +124,14 @@ impl Processor for WordCount {
 }
 
 pub(crate) fn word_count() -> Topology {
+    word_count_of_version(1)
+}
+
+/// As if the counts were kept in another format.
+pub(crate) fn word_count_of_version(version: u32) -> Topology {
     Topology::builder("word-count")
         .source("words")
-        .store(StoreSpec::key_value("counts"))
+        .store(StoreSpec::key_value("counts").version(version))
         .sink("counts")
         .processor(|_| Box::new(WordCount))
         .build()
@@ -138,19 +143,45 @@ pub(crate) struct Running {
     stop: Arc<AtomicBool>,
     ended: JoinHandle<Result<(), StreamsError>>,
     states: mpsc::Receiver<AppState>,
+    registry: prometheus::Registry,
 }
 
 impl Running {
     pub(crate) fn start(config: StreamsConfig) -> Self {
+        Self::start_with(config, word_count())
+    }
+
+    pub(crate) fn start_with(config: StreamsConfig, topology: Topology) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (sender, states) = mpsc::channel();
         let registry = prometheus::Registry::new();
         let clock = Arc::new(SystemClock::default());
-        let app = StreamsApp::new(config, word_count(), Arc::new(PlainDeadLetters), clock, &registry)
+        let app = StreamsApp::new(config, topology, Arc::new(PlainDeadLetters), clock, &registry)
             .on_state(move |state| drop(sender.send(state.clone())));
         let asked = Arc::clone(&stop);
         let ended = thread::spawn(move || app.run(move || asked.load(Ordering::SeqCst)));
-        Self { stop, ended, states }
+        Self { stop, ended, states, registry }
+    }
+
+    /// The sum of a metric over all labels.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let families = self.registry.gather();
+        let found = families.iter().filter(|family| family.name() == format!("vigie_streams_{name}"));
+        found
+            .flat_map(|family| family.get_metric())
+            .map(|m| m.get_counter().get_value() + m.get_gauge().get_value())
+            .sum()
+    }
+
+    /// Waits until a metric is at least `least`.
+    pub(crate) fn wait_for_metric(&self, name: &str, least: f64) {
+        for _ in 0..LOOKS {
+            if self.metric(name) >= least {
+                return;
+            }
+            thread::park_timeout(Duration::from_millis(100));
+        }
+        panic!("{name} is {}, expected {least}", self.metric(name));
     }
 
     /// Waits until the application says that it is in a state.

@@ -1,0 +1,197 @@
+//! Local snapshots: a restart reads the tail only, and whatever happens to the files changes no result.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use vigie_kafka_client::Admin;
+use vigie_streams::testing::{CommitStep, FailPoint, Fault};
+use vigie_streams::{StreamsConfig, StreamsError};
+
+use crate::place::{PARTITIONS, Place, Running, word_count};
+
+const WORDS: [&str; 6] = ["btc", "eth", "luna", "ust", "sol", "doge"];
+
+fn words(count: usize) -> impl Iterator<Item = &'static str> {
+    WORDS.into_iter().cycle().take(count)
+}
+
+fn config(place: &Place, state_dir: &Path) -> StreamsConfig {
+    let mut config = place.config();
+    config.state_dir = Some(state_dir.to_owned());
+    config.snapshot_interval = Duration::from_millis(100);
+    config
+}
+
+/// The snapshots below `state_dir`.
+fn files(state_dir: &Path) -> Vec<PathBuf> {
+    let folders = fs::read_dir(state_dir).into_iter().flatten().flatten();
+    let files = folders.flat_map(|folder| fs::read_dir(folder.path()).into_iter().flatten().flatten());
+    files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|e| e == "snapshot")).collect()
+}
+
+/// Counts `count` words and ends cleanly.
+fn run(place: &mut Place, dir: &TempDir, count: usize, expected: usize) {
+    place.write(words(count));
+    let app = Running::start(config(place, dir.path()));
+    place.wait_for("counts", expected);
+    app.stop();
+}
+
+#[test]
+fn restart_restores_only_the_tail() {
+    let (mut place, dir) = (Place::new(), tempfile::tempdir().unwrap());
+    run(&mut place, &dir, 600, 600);
+    assert_eq!(files(dir.path()).len(), PARTITIONS as usize);
+    // One more word by an instance that has no folder: the tail.
+    place.write(["btc"]);
+    let elsewhere = Running::start(place.config());
+    place.wait_for("counts", 601);
+    elsewhere.stop();
+    let app = Running::start(config(&place, dir.path()));
+    app.wait_for_metric("tasks", f64::from(PARTITIONS));
+    assert_eq!(app.metric("snapshot_restored_records_total"), WORDS.len() as f64);
+    assert_eq!(app.metric("restored_records_total"), 1.0, "the changelog's records after the snapshot");
+    place.write(words(60));
+    place.wait_for("counts", 661);
+    app.stop();
+    place.assert_exact(661);
+}
+
+#[test]
+fn crash_at_every_commit_step_is_exact_with_snapshots() {
+    let (mut place, dir) = (Place::new(), tempfile::tempdir().unwrap());
+    let mut written = 0;
+    for step in [CommitStep::Begin, CommitStep::Send, CommitStep::SendOffsets, CommitStep::Commit] {
+        // The crash comes after some snapshots, and some commits after them.
+        let mut config = config(&place, dir.path());
+        let (armed, crash) = (std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false)), Fault::Crash);
+        let asked = std::sync::Arc::clone(&armed);
+        config.fail_point = Some(FailPoint::new(move |at| {
+            (at == step && asked.load(std::sync::atomic::Ordering::SeqCst)).then(|| crash.clone())
+        }));
+        place.write(words(60));
+        let app = Running::start(config);
+        place.wait_for("counts", written + 60);
+        app.wait_for_metric("snapshots_total", f64::from(PARTITIONS));
+        armed.store(true, std::sync::atomic::Ordering::SeqCst);
+        place.write(words(60));
+        written += 120;
+        let ended = app.ended();
+        assert!(matches!(ended, Err(StreamsError::Crashed)), "{step:?}: {ended:?}");
+        let app = Running::start(self::config(&place, dir.path()));
+        place.wait_for("counts", written);
+        app.stop();
+    }
+    place.assert_exact(written);
+}
+
+#[test]
+fn torn_snapshot_is_rebuilt_from_the_changelog() {
+    let (mut place, dir) = (Place::new(), tempfile::tempdir().unwrap());
+    run(&mut place, &dir, 60, 60);
+    let spoilt = files(dir.path());
+    for (number, path) in spoilt.iter().enumerate() {
+        let mut bytes = fs::read(path).unwrap();
+        match number {
+            0 => bytes.truncate(bytes.len() / 2),
+            1 => bytes.clear(),
+            _ => bytes[60] ^= 4,
+        }
+        fs::write(path, bytes).unwrap();
+    }
+    let app = Running::start(config(&place, dir.path()));
+    app.wait_for_metric("tasks", f64::from(PARTITIONS));
+    assert_eq!(app.metric("snapshot_discards_total"), spoilt.len() as f64);
+    assert_eq!(app.metric("snapshot_restored_records_total"), 0.0);
+    place.write(words(60));
+    place.wait_for("counts", 120);
+    app.stop();
+    place.assert_exact(120);
+    assert_eq!(files(dir.path()).len(), PARTITIONS as usize, "good ones took their place");
+}
+
+#[test]
+fn state_dir_deleted_while_running_is_made_again() {
+    let (mut place, dir) = (Place::new(), tempfile::tempdir().unwrap());
+    place.write(words(60));
+    let app = Running::start(config(&place, dir.path()));
+    place.wait_for("counts", 60);
+    app.wait_for_metric("snapshots_total", 1.0);
+    fs::remove_dir_all(dir.path()).unwrap();
+    place.write(words(60));
+    place.wait_for("counts", 120);
+    app.stop();
+    assert_eq!(files(dir.path()).len(), PARTITIONS as usize);
+    run(&mut place, &dir, 60, 180);
+    place.assert_exact(180);
+}
+
+#[test]
+fn unwritable_state_dir_does_not_stop_processing() {
+    let (mut place, dir) = (Place::new(), tempfile::tempdir().unwrap());
+    let blocked = dir.path().join("file");
+    fs::write(&blocked, b"not a folder").unwrap();
+    let app = Running::start(config(&place, &blocked));
+    place.write(words(60));
+    place.wait_for("counts", 60);
+    app.wait_for_metric("snapshots_total", 2.0);
+    assert_eq!(app.metric("snapshot_bytes_total"), 0.0, "none was written");
+    place.write(words(60));
+    place.wait_for("counts", 120);
+    app.stop();
+    place.assert_exact(120);
+}
+
+#[test]
+fn two_instances_share_a_state_dir() {
+    let (mut place, dir) = (Place::new(), tempfile::tempdir().unwrap());
+    let first = Running::start(config(&place, dir.path()));
+    place.write(words(60));
+    place.wait_for("counts", 60);
+    let mut second = config(&place, dir.path());
+    second.instance_id = "two".to_owned();
+    let second = Running::start(second);
+    second.wait_for_metric("tasks", 1.0);
+    place.write(words(60));
+    place.wait_for("counts", 120);
+    first.stop();
+    second.wait_for_metric("tasks", f64::from(PARTITIONS));
+    assert_eq!(second.metric("snapshot_discards_total"), 0.0);
+    place.write(words(60));
+    place.wait_for("counts", 180);
+    second.stop();
+    place.assert_exact(180);
+}
+
+#[test]
+fn application_that_is_begun_anew_takes_no_snapshot_of_its_predecessor() {
+    let (mut place, dir) = (Place::new(), tempfile::tempdir().unwrap());
+    run(&mut place, &dir, 60, 60);
+    // The group and the changelogs go, by hand and from another machine: the folder knows nothing of it.
+    let admin = Admin::new(&place.kafka).unwrap();
+    admin.delete_groups(&["word-count"]).unwrap();
+    admin.delete_topics(&["word-count-counts-changelog"]).unwrap();
+    let app = Running::start(config(&place, dir.path()));
+    place.wait_for("counts", 120);
+    assert!(app.metric("snapshot_discards_total") >= 1.0);
+    app.stop();
+    let counts = place.read("counts");
+    let highest =
+        counts.iter().filter_map(|r| std::str::from_utf8(r.value.as_deref()?).ok()?.parse::<u64>().ok()).max();
+    assert_eq!(highest, Some(10), "each word is counted from 1 again");
+}
+
+#[test]
+fn deleted_state_is_gone_from_the_folder_too() {
+    let (mut place, dir) = (Place::new(), tempfile::tempdir().unwrap());
+    run(&mut place, &dir, 6, 6);
+    assert!(!files(dir.path()).is_empty());
+    let registry = prometheus::Registry::new();
+    let clock = std::sync::Arc::new(vigie_clock::SystemClock::default());
+    let letters = std::sync::Arc::new(vigie_streams::PlainDeadLetters);
+    let app = vigie_streams::StreamsApp::new(config(&place, dir.path()), word_count(), letters, clock, &registry);
+    app.delete_state().unwrap();
+    assert!(files(dir.path()).is_empty());
+}

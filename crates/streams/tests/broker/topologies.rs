@@ -1,0 +1,58 @@
+//! State is refused by what does not understand it.
+
+use vigie_kafka_client::Admin;
+use vigie_streams::StreamsError;
+
+use crate::place::{PARTITIONS, Place, Running, word_count_of_version};
+
+#[test]
+fn changed_topology_refuses_old_state() {
+    let mut place = Place::new();
+    place.write(["btc", "eth", "luna"]);
+    let app = Running::start(place.config());
+    place.wait_for("counts", 3);
+    app.stop();
+    let ended = Running::start_with(place.config(), word_count_of_version(2)).ended().unwrap_err();
+    assert!(matches!(ended, StreamsError::TopologyChanged { .. }), "{ended}");
+    let said = ended.to_string();
+    assert!(said.contains("stores were [counts:key-value:1], now [counts:key-value:2]"), "{said}");
+    assert!(said.contains("new application id, or delete the state"), "{said}");
+    // Both ways out: back to the old topology, or a new application.
+    let app = Running::start(place.config());
+    place.write(["btc"]);
+    place.wait_for("counts", 4);
+    app.stop();
+    place.assert_exact(4);
+    let mut anew = place.config();
+    anew.application_id = "word-count-2".to_owned();
+    let app = Running::start_with(anew, word_count_of_version(2));
+    place.wait_for("counts", 8);
+    app.stop();
+}
+
+#[test]
+fn state_without_its_offsets_is_refused() {
+    let mut place = Place::new();
+    place.write(["btc", "eth", "luna"]);
+    let app = Running::start(place.config());
+    place.wait_for("counts", 3);
+    app.stop();
+    Admin::new(&place.kafka).unwrap().delete_groups(&["word-count"]).unwrap();
+    let ended = Running::start(place.config()).ended().unwrap_err();
+    assert!(matches!(ended, StreamsError::StateWithoutOffsets { .. }), "{ended}");
+    assert!(ended.to_string().contains("delete the state"), "{ended}");
+    assert_eq!(place.read("counts").len(), 3, "nothing was counted twice");
+}
+
+#[test]
+fn source_that_grows_while_running_stops_the_application() {
+    let mut place = Place::new();
+    place.write(["btc"]);
+    let app = Running::start(place.config());
+    place.wait_for("counts", 1);
+    Admin::new(&place.kafka).unwrap().add_partitions("words", PARTITIONS + 1).unwrap();
+    // The client looks for new partitions each half minute.
+    let ended = app.ended().unwrap_err();
+    assert!(matches!(&ended, StreamsError::SourceGrew { expected: PARTITIONS, .. }), "{ended}");
+    assert!(ended.to_string().starts_with("partition words-3 has come, expected 3 partitions"), "{ended}");
+}
