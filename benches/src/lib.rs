@@ -2,5 +2,6 @@
 
 pub mod http;
 pub mod latency;
+pub mod peers;
 pub mod posts;
 pub mod registry;

@@ -69,6 +69,20 @@ impl KafkaConfig {
         }
     }
 
+    /// The settings of a consumer. Its queue is small, for each record in it takes some hundred bytes besides its own, and looked at
+    /// often: left alone, librdkafka waits a whole second before it fills a queue again that it found full.
+    pub(crate) fn reading_client(&self) -> ClientConfig {
+        let mut config = self.client();
+        config
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false")
+            .set("fetch.error.backoff.ms", "100")
+            .set("fetch.queue.backoff.ms", "5")
+            .set("queued.max.messages.kbytes", "4096")
+            .set("queued.min.messages", "10000");
+        config
+    }
+
     pub(crate) fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config

@@ -115,22 +115,16 @@ impl Consumer {
     /// [`KafkaError::Fatal`] if librdkafka rejects the settings.
     pub fn new(config: &KafkaConfig, options: &ConsumerOptions) -> Result<Self, KafkaError> {
         let millis = |duration: Duration| duration.as_millis().to_string();
-        let mut native = config.client();
+        let mut native = config.reading_client();
         native
             .set("group.id", config.wire_name(&options.group_id))
             .set("group.protocol", "classic")
-            .set("isolation.level", "read_committed")
-            .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("session.timeout.ms", millis(options.session_timeout))
             // Members learn of a rebalance with the next heartbeat, and it waits for the last of them.
             .set("heartbeat.interval.ms", millis((options.session_timeout / 5).min(Duration::from_secs(1))))
             .set("max.poll.interval.ms", millis(options.max_poll_interval.max(options.session_timeout)))
             .set("statistics.interval.ms", "1000")
-            .set("fetch.error.backoff.ms", "100")
-            // Left alone, a full queue puts the next fetch off by a second, in which the queue runs empty.
-            .set("fetch.queue.backoff.ms", "5")
-            .set("queued.max.messages.kbytes", "16384")
             .set(
                 "auto.offset.reset",
                 match options.reset {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rdkafka::consumer::base_consumer::BaseConsumer;
 use rdkafka::consumer::{Consumer as _, ConsumerContext, RebalanceProtocol};
@@ -39,6 +39,8 @@ pub(crate) struct Progress {
 #[derive(Default)]
 pub(crate) struct GroupContext {
     rebalances: Mutex<VecDeque<Rebalance>>,
+    /// How many there are, for those who ask before every record.
+    waiting: AtomicUsize,
     progress: Mutex<HashMap<(String, i32), Progress>>,
     disconnected: AtomicBool,
     member: AtomicBool,
@@ -52,11 +54,15 @@ impl GroupContext {
     }
 
     pub(crate) fn take_rebalance(&self) -> Option<Rebalance> {
-        lock(&self.rebalances).pop_front()
+        let next = lock(&self.rebalances).pop_front();
+        if next.is_some() {
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+        }
+        next
     }
 
     pub(crate) fn has_rebalance(&self) -> bool {
-        !lock(&self.rebalances).is_empty()
+        self.waiting.load(Ordering::SeqCst) > 0
     }
 
     pub(crate) fn progress(&self, wire_topic: &str, partition: i32) -> Option<Progress> {
@@ -121,6 +127,7 @@ impl ConsumerContext for GroupContext {
             return;
         }
         lock(&self.rebalances).push_back(rebalance);
+        self.waiting.fetch_add(1, Ordering::SeqCst);
     }
 }
 

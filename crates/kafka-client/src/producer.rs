@@ -42,6 +42,8 @@ pub struct TransactionalProducer {
     wire_names: HashMap<String, String>,
     patience: Duration,
     clock: SystemClock,
+    /// The time when it was last looked at.
+    now: Timestamp,
     sent: usize,
 }
 
@@ -62,6 +64,7 @@ impl TransactionalProducer {
             wire_names: HashMap::new(),
             patience: options.transaction_timeout.min(PATIENCE),
             clock: SystemClock::default(),
+            now: Timestamp::MIN,
             sent: 0,
         };
         producer.init()?;
@@ -109,6 +112,7 @@ impl TransactionalProducer {
         timestamp: Option<Timestamp>,
         headers: &[(String, Bytes)],
     ) -> Result<(), KafkaError> {
+        let timestamp = timestamp.map(|time| self.not_ahead(time).as_millis().max(1));
         if !self.wire_names.contains_key(topic) {
             self.wire_names.insert(topic.to_owned(), self.config.wire_name(topic));
         }
@@ -116,14 +120,15 @@ impl TransactionalProducer {
         record.partition = partition;
         record.key = key;
         record.payload = value;
-        record.timestamp = timestamp.map(|time| time.min(self.clock.now()).as_millis().max(1));
+        record.timestamp = timestamp;
         if !headers.is_empty() {
             let native = OwnedHeaders::new_with_capacity(headers.len());
             record.headers = Some(
                 headers.iter().fold(native, |all, (key, value)| all.insert(Header { key, value: Some(&value[..]) })),
             );
         }
-        let deadline = Deadline::after(self.patience);
+        // Reading the clock costs as much as queueing a record: it is read only if the queue is full.
+        let mut deadline = None;
         loop {
             let (error, refused) = match self.inner.send(record) {
                 Ok(()) => {
@@ -133,7 +138,9 @@ impl TransactionalProducer {
                 Err(refused) => refused,
             };
             match error.rdkafka_error_code() {
-                Some(Code::QueueFull) if !deadline.passed() => self.inner.poll(Duration::from_millis(5)),
+                Some(Code::QueueFull) if !deadline.get_or_insert_with(|| Deadline::after(self.patience)).passed() => {
+                    self.inner.poll(Duration::from_millis(5));
+                }
                 Some(Code::MessageSizeTooLarge) => {
                     let size = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
                     return Err(KafkaError::fatal(
@@ -145,6 +152,14 @@ impl TransactionalProducer {
             }
             record = refused;
         }
+    }
+
+    /// `time`, or now if that is earlier.
+    fn not_ahead(&mut self, time: Timestamp) -> Timestamp {
+        if time > self.now {
+            self.now = self.clock.now();
+        }
+        time.min(self.now)
     }
 
     /// Adds consumed offsets, with what is stored beside them, to the transaction. The commit is refused if `consumer` is no

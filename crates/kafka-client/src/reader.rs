@@ -21,10 +21,11 @@ use crate::record::{Record, TopicPartition};
 /// How long a read may stand still before it is given up: longer than a dead writer's transaction is waited for.
 const STALL: Duration = Duration::from_secs(60);
 
-/// How long a broker holds a fetch for which it has nothing: when a reader follows, as by default.
-const FOLLOW_WAIT: Duration = Duration::from_millis(500);
-/// And when it reads to the end, which only such an empty fetch tells where the log ends in a transaction marker.
-const BOUNDED_WAIT: Duration = Duration::from_millis(5);
+/// How long a broker may wait for new records before it answers that there are none.
+const FETCH_WAIT: Duration = Duration::from_millis(500);
+/// The same where the end is all that is waited for: a partition that ends with a transaction marker is known to be read to its end
+/// only by such an answer.
+const END_WAIT: Duration = Duration::from_millis(5);
 
 /// Where a read begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl PartitionReader {
         let admin = Admin::new(config)?;
         let partitions = partitions_of(&admin, topic)?;
         let offsets = start_offsets(&admin, topic, partitions, start)?;
-        Self::assigned(config, topic, &offsets, FOLLOW_WAIT)
+        Self::assigned(config, topic, &offsets, FETCH_WAIT)
     }
 
     /// Waits up to `timeout` for records; returns up to `max` of them.
@@ -85,25 +86,20 @@ impl PartitionReader {
         Ok(records)
     }
 
+    /// `wait` is how long the broker may hold an answer back while there is nothing new.
     fn assigned(
         config: &KafkaConfig,
         topic: &str,
         offsets: &BTreeMap<i32, i64>,
-        fetch_wait: Duration,
+        wait: Duration,
     ) -> Result<Self, KafkaError> {
-        let mut native = config.client();
+        let mut native = config.reading_client();
         native
             // Needed by librdkafka to assign partitions; the group is never joined and nothing is committed to it.
             .set("group.id", config.wire_name("reader"))
-            .set("isolation.level", "read_committed")
-            .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
-            .set("fetch.wait.max.ms", fetch_wait.as_millis().to_string())
-            .set("fetch.error.backoff.ms", "100")
-            // Left alone, a full queue puts the next fetch off by a second, in which the queue runs empty.
-            .set("fetch.queue.backoff.ms", "5")
-            .set("queued.max.messages.kbytes", "16384");
+            .set("fetch.wait.max.ms", wait.as_millis().to_string());
         let inner: BaseConsumer = native.create().map_err(|e| KafkaError::from_native("create reader", &e))?;
         let mut list = TopicPartitionList::with_capacity(offsets.len());
         let wire = config.wire_name(topic);
@@ -232,7 +228,7 @@ impl ReadToEnd {
         // Made only now: an end-of-partition that it reports lies at or after the end that was just found stable.
         let reader = match open.is_empty() {
             true => None,
-            false => Some(PartitionReader::assigned(admin.config(), topic, &starts, BOUNDED_WAIT)?),
+            false => Some(PartitionReader::assigned(admin.config(), topic, &starts, END_WAIT)?),
         };
         Ok(Self { reader, open, ends, deadline: Deadline::after(STALL), brokers: admin.config().brokers.clone() })
     }

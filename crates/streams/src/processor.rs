@@ -1,5 +1,7 @@
 //! What an application writes: a processor, and what it can do while it processes.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use vigie_clock::Timestamp;
 use vigie_kafka_client::{Headers, Record};
@@ -39,11 +41,15 @@ pub struct ProcessorContext<'a> {
     core: &'a mut Core,
     /// The input partition whose records are being processed; none during a punctuation.
     input: Option<usize>,
+    /// The clocks when the batch began: near enough for most of what each of its records asks.
+    wall_clock: Timestamp,
+    monotonic: Duration,
 }
 
 impl<'a> ProcessorContext<'a> {
     pub(crate) fn new(core: &'a mut Core, input: Option<usize>) -> Self {
-        Self { core, input }
+        let (wall_clock, monotonic) = (core.clock.now(), core.clock.monotonic());
+        Self { core, input, wall_clock, monotonic }
     }
 
     /// Writes a record to a sink, to the partition that the key's hash chooses.
@@ -126,11 +132,14 @@ impl<'a> ProcessorContext<'a> {
     /// ahead of the wall clock ([`Watermark::MAX_AHEAD`](crate::Watermark::MAX_AHEAD)): then it returns `false`.
     pub fn observe_event_time(&mut self, time: Timestamp) -> bool {
         let Some(input) = self.input else { return false };
-        let accepted = self.core.watermark.observe(input, time, self.core.clock.now());
+        let core = &mut *self.core;
+        // What was ahead of the clock when the batch began need not be so any more.
+        let accepted = core.watermark.observe(input, time, self.wall_clock)
+            || core.watermark.observe(input, time, core.clock.now());
         if accepted {
-            self.core.watermark.advance(self.core.clock.monotonic());
+            core.watermark.advance(self.monotonic);
         } else {
-            self.core.counts.refused_times += 1;
+            core.counts.refused_times += 1;
         }
         accepted
     }

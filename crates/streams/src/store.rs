@@ -1,15 +1,19 @@
 //! A task's state: key and value bytes in key order, whose writes become real only with the commit.
 
+mod entry;
+mod staged;
 pub(crate) mod window;
 
-use std::collections::BTreeMap;
-use std::collections::btree_map;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::iter::Peekable;
 use std::ops::Bound;
 use std::time::Duration;
 
 use bytes::Bytes;
+
+use entry::Entry;
+use staged::Staged;
 
 /// A store that a topology keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,45 +67,50 @@ impl StoreSpec {
 /// to the changelog and then makes them part of the store, an abort drops them.
 #[derive(Clone, Debug, Default)]
 pub struct KeyValueStore {
-    committed: BTreeMap<Bytes, Bytes>,
-    staged: BTreeMap<Bytes, Option<Bytes>>,
+    committed: BTreeSet<Entry>,
+    staged: Staged,
 }
 
 impl KeyValueStore {
     /// The value of `key`.
     pub fn get(&self, key: &[u8]) -> Option<Bytes> {
         match self.staged.get(key) {
-            Some(staged) => staged.clone(),
-            None => self.committed.get(key).cloned(),
+            Some(staged) => staged.cloned(),
+            None => self.committed.get(key).map(|entry| Bytes::copy_from_slice(entry.parts().1)),
+        }
+    }
+
+    /// The value of `key`, where it lies: cheaper than [`get`](Self::get).
+    pub fn peek(&self, key: &[u8]) -> Option<&[u8]> {
+        match self.staged.get(key) {
+            Some(staged) => staged.map(|value| &value[..]),
+            None => self.committed.get(key).map(|entry| entry.parts().1),
         }
     }
 
     /// Whether `key` has a value.
     pub fn contains(&self, key: &[u8]) -> bool {
-        match self.staged.get(key) {
-            Some(staged) => staged.is_some(),
-            None => self.committed.contains_key(key),
-        }
+        self.peek(key).is_some()
     }
 
     /// Sets the value of `key`.
-    pub fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.staged.insert(key.into(), Some(value.into()));
+    pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) {
+        self.staged.set(key.as_ref(), Some(value.into()));
     }
 
     /// Removes `key`.
-    pub fn delete(&mut self, key: impl Into<Bytes>) {
-        let key = key.into();
+    pub fn delete(&mut self, key: impl AsRef<[u8]>) {
+        let key = key.as_ref();
         // What was never committed needs no tombstone, unless an earlier write of this interval hides a committed value.
-        if self.committed.contains_key(&key) {
-            self.staged.insert(key, None);
+        if self.committed.contains(key) {
+            self.staged.set(key, None);
         } else {
-            self.staged.remove(&key);
+            self.staged.remove(key);
         }
     }
 
     /// Keys from `from` up to but not `to`, with their values, in key order.
-    pub fn range<'a>(&'a self, from: &[u8], to: &[u8]) -> impl Iterator<Item = (&'a Bytes, &'a Bytes)> + use<'a> {
+    pub fn range<'a>(&'a self, from: &[u8], to: &[u8]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let bounds = match from < to {
             true => (Bound::Included(from), Bound::Excluded(to)),
             false => (Bound::Included(from), Bound::Excluded(from)),
@@ -110,14 +119,14 @@ impl KeyValueStore {
     }
 
     /// Keys that begin with `prefix`, with their values, in key order.
-    pub fn prefix<'a>(&'a self, prefix: &[u8]) -> impl Iterator<Item = (&'a Bytes, &'a Bytes)> + use<'a> {
+    pub fn prefix<'a>(&'a self, prefix: &[u8]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let end = after_prefix(prefix);
         let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         self.merged((Bound::Included(prefix), upper))
     }
 
     /// All keys with their values, in key order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Bytes, &Bytes)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.merged((Bound::Unbounded, Bound::Unbounded))
     }
 
@@ -126,21 +135,25 @@ impl KeyValueStore {
         self.committed.len()
     }
 
-    fn merged<'a>(&'a self, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Merged<'a> {
-        Merged {
-            committed: self.committed.range::<[u8], _>(bounds).peekable(),
-            staged: self.staged.range::<[u8], _>(bounds).peekable(),
-        }
+    fn merged<'a>(
+        &'a self,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+    ) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        let committed = self.committed.range::<[u8], _>(bounds).map(Entry::parts).peekable();
+        let staged = self.staged.range(bounds).map(|(key, value)| (&key[..], value.map(|value| &value[..]))).peekable();
+        Merged { committed, staged }
     }
 
-    /// The writes since the last commit: the last one of each key, `None` for a deletion.
-    pub(crate) fn staged(&self) -> impl ExactSizeIterator<Item = (&Bytes, Option<&Bytes>)> {
-        self.staged.iter().map(|(key, value)| (key, value.as_ref()))
+    /// The writes since the last commit, in key order: the last one of each key, `None` for a deletion. What a processor forwards
+    /// once per commit, it finds here.
+    pub fn staged(&self) -> impl ExactSizeIterator<Item = (&Bytes, Option<&Bytes>)> {
+        self.staged.iter()
     }
 
     pub(crate) fn commit(&mut self) {
-        for (key, value) in std::mem::take(&mut self.staged) {
-            self.restore(key, value);
+        let staged = std::mem::take(&mut self.staged);
+        for (key, value) in staged.iter() {
+            self.restore(key, value.map(|value| &value[..]));
         }
     }
 
@@ -149,33 +162,37 @@ impl KeyValueStore {
     }
 
     /// Committed entries after `after`, in key order: for a snapshot.
-    pub(crate) fn committed_after(&self, after: Option<&[u8]>) -> impl Iterator<Item = (&Bytes, &Bytes)> {
+    pub(crate) fn committed_after(&self, after: Option<&[u8]>) -> impl Iterator<Item = (&[u8], &[u8])> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.committed.range::<[u8], _>((from, Bound::Unbounded))
+        self.committed.range::<[u8], _>((from, Bound::Unbounded)).map(Entry::parts)
     }
 
     /// Becomes what a snapshot says. Entries in key order are the quickest.
     pub(crate) fn load(&mut self, entries: Vec<(Bytes, Bytes)>) {
-        self.committed = entries.into_iter().collect();
+        self.committed = entries.iter().map(|(key, value)| Entry::new(key, value)).collect();
     }
 
     /// Applies a record of the changelog.
-    pub(crate) fn restore(&mut self, key: Bytes, value: Option<Bytes>) {
+    pub(crate) fn restore(&mut self, key: &[u8], value: Option<&[u8]>) {
         match value {
-            Some(value) => self.committed.insert(key, value),
-            None => self.committed.remove(&key),
-        };
+            Some(value) => drop(self.committed.replace(Entry::new(key, value))),
+            None => drop(self.committed.remove(key)),
+        }
     }
 }
 
 /// Merges committed and staged entries: staged ones win, staged deletions hide.
-struct Merged<'a> {
-    committed: Peekable<btree_map::Range<'a, Bytes, Bytes>>,
-    staged: Peekable<btree_map::Range<'a, Bytes, Option<Bytes>>>,
+struct Merged<C: Iterator, S: Iterator> {
+    committed: Peekable<C>,
+    staged: Peekable<S>,
 }
 
-impl<'a> Iterator for Merged<'a> {
-    type Item = (&'a Bytes, &'a Bytes);
+impl<'a, C, S> Iterator for Merged<C, S>
+where
+    C: Iterator<Item = (&'a [u8], &'a [u8])>,
+    S: Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+{
+    type Item = (&'a [u8], &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -207,8 +224,8 @@ fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn entries<'a>(of: impl Iterator<Item = (&'a Bytes, &'a Bytes)>) -> Vec<(String, String)> {
-        let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+    fn entries<'a>(of: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<(String, String)> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         of.map(|(key, value)| (text(key), text(value))).collect()
     }
 

@@ -200,7 +200,7 @@ impl StreamTask {
     /// Applies a record of a store's changelog.
     pub(crate) fn restore_record(&mut self, store: usize, key: Bytes, value: Option<Bytes>) {
         debug_assert_eq!(self.state, State::Restoring, "task {}", self.core.id);
-        self.core.stores[store].1.restore(key, value);
+        self.core.stores[store].1.restore(&key, value.as_deref());
     }
 
     /// The stores hold what was committed: records may come.

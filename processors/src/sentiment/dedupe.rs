@@ -70,9 +70,9 @@ impl Sweep {
         let mut expired = Vec::new();
         for (key, value) in store.range(&self.next, &AFTER_ALL_IDS).take(SWEEP_STEP) {
             looked_at += 1;
-            last = Some(key.clone());
+            last = Some(Bytes::copy_from_slice(key));
             if decode(value).is_none_or(|seen| newest.since(seen) > retention) {
-                expired.push(key.clone());
+                expired.push(Bytes::copy_from_slice(key));
             }
         }
         // The next step begins with the last key of this one: one entry is seen twice, none is skipped.

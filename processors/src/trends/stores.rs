@@ -87,7 +87,7 @@ pub(crate) fn history(ctx: &mut ProcessorContext<'_>, asset: &str) -> Result<Opt
 
 pub(crate) fn put_history(ctx: &mut ProcessorContext<'_>, asset: &str, history: &AssetHistory) -> Result<()> {
     let value = encode(HISTORIES, history)?;
-    ctx.store(HISTORIES).put(asset.as_bytes().to_vec(), value);
+    ctx.store(HISTORIES).put(asset.as_bytes(), value);
     Ok(())
 }
 

@@ -57,7 +57,11 @@ fn commit(task: &mut StreamTask, log: &mut Vec<(Bytes, Option<Bytes>)>, key: &st
 }
 
 fn contents(task: &StreamTask, store: usize) -> Vec<(Bytes, Bytes)> {
-    task.store_at(store).unwrap().iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    task.store_at(store)
+        .unwrap()
+        .iter()
+        .map(|(key, value)| (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)))
+        .collect()
 }
 
 struct Place {

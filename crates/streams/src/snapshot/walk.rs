@@ -59,7 +59,7 @@ impl Cursor {
                 put_entry(&mut block, self.store, key, value);
                 self.entries += 1;
                 if block.len() >= self.block {
-                    self.after = Some(key.clone());
+                    self.after = Some(Bytes::copy_from_slice(key));
                     return Some(block);
                 }
             }
