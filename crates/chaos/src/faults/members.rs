@@ -11,17 +11,36 @@ use crate::world::World;
 
 const REBALANCES: &str = "vigie_streams_rebalances_total";
 
-/// Some service, at some moment.
+/// Some service, at some moment; in a sabotaged run the processor that commits wrongly, once it has.
 ///
 /// Proof: the system says that the process was ended by signal 9.
 pub(crate) async fn kill(world: &mut World) -> Result<String, ChaosError> {
     let moment = Duration::from_millis(world.rng.random_range(0..1_500));
     world.pass(moment).await?;
-    let names = world.fleet.names();
-    let name = names.choose(&mut world.rng).cloned().unwrap_or_default();
+    let name = match world.options.sabotage {
+        true => saboteur(world).await?,
+        false => world.fleet.names().choose(&mut world.rng).cloned().unwrap_or_default(),
+    };
     let proof = world.fleet.kill(&name).await?;
     world.fleet.until_ready(&name).await?;
     Ok(proof)
+}
+
+async fn saboteur(world: &mut World) -> Result<String, ChaosError> {
+    const COMMITTED: [&str; 1] = ["outcome=\"committed\""];
+    let mut found = None;
+    world
+        .fleet
+        .until("trends has committed without offsets", async |fleet| {
+            for name in ["trends-a", "trends-b"] {
+                if fleet.metric(name, "vigie_streams_commits_total", &COMMITTED).await >= 3.0 {
+                    found = Some(name.to_owned());
+                }
+            }
+            Ok(found.is_some())
+        })
+        .await?;
+    found.ok_or_else(|| ChaosError::DidNotFire("trends committed nothing".to_owned()))
 }
 
 /// Proof: every service ends with status 0 after SIGTERM.
