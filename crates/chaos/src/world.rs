@@ -50,7 +50,7 @@ impl World {
         open_to_others(dir.path())?;
         let logs = options.logs.clone().unwrap_or_else(|| dir.path().join("logs"));
         std::fs::create_dir_all(&logs).map_err(ChaosError::io("make the folder of logs"))?;
-        let program = program(&options)?;
+        let program = program(&options, dir.path())?;
         let config = vigie_stack::StackConfig {
             kafka_nodes: options.kafka_nodes,
             ..vigie_stack::testing::own(&dir.path().join("servers"))
@@ -158,10 +158,16 @@ fn text(pid: Option<u32>) -> String {
     pid.map_or_else(|| "none".to_owned(), |pid| pid.to_string())
 }
 
-fn program(options: &Options) -> Result<PathBuf, ChaosError> {
+/// The program under test, under a name of the run's own: a build beside the run must not change what is started next.
+fn program(options: &Options, dir: &Path) -> Result<PathBuf, ChaosError> {
     let beside = || Some(std::env::current_exe().ok()?.parent()?.join("vigie"));
     let program = options.vigie.clone().or_else(beside).filter(|path| path.is_file());
-    program.ok_or_else(|| ChaosError::Other("no program vigie beside this one, expected one or --vigie".to_owned()))
+    let program = program
+        .ok_or_else(|| ChaosError::Other("no program vigie beside this one, expected one or --vigie".to_owned()))?;
+    let own = dir.join("vigie");
+    let linked = std::fs::hard_link(&program, &own).or_else(|_| std::fs::copy(&program, &own).map(drop));
+    linked.map_err(ChaosError::io(format!("take {}", program.display())))?;
+    Ok(own)
 }
 
 fn environment(servers: &Endpoints, options: &Options, sources: &Path, dir: &Path) -> Vec<(String, String)> {
