@@ -11,7 +11,7 @@ fn options(seed: u64) -> Options {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     Options {
         posts: 300,
-        kills: 1,
+        kills: 0,
         seed,
         faults: Vec::new(),
         rate: Some(20),
@@ -35,15 +35,15 @@ async fn every_number_is_right_over_crashes_and_a_commit_without_offsets_is_foun
     // Two stacks that start at once may choose the same free port: the shared one is there first.
     let _ = tokio::task::spawn_blocking(vigie_stack::testing::shared).await;
 
-    let faults = vec![FaultKind::CrashOffsets, FaultKind::TransactionCoordinatorKill];
+    let faults = vec![FaultKind::CrashOffsets, FaultKind::TransactionCoordinatorKill, FaultKind::PostgresKill];
     let report = run(Options { faults, ..options(11) }, Arc::clone(&progress)).await;
     let report = report.unwrap_or_else(|error| panic!("{error}"));
     assert!(report.passed(), "{report}");
     assert!(report.posts > 300 && report.late_mentions > 0 && report.dead_letters > 0, "{report}");
     assert!(report.faults.iter().all(|fault| fault.fired > 0), "{report}");
 
-    let faults = vec![FaultKind::Abort];
-    let broken = Options { faults, sabotage: true, kafka_nodes: 1, ..options(12) };
+    let faults = vec![FaultKind::RegistryWarm];
+    let broken = Options { faults, kills: 1, sabotage: true, kafka_nodes: 1, ..options(12) };
     let report = run(broken, progress).await.unwrap_or_else(|error| panic!("{error}"));
     let window = |violation: &String| violation.starts_with("window (") && violation.contains("expected");
     assert!(report.violations.iter().any(window), "a commit without offsets was not found out: {report}");

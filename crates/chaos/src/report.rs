@@ -12,8 +12,8 @@ pub struct FaultReport {
     pub fault: String,
     /// How often it was made.
     pub fired: u32,
-    /// How that is known, of the last time; for a skipped fault, why.
-    pub proof: String,
+    /// How that is known, of each time; for a skipped fault, why.
+    pub proofs: Vec<String>,
     /// Seconds that it took, all times together.
     pub seconds: f64,
 }
@@ -74,9 +74,11 @@ impl Report {
             Some(one) => {
                 one.fired += times;
                 one.seconds += seconds;
-                one.proof = proof;
+                one.proofs.push(proof);
             }
-            None => self.faults.push(FaultReport { fault: fault.to_owned(), fired: times, proof, seconds }),
+            None => {
+                self.faults.push(FaultReport { fault: fault.to_owned(), fired: times, proofs: vec![proof], seconds })
+            }
         }
     }
 }
@@ -86,7 +88,8 @@ impl fmt::Display for Report {
         let width = self.faults.iter().map(|fault| fault.fault.len()).max().unwrap_or(5);
         writeln!(f, "{:width$}  fired  seconds  proof", "fault")?;
         for fault in &self.faults {
-            writeln!(f, "{:width$}  {:5}  {:7.1}  {}", fault.fault, fault.fired, fault.seconds, fault.proof)?;
+            let (name, fired, seconds, proofs) = (&fault.fault, fault.fired, fault.seconds, &fault.proofs);
+            writeln!(f, "{name:width$}  {fired:5}  {seconds:7.1}  {}", proofs.join("; "))?;
         }
         writeln!(
             f,

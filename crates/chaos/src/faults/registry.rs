@@ -23,6 +23,18 @@ async fn stop(world: &World) -> Result<(), ChaosError> {
 
 /// Proof: the registry does not answer, and records are processed all the same, for the schemas are known.
 pub(crate) async fn warm(world: &mut World) -> Result<String, ChaosError> {
+    // A process that has not seen a record yet does not know the schemas.
+    world
+        .fleet
+        .until("every processor knows the schemas", async |fleet| {
+            let mut warm = true;
+            for name in ["sentiment-a", "sentiment-b", "trends-a", "trends-b"] {
+                fleet.revive(name)?;
+                warm &= fleet.metric(name, CONSUMED, &[]).await > 0.0;
+            }
+            Ok(warm)
+        })
+        .await?;
     stop(world).await?;
     let before = world.fleet.metric("", CONSUMED, &[]).await;
     let mut more = 0.0;
