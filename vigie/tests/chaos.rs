@@ -35,8 +35,13 @@ async fn every_number_is_right_over_crashes_and_a_commit_without_offsets_is_foun
     // Two stacks that start at once may choose the same free port: the shared one is there first.
     let _ = tokio::task::spawn_blocking(vigie_stack::testing::shared).await;
 
-    let faults = vec![FaultKind::CrashOffsets, FaultKind::TransactionCoordinatorKill, FaultKind::PostgresKill];
-    let report = run(Options { faults, ..options(11) }, Arc::clone(&progress)).await;
+    let faults = [
+        FaultKind::CrashOffsets,
+        FaultKind::EndTxnAnswerCut,
+        FaultKind::TransactionCoordinatorKill,
+        FaultKind::PostgresKill,
+    ];
+    let report = run(Options { faults: faults.to_vec(), ..options(11) }, Arc::clone(&progress)).await;
     let report = report.unwrap_or_else(|error| panic!("{error}"));
     assert!(report.passed(), "{report}");
     assert!(report.posts > 300 && report.late_mentions > 0 && report.dead_letters > 0, "{report}");

@@ -4,6 +4,7 @@ use clap::ValueEnum;
 
 use crate::error::ChaosError;
 use crate::faults::{brokers, commits, members, registry, state, stores};
+use crate::proxy::Trick;
 use crate::world::World;
 
 /// A fault. The crate's README says of each how it proves that it fired.
@@ -23,6 +24,12 @@ pub enum FaultKind {
     Zombie,
     /// The transaction coordinator freezes as it is asked to commit
     CommitAnswerLost,
+    /// The request to commit is lost
+    EndTxnCut,
+    /// The answer to the request to commit is lost
+    EndTxnAnswerCut,
+    /// The request to commit arrives when the client has given up
+    EndTxnDelayed,
     /// Every service is stopped in order and started again, one after the other
     RollingRestart,
     /// A third instance joins and leaves again and again
@@ -99,6 +106,9 @@ impl FaultKind {
             Self::Abort => commits::abort(world).await,
             Self::Zombie => commits::zombie(world).await,
             Self::CommitAnswerLost => commits::answer_lost(world).await,
+            Self::EndTxnCut => commits::trick(world, Trick::Cut).await,
+            Self::EndTxnAnswerCut => commits::trick(world, Trick::CutAnswer).await,
+            Self::EndTxnDelayed => commits::trick(world, Trick::Delay(commits::TOO_LATE)).await,
             Self::RollingRestart => members::rolling_restart(world).await,
             Self::RebalanceStorm => members::storm(world).await,
             Self::SlowConsumer => members::slow_consumer(world).await,

@@ -13,6 +13,7 @@ mod http;
 mod options;
 mod oracle;
 mod posts;
+mod proxy;
 mod redis;
 mod report;
 mod run;

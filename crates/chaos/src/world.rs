@@ -20,6 +20,7 @@ use crate::feeder::Writer;
 use crate::fleet::{Fleet, PATIENCE, run_job};
 use crate::options::Options;
 use crate::posts::{GRACE_HOURS, MINUTE, SPAN};
+use crate::proxy::Proxies;
 
 /// Entries of the feed that the producer reads.
 const ENTRIES: usize = 300;
@@ -28,6 +29,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 pub(crate) struct World {
     pub(crate) options: Options,
     pub(crate) stack: Stack,
+    pub(crate) proxies: Proxies,
     pub(crate) fleet: Fleet,
     pub(crate) writer: Writer,
     pub(crate) codec: Codec,
@@ -51,11 +53,14 @@ impl World {
         let logs = options.logs.clone().unwrap_or_else(|| dir.path().join("logs"));
         std::fs::create_dir_all(&logs).map_err(ChaosError::io("make the folder of logs"))?;
         let program = program(&options, dir.path())?;
+        let mut proxies = Proxies::bind(options.kafka_nodes).await?;
         let config = vigie_stack::StackConfig {
+            kafka_advertised: proxies.ports(),
             kafka_nodes: options.kafka_nodes,
             ..vigie_stack::testing::own(&dir.path().join("servers"))
         };
         let stack = Stack::start(config).await?;
+        proxies.serve(&stack.endpoints().kafka_brokers);
         let now = clock.now().as_millis() / (5 * MINUTE) * (5 * MINUTE);
         let from = Timestamp::from_millis(now - SPAN - GRACE_HOURS * 60 * MINUTE - 20 * MINUTE);
         let feed = Feed::serve(options.seed, from, ENTRIES).await?;
@@ -85,7 +90,7 @@ impl World {
         let writer = Writer::new(&kafka, codec.clone());
         let rng = StdRng::seed_from_u64(options.seed);
         let mut world =
-            Self { options, stack, fleet, writer, codec, kafka, feed, rng, clock, from, program, logs, dir };
+            Self { options, stack, proxies, fleet, writer, codec, kafka, feed, rng, clock, from, program, logs, dir };
         world.fleet.until_all_ready().await?;
         Ok(world)
     }

@@ -8,11 +8,15 @@ use rand::seq::IndexedRandom;
 
 use crate::coordinator::Coordinated;
 use crate::error::ChaosError;
+use crate::fleet::Fleet;
+use crate::proxy::Trick;
 use crate::service::signal_of;
 use crate::world::World;
 
 const REACHED: &str = "fail point reached";
 const COMMITS: &str = "vigie_streams_commits_total";
+/// Longer than a client waits for the answer to a commit, and than a transaction may be open.
+pub(crate) const TOO_LATE: Duration = Duration::from_secs(8);
 const TOPOLOGIES: [&str; 2] = ["sentiment", "trends"];
 
 /// Some instance of some topology, and the other one.
@@ -158,4 +162,33 @@ pub(crate) async fn answer_lost(world: &mut World) -> Result<String, ChaosError>
     broker.resume();
     let proof = refused?;
     Ok(format!("{} froze on the EndTxn of {name}; {proof}", broker.kind()))
+}
+
+/// Proof: the proxy before the broker did it to an EndTxn of the processor, which commits again afterwards.
+pub(crate) async fn trick(world: &mut World, trick: Trick) -> Result<String, ChaosError> {
+    let topology = TOPOLOGIES.choose(&mut world.rng).copied().unwrap_or("trends");
+    let (name, id) = (format!("{topology}-a"), format!("vigie-{topology}-a-0"));
+    let before = world.proxies.done();
+    world.proxies.order(&id, trick);
+    let proxies = &world.proxies;
+    let met = async |fleet: &mut Fleet| {
+        fleet.revive(&name)?;
+        Ok(proxies.done() > before)
+    };
+    world.fleet.until(&format!("{name} ends a transaction"), met).await?;
+    let committed = ["outcome=\"committed\""];
+    let so_far = world.fleet.metric(&name, COMMITS, &committed).await;
+    world
+        .fleet
+        .until(&format!("{name} commits again"), async |fleet| {
+            fleet.revive(&name)?;
+            Ok(fleet.metric(&name, COMMITS, &committed).await > so_far + 1.0)
+        })
+        .await?;
+    let unclear = ["unknown", "fenced", "aborted"].map(|outcome| format!("outcome=\"{outcome}\""));
+    let mut failed = 0.0;
+    for outcome in &unclear {
+        failed += world.fleet.metric(&name, COMMITS, &[outcome]).await;
+    }
+    Ok(format!("{trick:?} of an EndTxn of {id}; since its start {name} counts {failed} commits that failed"))
 }
