@@ -19,8 +19,8 @@ const ONLY: [(&str, &[&str]); 13] = [
     // The schema registry speaks HTTP.
     ("reqwest", &["vigie-producers", "vigie-schemas"]),
     ("schema_registry_converter", &["vigie-schemas"]),
-    // The load run counts rows from outside.
-    ("tokio-postgres", &["vigie-api", "vigie-benches", "vigie-sinks"]),
+    // The load run and the chaos run count rows from outside.
+    ("tokio-postgres", &["vigie-api", "vigie-benches", "vigie-chaos", "vigie-sinks"]),
     ("deadpool-postgres", &["vigie-api"]),
     ("refinery", &["vigie-sinks"]),
     ("fred", &["vigie-api", "vigie-sinks"]),
@@ -29,7 +29,7 @@ const ONLY: [(&str, &[&str]); 13] = [
 ];
 
 /// The crates of the workspace that each crate may build on. Tests may use more.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("vigie-clock", &[]),
     ("vigie-daemon", &["vigie-clock"]),
     ("vigie-kafka-client", &["vigie-clock"]),
@@ -44,6 +44,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
         "vigie-benches",
         &["vigie-clock", "vigie-kafka-client", "vigie-processors", "vigie-schemas", "vigie-stack", "vigie-streams"],
     ),
+    ("vigie-chaos", &["vigie-clock", "vigie-kafka-client", "vigie-processors", "vigie-schemas", "vigie-stack"]),
     (
         "vigie",
         &[

@@ -25,6 +25,8 @@ use crate::record::TopicPartition;
 
 /// How long a call waits for the brokers.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it waits before it asks for a partition's leader again.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A topic as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -303,9 +305,16 @@ impl Admin {
     }
 
     fn watermarks_by(&self, client: &BaseConsumer, partition: &TopicPartition) -> Result<(i64, i64), KafkaError> {
-        client
-            .fetch_watermarks(&self.config.wire_name(&partition.topic), partition.partition, TIMEOUT)
-            .map_err(|e| self.failed("fetch watermarks", &e))
+        let wire = self.config.wire_name(&partition.topic);
+        let deadline = Deadline::after(TIMEOUT);
+        loop {
+            match client.fetch_watermarks(&wire, partition.partition, TIMEOUT) {
+                Ok(found) => return Ok(found),
+                // The client asked the broker that it knows as the leader, and now learns who is. Each partition has to be learned.
+                Err(error) if has_moved(&error) && !deadline.passed() => std::thread::sleep(ASK_AGAIN),
+                Err(error) => return Err(self.failed("fetch watermarks", &error)),
+            }
+        }
     }
 
     fn existing(&self, topic: &str) -> Result<i32, KafkaError> {
@@ -355,6 +364,12 @@ impl Admin {
             other => self.config.reached(operation, other),
         }
     }
+}
+
+/// Whether another broker leads the partition, or will in a moment.
+fn has_moved(error: &NativeError) -> bool {
+    let code = error.rdkafka_error_code();
+    code.is_some_and(|code| matches!(code, Code::NotLeaderForPartition | Code::LeaderNotAvailable))
 }
 
 fn per_topic(operation: &'static str, name: &str, code: Code) -> KafkaError {

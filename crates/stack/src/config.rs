@@ -24,6 +24,9 @@ pub struct StackConfig {
     /// Whether the data dir goes away with the stack, so that nothing need reach the disk. For tests.
     #[arg(skip)]
     pub ephemeral: bool,
+    /// Ports that the brokers tell their clients in place of their own, in the nodes' order: those of proxies. For tests.
+    #[arg(skip)]
+    pub kafka_advertised: Vec<u16>,
 }
 
 impl StackConfig {
@@ -36,6 +39,7 @@ impl StackConfig {
             kafka_heap_mib: 512,
             ports: Ports::default(),
             ephemeral: false,
+            kafka_advertised: Vec::new(),
         }
     }
 }

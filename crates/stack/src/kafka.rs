@@ -13,6 +13,15 @@ use crate::program::LaunchSpec;
 use crate::watchdog::Ending;
 use crate::{ServerKind, StackError};
 
+/// A proxy that the broker sends its clients to. Brokers reach each other at a listener of their own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Proxy {
+    /// The proxy's port.
+    pub(crate) advertised: u16,
+    /// The port for other brokers.
+    pub(crate) internal: u16,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct KafkaNode {
     /// Node id, from 1.
@@ -26,6 +35,8 @@ pub(crate) struct KafkaNode {
     pub(crate) dir: PathBuf,
     pub(crate) port: u16,
     pub(crate) controller_port: u16,
+    /// Where clients are sent, if not to the broker itself.
+    pub(crate) proxy: Option<Proxy>,
     /// `id@host:port` of each controller.
     pub(crate) voters: String,
     /// Size of the cluster.
@@ -121,13 +132,23 @@ impl KafkaNode {
 
     fn settings(&self, data: &Path) -> String {
         let (replicas, in_sync) = if self.nodes == 1 { (1, 1) } else { (self.nodes, self.nodes - 1) };
+        let (internal, advertised, names) = match self.proxy {
+            None => (String::new(), self.port, ""),
+            Some(Proxy { advertised, internal }) => (
+                format!(",INTERNAL://127.0.0.1:{internal}"),
+                advertised,
+                "inter.broker.listener.name=INTERNAL\n\
+                 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT\n",
+            ),
+        };
         format!(
             "process.roles=broker,controller\n\
              node.id={id}\n\
              controller.quorum.voters={voters}\n\
              controller.listener.names=CONTROLLER\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+             listeners=PLAINTEXT://127.0.0.1:{port}{internal},CONTROLLER://127.0.0.1:{controller_port}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}{internal}\n\
+             {names}\
              log.dirs={data}\n\
              auto.create.topics.enable=false\n\
              default.replication.factor={replicas}\n\

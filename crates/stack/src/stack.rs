@@ -4,7 +4,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use crate::data_dir::{DataDir, Remembered};
-use crate::kafka::KafkaNode;
+use crate::kafka::{KafkaNode, Proxy};
 use crate::ports::PortAllocator;
 use crate::postgres::{self, Postgres};
 use crate::program::Program;
@@ -146,6 +146,12 @@ fn plan(config: &StackConfig, found: Binaries, data: &DataDir) -> Result<(Vec<Pr
             dir: data.path().join("kafka").join(format!("node-{id}")),
             port: port(kind.to_string(), kind, config.ports.kafka_port.filter(|_| id == 1))?,
             controller_port: port(format!("{kind}-controller"), kind, None)?,
+            proxy: match config.kafka_advertised.get(usize::from(id) - 1) {
+                Some(advertised) => {
+                    Some(Proxy { advertised: *advertised, internal: port(format!("{kind}-internal"), kind, None)? })
+                }
+                None => None,
+            },
             voters: String::new(),
             nodes: config.kafka_nodes,
             log: data.log_path(kind),

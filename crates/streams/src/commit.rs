@@ -89,7 +89,8 @@ fn transact(
     tasks: &BTreeMap<i32, StreamTask>,
 ) -> Result<Vec<Logged>, StepError> {
     let passed = |step| match shared.config.fail_point.as_ref().and_then(|point| point.ask(step)) {
-        None => Ok(()),
+        None => Ok(true),
+        Some(Fault::Omit) => Ok(false),
         Some(Fault::Error(error)) => Err(StepError::Kafka(error)),
         Some(Fault::Crash) => Err(StepError::Crash),
     };
@@ -120,8 +121,9 @@ fn transact(
         }
         offsets.extend(task.offsets());
     }
-    passed(CommitStep::Send)?;
-    producer.send_offsets(&offsets, consumer)?;
+    if passed(CommitStep::Send)? {
+        producer.send_offsets(&offsets, consumer)?;
+    }
     passed(CommitStep::SendOffsets)?;
     producer.commit()?;
     passed(CommitStep::Commit)?;

@@ -116,6 +116,9 @@ impl StreamsConfig {
             auto_offset_reset: Reset::Earliest,
             start_at: BTreeMap::new(),
             stop_at: None,
+            #[cfg(feature = "failpoints")]
+            fail_point: crate::failpoints::from_env(),
+            #[cfg(not(feature = "failpoints"))]
             fail_point: None,
         }
     }

@@ -8,6 +8,8 @@ mod commit;
 mod config;
 mod dead_letter;
 mod error;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod lag;
 mod metadata;
 mod metrics;

@@ -34,6 +34,9 @@ pub enum Fault {
     Error(KafkaError),
     /// The thread ends at once, without commit or abort, as if its process had been killed.
     Crash,
+    /// The step that comes next is left out, as a defect would. After [`CommitStep::Send`] this commits outputs and state without the
+    /// offsets that they stand on: the check of a test that runs so must fail. After any other step it does nothing.
+    Omit,
 }
 
 /// A write to a store: the key, and the value or a deletion.

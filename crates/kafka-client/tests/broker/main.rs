@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod leaders;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

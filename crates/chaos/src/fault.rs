@@ -1,0 +1,133 @@
+//! What can be broken, and what counts as proof that it was.
+
+use clap::ValueEnum;
+
+use crate::error::ChaosError;
+use crate::faults::{brokers, commits, members, registry, state, stores};
+use crate::proxy::Trick;
+use crate::world::World;
+
+/// A fault. The crate's README says of each how it proves that it fired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum FaultKind {
+    /// A processor crashes after it began a transaction
+    CrashBegin,
+    /// A processor crashes after it sent outputs and changelog
+    CrashSend,
+    /// A processor crashes after it sent the consumed offsets
+    CrashOffsets,
+    /// A processor crashes after its transaction was committed, before it knows
+    CrashEnd,
+    /// A commit fails half-way and is aborted
+    Abort,
+    /// A processor is stopped in a commit for longer than its session, and goes on when another has its partitions
+    Zombie,
+    /// The transaction coordinator freezes as it is asked to commit
+    CommitAnswerLost,
+    /// The request to commit is lost
+    EndTxnCut,
+    /// The answer to the request to commit is lost
+    EndTxnAnswerCut,
+    /// The request to commit arrives when the client has given up
+    EndTxnDelayed,
+    /// Every service is stopped in order and started again, one after the other
+    RollingRestart,
+    /// A third instance joins and leaves again and again
+    RebalanceStorm,
+    /// A sink gets a tenth of the time
+    SlowConsumer,
+    /// Some broker is killed
+    BrokerKill,
+    /// Some broker is restarted in order
+    BrokerRestart,
+    /// The group coordinator's broker is killed
+    GroupCoordinatorKill,
+    /// The transaction coordinator's broker is killed
+    TransactionCoordinatorKill,
+    /// PostgreSQL is killed while the sink writes
+    PostgresKill,
+    /// Redis loses everything
+    RedisFlush,
+    /// The schema registry is away while services run
+    RegistryWarm,
+    /// The schema registry is away when a service starts
+    RegistryCold,
+    /// A processor's local state is deleted while it is down
+    StateDeleted,
+    /// A processor's local state is cut in half while it is down
+    StateTruncated,
+    /// A processor's local state has no room
+    DiskFull,
+    /// Scoring takes longer than the group waits for a member
+    SlowInference,
+}
+
+/// What became of a fault.
+pub(crate) enum Fired {
+    /// It was made; this is how it is known.
+    Proof(String),
+    /// It cannot be made here, and why.
+    Skipped(&'static str),
+}
+
+impl FaultKind {
+    pub(crate) fn all() -> Vec<Self> {
+        Self::value_variants().to_vec()
+    }
+
+    /// As on the command line.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(|| format!("{self:?}"), |value| value.get_name().to_owned())
+    }
+
+    fn needs_three_brokers(self) -> bool {
+        use FaultKind::{
+            BrokerKill, BrokerRestart, CommitAnswerLost, GroupCoordinatorKill, TransactionCoordinatorKill,
+        };
+        matches!(
+            self,
+            BrokerKill | BrokerRestart | GroupCoordinatorKill | TransactionCoordinatorKill | CommitAnswerLost
+        )
+    }
+
+    /// Makes the fault, and returns when the services are ready again.
+    ///
+    /// # Errors
+    /// [`ChaosError::DidNotFire`] if it had no effect; others if the pipeline does not come back.
+    pub(crate) async fn fire(self, world: &mut World) -> Result<Fired, ChaosError> {
+        if self.needs_three_brokers() && world.options.kafka_nodes < 3 {
+            return Ok(Fired::Skipped("it needs three brokers"));
+        }
+        let proof = match self {
+            Self::CrashBegin => commits::crash(world, "commit.begin").await,
+            Self::CrashSend => commits::crash(world, "commit.send").await,
+            Self::CrashOffsets => commits::crash(world, "commit.offsets").await,
+            Self::CrashEnd => commits::crash(world, "commit.end").await,
+            Self::Abort => commits::abort(world).await,
+            Self::Zombie => commits::zombie(world).await,
+            Self::CommitAnswerLost => commits::answer_lost(world).await,
+            Self::EndTxnCut => commits::trick(world, Trick::Cut).await,
+            Self::EndTxnAnswerCut => commits::trick(world, Trick::CutAnswer).await,
+            Self::EndTxnDelayed => commits::trick(world, Trick::Delay(commits::TOO_LATE)).await,
+            Self::RollingRestart => members::rolling_restart(world).await,
+            Self::RebalanceStorm => members::storm(world).await,
+            Self::SlowConsumer => members::slow_consumer(world).await,
+            Self::BrokerKill => brokers::kill(world).await,
+            Self::BrokerRestart => brokers::restart(world).await,
+            Self::GroupCoordinatorKill => brokers::kill_group_coordinator(world).await,
+            Self::TransactionCoordinatorKill => brokers::kill_transaction_coordinator(world).await,
+            Self::PostgresKill => stores::kill_postgres(world).await,
+            Self::RedisFlush => stores::flush_redis(world).await,
+            Self::RegistryWarm => registry::warm(world).await,
+            Self::RegistryCold => registry::cold(world).await,
+            Self::StateDeleted | Self::StateTruncated | Self::DiskFull => return state::fire(self, world).await,
+            Self::SlowInference => {
+                return Ok(Fired::Skipped(
+                    "the services have no option that slows the model or shortens max.poll.interval",
+                ));
+            }
+        }?;
+        world.fleet.until_all_ready().await?;
+        Ok(Fired::Proof(proof))
+    }
+}

@@ -1,0 +1,8 @@
+//! How each fault is made.
+
+pub(crate) mod brokers;
+pub(crate) mod commits;
+pub(crate) mod members;
+pub(crate) mod registry;
+pub(crate) mod state;
+pub(crate) mod stores;

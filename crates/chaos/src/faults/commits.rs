@@ -1,0 +1,194 @@
+//! Faults in the middle of a commit, by the fail points of the runtime.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use rand::Rng;
+use rand::seq::IndexedRandom;
+
+use crate::coordinator::Coordinated;
+use crate::error::ChaosError;
+use crate::fleet::Fleet;
+use crate::proxy::Trick;
+use crate::service::signal_of;
+use crate::world::World;
+
+const REACHED: &str = "fail point reached";
+const COMMITS: &str = "vigie_streams_commits_total";
+/// Longer than a client waits for the answer to a commit, and than a transaction may be open.
+pub(crate) const TOO_LATE: Duration = Duration::from_secs(8);
+const TOPOLOGIES: [&str; 2] = ["sentiment", "trends"];
+
+/// Some instance of some topology, and the other one.
+fn pick(world: &mut World) -> (String, String) {
+    let topology = TOPOLOGIES.choose(&mut world.rng).copied().unwrap_or("trends");
+    let (one, other) = if world.rng.random_bool(0.5) { ("a", "b") } else { ("b", "a") };
+    (format!("{topology}-{one}"), format!("{topology}-{other}"))
+}
+
+/// Restarts `name` so that it fails at `point`. Where its log ends now.
+async fn arm(world: &mut World, name: &str, point: &str) -> Result<u64, ChaosError> {
+    world.fleet.terminate(name).await?;
+    let service = world.fleet.get(name)?;
+    let log = service.log_length();
+    service.start(&[("VIGIE_FAILPOINTS", point)])?;
+    Ok(log)
+}
+
+fn reached(world: &mut World, name: &str, log: u64) -> Result<bool, ChaosError> {
+    Ok(world.fleet.get(name)?.log_from(log).contains(REACHED))
+}
+
+/// Proof: the log says that the fail point was reached, and the system that the process aborted.
+pub(crate) async fn crash(world: &mut World, step: &str) -> Result<String, ChaosError> {
+    let (name, _) = pick(world);
+    let time = world.rng.random_range(1..=4);
+    let log = arm(world, &name, &format!("{step}=crash@{time}")).await?;
+    let status = world.fleet.until_ended(&name).await?;
+    if signal_of(status) != Some(Signal::SIGABRT as i32) || !reached(world, &name, log)? {
+        return Err(ChaosError::DidNotFire(format!("{name} ended with {status} and not at {step}")));
+    }
+    world.fleet.get(&name)?.start(&[])?;
+    Ok(format!("{name} aborted (signal 6) after {step} of commit {time}"))
+}
+
+/// Proof: the log, and the metric of aborted transactions.
+pub(crate) async fn abort(world: &mut World) -> Result<String, ChaosError> {
+    let (name, _) = pick(world);
+    let point = ["commit.begin=fail@2", "commit.send=fail@2", "commit.offsets=fail@2"];
+    let point = point.choose(&mut world.rng).copied().unwrap_or("commit.send=fail@2");
+    let log = arm(world, &name, point).await?;
+    world
+        .fleet
+        .until(&format!("{name} aborts a transaction"), async |fleet| {
+            fleet.revive(&name)?;
+            Ok(fleet.get(&name)?.metric(COMMITS, &["outcome=\"aborted\""]).await.unwrap_or(0.0) >= 1.0)
+        })
+        .await?;
+    if !reached(world, &name, log)? {
+        return Err(ChaosError::DidNotFire(format!("{name} aborted, but not at {point}")));
+    }
+    Ok(format!("{name} counted an aborted transaction after {point}"))
+}
+
+/// Proof: the system says that the process was stopped, its successor has all four tasks and commits, and after the SIGCONT the process
+/// itself counts a commit that was refused, or partitions that were lost.
+pub(crate) async fn zombie(world: &mut World) -> Result<String, ChaosError> {
+    let (name, successor) = pick(world);
+    let time = world.rng.random_range(1..=3);
+    let log = arm(world, &name, &format!("commit.send=stop@{time}")).await?;
+    until_stopped(world, &name).await?;
+    world
+        .fleet
+        .until(&format!("{successor} has all tasks"), async |fleet| {
+            Ok(fleet.get(&successor)?.metric("vigie_streams_tasks", &[]).await == Some(4.0))
+        })
+        .await?;
+    let committed = ["outcome=\"committed\""];
+    let before = world.fleet.metric(&successor, COMMITS, &committed).await;
+    world
+        .fleet
+        .until(&format!("{successor} commits"), async |fleet| {
+            Ok(fleet.metric(&successor, COMMITS, &committed).await > before)
+        })
+        .await?;
+    let service = world.fleet.get(&name)?;
+    if !service.is_stopped() {
+        return Err(ChaosError::DidNotFire(format!("{name} was not stopped any more when {successor} had its tasks")));
+    }
+    service.signal(Signal::SIGCONT);
+    let proof = refused(world, &name).await?;
+    if !reached(world, &name, log)? {
+        return Err(ChaosError::DidNotFire(format!("{name} was not stopped in a commit")));
+    }
+    Ok(format!("{name} stopped in commit {time} until {successor} had its tasks and committed; then {proof}"))
+}
+
+/// Waits until `name` says that something of its was refused.
+async fn refused(world: &mut World, name: &str) -> Result<String, ChaosError> {
+    let signs = [
+        (COMMITS, "outcome=\"fenced\"", "its commit was fenced"),
+        (COMMITS, "outcome=\"aborted\"", "its commit was aborted"),
+        (COMMITS, "outcome=\"unknown\"", "its commit failed"),
+        ("vigie_streams_rebalances_total", "kind=\"lost\"", "its partitions were lost"),
+    ];
+    let mut proof = String::new();
+    world
+        .fleet
+        .until(&format!("{name} is refused"), async |fleet| {
+            fleet.revive(name)?;
+            let service = fleet.get(name)?;
+            for (metric, label, words) in signs {
+                if service.metric(metric, &[label]).await.unwrap_or(0.0) >= 1.0 {
+                    words.clone_into(&mut proof);
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+        .await?;
+    Ok(proof)
+}
+
+async fn until_stopped(world: &mut World, name: &str) -> Result<(), ChaosError> {
+    world
+        .fleet
+        .until(&format!("{name} stops itself"), async |fleet| {
+            fleet.revive(name)?;
+            Ok(fleet.get(name)?.is_stopped())
+        })
+        .await
+        .map(drop)
+}
+
+/// The process stops itself before it asks for the commit; then the coordinator's broker is frozen, then the process goes on: its EndTxn
+/// lies at the broker, which answers (and perhaps carries it out) long after the client has given up.
+///
+/// Proof: the process counts a commit that did not succeed while the broker is frozen.
+pub(crate) async fn answer_lost(world: &mut World) -> Result<String, ChaosError> {
+    let topology = TOPOLOGIES.choose(&mut world.rng).copied().unwrap_or("trends");
+    // Of this instance the transactional id is known.
+    let name = format!("{topology}-a");
+    let time = world.rng.random_range(1..=3);
+    arm(world, &name, &format!("commit.offsets=stop@{time}")).await?;
+    until_stopped(world, &name).await?;
+    let id = format!("vigie-{topology}-a-0");
+    let broker = world.coordinator(&id, Coordinated::Transaction).await?.clone();
+    broker.pause();
+    world.fleet.get(&name)?.signal(Signal::SIGCONT);
+    let refused = refused(world, &name).await;
+    let later = Duration::from_millis(world.rng.random_range(0..3_000));
+    world.pass(later).await?;
+    broker.resume();
+    let proof = refused?;
+    Ok(format!("{} froze on the EndTxn of {name}; {proof}", broker.kind()))
+}
+
+/// Proof: the proxy before the broker did it to an EndTxn of the processor, which commits again afterwards.
+pub(crate) async fn trick(world: &mut World, trick: Trick) -> Result<String, ChaosError> {
+    let topology = TOPOLOGIES.choose(&mut world.rng).copied().unwrap_or("trends");
+    let (name, id) = (format!("{topology}-a"), format!("vigie-{topology}-a-0"));
+    let before = world.proxies.done();
+    world.proxies.order(&id, trick);
+    let proxies = &world.proxies;
+    let met = async |fleet: &mut Fleet| {
+        fleet.revive(&name)?;
+        Ok(proxies.done() > before)
+    };
+    world.fleet.until(&format!("{name} ends a transaction"), met).await?;
+    let committed = ["outcome=\"committed\""];
+    let so_far = world.fleet.metric(&name, COMMITS, &committed).await;
+    world
+        .fleet
+        .until(&format!("{name} commits again"), async |fleet| {
+            fleet.revive(&name)?;
+            Ok(fleet.metric(&name, COMMITS, &committed).await > so_far + 1.0)
+        })
+        .await?;
+    let unclear = ["unknown", "fenced", "aborted"].map(|outcome| format!("outcome=\"{outcome}\""));
+    let mut failed = 0.0;
+    for outcome in &unclear {
+        failed += world.fleet.metric(&name, COMMITS, &[outcome]).await;
+    }
+    Ok(format!("{trick:?} of an EndTxn of {id}; since its start {name} counts {failed} commits that failed"))
+}

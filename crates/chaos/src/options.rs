@@ -1,0 +1,45 @@
+//! What a run does.
+
+use std::path::PathBuf;
+
+use vigie_processors::inference::ModelConfig;
+
+use crate::fault::FaultKind;
+
+/// What a run does.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Options {
+    /// Posts to publish; more if the faults take longer
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(100..))]
+    pub posts: u64,
+    /// How often some service is killed at some moment (SIGKILL), beside the other faults
+    #[arg(long, default_value_t = 5)]
+    pub kills: u32,
+    /// Decides about posts, order of faults, and moments
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Faults, each once; may be given several times [default: all]
+    #[arg(long = "fault", value_enum)]
+    pub faults: Vec<FaultKind>,
+    /// Records a second while there are faults [default: what spreads the posts over them]
+    #[arg(long)]
+    pub rate: Option<u64>,
+    /// Kafka brokers: 1 or 3; faults of brokers need 3
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=3))]
+    pub kafka_nodes: u8,
+    /// The program under test, built with the feature `failpoints` [default: vigie beside this program]
+    #[arg(long, value_name = "FILE")]
+    pub vigie: Option<PathBuf>,
+    /// The model, of the services and of the oracle.
+    #[command(flatten)]
+    pub model: ModelConfig,
+    /// Where the services' logs go; kept if the run fails [default: a temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub logs: Option<PathBuf>,
+    /// Commit without offsets (in the trends topology): the run must fail, or its checks are worth nothing
+    #[arg(long)]
+    pub sabotage: bool,
+    /// Most MiB that a service may hold in memory
+    #[arg(long, default_value_t = 1024)]
+    pub max_memory_mib: u64,
+}

@@ -1,0 +1,30 @@
+//! As much of Redis's protocol as one inline command and a short answer need.
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+use crate::error::ChaosError;
+
+/// Sends a command without spaces in its arguments; the first line of the answer.
+///
+/// # Errors
+/// If Redis does not answer, or answers with an error.
+pub(crate) async fn ask(url: &str, command: &str) -> Result<String, ChaosError> {
+    let address = url.trim_start_matches("redis://").split('/').next().unwrap_or_default();
+    let failed = |source| ChaosError::Io { action: format!("ask redis for {command}"), source };
+    let mut stream = TcpStream::connect(address).await.map_err(failed)?;
+    stream.write_all(format!("{command}\r\n").as_bytes()).await.map_err(failed)?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).await.map_err(failed)?;
+    match line.trim_end().strip_prefix('-') {
+        Some(error) => Err(ChaosError::Other(format!("redis refuses {command}: {error}"))),
+        None => Ok(line.trim_end().to_owned()),
+    }
+}
+
+/// As [`ask`], for a command that answers a number.
+pub(crate) async fn ask_number(url: &str, command: &str) -> Result<u64, ChaosError> {
+    let answer = ask(url, command).await?;
+    let number = answer.strip_prefix(':').and_then(|number| number.parse().ok());
+    number.ok_or_else(|| ChaosError::Other(format!("redis answers {command} with {answer:?}, expected a number")))
+}

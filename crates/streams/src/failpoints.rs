@@ -1,0 +1,126 @@
+//! Fail points from the environment, for tests that run an application as a process of its own. Only with the feature `failpoints`,
+//! which no program for users has.
+//!
+//! `VIGIE_FAILPOINTS` holds points, separated by commas: `STEP=ACTION[@N]`. The step is `commit.begin`, `commit.send`, `commit.offsets`
+//! or `commit.end`; the action is taken after it, the Nth time (counted over all threads; every time if no N is given):
+//!
+//! | action | what happens |
+//! |---|---|
+//! | `crash` | the process aborts |
+//! | `stop` | the process stops itself by SIGSTOP, and goes on after a SIGCONT |
+//! | `fail` | the commit fails with an error that asks for an abort |
+//! | `omit` | the step that comes next is left out |
+//!
+//! `sabotage` is `commit.send=omit`: outputs and state are committed without the offsets that they stand on. A check that does not find
+//! this out is worth nothing.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tracing::warn;
+use vigie_kafka_client::KafkaError;
+
+use crate::testing::{CommitStep, FailPoint, Fault};
+
+const VARIABLE: &str = "VIGIE_FAILPOINTS";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Crash,
+    Stop,
+    Fail,
+    Omit,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Point {
+    step: CommitStep,
+    action: Action,
+    /// Which time; `None` is every time.
+    at: Option<u64>,
+}
+
+/// The fail point that the environment asks for.
+///
+/// # Panics
+/// If it cannot be read: a test that believes in a fault which never comes would prove nothing.
+pub(crate) fn from_env() -> Option<FailPoint> {
+    let text = std::env::var(VARIABLE).ok().filter(|text| !text.is_empty())?;
+    let points = parse(&text).unwrap_or_else(|mistake| panic!("{VARIABLE}: {mistake}"));
+    warn!(fail_points = text, "this process fails on purpose");
+    let points: Arc<[(Point, AtomicU64)]> = points.into_iter().map(|point| (point, AtomicU64::new(0))).collect();
+    Some(FailPoint::new(move |step| {
+        points.iter().filter(|(point, _)| point.step == step).find_map(|(point, passed)| {
+            let time = passed.fetch_add(1, Ordering::SeqCst) + 1;
+            point.at.is_none_or(|at| at == time).then(|| act(point, time)).flatten()
+        })
+    }))
+}
+
+fn act(point: &Point, time: u64) -> Option<Fault> {
+    if point.at.is_some() || time == 1 {
+        warn!(step = ?point.step, action = ?point.action, time, "fail point reached");
+    }
+    match point.action {
+        Action::Crash => std::process::abort(),
+        Action::Stop => {
+            // Returns once somebody has sent a SIGCONT.
+            let stopped = Command::new("kill").args(["-STOP", &std::process::id().to_string()]).status();
+            warn!(ok = stopped.is_ok_and(|status| status.success()), "process goes on");
+            None
+        }
+        Action::Fail => {
+            Some(Fault::Error(KafkaError::Abort { operation: "commit", detail: "a fail point says so".to_owned() }))
+        }
+        Action::Omit => Some(Fault::Omit),
+    }
+}
+
+fn parse(text: &str) -> Result<Vec<Point>, String> {
+    text.split(',').map(|point| parse_point(point.trim())).collect()
+}
+
+fn parse_point(text: &str) -> Result<Point, String> {
+    if text == "sabotage" {
+        return Ok(Point { step: CommitStep::Send, action: Action::Omit, at: None });
+    }
+    let wrong = || format!("{text:?}, expected for example commit.send=crash@3");
+    let (step, action) = text.split_once('=').ok_or_else(wrong)?;
+    let (action, at) = match action.split_once('@') {
+        Some((action, at)) => (action, Some(at.parse().map_err(|_| wrong())?)),
+        None => (action, None),
+    };
+    let step = match step {
+        "commit.begin" => CommitStep::Begin,
+        "commit.send" => CommitStep::Send,
+        "commit.offsets" => CommitStep::SendOffsets,
+        "commit.end" => CommitStep::Commit,
+        _ => return Err(wrong()),
+    };
+    let action = match action {
+        "crash" => Action::Crash,
+        "stop" => Action::Stop,
+        "fail" => Action::Fail,
+        "omit" => Action::Omit,
+        _ => return Err(wrong()),
+    };
+    Ok(Point { step, action, at })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_read_and_mistakes_are_named() {
+        let points = parse("commit.send=crash@3, commit.end=fail").unwrap();
+        let crash = Point { step: CommitStep::Send, action: Action::Crash, at: Some(3) };
+        assert_eq!(points, [crash, Point { step: CommitStep::Commit, action: Action::Fail, at: None }]);
+        let omit = Point { step: CommitStep::Send, action: Action::Omit, at: None };
+        assert_eq!(parse("sabotage").unwrap(), [omit]);
+        for wrong in ["", "commit.send", "commit.send=sneeze", "commit.sent=crash", "commit.send=crash@x"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}
