@@ -121,11 +121,7 @@ impl FaultKind {
             Self::RegistryWarm => registry::warm(world).await,
             Self::RegistryCold => registry::cold(world).await,
             Self::StateDeleted | Self::StateTruncated | Self::DiskFull => return state::fire(self, world).await,
-            Self::SlowInference => {
-                return Ok(Fired::Skipped(
-                    "the services have no option that slows the model or shortens max.poll.interval",
-                ));
-            }
+            Self::SlowInference => commits::slow_inference(world).await,
         }?;
         world.fleet.until_all_ready().await?;
         Ok(Fired::Proof(proof))

@@ -94,6 +94,7 @@ fn transact(
         Some(Fault::Error(error)) => Err(StepError::Kafka(error)),
         Some(Fault::Crash) => Err(StepError::Crash),
     };
+    passed(CommitStep::Process)?;
     producer.begin()?;
     passed(CommitStep::Begin)?;
     let mut offsets = BTreeMap::new();

@@ -24,6 +24,9 @@ pub struct StreamsOptions {
     /// Milliseconds of silence after which a partition no longer holds the watermark back
     #[arg(long = "idle-timeout-ms", env = "VIGIE_IDLE_TIMEOUT_MS", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(100..))]
     pub idle_timeout_ms: u64,
+    /// Milliseconds that a batch or a restore may take: an instance that does not ask for records for so long loses its partitions
+    #[arg(long = "max-poll-interval-ms", env = "VIGIE_MAX_POLL_INTERVAL_MS", default_value_t = 600_000, value_parser = clap::value_parser!(u64).range(10_000..=86_400_000))]
+    pub max_poll_interval_ms: u64,
     /// A name for this instance that it keeps over restarts and shares with no other; random if not given
     ///
     /// A stable name lets a restarted instance end at once the transaction that it died in. Two running instances of one name
@@ -47,6 +50,7 @@ impl Default for StreamsOptions {
             commit_interval_ms: 500,
             transaction_timeout_ms: 10_000,
             idle_timeout_ms: 30_000,
+            max_poll_interval_ms: 600_000,
             instance_id: None,
             state_dir: None,
             snapshot_interval_ms: 60_000,
@@ -108,7 +112,7 @@ impl StreamsConfig {
             max_staged: 20_000,
             transaction_timeout: Duration::from_millis(options.transaction_timeout_ms),
             idle_timeout: Duration::from_millis(options.idle_timeout_ms),
-            max_poll_interval: Duration::from_secs(600),
+            max_poll_interval: Duration::from_millis(options.max_poll_interval_ms),
             session_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(300),
             state_dir: options.state_dir.clone(),

@@ -1,13 +1,14 @@
 //! Fail points from the environment, for tests that run an application as a process of its own. Only with the feature `failpoints`,
 //! which no program for users has.
 //!
-//! `VIGIE_FAILPOINTS` holds points, separated by commas: `STEP=ACTION[@N]`. The step is `commit.begin`, `commit.send`, `commit.offsets`
+//! `VIGIE_FAILPOINTS` holds points, separated by commas: `STEP=ACTION[@N]`. The step is `commit.process`, `commit.begin`, `commit.send`, `commit.offsets`
 //! or `commit.end`; the action is taken after it, the Nth time (counted over all threads; every time if no N is given):
 //!
 //! | action | what happens |
 //! |---|---|
 //! | `crash` | the process aborts |
 //! | `stop` | the process stops itself by SIGSTOP, and goes on after a SIGCONT |
+//! | `hold` | the thread does nothing for 25 s, while its client goes on; after `commit.process` this is a batch that takes long |
 //! | `fail` | the commit fails with an error that asks for an abort |
 //! | `omit` | the step that comes next is left out |
 //!
@@ -17,11 +18,15 @@
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tracing::warn;
 use vigie_kafka_client::KafkaError;
 
 use crate::testing::{CommitStep, FailPoint, Fault};
+
+/// Longer than an instance may go without a poll, where that is set to 10 s, and its partitions take to be another's.
+const HOLD: Duration = Duration::from_secs(25);
 
 const VARIABLE: &str = "VIGIE_FAILPOINTS";
 
@@ -29,6 +34,7 @@ const VARIABLE: &str = "VIGIE_FAILPOINTS";
 enum Action {
     Crash,
     Stop,
+    Hold,
     Fail,
     Omit,
 }
@@ -70,6 +76,10 @@ fn act(point: &Point, time: u64) -> Option<Fault> {
             warn!(ok = stopped.is_ok_and(|status| status.success()), "process goes on");
             None
         }
+        Action::Hold => {
+            std::thread::sleep(HOLD);
+            None
+        }
         Action::Fail => {
             Some(Fault::Error(KafkaError::Abort { operation: "commit", detail: "a fail point says so".to_owned() }))
         }
@@ -92,6 +102,7 @@ fn parse_point(text: &str) -> Result<Point, String> {
         None => (action, None),
     };
     let step = match step {
+        "commit.process" => CommitStep::Process,
         "commit.begin" => CommitStep::Begin,
         "commit.send" => CommitStep::Send,
         "commit.offsets" => CommitStep::SendOffsets,
@@ -101,6 +112,7 @@ fn parse_point(text: &str) -> Result<Point, String> {
     let action = match action {
         "crash" => Action::Crash,
         "stop" => Action::Stop,
+        "hold" => Action::Hold,
         "fail" => Action::Fail,
         "omit" => Action::Omit,
         _ => return Err(wrong()),

@@ -17,6 +17,8 @@ use crate::topology::Topology;
 /// The steps of a commit, after which a [`FailPoint`] is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitStep {
+    /// Records were processed, and no transaction was begun for them yet.
+    Process,
     /// The transaction was begun.
     Begin,
     /// Outputs and changelog records were sent.

@@ -28,10 +28,14 @@ fn pick(world: &mut World) -> (String, String) {
 
 /// Restarts `name` so that it fails at `point`. Where its log ends now.
 async fn arm(world: &mut World, name: &str, point: &str) -> Result<u64, ChaosError> {
+    arm_with(world, name, &[("VIGIE_FAILPOINTS", point)]).await
+}
+
+async fn arm_with(world: &mut World, name: &str, env: &[(&str, &str)]) -> Result<u64, ChaosError> {
     world.fleet.terminate(name).await?;
     let service = world.fleet.get(name)?;
     let log = service.log_length();
-    service.start(&[("VIGIE_FAILPOINTS", point)])?;
+    service.start(env)?;
     Ok(log)
 }
 
@@ -78,12 +82,7 @@ pub(crate) async fn zombie(world: &mut World) -> Result<String, ChaosError> {
     let time = world.rng.random_range(1..=3);
     let log = arm(world, &name, &format!("commit.send=stop@{time}")).await?;
     until_stopped(world, &name).await?;
-    world
-        .fleet
-        .until(&format!("{successor} has all tasks"), async |fleet| {
-            Ok(fleet.get(&successor)?.metric("vigie_streams_tasks", &[]).await == Some(4.0))
-        })
-        .await?;
+    until_taken_over(world, &successor).await?;
     let committed = ["outcome=\"committed\""];
     let before = world.fleet.metric(&successor, COMMITS, &committed).await;
     world
@@ -102,6 +101,42 @@ pub(crate) async fn zombie(world: &mut World) -> Result<String, ChaosError> {
         return Err(ChaosError::DidNotFire(format!("{name} was not stopped in a commit")));
     }
     Ok(format!("{name} stopped in commit {time} until {successor} had its tasks and committed; then {proof}"))
+}
+
+/// A batch that takes longer than the group waits for a poll, while the client's heartbeats go on.
+///
+/// Proof: the log, another instance has all four tasks meanwhile, and then a commit is refused, or partitions are lost.
+pub(crate) async fn slow_inference(world: &mut World) -> Result<String, ChaosError> {
+    let (name, successor) = pick(world);
+    let time = world.rng.random_range(1..=3);
+    let point = format!("commit.process=hold@{time}");
+    let env = [("VIGIE_FAILPOINTS", point.as_str()), ("VIGIE_MAX_POLL_INTERVAL_MS", "10000")];
+    let log = arm_with(world, &name, &env).await?;
+    let reached = |fleet: &mut Fleet| Ok(fleet.get(&name)?.log_from(log).contains(REACHED));
+    world
+        .fleet
+        .until(&format!("{name} takes long"), async |fleet| {
+            fleet.revive(&name)?;
+            reached(fleet)
+        })
+        .await?;
+    until_taken_over(world, &successor).await?;
+    let proof = refused(world, &name).await?;
+    // From here on with the usual interval, in which a restore has its time.
+    world.fleet.terminate(&name).await?;
+    world.fleet.get(&name)?.start(&[])?;
+    Ok(format!("{name} took 25 s over batch {time}, its tasks went to {successor}; then {proof}"))
+}
+
+/// Waits until `successor` has the tasks of all partitions.
+async fn until_taken_over(world: &mut World, successor: &str) -> Result<(), ChaosError> {
+    world
+        .fleet
+        .until(&format!("{successor} has all tasks"), async |fleet| {
+            Ok(fleet.get(successor)?.metric("vigie_streams_tasks", &[]).await == Some(4.0))
+        })
+        .await
+        .map(drop)
 }
 
 /// Waits until `name` says that something of its was refused.

@@ -10,7 +10,8 @@ use vigie_streams::{AppState, StreamsError};
 
 use crate::place::{Place, Running};
 
-const STEPS: [CommitStep; 4] = [CommitStep::Begin, CommitStep::Send, CommitStep::SendOffsets, CommitStep::Commit];
+const STEPS: [CommitStep; 5] =
+    [CommitStep::Process, CommitStep::Begin, CommitStep::Send, CommitStep::SendOffsets, CommitStep::Commit];
 const WORDS: [&str; 6] = ["btc", "eth", "luna", "ust", "sol", "doge"];
 
 /// `count` words, the same ones over and over.
