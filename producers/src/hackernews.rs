@@ -101,7 +101,7 @@ fn parse(json: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
     // `nbPages` counts 1000 hits at most, so that a full page, not the count, says that there may be more.
     let asked = json.get("hitsPerPage").and_then(Value::as_u64).unwrap_or(u64::MAX);
     let is_full = is_search && !items.is_empty() && items.len() as u64 >= asked;
-    Ok(Page { posts, older: oldest.filter(|_| is_full).map(Older::NotAfter) })
+    Ok(Page { posts, older: oldest.filter(|_| is_full).map(Older::NotAfter), ..Page::default() })
 }
 
 /// One hit or item; `None` if it is deleted, dead or a poll option.

@@ -68,7 +68,8 @@ pub fn title(text: &str) -> String {
 
 /// Plain text as published: control and bidirectional override characters go, line ends become `\n`, outer white space goes.
 pub fn tidy(text: &str) -> String {
-    let kept: String = text.replace("\r\n", "\n").chars().filter(|c| !is_unwanted(*c)).collect();
+    let lines = text.replace("\r\n", "\n").replace('\u{a0}', " ");
+    let kept: String = lines.chars().filter(|c| !is_unwanted(*c)).collect();
     kept.trim().to_owned()
 }
 
@@ -162,7 +163,7 @@ impl Lines {
 
 fn is_unwanted(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t')
-        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{200e}' | '\u{200f}')
+        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{200e}' | '\u{200f}' | '\u{061c}')
 }
 
 fn has_entity(text: &str) -> bool {

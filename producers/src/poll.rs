@@ -7,13 +7,11 @@ use vigie_clock::{Clock, Timestamp};
 use vigie_schemas::{Cursor, FetchRecord, RawPost};
 
 use crate::backoff;
+use crate::draft::MAX_TEXT;
 use crate::fetcher::{FetchError, Fetched, Fetcher, Request};
 use crate::plain_text;
 use crate::source::{Document, Origin, Overlap, ParseError, SourceConfig};
 use crate::walk::{Position, Walk};
-
-/// Longer texts (bytes) are cut: a record has to fit a Kafka message.
-const MAX_TEXT: usize = 128 * 1024;
 
 /// Entries of one feed that are looked at.
 const MAX_ENTRIES: usize = 5000;

@@ -101,7 +101,7 @@ fn parse(json: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
             None => return Err(ParseError::Shape("a thing has no kind".into())),
         }
     }
-    Ok(Page { posts, older: older.map(|after| Older::After(after.to_owned())) })
+    Ok(Page { posts, older: older.map(|after| Older::After(after.to_owned())), ..Page::default() })
 }
 
 fn submission(data: &Value, origin: Origin<'_>) -> Option<RawPost> {

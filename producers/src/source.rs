@@ -1,5 +1,6 @@
 //! What a source is: a kind, an address, a rhythm, and a pure way to read its answers.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -105,6 +106,10 @@ pub struct Origin<'a> {
 pub struct Page {
     /// The posts in the order of the answer, which for a walked source is newest first.
     pub posts: Vec<RawPost>,
+    /// Posts of this page that the answer says were edited, by id, and when.
+    pub edited: BTreeMap<String, Timestamp>,
+    /// Ids of posts that the answer says are deleted.
+    pub deleted: Vec<String>,
     /// Where the next older posts are, if the answer says.
     pub older: Option<Older>,
 }
