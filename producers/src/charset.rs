@@ -41,9 +41,15 @@ pub fn decode(bytes: &[u8], http: Option<&str>) -> String {
     declared.or(http).unwrap_or(WINDOWS_1252).decode_without_bom_handling(bytes).0.into_owned()
 }
 
-/// The encoding that the XML declaration names.
+/// The encoding that the XML declaration names, or a page's meta element.
 fn declared(bytes: &[u8]) -> Option<String> {
-    let head: String = bytes.iter().take(512).map(|byte| char::from(*byte)).collect();
+    let head: String = bytes.iter().take(4096).map(|byte| char::from(*byte)).collect();
+    if !head.contains("<?xml") {
+        let head = head.to_ascii_lowercase();
+        let named = head.split("<meta").skip(1).find_map(|meta| meta.split('>').next()?.split("charset").nth(1))?;
+        let named = named.trim_start().strip_prefix('=')?.trim_start().trim_start_matches(['"', '\'']);
+        return named.split(['"', '\'', ' ', ';', '/']).next().map(str::to_owned).filter(|label| !label.is_empty());
+    }
     let declaration = head.split("<?xml").nth(1)?.split("?>").next()?;
     let value = declaration.split("encoding").nth(1)?.trim_start().strip_prefix('=')?.trim_start();
     let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;

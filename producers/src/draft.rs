@@ -90,7 +90,7 @@ mod tests {
     fn fields_are_cleaned_and_capped() {
         let mut page = Page::default();
         let now = Timestamp::from_millis(10_000);
-        let origin = Origin { source: "s", language: Some("en"), sample: false, fetched_at: now };
+        let origin = Origin { source: "s", language: Some("en"), sample: false, select: None, fetched_at: now };
         Draft {
             id: "x:1".into(),
             url: Some("javascript:alert(1)".into()),

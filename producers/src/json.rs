@@ -1,6 +1,7 @@
 //! Reading JSON that may be of any shape.
 
 use serde_json::Value;
+use url::Url;
 use vigie_clock::Timestamp;
 
 use crate::dates;
@@ -43,4 +44,15 @@ pub(crate) fn time(value: &Value, name: &str) -> Option<Timestamp> {
 /// The elements of a list; nothing if it is none.
 pub(crate) fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
     value.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// An address with these parameters, unless it has them already.
+pub(crate) fn with_query(url: &Url, pairs: &[(&str, &str)]) -> Url {
+    let mut out = url.clone();
+    for (name, value) in pairs {
+        if !url.query_pairs().any(|(key, _)| key == *name) {
+            out.query_pairs_mut().append_pair(name, value);
+        }
+    }
+    out
 }

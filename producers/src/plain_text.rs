@@ -89,28 +89,59 @@ pub fn cut(text: &str, max: usize) -> &str {
 const EXTRAVAGANT: usize = 1000;
 
 /// Whether the tree builder would walk thousands of elements or attributes for each further one. Void elements and closed ones do not count.
-fn is_extravagant(html: &str) -> bool {
-    let mut open = 0_usize;
+pub(crate) fn is_extravagant(html: &str) -> bool {
+    let (mut open, mut scripted) = (0_usize, 0_usize);
+    // Comparisons in scripts look like tags. They count apart, not at all would be a way around this check.
+    let mut is_script = false;
     for piece in html.split('<').skip(1) {
         let tag = piece.split('>').next().unwrap_or_default();
-        if tag.starts_with('/') {
-            open = open.saturating_sub(1);
+        let count = if is_script { &mut scripted } else { &mut open };
+        if let Some(end) = tag.strip_prefix('/') {
+            *count = count.saturating_sub(1);
+            is_script &= !is_named(end, "script");
         } else if tag.starts_with(|c: char| c.is_ascii_alphabetic()) && !tag.ends_with('/') && !is_void(tag) {
-            open += 1;
+            *count += 1;
+            is_script |= is_named(tag, "script");
         }
         let spaces = tag.bytes().filter(|byte| byte.is_ascii_whitespace() || matches!(byte, b'/' | b'=')).count();
-        if open > EXTRAVAGANT || spaces > EXTRAVAGANT {
+        if open > EXTRAVAGANT || scripted > 5 * EXTRAVAGANT || (spaces > EXTRAVAGANT && !is_script) {
             return true;
         }
     }
     false
 }
 
+fn is_named(tag: &str, name: &str) -> bool {
+    tag.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+        && tag[name.len()..].chars().next().is_none_or(|c| c.is_whitespace() || c == '/')
+}
+
 fn is_void(tag: &str) -> bool {
     let name: String = tag.chars().take_while(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     matches!(
         name.as_str(),
-        "br" | "img" | "hr" | "input" | "meta" | "link" | "wbr" | "source" | "p" | "li" | "td" | "tr" | "option"
+        "br" | "img"
+            | "hr"
+            | "input"
+            | "meta"
+            | "link"
+            | "wbr"
+            | "source"
+            | "p"
+            | "li"
+            | "td"
+            | "th"
+            | "tr"
+            | "dt"
+            | "dd"
+            | "thead"
+            | "tbody"
+            | "option"
+            | "area"
+            | "col"
+            | "embed"
+            | "param"
+            | "track"
     )
 }
 

@@ -176,6 +176,7 @@ async fn follow(
             source: &source.id,
             language: source.language.as_deref(),
             sample: source.sample,
+            select: source.select.as_ref(),
             fetched_at: clock.now(),
         };
         let mut parsed = handler.parse(document, origin).map_err(Failure::Parse)?;

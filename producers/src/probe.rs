@@ -35,7 +35,7 @@ pub async fn test_source(
         Some(url) => fetch(kind, url, config, clock.clone()).await?,
         None => (read(Path::new(target), config.max_body)?, None, None),
     };
-    let origin = Origin { source: "test", language: None, sample: false, fetched_at: clock.now() };
+    let origin = Origin { source: "test", language: None, sample: false, select: None, fetched_at: clock.now() };
     let document = Document { bytes: &bytes, charset: charset.as_deref(), base: base.as_ref() };
     let page = kind.source().parse(document, origin).map_err(ServiceError::failed)?;
     let written = page.posts.iter().try_for_each(|post| writeln!(out, "{}", to_json(post))).and_then(|()| out.flush());

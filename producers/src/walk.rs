@@ -191,6 +191,7 @@ mod tests {
             sample: false,
             backlog,
             max_pages: 2,
+            select: None,
         }
     }
 

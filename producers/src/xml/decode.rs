@@ -1,6 +1,17 @@
 //! Character references, CDATA and base64 to text.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use crate::plain_text;
+
+/// Names that are remembered per thread: more than HTML has in use, fewer than a hostile document can invent.
+const MAX_NAMED: usize = 1000;
+
+thread_local! {
+    /// What names stand for, or that they stand for nothing.
+    static NAMED: RefCell<HashMap<String, Option<String>>> = RefCell::default();
+}
 
 /// Resolves character references once. The five of XML, numbers (those of windows-1252 as HTML reads them) and the names of HTML; unknown ones stay as they are.
 pub(crate) fn references(text: &str) -> String {
@@ -53,10 +64,19 @@ fn resolve(name: &str) -> Option<String> {
         }
         return Some(char::from_u32(code).unwrap_or('\u{fffd}').to_string());
     }
-    // The HTML parser knows the two thousand names.
-    let reference = format!("&{name};");
-    let resolved = plain_text::from_html(&reference);
-    (resolved != reference && !resolved.is_empty() && !resolved.contains(';')).then_some(resolved)
+    NAMED.with_borrow_mut(|named| {
+        if let Some(known) = named.get(name) {
+            return known.clone();
+        }
+        // The HTML parser knows the two thousand names.
+        let reference = format!("&{name};");
+        let resolved = plain_text::from_html(&reference);
+        let resolved = (resolved != reference && !resolved.is_empty() && !resolved.contains(';')).then_some(resolved);
+        if named.len() < MAX_NAMED {
+            named.insert(name.to_owned(), resolved.clone());
+        }
+        resolved
+    })
 }
 
 /// The bytes that base64 stands for, as text; `None` if it is no base64.

@@ -1,6 +1,7 @@
 //! Tests of the producers against real answers, real HTTP servers and a real Kafka.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, also in its helpers")]
 
+mod answers;
 mod fetching;
 mod parsing;
 mod pipeline;

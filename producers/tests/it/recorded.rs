@@ -25,10 +25,10 @@ fn now() -> Timestamp {
     Timestamp::parse_rfc3339("2026-12-01T00:00:00Z").unwrap()
 }
 
-fn parse(kind: Kind, path: &Path) -> Result<Page, ParseError> {
+pub(crate) fn parse(kind: Kind, path: &Path) -> Result<Page, ParseError> {
     let bytes = std::fs::read(path).unwrap();
     let base = Url::parse("https://base.example/dir/feed.xml").unwrap();
-    let origin = Origin { source: "test", language: None, sample: false, fetched_at: now() };
+    let origin = Origin { source: "test", language: None, sample: false, select: None, fetched_at: now() };
     kind.source().parse(Document { bytes: &bytes, charset: None, base: Some(&base) }, origin)
 }
 
@@ -36,7 +36,7 @@ fn posts(kind: Kind, path: &Path) -> Vec<RawPost> {
     parse(kind, path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).posts
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.is_file() && path.extension().is_some_and(|e| e != "md"));
     files.sort();
@@ -44,7 +44,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// What must hold of every post of every answer.
-fn check(path: &Path, posts: &[RawPost]) {
+pub(crate) fn check(path: &Path, posts: &[RawPost]) {
     let ids: HashSet<&str> = posts.iter().map(|post| post.post_id.as_str()).collect();
     // One feed really gives two episodes the same guid.
     let doubled = usize::from(path.ends_with("rss-parser_itunes-missing-image.rss"));
@@ -57,7 +57,8 @@ fn check(path: &Path, posts: &[RawPost]) {
             ["</p>", "</div>", "</span>", "<br", "<img", "&nbsp;"].iter().any(|tag| post.text.contains(tag));
         // One entry of this feed comes escaped twice, which is text that shows markup.
         assert!(!has_markup || path.ends_with("rss-parser_reddit-atom.rss"), "{name}: {}", post.text);
-        assert!(!post.text.contains('\u{fffd}'), "{name}: {}", post.text);
+        // One page has references to characters that are none.
+        assert!(!post.text.contains('\u{fffd}') || name.contains("005-unescape"), "{name}: {}", post.text);
         assert!(post.url.as_deref().is_none_or(|url| url.starts_with("http")), "{name}: {:?}", post.url);
         assert!(post.author.as_deref().is_none_or(|author| !author.trim().is_empty()), "{name}");
     }
