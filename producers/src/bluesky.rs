@@ -66,7 +66,10 @@ fn parse(answer: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
         return Ok(page);
     }
     if let Some(error) = json::text(answer, "error") {
-        return Err(ParseError::Reported(format!("{error}: {}", json::text(answer, "message").unwrap_or("no message"))));
+        return Err(ParseError::Reported(format!(
+            "{error}: {}",
+            json::text(answer, "message").unwrap_or("no message")
+        )));
     }
     let mut views: Vec<&Value> = Vec::new();
     if let Some(posts) = answer.get("posts").and_then(Value::as_array) {
@@ -89,7 +92,8 @@ fn parse(answer: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
     for view in views {
         let Some(uri) = json::text(view, "uri") else { continue };
         let Some(record) = view.get("record") else { continue };
-        let handle = view.get("author").and_then(|author| json::text(author, "handle").or_else(|| json::text(author, "did")));
+        let handle =
+            view.get("author").and_then(|author| json::text(author, "handle").or_else(|| json::text(author, "did")));
         // An author may write any time into a record: the index saw it no earlier than it was made.
         let made = json::time(record, "createdAt").into_iter().chain(json::time(view, "indexedAt")).min();
         add(uri, handle, record, made, None, origin, &mut page);
@@ -117,7 +121,9 @@ fn lines(bytes: &[u8], origin: Origin<'_>) -> Option<Page> {
 
 /// One event of Jetstream.
 fn event(item: &Value, origin: Origin<'_>, page: &mut Page) {
-    let Some(commit) = item.get("commit").filter(|commit| json::text(commit, "collection") == Some(POSTS)) else { return };
+    let Some(commit) = item.get("commit").filter(|commit| json::text(commit, "collection") == Some(POSTS)) else {
+        return;
+    };
     let (Some(did), Some(key)) = (json::text(item, "did"), json::text(commit, "rkey")) else { return };
     let uri = format!("at://{did}/{POSTS}/{key}");
     let seen = item.get("time_us").and_then(Value::as_i64).map(|micros| Timestamp::from_millis(micros / 1000));

@@ -115,10 +115,11 @@ impl Forum<'_> {
     }
 
     fn post(&self, post: &Value, topic: Option<&Value>, origin: Origin<'_>, page: &mut Page) {
-        let of_topic = |name: &str, own: &str| {
-            json::id(post, own).or_else(|| topic.and_then(|topic| json::id(topic, name)))
-        };
-        let (Some(topic_id), Some(number)) = (of_topic("id", "topic_id"), post.get("post_number").and_then(Value::as_u64)) else {
+        let of_topic =
+            |name: &str, own: &str| json::id(post, own).or_else(|| topic.and_then(|topic| json::id(topic, name)));
+        let (Some(topic_id), Some(number)) =
+            (of_topic("id", "topic_id"), post.get("post_number").and_then(Value::as_u64))
+        else {
             return;
         };
         let id = self.name(&topic_id, number);
@@ -157,10 +158,11 @@ impl Forum<'_> {
     fn topic(&self, topic: &Value, users: &[Value], origin: Origin<'_>, page: &mut Page) {
         let Some(topic_id) = json::id(topic, "id") else { return };
         let slug = json::id(topic, "slug");
-        let original = json::list(topic, "posters").iter().find(|poster| {
-            json::text(poster, "description").is_some_and(|what| what.contains("Original Poster"))
-        });
-        let original = original.or_else(|| json::list(topic, "posters").first()).and_then(|poster| poster.get("user_id"));
+        let original = json::list(topic, "posters")
+            .iter()
+            .find(|poster| json::text(poster, "description").is_some_and(|what| what.contains("Original Poster")));
+        let original =
+            original.or_else(|| json::list(topic, "posters").first()).and_then(|poster| poster.get("user_id"));
         let author = original.and_then(|id| users.iter().find(|user| user.get("id") == Some(id)));
         let title = json::text(topic, "title").or_else(|| json::text(topic, "fancy_title"));
         Draft {

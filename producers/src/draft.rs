@@ -46,7 +46,8 @@ impl Draft {
         {
             page.edited.insert(self.id.clone(), edited);
         }
-        let language = self.language.map(|language| language.trim().to_ascii_lowercase()).filter(|language| is_language(language));
+        let language =
+            self.language.map(|language| language.trim().to_ascii_lowercase()).filter(|language| is_language(language));
         page.posts.push(RawPost {
             post_id: self.id,
             source: origin.source.to_owned(),
@@ -79,7 +80,8 @@ fn is_web(url: &str) -> bool {
 
 /// Whether it looks like a language tag (BCP 47).
 fn is_language(language: &str) -> bool {
-    (2..=35).contains(&language.len()) && language.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    (2..=35).contains(&language.len())
+        && language.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
 #[cfg(test)]

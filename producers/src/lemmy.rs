@@ -97,7 +97,12 @@ fn name(thing: &Value) -> Option<String> {
 }
 
 /// The last but one id of the path "0.1.2", else the post.
-fn parent(comment: &Value, post: Option<&Value>, names: &HashMap<String, String>, base: Option<&Url>) -> Option<String> {
+fn parent(
+    comment: &Value,
+    post: Option<&Value>,
+    names: &HashMap<String, String>,
+    base: Option<&Url>,
+) -> Option<String> {
     let mut path = json::text(comment, "path").unwrap_or_default().rsplit('.').skip(1);
     match path.next().filter(|id| *id != "0" && json::is_id(id)) {
         Some(id) => {

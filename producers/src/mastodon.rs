@@ -95,7 +95,10 @@ fn draft(status: &Value, names: &HashMap<&str, String>, base: Option<&Url>) -> O
     let parent = json::id(status, "in_reply_to_id").map(|parent| {
         // The answer names it by its local id only, unless the parent is on the page, too.
         let host = base.and_then(Url::host_str).unwrap_or_default();
-        names.get(parent.as_str()).cloned().unwrap_or_else(|| identity::named(Kind::Mastodon, &format!("{host}/{parent}")))
+        names
+            .get(parent.as_str())
+            .cloned()
+            .unwrap_or_else(|| identity::named(Kind::Mastodon, &format!("{host}/{parent}")))
     });
     let mut text = plain_text::from_html(json::text(status, "content").unwrap_or_default());
     for option in status.get("poll").map(|poll| json::list(poll, "options")).unwrap_or_default() {

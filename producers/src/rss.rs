@@ -56,7 +56,8 @@ fn read(text: &str, base: Option<&Url>, origin: Origin<'_>) -> Result<Page, Pars
         return Err(ParseError::Feed(format!("no element, {}", begins())));
     };
     let is_root = |element: &Element<'_>| {
-        matches!(element.name(), "rss" | "rdf" | "feed" | "channel") || (element.name() == "entry" && element.parent().is_none())
+        matches!(element.name(), "rss" | "rdf" | "feed" | "channel")
+            || (element.name() == "entry" && element.parent().is_none())
     };
     let root = if first.name() == "html" { None } else { tree.elements().find(is_root) };
     let Some(root) = root else {

@@ -28,7 +28,9 @@ impl Source for Sitemap {
         let root = tree.elements().find(|element| matches!(element.name(), "urlset" | "sitemapindex"));
         let Some(root) = root else {
             let begins = plain_text::cut(text.trim_start(), 40);
-            return Err(ParseError::Feed(format!("expected urlset or sitemapindex, the document begins with {begins:?}")));
+            return Err(ParseError::Feed(format!(
+                "expected urlset or sitemapindex, the document begins with {begins:?}"
+            )));
         };
         let mut page = Page::default();
         for url in root.children().filter(|child| child.name() == "url" && child.is_closed()) {
@@ -60,7 +62,9 @@ impl Source for Sitemap {
 }
 
 fn draft(entry: Element<'_>, base: Option<&Url>) -> Option<Draft> {
-    let said = |element: Option<Element<'_>>| element.map(Element::text).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    let said = |element: Option<Element<'_>>| {
+        element.map(Element::text).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    };
     let url = resolve(base, &said(entry.child(Space::Core, "loc"))?)?;
     if !matches!(url.scheme(), "http" | "https") {
         return None;

@@ -62,7 +62,9 @@ fn query(source: &SourceConfig, seen_until: Option<Timestamp>, until: Option<i64
         .url
         .query_pairs()
         .filter(|(key, _)| key == "space")
-        .map(|(_, space)| space.chars().filter(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_')).collect::<String>())
+        .map(|(_, space)| {
+            space.chars().filter(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_')).collect::<String>()
+        })
         .map(|space| format!("\"{space}\""))
         .collect();
     let mut bounds = Vec::new();

@@ -85,33 +85,64 @@ fn is_web(url: &Url) -> bool {
 }
 
 fn title(html: &Html, meta: &Meta) -> Option<String> {
-    let said = meta.first(&["dc:title", "dcterms:title", "og:title", "weibo:article:title", "title", "twitter:title", "parsely-title"]);
+    let said = meta.first(&[
+        "dc:title",
+        "dcterms:title",
+        "og:title",
+        "weibo:article:title",
+        "title",
+        "twitter:title",
+        "parsely-title",
+    ]);
     let own = || html.select(&TITLE).next().map(web_page::line_of);
     said.map(plain_text::title).or_else(own).filter(|title| !title.is_empty())
 }
 
 fn author(html: &Html, meta: &Meta) -> Option<String> {
-    let names = ["dc:creator", "dcterms:creator", "author", "parsely-author", "sailthru:author", "byl", "article:author", "cxenseparse:author"];
+    let names = [
+        "dc:creator",
+        "dcterms:creator",
+        "author",
+        "parsely-author",
+        "sailthru:author",
+        "byl",
+        "article:author",
+        "cxenseparse:author",
+    ];
     let said = names.iter().filter_map(|name| meta.first(&[name])).find(|name| !name.contains("://"));
     let shown = || {
         let mut lines = BYLINES.iter().flat_map(|place| html.select(place)).map(web_page::line_of);
         lines.find(|line| !line.is_empty() && line.len() <= MAX_BYLINE)
     };
     let name = said.map(plain_text::title).or_else(shown)?;
-    let name = ["By ", "by ", "BY ", "Par ", "Von "].iter().find_map(|word| name.strip_prefix(word)).unwrap_or(&name).trim();
+    let name =
+        ["By ", "by ", "BY ", "Par ", "Von "].iter().find_map(|word| name.strip_prefix(word)).unwrap_or(&name).trim();
     (!name.is_empty()).then(|| name.to_owned())
 }
 
 fn published(html: &Html, meta: &Meta) -> Option<Timestamp> {
     let names = [
-        "article:published_time", "og:published_time", "og:article:published_time", "datepublished", "parsely-pub-date", "pubdate", "publishdate",
-        "publish-date", "sailthru:date", "dc:date:issued", "dcterms:issued", "dc:date", "dcterms:created", "dcterms:date", "ptime", "date",
+        "article:published_time",
+        "og:published_time",
+        "og:article:published_time",
+        "datepublished",
+        "parsely-pub-date",
+        "pubdate",
+        "publishdate",
+        "publish-date",
+        "sailthru:date",
+        "dc:date:issued",
+        "dcterms:issued",
+        "dc:date",
+        "dcterms:created",
+        "dcterms:date",
+        "ptime",
+        "date",
     ];
     let said = names.iter().filter_map(|name| meta.first(&[name])).find_map(dates::parse);
     said.or_else(|| {
-        html.select(&TIME).find_map(|time| {
-            ["datetime", "content"].iter().filter_map(|name| time.attr(name)).find_map(dates::parse)
-        })
+        html.select(&TIME)
+            .find_map(|time| ["datetime", "content"].iter().filter_map(|name| time.attr(name)).find_map(dates::parse))
     })
 }
 

@@ -44,7 +44,9 @@ pub(super) fn read(html: &Html) -> LinkedData {
                 Value::Array(items) => waiting.extend(items.iter().rev()),
                 Value::Object(_) if is_article(value) => return article(value),
                 Value::Object(_) => {
-                    waiting.extend(["mainEntity", "mainEntityOfPage", "@graph"].iter().filter_map(|name| value.get(*name)));
+                    waiting.extend(
+                        ["mainEntity", "mainEntityOfPage", "@graph"].iter().filter_map(|name| value.get(*name)),
+                    );
                 }
                 _ => {}
             }
@@ -62,14 +64,14 @@ fn lenient(text: &str) -> Option<Value> {
     for mark in ["-->", "]]>", "//", ";"] {
         text = text.strip_suffix(mark).unwrap_or(text).trim_end();
     }
-    serde_json::from_str(text)
-        .or_else(|_| serde_json::from_str(&text.replace(|c: char| c.is_control(), " ")))
-        .ok()
+    serde_json::from_str(text).or_else(|_| serde_json::from_str(&text.replace(|c: char| c.is_control(), " "))).ok()
 }
 
 fn is_article(value: &Value) -> bool {
     let is = |name: &str| {
-        name.ends_with("Article") || name.ends_with("Posting") || matches!(name, "Report" | "Review" | "CreativeWork" | "AnalysisNewsArticle")
+        name.ends_with("Article")
+            || name.ends_with("Posting")
+            || matches!(name, "Report" | "Review" | "CreativeWork" | "AnalysisNewsArticle")
     };
     match value.get("@type") {
         Some(Value::String(name)) => is(name),

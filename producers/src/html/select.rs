@@ -46,16 +46,26 @@ impl Selectors {
     }
 
     /// Reads the entries of a page.
-    pub(super) fn read(&self, html: &Html, base: Option<&Url>, origin: Origin<'_>, page: &mut Page) -> Result<(), ParseError> {
-        let parse = |css: &str| Selector::parse(css).map_err(|_| ParseError::Page(format!("selector {css:?} is malformed")));
+    pub(super) fn read(
+        &self,
+        html: &Html,
+        base: Option<&Url>,
+        origin: Origin<'_>,
+        page: &mut Page,
+    ) -> Result<(), ParseError> {
+        let parse =
+            |css: &str| Selector::parse(css).map_err(|_| ParseError::Page(format!("selector {css:?} is malformed")));
         let part = |css: &Option<String>| css.as_deref().map(parse).transpose();
         let (item, title, text) = (parse(&self.item)?, part(&self.title)?, part(&self.text)?);
         let (author, date) = (part(&self.author)?, part(&self.date)?);
         let link = parse(self.link.as_deref().unwrap_or("a[href]"))?;
         for element in html.select(&item) {
-            let find = |selector: &Option<Selector>| selector.as_ref().and_then(|selector| element.select(selector).next());
+            let find =
+                |selector: &Option<Selector>| selector.as_ref().and_then(|selector| element.select(selector).next());
             let url = std::iter::once(element).filter(|e| link.matches(e)).chain(element.select(&link));
-            let url = url.filter_map(|link| resolve(base, link.attr("href")?.trim())).find(|url| matches!(url.scheme(), "http" | "https"));
+            let url = url
+                .filter_map(|link| resolve(base, link.attr("href")?.trim()))
+                .find(|url| matches!(url.scheme(), "http" | "https"));
             let title = find(&title).map(web_page::line_of).filter(|title| !title.is_empty());
             let text = match &text {
                 Some(selector) => element.select(selector).map(web_page::text_of).collect::<Vec<_>>().join("\n"),

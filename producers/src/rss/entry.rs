@@ -26,7 +26,8 @@ impl Feed {
         let host_of = |url: &Url| url.host_str().map(str::to_owned);
         let title = || channel.child(Space::Core, "title").map(|title| title_of(title)).unwrap_or_default();
         let language = [Space::Core, Space::Dublin].into_iter().find_map(|space| channel.child(space, "language"));
-        let language = language.map(|language| language.text().trim().to_owned()).filter(|language| !language.is_empty());
+        let language =
+            language.map(|language| language.text().trim().to_owned()).filter(|language| !language.is_empty());
         Self {
             host: page.as_ref().and_then(host_of).or_else(|| base.and_then(host_of)).unwrap_or_else(title),
             page,
@@ -171,7 +172,10 @@ enum Shape {
 
 fn shape(element: Element<'_>) -> Shape {
     let is_atom = element.parent().is_some_and(|parent| matches!(parent.name(), "entry" | "feed"));
-    match (element.attribute("type").unwrap_or_default().trim().to_ascii_lowercase().as_str(), element.attribute("mode")) {
+    match (
+        element.attribute("type").unwrap_or_default().trim().to_ascii_lowercase().as_str(),
+        element.attribute("mode"),
+    ) {
         _ if element.has_markup() => Shape::Html,
         ("html" | "text/html" | "xhtml" | "application/xhtml+xml", _) => Shape::Html,
         ("text" | "text/plain", _) => Shape::Plain,
@@ -188,7 +192,10 @@ fn body(element: Element<'_>) -> String {
     let is_base64 = mode.as_deref() == Some("base64")
         || (media_type.contains('/') && !media_type.starts_with("text/") && !media_type.ends_with("xml"));
     let is_xhtml = element.has_markup()
-        && (media_type.contains("xhtml") || media_type.ends_with("+xml") || element.space() == Space::Xhtml || mode.as_deref() == Some("xml"));
+        && (media_type.contains("xhtml")
+            || media_type.ends_with("+xml")
+            || element.space() == Space::Xhtml
+            || mode.as_deref() == Some("xml"));
     let body = element.markup(is_xhtml);
     if is_base64 && let Some(decoded) = decode::base64(&body) { decoded } else { body }
 }
@@ -228,7 +235,8 @@ fn text_of(item: Element<'_>) -> String {
         (Space::Itunes, "summary"),
         (Space::Itunes, "subtitle"),
     ];
-    let own = PLACES.iter().flat_map(|(space, name)| item.children().filter(|c| c.space() == *space && c.name() == *name));
+    let own =
+        PLACES.iter().flat_map(|(space, name)| item.children().filter(|c| c.space() == *space && c.name() == *name));
     let own = own.map(prose).find(|text| !text.is_empty());
     own.or_else(|| {
         let mut described = media(item).filter_map(|media| media.child(Space::Media, "description"));
@@ -239,14 +247,18 @@ fn text_of(item: Element<'_>) -> String {
 
 /// The media elements of an entry, in groups and alone.
 fn media<'a>(item: Element<'a>) -> impl Iterator<Item = Element<'a>> {
-    let is_media = |element: &Element<'a>| element.space() == Space::Media && matches!(element.name(), "group" | "content");
-    item.children().filter(is_media).flat_map(move |media| std::iter::once(media).chain(media.children().filter(is_media)))
+    let is_media =
+        |element: &Element<'a>| element.space() == Space::Media && matches!(element.name(), "group" | "content");
+    item.children()
+        .filter(is_media)
+        .flat_map(move |media| std::iter::once(media).chain(media.children().filter(is_media)))
 }
 
 /// Who wrote it: Atom's persons, RSS's authors, Dublin Core's creators; else what podcasts and media say.
 fn authors(item: Element<'_>) -> Option<String> {
     let mut names: Vec<String> = Vec::new();
-    let is_creator = |space, name| matches!((space, name), (Space::Core, "author" | "creator") | (Space::Dublin, "creator"));
+    let is_creator =
+        |space, name| matches!((space, name), (Space::Core, "author" | "creator") | (Space::Dublin, "creator"));
     for element in item.children().filter(|child| is_creator(child.space(), child.name())) {
         let name = person(element);
         if !name.is_empty() && !names.contains(&name) {
@@ -257,7 +269,9 @@ fn authors(item: Element<'_>) -> Option<String> {
         let credits = item.children().chain(media(item).flat_map(|media| media.children()));
         let is_author = |e: &Element<'_>| {
             (e.space() == Space::Itunes && e.name() == "author")
-                || (e.space() == Space::Media && e.name() == "credit" && e.attribute("role").is_some_and(|role| role == "author"))
+                || (e.space() == Space::Media
+                    && e.name() == "credit"
+                    && e.attribute("role").is_some_and(|role| role == "author"))
         };
         names.extend(credits.filter(is_author).map(person).find(|name| !name.is_empty()));
     }
@@ -265,7 +279,9 @@ fn authors(item: Element<'_>) -> Option<String> {
 }
 
 fn person(element: Element<'_>) -> String {
-    let part = |name| element.child(Space::Core, name).map(|part| plain_text::title(&part.markup(false))).filter(|p| !p.is_empty());
+    let part = |name| {
+        element.child(Space::Core, name).map(|part| plain_text::title(&part.markup(false))).filter(|p| !p.is_empty())
+    };
     match part("name").or_else(|| part("email")) {
         Some(name) => name,
         None if element.children().next().is_some() => String::new(),

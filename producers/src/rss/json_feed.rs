@@ -15,7 +15,8 @@ pub(super) fn read(text: &str, base: Option<&Url>, origin: Origin<'_>) -> Result
     let feed: Value = serde_json::from_str(text.trim_end_matches('\0'))
         .map_err(|e| ParseError::Feed(format!("{e} ({})", begins())))?;
     let is_feed = json::text(&feed, "version").is_some_and(|version| version.contains("jsonfeed.org"));
-    let Some(items) = feed.get("items").and_then(Value::as_array).filter(|_| is_feed || feed.get("title").is_some()) else {
+    let Some(items) = feed.get("items").and_then(Value::as_array).filter(|_| is_feed || feed.get("title").is_some())
+    else {
         return Err(ParseError::Feed(format!("json without version and items of a feed, {}", begins())));
     };
     let home = json::text(&feed, "home_page_url").and_then(|url| resolve(base, url));

@@ -76,7 +76,8 @@ pub(crate) fn tokens(text: &str) -> (Vec<Token>, bool) {
         if tokens.len() == MAX_TOKENS {
             return (tokens, true);
         }
-        let until = |mark: &str, from: usize| rest.get(from..).and_then(|r| r.find(mark)).map(|n| from + n + mark.len());
+        let until =
+            |mark: &str, from: usize| rest.get(from..).and_then(|r| r.find(mark)).map(|n| from + n + mark.len());
         let (kind, length) = if rest.starts_with("<![CDATA[") {
             (TokenKind::Cdata, until("]]>", 9))
         } else if rest.starts_with("<!--") {

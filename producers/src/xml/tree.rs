@@ -47,8 +47,22 @@ pub(crate) struct Element<'a> {
 
 /// Elements whose content is text or HTML: what is inside them is no part of the tree.
 const LEAVES: [&str; 16] = [
-    "title", "description", "summary", "content", "encoded", "subtitle", "tagline", "abstract", "guid", "id", "pubdate",
-    "updated", "published", "copyright", "rights", "fullitem",
+    "title",
+    "description",
+    "summary",
+    "content",
+    "encoded",
+    "subtitle",
+    "tagline",
+    "abstract",
+    "guid",
+    "id",
+    "pubdate",
+    "updated",
+    "published",
+    "copyright",
+    "rights",
+    "fullitem",
 ];
 
 /// Elements that are ended where they cannot go on.
@@ -58,7 +72,15 @@ impl<'t> Tree<'t> {
     /// Reads a document; there is none that cannot be read.
     pub(crate) fn read(text: &'t str) -> Self {
         let (tokens, is_cut) = tokens(text);
-        let mut builder = Builder { text, tokens, nodes: Vec::new(), open: Vec::new(), overflow: 0, spaces: Vec::new(), closes: HashMap::new() };
+        let mut builder = Builder {
+            text,
+            tokens,
+            nodes: Vec::new(),
+            open: Vec::new(),
+            overflow: 0,
+            spaces: Vec::new(),
+            closes: HashMap::new(),
+        };
         builder.build();
         Self { text, tokens: builder.tokens, nodes: builder.nodes, is_cut }
     }
@@ -130,7 +152,9 @@ impl<'t> Builder<'t> {
         }
         let parent = self.open.last().copied();
         let index = self.nodes.len();
-        let is_leaf = LEAVES.contains(&local.as_str()) && !matches!(space, Space::Rdf | Space::Xhtml) && !(space == Space::Media && local == "content");
+        let is_leaf = LEAVES.contains(&local.as_str())
+            && !matches!(space, Space::Rdf | Space::Xhtml)
+            && !(space == Space::Media && local == "content");
         self.nodes.push(Node {
             qualified,
             space,
@@ -207,7 +231,8 @@ impl<'t> Builder<'t> {
 
     /// An item inside an item is one whose end tag is missing.
     fn end_open_item(&mut self, at: usize, start: usize, local: &str) {
-        let found = self.open.iter().rposition(|n| self.nodes[*n].space == Space::Core && self.nodes[*n].local == local);
+        let found =
+            self.open.iter().rposition(|n| self.nodes[*n].space == Space::Core && self.nodes[*n].local == local);
         if let Some(found) = found {
             self.pop_to(found, at, start, true);
         }
@@ -215,9 +240,6 @@ impl<'t> Builder<'t> {
 
     fn close(&mut self, at: usize, token: Token) {
         let name = token.name(self.text);
-        let found = self.open.iter().rposition(|n| self.nodes[*n].qualified == name).or_else(|| {
-            self.open.iter().rposition(|n| self.nodes[*n].qualified.eq_ignore_ascii_case(name))
-        });
         if self.overflow > 0 {
             if !matches!(name, "item" | "entry" | "channel" | "feed" | "rss") {
                 self.overflow -= 1;
@@ -225,7 +247,8 @@ impl<'t> Builder<'t> {
             }
             self.overflow = 0;
         }
-        if let Some(found) = found {
+        let is_it = |node: &usize| self.nodes[*node].qualified.eq_ignore_ascii_case(name);
+        if let Some(found) = self.open.iter().rposition(is_it) {
             self.pop_to(found, at, token.start, true);
         }
     }
@@ -291,7 +314,9 @@ impl<'a> Element<'a> {
         let attributes = &self.node().attributes;
         let is = |key: &str| key.eq_ignore_ascii_case(name);
         let found = attributes.iter().find(|(key, _)| is(key)).or_else(|| {
-            attributes.iter().find(|(key, _)| key.split_once(':').is_some_and(|(prefix, key)| prefix != "xmlns" && is(key)))
+            attributes
+                .iter()
+                .find(|(key, _)| key.split_once(':').is_some_and(|(prefix, key)| prefix != "xmlns" && is(key)))
         });
         found.map(|(_, value)| decode::references(value))
     }
@@ -347,7 +372,9 @@ impl<'a> Element<'a> {
         chain.reverse();
         let mut base = document.cloned();
         for element in chain {
-            let Some((_, value)) = element.node().attributes.iter().find(|(key, _)| *key == "xml:base") else { continue };
+            let Some((_, value)) = element.node().attributes.iter().find(|(key, _)| *key == "xml:base") else {
+                continue;
+            };
             let value = decode::references(value);
             base = resolve(base.as_ref(), value.trim()).or(base);
         }

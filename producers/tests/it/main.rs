@@ -3,6 +3,8 @@
 
 mod answers;
 mod fetching;
+mod hostile;
+mod kinds;
 mod parsing;
 mod pipeline;
 mod recorded;
