@@ -128,8 +128,8 @@ impl Forum<'_> {
             page.deleted.push(id);
             return;
         }
-        // Hidden by flags; or what a moderator did, told in the stream.
-        if flag("hidden") || post.get("post_type").and_then(Value::as_u64).is_some_and(|kind| kind != 1) {
+        // Hidden by flags; or a deed told in the stream (3), or a whisper among the staff (4).
+        if flag("hidden") || post.get("post_type").and_then(Value::as_u64).is_some_and(|kind| kind > 2) {
             return;
         }
         let slug = of_topic("slug", "topic_slug");

@@ -186,6 +186,8 @@ async fn follow(
             gathered.last_modified = body.last_modified;
             gathered.fresh_for = body.fresh_for;
         }
+        // An entry may be there in name only.
+        parsed.posts.retain(|post| post.title.is_some() || post.url.is_some() || !post.text.is_empty());
         parsed.posts.truncate(MAX_ENTRIES);
         gathered.seen += parsed.posts.len();
         // Newest last, over all pages: each page is older than the one before.

@@ -37,17 +37,19 @@ impl Feed {
     }
 }
 
-/// Reads an entry into a page; one that says nothing at all is left out.
+/// Reads an entry into a page; one without anything in it is left out.
 pub(super) fn read(item: Element<'_>, feed: &Feed, base: Option<&Url>, origin: Origin<'_>, page: &mut Page) {
     let id = id_of(item);
     let link = link_of(item, &id, base.or(feed.page.as_ref()));
     let title = title(item);
     let text = text_of(item);
-    if title.is_none() && link.is_none() && text.is_empty() {
-        return;
-    }
     let published = date_of(item, &PUBLISHED);
     let updated = date_of(item, &UPDATED);
+    let author = authors(item);
+    let says_nothing = title.is_none() && link.is_none() && text.is_empty();
+    if says_nothing && id.is_empty() && author.is_none() && published.or(updated).is_none() {
+        return;
+    }
     let language = item.child(Space::Dublin, "language").map(|language| language.text().trim().to_owned());
     let parent = item.child(Space::Thread, "in-reply-to").and_then(|parent| {
         let name = parent.attribute("ref").unwrap_or_default();
@@ -58,7 +60,7 @@ pub(super) fn read(item: Element<'_>, feed: &Feed, base: Option<&Url>, origin: O
     Draft {
         id: identity::feed_entry(&id, link.as_ref(), &feed.host, title.as_deref().unwrap_or_default(), &text),
         url: link.map(String::from),
-        author: authors(item).or_else(|| feed.author.clone()),
+        author: author.or_else(|| feed.author.clone()),
         title,
         text,
         parent,

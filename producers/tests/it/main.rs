@@ -5,6 +5,7 @@ mod answers;
 mod fetching;
 mod hostile;
 mod kinds;
+mod odd_feeds;
 mod parsing;
 mod pipeline;
 mod recorded;

@@ -51,7 +51,9 @@ pub(crate) fn check(path: &Path, posts: &[RawPost]) {
     assert_eq!(ids.len() + doubled, posts.len(), "{}: ids are not unique", path.display());
     for post in posts {
         let name = format!("{}: {}", path.display(), post.post_id);
-        assert!(post.title.is_some() || !post.text.is_empty() || post.url.is_some(), "{name} is empty");
+        let says_something = post.title.is_some() || !post.text.is_empty() || post.url.is_some();
+        // One entry has an id and nothing else: it is read, but would not be published.
+        assert!(says_something || path.ends_with("rss-parser_missing-fields.atom"), "{name} is empty");
         assert!(post.published_at <= now() && post.published_at.as_millis() > 0, "{name}: {}", post.published_at);
         let has_markup =
             ["</p>", "</div>", "</span>", "<br", "<img", "&nbsp;"].iter().any(|tag| post.text.contains(tag));
@@ -95,7 +97,7 @@ fn recorded_answers_of_every_kind_are_read() {
 fn recorded_hostile_feeds_are_read_or_refused_as_their_notes_say() {
     let Some(folder) = folder() else { return };
     let refused = ["feed-rs_rss_2.0_invalid_1.xml", "rss-parser_unrecognized.rss"];
-    let empty = ["rss-parser_incomplete-fields.atom", "rss-parser_missing-fields.atom"];
+    let empty = ["rss-parser_incomplete-fields.atom"];
     for path in ["rss/hostile", "atom/hostile", "medium/hostile"].iter().flat_map(|name| files(&folder.join(name))) {
         let name = path.file_name().unwrap().to_str().unwrap();
         match parse(Kind::Rss, &path) {
