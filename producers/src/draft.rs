@@ -19,6 +19,9 @@ pub const MAX_AUTHOR: usize = 512;
 /// Longest address, in bytes; a longer one is left out, since a cut one leads nowhere.
 pub const MAX_URL: usize = 8 * 1024;
 
+/// Posts of one answer at most.
+pub const MAX_POSTS: usize = 50_000;
+
 /// What a source says of a post. Texts are plain already; control and bidirectional characters and excess length go when the post is made.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Draft {
@@ -38,6 +41,9 @@ pub(crate) struct Draft {
 impl Draft {
     /// Cleans the draft and adds the post to a page.
     pub(crate) fn add_to(self, page: &mut Page, kind: Kind, origin: Origin<'_>) {
+        if page.posts.len() >= MAX_POSTS {
+            return;
+        }
         let (published_at, published_at_estimated) = event_time(self.published, origin.fetched_at);
         if let Some(edited) = self.edited
             && edited > published_at

@@ -90,25 +90,61 @@ const EXTRAVAGANT: usize = 1000;
 
 /// Whether the tree builder would walk thousands of elements or attributes for each further one. Void elements and closed ones do not count.
 pub(crate) fn is_extravagant(html: &str) -> bool {
-    let (mut open, mut scripted) = (0_usize, 0_usize);
-    // Comparisons in scripts look like tags. They count apart, not at all would be a way around this check.
+    let (mut open, mut scripted) = (Open::default(), Open::default());
+    // Comparisons in scripts look like tags. They count apart: not at all would be a way around this check.
     let mut is_script = false;
     for piece in html.split('<').skip(1) {
         let tag = piece.split('>').next().unwrap_or_default();
         let count = if is_script { &mut scripted } else { &mut open };
         if let Some(end) = tag.strip_prefix('/') {
-            *count = count.saturating_sub(1);
+            count.close(end);
             is_script &= !is_named(end, "script");
         } else if tag.starts_with(|c: char| c.is_ascii_alphabetic()) && !tag.ends_with('/') && !is_void(tag) {
-            *count += 1;
+            count.open(tag);
             is_script |= is_named(tag, "script");
         }
         let spaces = tag.bytes().filter(|byte| byte.is_ascii_whitespace() || matches!(byte, b'/' | b'=')).count();
-        if open > EXTRAVAGANT || scripted > 5 * EXTRAVAGANT || (spaces > EXTRAVAGANT && !is_script) {
+        if open.total > EXTRAVAGANT || scripted.total > 5 * EXTRAVAGANT || (spaces > EXTRAVAGANT && !is_script) {
             return true;
         }
     }
     false
+}
+
+/// How many elements are open, by name: an end tag ends none of another name.
+#[derive(Default)]
+struct Open<'t> {
+    names: Vec<(&'t str, usize)>,
+    total: usize,
+}
+
+impl<'t> Open<'t> {
+    /// Names that are told apart; elements of further ones count as never closed.
+    const NAMES: usize = 128;
+
+    fn open(&mut self, tag: &'t str) {
+        self.total += 1;
+        let name = tag_name(tag);
+        let known = self.names.iter().position(|(known, _)| known.eq_ignore_ascii_case(name));
+        match known {
+            Some(at) => self.names[at].1 += 1,
+            None if self.names.len() < Self::NAMES => self.names.push((name, 1)),
+            None => {}
+        }
+    }
+
+    fn close(&mut self, tag: &str) {
+        let name = tag_name(tag);
+        if let Some((_, count)) = self.names.iter_mut().find(|(known, n)| *n > 0 && known.eq_ignore_ascii_case(name)) {
+            *count -= 1;
+            self.total -= 1;
+        }
+    }
+}
+
+fn tag_name(tag: &str) -> &str {
+    let end = tag.find(|c: char| c.is_whitespace() || c == '/').unwrap_or(tag.len());
+    &tag[..end]
 }
 
 fn is_named(tag: &str, name: &str) -> bool {
@@ -297,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_very_deep_document_neither_hangs_nor_overflows() {
-        for piece in ["<div>", "<b>", "<table><tr><td>", "<a href=x>"] {
+        for piece in ["<div>", "<b>", "<b></i>", "<table><tr><td>", "<a href=x>"] {
             let deep = piece.repeat(500_000 / piece.len()) + "x &amp; y";
             assert_eq!(from_html(&deep), "x & y", "{piece}");
         }

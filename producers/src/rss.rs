@@ -10,6 +10,7 @@ use url::Url;
 use vigie_clock::Timestamp;
 
 use crate::charset;
+use crate::draft::MAX_POSTS;
 use crate::plain_text;
 use crate::source::{Document, Kind, Older, Origin, Overlap, Page, ParseError, Source, SourceConfig};
 use crate::xml::{Element, Space, Tree};
@@ -68,7 +69,7 @@ fn read(text: &str, base: Option<&Url>, origin: Origin<'_>) -> Result<Page, Pars
     let channel = root.children().find(|child| child.name() == "channel").unwrap_or(root);
     let feed = entry::Feed::read(channel, root, base);
     let mut page = Page::default();
-    for element in tree.elements().filter(|element| is_item(*element)) {
+    for element in tree.elements().filter(|element| is_item(*element)).take(MAX_POSTS) {
         if element.is_closed() || is_whole(element, &tree, text) {
             entry::read(element, &feed, base, origin, &mut page);
         }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use url::Url;
 
-use crate::draft::Draft;
+use crate::draft::{Draft, MAX_POSTS};
 use crate::identity;
 use crate::json;
 use crate::plain_text;
@@ -23,7 +23,7 @@ pub(super) fn read(text: &str, base: Option<&Url>, origin: Origin<'_>) -> Result
     let host = home.as_ref().or(base).and_then(Url::host_str).map(str::to_owned);
     let host = host.unwrap_or_else(|| json::text(&feed, "title").unwrap_or_default().to_owned());
     let mut page = Page::default();
-    for item in items {
+    for item in items.iter().take(MAX_POSTS) {
         let link = ["url", "external_url"]
             .iter()
             .find_map(|name| resolve(base.or(home.as_ref()), json::text(item, name)?))

@@ -90,6 +90,7 @@ fn bombs_of_depth_width_and_entities_end_soon() {
         repeated("<table><tr><td>"),
         repeated("<a href=x>"),
         repeated("<script>"),
+        repeated("<b></i>"),
         format!("<html {}>", repeated("a=b ")),
         format!("<urlset>{}", repeated("<url><loc>https://a.example/</loc></url>")),
         format!("<script type=\"application/ld+json\">{}</script>", repeated("[{\"@graph\":")),
