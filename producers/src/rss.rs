@@ -71,7 +71,7 @@ fn read(text: &str, base: Option<&Url>, origin: Origin<'_>) -> Result<Page, Pars
     let mut page = Page::default();
     for element in tree.elements().filter(|element| is_item(*element)).take(MAX_POSTS) {
         if element.is_closed() || is_whole(element, &tree, text) {
-            entry::read(element, &feed, base, origin, &mut page);
+            entry::read(element, &feed, origin, &mut page);
         }
     }
     if page.posts.is_empty() && (tree.is_cut || !root.is_closed()) {

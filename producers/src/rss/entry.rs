@@ -14,23 +14,26 @@ use crate::xml::{Element, Space, decode, resolve};
 pub(super) struct Feed {
     /// What scopes guids that are not unique by themselves.
     host: String,
-    /// The page that the feed belongs to: base of relative links where nothing else is known.
-    page: Option<Url>,
+    /// Where relative links start: where the feed came from, else where it says it is, else the page that it belongs to.
+    base: Option<Url>,
     language: Option<String>,
     author: Option<String>,
 }
 
 impl Feed {
     pub(super) fn read(channel: Element<'_>, root: Element<'_>, base: Option<&Url>) -> Self {
-        let page = links(channel, base).into_iter().find(|link| link.is_page()).map(|link| link.url);
+        let own =
+            links(channel, None).into_iter().find(|link| link.rel.as_deref() == Some("self")).map(|link| link.url);
+        let base = base.cloned().or(own);
+        let page = links(channel, base.as_ref()).into_iter().find(|link| link.is_page()).map(|link| link.url);
         let host_of = |url: &Url| url.host_str().map(str::to_owned);
         let title = || channel.child(Space::Core, "title").map(|title| title_of(title)).unwrap_or_default();
         let language = [Space::Core, Space::Dublin].into_iter().find_map(|space| channel.child(space, "language"));
         let language =
             language.map(|language| language.text().trim().to_owned()).filter(|language| !language.is_empty());
         Self {
-            host: page.as_ref().and_then(host_of).or_else(|| base.and_then(host_of)).unwrap_or_else(title),
-            page,
+            host: page.as_ref().and_then(host_of).or_else(|| base.as_ref().and_then(host_of)).unwrap_or_else(title),
+            base: base.or(page),
             language: language.or_else(|| channel.language()).or_else(|| root.language()),
             author: authors(channel),
         }
@@ -38,9 +41,10 @@ impl Feed {
 }
 
 /// Reads an entry into a page; one without anything in it is left out.
-pub(super) fn read(item: Element<'_>, feed: &Feed, base: Option<&Url>, origin: Origin<'_>, page: &mut Page) {
+pub(super) fn read(item: Element<'_>, feed: &Feed, origin: Origin<'_>, page: &mut Page) {
+    let base = feed.base.as_ref();
     let id = id_of(item);
-    let link = link_of(item, &id, base.or(feed.page.as_ref()));
+    let link = link_of(item, &id, base);
     let title = title(item);
     let text = text_of(item);
     let published = date_of(item, &PUBLISHED);

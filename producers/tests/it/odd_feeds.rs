@@ -96,6 +96,22 @@ fn links_are_found_and_made_absolute() {
 }
 
 #[test]
+fn a_feed_from_a_file_knows_where_it_is_by_what_it_says() {
+    let read = |feed: &str| {
+        let fetched_at = Timestamp::parse_rfc3339("2026-11-23T00:00:00Z").unwrap();
+        let origin = Origin { source: "s", language: None, sample: false, select: None, fetched_at };
+        let page = Kind::Rss.source().parse(Document { bytes: feed.as_bytes(), charset: None, base: None }, origin);
+        page.unwrap().posts.remove(0).url
+    };
+    let atom = "<feed xmlns='http://www.w3.org/2005/Atom'><link href='/'/><link rel='self' href='http://a.example/feed'/><entry><link href='b'/></entry></feed>";
+    assert_eq!(read(atom).as_deref(), Some("http://a.example/b"));
+    let rss =
+        "<rss><channel><link>http://a.example/dir/</link><item><title>t</title><link>b</link></item></channel></rss>";
+    assert_eq!(read(rss).as_deref(), Some("http://a.example/dir/b"));
+    assert_eq!(read("<rss><channel><item><title>t</title><link>b</link></item></channel></rss>"), None);
+}
+
+#[test]
 fn authors_are_names() {
     for (written, name) in [
         ("<author>ada@a.example (Ada Lovelace)</author>", "Ada Lovelace"),
