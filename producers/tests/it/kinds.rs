@@ -34,7 +34,7 @@ fn lemmy_posts_and_comments_are_named_by_what_every_instance_calls_them() {
         (Some("https://far.example/post/11"), Some("ada@far.example"))
     );
     assert_eq!((post.title.as_deref(), post.text.as_str()), (Some("Fees fell"), "They **fell**."));
-    assert_eq!(post.published_at.to_string(), "2026-11-20T10:00:00.123456Z".replace("456", ""));
+    assert_eq!(post.published_at.to_string(), "2026-11-20T10:00:00.123Z");
     assert_eq!(page.edited.len(), 1);
     assert_eq!(page.deleted, ["lemmy:https://site.example/post/2"]);
     assert_eq!(page.older, Some(Older::After("P1a".into())));
@@ -171,10 +171,7 @@ fn discourse_tells_what_is_deleted_and_what_failed() {
         {"id":5,"topic_id":3,"post_number":3,"post_type":3,"created_at":"2026-11-01T00:00:00.000Z","cooked":""}]}"#;
     let page = parse(Kind::Discourse, posts).unwrap();
     assert_eq!(page.posts.len(), 1);
-    assert_eq!(
-        page.posts[0].url.as_deref(),
-        Some("https://site.example/api/v3/list").map(|_| "https://site.example/t/t/3/2")
-    );
+    assert_eq!(page.posts[0].url.as_deref(), Some("https://site.example/t/t/3/2"));
     assert_eq!(page.posts[0].parent_id.as_deref(), Some("discourse:site.example/3/1"));
     assert_eq!((page.deleted.len(), page.edited.len()), (1, 1));
     assert_eq!(page.older, Some(Older::After("4".into())));
