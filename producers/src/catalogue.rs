@@ -8,6 +8,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::fetcher::guard;
+use crate::html::Selectors;
 use crate::source::{Kind, SourceConfig};
 
 /// The sources that come with the binary.
@@ -32,6 +33,7 @@ struct Entry {
     #[serde(default)]
     backlog: bool,
     max_pages: Option<u32>,
+    select: Option<Selectors>,
 }
 
 /// The bundled sources.
@@ -109,6 +111,13 @@ fn check(entry: &Entry) -> Vec<String> {
     if entry.max_pages.is_some_and(|pages| !(1..=1000).contains(&pages)) {
         mistakes.push(format!("max_pages {}, expected 1 to 1000", entry.max_pages.unwrap_or_default()));
     }
+    match &entry.select {
+        Some(_) if entry.kind != Kind::Html => {
+            mistakes.push(format!("select with kind {}, expected kind html", entry.kind));
+        }
+        Some(select) => mistakes.extend(select.mistakes()),
+        None => {}
+    }
     mistakes
 }
 
@@ -123,6 +132,7 @@ fn config(entry: Entry) -> SourceConfig {
         sample: entry.sample,
         backlog: entry.backlog,
         max_pages: entry.max_pages.unwrap_or(5),
+        select: entry.select,
     }
 }
 
@@ -134,7 +144,9 @@ mod tests {
     fn the_bundled_sources_have_no_mistake() {
         let sources = bundled().unwrap();
         assert!(sources.len() >= 30, "{}", sources.len());
-        assert!(Kind::ALL.iter().all(|kind| sources.iter().any(|source| source.kind == *kind)));
+        // Pages and sitemaps are examples in comments there: which are worth reading is the reader's matter.
+        let is_example = |kind: &Kind| matches!(kind, Kind::Html | Kind::Sitemap);
+        assert!(Kind::ALL.iter().all(|kind| is_example(kind) || sources.iter().any(|source| source.kind == *kind)));
         assert!(sources.iter().all(|source| !source.local && !source.sample));
     }
 

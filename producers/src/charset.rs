@@ -6,6 +6,9 @@ use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 /// chance), then what the XML declaration says, then what HTTP says (RFC 7303 has these the other way round; real servers label every
 /// feed alike), then windows-1252. What cannot be decoded becomes U+FFFD.
 pub fn decode(bytes: &[u8], http: Option<&str>) -> String {
+    if let Some(text) = utf32(bytes) {
+        return text;
+    }
     if let Some((encoding, bom)) = Encoding::for_bom(bytes) {
         return encoding.decode_without_bom_handling(&bytes[bom..]).0.into_owned();
     }
@@ -41,9 +44,27 @@ pub fn decode(bytes: &[u8], http: Option<&str>) -> String {
     declared.or(http).unwrap_or(WINDOWS_1252).decode_without_bom_handling(bytes).0.into_owned()
 }
 
-/// The encoding that the XML declaration names.
+/// UTF-32, which the web's own list of encodings leaves out; known by its byte order mark or by the zeros around the first `<`.
+fn utf32(bytes: &[u8]) -> Option<String> {
+    let read: fn([u8; 4]) -> u32 = match bytes.get(..4)? {
+        [0xff, 0xfe, 0, 0] | [b'<', 0, 0, 0] => u32::from_le_bytes,
+        [0, 0, 0xfe, 0xff] | [0, 0, 0, b'<'] => u32::from_be_bytes,
+        _ => return None,
+    };
+    let codes = bytes.chunks_exact(4).filter_map(|four| four.try_into().ok()).map(read);
+    let text: String = codes.map(|code| char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+    Some(text.trim_start_matches('\u{feff}').to_owned())
+}
+
+/// The encoding that the XML declaration names, or a page's meta element.
 fn declared(bytes: &[u8]) -> Option<String> {
-    let head: String = bytes.iter().take(512).map(|byte| char::from(*byte)).collect();
+    let head: String = bytes.iter().take(4096).map(|byte| char::from(*byte)).collect();
+    if !head.contains("<?xml") {
+        let head = head.to_ascii_lowercase();
+        let named = head.split("<meta").skip(1).find_map(|meta| meta.split('>').next()?.split("charset").nth(1))?;
+        let named = named.trim_start().strip_prefix('=')?.trim_start().trim_start_matches(['"', '\'']);
+        return named.split(['"', '\'', ' ', ';', '/']).next().map(str::to_owned).filter(|label| !label.is_empty());
+    }
     let declaration = head.split("<?xml").nth(1)?.split("?>").next()?;
     let value = declaration.split("encoding").nth(1)?.trim_start().strip_prefix('=')?.trim_start();
     let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
@@ -77,5 +98,8 @@ mod tests {
         let bare: Vec<u8> = "<a>é</a>".encode_utf16().flat_map(u16::to_be_bytes).collect();
         assert_eq!(decode(&bare, None), "<a>é</a>");
         assert_eq!(decode(b"\xef\xbb\xbf<a/>", Some("latin1")), "<a/>");
+        let quads: Vec<u8> = "\u{feff}<a>é😀</a>".chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
+        assert_eq!(decode(&quads, None), "<a>é😀</a>");
+        assert_eq!(decode(b"<meta charset=\"iso-8859-2\"><a>\xb1</a>", None), "<meta charset=\"iso-8859-2\"><a>ą</a>");
     }
 }

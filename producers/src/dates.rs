@@ -1,11 +1,16 @@
 //! Dates as the web writes them.
 //!
-//! RFC 3339 and RFC 2822 first; then by token, which reads what feeds in fact hold: wrong or foreign weekdays, long or foreign months, month before
+//! ISO 8601 in its many variants first; then by token, which reads what feeds in fact hold: wrong or foreign weekdays, long or foreign months, month before
 //! day, two-digit years, zone names, twelve-hour clocks, no zone at all (taken as UTC).
+
+mod iso;
+mod words;
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{Offset, TimeZone};
 use vigie_clock::Timestamp;
+
+use words::{month, zone};
 
 /// The point in time that `text` names; `None` if it names none.
 pub fn parse(text: &str) -> Option<Timestamp> {
@@ -16,10 +21,24 @@ pub fn parse(text: &str) -> Option<Timestamp> {
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Some(time.into());
     }
-    if let Ok(time) = text.parse::<DateTime>() {
-        return at(time, Offset::UTC);
+    if let Some(time) = iso::parse(text) {
+        return Some(time);
     }
-    by_token(text)
+    if text.bytes().all(|b| b.is_ascii_digit()) {
+        return epoch(text);
+    }
+    let (text, offset) = words::without_ideographs(text);
+    by_token(&text, offset)
+}
+
+/// Seconds or milliseconds since the epoch.
+fn epoch(digits: &str) -> Option<Timestamp> {
+    let number: i64 = digits.parse().ok()?;
+    match digits.len() {
+        9 | 10 => Some(Timestamp::from_millis(number * 1000)),
+        12 | 13 => Some(Timestamp::from_millis(number)),
+        _ => None,
+    }
 }
 
 fn at(time: DateTime, offset: Offset) -> Option<Timestamp> {
@@ -35,10 +54,12 @@ struct Parts {
     time: Option<(i8, i8, i8)>,
     afternoon: Option<bool>,
     offset: Option<Offset>,
+    /// Whether it ends in AM or PM, as dates with the month first do.
+    twelve_hours: bool,
 }
 
-fn by_token(text: &str) -> Option<Timestamp> {
-    let mut parts = Parts::default();
+fn by_token(text: &str, offset: Offset) -> Option<Timestamp> {
+    let mut parts = Parts { twelve_hours: text.to_ascii_lowercase().ends_with('m'), ..Parts::default() };
     for token in
         text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '(' | ')')).filter(|token| !token.is_empty())
     {
@@ -53,11 +74,20 @@ fn by_token(text: &str) -> Option<Timestamp> {
     }
     // Hour 24 is midnight of the same day in the feeds that write it; second 60 is a leap second.
     let time = Time::new(hour % 24, minute, second.min(59), 0).ok()?;
-    at(DateTime::from_parts(date, time), parts.offset.unwrap_or(Offset::UTC))
+    at(DateTime::from_parts(date, time), parts.offset.unwrap_or(offset))
 }
 
 /// Takes one token in; `None` if it makes the whole unreadable.
 fn read_token(token: &str, parts: &mut Parts) -> Option<()> {
+    // "GMT+0100", "UTC-05:00"
+    if let Some(sign) = token.find(['+', '-'])
+        && token[..sign].chars().all(char::is_alphabetic)
+        && sign > 0
+        && zone(&token[..sign].to_lowercase()) == Some(0)
+    {
+        parts.offset = Some(numeric_offset(&token[sign..])?);
+        return Some(());
+    }
     if token.contains(':') {
         let cut = token.find(['+', '-']).filter(|at| *at > 0);
         if token.starts_with(['+', '-']) {
@@ -87,6 +117,15 @@ fn read_token(token: &str, parts: &mut Parts) -> Option<()> {
             && let (Ok(year), Ok(month), Ok(day)) = (a.parse::<i16>(), b.parse::<i8>(), c.parse::<i8>())
             && a.len() == 4
         {
+            (parts.year, parts.month, parts.day) = (Some(year), Some(month), Some(day));
+            return Some(());
+        }
+        if let [a, b, c] = pieces[..]
+            && let (Ok(first), Ok(second), Ok(year)) = (a.parse::<i8>(), b.parse::<i8>(), c.parse::<i16>())
+            && c.len() == 4
+        {
+            let is_month_first = second > 12 || (parts.twelve_hours && token.contains('/') && first <= 12);
+            let (day, month) = if is_month_first { (second, first) } else { (first, second) };
             (parts.year, parts.month, parts.day) = (Some(year), Some(month), Some(day));
             return Some(());
         }
@@ -135,47 +174,6 @@ fn read_word(word: &str, parts: &mut Parts) -> Option<()> {
     Some(())
 }
 
-/// English, French, German, Spanish, Italian and Portuguese months by their first letters.
-fn month(word: &str) -> Option<i8> {
-    const STARTS: [&[&str]; 12] = [
-        &["jan", "ene", "gen", "jän"],
-        &["feb", "fév", "fev"],
-        &["mar", "mär", "mrz"],
-        &["apr", "avr", "abr"],
-        &["may", "mai", "mag", "mayo"],
-        &["jun", "juin", "giu"],
-        &["jul", "juil", "lug"],
-        &["aug", "aoû", "aou", "ago"],
-        &["sep", "set"],
-        &["oct", "okt", "ott", "out"],
-        &["nov"],
-        &["dec", "déc", "dez", "dic"],
-    ];
-    let found = STARTS.iter().position(|starts| starts.iter().any(|start| word.starts_with(start)))?;
-    i8::try_from(found + 1).ok()
-}
-
-/// Quarters of an hour east of UTC.
-fn zone(name: &str) -> Option<i32> {
-    Some(match name {
-        "z" | "gmt" | "ut" | "utc" | "wet" => 0,
-        "cet" | "mez" | "bst" | "west" | "ist-ie" => 4,
-        "cest" | "mesz" | "eet" | "cat" | "sast" => 8,
-        "eest" | "msk" | "trt" => 12,
-        "ist" => 22,
-        "sgt" | "hkt" | "awst" => 32,
-        "jst" | "kst" => 36,
-        "aest" => 40,
-        "aedt" => 44,
-        "ast" | "edt" => -16,
-        "est" | "cdt" => -20,
-        "cst" | "mdt" => -24,
-        "mst" | "pdt" => -28,
-        "pst" | "akdt" => -32,
-        _ => return None,
-    })
-}
-
 fn numeric_offset(text: &str) -> Option<Offset> {
     let sign = if text.starts_with('-') { -1 } else { 1 };
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
@@ -212,6 +210,30 @@ mod tests {
             ("03 Apr 02 1500 GMT", "2002-04-03T15:00:00Z"),
             ("Thu, 18 Jul 2019 3:05 PM EST", "2019-07-18T20:05:00Z"),
             ("2020/02/29 12:00:01", "2020-02-29T12:00:01Z"),
+            ("2003-12-31T10:14Z", "2003-12-31T10:14:00Z"),
+            ("2003-12-31T10Z", "2003-12-31T10:00:00Z"),
+            ("2003-12-31t10:14:55z", "2003-12-31T10:14:55Z"),
+            ("2003-12-31T10:14:55.1234999-08", "2003-12-31T18:14:55.123Z"),
+            ("2003-12-31 10:14:55 -08:00", "2003-12-31T18:14:55Z"),
+            ("20031231T101455Z", "2003-12-31T10:14:55Z"),
+            ("20031231", "2003-12-31T00:00:00Z"),
+            ("2003-365", "2003-12-31T00:00:00Z"),
+            ("2003335", "2003-12-01T00:00:00Z"),
+            ("2003-12", "2003-12-01T00:00:00Z"),
+            ("2003", "2003-01-01T00:00:00Z"),
+            ("Sun Jan  4 16:29:06 PDT 2004", "2004-01-04T23:29:06Z"),
+            ("Thu, 1 Jan 2004 19:48:21 GMT+0100", "2004-01-01T18:48:21Z"),
+            ("Thu, 01 Jan 2004 19:48:21 UTC-05:00", "2004-01-02T00:48:21Z"),
+            ("10/13/2010 4:32 PM", "2010-10-13T16:32:00Z"),
+            ("13/10/2010 16:32", "2010-10-13T16:32:00Z"),
+            ("05.11.2021, 08:15", "2021-11-05T08:15:00Z"),
+            ("1136073600", "2006-01-01T00:00:00Z"),
+            ("2004-július-13T9:15-05:00", "2004-07-13T14:15:00Z"),
+            ("Κυρ, 11 Ιούλ 2004 12:00:00 EST", "2004-07-11T17:00:00Z"),
+            ("Пт, 05 мая 2023 10:00:00 +0300", "2023-05-05T07:00:00Z"),
+            ("2004년 05월 28일 오후 11:31:25", "2004-05-28T14:31:25Z"),
+            ("2021年3月4日 10:20", "2021-03-04T10:20:00Z"),
+            ("5 października 2022 10:00:00 +0200", "2022-10-05T08:00:00Z"),
         ] {
             assert_eq!(parse(text).map(|t| t.to_string()).as_deref(), Some(expected), "{text}");
         }

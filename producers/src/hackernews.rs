@@ -8,11 +8,11 @@ use std::time::Duration;
 use serde_json::Value;
 use url::Url;
 use vigie_clock::Timestamp;
-use vigie_schemas::RawPost;
 
+use crate::draft::Draft;
 use crate::identity;
 use crate::plain_text;
-use crate::source::{Document, Kind, Older, Origin, Overlap, Page, ParseError, Source, SourceConfig, event_time};
+use crate::source::{Document, Kind, Older, Origin, Overlap, Page, ParseError, Source, SourceConfig};
 
 /// How late an item may turn up in the search index.
 const INDEX_DELAY: Duration = Duration::from_secs(600);
@@ -84,7 +84,7 @@ fn parse(json: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
         (None, Value::Null) => (Vec::new(), false),
         _ => return Err(ParseError::Shape("expected an algolia answer or a firebase item".into())),
     };
-    let mut posts = Vec::new();
+    let mut page = Page::default();
     let mut oldest = None;
     let mut waiting: Vec<&Value> = items.iter().rev().copied().collect();
     while let Some(item) = waiting.pop() {
@@ -96,24 +96,26 @@ fn parse(json: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
             (Some(a), Some(b)) => Some(std::cmp::min::<i64>(a, b)),
             (a, b) => a.or(b),
         };
-        posts.extend(post(item, origin)?);
+        draft(item, &mut page.deleted)?.into_iter().for_each(|draft| draft.add_to(&mut page, Kind::HackerNews, origin));
     }
     // `nbPages` counts 1000 hits at most, so that a full page, not the count, says that there may be more.
     let asked = json.get("hitsPerPage").and_then(Value::as_u64).unwrap_or(u64::MAX);
     let is_full = is_search && !items.is_empty() && items.len() as u64 >= asked;
-    Ok(Page { posts, older: oldest.filter(|_| is_full).map(Older::NotAfter) })
+    page.older = oldest.filter(|_| is_full).map(Older::NotAfter);
+    Ok(page)
 }
 
 /// One hit or item; `None` if it is deleted, dead or a poll option.
-fn post(item: &Value, origin: Origin<'_>) -> Result<Option<RawPost>, ParseError> {
+fn draft(item: &Value, deleted: &mut Vec<String>) -> Result<Option<Draft>, ParseError> {
     let flag = |name: &str| item.get(name).and_then(Value::as_bool).unwrap_or(false);
     let text_of = |names: &[&str]| {
         names.iter().find_map(|name| item.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()))
     };
+    let id = id_of(item, "objectID").or_else(|| id_of(item, "id"));
     if flag("deleted") || flag("dead") || text_of(&["type"]) == Some("pollopt") {
+        deleted.extend(id.filter(|_| flag("deleted")).map(|id| identity::native(Kind::HackerNews, &id)));
         return Ok(None);
     }
-    let id = id_of(item, "objectID").or_else(|| id_of(item, "id"));
     let Some(id) = id else {
         return Err(ParseError::Shape("an item has neither objectID nor id".into()));
     };
@@ -122,24 +124,18 @@ fn post(item: &Value, origin: Origin<'_>) -> Result<Option<RawPost>, ParseError>
         .and_then(|s| s.checked_mul(1000))
         .map(Timestamp::from_millis)
         .or_else(|| text_of(&["created_at"]).and_then(|text| Timestamp::parse_rfc3339(text).ok()));
-    let (published_at, published_at_estimated) = event_time(published, origin.fetched_at);
     let parent = id_of(item, "parent_id").or_else(|| id_of(item, "parent"));
-    Ok(Some(RawPost {
-        post_id: identity::native(Kind::HackerNews, &id),
-        source: origin.source.to_owned(),
-        kind: Kind::HackerNews.name().to_owned(),
+    Ok(Some(Draft {
+        id: identity::native(Kind::HackerNews, &id),
         url: Some(
             text_of(&["url"]).map_or_else(|| format!("https://news.ycombinator.com/item?id={id}"), str::to_owned),
         ),
         author: text_of(&["author", "by"]).map(str::to_owned),
         title: text_of(&["title"]).map(plain_text::title),
         text: text_of(&["comment_text", "story_text", "text"]).map(plain_text::from_html).unwrap_or_default(),
-        parent_id: parent.map(|parent| identity::native(Kind::HackerNews, &parent)),
-        declared_language: origin.language.map(str::to_owned),
-        published_at,
-        published_at_estimated,
-        fetched_at: origin.fetched_at,
-        sample: origin.sample,
+        parent: parent.map(|parent| identity::native(Kind::HackerNews, &parent)),
+        published,
+        ..Draft::default()
     }))
 }
 

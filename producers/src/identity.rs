@@ -10,6 +10,19 @@ pub fn native(kind: Kind, id: &str) -> String {
     format!("{kind}:{id}")
 }
 
+/// The id of a post whose name is any text: `<kind>:<name>` if it is short and plain, else `<kind>:` and its SHA-256.
+pub fn named(kind: Kind, name: &str) -> String {
+    if !name.is_empty() && name.len() <= 256 && name.bytes().all(|b| b.is_ascii_graphic()) {
+        return native(kind, name);
+    }
+    hashed(kind, name)
+}
+
+/// The id of a page: its kind and the SHA-256 of its canonical address.
+pub fn page(kind: Kind, url: &Url) -> String {
+    hashed(kind, &canonical(url))
+}
+
 /// The id of a feed entry: `rss:` and the SHA-256 of what names it.
 ///
 /// A guid that is an address or a URN names the entry anywhere; any other guid only within its feed, so that the feed's host is hashed with it.

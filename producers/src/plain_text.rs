@@ -68,7 +68,8 @@ pub fn title(text: &str) -> String {
 
 /// Plain text as published: control and bidirectional override characters go, line ends become `\n`, outer white space goes.
 pub fn tidy(text: &str) -> String {
-    let kept: String = text.replace("\r\n", "\n").chars().filter(|c| !is_unwanted(*c)).collect();
+    let lines = text.replace("\r\n", "\n").replace('\u{a0}', " ");
+    let kept: String = lines.chars().filter(|c| !is_unwanted(*c)).collect();
     kept.trim().to_owned()
 }
 
@@ -88,28 +89,95 @@ pub fn cut(text: &str, max: usize) -> &str {
 const EXTRAVAGANT: usize = 1000;
 
 /// Whether the tree builder would walk thousands of elements or attributes for each further one. Void elements and closed ones do not count.
-fn is_extravagant(html: &str) -> bool {
-    let mut open = 0_usize;
+pub(crate) fn is_extravagant(html: &str) -> bool {
+    let (mut open, mut scripted) = (Open::default(), Open::default());
+    // Comparisons in scripts look like tags. They count apart: not at all would be a way around this check.
+    let mut is_script = false;
     for piece in html.split('<').skip(1) {
         let tag = piece.split('>').next().unwrap_or_default();
-        if tag.starts_with('/') {
-            open = open.saturating_sub(1);
+        let count = if is_script { &mut scripted } else { &mut open };
+        if let Some(end) = tag.strip_prefix('/') {
+            count.close(end);
+            is_script &= !is_named(end, "script");
         } else if tag.starts_with(|c: char| c.is_ascii_alphabetic()) && !tag.ends_with('/') && !is_void(tag) {
-            open += 1;
+            count.open(tag);
+            is_script |= is_named(tag, "script");
         }
         let spaces = tag.bytes().filter(|byte| byte.is_ascii_whitespace() || matches!(byte, b'/' | b'=')).count();
-        if open > EXTRAVAGANT || spaces > EXTRAVAGANT {
+        if open.total > EXTRAVAGANT || scripted.total > 5 * EXTRAVAGANT || (spaces > EXTRAVAGANT && !is_script) {
             return true;
         }
     }
     false
 }
 
+/// How many elements are open, by name: an end tag ends none of another name.
+#[derive(Default)]
+struct Open<'t> {
+    names: Vec<(&'t str, usize)>,
+    total: usize,
+}
+
+impl<'t> Open<'t> {
+    /// Names that are told apart; elements of further ones count as never closed.
+    const NAMES: usize = 128;
+
+    fn open(&mut self, tag: &'t str) {
+        self.total += 1;
+        let name = tag_name(tag);
+        let known = self.names.iter().position(|(known, _)| known.eq_ignore_ascii_case(name));
+        match known {
+            Some(at) => self.names[at].1 += 1,
+            None if self.names.len() < Self::NAMES => self.names.push((name, 1)),
+            None => {}
+        }
+    }
+
+    fn close(&mut self, tag: &str) {
+        let name = tag_name(tag);
+        if let Some((_, count)) = self.names.iter_mut().find(|(known, n)| *n > 0 && known.eq_ignore_ascii_case(name)) {
+            *count -= 1;
+            self.total -= 1;
+        }
+    }
+}
+
+fn tag_name(tag: &str) -> &str {
+    let end = tag.find(|c: char| c.is_whitespace() || c == '/').unwrap_or(tag.len());
+    &tag[..end]
+}
+
+fn is_named(tag: &str, name: &str) -> bool {
+    tag.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+        && tag[name.len()..].chars().next().is_none_or(|c| c.is_whitespace() || c == '/')
+}
+
 fn is_void(tag: &str) -> bool {
     let name: String = tag.chars().take_while(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     matches!(
         name.as_str(),
-        "br" | "img" | "hr" | "input" | "meta" | "link" | "wbr" | "source" | "p" | "li" | "td" | "tr" | "option"
+        "br" | "img"
+            | "hr"
+            | "input"
+            | "meta"
+            | "link"
+            | "wbr"
+            | "source"
+            | "p"
+            | "li"
+            | "td"
+            | "th"
+            | "tr"
+            | "dt"
+            | "dd"
+            | "thead"
+            | "tbody"
+            | "option"
+            | "area"
+            | "col"
+            | "embed"
+            | "param"
+            | "track"
     )
 }
 
@@ -162,7 +230,7 @@ impl Lines {
 
 fn is_unwanted(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t')
-        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{200e}' | '\u{200f}')
+        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{200e}' | '\u{200f}' | '\u{061c}')
 }
 
 fn has_entity(text: &str) -> bool {
@@ -265,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_very_deep_document_neither_hangs_nor_overflows() {
-        for piece in ["<div>", "<b>", "<table><tr><td>", "<a href=x>"] {
+        for piece in ["<div>", "<b>", "<b></i>", "<table><tr><td>", "<a href=x>"] {
             let deep = piece.repeat(500_000 / piece.len()) + "x &amp; y";
             assert_eq!(from_html(&deep), "x & y", "{piece}");
         }

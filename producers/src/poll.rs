@@ -7,13 +7,11 @@ use vigie_clock::{Clock, Timestamp};
 use vigie_schemas::{Cursor, FetchRecord, RawPost};
 
 use crate::backoff;
+use crate::draft::MAX_TEXT;
 use crate::fetcher::{FetchError, Fetched, Fetcher, Request};
 use crate::plain_text;
 use crate::source::{Document, Origin, Overlap, ParseError, SourceConfig};
 use crate::walk::{Position, Walk};
-
-/// Longer texts (bytes) are cut: a record has to fit a Kafka message.
-const MAX_TEXT: usize = 128 * 1024;
 
 /// Entries of one feed that are looked at.
 const MAX_ENTRIES: usize = 5000;
@@ -178,6 +176,7 @@ async fn follow(
             source: &source.id,
             language: source.language.as_deref(),
             sample: source.sample,
+            select: source.select.as_ref(),
             fetched_at: clock.now(),
         };
         let mut parsed = handler.parse(document, origin).map_err(Failure::Parse)?;
@@ -187,6 +186,8 @@ async fn follow(
             gathered.last_modified = body.last_modified;
             gathered.fresh_for = body.fresh_for;
         }
+        // An entry may be there in name only.
+        parsed.posts.retain(|post| post.title.is_some() || post.url.is_some() || !post.text.is_empty());
         parsed.posts.truncate(MAX_ENTRIES);
         gathered.seen += parsed.posts.len();
         // Newest last, over all pages: each page is older than the one before.

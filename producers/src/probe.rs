@@ -35,10 +35,15 @@ pub async fn test_source(
         Some(url) => fetch(kind, url, config, clock.clone()).await?,
         None => (read(Path::new(target), config.max_body)?, None, None),
     };
-    let origin = Origin { source: "test", language: None, sample: false, fetched_at: clock.now() };
+    let origin = Origin { source: "test", language: None, sample: false, select: None, fetched_at: clock.now() };
     let document = Document { bytes: &bytes, charset: charset.as_deref(), base: base.as_ref() };
     let page = kind.source().parse(document, origin).map_err(ServiceError::failed)?;
-    let written = page.posts.iter().try_for_each(|post| writeln!(out, "{}", to_json(post))).and_then(|()| out.flush());
+    let line = |post: &RawPost| {
+        let mut line = to_json(post);
+        line["edited_at"] = page.edited.get(&post.post_id).map(ToString::to_string).into();
+        line
+    };
+    let written = page.posts.iter().try_for_each(|post| writeln!(out, "{}", line(post))).and_then(|()| out.flush());
     match written {
         // Who reads has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}

@@ -6,11 +6,11 @@
 use serde_json::Value;
 use url::Url;
 use vigie_clock::Timestamp;
-use vigie_schemas::RawPost;
 
+use crate::draft::Draft;
 use crate::identity;
 use crate::plain_text;
-use crate::source::{Document, Kind, Older, Origin, Overlap, Page, ParseError, Source, SourceConfig, event_time};
+use crate::source::{Document, Kind, Older, Origin, Overlap, Page, ParseError, Source, SourceConfig};
 
 /// Reads Reddit.
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +80,7 @@ fn parse(json: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
     let older =
         json.get("data").and_then(|data| data.get("after")).and_then(Value::as_str).filter(|after| is_full_name(after));
 
-    let mut posts = Vec::new();
+    let mut page = Page { older: older.map(|after| Older::After(after.to_owned())), ..Page::default() };
     while let Some(thing) = waiting.pop() {
         let Some(data) = thing.get("data") else {
             return Err(ParseError::Shape("a thing has no data".into()));
@@ -93,26 +93,26 @@ fn parse(json: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
                 if let Some(replies) = data.get("replies").filter(|replies| replies.is_object()) {
                     waiting.push(replies);
                 }
-                posts.extend(comment(data, origin));
+                comment(data).into_iter().for_each(|draft| draft.add_to(&mut page, Kind::Reddit, origin));
             }
-            Some("t3") => posts.extend(submission(data, origin)),
+            Some("t3") => submission(data).into_iter().for_each(|draft| draft.add_to(&mut page, Kind::Reddit, origin)),
             // `more` names comments that are left out, t2, t4, t5 and t6 are accounts, messages, subreddits and awards.
             Some(_) => {}
             None => return Err(ParseError::Shape("a thing has no kind".into())),
         }
     }
-    Ok(Page { posts, older: older.map(|after| Older::After(after.to_owned())) })
+    Ok(page)
 }
 
-fn submission(data: &Value, origin: Origin<'_>) -> Option<RawPost> {
-    let mut post = thing(data, "t3", "selftext", origin)?;
+fn submission(data: &Value) -> Option<Draft> {
+    let mut post = thing(data, "t3", "selftext")?;
     post.title = string(data, "title").map(|title| plain_text::tidy(&unescape(title)));
     Some(post)
 }
 
-fn comment(data: &Value, origin: Origin<'_>) -> Option<RawPost> {
-    let mut post = thing(data, "t1", "body", origin)?;
-    post.parent_id = string(data, "parent_id")
+fn comment(data: &Value) -> Option<Draft> {
+    let mut post = thing(data, "t1", "body")?;
+    post.parent = string(data, "parent_id")
         .or_else(|| string(data, "link_id"))
         .filter(|id| is_full_name(id))
         .map(|id| identity::native(Kind::Reddit, id));
@@ -120,7 +120,7 @@ fn comment(data: &Value, origin: Origin<'_>) -> Option<RawPost> {
 }
 
 /// What posts and comments share; `None` if it has no id.
-fn thing(data: &Value, prefix: &str, body: &str, origin: Origin<'_>) -> Option<RawPost> {
+fn thing(data: &Value, prefix: &str, body: &str) -> Option<Draft> {
     let name = match (string(data, "name"), string(data, "id")) {
         (Some(name), _)
             if name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('_')) && is_full_name(name) =>
@@ -130,31 +130,28 @@ fn thing(data: &Value, prefix: &str, body: &str, origin: Origin<'_>) -> Option<R
         (_, Some(id)) if is_full_name(&format!("{prefix}_{id}")) => format!("{prefix}_{id}"),
         _ => return None,
     };
-    let seconds = data.get("created_utc").or_else(|| data.get("created")).and_then(Value::as_f64);
-    #[expect(clippy::cast_possible_truncation, reason = "float to integer casts saturate")]
-    let published = seconds.map(|s| Timestamp::from_millis((s * 1000.0) as i64));
-    let (published_at, published_at_estimated) = event_time(published, origin.fetched_at);
+    let time = |name: &str| data.get(name).and_then(Value::as_f64).map(from_seconds);
     let text = string(data, body).unwrap_or_default();
     let url = match string(data, "permalink") {
         Some(path) if path.starts_with('/') => Some(format!("https://www.reddit.com{path}")),
         Some(url) => Some(url.to_owned()),
         None => string(data, "url").or_else(|| string(data, "link_url")).map(str::to_owned),
     };
-    Some(RawPost {
-        post_id: identity::native(Kind::Reddit, &name),
-        source: origin.source.to_owned(),
-        kind: Kind::Reddit.name().to_owned(),
+    Some(Draft {
+        id: identity::native(Kind::Reddit, &name),
         url,
         author: string(data, "author").filter(|author| *author != "[deleted]").map(str::to_owned),
-        title: None,
         text: if is_withdrawn(text) { String::new() } else { plain_text::tidy(&unescape(text)) },
-        parent_id: None,
-        declared_language: origin.language.map(str::to_owned),
-        published_at,
-        published_at_estimated,
-        fetched_at: origin.fetched_at,
-        sample: origin.sample,
+        published: time("created_utc").or_else(|| time("created")),
+        // False, or when.
+        edited: time("edited"),
+        ..Draft::default()
     })
+}
+
+fn from_seconds(seconds: f64) -> Timestamp {
+    #[expect(clippy::cast_possible_truncation, reason = "float to integer casts saturate")]
+    Timestamp::from_millis((seconds * 1000.0) as i64)
 }
 
 /// What Reddit shows in place of a text that its author or a moderator took away.

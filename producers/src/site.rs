@@ -218,5 +218,6 @@ fn local(base: &Url, id: &str, kind: Kind, path: &str, language: Option<&str>, m
         sample: true,
         backlog: true,
         max_pages,
+        select: None,
     }
 }

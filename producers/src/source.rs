@@ -1,5 +1,6 @@
 //! What a source is: a kind, an address, a rhythm, and a pure way to read its answers.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -7,9 +8,17 @@ use url::Url;
 use vigie_clock::Timestamp;
 use vigie_schemas::RawPost;
 
+use crate::bluesky::Bluesky;
+use crate::discourse::Discourse;
 use crate::hackernews::HackerNews;
+use crate::html::{Selectors, WebPage};
+use crate::lemmy::Lemmy;
+use crate::mastodon::Mastodon;
 use crate::reddit::Reddit;
 use crate::rss::Rss;
+use crate::sitemap::Sitemap;
+use crate::snapshot::Snapshot;
+use crate::telegram::Telegram;
 
 /// The kinds of source, one file each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
@@ -22,11 +31,39 @@ pub enum Kind {
     HackerNews,
     /// Reddit's JSON listings.
     Reddit,
+    /// Mastodon: tag and public timelines of an instance's API.
+    Mastodon,
+    /// Discourse forums: posts.json, latest.json, t/ID.json.
+    Discourse,
+    /// Public previews of Telegram channels, t.me/s/CHANNEL.
+    Telegram,
+    /// Bluesky: search and author feeds as JSON; recorded lines of Jetstream are read too.
+    Bluesky,
+    /// Lemmy: posts and comments of an instance's API.
+    Lemmy,
+    /// Proposals of Snapshot governance: hub.snapshot.org/graphql?space=NAME.
+    Snapshot,
+    /// Any web page: JSON-LD, OpenGraph and its prose, or entries by CSS selectors.
+    Html,
+    /// Sitemaps, with the news extension.
+    Sitemap,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Rss, Self::HackerNews, Self::Reddit];
+    pub const ALL: [Self; 11] = [
+        Self::Rss,
+        Self::HackerNews,
+        Self::Reddit,
+        Self::Mastodon,
+        Self::Discourse,
+        Self::Telegram,
+        Self::Bluesky,
+        Self::Lemmy,
+        Self::Snapshot,
+        Self::Html,
+        Self::Sitemap,
+    ];
 
     /// The name in `sources.toml`, in post ids and on the command line.
     pub const fn name(self) -> &'static str {
@@ -34,6 +71,14 @@ impl Kind {
             Self::Rss => "rss",
             Self::HackerNews => "hackernews",
             Self::Reddit => "reddit",
+            Self::Mastodon => "mastodon",
+            Self::Discourse => "discourse",
+            Self::Telegram => "telegram",
+            Self::Bluesky => "bluesky",
+            Self::Lemmy => "lemmy",
+            Self::Snapshot => "snapshot",
+            Self::Html => "html",
+            Self::Sitemap => "sitemap",
         }
     }
 
@@ -43,6 +88,14 @@ impl Kind {
             Self::Rss => &Rss,
             Self::HackerNews => &HackerNews,
             Self::Reddit => &Reddit,
+            Self::Mastodon => &Mastodon,
+            Self::Discourse => &Discourse,
+            Self::Telegram => &Telegram,
+            Self::Bluesky => &Bluesky,
+            Self::Lemmy => &Lemmy,
+            Self::Snapshot => &Snapshot,
+            Self::Html => &WebPage,
+            Self::Sitemap => &Sitemap,
         }
     }
 }
@@ -74,6 +127,8 @@ pub struct SourceConfig {
     pub backlog: bool,
     /// How many pages to read in one poll at most; what is left is read in the next.
     pub max_pages: u32,
+    /// Where the entries of a page are; for [`Kind::Html`].
+    pub select: Option<Selectors>,
 }
 
 /// One answer, as it came over the wire (already decompressed).
@@ -96,6 +151,8 @@ pub struct Origin<'a> {
     pub language: Option<&'a str>,
     /// [`SourceConfig::sample`].
     pub sample: bool,
+    /// [`SourceConfig::select`].
+    pub select: Option<&'a Selectors>,
     /// When the answer came.
     pub fetched_at: Timestamp,
 }
@@ -105,6 +162,10 @@ pub struct Origin<'a> {
 pub struct Page {
     /// The posts in the order of the answer, which for a walked source is newest first.
     pub posts: Vec<RawPost>,
+    /// Posts of this page that the answer says were edited, by id, and when.
+    pub edited: BTreeMap<String, Timestamp>,
+    /// Ids of posts that the answer says are deleted.
+    pub deleted: Vec<String>,
     /// Where the next older posts are, if the answer says.
     pub older: Option<Older>,
 }
@@ -165,6 +226,9 @@ pub enum ParseError {
     /// It is JSON of another shape.
     #[error("unexpected json: {0}")]
     Shape(String),
+    /// It is no page of this kind.
+    #[error("not a page of this kind: {0}")]
+    Page(String),
     /// The source answered with an error in the body.
     #[error("the source reports an error: {0}")]
     Reported(String),

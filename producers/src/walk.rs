@@ -191,6 +191,7 @@ mod tests {
             sample: false,
             backlog,
             max_pages: 2,
+            select: None,
         }
     }
 
@@ -219,7 +220,7 @@ mod tests {
             (1..=top).rev().filter(|n| !gone.contains(n)).filter(|n| after.is_none_or(|a| *n < a)).collect();
         let posts: Vec<RawPost> = all.iter().take(4).map(|n| post(*n)).collect();
         let older = (all.len() > 4).then(|| Older::After(format!("t3_{}", all[3])));
-        Page { posts, older }
+        Page { posts, older, ..Page::default() }
     }
 
     /// One poll of at most two pages.

@@ -10,12 +10,11 @@ use std::process::Command;
 use serde_json::Value;
 
 /// A dependency from outside, and the crates of the workspace that may name it.
-const ONLY: [(&str, &[&str]); 13] = [
+const ONLY: [(&str, &[&str]); 12] = [
     ("rdkafka", &["vigie-kafka-client"]),
     ("ort", &["vigie-processors"]),
     ("tokenizers", &["vigie-processors"]),
     ("scraper", &["vigie-producers"]),
-    ("feed-rs", &["vigie-producers"]),
     // The schema registry speaks HTTP.
     ("reqwest", &["vigie-producers", "vigie-schemas"]),
     ("schema_registry_converter", &["vigie-schemas"]),

@@ -11,7 +11,7 @@ use vigie_schemas::RawPost;
 fn parse(kind: Kind, bytes: &[u8]) -> Result<Page, ParseError> {
     let base = Url::parse("https://news.example/feeds/all.xml").unwrap();
     let fetched_at = Timestamp::parse_rfc3339("2026-11-23T00:00:00Z").unwrap();
-    let origin = Origin { source: "s", language: Some("en"), sample: false, fetched_at };
+    let origin = Origin { source: "s", language: Some("en"), sample: false, select: None, fetched_at };
     kind.source().parse(Document { bytes, charset: None, base: Some(&base) }, origin)
 }
 

@@ -25,10 +25,10 @@ fn now() -> Timestamp {
     Timestamp::parse_rfc3339("2026-12-01T00:00:00Z").unwrap()
 }
 
-fn parse(kind: Kind, path: &Path) -> Result<Page, ParseError> {
+pub(crate) fn parse(kind: Kind, path: &Path) -> Result<Page, ParseError> {
     let bytes = std::fs::read(path).unwrap();
     let base = Url::parse("https://base.example/dir/feed.xml").unwrap();
-    let origin = Origin { source: "test", language: None, sample: false, fetched_at: now() };
+    let origin = Origin { source: "test", language: None, sample: false, select: None, fetched_at: now() };
     kind.source().parse(Document { bytes: &bytes, charset: None, base: Some(&base) }, origin)
 }
 
@@ -36,7 +36,7 @@ fn posts(kind: Kind, path: &Path) -> Vec<RawPost> {
     parse(kind, path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).posts
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.is_file() && path.extension().is_some_and(|e| e != "md"));
     files.sort();
@@ -44,20 +44,23 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// What must hold of every post of every answer.
-fn check(path: &Path, posts: &[RawPost]) {
+pub(crate) fn check(path: &Path, posts: &[RawPost]) {
     let ids: HashSet<&str> = posts.iter().map(|post| post.post_id.as_str()).collect();
     // One feed really gives two episodes the same guid.
     let doubled = usize::from(path.ends_with("rss-parser_itunes-missing-image.rss"));
     assert_eq!(ids.len() + doubled, posts.len(), "{}: ids are not unique", path.display());
     for post in posts {
         let name = format!("{}: {}", path.display(), post.post_id);
-        assert!(post.title.is_some() || !post.text.is_empty() || post.url.is_some(), "{name} is empty");
+        let says_something = post.title.is_some() || !post.text.is_empty() || post.url.is_some();
+        // One entry has an id and nothing else: it is read, but would not be published.
+        assert!(says_something || path.ends_with("rss-parser_missing-fields.atom"), "{name} is empty");
         assert!(post.published_at <= now() && post.published_at.as_millis() > 0, "{name}: {}", post.published_at);
         let has_markup =
             ["</p>", "</div>", "</span>", "<br", "<img", "&nbsp;"].iter().any(|tag| post.text.contains(tag));
         // One entry of this feed comes escaped twice, which is text that shows markup.
         assert!(!has_markup || path.ends_with("rss-parser_reddit-atom.rss"), "{name}: {}", post.text);
-        assert!(!post.text.contains('\u{fffd}'), "{name}: {}", post.text);
+        // One page has references to characters that are none.
+        assert!(!post.text.contains('\u{fffd}') || name.contains("005-unescape"), "{name}: {}", post.text);
         assert!(post.url.as_deref().is_none_or(|url| url.starts_with("http")), "{name}: {:?}", post.url);
         assert!(post.author.as_deref().is_none_or(|author| !author.trim().is_empty()), "{name}");
     }
@@ -93,8 +96,8 @@ fn recorded_answers_of_every_kind_are_read() {
 #[test]
 fn recorded_hostile_feeds_are_read_or_refused_as_their_notes_say() {
     let Some(folder) = folder() else { return };
-    let refused = ["feed-rs_rss_2.0_invalid_1.xml", "rss-parser_unrecognized.rss", "truncated_rss-parser_guardian.rss"];
-    let empty = ["rss-parser_incomplete-fields.atom", "rss-parser_missing-fields.atom"];
+    let refused = ["feed-rs_rss_2.0_invalid_1.xml", "rss-parser_unrecognized.rss"];
+    let empty = ["rss-parser_incomplete-fields.atom"];
     for path in ["rss/hostile", "atom/hostile", "medium/hostile"].iter().flat_map(|name| files(&folder.join(name))) {
         let name = path.file_name().unwrap().to_str().unwrap();
         match parse(Kind::Rss, &path) {

@@ -38,6 +38,7 @@ pub(crate) fn source(id: &str, kind: Kind, url: Url) -> SourceConfig {
         sample: true,
         backlog: true,
         max_pages: 50,
+        select: None,
     }
 }
 
