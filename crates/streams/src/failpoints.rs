@@ -1,8 +1,8 @@
 //! Fail points from the environment, for tests that run an application as a process of its own. Only with the feature `failpoints`,
 //! which no program for users has.
 //!
-//! `VIGIE_FAILPOINTS` holds points, separated by commas: `STEP=ACTION[@N]`. The step is `commit.process`, `commit.begin`, `commit.send`, `commit.offsets`
-//! or `commit.end`; the action is taken after it, the Nth time (counted over all threads; every time if no N is given):
+//! `VIGIE_FAILPOINTS` holds points, separated by commas: `STEP=ACTION[@N[+]]`. The step is `commit.process`, `commit.begin`, `commit.send`, `commit.offsets`
+//! or `commit.end`; the action is taken after it, the Nth time (counted over all threads; with `+` from then on; every time if no N is given):
 //!
 //! | action | what happens |
 //! |---|---|
@@ -12,9 +12,10 @@
 //! | `fail` | the commit fails with an error that asks for an abort |
 //! | `omit` | the step that comes next is left out |
 //!
-//! `sabotage` is `commit.send=omit`: outputs and state are committed without the offsets that they stand on. A check that does not find
-//! this out is worth nothing.
+//! `sabotage` is `commit.send=omit@4+`: outputs and state are committed without the offsets that they stand on, from the fourth commit on
+//! (state without any offset is refused at the next start). A check that does not find this out is worth nothing.
 
+use std::ops::RangeInclusive;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,8 +44,7 @@ enum Action {
 struct Point {
     step: CommitStep,
     action: Action,
-    /// Which time; `None` is every time.
-    at: Option<u64>,
+    times: RangeInclusive<u64>,
 }
 
 /// The fail point that the environment asks for.
@@ -59,13 +59,13 @@ pub(crate) fn from_env() -> Option<FailPoint> {
     Some(FailPoint::new(move |step| {
         points.iter().filter(|(point, _)| point.step == step).find_map(|(point, passed)| {
             let time = passed.fetch_add(1, Ordering::SeqCst) + 1;
-            point.at.is_none_or(|at| at == time).then(|| act(point, time)).flatten()
+            point.times.contains(&time).then(|| act(point, time)).flatten()
         })
     }))
 }
 
 fn act(point: &Point, time: u64) -> Option<Fault> {
-    if point.at.is_some() || time == 1 {
+    if time == *point.times.start() {
         warn!(step = ?point.step, action = ?point.action, time, "fail point reached");
     }
     match point.action {
@@ -93,13 +93,17 @@ fn parse(text: &str) -> Result<Vec<Point>, String> {
 
 fn parse_point(text: &str) -> Result<Point, String> {
     if text == "sabotage" {
-        return Ok(Point { step: CommitStep::Send, action: Action::Omit, at: None });
+        return Ok(Point { step: CommitStep::Send, action: Action::Omit, times: 4..=u64::MAX });
     }
     let wrong = || format!("{text:?}, expected for example commit.send=crash@3");
     let (step, action) = text.split_once('=').ok_or_else(wrong)?;
-    let (action, at) = match action.split_once('@') {
-        Some((action, at)) => (action, Some(at.parse().map_err(|_| wrong())?)),
-        None => (action, None),
+    let number = |text: &str| text.parse().map_err(|_| wrong());
+    let (action, times) = match action.split_once('@') {
+        Some((action, at)) => match at.strip_suffix('+') {
+            Some(from) => (action, number(from)?..=u64::MAX),
+            None => (action, number(at)?..=number(at)?),
+        },
+        None => (action, 1..=u64::MAX),
     };
     let step = match step {
         "commit.process" => CommitStep::Process,
@@ -117,7 +121,7 @@ fn parse_point(text: &str) -> Result<Point, String> {
         "omit" => Action::Omit,
         _ => return Err(wrong()),
     };
-    Ok(Point { step, action, at })
+    Ok(Point { step, action, times })
 }
 
 #[cfg(test)]
@@ -127,10 +131,9 @@ mod tests {
     #[test]
     fn points_are_read_and_mistakes_are_named() {
         let points = parse("commit.send=crash@3, commit.end=fail").unwrap();
-        let crash = Point { step: CommitStep::Send, action: Action::Crash, at: Some(3) };
-        assert_eq!(points, [crash, Point { step: CommitStep::Commit, action: Action::Fail, at: None }]);
-        let omit = Point { step: CommitStep::Send, action: Action::Omit, at: None };
-        assert_eq!(parse("sabotage").unwrap(), [omit]);
+        let crash = Point { step: CommitStep::Send, action: Action::Crash, times: 3..=3 };
+        assert_eq!(points, [crash, Point { step: CommitStep::Commit, action: Action::Fail, times: 1..=u64::MAX }]);
+        assert_eq!(parse("sabotage").unwrap(), parse("commit.send=omit@4+").unwrap());
         for wrong in ["", "commit.send", "commit.send=sneeze", "commit.sent=crash", "commit.send=crash@x"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

@@ -33,7 +33,7 @@ async fn saboteur(world: &mut World) -> Result<String, ChaosError> {
         .fleet
         .until("trends has committed without offsets", async |fleet| {
             for name in ["trends-a", "trends-b"] {
-                if fleet.metric(name, "vigie_streams_commits_total", &COMMITTED).await >= 3.0 {
+                if fleet.metric(name, "vigie_streams_commits_total", &COMMITTED).await >= 8.0 {
                     found = Some(name.to_owned());
                 }
             }
