@@ -13,7 +13,7 @@ use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError as NativeError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::Offset;
 use vigie_clock::Timestamp;
@@ -21,6 +21,7 @@ use vigie_clock::Timestamp;
 use crate::config::KafkaConfig;
 use crate::deadline::Deadline;
 use crate::error::KafkaError;
+use crate::quiet::{QuietConsumer, quiet_consumer};
 use crate::record::TopicPartition;
 
 /// How long a call waits for the brokers.
@@ -66,9 +67,9 @@ pub struct Admin {
     config: KafkaConfig,
     admin: AdminClient<DefaultClientContext>,
     /// Answers with high watermarks: the ends of the logs.
-    uncommitted: BaseConsumer,
+    uncommitted: QuietConsumer,
     /// Answers with last stable offsets: the ends of what can be read.
-    committed: BaseConsumer,
+    committed: QuietConsumer,
 }
 
 impl Admin {
@@ -78,7 +79,7 @@ impl Admin {
     /// [`KafkaError::Fatal`] if librdkafka rejects the settings.
     pub fn new(config: &KafkaConfig) -> Result<Self, KafkaError> {
         let failed = |e: NativeError| KafkaError::from_native("create admin client", &e);
-        let reader = |level: &str| config.client().set("isolation.level", level).create().map_err(failed);
+        let reader = |level: &str| quiet_consumer(config.client().set("isolation.level", level)).map_err(failed);
         Ok(Self {
             config: config.clone(),
             admin: config.client().create().map_err(failed)?,
@@ -304,7 +305,7 @@ impl Admin {
         }
     }
 
-    fn watermarks_by(&self, client: &BaseConsumer, partition: &TopicPartition) -> Result<(i64, i64), KafkaError> {
+    fn watermarks_by(&self, client: &QuietConsumer, partition: &TopicPartition) -> Result<(i64, i64), KafkaError> {
         let wire = self.config.wire_name(&partition.topic);
         let deadline = Deadline::after(TIMEOUT);
         loop {

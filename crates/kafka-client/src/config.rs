@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 
 use crate::error::KafkaError;
+use crate::quiet::quiet_consumer;
 
 /// How to reach Kafka.
 #[derive(clap::Args, Clone, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl KafkaConfig {
     /// # Errors
     /// [`KafkaError::Unavailable`] if none answers in time.
     pub fn ping(&self, timeout: Duration) -> Result<usize, KafkaError> {
-        let client: BaseConsumer = self.client().create().map_err(|e| KafkaError::from_native("connect", &e))?;
+        let client = quiet_consumer(&self.client()).map_err(|e| KafkaError::from_native("connect", &e))?;
         // A topic that cannot exist keeps the answer small on a cluster with many topics.
         match client.fetch_metadata(Some("__vigie_ping"), timeout) {
             Ok(metadata) => Ok(metadata.brokers().len()),

@@ -10,6 +10,7 @@ mod fetched;
 mod group;
 mod producer;
 mod publisher;
+mod quiet;
 mod reader;
 mod record;
 

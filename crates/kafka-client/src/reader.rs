@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError as NativeError;
 use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::Offset;
@@ -16,6 +16,7 @@ use crate::config::KafkaConfig;
 use crate::deadline::Deadline;
 use crate::error::{KafkaError, is_transient};
 use crate::fetched::{TopicNames, record_from};
+use crate::quiet::{QuietConsumer, quiet_consumer};
 use crate::record::{Record, TopicPartition};
 
 /// How long a read may stand still before it is given up: longer than a dead writer's transaction is waited for.
@@ -42,7 +43,7 @@ pub enum Start {
 
 /// Reads partitions of one topic without a group, committed records only.
 pub struct PartitionReader {
-    inner: BaseConsumer,
+    inner: QuietConsumer,
     config: KafkaConfig,
     topics: TopicNames,
 }
@@ -100,7 +101,7 @@ impl PartitionReader {
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
             .set("fetch.wait.max.ms", wait.as_millis().to_string());
-        let inner: BaseConsumer = native.create().map_err(|e| KafkaError::from_native("create reader", &e))?;
+        let inner = quiet_consumer(&native).map_err(|e| KafkaError::from_native("create reader", &e))?;
         let mut list = TopicPartitionList::with_capacity(offsets.len());
         let wire = config.wire_name(topic);
         for (partition, offset) in offsets {
