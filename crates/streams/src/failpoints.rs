@@ -1,8 +1,8 @@
 //! Fail points from the environment, for tests that run an application as a process of its own. Only with the feature `failpoints`,
 //! which no program for users has.
 //!
-//! `VIGIE_FAILPOINTS` holds points, separated by commas: `STEP=ACTION[@N[+]]`. The step is `commit.process`, `commit.begin`, `commit.send`, `commit.offsets`
-//! or `commit.end`; the action is taken after it, the Nth time (counted over all threads; with `+` from then on; every time if no N is given):
+//! `VIGIE_FAILPOINTS` holds points, separated by commas: `STEP=ACTION[@N[+]]`. The step is `commit.process`, `commit.begin`,
+//! `commit.send`, `commit.offsets` or `commit.end`; the action is taken after it, the Nth time (counted over all threads; with `+` from then on; every time if no N is given):
 //!
 //! | action | what happens |
 //! |---|---|
