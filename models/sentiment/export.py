@@ -1,73 +1,103 @@
-"""Export a trained checkpoint: ONNX, fused, int8, plus tokenizer.json and model.json.
+"""Export a trained checkpoint: one int8 ONNX file per segment of the network, tokenizer.json, model.json and golden.json.
 
-    python export.py --checkpoint final.pt --val VAL.tsv --version 1.0.0 [--work DIR] [--out .]
+    python export.py --checkpoint final.pt --val VAL.tsv... --crypto-val crypto_val.tsv --version 2.0.0 [--out .] [--float DIR]
 
-Writes to --out: ``model.onnx`` (int8 weights and dynamic int8 activations), ``tokenizer.json``, ``model.json``
-and ``golden.json``; to --work: ``fp32.onnx`` and ``fused.onnx`` for comparison. The softmax temperature is fitted
-on the even lines of VAL; the metrics in model.json are measured on the odd lines and on all of VAL
-(``evaluate.py`` prints the same).
+The graphs are written node by node with ONNX Runtime's fused transformer operators (com.microsoft), which its optimiser would otherwise
+have to find. ``segment0.onnx``: ids int32 [batch, tokens] -> logits [batch, 3], hidden [batch, tokens, 384]; the later ones: hidden in, the same
+out, the last without ``hidden``. There is no mask: the texts of a batch have equally many tokens. ``--float`` also keeps the fp32 files.
+Temperatures and exit thresholds are fitted by ``calibrate.py``, which this calls.
 """
 
 import argparse
 import hashlib
 import json
 import pathlib
+import tempfile
 
+import numpy as np
 import onnx
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
-from onnxruntime.transformers import optimizer
-from onnxruntime.transformers.fusion_options import FusionOptions
 
-import evaluate
+import calibrate
 from labels import LABELS, MAX_TOKENS
-from network import SentimentNetwork, base_dir
+from network import EPSILON, EXITS, HEADS, HIDDEN, base_dir
 from text_tokenizer import build
 
-
-FLOAT_LAYERS = (0, 1, 2)
-
-
-def export_fp32(checkpoint: pathlib.Path, target: pathlib.Path) -> None:
-    model = SentimentNetwork(pretrained=False)
-    model.load_state_dict(torch.load(checkpoint, map_location="cpu")["model"])
-    model.eval()
-    example = torch.randint(1000, 2000, (2, 16))
-    axes = {0: "batch", 1: "sequence"}
-    torch.onnx.export(
-        model,
-        (example, torch.ones_like(example)),
-        target,
-        input_names=["input_ids", "attention_mask"],
-        output_names=["logits"],
-        dynamic_axes={"input_ids": axes, "attention_mask": axes, "logits": {0: "batch"}},
-        opset_version=17,
-        dynamo=False,
-    )
+MICROSOFT = "com.microsoft"
 
 
-def fuse(source: pathlib.Path, target: pathlib.Path) -> None:
-    options = FusionOptions("bert")
-    fused = optimizer.optimize_model(
-        str(source), model_type="bert", num_heads=12, hidden_size=384, optimization_options=options, opt_level=0
-    )
-    print("fused operators:", {k: v for k, v in fused.get_fused_operator_statistics().items() if v})
-    fused.save_model_to_file(str(target))
+class Graph:
+    """Nodes and weights of one segment."""
+
+    def __init__(self, state: dict[str, torch.Tensor]):
+        self.state, self.nodes, self.weights = state, [], []
+
+    def weight(self, name: str, transpose: bool = False) -> str:
+        value = self.state[name].float().numpy()
+        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(value.T if transpose else value), name))
+        return name
+
+    def node(self, kind: str, inputs: list[str], name: str, domain: str = "", extra: tuple[str, ...] = (), **attributes) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [name, *extra], name=name, domain=domain, **attributes))
+        return name
+
+    def matmul(self, x: str, name: str) -> str:
+        return self.node("MatMul", [x, self.weight(f"{name}.weight", transpose=True)], f"{name}/matmul")
+
+    def norm(self, x: str, skip: str, norm: str, bias: str) -> str:
+        inputs = [x, skip, *(self.weight(f"{norm}.{part}") for part in ("weight", "bias")), self.weight(bias)]
+        return self.node("SkipLayerNormalization", inputs, norm, MICROSOFT, epsilon=EPSILON)
+
+    def embed(self, ids: str) -> str:
+        names = ("words.weight", "positions.weight")
+        words, positions = (self.weight(name) for name in names)
+        inputs = [ids, "", words, positions, "", self.weight("norm.weight"), self.weight("norm.bias")]
+        return self.node("EmbedLayerNormalization", inputs, "norm", MICROSOFT, extra=("mask_index",), epsilon=EPSILON)
+
+    def layer(self, x: str, i: int) -> str:
+        at = f"layers.{i}"
+        qkv = [x, self.weight(f"{at}.qkv.weight", transpose=True), self.weight(f"{at}.qkv.bias")]
+        mixed = self.node("Attention", qkv, f"{at}.attention", MICROSOFT, num_heads=HEADS)
+        x = self.norm(self.matmul(mixed, f"{at}.out"), x, f"{at}.norm1", f"{at}.out.bias")
+        up = self.matmul(x, f"{at}.up")
+        up = self.node("BiasGelu", [up, self.weight(f"{at}.up.bias")], f"{at}.gelu", MICROSOFT)
+        return self.norm(self.matmul(up, f"{at}.down"), x, f"{at}.norm2", f"{at}.down.bias")
+
+    def head(self, x: str, number: int) -> None:
+        pooled = self.node("ReduceMean", [x], "pooled", axes=[1], keepdims=0)
+        parts = [self.weight(f"heads.{number}.{part}") for part in ("weight", "bias")]
+        self.node("Gemm", [pooled, *parts], "logits", transB=1)
+
+
+def segment(state: dict[str, torch.Tensor], number: int) -> onnx.ModelProto:
+    graph = Graph(state)
+    if number == 0:
+        x, source = graph.embed("ids"), ("ids", TensorProto.INT32, ["batch", "tokens"])
+    else:
+        x, source = "hidden_in", ("hidden_in", TensorProto.FLOAT, ["batch", "tokens", HIDDEN])
+    for layer in range(EXITS[number - 1] if number else 0, EXITS[number]):
+        x = graph.layer(x, layer)
+    graph.head(x, number)
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(LABELS)])]
+    if number + 1 < len(EXITS):
+        graph.node("Identity", [x], "hidden")
+        outputs.append(helper.make_tensor_value_info("hidden", TensorProto.FLOAT, ["batch", "tokens", HIDDEN]))
+    made = helper.make_graph(graph.nodes, f"segment{number}", [helper.make_tensor_value_info(*source)], outputs, graph.weights)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid(MICROSOFT, 1)]
+    return helper.make_model(made, opset_imports=opsets, ir_version=8, producer_name="vigie models/sentiment/export.py")
 
 
 def quantise(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Weights to int8, except the second feed-forward product of the first layers: its inputs have outliers, which one
-    int8 scale per tensor cannot hold (5 MB more, a third less error; README.md has the figures)."""
-    names = [node.name for node in onnx.load(source).graph.node if node.op_type == "MatMul"]
-    kept = [f"layer.{layer}/output/dense" for layer in FLOAT_LAYERS]
+    """Weights to int8 per channel in 7 bits (u8s8 sums of AVX2 would saturate with 8), inputs to uint8 at run time."""
     quantize_dynamic(
         source,
         target,
-        nodes_to_exclude=[name for name in names if any(part in name for part in kept)],
         weight_type=QuantType.QInt8,
         per_channel=True,
         reduce_range=True,
-        extra_options={"MatMulConstBOnly": True, "DefaultTensorType": onnx.TensorProto.FLOAT},
+        extra_options={"MatMulConstBOnly": True, "DefaultTensorType": TensorProto.FLOAT},
     )
     model = onnx.load(target)
     model.producer_name = "vigie models/sentiment/export.py"
@@ -84,58 +114,49 @@ GOLDEN_TEXTS = [
     "Le café fermé, señor Müller: 買う BTC 吧",
     "this is awful ❤️ no wait, I love it 💔",
     "UST lost its peg again and nobody from the team is talking",
-    "a\u0000b\u200bc \ufffd tab\tand\nline",
+    "a\u0000b\u200bc \ufffd tab\tand\nline 👍🏽",
 ]
 
 
-def write_golden(out: pathlib.Path, temperature: float) -> None:
-    """``golden.json``: probabilities of a few awkward texts, which the Rust side must reproduce."""
-    logits, _ = evaluate.logits_of(out / "model.onnx", out / "tokenizer.json", GOLDEN_TEXTS)
-    rows = evaluate.probabilities(logits.astype(float), temperature).round(6).tolist()
-    golden = [{"text": text, "probabilities": row} for text, row in zip(GOLDEN_TEXTS, rows)]
-    (out / "golden.json").write_text(json.dumps(golden, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def main() -> None:
-    cli = argparse.ArgumentParser(description=__doc__)
+    cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--checkpoint", required=True, type=pathlib.Path)
-    cli.add_argument("--val", required=True)
-    cli.add_argument("--crypto-val", default=str(pathlib.Path(__file__).parent / "crypto_val.tsv"))
+    cli.add_argument("--val", required=True, nargs="+")
     cli.add_argument("--version", required=True)
-    cli.add_argument("--work", default="/tmp/vigie-sentiment", type=pathlib.Path)
     cli.add_argument("--out", default=pathlib.Path(__file__).parent, type=pathlib.Path)
+    cli.add_argument("--float", type=pathlib.Path)
     args = cli.parse_args()
 
-    args.work.mkdir(parents=True, exist_ok=True)
-    fp32, fused, int8 = args.work / "fp32.onnx", args.work / "fused.onnx", args.out / "model.onnx"
-    export_fp32(args.checkpoint, fp32)
-    fuse(fp32, fused)
-    quantise(fused, int8)
+    state = torch.load(args.checkpoint, map_location="cpu")["model"]
+    files = []
+    with tempfile.TemporaryDirectory() as scratch:
+        floats = args.float or pathlib.Path(scratch)
+        floats.mkdir(parents=True, exist_ok=True)
+        for number in range(len(EXITS)):
+            name = f"segment{number}.onnx"
+            onnx.save(segment(state, number), floats / name)
+            quantise(floats / name, args.out / name)
+            files.append(name)
     spec = build((base_dir() / "tokenizer.json").read_text(encoding="utf-8"))
     tokenizer = args.out / "tokenizer.json"
     tokenizer.write_text(json.dumps(spec, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+    if args.float:
+        (args.float / "tokenizer.json").write_bytes(tokenizer.read_bytes())
 
-    metrics, temperature = evaluate.report(int8, tokenizer, args.val, args.crypto_val, None)
-    fp32_metrics, _ = evaluate.report(fused, tokenizer, args.val, args.crypto_val, None)
     sha256 = lambda path: hashlib.sha256(path.read_bytes()).hexdigest()
     card = {
         "name": "minilm-l6-sentiment",
         "version": args.version,
-        "sha256": sha256(int8),
         "tokenizer_sha256": sha256(tokenizer),
         "labels": LABELS,
-        "language": "en",
+        "languages": ["en", "fr"],
         "max_tokens": MAX_TOKENS,
-        "temperature": round(temperature, 4),
+        "segments": [{"file": name, "sha256": sha256(args.out / name)} for name in files],
         "licence": "Apache-2.0",
         "base": "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0)",
-        "precision": "int8 weights (per channel) and dynamic int8 activations; feed-forward output of layers 0 to 2 in fp32",
-        "metrics": metrics,
-        "metrics_fp32": fp32_metrics,
+        "precision": "int8 weights (per channel), dynamic uint8 activations",
     }
-    write_golden(args.out, temperature=card["temperature"])
-    (args.out / "model.json").write_text(json.dumps(card, indent=2) + "\n")
-    print(json.dumps(card, indent=2))
+    calibrate.calibrate(card, args.out, args.val, GOLDEN_TEXTS)
 
 
 if __name__ == "__main__":

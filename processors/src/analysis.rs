@@ -58,8 +58,7 @@ impl Analyser {
     /// One answer per text, in order. Texts that are blank, of unknown language, or of a language that the model does
     /// not know are left out of scoring and say why.
     pub fn analyse(&mut self, texts: &[&str]) -> Result<Vec<Analysis>, ModelError> {
-        let known = self.scorer.info().language.clone();
-        let mut answers: Vec<Analysis> = texts.iter().map(|text| self.without_sentiment(text, &known)).collect();
+        let mut answers: Vec<Analysis> = texts.iter().map(|text| self.without_sentiment(text)).collect();
         let scorable = |answer: &Analysis| answer.unscored_reason.is_none();
         let chosen: Vec<&str> =
             texts.iter().zip(&answers).filter(|(_, answer)| scorable(answer)).map(|(text, _)| *text).collect();
@@ -70,14 +69,16 @@ impl Analyser {
         Ok(answers)
     }
 
-    fn without_sentiment(&self, text: &str, known: &str) -> Analysis {
+    fn without_sentiment(&self, text: &str) -> Analysis {
         let hits = self.assets.find(text);
         let assets = hits.iter().map(|hit| Mentioned { asset: hit.asset.id.clone(), evidence: hit.evidence }).collect();
         let blank = text.chars().all(|c| c.is_whitespace() || c.is_control());
         let detected = if blank { Language::Unknown(EMPTY) } else { language::detect(text) };
         let unscored_reason = match detected {
-            Language::Known(code) if code == known => None,
+            Language::Known(code) if self.scorer.info().languages.iter().any(|known| known == code) => None,
             Language::Known(code) => Some(format!("language {code} is not supported by the model")),
+            // A row of emoji has a mood in every language.
+            Language::Unknown(language::NO_LETTERS) if language::has_emoji(text) => None,
             Language::Unknown(reason) => Some(reason.to_owned()),
         };
         Analysis { language: detected.code(), assets, sentiment: None, unscored_reason }
@@ -96,7 +97,7 @@ pub(crate) mod tests {
     impl Lexicon {
         pub(crate) fn new() -> Self {
             let text = |text: &str| text.to_owned();
-            Self(ModelInfo { name: text("lexicon"), version: text("1"), sha256: text("00"), language: text("en") })
+            Self(ModelInfo { name: text("lexicon"), version: text("1"), sha256: text("00"), languages: vec![text("en")] })
         }
     }
 

@@ -1,27 +1,28 @@
 //! Sentiment of a text by an ONNX transformer.
 //!
 //! ```text
-//! text ─▶ tokenizer.json (normalise, WordPiece) ─▶ windows of ≤ max_tokens ─▶ ONNX Runtime, one window per run
+//! text ─▶ tokenizer.json (normalise, WordPiece) ─▶ windows of ≤ max_tokens ─▶ segments of the network, up to the first sure exit
 //!                                                     ─▶ logits / temperature ─▶ softmax ─▶ token-weighted mean
 //! ```
 //!
-//! **Guarantees.** A model folder is used only if `model.onnx` and `tokenizer.json` have the SHA-256 that `model.json`
-//! states. Answers come in the order of the texts. The answer for a text depends on that text alone, never on its
-//! companions in a batch, so that a replay gives the same labels: int8 models of dynamic quantisation compute one
-//! activation scale per tensor, and a batch would make it depend on every member (`models/sentiment/README.md` has the
-//! measured difference). Hence one window per run; parallelism comes from several sessions, each on one thread.
+//! **Guarantees.** A model folder is used only if its files have the SHA-256 that `model.json` states. Answers come in the order of
+//! the texts. The answer for a text depends on that text alone, never on its companions in a batch, so that a replay gives the same
+//! labels: int8 models of dynamic quantisation compute one activation scale per tensor, and a batch would make it depend on every
+//! member (`models/sentiment/README.md` has the measured difference). Hence one window per run; parallelism comes from several
+//! workers, each on one thread.
 //!
 //! **Failures.** [`ModelError::retry`] tells errors of the installation from errors of one run.
 
 mod encoder;
 mod manifest;
+mod network;
 mod runtime;
 mod sentiment_model;
 
 use std::fmt;
 use std::path::PathBuf;
 
-pub use manifest::ModelManifest;
+pub use manifest::{ModelManifest, SegmentManifest};
 pub use runtime::find_library;
 pub use sentiment_model::{ModelOptions, SentimentModel};
 use serde::{Deserialize, Serialize};
@@ -105,10 +106,10 @@ pub struct ModelInfo {
     pub name: String,
     /// Version from `model.json`.
     pub version: String,
-    /// Lower-case hex SHA-256 of `model.onnx`.
+    /// Content hash of the whole model: lower-case hex SHA-256 of its `model.json`, which states those of its files.
     pub sha256: String,
-    /// ISO 639-1 code of the one language the model knows.
-    pub language: String,
+    /// ISO 639-1 codes of the languages that the model knows.
+    pub languages: Vec<String>,
 }
 
 /// Anything that gives a sentiment to texts: the ONNX model, or a lexicon in tests of the topologies.
@@ -187,7 +188,7 @@ impl ModelError {
 /// Where the model and its runtime are.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ModelConfig {
-    /// Folder with model.onnx, tokenizer.json and model.json
+    /// Folder with model.json and the files that it names
     #[arg(
         long = "model",
         id = "model_dir",
@@ -203,12 +204,19 @@ pub struct ModelConfig {
     #[arg(long = "model-threads", id = "model_threads", value_name = "N", env = "VIGIE_MODEL_THREADS", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
+    /// Read every post with all layers: some 40 % slower, and hardly ever another answer
+    #[arg(long = "no-early-exit", id = "no_early_exit", env = "VIGIE_NO_EARLY_EXIT")]
+    pub no_early_exit: bool,
 }
 
 impl ModelConfig {
     /// Loads the model that this configuration names.
     pub fn load(&self) -> Result<SentimentModel, ModelError> {
-        let options = ModelOptions { library: self.library.clone(), threads: usize::from(self.threads) };
+        let options = ModelOptions {
+            library: self.library.clone(),
+            threads: usize::from(self.threads),
+            early_exit: !self.no_early_exit,
+        };
         SentimentModel::load_with(&self.dir, &options)
     }
 }

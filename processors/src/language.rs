@@ -15,7 +15,7 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use whatlang::{Detector, Lang, Script};
+use whatlang::{Detector, Lang, Script, detect_script};
 
 /// The text has no letter outside links, handles and tickers.
 pub const NO_LETTERS: &str = "no letters";
@@ -65,7 +65,11 @@ const FUNCTION_WORDS: [(&str, &str); 9] = [
     (
         "fr",
         "le la les des du une et est sont dans pour sur avec que qui pas plus ce cette ces au aux ne se il elle nous vous \
-         je mon ses leur mais ou par en été être c'est l'on après selon contre très d'un d'une comme fait son sa",
+         je tu mon ma ses leur leurs mais ou où par en été être après selon contre très tres trop comme fait faut son sa cet notre \
+         nos votre vos suis es sommes êtes avons avez ont ai était etait étaient va vais vont peut peux veut veux moi toi lui eux \
+         sans entre depuis encore toujours jamais aussi alors donc car oui non déjà deja ici là voilà quand quoi rien tout tous \
+         toute toutes bien ça ca chez comment pourquoi quel quelle quels merci bonjour svp stp mdr ptdr jpp tkt bcp jsuis hier demain \
+         aujourd'hui ans jours mois semaine année même enfin juste vraiment un de",
     ),
     (
         "de",
@@ -129,14 +133,14 @@ fn detect_capitals(text: &str) -> Language {
 }
 
 fn detect_plain(words: &[String], plain: &str, letters: usize) -> Language {
-    let info = Detector::new().detect(plain);
-    if let Some(info) = &info
-        && info.script() != Script::Latin
-    {
-        return iso_639_1(info.lang()).map_or(Language::Unknown(UNRELIABLE), Language::Known);
-    }
-    if let Some(code) = vote(words) {
+    let latin = detect_script(plain) == Some(Script::Latin);
+    if let Some(code) = vote(words).filter(|_| latin) {
         return Language::Known(code);
+    }
+    // The statistics cost far more than the vote, so they come only where it is silent.
+    let info = Detector::new().detect(plain);
+    if let Some(info) = info.as_ref().filter(|_| !latin) {
+        return iso_639_1(info.lang()).map_or(Language::Unknown(UNRELIABLE), Language::Known);
     }
     let verdict = info.as_ref().filter(|info| info.is_reliable() && letters >= RELIABLE_LETTERS);
     if let Some(code) = verdict.and_then(|info| iso_639_1(info.lang())) {
@@ -154,8 +158,8 @@ fn detect_plain(words: &[String], plain: &str, letters: usize) -> Language {
 /// The language whose function words are clearly the most: more than any other's.
 fn vote(words: &[String]) -> Option<&'static str> {
     let counts = WORD_SETS.iter().map(|(code, set)| {
-        let hits = words.iter().filter(|word| set.contains(word.as_str())).count();
-        (*code, hits)
+        let says = |word: &&String| set.contains(word.as_str()) || (*code == "fr" && elided(word));
+        (*code, words.iter().filter(says).count())
     });
     let mut best: (&str, usize) = ("", 0);
     let mut second = 0;
@@ -168,6 +172,16 @@ fn vote(words: &[String]) -> Option<&'static str> {
         }
     }
     (best.1 > second).then_some(best.0)
+}
+
+/// Whether a word begins with a French elision: `j'ai`, `qu'on`.
+fn elided(word: &str) -> bool {
+    ["j'", "c'", "n'", "qu'", "d'", "l'", "m'", "t'", "s'"].iter().any(|start| word.starts_with(start))
+}
+
+/// Whether a text has an emoji: a pictograph or a dingbat.
+pub(crate) fn has_emoji(text: &str) -> bool {
+    text.chars().any(|c| matches!(c, '\u{2600}'..='\u{27bf}' | '\u{1f300}'..='\u{1faff}'))
 }
 
 /// Words without links, handles, cashtags and hashtags, trimmed of punctuation.

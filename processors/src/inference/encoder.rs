@@ -16,7 +16,7 @@ pub(super) const MAX_BYTES: usize = 32 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Window {
     /// `[CLS] tokens [SEP]`.
-    pub(super) ids: Vec<i64>,
+    pub(super) ids: Vec<i32>,
     /// Tokens without the special ones: the weight of this window in the mean.
     pub(super) tokens: usize,
 }
@@ -33,8 +33,8 @@ pub(super) struct Encoded {
 /// A tokenizer with its special tokens looked up.
 pub(super) struct Encoder {
     tokenizer: Tokenizer,
-    cls: i64,
-    sep: i64,
+    cls: i32,
+    sep: i32,
     max_tokens: usize,
 }
 
@@ -46,7 +46,7 @@ impl Encoder {
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|error| malformed(error.to_string()))?;
         let special = |token: &str| {
-            let id = tokenizer.token_to_id(token).map(i64::from);
+            let id = tokenizer.token_to_id(token).map(token_id);
             id.ok_or_else(|| malformed(format!("the vocabulary has no {token} token")))
         };
         let (cls, sep) = (special("[CLS]")?, special("[SEP]")?);
@@ -73,10 +73,15 @@ impl Encoder {
     fn window(&self, chunk: &[u32]) -> Window {
         let mut ids = Vec::with_capacity(chunk.len() + 2);
         ids.push(self.cls);
-        ids.extend(chunk.iter().copied().map(i64::from));
+        ids.extend(chunk.iter().copied().map(token_id));
         ids.push(self.sep);
         Window { ids, tokens: chunk.len() }
     }
+}
+
+/// As ONNX wants it. No vocabulary has 2^31 entries; if one had, ONNX Runtime would refuse the id.
+fn token_id(id: u32) -> i32 {
+    i32::try_from(id).unwrap_or(i32::MAX)
 }
 
 #[cfg(test)]

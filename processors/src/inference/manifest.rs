@@ -15,18 +15,33 @@ pub struct ModelManifest {
     pub name: String,
     /// Version of the model.
     pub version: String,
-    /// Hex SHA-256 of `model.onnx`.
+    /// Hex SHA-256 of `model.json` itself, which states those of all other files: the content hash of the whole model.
+    #[serde(skip)]
     pub sha256: String,
     /// Hex SHA-256 of `tokenizer.json`.
     pub tokenizer_sha256: String,
     /// Meaning of the three logits; must be negative, neutral, positive.
     pub labels: Vec<Label>,
-    /// ISO 639-1 code of the language the model knows.
-    pub language: String,
+    /// ISO 639-1 codes of the languages that the model knows.
+    pub languages: Vec<String>,
     /// Most tokens of one run, the two special ones included.
     pub max_tokens: usize,
-    /// Softmax temperature: logits are divided by it.
+    /// The parts of the network, in order.
+    pub segments: Vec<SegmentManifest>,
+}
+
+/// One part of the network.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SegmentManifest {
+    /// Name of the ONNX file in the model folder.
+    pub file: String,
+    /// Hex SHA-256 of the file.
+    pub sha256: String,
+    /// Softmax temperature of this exit: logits are divided by it.
     pub temperature: f64,
+    /// Least probability of the top class at which this exit answers; none for the last, which always does.
+    #[serde(default)]
+    pub exit_at: Option<f64>,
 }
 
 impl ModelManifest {
@@ -35,17 +50,37 @@ impl ModelManifest {
         let path = dir.join("model.json");
         let bytes = fs::read(&path).map_err(|source| ModelError::Read { path: path.clone(), source })?;
         let malformed = |detail: String| ModelError::Malformed { path: path.clone(), detail };
-        let manifest: Self = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
-        if manifest.labels != Label::ALL {
-            return Err(malformed(format!("labels are {:?}, expected {:?}", manifest.labels, Label::ALL)));
-        }
-        if !(8..=4096).contains(&manifest.max_tokens) {
-            return Err(malformed(format!("max_tokens is {}, expected 8 to 4096", manifest.max_tokens)));
-        }
-        if !(0.01..=100.0).contains(&manifest.temperature) {
-            return Err(malformed(format!("temperature is {}, expected 0.01 to 100", manifest.temperature)));
-        }
+        let mut manifest: Self = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
+        manifest.sha256 = hex(&Sha256::digest(&bytes));
+        manifest.check().map_err(malformed)?;
         Ok(manifest)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.labels != Label::ALL {
+            return Err(format!("labels are {:?}, expected {:?}", self.labels, Label::ALL));
+        }
+        if !(8..=4096).contains(&self.max_tokens) {
+            return Err(format!("max_tokens is {}, expected 8 to 4096", self.max_tokens));
+        }
+        let Some((last, earlier)) = self.segments.split_last() else {
+            return Err("there is no segment, expected at least one".to_owned());
+        };
+        if let Some(exit_at) = last.exit_at {
+            return Err(format!("exit_at of the last segment is {exit_at}, expected none"));
+        }
+        if let Some(open) = earlier.iter().find(|segment| segment.exit_at.is_none()) {
+            return Err(format!("segment {} has no exit_at, expected one as it is not the last", open.file));
+        }
+        for SegmentManifest { file, temperature, .. } in &self.segments {
+            if file.contains(['/', '\\']) {
+                return Err(format!("segment file {file} is a path, expected a name"));
+            }
+            if !(0.01..=100.0).contains(temperature) {
+                return Err(format!("temperature of {file} is {temperature}, expected 0.01 to 100"));
+            }
+        }
+        Ok(())
     }
 
     /// The lineage part.
@@ -53,8 +88,8 @@ impl ModelManifest {
         ModelInfo {
             name: self.name.clone(),
             version: self.version.clone(),
-            sha256: self.sha256.to_ascii_lowercase(),
-            language: self.language.clone(),
+            sha256: self.sha256.clone(),
+            languages: self.languages.clone(),
         }
     }
 }
@@ -83,14 +118,23 @@ mod tests {
         dir
     }
 
-    const GOOD: &str = r#"{"name":"m","version":"1","sha256":"AB","tokenizer_sha256":"cd","language":"en",
-        "labels":["negative","neutral","positive"],"max_tokens":128,"temperature":1.5,"metrics":{"accuracy":0.7}}"#;
+    const GOOD: &str = r#"{"name":"m","version":"1","tokenizer_sha256":"cd","languages":["en"],"max_tokens":128,
+        "labels":["negative","neutral","positive"],"segments":[
+            {"file":"a.onnx","sha256":"AB","temperature":1.5,"exit_at":0.9},{"file":"b.onnx","sha256":"CD","temperature":1.2}
+        ],"metrics":{"accuracy":0.7}}"#;
 
     #[test]
     fn a_good_manifest_is_read() {
         let manifest = ModelManifest::read(folder(GOOD).path()).unwrap();
-        assert_eq!(manifest.info().sha256, "ab");
         assert_eq!(manifest.max_tokens, 128);
+        assert_eq!(manifest.segments[1].exit_at, None);
+    }
+
+    #[test]
+    fn the_content_hash_changes_with_every_setting() {
+        let hash = |text: &str| ModelManifest::read(folder(text).path()).unwrap().info().sha256;
+        assert_eq!(hash(GOOD).len(), 64);
+        assert_ne!(hash(GOOD), hash(&GOOD.replace("0.9", "0.8")));
     }
 
     #[test]
@@ -101,8 +145,15 @@ mod tests {
     }
 
     #[test]
-    fn impossible_numbers_are_refused() {
-        for (good, bad) in [("1.5", "0"), ("128", "2")] {
+    fn impossible_settings_are_refused() {
+        let settings = [
+            ("1.5", "0"),
+            ("128", "2"),
+            ("a.onnx", "../a.onnx"),
+            (r#","exit_at":0.9"#, ""),
+            (r#""temperature":1.2"#, r#""temperature":1.2,"exit_at":0.5"#),
+        ];
+        for (good, bad) in settings {
             let error = ModelManifest::read(folder(&GOOD.replace(good, bad)).path()).unwrap_err();
             assert!(matches!(error, ModelError::Malformed { .. }), "{error}");
         }

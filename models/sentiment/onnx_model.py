@@ -1,0 +1,75 @@
+"""The exported model in Python, as the Rust side runs it: windows, one run per window, exits, token-weighted mean."""
+
+import json
+import pathlib
+import time
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+MAX_WINDOWS = 16
+
+
+def softmax(logits: np.ndarray, temperature: float) -> np.ndarray:
+    powers = np.exp((logits - logits.max(-1, keepdims=True)) / temperature)
+    return powers / powers.sum(-1, keepdims=True)
+
+
+class OnnxModel:
+    def __init__(self, folder: pathlib.Path, card: dict | None = None):
+        self.card = card or json.loads((folder / "model.json").read_text())
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        load = lambda name: onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
+        self.segments = [load(segment["file"]) for segment in self.card["segments"]]
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer.no_truncation()
+        self.cls, self.sep = (self.tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]"))
+
+    def windows(self, text: str) -> list[list[int]]:
+        room = self.card["max_tokens"] - 2
+        ids = self.tokenizer.encode(text, add_special_tokens=False).ids[: room * MAX_WINDOWS]
+        if not ids:
+            return []
+        size = -(-len(ids) // -(-len(ids) // room))
+        return [[self.cls, *ids[i : i + size], self.sep] for i in range(0, len(ids), size)]
+
+    def exits(self, ids: list[int]) -> tuple[np.ndarray, list[float]]:
+        """Logits [exits, 3] of a window, and the seconds of each segment."""
+        feed, logits, seconds = {"ids": np.array([ids], dtype=np.int32)}, [], []
+        for session in self.segments:
+            started = time.perf_counter()
+            out = session.run(None, feed)
+            seconds.append(time.perf_counter() - started)
+            logits.append(out[0][0])
+            feed = {"hidden_in": out[-1]}
+        return np.array(logits), seconds
+
+    def every_exit(self, texts: list[str]) -> np.ndarray:
+        """Logits [exits, texts, 3] of the first window of each text: what exits are calibrated on."""
+        return np.array([self.exits(self.windows(text)[0])[0] for text in texts]).transpose(1, 0, 2)
+
+    def probabilities(self, texts: list[str], early_exit: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities [texts, 3] as vigie gives them, and how many windows left at each exit."""
+        left = np.zeros(len(self.segments), dtype=int)
+        answers = []
+        for text in texts:
+            total = np.zeros(3)
+            windows = self.windows(text)
+            for ids in windows:
+                p, exit_number = self.first_sure(ids, early_exit)
+                left[exit_number] += 1
+                total += p * (len(ids) - 2)
+            answers.append(total / sum(len(ids) - 2 for ids in windows) if windows else np.full(3, 1 / 3))
+        return np.array(answers), left
+
+    def first_sure(self, ids: list[int], early_exit: bool) -> tuple[np.ndarray, int]:
+        feed = {"ids": np.array([ids], dtype=np.int32)}
+        for number, (session, segment) in enumerate(zip(self.segments, self.card["segments"])):
+            out = session.run(None, feed)
+            p = softmax(out[0][0].astype(float), segment["temperature"])
+            if number + 1 == len(self.segments) or (early_exit and p.max() >= segment["exit_at"]):
+                return p, number
+            feed = {"hidden_in": out[1]}
+        raise AssertionError("the last segment always answers")

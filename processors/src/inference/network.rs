@@ -1,0 +1,114 @@
+//! The network as a chain of ONNX segments, each with an exit.
+//!
+//! ```text
+//! ids ─▶ segment 0 ──hidden──▶ segment 1 ──hidden──▶ segment 2
+//!           │ sure enough?        │ sure enough?        │
+//!           ▼                     ▼                     ▼
+//!         answer                answer                answer
+//! ```
+//!
+//! A segment whose most probable class has at least its `exit_at` answers, and the later ones do not run: most posts are easy
+//! (BranchyNet, Teerapittayanon et al. 2016; DeeBERT, Xin et al. 2020). `models/sentiment/README.md` says how the thresholds were fitted.
+
+use ort::environment::Environment;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{Session, SessionInputs};
+use ort::value::{DynValue, TensorRef};
+
+use super::ModelError;
+
+/// One part of the network, loaded.
+pub(super) struct Segment {
+    session: Session,
+    temperature: f64,
+    exit_at: Option<f64>,
+}
+
+impl Segment {
+    /// One session on the calling thread: no thread pool of its own, no memory kept per input length.
+    pub(super) fn open(
+        environment: &Environment,
+        model: &[u8],
+        temperature: f64,
+        exit_at: Option<f64>,
+    ) -> Result<Self, ModelError> {
+        let open = || -> Result<Session, ort::Error> {
+            Session::builder(environment)?
+                .with_optimization_level(GraphOptimizationLevel::All)?
+                .with_intra_threads(1)?
+                .with_inter_threads(1)?
+                .with_memory_pattern(false)?
+                .commit_from_memory(model)
+        };
+        let session =
+            open().map_err(|error| ModelError::Runtime { action: "load the model", detail: error.to_string() })?;
+        Ok(Self { session, temperature, exit_at })
+    }
+}
+
+/// All segments of one worker, in order; not empty.
+pub(super) struct Network {
+    segments: Vec<Segment>,
+}
+
+impl Network {
+    /// A chain of segments.
+    pub(super) fn new(segments: Vec<Segment>) -> Self {
+        Self { segments }
+    }
+
+    /// Probabilities of the three classes for one window: token ids, the special ones included.
+    pub(super) fn run(&mut self, ids: &[i32]) -> Result<[f64; 3], ModelError> {
+        let ids = TensorRef::from_array_view(([1, ids.len()], ids)).map_err(failed)?;
+        let mut hidden: Option<DynValue> = None;
+        let last = self.segments.len().saturating_sub(1);
+        for (number, segment) in self.segments.iter_mut().enumerate() {
+            let inputs: SessionInputs<'_, '_> = match hidden.take() {
+                None => ort::inputs!["ids" => ids.clone()].into(),
+                Some(hidden) => ort::inputs!["hidden_in" => hidden].into(),
+            };
+            let mut outputs = segment.session.run(inputs).map_err(failed)?;
+            let logits = outputs.get("logits").ok_or_else(|| failed("the graph has no output named logits"))?;
+            let (shape, values) = logits.try_extract_tensor::<f32>().map_err(failed)?;
+            let triple = match values {
+                [negative, neutral, positive] if values.iter().all(|value| value.is_finite()) => {
+                    [*negative, *neutral, *positive]
+                }
+                _ => return Err(failed(format!("logits {values:?} of shape {shape:?}, expected three finite numbers"))),
+            };
+            let probabilities = softmax(triple, segment.temperature);
+            let sure = segment.exit_at.is_some_and(|least| probabilities.iter().any(|p| *p >= least));
+            if sure || number == last {
+                return Ok(probabilities);
+            }
+            hidden = Some(outputs.remove("hidden").ok_or_else(|| failed("the graph has no output named hidden"))?);
+        }
+        Err(failed("the model has no segment"))
+    }
+}
+
+fn failed(detail: impl ToString) -> ModelError {
+    ModelError::Runtime { action: "run the model", detail: detail.to_string() }
+}
+
+/// `exp(x / t)` normalised to sum 1 (temperature scaling, Guo et al. 2017).
+fn softmax(logits: [f32; 3], temperature: f64) -> [f64; 3] {
+    let top = logits.iter().copied().fold(f32::MIN, f32::max);
+    let powers = logits.map(|logit| (f64::from(logit - top) / temperature).exp());
+    let sum: f64 = powers.iter().sum();
+    powers.map(|power| power / sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn softmax_sums_to_one_and_a_higher_temperature_flattens() {
+        let sharp = softmax([1.0, 2.0, 4.0], 1.0);
+        let flat = softmax([1.0, 2.0, 4.0], 3.0);
+        assert!((sharp.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        assert!(flat[2] < sharp[2] && flat[0] > sharp[0]);
+        assert!(softmax([1000.0, -1000.0, 0.0], 1.0).iter().all(|p| p.is_finite()));
+    }
+}
