@@ -4,20 +4,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use vigie_processors::inference::{Label, ModelError, ModelOptions, SentimentModel};
+use vigie_processors::inference::{Label, ModelError, ModelManifest, ModelOptions, SentimentModel};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/sentiment")
 }
 
 fn model(threads: usize) -> SentimentModel {
-    SentimentModel::load_with(&folder(), &ModelOptions { library: None, threads }).expect("the committed model loads")
+    loaded(ModelOptions { threads, ..ModelOptions::default() })
+}
+
+fn loaded(options: ModelOptions) -> SentimentModel {
+    SentimentModel::load_with(&folder(), &options).expect("the committed model loads")
 }
 
 /// A copy of the model folder with one file changed.
 fn damaged(file: &str, change: impl FnOnce(&mut Vec<u8>)) -> tempfile::TempDir {
     let copy = tempfile::tempdir().expect("a temporary folder");
-    for name in ["model.json", "model.onnx", "tokenizer.json"] {
+    let manifest = ModelManifest::read(&folder()).expect("the committed model has a manifest");
+    let segments = manifest.segments.iter().map(|segment| segment.file.as_str());
+    for name in segments.chain(["model.json", "tokenizer.json"]) {
         fs::copy(folder().join(name), copy.path().join(name)).expect("the model folder is complete");
     }
     let mut bytes = fs::read(folder().join(file)).expect("the file is there");
@@ -36,7 +42,9 @@ struct Golden {
 fn probabilities_are_those_that_python_measured() {
     let golden: Vec<Golden> = serde_json::from_slice(&fs::read(folder().join("golden.json")).unwrap()).unwrap();
     let texts: Vec<&str> = golden.iter().map(|row| row.text.as_str()).collect();
-    let answers = model(1).score(&texts).unwrap();
+    // All layers: where a probability is close to a threshold, another processor might leave at another exit.
+    let mut model = loaded(ModelOptions { early_exit: false, ..ModelOptions::default() });
+    let answers = model.score(&texts).unwrap();
     for (row, answer) in golden.iter().zip(answers) {
         let p = answer.probabilities;
         for (got, want) in [p.negative, p.neutral, p.positive].into_iter().zip(row.probabilities) {
@@ -61,6 +69,17 @@ fn clear_texts_get_the_label_a_reader_would_give() {
 }
 
 #[test]
+fn an_early_exit_answers_as_all_layers_do_where_the_text_is_clear() {
+    let texts = ["I love this project, amazing team and great results!", "The conference takes place in Lisbon on Tuesday."];
+    let early = model(1).score(&texts).unwrap();
+    let late = loaded(ModelOptions { early_exit: false, ..ModelOptions::default() }).score(&texts).unwrap();
+    for (early, late) in early.iter().zip(&late) {
+        assert_eq!(early.label, late.label);
+        assert_ne!(early.probabilities, late.probabilities, "the text was read by all layers, so no exit was tested");
+    }
+}
+
+#[test]
 fn an_answer_depends_on_its_text_alone_whatever_the_batch_and_the_threads() {
     let long = "the price fell and then it rose again, nobody knows why. ".repeat(60);
     let texts = ["gm", "rekt again, this is terrible", long.as_str(), "", "WAGMI \u{1F680}", "what is the gas price?"];
@@ -80,7 +99,7 @@ fn a_text_of_a_megabyte_is_answered_and_flagged() {
 
 #[test]
 fn a_damaged_file_is_refused_by_name() {
-    for file in ["model.onnx", "tokenizer.json"] {
+    for file in ["segment0.onnx", "segment2.onnx", "tokenizer.json"] {
         let copy = damaged(file, |bytes| {
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
@@ -93,11 +112,11 @@ fn a_damaged_file_is_refused_by_name() {
 #[test]
 fn a_file_that_is_no_model_is_refused_even_with_the_right_digest() {
     use sha2::{Digest, Sha256};
-    let copy = damaged("model.onnx", |bytes| *bytes = b"no model".to_vec());
+    let copy = damaged("segment1.onnx", |bytes| *bytes = b"no model".to_vec());
     let digest: String = Sha256::digest(b"no model").iter().map(|byte| format!("{byte:02x}")).collect();
     let manifest = fs::read_to_string(copy.path().join("model.json")).unwrap();
     let mut manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
-    manifest["sha256"] = digest.into();
+    manifest["segments"][1]["sha256"] = digest.into();
     fs::write(copy.path().join("model.json"), manifest.to_string()).unwrap();
     let Err(error) = SentimentModel::load(copy.path()) else { panic!("a file that is no model was accepted") };
     assert!(matches!(error, ModelError::Runtime { action: "load the model", .. }), "{error}");

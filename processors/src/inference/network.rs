@@ -13,7 +13,7 @@
 use ort::environment::Environment;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputs};
-use ort::value::{DynValue, TensorRef};
+use ort::value::TensorRef;
 
 use super::ModelError;
 
@@ -60,13 +60,9 @@ impl Network {
     /// Probabilities of the three classes for one window: token ids, the special ones included.
     pub(super) fn run(&mut self, ids: &[i32]) -> Result<[f64; 3], ModelError> {
         let ids = TensorRef::from_array_view(([1, ids.len()], ids)).map_err(failed)?;
-        let mut hidden: Option<DynValue> = None;
+        let mut inputs: SessionInputs<'_, '_> = ort::inputs!["ids" => ids].into();
         let last = self.segments.len().saturating_sub(1);
         for (number, segment) in self.segments.iter_mut().enumerate() {
-            let inputs: SessionInputs<'_, '_> = match hidden.take() {
-                None => ort::inputs!["ids" => ids.clone()].into(),
-                Some(hidden) => ort::inputs!["hidden_in" => hidden].into(),
-            };
             let mut outputs = segment.session.run(inputs).map_err(failed)?;
             let logits = outputs.get("logits").ok_or_else(|| failed("the graph has no output named logits"))?;
             let (shape, values) = logits.try_extract_tensor::<f32>().map_err(failed)?;
@@ -81,7 +77,8 @@ impl Network {
             if sure || number == last {
                 return Ok(probabilities);
             }
-            hidden = Some(outputs.remove("hidden").ok_or_else(|| failed("the graph has no output named hidden"))?);
+            let hidden = outputs.remove("hidden").ok_or_else(|| failed("the graph has no output named hidden"))?;
+            inputs = ort::inputs!["hidden_in" => hidden].into();
         }
         Err(failed("the model has no segment"))
     }
