@@ -1,16 +1,11 @@
 //! Tokenise and infer, one text a time as the topology does it.
 
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use vigie_benches::model_folder;
 use vigie_benches::posts::PostMaker;
 use vigie_processors::inference::SentimentModel;
-
-fn model_folder() -> PathBuf {
-    std::env::var_os("VIGIE_MODEL")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/sentiment"), PathBuf::from)
-}
 
 fn inference(criterion: &mut Criterion) {
     let folder = model_folder();
