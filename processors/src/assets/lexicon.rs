@@ -1,0 +1,173 @@
+//! The strings of a table, each with what it may stand for, and the automaton that finds them.
+
+use std::collections::HashMap;
+
+use aho_corasick::automaton::{Automaton, StateID};
+use aho_corasick::dfa::DFA;
+use aho_corasick::{Anchored, MatchKind, StartKind};
+
+use super::table::{Asset, AssetTable, AssetTableError};
+use super::text::{FOLD, glued};
+
+/// What a string may stand for, of one asset or of none.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Entry {
+    /// Index of the asset in the table.
+    pub(super) asset: Option<u32>,
+    /// Spellings that count by themselves.
+    pub(super) tickers: Vec<String>,
+    /// Spellings that need context.
+    pub(super) ambiguous: Vec<String>,
+    /// It is a ticker, of whatever strength.
+    pub(super) ticker: bool,
+    /// It is written small too.
+    pub(super) lower: bool,
+    pub(super) name: bool,
+    pub(super) proper: bool,
+    pub(super) common: bool,
+    pub(super) word: bool,
+    pub(super) ens: bool,
+    /// A word that gives a text context.
+    pub(super) context: bool,
+}
+
+/// An address, and the asset that it gives away.
+#[derive(Clone, Debug)]
+struct Contract {
+    exact: String,
+    asset: u32,
+}
+
+/// Everything that is looked for.
+#[derive(Clone, Debug)]
+pub(super) struct Lexicon {
+    automaton: DFA,
+    start: StateID,
+    entries: Vec<Entry>,
+    contracts: HashMap<String, Contract>,
+}
+
+/// Shortest and longest address.
+pub(super) const CONTRACT_BYTES: std::ops::RangeInclusive<usize> = 32..=64;
+
+impl Lexicon {
+    pub(super) fn new(table: &AssetTable) -> Result<Self, AssetTableError> {
+        let mut strings = Strings::default();
+        let mut contracts = HashMap::new();
+        for (asset, index) in table.assets().iter().zip(0_u32..) {
+            strings.add_asset(asset, index);
+            for exact in &asset.contracts {
+                contracts.insert(exact.to_ascii_lowercase(), Contract { exact: exact.clone(), asset: index });
+            }
+        }
+        for word in &table.context().words {
+            strings.at(word).context = true;
+        }
+        for phrase in &table.context().never {
+            strings.at(phrase);
+        }
+        let automaton = DFA::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .start_kind(StartKind::Anchored)
+            .build(&strings.texts)
+            .map_err(|error| AssetTableError::Malformed(error.to_string()))?;
+        let start =
+            automaton.start_state(Anchored::Yes).map_err(|error| AssetTableError::Malformed(error.to_string()))?;
+        Ok(Self { automaton, start, entries: strings.entries, contracts })
+    }
+
+    /// Calls `found` with the end and the entry of every string that begins at `at`, shorter ones first.
+    #[inline]
+    pub(super) fn walk(&self, bytes: &[u8], at: usize, mut found: impl FnMut(usize, u32)) {
+        let mut state = self.start;
+        for (byte, end) in bytes[at..].iter().zip(at + 1..) {
+            state = self.automaton.next_state(Anchored::Yes, state, FOLD[usize::from(*byte)]);
+            if !self.automaton.is_special(state) {
+                continue;
+            }
+            if self.automaton.is_dead(state) {
+                return;
+            }
+            if self.automaton.is_match(state) {
+                for index in 0..self.automaton.match_len(state) {
+                    let pattern = self.automaton.match_pattern(state, index);
+                    // The automaton also lists strings that end here and begin later.
+                    if self.automaton.pattern_len(pattern) == end - at {
+                        found(end, pattern.as_u32());
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn entry(&self, index: u32) -> &Entry {
+        &self.entries[index as usize]
+    }
+
+    /// The asset of an address.
+    pub(super) fn contract(&self, word: &[u8]) -> Option<u32> {
+        if !CONTRACT_BYTES.contains(&word.len()) {
+            return None;
+        }
+        let word = std::str::from_utf8(word).ok()?;
+        let known = self.contracts.get(&word.to_ascii_lowercase())?;
+        (known.exact == word || known.exact.starts_with("0x")).then_some(known.asset)
+    }
+}
+
+#[derive(Default)]
+struct Strings {
+    texts: Vec<String>,
+    entries: Vec<Entry>,
+    index: HashMap<String, usize>,
+}
+
+impl Strings {
+    /// The entry of a string, made if it is new.
+    fn at(&mut self, string: &str) -> &mut Entry {
+        let text = string.to_ascii_lowercase().replace('-', " ");
+        let at = *self.index.entry(text).or_insert_with_key(|text| {
+            self.texts.push(text.clone());
+            self.entries.push(Entry::default());
+            self.entries.len() - 1
+        });
+        &mut self.entries[at]
+    }
+
+    fn of(&mut self, string: &str, asset: u32) -> &mut Entry {
+        let entry = self.at(string);
+        entry.asset = Some(asset);
+        entry
+    }
+
+    fn add_asset(&mut self, asset: &Asset, index: u32) {
+        for ticker in asset.all_tickers() {
+            self.of(ticker, index).ticker = true;
+        }
+        for ticker in &asset.tickers {
+            self.of(ticker, index).tickers.push(ticker.clone());
+        }
+        for ticker in &asset.ambiguous {
+            self.of(ticker, index).ambiguous.push(ticker.clone());
+        }
+        for small in &asset.lower {
+            self.of(small, index).lower = true;
+        }
+        for (list, set) in [
+            (&asset.names, (|entry| entry.name = true) as fn(&mut Entry)),
+            (&asset.proper, |entry| entry.proper = true),
+            (&asset.common, |entry| entry.common = true),
+            (&asset.words, |entry| entry.word = true),
+        ] {
+            for name in list {
+                set(self.of(name, index));
+                if name.contains([' ', '-']) {
+                    set(self.of(&glued(name), index));
+                }
+            }
+        }
+        for name in &asset.ens {
+            self.of(name, index).ens = true;
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Evidence that touches a candidate.
+
+use std::collections::HashSet;
+
+use super::scan::{Candidate, Need};
+use super::table::Context;
+use super::text::{in_capitals, word_at, word_before, word_end};
+
+/// Most bytes between two members of an enumeration.
+const GAP: usize = 24;
+/// How far a price or per cent may be behind a ticker.
+const PRICE_DISTANCE: usize = 16;
+
+/// The words of the table that tell something about their neighbour.
+#[derive(Clone, Debug)]
+pub(super) struct Surroundings {
+    after: HashSet<String>,
+    moves: HashSet<String>,
+    before: HashSet<String>,
+    between: HashSet<String>,
+    on: HashSet<String>,
+    joins: HashSet<String>,
+}
+
+impl Surroundings {
+    pub(super) fn new(context: &Context) -> Self {
+        let set = |words: &[String]| words.iter().cloned().collect();
+        Self {
+            after: set(&context.after),
+            moves: set(&context.moves),
+            before: set(&context.before),
+            between: set(&context.between),
+            on: set(&context.on),
+            joins: set(&context.joins),
+        }
+    }
+
+    /// Decides which candidates count.
+    pub(super) fn settle(&self, text: &str, context: bool, candidates: &mut [Candidate]) {
+        if candidates.iter().all(|one| one.counts) {
+            return;
+        }
+        let context = context || candidates.iter().any(|one| one.counts);
+        let capitals = in_capitals(text);
+        let mut word = String::new();
+        for index in 0..candidates.len() {
+            let (earlier, rest) = candidates.split_at_mut(index);
+            let Some(one) = rest.first_mut().filter(|one| !one.counts) else { continue };
+            one.counts = match one.need {
+                Need::Nothing => true,
+                Need::ContextOnly => context,
+                Need::Context if context && !capitals => true,
+                Need::Context | Need::Beside => {
+                    self.touches(text, one, context, &mut word)
+                        || earlier.last().is_some_and(|last| self.joined(text, last, one))
+                }
+            };
+        }
+        for index in (1..candidates.len()).rev() {
+            let (earlier, rest) = candidates.split_at_mut(index);
+            let (Some(one), Some(next)) = (earlier.last_mut(), rest.first()) else { continue };
+            if !one.counts && one.need != Need::ContextOnly {
+                one.counts = self.joined(text, next, one);
+            }
+        }
+    }
+
+    fn touches(&self, text: &str, one: &Candidate, context: bool, word: &mut String) -> bool {
+        let bytes = text.as_bytes();
+        if let Some((start, end)) = next_word(bytes, one.end) {
+            let next = lower(text, start, end, word);
+            if self.after.contains(next) || (!one.named && self.moves.contains(next)) {
+                return true;
+            }
+        }
+        if !one.named && one.evidence == super::Evidence::Ticker && price(bytes, one.end) {
+            return true;
+        }
+        if amount(bytes, one.start) {
+            return true;
+        }
+        let Some((start, end)) = last_word(bytes, one.start) else { return false };
+        let last = lower(text, start, end, word);
+        if self.before.contains(last) || (one.named && context && self.on.contains(last)) {
+            return true;
+        }
+        if !self.between.contains(last) {
+            return false;
+        }
+        last_word(bytes, start).is_some_and(|(start, end)| self.before.contains(lower(text, start, end, word)))
+    }
+
+    /// Whether `one` is a neighbour of `other`, which counts, in an enumeration.
+    fn joined(&self, text: &str, other: &Candidate, one: &Candidate) -> bool {
+        let (from, to) = if other.start < one.start { (other.end, one.start) } else { (one.end, other.start) };
+        if !other.counts || to < from || to - from > GAP {
+            return false;
+        }
+        let Some(gap) = text.get(from..to) else { return false };
+        let mut joins = false;
+        for part in gap.split(|c: char| c.is_ascii_whitespace() || "()$#@".contains(c)) {
+            let mark = part.trim_matches(|c: char| c.is_ascii_digit() || ".%-:".contains(c));
+            joins |= part.contains([',', '/', '&', '+', '|', ';']) || self.joins.contains(mark);
+            if !(mark.chars().all(|c| ",/&+|;".contains(c)) || self.joins.contains(mark)) {
+                return false;
+            }
+        }
+        joins
+    }
+}
+
+/// The next word, over one space, hyphen or possessive.
+fn next_word(bytes: &[u8], end: usize) -> Option<(usize, usize)> {
+    let mut start = end;
+    for possessive in ["'s", "\u{2019}s"] {
+        if bytes[start..].starts_with(possessive.as_bytes()) {
+            start += possessive.len();
+        }
+    }
+    if !matches!(bytes.get(start), Some(b' ' | b'-')) || !word_at(bytes, start + 1) {
+        return None;
+    }
+    Some((start + 1, word_end(bytes, start + 1)))
+}
+
+/// The word before, over one space and a sign.
+fn last_word(bytes: &[u8], start: usize) -> Option<(usize, usize)> {
+    let sign = start.checked_sub(1).filter(|at| matches!(bytes.get(*at), Some(b'#' | b'$' | b'@'))).unwrap_or(start);
+    let end = sign.checked_sub(1).filter(|at| bytes.get(*at) == Some(&b' '))?;
+    let mut begin = end;
+    while word_before(bytes, begin) {
+        begin -= if bytes[begin - 1] < 0x80 { 1 } else { 2 };
+    }
+    (begin < end).then_some((begin, end))
+}
+
+/// Whether an amount is right before `start`: `500 `, `1.2k `, `3 million `.
+fn amount(bytes: &[u8], start: usize) -> bool {
+    let Some((mut begin, mut end)) = last_word(bytes, start) else { return false };
+    if ["million", "billion", "millions"].iter().any(|unit| unit.as_bytes().eq_ignore_ascii_case(&bytes[begin..end])) {
+        let Some(number) = last_word(bytes, begin) else { return false };
+        (begin, end) = number;
+    }
+    let number = bytes[begin..end].strip_suffix(b"k").or(bytes[begin..end].strip_suffix(b"M")).unwrap_or(&bytes[begin..end]);
+    let sign = begin.checked_sub(1).and_then(|at| bytes.get(at));
+    // `$500 LINK` is a price; `2023 NEAR` may be a year.
+    !number.is_empty() && number.iter().all(u8::is_ascii_digit) && sign != Some(&b'$')
+}
+
+/// Whether a price or per cent follows soon: `at $5`, `+4 %`.
+fn price(bytes: &[u8], end: usize) -> bool {
+    let stop = bytes.len().min(end + PRICE_DISTANCE);
+    let behind = bytes.get(end..stop).unwrap_or_default();
+    let sentence = behind.iter().position(|byte| b".!?\n,;".contains(byte)).unwrap_or(behind.len());
+    let behind = &behind[..sentence];
+    let dollar = behind.windows(2).any(|pair| matches!(pair, [b'$', digit] if digit.is_ascii_digit()));
+    let per_cent = behind.contains(&b'%') && behind.iter().any(u8::is_ascii_digit);
+    dollar || per_cent
+}
+
+/// A piece of a text in lower case, in a string that is used again and again.
+fn lower<'a>(text: &str, start: usize, end: usize, word: &'a mut String) -> &'a str {
+    word.clear();
+    word.push_str(text.get(start..end).unwrap_or_default());
+    word.make_ascii_lowercase();
+    word
+}
