@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `tickers`   | spelled as in the table; in other letters only *beside* evidence, if it is all upper case in the table |
 //! | `ambiguous` | spelled as in the table, in a text with *context*, or *beside* evidence |
+//! | `beside`    | spelled as in the table, *beside* evidence |
 //! | `cashtags`  | only as a cashtag or in a pair |
 //! | `lower`     | a ticker of the above that is written small too: in any case, *beside* evidence |
 //! | `names`     | in any case, also in the plural (`bitcoins`) |
@@ -23,9 +24,9 @@
 //! `BTCUSDT`, `SOL-PERP`). The quote of a pair counts only if it is BTC, ETH or BNB.
 //!
 //! **Context** is any candidate that counts by itself, or one of the table's `context.words` (`crypto`, `token`). In a text in capitals,
-//! context alone is not enough. **Beside** evidence touches the candidate: an amount before it (`500 NEAR`, `0.1BTC`), a noun of `context.after`
+//! and right before a colon, context alone is not enough. **Beside** evidence touches the candidate: an amount before it (`500 NEAR`, `0.1BTC`), a noun of `context.after`
 //! behind it (`SOL holders`), a verb of `context.before` ahead of it (`bought ADA`), or an enumeration with an asset that counts (`BTC, ETH and
-//! dot`). For tickers also a verb of `context.moves` behind it, or a price or per cent; for `common` and `words` also a
+//! dot`). Two `ambiguous` tickers of an enumeration, spelled as in the table, vouch for each other, and any three of its members. For tickers also a verb of `context.moves` behind it, or a price or per cent; for `common` and `words` also a
 //! preposition of `context.on` ahead (`on Curve`) in a text with context. A hashtag makes any case of an `ambiguous` ticker count in a text with context.
 //! Inside a hashtag, a word also begins and ends where capitals say so (`#BitcoinHalving`), and a `names` string of seven letters or more
 //! may be followed by anything (`#bitcoinnews`).

@@ -30,6 +30,8 @@ struct Entry {
     #[serde(default)]
     ambiguous: Vec<String>,
     #[serde(default)]
+    beside: Vec<String>,
+    #[serde(default)]
     cashtags: Vec<String>,
     #[serde(default)]
     lower: Vec<String>,
@@ -143,6 +145,7 @@ fn change(asset: &mut Asset, entry: Entry, line: usize, mistakes: &mut Vec<Strin
     let more = [
         entry.tickers,
         entry.ambiguous,
+        entry.beside,
         entry.cashtags,
         entry.lower,
         entry.names,

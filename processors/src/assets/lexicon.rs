@@ -18,6 +18,8 @@ pub(super) struct Entry {
     pub(super) tickers: Vec<String>,
     /// Spellings that need context.
     pub(super) ambiguous: Vec<String>,
+    /// Spellings that need evidence beside them.
+    pub(super) beside: Vec<String>,
     /// It is a ticker, of whatever strength.
     pub(super) ticker: bool,
     /// It is written small too.
@@ -149,6 +151,9 @@ impl Strings {
         }
         for ticker in &asset.ambiguous {
             self.of(ticker, index).ambiguous.push(ticker.clone());
+        }
+        for ticker in &asset.beside {
+            self.of(ticker, index).beside.push(ticker.clone());
         }
         for small in &asset.lower {
             self.of(small, index).lower = true;

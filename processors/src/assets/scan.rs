@@ -73,6 +73,8 @@ pub(super) fn scan(lexicon: &Lexicon, text: &str, candidates: &mut Vec<Candidate
 struct Best {
     end: usize,
     candidate: Option<Candidate>,
+    /// A string of the table begins there, whether it counts or not.
+    touched: bool,
 }
 
 impl Scan<'_> {
@@ -99,17 +101,17 @@ impl Scan<'_> {
             return self.take(best);
         }
         let end = word_end(self.bytes, at);
-        if self.bytes[at..end].eq_ignore_ascii_case(b"http") || self.bytes[at..end].eq_ignore_ascii_case(b"https") {
-            if self.bytes[end..].starts_with(b"://") {
-                return self.url(end);
-            }
+        if self.bytes[end..].starts_with(b"://") && is_one_of(&self.bytes[at..end], &["http", "https"]) {
+            return self.url(end);
         }
         if CONTRACT_BYTES.contains(&(end - at)) {
             self.contract(at, end);
         }
-        let best = self.best(at, sign, Some(end));
-        if best.end > at {
-            return self.take(best);
+        if best.touched {
+            let best = self.best(at, sign, Some(end));
+            if best.end > at {
+                return self.take(best);
+            }
         }
         if sign == Sign::Hash {
             return self.hashtag(at, end);
@@ -181,8 +183,9 @@ impl Scan<'_> {
     #[inline]
     fn best(&mut self, at: usize, sign: Sign, word: Option<usize>) -> Best {
         let (lexicon, bytes) = (self.lexicon, self.bytes);
-        let (mut best, mut context) = (Best::default(), false);
+        let (mut best, mut context, touched) = (Best::default(), false, true);
         lexicon.walk(bytes, at, |end, index| {
+            best.touched = touched;
             let entry = lexicon.entry(index);
             match border(bytes, at, end, sign, word, entry) {
                 Some(Border::Pair(stop)) => {
@@ -191,7 +194,7 @@ impl Scan<'_> {
                         let evidence = Evidence::Pair;
                         let candidate =
                             Candidate { start: at, end: stop, asset, evidence, need, named: false, counts: true };
-                        best = Best { end: stop, candidate: Some(candidate) };
+                        best = Best { end: stop, candidate: Some(candidate), touched };
                     }
                 }
                 Some(Border::Word(stop)) if stop > best.end => {
@@ -199,12 +202,12 @@ impl Scan<'_> {
                     let Some(asset) = entry.asset else {
                         // A phrase that is none, or a word of context.
                         if !entry.context {
-                            best = Best { end: stop, candidate: None };
+                            best = Best { end: stop, candidate: None, touched };
                         }
                         return;
                     };
                     if ens(bytes, at, stop, entry) {
-                        best = Best { end: stop, candidate: None };
+                        best = Best { end: stop, candidate: None, touched };
                         return;
                     }
                     if let Some((need, evidence)) = need(&bytes[at..end], sign, entry) {
@@ -213,6 +216,7 @@ impl Scan<'_> {
                         best = Best {
                             end: stop,
                             candidate: Some(Candidate { start: at, end: stop, asset, evidence, need, named, counts }),
+                            touched,
                         };
                     }
                 }
@@ -256,13 +260,13 @@ fn border(bytes: &[u8], at: usize, end: usize, sign: Sign, word: Option<usize>, 
     let (base, quote) = (&bytes[at..end], &bytes[end..stop]);
     let capitals = bytes[at..stop].iter().all(|byte| !byte.is_ascii_lowercase());
     let glued = is_one_of(quote, &QUOTES) || (capitals && is_one_of(quote, &CAPITAL_QUOTES));
-    (glued && base_is_written_out(base, quote, entry)).then_some(Border::Pair(stop))
+    (glued && base_is_written_out(base, quote, entry)).then_some(Border::Pair(if is_one_of(quote, &ASSET_QUOTES) { end } else { stop }))
 }
 
 /// Whether both sides of a pair are in capitals, or the base is a ticker that may be small in a pair.
 fn base_is_written_out(base: &[u8], quote: &[u8], entry: &Entry) -> bool {
     let capitals = |part: &[u8]| part.iter().all(|byte| !byte.is_ascii_lowercase());
-    let only_cashtag = entry.tickers.is_empty() && entry.ambiguous.is_empty();
+    let only_cashtag = entry.tickers.is_empty() && entry.ambiguous.is_empty() && entry.beside.is_empty();
     (capitals(base) && capitals(quote)) || (!only_cashtag && !capitals(base) && !capitals(quote))
 }
 
@@ -296,12 +300,13 @@ fn need(piece: &[u8], sign: Sign, entry: &Entry) -> Option<(Need, Evidence)> {
     let capital = piece.first().is_some_and(|byte| !byte.is_ascii_lowercase());
     let certain = spelled(piece, &entry.tickers);
     let ambiguous = spelled(piece, &entry.ambiguous);
+    let beside = spelled(piece, &entry.beside);
     // `mETH` is a ticker, `meth` is not.
     let any_case = entry.tickers.iter().any(|ticker| !ticker.bytes().any(|byte| byte.is_ascii_lowercase()));
     Some(match sign {
         Sign::Dollar if entry.ticker => (Need::Nothing, Evidence::Cashtag),
         Sign::At if !entry.name => return None,
-        Sign::Amount if certain || ambiguous || any_case || entry.lower => (Need::Nothing, Evidence::Ticker),
+        Sign::Amount if certain || ambiguous || beside || any_case || entry.lower => (Need::Nothing, Evidence::Ticker),
         Sign::Amount => return None,
         _ if certain && sign != Sign::At => (Need::Nothing, Evidence::Ticker),
         _ if entry.ens => (Need::Nothing, Evidence::Ens),
@@ -310,7 +315,7 @@ fn need(piece: &[u8], sign: Sign, entry: &Entry) -> Option<(Need, Evidence)> {
         Sign::Hash if !entry.ambiguous.is_empty() => (Need::ContextOnly, Evidence::Ticker),
         _ if entry.common && capital => (Need::Context, Evidence::Name),
         _ if entry.word && capital => (Need::Beside, Evidence::Name),
-        _ if entry.lower || any_case => (Need::Beside, Evidence::Ticker),
+        _ if beside || entry.lower || any_case => (Need::Beside, Evidence::Ticker),
         _ => return None,
     })
 }

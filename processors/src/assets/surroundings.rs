@@ -49,19 +49,37 @@ impl Surroundings {
             one.counts = match one.need {
                 Need::Nothing => true,
                 Need::ContextOnly => context,
-                Need::Context if context && !capitals => true,
+                Need::Context if context && !capitals && text.as_bytes().get(one.end) != Some(&b':') => true,
                 Need::Context | Need::Beside => {
                     self.touches(text, one, context, &mut word)
                         || earlier.last().is_some_and(|last| self.joined(text, last, one))
                 }
             };
         }
+        self.vouch(text, candidates);
         for index in (1..candidates.len()).rev() {
             let (earlier, rest) = candidates.split_at_mut(index);
             let (Some(one), Some(next)) = (earlier.last_mut(), rest.first()) else { continue };
             if !one.counts && one.need != Need::ContextOnly {
                 one.counts = self.joined(text, next, one);
             }
+        }
+    }
+
+    /// Lets enumerations count that have two ambiguous tickers, or three members of any kind.
+    fn vouch(&self, text: &str, candidates: &mut [Candidate]) {
+        let mut start = 0;
+        while start < candidates.len() {
+            let mut end = start + 1;
+            while end < candidates.len() && self.enumerates(text, &candidates[end - 1], &candidates[end]) {
+                end += 1;
+            }
+            let run = &mut candidates[start..end];
+            let tickers = run.iter().filter(|one| one.need == Need::Context && !one.named).count();
+            if tickers >= 2 || run.len() >= 3 {
+                run.iter_mut().for_each(|one| one.counts = true);
+            }
+            start = end;
         }
     }
 
@@ -92,8 +110,14 @@ impl Surroundings {
 
     /// Whether `one` is a neighbour of `other`, which counts, in an enumeration.
     fn joined(&self, text: &str, other: &Candidate, one: &Candidate) -> bool {
-        let (from, to) = if other.start < one.start { (other.end, one.start) } else { (one.end, other.start) };
-        if !other.counts || to < from || to - from > GAP {
+        let (first, second) = if other.start < one.start { (other, one) } else { (one, other) };
+        other.counts && self.enumerates(text, first, second)
+    }
+
+    /// Whether only what joins an enumeration is between two candidates.
+    fn enumerates(&self, text: &str, first: &Candidate, second: &Candidate) -> bool {
+        let (from, to) = (first.end, second.start);
+        if to < from || to - from > GAP {
             return false;
         }
         let Some(gap) = text.get(from..to) else { return false };

@@ -25,6 +25,8 @@ pub struct Asset {
     pub tickers: Vec<String>,
     /// Tickers that are also words or other abbreviations (`SOL`, `LINK`).
     pub ambiguous: Vec<String>,
+    /// Tickers that need evidence beside them in any text (`OP`, `TON`).
+    pub beside: Vec<String>,
     /// Tickers that count with a dollar sign or in a pair only (`ONE`, `AI`).
     pub cashtags: Vec<String>,
     /// Tickers that are also written small (`sol`); lower case.
@@ -48,7 +50,7 @@ pub struct Asset {
 impl Asset {
     /// All tickers, of whatever strength.
     pub fn all_tickers(&self) -> impl Iterator<Item = &String> {
-        self.tickers.iter().chain(&self.ambiguous).chain(&self.cashtags)
+        self.tickers.iter().chain(&self.ambiguous).chain(&self.beside).chain(&self.cashtags)
     }
 
     /// All names, of whatever strength.
@@ -57,10 +59,11 @@ impl Asset {
     }
 
     /// The lists of strings, by the name of their field.
-    pub(super) fn lists(&mut self) -> [(&'static str, &mut Vec<String>); 10] {
+    pub(super) fn lists(&mut self) -> [(&'static str, &mut Vec<String>); 11] {
         [
             ("tickers", &mut self.tickers),
             ("ambiguous", &mut self.ambiguous),
+            ("beside", &mut self.beside),
             ("cashtags", &mut self.cashtags),
             ("lower", &mut self.lower),
             ("names", &mut self.names),
