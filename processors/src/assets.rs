@@ -38,6 +38,7 @@
 //! a second time, without this code; a test compares the two.
 
 mod check;
+mod config;
 mod file;
 mod lexicon;
 mod matcher;
@@ -48,6 +49,7 @@ mod text;
 
 use std::fmt;
 
+pub use config::AssetsConfig;
 pub use matcher::{AssetHit, AssetMatcher, Scratch};
 use serde::{Deserialize, Serialize};
 pub use table::{Asset, AssetTable, AssetTableError, Context};

@@ -48,7 +48,11 @@ impl AssetMatcher {
     }
 
     /// As [`AssetMatcher::find`], without allocating once `scratch` is large enough.
-    pub fn find_with<'t, 's>(&'t self, scratch: &'s mut Scratch, text: &str) -> impl Iterator<Item = AssetHit<'t>> + use<'t, 's> {
+    pub fn find_with<'t, 's>(
+        &'t self,
+        scratch: &'s mut Scratch,
+        text: &str,
+    ) -> impl Iterator<Item = AssetHit<'t>> + use<'t, 's> {
         let Scratch { candidates, found } = scratch;
         found.clear();
         let context = scan(&self.lexicon, text, candidates);
@@ -59,9 +63,9 @@ impl AssetMatcher {
             found.dedup_by_key(|(asset, _)| *asset);
         }
         let assets = self.table.assets();
-        found.iter().filter_map(|(asset, evidence)| {
-            Some(AssetHit { asset: assets.get(*asset as usize)?, evidence: *evidence })
-        })
+        found
+            .iter()
+            .filter_map(|(asset, evidence)| Some(AssetHit { asset: assets.get(*asset as usize)?, evidence: *evidence }))
     }
 }
 

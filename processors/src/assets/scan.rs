@@ -250,7 +250,10 @@ fn border(bytes: &[u8], at: usize, end: usize, sign: Sign, word: Option<usize>, 
     if !word_at(bytes, end) {
         return Some(Border::Word(end));
     }
-    if bytes.get(end) == Some(&b's') && !word_at(bytes, end + 1) && (entry.name || spelled(&bytes[at..end], &entry.tickers)) {
+    if bytes.get(end) == Some(&b's')
+        && !word_at(bytes, end + 1)
+        && (entry.name || spelled(&bytes[at..end], &entry.tickers))
+    {
         return Some(Border::Word(end + 1));
     }
     if sign == Sign::Hash && (camel_border(bytes, end) || (entry.name && end - at >= LONG_NAME)) {
@@ -260,7 +263,11 @@ fn border(bytes: &[u8], at: usize, end: usize, sign: Sign, word: Option<usize>, 
     let (base, quote) = (&bytes[at..end], &bytes[end..stop]);
     let capitals = bytes[at..stop].iter().all(|byte| !byte.is_ascii_lowercase());
     let glued = is_one_of(quote, &QUOTES) || (capitals && is_one_of(quote, &CAPITAL_QUOTES));
-    (glued && base_is_written_out(base, quote, entry)).then_some(Border::Pair(if is_one_of(quote, &ASSET_QUOTES) { end } else { stop }))
+    (glued && base_is_written_out(base, quote, entry)).then_some(Border::Pair(if is_one_of(quote, &ASSET_QUOTES) {
+        end
+    } else {
+        stop
+    }))
 }
 
 /// Whether both sides of a pair are in capitals, or the base is a ticker that may be small in a pair.
@@ -286,8 +293,12 @@ fn ens(bytes: &[u8], start: usize, end: usize, entry: &Entry) -> bool {
     if entry.ens && bytes[start..end].ends_with(b"eth") {
         return false;
     }
-    let ahead = bytes[start..end].eq_ignore_ascii_case(b"eth") && start > 0 && bytes[start - 1] == b'.' && word_before(bytes, start - 1);
-    let behind = bytes.get(end..end + 4).is_some_and(|rest| rest.eq_ignore_ascii_case(b".eth")) && !word_at(bytes, end + 4);
+    let ahead = bytes[start..end].eq_ignore_ascii_case(b"eth")
+        && start > 0
+        && bytes[start - 1] == b'.'
+        && word_before(bytes, start - 1);
+    let behind =
+        bytes.get(end..end + 4).is_some_and(|rest| rest.eq_ignore_ascii_case(b".eth")) && !word_at(bytes, end + 4);
     ahead || behind
 }
 

@@ -165,7 +165,8 @@ fn amount(bytes: &[u8], start: usize) -> bool {
         let Some(number) = last_word(bytes, begin) else { return false };
         (begin, end) = number;
     }
-    let number = bytes[begin..end].strip_suffix(b"k").or(bytes[begin..end].strip_suffix(b"M")).unwrap_or(&bytes[begin..end]);
+    let number =
+        bytes[begin..end].strip_suffix(b"k").or(bytes[begin..end].strip_suffix(b"M")).unwrap_or(&bytes[begin..end]);
     let sign = begin.checked_sub(1).and_then(|at| bytes.get(at));
     // `$500 LINK` is a price; `2023 NEAR` may be a year.
     !number.is_empty() && number.iter().all(u8::is_ascii_digit) && sign != Some(&b'$')

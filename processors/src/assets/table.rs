@@ -165,7 +165,11 @@ impl AssetTable {
         lines: &check::Lines,
     ) -> Result<Self, AssetTableError> {
         let mistakes = check::mistakes(&assets, &context, lines);
-        if mistakes.is_empty() { Ok(Self { version, assets, context }) } else { Err(AssetTableError::Invalid(mistakes)) }
+        if mistakes.is_empty() {
+            Ok(Self { version, assets, context })
+        } else {
+            Err(AssetTableError::Invalid(mistakes))
+        }
     }
 
     /// The bundled table's version, `+sha256:`, and the first 12 hex digits of the SHA-256 of the texts it is made of, so
@@ -199,3 +203,6 @@ fn digest(texts: &[&str]) -> String {
     let hex: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
 }
+
+#[cfg(test)]
+mod tests;

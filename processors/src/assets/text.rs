@@ -45,7 +45,9 @@ pub(super) fn word_before(bytes: &[u8], at: usize) -> bool {
     let Some(last) = at.checked_sub(1) else { return false };
     match bytes.get(last) {
         Some(byte) if *byte < 0x80 => WORD[usize::from(*byte)],
-        Some(_) => last.checked_sub(1).is_some_and(|lead| bytes.get(lead).is_some_and(|b| *b >= 0xc0) && word_at(bytes, lead)),
+        Some(_) => {
+            last.checked_sub(1).is_some_and(|lead| bytes.get(lead).is_some_and(|b| *b >= 0xc0) && word_at(bytes, lead))
+        }
         None => false,
     }
 }
@@ -75,7 +77,9 @@ pub(super) fn word_end(bytes: &[u8], mut at: usize) -> usize {
 
 /// Whether capitals separate two words at `at`, inside a hashtag: `Bitcoin|Halving`, `XRP|Army`, `Bitcoin|2024`.
 pub(super) fn camel_border(bytes: &[u8], at: usize) -> bool {
-    let (Some(before), Some(here)) = (at.checked_sub(1).and_then(|b| bytes.get(b)), bytes.get(at)) else { return false };
+    let (Some(before), Some(here)) = (at.checked_sub(1).and_then(|b| bytes.get(b)), bytes.get(at)) else {
+        return false;
+    };
     let lower_next = bytes.get(at + 1).is_some_and(u8::is_ascii_lowercase);
     let digits = before.is_ascii_alphabetic() && here.is_ascii_digit();
     digits || (here.is_ascii_uppercase() && (!before.is_ascii_uppercase() || lower_next))
