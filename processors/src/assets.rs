@@ -11,11 +11,11 @@
 //! | `tickers`   | spelled as in the table; in other letters only *beside* evidence, if it is all upper case in the table |
 //! | `ambiguous` | spelled as in the table, in a text with *context*, or *beside* evidence |
 //! | `beside`    | spelled as in the table, *beside* evidence |
-//! | `cashtags`  | only as a cashtag or in a pair |
+//! | `cashtags`  | only as a cashtag, in a pair, or in parentheses |
 //! | `lower`     | a ticker of the above that is written small too: in any case, *beside* evidence |
 //! | `names`     | in any case, also in the plural (`bitcoins`) |
-//! | `proper`    | with a capital |
-//! | `common`    | with a capital, in a text with *context*, or *beside* evidence |
+//! | `proper`    | with a capital; small *beside* evidence |
+//! | `common`    | with a capital, in a text with *context*; in any case *beside* evidence |
 //! | `words`     | with a capital, *beside* evidence |
 //! | `ens`       | as it is |
 //! | `contracts` | the whole address; in any case if it begins with `0x` |
@@ -26,8 +26,9 @@
 //! **Context** is any candidate that counts by itself, or one of the table's `context.words` (`crypto`, `token`). In a text in capitals,
 //! and right before a colon, context alone is not enough. **Beside** evidence touches the candidate: an amount before it (`500 NEAR`, `0.1BTC`), a noun of `context.after`
 //! behind it (`SOL holders`), a verb of `context.before` ahead of it (`bought ADA`), or an enumeration with an asset that counts (`BTC, ETH and
-//! dot`). Two `ambiguous` tickers of an enumeration, spelled as in the table, vouch for each other, and any three of its members. For tickers also a verb of `context.moves` behind it, or a price or per cent; for `common` and `words` also a
+//! dot`). Two `ambiguous` tickers of an enumeration, spelled as in the table, vouch for each other, and any three of its members. For tickers also a verb of `context.moves` behind it (`context.auxiliary` may come between), or a price or per cent; for `common` and `words` also a
 //! preposition of `context.on` ahead (`on Curve`) in a text with context. A hashtag makes any case of an `ambiguous` ticker count in a text with context.
+//! Two strings of one asset count where one stands in parentheses behind the other (`Harmony (ONE)`).
 //! Inside a hashtag, a word also begins and ends where capitals say so (`#BitcoinHalving`), and a `names` string of seven letters or more
 //! may be followed by anything (`#bitcoinnews`).
 //!

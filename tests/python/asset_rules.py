@@ -16,8 +16,11 @@ CAPITAL_QUOTES = {"btc", "eth", "bnb", "eur", "gbp", "try", "krw", "jpy"}
 ASSET_QUOTES = {"btc", "eth", "bnb", "xbt"}
 ALL_QUOTES = QUOTES | CAPITAL_QUOTES | ASSET_QUOTES | {"dai", "inr", "aud", "brl", "cad", "chf"}
 WORD = re.compile(r"[0-9A-Za-z_\u00c0-\u024f]+")
+BEHIND = re.compile(r"(?:'s)?(?:\u2019s)?[ -](?=[0-9A-Za-z_\u00c0-\u024f])")
 URL_END = re.compile(r"[ \t\n\f\r()\[\]<>\"]|\Z")
 PREFIX = 3
+# What a candidate needs that an enumeration does not give.
+ALONE = ("context only", "parentheses")
 
 
 def is_word(text, at):
@@ -71,7 +74,7 @@ class Assets:
             self.entries[word.translate(FOLD)]["context"].add(word)
         for phrase in table["context"]["never"]:
             self.entries[phrase.translate(FOLD)]["never"].add(phrase)
-        self.near = {name: set(table["context"][name]) for name in ("after", "moves", "before", "between", "on", "joins")}
+        self.near = {name: set(table["context"][name]) for name in ("after", "moves", "auxiliary", "before", "between", "on", "joins")}
         self.lengths = defaultdict(set)
         for string in self.entries:
             self.lengths[string[:PREFIX]].add(len(string))
@@ -251,7 +254,9 @@ class Scan:
             return "beside", True, False
         if "beside" in spelled or lower or any_case:
             return "beside", False, True
-        return None
+        if entry.get("common") or entry.get("proper"):
+            return "beside", True, False
+        return ("parentheses", False, True) if ticker and capitals(piece) else None
 
 
 class Settle:
@@ -259,6 +264,10 @@ class Settle:
 
     def __init__(self, assets, text, scan):
         self.near, self.text, self.all = assets.near, text, scan.candidates
+        for one, other in zip(self.all, self.all[1:]):
+            gap = text[one.end : other.start] if other.start >= one.end else ""
+            if gap in (" (", " ($") and one.asset == other.asset and text[other.end : other.end + 1] == ")":
+                one.counts = other.counts = True
         self.context = scan.context or any(one.counts for one in self.all)
         upper, lower = sum(c in UPPER for c in text), sum(c in LOWER for c in text)
         self.shouted = upper + lower >= 16 and upper >= 4 * lower
@@ -267,16 +276,16 @@ class Settle:
         last = None
         for one in self.all:
             if not one.counts:
-                one.counts = self.by_itself(one) or (one.need != "context only" and self.joined(last, one, last))
+                one.counts = self.by_itself(one) or (one.need not in ALONE and self.joined(last, one, last))
             last = one
         self.vouch()
         for one, following in reversed(list(zip(self.all, self.all[1:]))):
-            if not one.counts and one.need != "context only":
+            if not one.counts and one.need not in ALONE:
                 one.counts = self.joined(one, following, following)
 
     def by_itself(self, one):
-        if one.need == "context only":
-            return self.context
+        if one.need in ALONE:
+            return one.need == "context only" and self.context
         if one.need == "context" and self.context and not self.shouted and self.text[one.end : one.end + 1] != ":":
             return True
         return self.touches(one)
@@ -284,7 +293,7 @@ class Settle:
     def vouch(self):
         runs = []
         for one in self.all:
-            if runs and self.enumerates(runs[-1][-1], one):
+            if runs and "parentheses" not in (runs[-1][0].need, one.need) and self.enumerates(runs[-1][-1], one):
                 runs[-1].append(one)
             else:
                 runs.append([one])
@@ -295,11 +304,11 @@ class Settle:
 
     def touches(self, one):
         near, text = self.near, self.text
-        behind = re.compile(r"(?:'s)?(?:\u2019s)?[ -](?=[0-9A-Za-z_\u00c0-\u024f])").match(text, one.end)
-        if behind:
-            word = text[behind.end() : word_end(text, behind.end())].translate(ASCII_LOWER)
-            if word in near["after"] or (not one.named and word in near["moves"]):
-                return True
+        word, end = self.next_word(one.end)
+        if word in near["after"] or (not one.named and word in near["moves"]):
+            return True
+        if not one.named and word in near["auxiliary"] and self.next_word(end)[0] in near["moves"]:
+            return True
         if one.ticker and self.price(one.end):
             return True
         ahead = self.last_word(one.start)
@@ -312,6 +321,13 @@ class Settle:
             return True
         further = self.last_word(ahead[0]) if word in near["between"] else None
         return bool(further) and text[slice(*further)].translate(ASCII_LOWER) in near["before"]
+
+    def next_word(self, end):
+        behind = BEHIND.match(self.text, end)
+        if not behind:
+            return "", end
+        end = word_end(self.text, behind.end())
+        return self.text[behind.end() : end].translate(ASCII_LOWER), end
 
     def price(self, end):
         behind = re.split(rb"[.!?\n,;]", self.text[end:].encode()[:16])[0]

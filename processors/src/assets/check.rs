@@ -53,7 +53,13 @@ pub(super) fn mistakes(assets: &[Asset], context: &Context, lines: &Lines) -> Ve
         }
     }
     let words = context.words.iter().chain(&context.after).chain(&context.moves).chain(&context.before);
-    for word in words.chain(&context.between).chain(&context.on).chain(&context.joins).chain(&context.never) {
+    for word in words
+        .chain(&context.between)
+        .chain(&context.on)
+        .chain(&context.joins)
+        .chain(&context.auxiliary)
+        .chain(&context.never)
+    {
         if !is_name(word) {
             found
                 .push(format!("context: {word:?} is not lower case, or does not begin and end with a letter or digit"));
@@ -92,7 +98,7 @@ fn of_strings(asset: &Asset, at: &str, found: &mut Vec<String>) {
             .strip_prefix("0x")
             .is_some_and(|rest| rest.len() == 40 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let base58 = (32..=64).contains(&contract.len()) && contract.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if !hex && !(base58 && !contract.starts_with("0x")) {
+        if !hex && (!base58 || contract.starts_with("0x")) {
             found.push(format!(
                 "{at}asset {id}: contract {contract:?} is neither 0x and 40 hex digits nor 32 to 64 letters and digits"
             ));

@@ -122,6 +122,7 @@ impl File {
             (&mut context.between, more.between),
             (&mut context.on, more.on),
             (&mut context.joins, more.joins),
+            (&mut context.auxiliary, more.auxiliary),
             (&mut context.never, more.never),
         ] {
             list.extend(more);

@@ -47,6 +47,9 @@ pub(super) struct Lexicon {
     start: StateID,
     entries: Vec<Entry>,
     contracts: HashMap<String, Contract>,
+    /// Which classes the first three bytes of a string may have, a bit for each triple: most words are told by it, in
+    /// a table that stays in the first cache.
+    beginnings: Vec<u64>,
 }
 
 /// Shortest and longest address.
@@ -75,12 +78,18 @@ impl Lexicon {
             .map_err(|error| AssetTableError::Malformed(error.to_string()))?;
         let start =
             automaton.start_state(Anchored::Yes).map_err(|error| AssetTableError::Malformed(error.to_string()))?;
-        Ok(Self { automaton, start, entries: strings.entries, contracts })
+        let beginnings = beginnings(&strings.texts);
+        Ok(Self { automaton, start, entries: strings.entries, contracts, beginnings })
     }
 
     /// Calls `found` with the end and the entry of every string that begins at `at`, shorter ones first.
     #[inline]
     pub(super) fn walk(&self, bytes: &[u8], at: usize, mut found: impl FnMut(usize, u32)) {
+        let class = |offset: usize| bytes.get(at + offset).map_or(0, |byte| CLASS[usize::from(*byte)]);
+        let triple = place(class(0), class(1), class(2));
+        if self.beginnings[triple / 64] & (1 << (triple % 64)) == 0 {
+            return;
+        }
         let mut state = self.start;
         for (byte, end) in bytes[at..].iter().zip(at + 1..) {
             state = self.automaton.next_state(Anchored::Yes, state, FOLD[usize::from(*byte)]);
@@ -115,6 +124,45 @@ impl Lexicon {
         let known = self.contracts.get(&word.to_ascii_lowercase())?;
         (known.exact == word || known.exact.starts_with("0x")).then_some(known.asset)
     }
+}
+
+/// Letters and digits have a class each, all other bytes one together.
+const CLASSES: usize = 37;
+const CLASS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match FOLD[byte] {
+            letter @ b'a'..=b'z' => letter - b'a' + 1,
+            digit @ b'0'..=b'9' => digit - b'0' + 27,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    table
+};
+
+fn place(first: u8, second: u8, third: u8) -> usize {
+    (usize::from(first) * CLASSES + usize::from(second)) * CLASSES + usize::from(third)
+}
+
+fn beginnings(texts: &[String]) -> Vec<u64> {
+    let mut bits = vec![0_u64; (CLASSES * CLASSES * CLASSES).div_ceil(64)];
+    for text in texts {
+        let classes: Vec<u8> = text.bytes().take(3).map(|byte| CLASS[usize::from(byte)]).collect();
+        // What follows a string of one letter is no letter; what follows one of two may be (`OPUSDT`).
+        let (second, third) = match classes[..] {
+            [] => continue,
+            [_] => (0..=0, 0..=CLASSES as u8 - 1),
+            [_, second] => (second..=second, 0..=CLASSES as u8 - 1),
+            [_, second, third, ..] => (second..=second, third..=third),
+        };
+        for (second, third) in second.flat_map(|second| third.clone().map(move |third| (second, third))) {
+            let triple = place(classes[0], second, third);
+            bits[triple / 64] |= 1 << (triple % 64);
+        }
+    }
+    bits
 }
 
 #[derive(Default)]

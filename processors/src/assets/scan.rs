@@ -15,6 +15,8 @@ pub(super) enum Need {
     ContextOnly,
     /// Evidence beside it.
     Beside,
+    /// Another string of the same asset beside it, one of both in parentheses.
+    Parentheses,
 }
 
 /// A candidate at a place.
@@ -327,6 +329,8 @@ fn need(piece: &[u8], sign: Sign, entry: &Entry) -> Option<(Need, Evidence)> {
         _ if entry.common && capital => (Need::Context, Evidence::Name),
         _ if entry.word && capital => (Need::Beside, Evidence::Name),
         _ if beside || entry.lower || any_case => (Need::Beside, Evidence::Ticker),
+        _ if entry.common || entry.proper => (Need::Beside, Evidence::Name),
+        _ if entry.ticker && !piece.iter().any(u8::is_ascii_lowercase) => (Need::Parentheses, Evidence::Ticker),
         _ => return None,
     })
 }

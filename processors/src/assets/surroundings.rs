@@ -20,6 +20,7 @@ pub(super) struct Surroundings {
     between: HashSet<String>,
     on: HashSet<String>,
     joins: HashSet<String>,
+    auxiliary: HashSet<String>,
 }
 
 impl Surroundings {
@@ -32,6 +33,7 @@ impl Surroundings {
             between: set(&context.between),
             on: set(&context.on),
             joins: set(&context.joins),
+            auxiliary: set(&context.auxiliary),
         }
     }
 
@@ -40,6 +42,7 @@ impl Surroundings {
         if candidates.iter().all(|one| one.counts) {
             return;
         }
+        in_parentheses(text, candidates);
         let context = context || candidates.iter().any(|one| one.counts);
         let capitals = in_capitals(text);
         let mut word = String::new();
@@ -49,6 +52,7 @@ impl Surroundings {
             one.counts = match one.need {
                 Need::Nothing => true,
                 Need::ContextOnly => context,
+                Need::Parentheses => false,
                 Need::Context if context && !capitals && text.as_bytes().get(one.end) != Some(&b':') => true,
                 Need::Context | Need::Beside => {
                     self.touches(text, one, context, &mut word)
@@ -60,7 +64,7 @@ impl Surroundings {
         for index in (1..candidates.len()).rev() {
             let (earlier, rest) = candidates.split_at_mut(index);
             let (Some(one), Some(next)) = (earlier.last_mut(), rest.first()) else { continue };
-            if !one.counts && one.need != Need::ContextOnly {
+            if !one.counts && !matches!(one.need, Need::ContextOnly | Need::Parentheses) {
                 one.counts = self.joined(text, next, one);
             }
         }
@@ -71,7 +75,11 @@ impl Surroundings {
         let mut start = 0;
         while start < candidates.len() {
             let mut end = start + 1;
-            while end < candidates.len() && self.enumerates(text, &candidates[end - 1], &candidates[end]) {
+            while end < candidates.len()
+                && candidates[start].need != Need::Parentheses
+                && candidates[end].need != Need::Parentheses
+                && self.enumerates(text, &candidates[end - 1], &candidates[end])
+            {
                 end += 1;
             }
             let run = &mut candidates[start..end];
@@ -88,6 +96,10 @@ impl Surroundings {
         if let Some((start, end)) = next_word(bytes, one.end) {
             let next = lower(text, start, end, word);
             if self.after.contains(next) || (!one.named && self.moves.contains(next)) {
+                return true;
+            }
+            let further = next_word(bytes, end).filter(|_| !one.named && self.auxiliary.contains(next));
+            if further.is_some_and(|(start, end)| self.moves.contains(lower(text, start, end, word))) {
                 return true;
             }
         }
@@ -130,6 +142,17 @@ impl Surroundings {
             }
         }
         joins
+    }
+}
+
+/// Lets two strings of one asset count that stand as `Harmony (ONE)`.
+fn in_parentheses(text: &str, candidates: &mut [Candidate]) {
+    for index in 1..candidates.len() {
+        let [.., one, other] = &mut candidates[..=index] else { continue };
+        let inside = text.get(one.end..other.start).is_some_and(|gap| [" (", " ($"].contains(&gap));
+        if inside && one.asset == other.asset && text.as_bytes().get(other.end) == Some(&b')') {
+            (one.counts, other.counts) = (true, true);
+        }
     }
 }
 

@@ -94,6 +94,8 @@ pub struct Context {
     pub on: Vec<String>,
     /// Join the members of an enumeration.
     pub joins: Vec<String>,
+    /// May stand between a ticker and `moves`.
+    pub auxiliary: Vec<String>,
     /// Phrases in which a name is none.
     pub never: Vec<String>,
 }
