@@ -246,7 +246,7 @@ class Scan:
             return "", True, False
         if "ambiguous" in spelled:
             return "context", False, True
-        if sign == "#" and entry.get("ambiguous"):
+        if sign == "#" and (entry.get("ambiguous") or any_case):
             return "context only", False, True
         if entry.get("common") and capital:
             return "context", True, False
@@ -319,8 +319,14 @@ class Settle:
         word = text[slice(*ahead)].translate(ASCII_LOWER)
         if word in near["before"] or (one.named and self.context and word in near["on"]):
             return True
-        further = self.last_word(ahead[0]) if word in near["between"] else None
-        return bool(further) and text[slice(*further)].translate(ASCII_LOWER) in near["before"]
+        for _ in range(2):
+            ahead = self.last_word(ahead[0]) if word in near["between"] else None
+            if not ahead:
+                return False
+            word = text[slice(*ahead)].translate(ASCII_LOWER)
+            if word in near["before"]:
+                return True
+        return False
 
     def next_word(self, end):
         behind = BEHIND.match(self.text, end)

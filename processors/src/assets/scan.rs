@@ -325,7 +325,7 @@ fn need(piece: &[u8], sign: Sign, entry: &Entry) -> Option<(Need, Evidence)> {
         _ if entry.ens => (Need::Nothing, Evidence::Ens),
         _ if entry.name || (entry.proper && capital) => (Need::Nothing, Evidence::Name),
         _ if ambiguous => (Need::Context, Evidence::Ticker),
-        Sign::Hash if !entry.ambiguous.is_empty() => (Need::ContextOnly, Evidence::Ticker),
+        Sign::Hash if !entry.ambiguous.is_empty() || any_case => (Need::ContextOnly, Evidence::Ticker),
         _ if entry.common && capital => (Need::Context, Evidence::Name),
         _ if entry.word && capital => (Need::Beside, Evidence::Name),
         _ if beside || entry.lower || any_case => (Need::Beside, Evidence::Ticker),

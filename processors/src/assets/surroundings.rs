@@ -114,10 +114,19 @@ impl Surroundings {
         if self.before.contains(last) || (one.named && context && self.on.contains(last)) {
             return true;
         }
-        if !self.between.contains(last) {
-            return false;
+        // At most two words between: `sold all my DOT`.
+        let mut at = start;
+        for _ in 0..2 {
+            if !self.between.contains(word.as_str()) {
+                return false;
+            }
+            let Some((start, end)) = last_word(bytes, at) else { return false };
+            if self.before.contains(lower(text, start, end, word)) {
+                return true;
+            }
+            at = start;
         }
-        last_word(bytes, start).is_some_and(|(start, end)| self.before.contains(lower(text, start, end, word)))
+        false
     }
 
     /// Whether `one` is a neighbour of `other`, which counts, in an enumeration.
