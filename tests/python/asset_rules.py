@@ -118,9 +118,10 @@ class Scan:
         sign = text[at - 1] if at and text[at - 1] in "$#@" else ""
         if sign == "$" and is_word(text, at - 2):
             sign = ""
-        end, candidate = self.best(at, "", None)
-        if not sign and end > at:
-            return self.take(end, candidate)
+        if not sign:
+            end, candidate = self.best(at, "", None)
+            if end > at:
+                return self.take(end, candidate)
         stop = word_end(text, at)
         if text[at:stop].lower() in ("http", "https") and text.startswith("://", stop):
             return self.url(stop)

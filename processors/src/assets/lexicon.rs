@@ -43,13 +43,37 @@ struct Contract {
 /// Everything that is looked for.
 #[derive(Clone, Debug)]
 pub(super) struct Lexicon {
-    automaton: DFA,
-    start: StateID,
+    /// Strings that begin with an ASCII character, and the others: apart, the first has fewer kinds of bytes and half the size.
+    tries: [Trie; 2],
     entries: Vec<Entry>,
     contracts: HashMap<String, Contract>,
     /// Which classes the first three bytes of a string may have, a bit for each triple: most words are told by it, in
     /// a table that stays in the first cache.
     beginnings: Vec<u64>,
+}
+
+/// Finds strings that begin at a place.
+#[derive(Clone, Debug)]
+struct Trie {
+    dfa: DFA,
+    start: StateID,
+    /// The entry of each of its patterns.
+    entries: Vec<u32>,
+}
+
+impl Trie {
+    fn new(strings: &[String], ascii: bool) -> Result<Self, AssetTableError> {
+        let malformed = |error: &dyn std::error::Error| AssetTableError::Malformed(error.to_string());
+        let chosen =
+            || strings.iter().zip(0_u32..).filter(|(string, _)| string.starts_with(|c: char| c.is_ascii()) == ascii);
+        let dfa = DFA::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .start_kind(StartKind::Anchored)
+            .build(chosen().map(|(string, _)| string))
+            .map_err(|error| malformed(&error))?;
+        let start = dfa.start_state(Anchored::Yes).map_err(|error| malformed(&error))?;
+        Ok(Self { dfa, start, entries: chosen().map(|(_, entry)| entry).collect() })
+    }
 }
 
 /// Shortest and longest address.
@@ -71,40 +95,39 @@ impl Lexicon {
         for phrase in &table.context().never {
             strings.at(phrase);
         }
-        let automaton = DFA::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            .start_kind(StartKind::Anchored)
-            .build(&strings.texts)
-            .map_err(|error| AssetTableError::Malformed(error.to_string()))?;
-        let start =
-            automaton.start_state(Anchored::Yes).map_err(|error| AssetTableError::Malformed(error.to_string()))?;
+        let tries = [Trie::new(&strings.texts, true)?, Trie::new(&strings.texts, false)?];
         let beginnings = beginnings(&strings.texts);
-        Ok(Self { automaton, start, entries: strings.entries, contracts, beginnings })
+        Ok(Self { tries, entries: strings.entries, contracts, beginnings })
+    }
+
+    /// Whether a string may begin at `at`.
+    #[inline]
+    pub(super) fn may_begin(&self, bytes: &[u8], at: usize) -> bool {
+        let class = |offset: usize| bytes.get(at + offset).map_or(0, |byte| CLASS[usize::from(*byte)]);
+        let triple = place(class(0), class(1), class(2));
+        self.beginnings[triple / 64] & (1 << (triple % 64)) != 0
     }
 
     /// Calls `found` with the end and the entry of every string that begins at `at`, shorter ones first.
     #[inline]
     pub(super) fn walk(&self, bytes: &[u8], at: usize, mut found: impl FnMut(usize, u32)) {
-        let class = |offset: usize| bytes.get(at + offset).map_or(0, |byte| CLASS[usize::from(*byte)]);
-        let triple = place(class(0), class(1), class(2));
-        if self.beginnings[triple / 64] & (1 << (triple % 64)) == 0 {
-            return;
-        }
-        let mut state = self.start;
+        let Some(first) = bytes.get(at) else { return };
+        let Trie { dfa, start, entries } = &self.tries[usize::from(*first >= 0x80)];
+        let mut state = *start;
         for (byte, end) in bytes[at..].iter().zip(at + 1..) {
-            state = self.automaton.next_state(Anchored::Yes, state, FOLD[usize::from(*byte)]);
-            if !self.automaton.is_special(state) {
+            state = dfa.next_state(Anchored::Yes, state, FOLD[usize::from(*byte)]);
+            if !dfa.is_special(state) {
                 continue;
             }
-            if self.automaton.is_dead(state) {
+            if dfa.is_dead(state) {
                 return;
             }
-            if self.automaton.is_match(state) {
-                for index in 0..self.automaton.match_len(state) {
-                    let pattern = self.automaton.match_pattern(state, index);
+            if dfa.is_match(state) {
+                for index in 0..dfa.match_len(state) {
+                    let pattern = dfa.match_pattern(state, index);
                     // The automaton also lists strings that end here and begin later.
-                    if self.automaton.pattern_len(pattern) == end - at {
-                        found(end, pattern.as_u32());
+                    if dfa.pattern_len(pattern) == end - at {
+                        found(end, entries[pattern.as_usize()]);
                     }
                 }
             }

@@ -97,10 +97,15 @@ impl Scan<'_> {
 
     /// Reads the word at `at`; returns where to go on.
     fn word(&mut self, at: usize) -> usize {
-        let best = self.best(at, Sign::None, None);
         let sign = self.sign(at);
-        if sign == Sign::None && best.end > at {
-            return self.take(best);
+        let mut touched = true;
+        if sign == Sign::None {
+            // Most words end here: nothing begins with them, or it ends where they do.
+            let best = self.best(at, Sign::None, None);
+            if best.end > at {
+                return self.take(best);
+            }
+            touched = best.touched;
         }
         let end = word_end(self.bytes, at);
         if self.bytes[end..].starts_with(b"://") && is_one_of(&self.bytes[at..end], &["http", "https"]) {
@@ -109,7 +114,7 @@ impl Scan<'_> {
         if CONTRACT_BYTES.contains(&(end - at)) {
             self.contract(at, end);
         }
-        if best.touched {
+        if touched {
             let best = self.best(at, sign, Some(end));
             if best.end > at {
                 return self.take(best);
@@ -184,6 +189,12 @@ impl Scan<'_> {
     /// The longest reading at `at`. `word` is the end of the word that begins there, if it may end earlier than its letters.
     #[inline]
     fn best(&mut self, at: usize, sign: Sign, word: Option<usize>) -> Best {
+        if self.lexicon.may_begin(self.bytes, at) { self.read(at, sign, word) } else { Best::default() }
+    }
+
+    /// As [`Scan::best`], without a look ahead; by itself, as it is needed for few words.
+    #[inline(never)]
+    fn read(&mut self, at: usize, sign: Sign, word: Option<usize>) -> Best {
         let (lexicon, bytes) = (self.lexicon, self.bytes);
         let (mut best, mut context, touched) = (Best::default(), false, true);
         lexicon.walk(bytes, at, |end, index| {
