@@ -2,7 +2,7 @@
 
     python evaluate.py [--command "target/release/vigie model score"] [--recorded DIR] [--mistakes]
 
-Scores tune.tsv, held_out.tsv and unseen.tsv (kind, assets, text) and, where the recorded posts are (DIR, or ../shared/data/recorded/posts beside the
+Scores tune.tsv, held_out.tsv and later.tsv (kind, assets, text) and, where the recorded posts are (DIR, or ../shared/data/recorded/posts beside the
 repository, or recorded/posts in VIGIE_TEST_DATA), the posts that real.tsv and real_hard.tsv name (file, key, first 16 hex digits of the text's SHA-256, assets).
 The command reads one text per line and answers one JSON object per line, as `vigie model score` does. The baseline takes every ticker and
 name of the table in any case, as a whole word. Intervals are Wilson's, 95 %. Prints a table, or JSON Lines with --json. Standard library only.
@@ -151,7 +151,7 @@ def main():
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     naive = Naive(tomllib.loads(TABLE.read_text(encoding="utf-8")))
-    sets = {name: list(own(HERE / f"{name}.tsv")) for name in ("tune", "held_out", "unseen")}
+    sets = {name: list(own(HERE / f"{name}.tsv")) for name in ("tune", "held_out", "later")}
     folder = recorded_folder(options.recorded)
     if folder.is_dir():
         sets |= {name: list(real(HERE / f"{name}.tsv", folder)) for name in ("real", "real_hard")}
