@@ -23,10 +23,11 @@
 //! Any ticker counts as **cashtag** (`$one`) and as base of a **pair** with a currency, a stablecoin, BTC, ETH or BNB (`ONE/USDT`, `link-usd`,
 //! `BTCUSDT`, `SOL-PERP`). The quote of a pair counts only if it is BTC, ETH or BNB.
 //!
-//! **Context** is any candidate that counts by itself, or one of the table's `context.words` (`crypto`, `token`). In a text in capitals,
+//! **Context** is any candidate that counts by itself, one of the table's `context.words` (`crypto`, `token`), or `ambiguous` tickers of two assets,
+//! spelled as in the table, in a text that is not in capitals. In a text in capitals,
 //! and right before a colon, context alone is not enough. **Beside** evidence touches the candidate: an amount before it (`500 NEAR`, `0.1BTC`), a noun of `context.after`
 //! behind it (`SOL holders`), a verb of `context.before` ahead of it (`bought ADA`; up to two of `context.between` may come between), or an enumeration with an asset that counts (`BTC, ETH and
-//! dot`). Two `ambiguous` tickers of an enumeration, spelled as in the table, vouch for each other, and any three of its members. For tickers also a verb of `context.moves` behind it (`context.auxiliary` may come between), or a price or per cent; for `common` and `words` also a
+//! dot`). Two `ambiguous` tickers of an enumeration, spelled as in the table, vouch for each other, and any three of its members. For tickers also a verb of `context.moves` behind it (`context.auxiliary` may come between), or a price or per cent, which is evidence for `common` names too; for `common` and `words` also a
 //! preposition of `context.on` ahead (`on Curve`) in a text with context. A hashtag makes any case of a ticker of `tickers` in capitals or of `ambiguous` count in a text with context.
 //! Two strings of one asset count where one stands in parentheses behind the other (`Harmony (ONE)`).
 //! Inside a hashtag, a word also begins and ends where capitals say so (`#BitcoinHalving`), and a `names` string of seven letters or more

@@ -270,8 +270,10 @@ class Settle:
             if gap in (" (", " ($") and one.asset == other.asset and text[other.end : other.end + 1] == ")":
                 one.counts = other.counts = True
         self.context = scan.context or any(one.counts for one in self.all)
+        tickers = {one.asset for one in self.all if one.need == "context" and not one.named}
         upper, lower = sum(c in UPPER for c in text), sum(c in LOWER for c in text)
         self.shouted = upper + lower >= 16 and upper >= 4 * lower
+        self.context = self.context or (len(tickers) > 1 and not self.shouted)
 
     def run(self):
         last = None
@@ -310,7 +312,7 @@ class Settle:
             return True
         if not one.named and word in near["auxiliary"] and self.next_word(end)[0] in near["moves"]:
             return True
-        if one.ticker and self.price(one.end):
+        if (one.ticker or one.need == "context") and self.price(one.end):
             return True
         ahead = self.last_word(one.start)
         if not ahead:

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::Evidence;
 use super::scan::{Candidate, Need};
 use super::table::Context;
 use super::text::{in_capitals, word_at, word_before, word_end};
@@ -43,8 +44,8 @@ impl Surroundings {
             return;
         }
         in_parentheses(text, candidates);
-        let context = context || candidates.iter().any(|one| one.counts);
         let capitals = in_capitals(text);
+        let context = context || candidates.iter().any(|one| one.counts) || (!capitals && several_tickers(candidates));
         let mut word = String::new();
         for index in 0..candidates.len() {
             let (earlier, rest) = candidates.split_at_mut(index);
@@ -103,7 +104,7 @@ impl Surroundings {
                 return true;
             }
         }
-        if !one.named && one.evidence == super::Evidence::Ticker && price(bytes, one.end) {
+        if (one.need == Need::Context || one.evidence == Evidence::Ticker) && price(bytes, one.end) {
             return true;
         }
         if amount(bytes, one.start) {
@@ -163,6 +164,12 @@ fn in_parentheses(text: &str, candidates: &mut [Candidate]) {
             (one.counts, other.counts) = (true, true);
         }
     }
+}
+
+/// Whether there are ambiguous tickers of two assets: one may be a word, hardly both.
+fn several_tickers(candidates: &[Candidate]) -> bool {
+    let mut assets = candidates.iter().filter(|one| one.need == Need::Context && !one.named).map(|one| one.asset);
+    assets.next().is_some_and(|first| assets.any(|asset| asset != first))
 }
 
 /// The next word, over one space, hyphen or possessive.

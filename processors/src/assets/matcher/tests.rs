@@ -37,6 +37,7 @@ fn ambiguous_tickers_count_in_a_text_with_context() {
     assert_eq!(ids("LINK is my favourite altcoin"), "LINK");
     assert_eq!(ids("BTC fell, SOL did not"), "BTC SOL");
     assert_eq!(ids("crypto LINK: https://example.com"), "");
+    assert_eq!(ids("is ADA better than SOL"), "SOL ADA");
     assert_eq!(ids("OP asks about crypto"), "", "on forums OP is the author");
     assert_eq!(ids("OP token holders"), "OP");
 }
@@ -76,6 +77,8 @@ fn names_that_are_words_need_a_capital_and_more() {
     assert_eq!(ids("Curve fitting with crypto data"), "");
     assert_eq!(ids("a ripple effect, Ripple effects"), "");
     assert_eq!(ids("Ripple wins"), "XRP");
+    assert_eq!(ids("Harmony (ONE), One (ONE)"), "ONE");
+    assert_eq!(ids("I tether my phone, a Tether audit"), "USDT");
 }
 
 #[test]
