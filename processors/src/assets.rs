@@ -1,10 +1,10 @@
 //! Which crypto assets a text mentions: a table of strings, and for each string the evidence that it needs.
 //!
-//! The text is `title + "\n" + text`, or the text alone when there is no title ([`post_text`]). A *word character* is
-//! one of `[0-9A-Za-z_]` or U+00C0 to U+024F (accented Latin letters); other scripts need no space around a ticker
-//! (`买BTC吧` mentions BTC). The text is read once, from left to right. Where a word begins, the longest string of the table that ends
-//! where a word ends, and that could count there, is the candidate; candidates do not overlap (`bitcoin cash` is BCH only). Space, line
-//! feed and hyphen are one in names, and names of several words are known without them too (`#ShibaInu`). Letter case is that of ASCII.
+//! The text is `title + "\n" + text`, or the text alone when there is no title ([`post_text`]). A *word character* is one of `[0-9A-Za-z_]` or
+//! U+00C0 to U+024F (accented Latin letters); other scripts need no space around a ticker (`买BTC吧` mentions BTC). The text is read once, from left
+//! to right. Where a word begins, the longest string of the table that ends where a word ends, and that could count there, is the candidate;
+//! candidates do not overlap (`bitcoin cash` is BCH only). Space, line feed and hyphen are one in names, and names of several words are known
+//! without them too (`#ShibaInu`). Letter case is that of ASCII.
 //!
 //! | field of the table | counts |
 //! |---|---|
@@ -23,21 +23,22 @@
 //! Any ticker counts as **cashtag** (`$one`) and as base of a **pair** with a currency, a stablecoin, BTC, ETH or BNB (`ONE/USDT`, `link-usd`,
 //! `BTCUSDT`, `SOL-PERP`). The quote of a pair counts only if it is BTC, ETH or BNB.
 //!
-//! **Context** is any candidate that counts by itself, one of the table's `context.words` (`crypto`, `token`), or `ambiguous` tickers of two assets,
-//! spelled as in the table, in a text that is not in capitals. In a text in capitals,
-//! and right before a colon, context alone is not enough. **Beside** evidence touches the candidate: an amount before it (`500 NEAR`, `0.1BTC`), a noun of `context.after`
-//! behind it (`SOL holders`), a verb of `context.before` ahead of it (`bought ADA`; up to two of `context.between` may come between), or an enumeration with an asset that counts (`BTC, ETH and
-//! dot`). Two `ambiguous` tickers of an enumeration, spelled as in the table, vouch for each other, and any three of its members. For tickers also a verb of `context.moves` behind it (`context.auxiliary` may come between), or a price or per cent, which is evidence for `common` names too; for `common` and `words` also a
-//! preposition of `context.on` ahead (`on Curve`) in a text with context. A hashtag makes any case of a ticker of `tickers` in capitals or of `ambiguous` count in a text with context.
-//! Two strings of one asset count where one stands in parentheses behind the other (`Harmony (ONE)`).
-//! Inside a hashtag, a word also begins and ends where capitals say so (`#BitcoinHalving`), and a `names` string of seven letters or more
-//! may be followed by anything (`#bitcoinnews`).
+//! **Context** is any candidate that counts by itself, one of the table's `context.words` (`crypto`, `token`), or `ambiguous` tickers of two
+//! assets, spelled as in the table, in a text that is not in capitals. In a text in capitals, and right before a colon, context alone is not
+//! enough. **Beside** evidence touches the candidate: an amount before it (`500 NEAR`, `0.1BTC`), a noun of `context.after` behind it (`SOL
+//! holders`), a verb of `context.before` ahead of it (`bought ADA`; up to two of `context.between` may come between), or an enumeration with an
+//! asset that counts (`BTC, ETH and dot`). Two `ambiguous` tickers of an enumeration, spelled as in the table, vouch for each other, and any three
+//! of its members. For tickers also a verb of `context.moves` behind it (`context.auxiliary` may come between), or a price or per cent, which is
+//! evidence for `common` names too; for `common` and `words` also a preposition of `context.on` ahead (`on Curve`) in a text with context. A
+//! hashtag makes any case of a ticker of `tickers` in capitals or of `ambiguous` count in a text with context. Two strings of one asset count where
+//! one stands in parentheses behind the other (`Harmony (ONE)`). Inside a hashtag, a word also begins and ends where capitals say so
+//! (`#BitcoinHalving`), and a `names` string of seven letters or more may be followed by anything (`#bitcoinnews`).
 //!
-//! What is never evidence: the inside of a URL, but for contract addresses; an ENS name that the table does not list (`vitalik.eth`);
-//! tickers behind `@`; strings of `context.never` (`ripple effect`), which swallow what they contain.
+//! What is never evidence: the inside of a URL, but for contract addresses; an ENS name that the table does not list (`vitalik.eth`); tickers
+//! behind `@`; strings of `context.never` (`ripple effect`), which swallow what they contain.
 //!
-//! Each asset is reported once, in table order, with its strongest evidence (see [`Evidence`]). `tests/python/asset_rules.py` reads these rules
-//! a second time, without this code; a test compares the two.
+//! Each asset is reported once, in table order, with its strongest evidence (see [`Evidence`]). `tests/python/asset_rules.py` reads these rules a
+//! second time, without this code; a test compares the two.
 
 mod check;
 mod config;
