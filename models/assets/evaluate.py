@@ -26,7 +26,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 TABLE = ROOT / "processors/assets/assets.toml"
-LISTS = ("tickers", "ambiguous", "cashtags", "names", "proper", "common", "words")
+LISTS = ("tickers", "ambiguous", "beside", "cashtags", "names", "proper", "common", "words")
 
 
 def labels(text):

@@ -28,8 +28,8 @@
 //! enough. **Beside** evidence touches the candidate: an amount before it (`500 NEAR`, `0.1BTC`), a noun of `context.after` behind it (`SOL
 //! holders`), a verb of `context.before` ahead of it (`bought ADA`; up to two of `context.between` may come between), or an enumeration with an
 //! asset that counts (`BTC, ETH and dot`). Two `ambiguous` tickers of an enumeration, spelled as in the table, vouch for each other, and any three
-//! of its members. For tickers also a verb of `context.moves` behind it (`context.auxiliary` may come between), or a price or per cent, which is
-//! evidence for `common` names too; for `common` and `words` also a preposition of `context.on` ahead (`on Curve`) in a text with context. A
+//! of its members. For tickers also a verb of `context.moves` behind it (`context.auxiliary` may come between), and for `ambiguous` ones and
+//! `common` names a price or per cent; for `common` and `words` also a preposition of `context.on` ahead (`on Curve`) in a text with context. A
 //! hashtag makes any case of a ticker of `tickers` in capitals or of `ambiguous` count in a text with context. Two strings of one asset count where
 //! one stands in parentheses behind the other (`Harmony (ONE)`). Inside a hashtag, a word also begins and ends where capitals say so
 //! (`#BitcoinHalving`), and a `names` string of seven letters or more may be followed by anything (`#bitcoinnews`).

@@ -312,7 +312,7 @@ class Settle:
             return True
         if not one.named and word in near["auxiliary"] and self.next_word(end)[0] in near["moves"]:
             return True
-        if (one.ticker or one.need == "context") and self.price(one.end):
+        if one.need == "context" and self.price(one.end):
             return True
         ahead = self.last_word(one.start)
         if not ahead:

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use super::Evidence;
 use super::scan::{Candidate, Need};
 use super::table::Context;
 use super::text::{in_capitals, word_at, word_before, word_end};
@@ -104,7 +103,7 @@ impl Surroundings {
                 return true;
             }
         }
-        if (one.need == Need::Context || one.evidence == Evidence::Ticker) && price(bytes, one.end) {
+        if one.need == Need::Context && price(bytes, one.end) {
             return true;
         }
         if amount(bytes, one.start) {
