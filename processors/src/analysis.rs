@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::assets::{AssetMatcher, Evidence};
+use crate::assets::{AssetMatcher, Evidence, Scratch};
 use crate::inference::{ModelError, Scorer, Sentiment};
 use crate::language::{self, Language};
 
@@ -37,12 +37,13 @@ pub struct Analysis {
 pub struct Analyser {
     scorer: Box<dyn Scorer>,
     assets: AssetMatcher,
+    scratch: Scratch,
 }
 
 impl Analyser {
     /// Puts the two together.
     pub fn new(scorer: Box<dyn Scorer>, assets: AssetMatcher) -> Self {
-        Self { scorer, assets }
+        Self { scorer, assets, scratch: Scratch::default() }
     }
 
     /// The model behind the sentiments.
@@ -69,9 +70,9 @@ impl Analyser {
         Ok(answers)
     }
 
-    fn without_sentiment(&self, text: &str) -> Analysis {
-        let hits = self.assets.find(text);
-        let assets = hits.iter().map(|hit| Mentioned { asset: hit.asset.id.clone(), evidence: hit.evidence }).collect();
+    fn without_sentiment(&mut self, text: &str) -> Analysis {
+        let hits = self.assets.find_with(&mut self.scratch, text);
+        let assets = hits.map(|hit| Mentioned { asset: hit.asset.id.clone(), evidence: hit.evidence }).collect();
         let blank = text.chars().all(|c| c.is_whitespace() || c.is_control());
         let detected = if blank { Language::Unknown(EMPTY) } else { language::detect(text) };
         let unscored_reason = match detected {

@@ -30,7 +30,6 @@ use vigie_schemas::{LIVE_RUN, Topic};
 use vigie_streams::{StoreSpec, StreamsConfig, Topology, TopologyError};
 
 use crate::analysis::Analyser;
-use crate::assets::{AssetMatcher, AssetTable};
 use crate::author::AuthorKey;
 use crate::inference::ModelConfig;
 use crate::record_codec::RecordCodec;
@@ -122,8 +121,7 @@ pub(crate) async fn load(
     let (model, enrichment) = (model.clone(), enrichment.clone());
     let loading = tokio::task::spawn_blocking(move || {
         let scorer = model.load().map_err(|error| format!("--model: {}", service::chain(&error)));
-        let matcher = AssetTable::load(enrichment.assets.as_deref()).and_then(AssetMatcher::new);
-        let matcher = matcher.map_err(|error| format!("--assets: {}", service::chain(&error)));
+        let matcher = enrichment.assets.load();
         let key = enrichment.key();
         match (scorer, matcher, key) {
             (Ok(scorer), Ok(matcher), Ok(key)) => {

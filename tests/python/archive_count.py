@@ -1,7 +1,7 @@
 """An independent count of the Reddit archives: what vigie must find when it reads them end to end.
 
 Shares no code with vigie. Reads the tar files (one JSON per crawl: posts with nested comments), keeps each post and
-comment once, finds the assets by the rules documented in processors/src/assets.rs and counts by asset and 5-minute
+comment once, finds the assets by the rules documented in processors/src/assets.rs (asset_rules.py) and counts by asset and 5-minute
 window of publication. The asset * counts every post once. Standard library only.
 
     python archive_count.py DIR-or-TAR... [--from TIME] [--to TIME] > counts.json
@@ -16,59 +16,17 @@ import json
 import re
 import sys
 import tarfile
-import tomllib
 from collections import defaultdict
 from pathlib import Path
 
+from asset_rules import ASSETS, Assets
+
 WINDOW_MS = 300_000
 WHOLE_MARKET = "*"
-ASSETS = Path(__file__).parents[2] / "processors/assets/assets.toml"
-WORD = re.compile(r"[0-9A-Za-z_\u00c0-\u024f]")
-# A place where a candidate may begin.
-START = re.compile(r"(?<![0-9A-Za-z_\u00c0-\u024f])[$0-9A-Za-z]")
 # Control and direction characters, which are not text.
 UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
-ASCII_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 NOBODY = {"", "[deleted]", "[removed]"}
 WITHDRAWN = {"[deleted]", "[removed]"}
-
-
-class Assets:
-    """The asset table, read as its documentation says."""
-
-    def __init__(self, path):
-        table = tomllib.loads(path.read_text())
-        self.ids = [asset["id"] for asset in table["asset"]]
-        by_start = defaultdict(list)
-        for asset in table["asset"]:
-            tickers, ambiguous = asset.get("tickers", []), asset.get("ambiguous", [])
-            candidates = [("$" + ticker, False) for ticker in tickers + ambiguous]
-            candidates += [(ticker, True) for ticker in tickers]
-            candidates += [(name, False) for name in asset.get("names", [])]
-            for text, exact in candidates:
-                by_start[text[:2].translate(ASCII_LOWER)].append((text, exact, asset["id"]))
-        self.by_start = {
-            start: sorted(candidates, key=lambda candidate: -len(candidate[0]))
-            for start, candidates in by_start.items()
-        }
-
-    def find(self, text):
-        """The ids of the assets in a text: at each place the longest candidate, without overlaps."""
-        lower = text.translate(ASCII_LOWER)
-        found = set()
-        free_from = 0
-        for start in START.finditer(text):
-            at = start.start()
-            if at < free_from:
-                continue
-            for candidate, exact, asset in self.by_start.get(lower[at : at + 2], ()):
-                end = at + len(candidate)
-                piece, wanted = (text, candidate) if exact else (lower, candidate.translate(ASCII_LOWER))
-                if piece[at:end] == wanted and not WORD.match(text, end):
-                    found.add(asset)
-                    free_from = end
-                    break
-        return found
 
 
 def plain(text):

@@ -112,6 +112,8 @@ pub(crate) struct UpArgs {
     pub(crate) api_listen: SocketAddr,
     #[command(flatten)]
     pub(crate) model: vigie_processors::inference::ModelConfig,
+    #[command(flatten)]
+    pub(crate) assets: vigie_processors::assets::AssetsConfig,
     /// How long windows wait for late posts [default: 7d; with --archive as long as the archive reaches back]
     #[arg(long, value_name = "DURATION")]
     pub(crate) grace: Option<String>,
@@ -206,6 +208,8 @@ pub(crate) enum ModelCommand {
         file: Option<PathBuf>,
         #[command(flatten)]
         model: vigie_processors::inference::ModelConfig,
+        #[command(flatten)]
+        assets: vigie_processors::assets::AssetsConfig,
     },
     /// Score a series: timestamp,value in, timestamp,value,anomaly_score,p10,p50,p90 out
     Detect {

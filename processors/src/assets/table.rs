@@ -1,6 +1,5 @@
-//! The asset table: a TOML file, embedded and replaceable.
+//! The asset table: a TOML file in the program, and one of the user's over it.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,29 +7,97 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-/// The table that is built into the program.
-const BUNDLED: &str = include_str!("../../assets/assets.toml");
+use super::check;
+use super::file::File;
 
-/// One asset.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The table that is built into the program.
+pub(super) const BUNDLED: &str = include_str!("../../assets/assets.toml");
+
+/// One asset. What each list of strings is evidence of is told in [`super`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Asset {
     /// Canonical id: its best-known ticker, for example `BTC`.
     pub id: String,
     /// Name for people, for example `Bitcoin`.
     pub name: String,
-    /// Tickers that mean nothing else; upper-case ASCII.
-    #[serde(default)]
+    /// Tickers that mean nothing else, as they are written (`BTC`, `stETH`).
     pub tickers: Vec<String>,
-    /// Tickers that are also words or other abbreviations; upper-case ASCII, they count as `$TICKER` only.
-    #[serde(default)]
+    /// Tickers that are also words or other abbreviations (`SOL`, `LINK`).
     pub ambiguous: Vec<String>,
-    /// Names and aliases; lower-case ASCII, matched in any case.
-    #[serde(default)]
+    /// Tickers that need evidence beside them in any text (`OP`, `TON`).
+    pub beside: Vec<String>,
+    /// Tickers that count with a dollar sign or in a pair only (`ONE`, `AI`).
+    pub cashtags: Vec<String>,
+    /// Tickers that are also written small (`sol`); lower case.
+    pub lower: Vec<String>,
+    /// Names and aliases that mean nothing else; lower case.
     pub names: Vec<String>,
+    /// Names that count with a capital (`ripple`); lower case.
+    pub proper: Vec<String>,
+    /// Names that are words too, and need a capital and context (`avalanche`); lower case.
+    pub common: Vec<String>,
+    /// Names that are common words, and need a capital and evidence beside them (`curve`); lower case.
+    pub words: Vec<String>,
+    /// ENS names of its project.
+    pub ens: Vec<String>,
+    /// Addresses of its contracts and mints.
+    pub contracts: Vec<String>,
     /// True if its price is meant to stay at that of a currency.
-    #[serde(default)]
     pub stablecoin: bool,
+}
+
+impl Asset {
+    /// All tickers, of whatever strength.
+    pub fn all_tickers(&self) -> impl Iterator<Item = &String> {
+        self.tickers.iter().chain(&self.ambiguous).chain(&self.beside).chain(&self.cashtags)
+    }
+
+    /// All names, of whatever strength.
+    pub fn all_names(&self) -> impl Iterator<Item = &String> {
+        self.names.iter().chain(&self.proper).chain(&self.common).chain(&self.words)
+    }
+
+    /// The lists of strings, by the name of their field.
+    pub(super) fn lists(&mut self) -> [(&'static str, &mut Vec<String>); 11] {
+        [
+            ("tickers", &mut self.tickers),
+            ("ambiguous", &mut self.ambiguous),
+            ("beside", &mut self.beside),
+            ("cashtags", &mut self.cashtags),
+            ("lower", &mut self.lower),
+            ("names", &mut self.names),
+            ("proper", &mut self.proper),
+            ("common", &mut self.common),
+            ("words", &mut self.words),
+            ("ens", &mut self.ens),
+            ("contracts", &mut self.contracts),
+        ]
+    }
+}
+
+/// Words around an asset that tell whether it is meant; lower case.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Context {
+    /// Anywhere in a text: it is about crypto assets.
+    pub words: Vec<String>,
+    /// Right behind an asset: nouns.
+    pub after: Vec<String>,
+    /// Right behind a ticker: what prices do.
+    pub moves: Vec<String>,
+    /// Right ahead of an asset: what is done with assets.
+    pub before: Vec<String>,
+    /// May stand between `before` and the asset.
+    pub between: Vec<String>,
+    /// Right ahead of a name in a text with context: prepositions.
+    pub on: Vec<String>,
+    /// Join the members of an enumeration.
+    pub joins: Vec<String>,
+    /// May stand between a ticker and `moves`.
+    pub auxiliary: Vec<String>,
+    /// Phrases in which a name is none.
+    pub never: Vec<String>,
 }
 
 /// All assets, in the order in which they are reported.
@@ -38,6 +105,7 @@ pub struct Asset {
 pub struct AssetTable {
     version: String,
     assets: Vec<Asset>,
+    context: Context,
 }
 
 /// Why a table was refused.
@@ -59,45 +127,55 @@ pub enum AssetTableError {
     Invalid(Vec<String>),
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    version: String,
-    #[serde(rename = "asset", default)]
-    assets: Vec<Asset>,
-}
-
 impl AssetTable {
     /// The table that is built into the program.
     pub fn bundled() -> Result<Self, AssetTableError> {
         Self::from_toml(BUNDLED)
     }
 
-    /// The table of a file.
-    pub fn from_path(path: &Path) -> Result<Self, AssetTableError> {
+    /// The bundled table, with the user's file over it if one is given.
+    pub fn load(path: Option<&Path>) -> Result<Self, AssetTableError> {
+        let Some(path) = path else { return Self::bundled() };
         let text =
             fs::read_to_string(path).map_err(|source| AssetTableError::Read { path: path.to_owned(), source })?;
-        Self::from_toml(&text)
+        Self::extended(&text)
     }
 
-    /// The file's table if one is given, else the bundled one.
-    pub fn load(path: Option<&Path>) -> Result<Self, AssetTableError> {
-        path.map_or_else(Self::bundled, Self::from_path)
+    /// The bundled table with the entries of `text` over it: see `docs/assets.md` for what they may say.
+    pub fn extended(text: &str) -> Result<Self, AssetTableError> {
+        let bundled = Self::bundled()?;
+        let file = File::parse(text)?;
+        let base = if file.replaces() { Self { assets: Vec::new(), ..bundled } } else { bundled };
+        let number = base.version.split('+').next().unwrap_or_default().to_owned();
+        let (assets, context, lines) = file.over(base.assets, base.context)?;
+        Self::checked(format!("{number}+{}", digest(&[BUNDLED, text])), assets, context, &lines)
     }
 
-    /// Parses and checks a table.
+    /// Parses and checks a table that stands by itself.
     pub fn from_toml(text: &str) -> Result<Self, AssetTableError> {
-        let file: File = toml::from_str(text).map_err(|error| AssetTableError::Malformed(error.to_string()))?;
-        let mistakes = mistakes(&file.assets);
-        if !mistakes.is_empty() {
-            return Err(AssetTableError::Invalid(mistakes));
-        }
-        let digest: String = Sha256::digest(text).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { version: format!("{}+{digest}", file.version), assets: file.assets })
+        let file = File::parse(text)?;
+        let number = file.version().ok_or_else(|| AssetTableError::Malformed("missing field `version`".to_owned()))?;
+        let version = format!("{number}+{}", digest(&[text]));
+        let (assets, context, lines) = file.over(Vec::new(), Context::default())?;
+        Self::checked(version, assets, context, &lines)
     }
 
-    /// The file's version, `+`, and the first 8 hex digits of the SHA-256 of its text, so that an edited table cannot
-    /// pass for the original.
+    fn checked(
+        version: String,
+        assets: Vec<Asset>,
+        context: Context,
+        lines: &check::Lines,
+    ) -> Result<Self, AssetTableError> {
+        let mistakes = check::mistakes(&assets, &context, lines);
+        if mistakes.is_empty() {
+            Ok(Self { version, assets, context })
+        } else {
+            Err(AssetTableError::Invalid(mistakes))
+        }
+    }
+
+    /// The bundled table's version, `+sha256:`, and the first 12 hex digits of the SHA-256 of the texts it is made of, so
+    /// that an edited or extended table cannot pass for the original.
     pub fn version(&self) -> &str {
         &self.version
     }
@@ -107,94 +185,26 @@ impl AssetTable {
         &self.assets
     }
 
+    /// Words around assets.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
     /// The asset of an id.
     pub fn get(&self, id: &str) -> Option<&Asset> {
         self.assets.iter().find(|asset| asset.id == id)
     }
 }
 
-fn mistakes(assets: &[Asset]) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut owner: HashMap<String, &str> = HashMap::new();
-    let mut ids: HashMap<&str, ()> = HashMap::new();
-    if assets.is_empty() {
-        found.push("no asset".to_owned());
+fn digest(texts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update(text);
+        hash.update([0]);
     }
-    for asset in assets {
-        let id = asset.id.as_str();
-        if ids.insert(id, ()).is_some() {
-            found.push(format!("asset {id} is listed twice"));
-        }
-        let tickers = || asset.tickers.iter().chain(&asset.ambiguous);
-        for ticker in tickers().chain([&asset.id]) {
-            if ticker.is_empty() || !ticker.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()) {
-                found.push(format!("asset {id}: ticker {ticker:?} is not upper-case ASCII letters and digits"));
-            }
-        }
-        for name in &asset.names {
-            let plain = name.is_ascii() && *name == name.to_ascii_lowercase() && name.trim() == name;
-            let edges = [name.bytes().next(), name.bytes().last()];
-            let bounded = edges.iter().all(|edge| edge.is_some_and(|byte| byte.is_ascii_alphanumeric()));
-            if !plain || !bounded {
-                found.push(format!("asset {id}: name {name:?} is not lower-case ASCII between letters or digits"));
-            }
-        }
-        if tickers().next().is_none() && asset.names.is_empty() {
-            found.push(format!("asset {id} has neither a ticker nor a name"));
-        }
-        let strings = tickers().map(|ticker| ticker.to_ascii_lowercase()).chain(asset.names.iter().cloned());
-        for string in strings {
-            match owner.get(string.as_str()) {
-                Some(other) if *other != id => found.push(format!("{string:?} belongs to both {other} and {id}")),
-                _ => drop(owner.insert(string, id)),
-            }
-        }
-    }
-    found
+    let hex: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bundled_table_is_valid_and_has_the_best_known_assets() {
-        let table = AssetTable::bundled().unwrap();
-        assert!(table.assets().len() >= 120, "{}", table.assets().len());
-        for id in ["BTC", "ETH", "LUNA", "UST", "USDT", "SOL", "LINK", "NEAR"] {
-            assert!(table.get(id).is_some(), "{id}");
-        }
-        assert!(table.get("UST").is_some_and(|asset| asset.stablecoin));
-    }
-
-    #[test]
-    fn all_mistakes_of_a_table_are_listed_at_once() {
-        let text = r#"
-            version = "1"
-            [[asset]]
-            id = "AAA"
-            name = "A"
-            tickers = ["aaa"]
-            [[asset]]
-            id = "BBB"
-            name = "B"
-            names = ["Bee", "shared"]
-            [[asset]]
-            id = "CCC"
-            name = "C"
-            names = ["shared"]
-            [[asset]]
-            id = "DDD"
-            name = "D"
-        "#;
-        let Err(AssetTableError::Invalid(mistakes)) = AssetTable::from_toml(text) else { panic!("accepted") };
-        assert_eq!(mistakes.len(), 4, "{mistakes:?}");
-        assert!(mistakes[2].contains("BBB and CCC"));
-    }
-
-    #[test]
-    fn another_text_has_another_version() {
-        let table = |comment: &str| AssetTable::from_toml(&format!("{BUNDLED}\n# {comment}")).unwrap();
-        assert_ne!(table("a").version(), table("b").version());
-    }
-}
+mod tests;

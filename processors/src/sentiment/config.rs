@@ -6,6 +6,7 @@ use std::time::Duration;
 use vigie_schemas::RegistryConfig;
 use vigie_streams::{KafkaConfig, StreamsOptions};
 
+use crate::assets::AssetsConfig;
 use crate::author::AuthorKey;
 use crate::duration::parse_duration;
 use crate::inference::ModelConfig;
@@ -40,9 +41,9 @@ pub struct Config {
 /// What posts are enriched with, besides the model.
 #[derive(clap::Args, Clone, Debug)]
 pub struct EnrichmentConfig {
-    /// Asset table (TOML) to use in place of the bundled one
-    #[arg(long = "assets", value_name = "FILE", env = "VIGIE_ASSETS")]
-    pub assets: Option<PathBuf>,
+    /// Assets of one's own.
+    #[command(flatten)]
+    pub assets: AssetsConfig,
     /// Secret of the author pseudonyms, at least 16 characters; prefer the environment, as arguments are visible to others
     #[arg(long, value_name = "SECRET", env = "VIGIE_AUTHOR_KEY", hide_env_values = true)]
     pub author_key: Option<AuthorKey>,

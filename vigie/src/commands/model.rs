@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use vigie_daemon::ServiceError;
 use vigie_processors::analysis::Analyser;
 use vigie_processors::anomaly::detect_csv;
-use vigie_processors::assets::{AssetMatcher, AssetTable};
+use vigie_processors::assets::AssetsConfig;
 use vigie_processors::inference::ModelConfig;
 use vigie_processors::score_lines::score_lines;
 
@@ -16,8 +16,8 @@ use crate::commands::topics::blocking;
 
 pub(crate) async fn run(command: ModelCommand) -> Result<(), ServiceError> {
     blocking(move || match command {
-        ModelCommand::Score { file, model } => {
-            let mut analyser = analyser(&model)?;
+        ModelCommand::Score { file, model, assets } => {
+            let mut analyser = analyser(&model, &assets)?;
             let input = open(file)?;
             let mut output = BufWriter::new(io::stdout().lock());
             score_lines(&mut analyser, input, &mut output).map_err(ServiceError::failed)?;
@@ -33,10 +33,9 @@ pub(crate) async fn run(command: ModelCommand) -> Result<(), ServiceError> {
     .await
 }
 
-fn analyser(model: &ModelConfig) -> Result<Analyser, ServiceError> {
+fn analyser(model: &ModelConfig, assets: &AssetsConfig) -> Result<Analyser, ServiceError> {
+    let matcher = assets.load().map_err(|mistake| ServiceError::Config(vec![mistake]))?;
     let model = model.load().map_err(ServiceError::failed)?;
-    let table = AssetTable::bundled().map_err(ServiceError::failed)?;
-    let matcher = AssetMatcher::new(table).map_err(ServiceError::failed)?;
     Ok(Analyser::new(Box::new(model), matcher))
 }
 

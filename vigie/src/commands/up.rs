@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use vigie_daemon::{Context, ServiceError, spawn_signal_handler};
 use vigie_kafka_client::KafkaConfig;
+use vigie_processors::assets::AssetsConfig;
 use vigie_processors::author::AuthorKey;
 use vigie_processors::inference::ModelConfig;
 use vigie_producers::site::Site;
@@ -42,7 +43,7 @@ pub(crate) async fn run(args: UpArgs, output: Output) -> Result<(), ServiceError
     let started = clock.monotonic();
 
     let listener = vigie_api::bind(args.api_listen).await?;
-    let input = match (check_model(&args.model).await, Input::choose(&args, &ctx, output).await) {
+    let input = match (check_model(&args.model, &args.assets).await, Input::choose(&args, &ctx, output).await) {
         (Ok(()), input) => input?,
         (Err(ServiceError::Config(mut mistakes)), Err(ServiceError::Config(more))) => {
             mistakes.extend(more);
@@ -102,15 +103,14 @@ async fn pipeline(
         }
     });
     let state_dir = stack.data_dir().join(STATE_DIR).display().to_string();
-    let sentiment: vigie_processors::sentiment::Config = service_args(
-        servers,
-        &[
-            ("--model", args.model.dir.display().to_string()),
-            ("--model-threads", args.model.threads.to_string()),
-            ("--author-key-file", author_key(stack.data_dir())?),
-            ("--state-dir", state_dir.clone()),
-        ],
-    )?;
+    let mut options = vec![
+        ("--model", args.model.dir.display().to_string()),
+        ("--model-threads", args.model.threads.to_string()),
+        ("--author-key-file", author_key(stack.data_dir())?),
+        ("--state-dir", state_dir.clone()),
+    ];
+    options.extend(args.assets.file.iter().map(|file| ("--assets", file.display().to_string())));
+    let sentiment: vigie_processors::sentiment::Config = service_args(servers, &options)?;
     let mut windows: Vec<(&str, String)> = vec![("--state-dir", state_dir)];
     match &args.grace {
         Some(grace) => windows.push(("--grace", grace.clone())),
@@ -140,12 +140,13 @@ async fn pipeline(
     services.run().await
 }
 
-/// A model that cannot be used is said before any server is started.
-async fn check_model(model: &ModelConfig) -> Result<(), ServiceError> {
-    let model = model.clone();
-    blocking(move || match model.load() {
-        Ok(_) => Ok(()),
-        Err(e) => Err(ServiceError::Config(vec![format!("--model: {}", ServiceError::failed(e).chain())])),
+/// A model or a table of assets that cannot be used is said before any server is started.
+async fn check_model(model: &ModelConfig, assets: &AssetsConfig) -> Result<(), ServiceError> {
+    let (model, assets) = (model.clone(), assets.clone());
+    blocking(move || {
+        let model = model.load().map(drop).map_err(|e| format!("--model: {}", ServiceError::failed(e).chain()));
+        let mistakes: Vec<String> = [model.err(), assets.load().err()].into_iter().flatten().collect();
+        if mistakes.is_empty() { Ok(()) } else { Err(ServiceError::Config(mistakes)) }
     })
     .await
 }

@@ -1,0 +1,25 @@
+//! Where a user's own assets come from.
+
+use std::path::PathBuf;
+
+use super::{AssetMatcher, AssetTable};
+use crate::service;
+
+/// Which assets are looked for.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct AssetsConfig {
+    /// Assets (TOML) to lay over the bundled table: new ones, more names, removals; docs/assets.md has the format
+    #[arg(long = "assets", id = "assets_file", value_name = "FILE", env = "VIGIE_ASSETS")]
+    pub file: Option<PathBuf>,
+}
+
+impl AssetsConfig {
+    /// The matcher of the bundled table with the file over it.
+    ///
+    /// # Errors
+    /// What is wrong with the file, for the list of mistakes.
+    pub fn load(&self) -> Result<AssetMatcher, String> {
+        let matcher = AssetTable::load(self.file.as_deref()).and_then(AssetMatcher::new);
+        matcher.map_err(|error| format!("--assets: {}", service::chain(&error)))
+    }
+}

@@ -1,0 +1,249 @@
+//! The strings of a table, each with what it may stand for, and the automaton that finds them.
+
+use std::collections::HashMap;
+
+use aho_corasick::automaton::{Automaton, StateID};
+use aho_corasick::dfa::DFA;
+use aho_corasick::{Anchored, MatchKind, StartKind};
+
+use super::table::{Asset, AssetTable, AssetTableError};
+use super::text::{FOLD, glued};
+
+/// What a string may stand for, of one asset or of none.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Entry {
+    /// Index of the asset in the table.
+    pub(super) asset: Option<u32>,
+    /// Spellings that count by themselves.
+    pub(super) tickers: Vec<String>,
+    /// Spellings that need context.
+    pub(super) ambiguous: Vec<String>,
+    /// Spellings that need evidence beside them.
+    pub(super) beside: Vec<String>,
+    /// It is a ticker, of whatever strength.
+    pub(super) ticker: bool,
+    /// It is written small too.
+    pub(super) lower: bool,
+    pub(super) name: bool,
+    pub(super) proper: bool,
+    pub(super) common: bool,
+    pub(super) word: bool,
+    pub(super) ens: bool,
+    /// A word that gives a text context.
+    pub(super) context: bool,
+}
+
+/// An address, and the asset that it gives away.
+#[derive(Clone, Debug)]
+struct Contract {
+    exact: String,
+    asset: u32,
+}
+
+/// Everything that is looked for.
+#[derive(Clone, Debug)]
+pub(super) struct Lexicon {
+    /// Strings that begin with an ASCII character, and the others: apart, the first has fewer kinds of bytes and half the size.
+    tries: [Trie; 2],
+    entries: Vec<Entry>,
+    contracts: HashMap<String, Contract>,
+    /// Which classes the first three bytes of a string may have, a bit for each triple: most words are told by it, in
+    /// a table that stays in the first cache.
+    beginnings: Vec<u64>,
+}
+
+/// Finds strings that begin at a place.
+#[derive(Clone, Debug)]
+struct Trie {
+    dfa: DFA,
+    start: StateID,
+    /// The entry of each of its patterns.
+    entries: Vec<u32>,
+}
+
+impl Trie {
+    fn new(strings: &[String], ascii: bool) -> Result<Self, AssetTableError> {
+        let malformed = |error: &dyn std::error::Error| AssetTableError::Malformed(error.to_string());
+        let chosen =
+            || strings.iter().zip(0_u32..).filter(|(string, _)| string.starts_with(|c: char| c.is_ascii()) == ascii);
+        let dfa = DFA::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .start_kind(StartKind::Anchored)
+            .build(chosen().map(|(string, _)| string))
+            .map_err(|error| malformed(&error))?;
+        let start = dfa.start_state(Anchored::Yes).map_err(|error| malformed(&error))?;
+        Ok(Self { dfa, start, entries: chosen().map(|(_, entry)| entry).collect() })
+    }
+}
+
+/// Shortest and longest address.
+pub(super) const CONTRACT_BYTES: std::ops::RangeInclusive<usize> = 32..=64;
+
+impl Lexicon {
+    pub(super) fn new(table: &AssetTable) -> Result<Self, AssetTableError> {
+        let mut strings = Strings::default();
+        let mut contracts = HashMap::new();
+        for (asset, index) in table.assets().iter().zip(0_u32..) {
+            strings.add_asset(asset, index);
+            for exact in &asset.contracts {
+                contracts.insert(exact.to_ascii_lowercase(), Contract { exact: exact.clone(), asset: index });
+            }
+        }
+        for word in &table.context().words {
+            strings.at(word).context = true;
+        }
+        for phrase in &table.context().never {
+            strings.at(phrase);
+        }
+        let tries = [Trie::new(&strings.texts, true)?, Trie::new(&strings.texts, false)?];
+        let beginnings = beginnings(&strings.texts);
+        Ok(Self { tries, entries: strings.entries, contracts, beginnings })
+    }
+
+    /// Whether a string may begin at `at`.
+    #[inline]
+    pub(super) fn may_begin(&self, bytes: &[u8], at: usize) -> bool {
+        let class = |offset: usize| bytes.get(at + offset).map_or(0, |byte| CLASS[usize::from(*byte)]);
+        let triple = place(class(0), class(1), class(2));
+        self.beginnings[triple / 64] & (1 << (triple % 64)) != 0
+    }
+
+    /// Calls `found` with the end and the entry of every string that begins at `at`, shorter ones first.
+    #[inline]
+    pub(super) fn walk(&self, bytes: &[u8], at: usize, mut found: impl FnMut(usize, u32)) {
+        let Some(first) = bytes.get(at) else { return };
+        let Trie { dfa, start, entries } = &self.tries[usize::from(*first >= 0x80)];
+        let mut state = *start;
+        for (byte, end) in bytes[at..].iter().zip(at + 1..) {
+            state = dfa.next_state(Anchored::Yes, state, FOLD[usize::from(*byte)]);
+            if !dfa.is_special(state) {
+                continue;
+            }
+            if dfa.is_dead(state) {
+                return;
+            }
+            if dfa.is_match(state) {
+                for index in 0..dfa.match_len(state) {
+                    let pattern = dfa.match_pattern(state, index);
+                    // The automaton also lists strings that end here and begin later.
+                    if dfa.pattern_len(pattern) == end - at {
+                        found(end, entries[pattern.as_usize()]);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn entry(&self, index: u32) -> &Entry {
+        &self.entries[index as usize]
+    }
+
+    /// The asset of an address.
+    pub(super) fn contract(&self, word: &[u8]) -> Option<u32> {
+        if !CONTRACT_BYTES.contains(&word.len()) {
+            return None;
+        }
+        let word = std::str::from_utf8(word).ok()?;
+        let known = self.contracts.get(&word.to_ascii_lowercase())?;
+        (known.exact == word || known.exact.starts_with("0x")).then_some(known.asset)
+    }
+}
+
+/// Letters and digits have a class each, all other bytes one together.
+const CLASSES: usize = 37;
+const CLASS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match FOLD[byte] {
+            letter @ b'a'..=b'z' => letter - b'a' + 1,
+            digit @ b'0'..=b'9' => digit - b'0' + 27,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    table
+};
+
+fn place(first: u8, second: u8, third: u8) -> usize {
+    (usize::from(first) * CLASSES + usize::from(second)) * CLASSES + usize::from(third)
+}
+
+fn beginnings(texts: &[String]) -> Vec<u64> {
+    let mut bits = vec![0_u64; (CLASSES * CLASSES * CLASSES).div_ceil(64)];
+    for text in texts {
+        let classes: Vec<u8> = text.bytes().take(3).map(|byte| CLASS[usize::from(byte)]).collect();
+        // What follows a string of one letter is no letter; what follows one of two may be (`OPUSDT`).
+        let (second, third) = match classes[..] {
+            [] => continue,
+            [_] => (0..=0, 0..=CLASSES as u8 - 1),
+            [_, second] => (second..=second, 0..=CLASSES as u8 - 1),
+            [_, second, third, ..] => (second..=second, third..=third),
+        };
+        for (second, third) in second.flat_map(|second| third.clone().map(move |third| (second, third))) {
+            let triple = place(classes[0], second, third);
+            bits[triple / 64] |= 1 << (triple % 64);
+        }
+    }
+    bits
+}
+
+#[derive(Default)]
+struct Strings {
+    texts: Vec<String>,
+    entries: Vec<Entry>,
+    index: HashMap<String, usize>,
+}
+
+impl Strings {
+    /// The entry of a string, made if it is new.
+    fn at(&mut self, string: &str) -> &mut Entry {
+        let text = string.to_ascii_lowercase().replace('-', " ");
+        let at = *self.index.entry(text).or_insert_with_key(|text| {
+            self.texts.push(text.clone());
+            self.entries.push(Entry::default());
+            self.entries.len() - 1
+        });
+        &mut self.entries[at]
+    }
+
+    fn of(&mut self, string: &str, asset: u32) -> &mut Entry {
+        let entry = self.at(string);
+        entry.asset = Some(asset);
+        entry
+    }
+
+    fn add_asset(&mut self, asset: &Asset, index: u32) {
+        for ticker in asset.all_tickers() {
+            self.of(ticker, index).ticker = true;
+        }
+        for ticker in &asset.tickers {
+            self.of(ticker, index).tickers.push(ticker.clone());
+        }
+        for ticker in &asset.ambiguous {
+            self.of(ticker, index).ambiguous.push(ticker.clone());
+        }
+        for ticker in &asset.beside {
+            self.of(ticker, index).beside.push(ticker.clone());
+        }
+        for small in &asset.lower {
+            self.of(small, index).lower = true;
+        }
+        for (list, set) in [
+            (&asset.names, (|entry| entry.name = true) as fn(&mut Entry)),
+            (&asset.proper, |entry| entry.proper = true),
+            (&asset.common, |entry| entry.common = true),
+            (&asset.words, |entry| entry.word = true),
+        ] {
+            for name in list {
+                set(self.of(name, index));
+                if name.contains([' ', '-']) {
+                    set(self.of(&glued(name), index));
+                }
+            }
+        }
+        for name in &asset.ens {
+            self.of(name, index).ens = true;
+        }
+    }
+}

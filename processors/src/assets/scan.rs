@@ -1,0 +1,347 @@
+//! The one pass over a text: candidates, and whether it has context.
+
+use super::Evidence;
+use super::lexicon::{CONTRACT_BYTES, Entry, Lexicon};
+use super::text::{ascii_word, camel_border, char_len, word_at, word_before, word_end};
+
+/// What a candidate still needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Nothing.
+    Nothing,
+    /// A text with context, or evidence beside it.
+    Context,
+    /// A text with context.
+    ContextOnly,
+    /// Evidence beside it.
+    Beside,
+    /// Another string of the same asset beside it, one of both in parentheses.
+    Parentheses,
+}
+
+/// A candidate at a place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) asset: u32,
+    pub(super) evidence: Evidence,
+    pub(super) need: Need,
+    /// As a name; tickers have more kinds of evidence beside them.
+    pub(super) named: bool,
+    pub(super) counts: bool,
+}
+
+/// What stands right ahead of a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    None,
+    Dollar,
+    Hash,
+    At,
+    /// A number without a space.
+    Amount,
+}
+
+/// Quotes of pairs that are written without a separator in any case.
+const QUOTES: [&str; 7] = ["usdt", "usdc", "usd", "busd", "fdusd", "tusd", "perp"];
+/// Those that must be in capitals there.
+const CAPITAL_QUOTES: [&str; 8] = ["btc", "eth", "bnb", "eur", "gbp", "try", "krw", "jpy"];
+/// Those that are assets of their own beside the base.
+const ASSET_QUOTES: [&str; 4] = ["btc", "eth", "bnb", "xbt"];
+/// Further ones after a separator.
+const FURTHER_QUOTES: [&str; 6] = ["dai", "inr", "aud", "brl", "cad", "chf"];
+/// A name of so many letters may begin a longer hashtag in one case.
+const LONG_NAME: usize = 7;
+
+/// A scan of one text.
+pub(super) struct Scan<'a> {
+    lexicon: &'a Lexicon,
+    bytes: &'a [u8],
+    candidates: &'a mut Vec<Candidate>,
+    context: bool,
+}
+
+/// Fills `candidates` with those of `text`, in order and without overlaps; true if the text has context.
+pub(super) fn scan(lexicon: &Lexicon, text: &str, candidates: &mut Vec<Candidate>) -> bool {
+    candidates.clear();
+    let mut scan = Scan { lexicon, bytes: text.as_bytes(), candidates, context: false };
+    scan.run();
+    scan.context
+}
+
+/// The best reading of what begins at a place.
+#[derive(Clone, Copy, Default)]
+struct Best {
+    end: usize,
+    candidate: Option<Candidate>,
+    /// A string of the table begins there, whether it counts or not.
+    touched: bool,
+}
+
+impl Scan<'_> {
+    fn run(&mut self) {
+        let mut at = 0;
+        while let Some(byte) = self.bytes.get(at) {
+            if word_at(self.bytes, at) {
+                at = self.word(at);
+            } else if *byte < 0x80 {
+                at += 1;
+            } else {
+                // Scripts without spaces: a name may begin at any character.
+                let best = self.best(at, Sign::None, None);
+                at = if best.end > at { self.take(best) } else { at + char_len(*byte) };
+            }
+        }
+    }
+
+    /// Reads the word at `at`; returns where to go on.
+    fn word(&mut self, at: usize) -> usize {
+        let sign = self.sign(at);
+        let mut touched = true;
+        if sign == Sign::None {
+            // Most words end here: nothing begins with them, or it ends where they do.
+            let best = self.best(at, Sign::None, None);
+            if best.end > at {
+                return self.take(best);
+            }
+            touched = best.touched;
+        }
+        let end = word_end(self.bytes, at);
+        if self.bytes[end..].starts_with(b"://") && is_one_of(&self.bytes[at..end], &["http", "https"]) {
+            return self.url(end);
+        }
+        if CONTRACT_BYTES.contains(&(end - at)) {
+            self.contract(at, end);
+        }
+        if touched {
+            let best = self.best(at, sign, Some(end));
+            if best.end > at {
+                return self.take(best);
+            }
+        }
+        if sign == Sign::Hash {
+            return self.hashtag(at, end);
+        }
+        let digits = self.bytes[at..end].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if digits > 0 && digits < end - at {
+            let best = self.best(at + digits, Sign::Amount, Some(end));
+            if best.end == end {
+                return self.take(best);
+            }
+        }
+        end
+    }
+
+    /// What may begin inside a hashtag.
+    fn hashtag(&mut self, at: usize, end: usize) -> usize {
+        let mut from = at;
+        while from < end {
+            let best = if from == at || camel_border(self.bytes, from) {
+                self.best(from, Sign::Hash, Some(end))
+            } else {
+                Best::default()
+            };
+            from = if best.end > from { self.take(best) } else { from + 1 };
+        }
+        end
+    }
+
+    /// In a URL only addresses count; returns its end.
+    fn url(&mut self, at: usize) -> usize {
+        let stop = |byte: &u8| byte.is_ascii_whitespace() || b"()[]<>\"".contains(byte);
+        let end = self.bytes[at..].iter().position(stop).map_or(self.bytes.len(), |length| at + length);
+        let mut from = at;
+        while from < end {
+            if !ascii_word(self.bytes, from) {
+                from += 1;
+                continue;
+            }
+            let stop = word_end(self.bytes, from).min(end);
+            self.contract(from, stop);
+            from = stop.max(from + 1);
+        }
+        end
+    }
+
+    fn contract(&mut self, start: usize, end: usize) {
+        if let Some(asset) = self.lexicon.contract(&self.bytes[start..end]) {
+            let (evidence, need) = (Evidence::Contract, Need::Nothing);
+            self.candidates.push(Candidate { start, end, asset, evidence, need, named: false, counts: true });
+        }
+    }
+
+    fn sign(&self, at: usize) -> Sign {
+        let Some(last) = at.checked_sub(1) else { return Sign::None };
+        match self.bytes.get(last) {
+            Some(b'$') if !word_before(self.bytes, last) => Sign::Dollar,
+            Some(b'#') => Sign::Hash,
+            Some(b'@') => Sign::At,
+            _ => Sign::None,
+        }
+    }
+
+    fn take(&mut self, best: Best) -> usize {
+        self.candidates.extend(best.candidate);
+        best.end
+    }
+
+    /// The longest reading at `at`. `word` is the end of the word that begins there, if it may end earlier than its letters.
+    #[inline]
+    fn best(&mut self, at: usize, sign: Sign, word: Option<usize>) -> Best {
+        if self.lexicon.may_begin(self.bytes, at) { self.read(at, sign, word) } else { Best::default() }
+    }
+
+    /// As [`Scan::best`], without a look ahead; by itself, as it is needed for few words.
+    #[inline(never)]
+    fn read(&mut self, at: usize, sign: Sign, word: Option<usize>) -> Best {
+        let (lexicon, bytes) = (self.lexicon, self.bytes);
+        let (mut best, mut context, touched) = (Best::default(), false, true);
+        lexicon.walk(bytes, at, |end, index| {
+            best.touched = touched;
+            let entry = lexicon.entry(index);
+            match border(bytes, at, end, sign, word, entry) {
+                Some(Border::Pair(stop)) => {
+                    let need = Need::Nothing;
+                    if let Some(asset) = entry.asset.filter(|_| stop > best.end) {
+                        let evidence = Evidence::Pair;
+                        let candidate =
+                            Candidate { start: at, end: stop, asset, evidence, need, named: false, counts: true };
+                        best = Best { end: stop, candidate: Some(candidate), touched };
+                    }
+                }
+                Some(Border::Word(stop)) if stop > best.end => {
+                    context |= entry.context;
+                    let Some(asset) = entry.asset else {
+                        // A phrase that is none, or a word of context.
+                        if !entry.context {
+                            best = Best { end: stop, candidate: None, touched };
+                        }
+                        return;
+                    };
+                    if ens(bytes, at, stop, entry) {
+                        best = Best { end: stop, candidate: None, touched };
+                        return;
+                    }
+                    if let Some((need, evidence)) = need(&bytes[at..end], sign, entry) {
+                        let named = matches!(evidence, Evidence::Name);
+                        let counts = need == Need::Nothing;
+                        best = Best {
+                            end: stop,
+                            candidate: Some(Candidate { start: at, end: stop, asset, evidence, need, named, counts }),
+                            touched,
+                        };
+                    }
+                }
+                _ => {}
+            }
+        });
+        self.context |= context;
+        best
+    }
+}
+
+enum Border {
+    /// The word ends here, its plural or possessive included.
+    Word(usize),
+    /// It is the base of a pair, which ends here.
+    Pair(usize),
+}
+
+/// How a string that ends at `end` stands in the text; none if inside a word.
+#[inline]
+fn border(bytes: &[u8], at: usize, end: usize, sign: Sign, word: Option<usize>, entry: &Entry) -> Option<Border> {
+    let separator = bytes.get(end).copied();
+    if entry.ticker && matches!(separator, Some(b'/' | b'-' | b'_')) && sign != Sign::At {
+        let stop = word_end(bytes, end + 1);
+        let quote = &bytes[end + 1..stop];
+        if is_quote(quote) && base_is_written_out(&bytes[at..end], quote, entry) {
+            // The quote is read again where it is an asset too.
+            return Some(Border::Pair(if is_one_of(quote, &ASSET_QUOTES) { end } else { stop }));
+        }
+    }
+    if !word_at(bytes, end) {
+        return Some(Border::Word(end));
+    }
+    if bytes.get(end) == Some(&b's')
+        && !word_at(bytes, end + 1)
+        && (entry.name || spelled(&bytes[at..end], &entry.tickers))
+    {
+        return Some(Border::Word(end + 1));
+    }
+    if sign == Sign::Hash && (camel_border(bytes, end) || (entry.name && end - at >= LONG_NAME)) {
+        return (entry.name || entry.proper || spelled(&bytes[at..end], &entry.tickers)).then_some(Border::Word(end));
+    }
+    let stop = word.filter(|stop| *stop > end && entry.ticker && end - at >= 2)?;
+    let (base, quote) = (&bytes[at..end], &bytes[end..stop]);
+    let capitals = bytes[at..stop].iter().all(|byte| !byte.is_ascii_lowercase());
+    let glued = is_one_of(quote, &QUOTES) || (capitals && is_one_of(quote, &CAPITAL_QUOTES));
+    (glued && base_is_written_out(base, quote, entry)).then_some(Border::Pair(if is_one_of(quote, &ASSET_QUOTES) {
+        end
+    } else {
+        stop
+    }))
+}
+
+/// Whether both sides of a pair are in capitals, or the base is a ticker that may be small in a pair.
+fn base_is_written_out(base: &[u8], quote: &[u8], entry: &Entry) -> bool {
+    let capitals = |part: &[u8]| part.iter().all(|byte| !byte.is_ascii_lowercase());
+    let only_cashtag = entry.tickers.is_empty() && entry.ambiguous.is_empty() && entry.beside.is_empty();
+    (capitals(base) && capitals(quote)) || (!only_cashtag && !capitals(base) && !capitals(quote))
+}
+
+fn is_quote(word: &[u8]) -> bool {
+    is_one_of(word, &QUOTES)
+        || is_one_of(word, &CAPITAL_QUOTES)
+        || is_one_of(word, &ASSET_QUOTES)
+        || is_one_of(word, &FURTHER_QUOTES)
+}
+
+fn is_one_of(word: &[u8], list: &[&str]) -> bool {
+    list.iter().any(|one| one.as_bytes().eq_ignore_ascii_case(word))
+}
+
+/// Whether this is part of an ENS name that the table does not list.
+fn ens(bytes: &[u8], start: usize, end: usize, entry: &Entry) -> bool {
+    if entry.ens && bytes[start..end].ends_with(b"eth") {
+        return false;
+    }
+    let ahead = bytes[start..end].eq_ignore_ascii_case(b"eth")
+        && start > 0
+        && bytes[start - 1] == b'.'
+        && word_before(bytes, start - 1);
+    let behind =
+        bytes.get(end..end + 4).is_some_and(|rest| rest.eq_ignore_ascii_case(b".eth")) && !word_at(bytes, end + 4);
+    ahead || behind
+}
+
+fn spelled(piece: &[u8], spellings: &[String]) -> bool {
+    spellings.iter().any(|spelling| spelling.as_bytes() == piece)
+}
+
+/// What a string of an asset needs to count, by how it is written; none if it cannot.
+fn need(piece: &[u8], sign: Sign, entry: &Entry) -> Option<(Need, Evidence)> {
+    let capital = piece.first().is_some_and(|byte| !byte.is_ascii_lowercase());
+    let certain = spelled(piece, &entry.tickers);
+    let ambiguous = spelled(piece, &entry.ambiguous);
+    let beside = spelled(piece, &entry.beside);
+    // `mETH` is a ticker, `meth` is not.
+    let any_case = entry.tickers.iter().any(|ticker| !ticker.bytes().any(|byte| byte.is_ascii_lowercase()));
+    Some(match sign {
+        Sign::Dollar if entry.ticker => (Need::Nothing, Evidence::Cashtag),
+        Sign::At if !entry.name => return None,
+        Sign::Amount if certain || ambiguous || beside || any_case || entry.lower => (Need::Nothing, Evidence::Ticker),
+        Sign::Amount => return None,
+        _ if certain && sign != Sign::At => (Need::Nothing, Evidence::Ticker),
+        _ if entry.ens => (Need::Nothing, Evidence::Ens),
+        _ if entry.name || (entry.proper && capital) => (Need::Nothing, Evidence::Name),
+        _ if ambiguous => (Need::Context, Evidence::Ticker),
+        Sign::Hash if !entry.ambiguous.is_empty() || any_case => (Need::ContextOnly, Evidence::Ticker),
+        _ if entry.common && capital => (Need::Context, Evidence::Name),
+        _ if entry.word && capital => (Need::Beside, Evidence::Name),
+        _ if beside || entry.lower || any_case => (Need::Beside, Evidence::Ticker),
+        _ if entry.common || entry.proper => (Need::Beside, Evidence::Name),
+        _ if entry.ticker && !piece.iter().any(u8::is_ascii_lowercase) => (Need::Parentheses, Evidence::Ticker),
+        _ => return None,
+    })
+}

@@ -1,0 +1,377 @@
+"""The rules of processors/src/assets.rs, read a second time: slow, short, and without vigie's code. Standard library only."""
+
+import re
+import tomllib
+from collections import defaultdict
+from pathlib import Path
+
+ASSETS = Path(__file__).parents[2] / "processors/assets/assets.toml"
+UPPER, LOWER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
+ASCII_LOWER = str.maketrans(UPPER, LOWER)
+FOLD = str.maketrans(UPPER + "\n-", LOWER + "  ")
+TICKERS = ("tickers", "ambiguous", "beside", "cashtags")
+NAMES = ("names", "proper", "common", "words")
+QUOTES = {"usdt", "usdc", "usd", "busd", "fdusd", "tusd", "perp"}
+CAPITAL_QUOTES = {"btc", "eth", "bnb", "eur", "gbp", "try", "krw", "jpy"}
+ASSET_QUOTES = {"btc", "eth", "bnb", "xbt"}
+ALL_QUOTES = QUOTES | CAPITAL_QUOTES | ASSET_QUOTES | {"dai", "inr", "aud", "brl", "cad", "chf"}
+WORD = re.compile(r"[0-9A-Za-z_\u00c0-\u024f]+")
+BEHIND = re.compile(r"(?:'s)?(?:\u2019s)?[ -](?=[0-9A-Za-z_\u00c0-\u024f])")
+URL_END = re.compile(r"[ \t\n\f\r()\[\]<>\"]|\Z")
+PREFIX = 3
+# What a candidate needs that an enumeration does not give.
+ALONE = ("context only", "parentheses")
+
+
+def is_word(text, at):
+    return 0 <= at < len(text) and WORD.match(text[at]) is not None
+
+
+def word_end(text, at):
+    found = WORD.match(text, at)
+    return found.end() if found else at
+
+
+def capitals(text):
+    return not any(c in LOWER for c in text)
+
+
+def camel(text, at):
+    if not 0 < at < len(text):
+        return False
+    before, here, after = text[at - 1], text[at], text[at + 1 : at + 2]
+    if here.isascii() and here.isdigit():
+        return before in UPPER + LOWER
+    return here in UPPER and (before not in UPPER or (after != "" and after in LOWER))
+
+
+class Candidate:
+    def __init__(self, start, end, asset, need, named=False, ticker=False):
+        self.start, self.end, self.asset = start, end, asset
+        self.need, self.named, self.ticker, self.counts = need, named, ticker, need == ""
+
+
+class Assets:
+    """The asset table: `find` gives the ids of the assets in a text."""
+
+    def __init__(self, path=ASSETS):
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        self.entries = defaultdict(lambda: defaultdict(set))
+        self.contracts = {}
+        for asset in table["asset"]:
+            for field in (*TICKERS, *NAMES, "lower", "ens"):
+                for string in asset.get(field, ()):
+                    forms = [string]
+                    if field in NAMES and re.search("[ -]", string):
+                        forms.append(re.sub("[ -]", "", string))
+                    for form in forms:
+                        entry = self.entries[form.translate(FOLD)]
+                        entry["asset"] = asset["id"]
+                        entry[field].add(string)
+            for contract in asset.get("contracts", ()):
+                self.contracts[contract.lower()] = (contract, asset["id"])
+        for word in table["context"]["words"]:
+            self.entries[word.translate(FOLD)]["context"].add(word)
+        for phrase in table["context"]["never"]:
+            self.entries[phrase.translate(FOLD)]["never"].add(phrase)
+        self.near = {name: set(table["context"][name]) for name in ("after", "moves", "auxiliary", "before", "between", "on", "joins")}
+        self.lengths = defaultdict(set)
+        for string in self.entries:
+            self.lengths[string[:PREFIX]].add(len(string))
+
+    def lengths_at(self, folded, at):
+        found = set()
+        for size in range(1, PREFIX + 1):
+            found |= {length for length in self.lengths.get(folded[at : at + size], ()) if size == PREFIX or length == size}
+        return found
+
+    def find(self, text):
+        scan = Scan(self, text)
+        scan.run()
+        Settle(self, text, scan).run()
+        return {one.asset for one in scan.candidates if one.counts}
+
+
+class Scan:
+    def __init__(self, assets, text):
+        self.assets, self.text, self.folded = assets, text, text.translate(FOLD)
+        self.candidates, self.context = [], False
+
+    def run(self):
+        at = 0
+        while at < len(self.text):
+            if is_word(self.text, at):
+                at = self.word(at)
+            elif self.text[at].isascii():
+                at += 1
+            else:
+                end, candidate = self.best(at, "", None)
+                at = self.take(end, candidate) if end > at else at + 1
+
+    def take(self, end, candidate):
+        if candidate:
+            self.candidates.append(candidate)
+        return end
+
+    def word(self, at):
+        text = self.text
+        sign = text[at - 1] if at and text[at - 1] in "$#@" else ""
+        if sign == "$" and is_word(text, at - 2):
+            sign = ""
+        if not sign:
+            end, candidate = self.best(at, "", None)
+            if end > at:
+                return self.take(end, candidate)
+        stop = word_end(text, at)
+        if text[at:stop].lower() in ("http", "https") and text.startswith("://", stop):
+            return self.url(stop)
+        self.contract(at, stop)
+        end, candidate = self.best(at, sign, stop)
+        if end > at:
+            return self.take(end, candidate)
+        if sign == "#":
+            return self.hashtag(at, stop)
+        digits = re.match("[0-9]*", text[at:stop]).end()
+        if 0 < digits < stop - at:
+            end, candidate = self.best(at + digits, "amount", stop)
+            if end == stop:
+                return self.take(end, candidate)
+        return stop
+
+    def hashtag(self, at, stop):
+        begin = at
+        while at < stop:
+            end, candidate = self.best(at, "#", stop) if at == begin or camel(self.text, at) else (0, None)
+            at = self.take(end, candidate) if end > at else at + 1
+        return stop
+
+    def url(self, at):
+        end = URL_END.search(self.text, at).start()
+        for word in re.compile(r"[0-9A-Za-z_]+").finditer(self.text, at, end):
+            self.contract(word.start(), word.end())
+        return end
+
+    def contract(self, at, end):
+        known = self.assets.contracts.get(self.text[at:end].lower())
+        if known and (known[0].startswith("0x") or known[0] == self.text[at:end]):
+            self.candidates.append(Candidate(at, end, known[1], ""))
+
+    def best(self, at, sign, stop):
+        """End and candidate of the longest reading at `at`; no candidate where a phrase swallows."""
+        best = (0, None)
+        for length in sorted(self.assets.lengths_at(self.folded, at)):
+            end = at + length
+            entry = self.assets.entries.get(self.folded[at:end])
+            if entry is None:
+                continue
+            kind, border = self.border(at, end, sign, stop, entry)
+            if kind is None or border <= best[0]:
+                continue
+            asset = entry.get("asset")
+            if kind == "pair":
+                if asset:
+                    best = (border, Candidate(at, border, asset, ""))
+                continue
+            if entry.get("context"):
+                self.context = True
+            if not asset:
+                if not entry.get("context"):
+                    best = (border, None)
+                continue
+            if self.foreign_ens(at, border, entry):
+                best = (border, None)
+                continue
+            need = self.need(self.text[at:end], sign, entry)
+            if need:
+                best = (border, Candidate(at, border, asset, *need))
+        return best
+
+    def border(self, at, end, sign, stop, entry):
+        text = self.text
+        base, ticker = text[at:end], any(entry.get(field) for field in TICKERS)
+        if ticker and text[end : end + 1] in ("/", "-", "_") and sign != "@":
+            last = word_end(text, end + 1)
+            quote = text[end + 1 : last]
+            if quote.lower() in ALL_QUOTES and self.written_out(base, quote, entry):
+                return "pair", end if quote.lower() in ASSET_QUOTES else last
+        if not is_word(text, end):
+            return "word", end
+        certain = base in entry.get("tickers", ())
+        name = bool(entry.get("names"))
+        if text[end] == "s" and not is_word(text, end + 1) and (name or certain):
+            return "word", end + 1
+        if sign == "#" and (camel(text, end) or (name and len(base.encode()) >= 7)):
+            return ("word", end) if name or entry.get("proper") or certain else (None, 0)
+        if stop is None or stop <= end or not ticker or end - at < 2:
+            return None, 0
+        quote = text[end:stop]
+        if quote.lower() in QUOTES or (capitals(text[at:stop]) and quote.lower() in CAPITAL_QUOTES):
+            if self.written_out(base, quote, entry):
+                return "pair", end if quote.lower() in ASSET_QUOTES else stop
+        return None, 0
+
+    @staticmethod
+    def written_out(base, quote, entry):
+        if capitals(base) and capitals(quote):
+            return True
+        more_than_cashtag = any(entry.get(field) for field in ("tickers", "ambiguous", "beside"))
+        return more_than_cashtag and not capitals(base) and not capitals(quote)
+
+    def foreign_ens(self, at, end, entry):
+        text = self.text
+        if entry.get("ens") and text[at:end].endswith("eth"):
+            return False
+        ahead = text[at:end].lower() == "eth" and text[at - 1 : at] == "." and is_word(text, at - 2)
+        return ahead or (text[end : end + 4].lower() == ".eth" and not is_word(text, end + 4))
+
+    @staticmethod
+    def need(piece, sign, entry):
+        """(need, named, ticker) of how a string of an asset is written; none if it cannot count so."""
+        capital = piece[0] not in LOWER
+        spelled = {field for field in TICKERS if piece in entry.get(field, ())}
+        ticker = any(entry.get(field) for field in TICKERS)
+        any_case = any(capitals(form) for form in entry.get("tickers", ()))
+        lower, name = bool(entry.get("lower")), bool(entry.get("names"))
+        if sign == "$" and ticker:
+            return "", False, False
+        if sign == "@" and not name:
+            return None
+        if sign == "amount":
+            sure = spelled & {"tickers", "ambiguous", "beside"} or any_case or lower
+            return ("", False, True) if sure else None
+        if "tickers" in spelled and sign != "@":
+            return "", False, True
+        if entry.get("ens"):
+            return "", False, False
+        if name or (entry.get("proper") and capital):
+            return "", True, False
+        if "ambiguous" in spelled:
+            return "context", False, True
+        if sign == "#" and (entry.get("ambiguous") or any_case):
+            return "context only", False, True
+        if entry.get("common") and capital:
+            return "context", True, False
+        if entry.get("words") and capital:
+            return "beside", True, False
+        if "beside" in spelled or lower or any_case:
+            return "beside", False, True
+        if entry.get("common") or entry.get("proper"):
+            return "beside", True, False
+        return ("parentheses", False, True) if ticker and capitals(piece) else None
+
+
+class Settle:
+    """Decides which candidates count."""
+
+    def __init__(self, assets, text, scan):
+        self.near, self.text, self.all = assets.near, text, scan.candidates
+        for one, other in zip(self.all, self.all[1:]):
+            gap = text[one.end : other.start] if other.start >= one.end else ""
+            if gap in (" (", " ($") and one.asset == other.asset and text[other.end : other.end + 1] == ")":
+                one.counts = other.counts = True
+        self.context = scan.context or any(one.counts for one in self.all)
+        tickers = {one.asset for one in self.all if one.need == "context" and not one.named}
+        upper, lower = sum(c in UPPER for c in text), sum(c in LOWER for c in text)
+        self.shouted = upper + lower >= 16 and upper >= 4 * lower
+        self.context = self.context or (len(tickers) > 1 and not self.shouted)
+
+    def run(self):
+        last = None
+        for one in self.all:
+            if not one.counts:
+                one.counts = self.by_itself(one) or (one.need not in ALONE and self.joined(last, one, last))
+            last = one
+        self.vouch()
+        for one, following in reversed(list(zip(self.all, self.all[1:]))):
+            if not one.counts and one.need not in ALONE:
+                one.counts = self.joined(one, following, following)
+
+    def by_itself(self, one):
+        if one.need in ALONE:
+            return one.need == "context only" and self.context
+        if one.need == "context" and self.context and not self.shouted and self.text[one.end : one.end + 1] != ":":
+            return True
+        return self.touches(one)
+
+    def vouch(self):
+        runs = []
+        for one in self.all:
+            if runs and "parentheses" not in (runs[-1][0].need, one.need) and self.enumerates(runs[-1][-1], one):
+                runs[-1].append(one)
+            else:
+                runs.append([one])
+        for run in runs:
+            if sum(one.need == "context" and not one.named for one in run) >= 2 or len(run) >= 3:
+                for one in run:
+                    one.counts = True
+
+    def touches(self, one):
+        near, text = self.near, self.text
+        word, end = self.next_word(one.end)
+        if word in near["after"] or (not one.named and word in near["moves"]):
+            return True
+        if not one.named and word in near["auxiliary"] and self.next_word(end)[0] in near["moves"]:
+            return True
+        if one.need == "context" and self.price(one.end):
+            return True
+        ahead = self.last_word(one.start)
+        if not ahead:
+            return False
+        if self.amount(ahead):
+            return True
+        word = text[slice(*ahead)].translate(ASCII_LOWER)
+        if word in near["before"] or (one.named and self.context and word in near["on"]):
+            return True
+        for _ in range(2):
+            ahead = self.last_word(ahead[0]) if word in near["between"] else None
+            if not ahead:
+                return False
+            word = text[slice(*ahead)].translate(ASCII_LOWER)
+            if word in near["before"]:
+                return True
+        return False
+
+    def next_word(self, end):
+        behind = BEHIND.match(self.text, end)
+        if not behind:
+            return "", end
+        end = word_end(self.text, behind.end())
+        return self.text[behind.end() : end].translate(ASCII_LOWER), end
+
+    def price(self, end):
+        behind = re.split(rb"[.!?\n,;]", self.text[end:].encode()[:16])[0]
+        return bool(re.search(rb"\$[0-9]", behind)) or (b"%" in behind and bool(re.search(rb"[0-9]", behind)))
+
+    def last_word(self, start):
+        text = self.text
+        end = start - (text[start - 1 : start] in ("#", "$", "@")) - 1
+        if end < 0 or text[end] != " ":
+            return None
+        begin = end
+        while is_word(text, begin - 1):
+            begin -= 1
+        return (begin, end) if begin < end else None
+
+    def amount(self, ahead):
+        if self.text[slice(*ahead)].translate(ASCII_LOWER) in ("million", "billion", "millions"):
+            ahead = self.last_word(ahead[0])
+            if not ahead:
+                return False
+        number = self.text[slice(*ahead)]
+        return re.fullmatch("[0-9]+[kM]?", number) is not None and self.text[max(0, ahead[0] - 1) : ahead[0]] != "$"
+
+    def joined(self, first, second, other):
+        return first is not None and second is not None and other.counts and self.enumerates(first, second)
+
+    def enumerates(self, first, second):
+        gap = self.text[first.end : second.start]
+        if second.start < first.end or len(gap.encode()) > 24:
+            return False
+        joins = False
+        for part in re.split(r"[ \t\n\f\r()$#@]", gap):
+            mark = part.strip("0123456789.%-:")
+            is_join = mark in self.near["joins"]
+            joins = joins or is_join or any(c in ",/&+|;" for c in part)
+            if not is_join and mark.strip(",/&+|;"):
+                return False
+        return joins
