@@ -21,6 +21,7 @@ fn options(seed: u64) -> Options {
             dir: root.join("models/sentiment"),
             library: std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from),
             threads: 1,
+            no_early_exit: false,
         },
         logs: None,
         sabotage: false,
