@@ -20,6 +20,7 @@
 //! score is 0 and there is no forecast.
 
 mod csv;
+mod score;
 
 use std::collections::VecDeque;
 
@@ -35,12 +36,6 @@ const LEVEL: usize = 12;
 
 /// Residuals that are remembered: one day of 5-minute windows.
 const RESIDUALS: usize = 288;
-
-/// Powers of ten beyond the 90th percentile that score 0.5.
-const HALF_SCORE: f64 = 4.0;
-
-/// Least mean excess of the tail, in transformed counts: half a standard deviation of a Poisson count.
-const LEAST_EXCESS: f64 = 0.5;
 
 /// What is said about one count.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -139,12 +134,8 @@ impl TryFrom<Vec<f64>> for OnlineAnomaly {
 fn judge(residuals: &VecDeque<f64>, level: f64, residual: f64) -> Anomaly {
     let mut sorted: Vec<f64> = residuals.iter().copied().collect();
     sorted.sort_by(f64::total_cmp);
-    let threshold = quantile(&sorted, 0.9);
-    // Over the tenth that should exceed, not over those that do: with ties at the threshold one burst may be alone there.
-    let excess = sorted.iter().map(|one| (one - threshold).max(0.0)).sum::<f64>() / (0.1 * sorted.len() as f64);
-    let beyond = ((residual - threshold) / (excess.max(LEAST_EXCESS) * std::f64::consts::LN_10)).max(0.0);
     let forecast = |p: f64| Some(transform_back(level + quantile(&sorted, p)));
-    Anomaly { score: beyond / (beyond + HALF_SCORE), p10: forecast(0.1), p50: forecast(0.5), p90: forecast(0.9) }
+    Anomaly { score: score::upper_tail(&sorted, residual), p10: forecast(0.1), p50: forecast(0.5), p90: forecast(0.9) }
 }
 
 /// Anscombe's variance-stabilising transform of a count.
