@@ -20,7 +20,7 @@ class Parameters:
     tail: int = 20  # one of this many sums is in the tail
     scales: tuple[int, ...] = (1, 2, 4)  # in blocks
     silent: int = 192  # counts
-    growth: float = 2.0  # powers of ten
+    growth: int = 2  # times the powers of ten of the last alarm
     alarm: float = 2.2  # powers of ten
 
 
@@ -57,7 +57,7 @@ def alarms(rarity: np.ndarray, parameters: Parameters) -> list[int]:
     rows, last, level = [], None, 0
     for row in np.flatnonzero(rarity >= parameters.alarm):
         thousandths = round(rarity[row] * 1000)
-        if last is None or row - last >= parameters.silent or thousandths >= level + parameters.growth * 1000:
+        if last is None or row - last >= parameters.silent or thousandths >= parameters.growth * level:
             rows.append(int(row))
             last, level = row, thousandths
     return rows
@@ -79,7 +79,7 @@ def golden_series() -> np.ndarray:
     random = np.random.default_rng(20150226)
     rows = np.arange(21 * 288)
     rate = 6 * np.maximum(0, np.sin(2 * np.pi * rows / 288)) + 0.5
-    for start, height in ((400, 60), (1500, 25), (1530, 200), (1700, 90), (3000, 30), (3150, 35), (4700, 500), (5600, 40)):
+    for start, height in ((400, 60), (1500, 25), (1530, 200), (1700, 90), (3000, 30), (3150, 35), (4700, 500), (5600, 60), (5630, 3000)):
         rate[start:] += height * np.exp(-(rows[start:] - start) / 8)
     return random.poisson(rate).astype(float)
 

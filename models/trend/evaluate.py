@@ -9,9 +9,11 @@ The interval is from a bootstrap over windows: each series is cut half way betwe
 """
 
 import argparse
+import dataclasses
 import itertools
 import pathlib
 import random
+from collections.abc import Callable
 
 import detector
 import nab
@@ -65,17 +67,17 @@ def shifted(series: list[nab.Series], found: list[list[int]], draws: int = 1000)
     return sorted(nab.pooled(judge(series, move_all())) for _ in range(draws))
 
 
-def periodic(series: list[nab.Series]) -> tuple[float, int]:
-    """The best score of an alarm every so many rows, and how many."""
+def periodic(series: list[nab.Series]) -> list[tuple[float, int]]:
+    """Scores of an alarm every so many rows, and how many."""
     every = lambda period: [list(range(one.probation, len(one.rows), period)) for one in series]
-    return max((nab.pooled(judge(series, every(period))), period) for period in range(50, 2000, 10))
+    return [(nab.pooled(judge(series, every(period))), period) for period in range(50, 2000, 10)]
 
 
 def by_threshold(series: list[nab.Series], rarities: list[np.ndarray], parameters: detector.Parameters) -> np.ndarray:
     """Scores of each series at each of THRESHOLDS, times its windows."""
     table = np.zeros((len(THRESHOLDS), len(series)))
     for (i, threshold), (j, one) in itertools.product(enumerate(THRESHOLDS), enumerate(series)):
-        found = detector.alarms(rarities[j], detector.dataclasses.replace(parameters, alarm=threshold))
+        found = detector.alarms(rarities[j], dataclasses.replace(parameters, alarm=threshold))
         table[i, j] = nab.pooled([nab.judge(found, one.windows, len(one.rows))]) * len(one.windows)
     return table
 
@@ -85,19 +87,22 @@ def smooth(values: np.ndarray) -> np.ndarray:
     return np.convolve(np.pad(values, SMOOTHED, "edge"), kernel, "valid")
 
 
-def left_out(tables: dict, series: list[nab.Series]) -> tuple[float, list[str]]:
-    """The pooled score of the series, each with parameters and threshold that are best on the others: the best mean of a threshold and
-    those around it, so that one lucky threshold is not chosen."""
-    windows = np.array([len(one.windows) for one in series])
-    total, chosen = 0.0, []
+def left_out(tables: dict, series: list[nab.Series], rarities: Callable[[detector.Parameters], list[np.ndarray]]) -> None:
+    """Prints the pooled score of the series, each with parameters and threshold that are best on the others: the best mean of a threshold
+    and those around it, so that one lucky threshold is not chosen."""
+    judged, chosen = [], []
     for out, one in enumerate(series):
         others = np.arange(len(series)) != out
         smoothed = {key: smooth(table[:, others].sum(1)) for key, table in tables.items()}
         key = max(smoothed, key=lambda key: smoothed[key].max())
-        at = int(smoothed[key].argmax())
-        total += tables[key][at, out]
-        chosen.append(f"  {one.name}: {tables[key][at, out] / windows[out]:5.1f} with {key}, threshold {THRESHOLDS[at]}")
-    return total / windows.sum(), chosen
+        parameters = dataclasses.replace(key, alarm=THRESHOLDS[int(smoothed[key].argmax())])
+        found = detector.alarms(rarities(parameters)[out], parameters)
+        judged.append(nab.judge(found, one.windows, len(one.rows)))
+        chosen.append(parameters)
+    low, high = bootstrap(series, judged)
+    print(f"  {line(judged)}; 95 % interval {low:.1f} to {high:.1f}")
+    for one, verdict, parameters in zip(series, judged, chosen):
+        print(f"  {one.name}: {nab.pooled([verdict]):5.1f} with {parameters}")
 
 
 def select(series: list[nab.Series]) -> None:
@@ -106,22 +111,24 @@ def select(series: list[nab.Series]) -> None:
     one_scale = {}
     for days, tail, scale in itertools.product(grid["days"], grid["tail"], (1, 2, 4)):
         one_scale[days, tail, scale] = [detector.tail_rarity(values, days, tail, scale) for values in counts]
-    tables = {}
-    for values in itertools.product(*grid.values()):
-        parameters = detector.Parameters(**dict(zip(grid, values)))
+
+    def rarities(parameters: detector.Parameters) -> list[np.ndarray]:
         of_scales = [one_scale[parameters.days, parameters.tail, scale] for scale in parameters.scales]
-        tables[values] = by_threshold(series, [np.mean(of_one, axis=0) for of_one in zip(*of_scales)], parameters)
+        return [np.mean(of_one, axis=0) for of_one in zip(*of_scales)]
+
+    settings = [detector.Parameters(**dict(zip(grid, values))) for values in itertools.product(*grid.values())]
+    tables = {parameters: by_threshold(series, rarities(parameters), parameters) for parameters in settings}
     windows = sum(len(one.windows) for one in series)
-    hindsight = {key: table.sum(1).max() / windows for key, table in tables.items()}
+    hindsight = {parameters: table.sum(1).max() / windows for parameters, table in tables.items()}
     best = max(hindsight, key=hindsight.get)
     print(f"best of {len(tables)} settings and {len(THRESHOLDS)} thresholds in hindsight: {hindsight[best]:.1f} with {best}")
-    ranked = sorted(hindsight.values())
-    print(f"  quartiles over the settings, each at its best threshold: {', '.join(f'{np.quantile(ranked, q):.1f}' for q in (0.25, 0.5, 0.75))}")
-    score, chosen = left_out(tables, series)
-    print(f"one series left out, settings and threshold chosen on the others: {score:.1f}", *chosen, sep="\n")
-    used = tuple(getattr(detector.Parameters(), name) for name in grid)
-    score, chosen = left_out({used: tables[used]}, series)
-    print(f"one series left out, only the threshold chosen on the others: {score:.1f}", *chosen, sep="\n")
+    quartiles = [np.quantile(list(hindsight.values()), q) for q in (0.25, 0.5, 0.75)]
+    print(f"quartiles over the settings, each at its best threshold: {', '.join(f'{value:.1f}' for value in quartiles)}")
+    print("one series left out, settings and threshold chosen on the others:")
+    left_out(tables, series, rarities)
+    used = detector.Parameters()
+    print("one series left out, only the threshold chosen on the others:")
+    left_out({used: tables[used]}, series, rarities)
 
 
 def main() -> None:
@@ -144,8 +151,8 @@ def main() -> None:
     print(f"best threshold in hindsight {best[1]}: NAB {best[0]:.1f}")
     moved = shifted(series, found)
     print(f"null, the same alarms moved in time: median {moved[500]:.1f}, 97.5 % below {moved[975]:.1f}, best of 1000 {moved[-1]:.1f}")
-    score, period = periodic(series)
-    print(f"null, an alarm every {period} rows, the best period: {score:.1f}")
+    scores = sorted(periodic(series))
+    print(f"null, an alarm every {scores[-1][1]} rows, the best period: {scores[-1][0]:.1f}; median of {len(scores)} periods {scores[len(scores) // 2][0]:.1f}")
     for one in series:
         rows = [row for row in one.rows if row["p10"]]
         inside = sum(float(row["p10"]) <= float(row["value"]) <= float(row["p90"]) for row in rows)

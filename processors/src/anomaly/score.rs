@@ -12,7 +12,7 @@
 //!   The rarity is `-log10 p`, 0 if `S` is not above `u`, as the mean of the three scales.
 //! - **Score.** `p₀ / (p₀ + p)` for the rarity of `p`, with `p₀ = 10^-2.2`: 0.5 for a sum that a half hour in three days exceeds, 0.91 for one ten times
 //!   rarer. From 0.5 on it is worth an alarm.
-//! - **Once per event.** For [`SILENT`] counts after an alarm the score is halved, so that it stays below 0.5, unless it is 100 times rarer than at the
+//! - **Once per event.** For [`SILENT`] counts after an alarm the score is halved, so that it stays below 0.5, unless the rarity is twice that of the
 //!   alarm; that is a new alarm. Whoever alarms above 0.5 only, misses bursts that grow step by step.
 //!
 //! `models/trend/detector.py` is the same in Python; a test holds both against each other.
@@ -46,8 +46,8 @@ const PRIOR_WEIGHT: f64 = 4.0;
 /// Powers of ten of an alarm.
 const ALARM: f64 = 2.2;
 
-/// Powers of ten beyond the last alarm that break its silence.
-const GROWTH: f64 = 2.0;
+/// Times the powers of ten of the last alarm that break its silence.
+const GROWTH: i64 = 2;
 
 /// Counts that an alarm silences the next for, its own included: 16 hours.
 pub(super) const SILENT: u32 = 192;
@@ -76,7 +76,7 @@ impl Rarity {
     pub(super) fn update(&mut self, count: f64) -> f64 {
         let rarity = self.rarity(count);
         self.alarm = self.alarm.filter(|alarm| alarm.age < SILENT);
-        let silenced = self.alarm.is_some_and(|alarm| thousandths(rarity) < alarm.level + thousandths(GROWTH));
+        let silenced = self.alarm.is_some_and(|alarm| thousandths(rarity) < GROWTH * alarm.level);
         if rarity >= ALARM && !silenced {
             self.alarm = Some(Alarm { age: 0, level: thousandths(rarity) });
         }
