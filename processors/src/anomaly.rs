@@ -8,7 +8,7 @@
 //! - `t` makes the spread of counts independent of their level (Anscombe 1948): Poisson counts get standard deviation 1.
 //! - The forecast, made before `x` is looked at, is the level plus the 10th, 50th and 90th percentile of the residuals,
 //!   turned back into counts and not below 0.
-//! - The score is about unusually many posts, see [`score`]: it holds the sums of the last half hour, hour and two hours against those of two
+//! - The score (`anomaly/score.rs`) is about unusually many posts: it holds the sums of the last half hour, hour and two hours against those of two
 //!   weeks. From 0.5 on it is worth an alarm. A fall does not score; it shows in the quantiles.
 //! - One burst does not move the level, a median. A burst that lasts longer than half of the
 //!   level's window (30 minutes of 5-minute counts) becomes the new level.

@@ -166,10 +166,13 @@ mod tests {
     /// The series of `models/trend/golden.csv` with the scores that `models/trend/detector.py` gives.
     const GOLDEN: &str = include_str!("../../../models/trend/golden.csv");
 
-    /// Scores by position of a series.
-    fn scores(counts: impl IntoIterator<Item = f64>) -> Vec<f64> {
-        let mut rarity = Rarity::default();
+    /// Learns the counts; their scores.
+    fn learn(rarity: &mut Rarity, counts: impl IntoIterator<Item = f64>) -> Vec<f64> {
         counts.into_iter().map(|count| rarity.update(count)).collect()
+    }
+
+    fn scores(counts: impl IntoIterator<Item = f64>) -> Vec<f64> {
+        learn(&mut Rarity::default(), counts)
     }
 
     #[test]
@@ -204,9 +207,9 @@ mod tests {
         let quiet = |row: usize| [20.0, 23.0, 18.0, 21.0, 25.0, 17.0, 22.0][row % 7];
         let second = |pause: usize| {
             let mut rarity = Rarity::default();
-            (0..900).for_each(|row| drop(rarity.update(quiet(row))));
+            learn(&mut rarity, (0..900).map(quiet));
             assert!(rarity.update(300.0) >= 0.5);
-            (1..pause).for_each(|row| drop(rarity.update(quiet(row))));
+            learn(&mut rarity, (1..pause).map(quiet));
             rarity.update(300.0)
         };
         assert!(second(SILENT as usize - 1) < 0.5);
@@ -247,7 +250,7 @@ mod tests {
         #[test]
         fn more_posts_are_not_less_rare(counts in prop::collection::vec(0_u32..300, 40..300), count in 0_u32..2000, more in 0_u32..2000) {
             let mut rarity = Rarity::default();
-            counts.iter().for_each(|count| drop(rarity.update(f64::from(*count))));
+            learn(&mut rarity, counts.into_iter().map(f64::from));
             prop_assert!(rarity.rarity(f64::from(count)) <= rarity.rarity(f64::from(count + more)));
         }
     }
@@ -255,7 +258,7 @@ mod tests {
     #[test]
     fn state_is_bounded() {
         let mut rarity = Rarity::default();
-        (0..3 * 14 * 288).for_each(|row| drop(rarity.update(f64::from(row % 50))));
+        learn(&mut rarity, (0..3 * 14 * 288).map(|row| f64::from(row % 50)));
         assert_eq!(rarity.blocks.len(), BLOCKS);
         assert!(rarity.recent.len() < RECENT + BLOCK);
         let stored = serde_json::to_string(&rarity).unwrap();
