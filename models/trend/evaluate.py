@@ -124,6 +124,11 @@ def select(series: list[nab.Series]) -> None:
     print(f"best of {len(tables)} settings and {len(THRESHOLDS)} thresholds in hindsight: {hindsight[best]:.1f} with {best}")
     quartiles = [np.quantile(list(hindsight.values()), q) for q in (0.25, 0.5, 0.75)]
     print(f"quartiles over the settings, each at its best threshold: {', '.join(f'{value:.1f}' for value in quartiles)}")
+    for name, values in grid.items():
+        of_value = {value: [score for setting, score in hindsight.items() if getattr(setting, name) == value] for value in values}
+        print(f"  by {name}, best: {', '.join(f'{value}: {max(scores):.1f}' for value, scores in of_value.items())}")
+    highest = [rarity[a : b + 1].max() for one, rarity in zip(series, rarities(detector.Parameters())) for a, b in one.windows]
+    print(f"highest rarity in each window, as used: {', '.join(f'{value:.2f}' for value in sorted(highest))}")
     print("one series left out, settings and threshold chosen on the others:")
     left_out(tables, series, rarities)
     used = detector.Parameters()
