@@ -58,7 +58,9 @@ impl Batch {
                 input_partition: input.1,
             };
             if let Some(window) = self.windows.get_mut(&(start, asset.clone())) {
-                if let Some(judgement) = history.judge(start, window, Timestamp::MIN) {
+                // All windows before this one are learned, so none is asked for.
+                let Ok(judgement) = history.judge(spec, start, window, Timestamp::MIN, |_| Ok::<_, Infallible>(None));
+                if let Some(judgement) = judgement {
                     (window.anomaly_score, window.expected_posts) = (judgement.anomaly_score, judgement.expected_posts);
                 }
                 insights.push(window.insight(&header));
