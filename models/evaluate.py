@@ -70,6 +70,7 @@ def trend(data: pathlib.Path | None, vigie: str) -> None:
         for path in sorted(series.glob("*.csv")):
             with open(pathlib.Path(scored) / path.name, "w", encoding="utf-8") as target:
                 subprocess.run([vigie, "model", "detect", path], stdout=target, check=True)
+        subprocess.run([sys.executable, "-B", "test_nab.py"], cwd=here, check=True)
         command = [sys.executable, "-B", "evaluate.py", "--labels", series / "labels.json", "--scored", scored]
         write_card(here / "README.md", run("anomaly score", command, here))
 
