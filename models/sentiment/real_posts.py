@@ -1,10 +1,11 @@
 """Join the labels of real posts with their texts, which may not be redistributed and are not part of this repository.
 
-    python real_posts.py --posts DIR --train OUT.tsv --val OUT.tsv
+    python real_posts.py --posts DIR --train OUT.tsv --val OUT.tsv [--unlabelled OUT.json]
 
 ``real_labels.tsv`` has a line per post: key, label, source, split. The key is the first 16 hex digits of the SHA-256 of the text's letters
 and digits in lower case. DIR holds the archives named in SOURCES.md there: tweets and headlines as CSV, Reddit as JSON in tar files. Output:
-label, text, source. Posts that are not found are counted on stderr.
+label, text, source. Posts that are not found are counted on stderr. ``--unlabelled`` writes all texts, out of which ``train.py`` takes those that a teacher
+has an opinion on.
 """
 
 import argparse
@@ -44,7 +45,7 @@ def texts(folder: pathlib.Path) -> Iterator[str]:
         yield from (row["tweet"] or "" for row in csv.DictReader(rows))
     with open(folder / "cryptonews_headlines.csv", encoding="utf-8", errors="replace", newline="") as rows:
         for row in csv.DictReader(rows, delimiter=";"):
-            yield row["title"] or ""
+            yield from (row["title"] or "", row["text"] or "")
             yield f"{row['title'] or ''} {row['text'] or ''}"
     for path in sorted(folder.glob("reddit_*.tar.gz")):
         with tarfile.open(path) as archive:
@@ -52,6 +53,7 @@ def texts(folder: pathlib.Path) -> Iterator[str]:
                 if member.isfile() and member.name.endswith(".json"):
                     for post in json.load(archive.extractfile(member)).get("posts", []):
                         yield f"{post.get('title') or ''} {post.get('selftext') or ''}"
+                        yield f"{post.get('title') or ''}. {post.get('selftext') or ''}"
                         yield post.get("title") or ""
                         yield from comments(post.get("comments"))
 
@@ -61,13 +63,16 @@ def main() -> None:
     cli.add_argument("--posts", required=True, type=pathlib.Path)
     cli.add_argument("--train", type=pathlib.Path)
     cli.add_argument("--val", type=pathlib.Path)
+    cli.add_argument("--unlabelled", type=pathlib.Path)
     args = cli.parse_args()
     wanted = {}
     for line in (HERE / "real_labels.tsv").read_text(encoding="utf-8").splitlines():
         text_key, *rest = line.split("\t")
         wanted[text_key] = rest
-    found = {}
+    found, every = {}, {}
     for text in texts(args.posts):
+        if args.unlabelled:
+            every[" ".join(text.split())] = None
         if (text_key := key(text)) in wanted:
             found.setdefault(text_key, clean(text))
     for split, target in (("train", args.train), ("val", args.val)):
@@ -75,6 +80,8 @@ def main() -> None:
             rows = [(*wanted[text_key], text) for text_key, text in found.items()]
             lines = [f"{label}\t{text}\t{source}\n" for label, source, of, text in sorted(rows) if of == split]
             target.write_text("".join(lines), encoding="utf-8")
+    if args.unlabelled:
+        args.unlabelled.write_text(json.dumps(list(every)), encoding="utf-8")
     print(f"{len(found)} of {len(wanted)} labelled posts found", file=sys.stderr)
 
 
