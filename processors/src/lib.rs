@@ -6,6 +6,7 @@ pub mod assets;
 pub mod author;
 mod dead_letters;
 pub mod duration;
+pub mod forecast;
 #[cfg(test)]
 mod fixtures;
 pub mod inference;

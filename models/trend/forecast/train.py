@@ -19,7 +19,7 @@ import export
 import features
 from network import One, Forecaster
 
-SEED, MEMBERS, EPOCHS, BATCH, RATE = 7, 3, 24, 1024, 2e-3
+SEED, MEMBERS, EPOCHS, BATCH, RATE = 7, 3, 20, 1024, 2e-3
 P = torch.tensor([0.1, 0.5, 0.9])
 
 

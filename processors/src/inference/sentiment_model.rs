@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ort::session::Session;
-use ort::session::builder::GraphOptimizationLevel;
 use ort::value::TensorRef;
 
 use super::encoder::{Encoded, Encoder, Window};
@@ -50,9 +49,8 @@ impl SentimentModel {
         let encoder = Encoder::new(&tokenizer_path, &tokenizer, manifest.max_tokens)?;
         let environment = runtime::environment(&runtime::find_library(options.library.as_deref())?)?;
         let sessions = (0..options.threads.max(1))
-            .map(|_| open_session(&environment, &model))
-            .collect::<Result<Vec<_>, ort::Error>>()
-            .map_err(|error| ModelError::Runtime { action: "load the model", detail: error.to_string() })?;
+            .map(|_| runtime::open_session(&environment, &model))
+            .collect::<Result<Vec<_>, _>>()?;
         let mut loaded = Self { info: manifest.info(), temperature: manifest.temperature, encoder, sessions };
         loaded.score(&["a first text, so that a graph of another shape is refused now and not later"])?;
         Ok(loaded)
@@ -87,16 +85,6 @@ impl Scorer for SentimentModel {
     fn score(&mut self, texts: &[&str]) -> Result<Vec<Sentiment>, ModelError> {
         self.score(texts)
     }
-}
-
-/// One session on the calling thread: no thread pool of its own, no memory kept per input length.
-fn open_session(environment: &ort::environment::Environment, model: &[u8]) -> Result<Session, ort::Error> {
-    Session::builder(environment)?
-        .with_optimization_level(GraphOptimizationLevel::All)?
-        .with_intra_threads(1)?
-        .with_inter_threads(1)?
-        .with_memory_pattern(false)?
-        .commit_from_memory(model)
 }
 
 /// Logits of each window, in order; the sessions take windows from a common queue.
