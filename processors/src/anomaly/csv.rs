@@ -175,7 +175,7 @@ mod tests {
             if path.extension().is_some_and(|extension| extension == "csv") {
                 let input = io::BufReader::new(std::fs::File::open(&path).unwrap());
                 let name = path.file_name().unwrap();
-                detect_csv(input, std::fs::File::create(folder("VIGIE_TREND_OUT").join(name)).unwrap()).unwrap();
+                detect_csv(input, std::fs::File::create(folder("VIGIE_TREND_OUT").join(name)).unwrap(), None).unwrap();
             }
         }
     }
