@@ -6,9 +6,9 @@ pub mod assets;
 pub mod author;
 mod dead_letters;
 pub mod duration;
-pub mod forecast;
 #[cfg(test)]
 mod fixtures;
+pub mod forecast;
 pub mod inference;
 pub mod language;
 mod metrics;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use vigie_clock::Timestamp;
-use vigie_schemas::{Alert, AvroRecord, Codec, CodecError, FetchRecord, Forecast, Lineage, ScoredPost, Topic, TrendInsight};
+use vigie_schemas::{
+    Alert, AvroRecord, Codec, CodecError, FetchRecord, Forecast, Lineage, ScoredPost, Topic, TrendInsight,
+};
 
 /// A decoded record of one of the topics that sinks read.
 #[derive(Clone, Debug)]

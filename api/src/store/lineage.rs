@@ -57,8 +57,7 @@ pub(crate) struct InputRange {
 }
 
 /// Columns that [`Lineage::add`] reads.
-pub(crate) const COLUMNS: &str =
-    "model_name, model_version, model_sha256, assets_version, input_topic, input_partition, forecast_model, forecast_version, forecast_sha256";
+pub(crate) const COLUMNS: &str = "model_name, model_version, model_sha256, assets_version, input_topic, input_partition, forecast_model, forecast_version, forecast_sha256";
 
 impl Lineage {
     pub(crate) fn new(run_id: &str) -> Self {
@@ -73,7 +72,8 @@ impl Lineage {
             assets_version: row.try_get("assets_version")?,
         };
         self.add_model(model);
-        let forecaster = (row.try_get("forecast_model")?, row.try_get("forecast_version")?, row.try_get("forecast_sha256")?);
+        let forecaster =
+            (row.try_get("forecast_model")?, row.try_get("forecast_version")?, row.try_get("forecast_sha256")?);
         if let (Some(name), Some(version), Some(sha256)) = forecaster {
             self.add_forecaster(Forecaster { name, version, sha256 });
         }

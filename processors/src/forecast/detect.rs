@@ -37,11 +37,14 @@ impl RowForecaster {
     /// If the value is no count.
     pub fn learn(&mut self, timestamp: &str, value: f64) -> Result<(), InvalidCount> {
         let time = time_of_row::millis(timestamp);
-        if self.rows == 1 && let (Some(first), Some(second)) = (self.first, time) {
+        if self.rows == 1
+            && let (Some(first), Some(second)) = (self.first, time)
+        {
             self.foreign = second.abs_diff(first) != WINDOW_MILLIS.unsigned_abs();
         }
         let first = *self.first.get_or_insert(time.unwrap_or(0));
-        self.history.learn(time_of_row::window(first) + self.rows, WindowFacts { posts: value, ..WindowFacts::default() })?;
+        self.history
+            .learn(time_of_row::window(first) + self.rows, WindowFacts { posts: value, ..WindowFacts::default() })?;
         self.rows += 1;
         Ok(())
     }

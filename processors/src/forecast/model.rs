@@ -21,6 +21,9 @@ const BUNDLED_MODEL: &[u8] = include_bytes!("../../../models/trend/forecast/mode
 /// Numbers per row of the answer: p10, p50 and p90 of the next window and of the next hour as logarithms, and the logit of the doubling.
 const ANSWERS: usize = 7;
 const QUANTILES: [f64; 3] = [0.1, 0.5, 0.9];
+/// Rows that the kernels of the runtime take together. The rest of a division by it would take others, which round otherwise, so a run is filled up
+/// with rows of zeros.
+const ROWS_TOGETHER: usize = 16;
 /// Rows of one run at most.
 const MOST_ROWS: usize = 1024;
 /// Logarithms beyond this are cut: e^12 times the level is no forecast.
@@ -138,8 +141,7 @@ impl ForecastModel {
     /// `features` of shape [rows, 50] in, `answer` of shape [rows, 7] out.
     fn run(&mut self, rows: &[&Features]) -> Result<Vec<[f64; ANSWERS]>, ModelError> {
         let failed = |detail: String| ModelError::Runtime { action: "run the model", detail };
-        // A single row would take another kernel than many, which rounds otherwise: it gets a companion.
-        let padded = rows.len().max(2);
+        let padded = rows.len().next_multiple_of(ROWS_TOGETHER);
         let mut input = vec![0.0_f32; padded * FEATURES];
         for (place, row) in input.chunks_exact_mut(FEATURES).zip(rows) {
             place.copy_from_slice(&row.values);
@@ -151,7 +153,9 @@ impl ForecastModel {
         let answer = outputs.get("answer").ok_or_else(|| failed("the graph has no output named answer".to_owned()))?;
         let (shape, values) = answer.try_extract_tensor::<f32>().map_err(|error| failed(error.to_string()))?;
         if values.len() != padded * ANSWERS || values.iter().any(|value| !value.is_finite()) {
-            return Err(failed(format!("answer of shape {shape:?}, expected {padded} rows of {ANSWERS} finite numbers")));
+            return Err(failed(format!(
+                "answer of shape {shape:?}, expected {padded} rows of {ANSWERS} finite numbers"
+            )));
         }
         let (answers, _) = values.as_chunks::<ANSWERS>();
         Ok(answers[..rows.len()].iter().map(|answer| answer.map(f64::from)).collect())
@@ -243,7 +247,9 @@ mod tests {
         let good = String::from_utf8(BUNDLED_MANIFEST.to_vec()).unwrap();
         let path = Path::new("model.json");
         assert!(Manifest::parse(path, good.as_bytes()).is_ok());
-        for (from, to) in [("\"features\": 50", "\"features\": 49"), ("\"window_seconds\": 300", "\"window_seconds\": 60")] {
+        for (from, to) in
+            [("\"features\": 50", "\"features\": 49"), ("\"window_seconds\": 300", "\"window_seconds\": 60")]
+        {
             let changed = good.replace(from, to);
             assert_ne!(changed, good);
             let error = Manifest::parse(path, changed.as_bytes()).unwrap_err();

@@ -231,13 +231,16 @@ impl<C: RecordCodec> TrendsProcessor<C> {
     }
 
     fn explain_missing_forecast(&self, window: &mut WindowState, is_learned: bool) {
-        let reason = match (&window.forecast, &self.settings.forecaster) {
-            (Some(_), _) => return,
-            (None, None) => NoForecast::NoModel,
-            (None, Some(_)) if !is_learned => NoForecast::Settling,
-            // It was learned with posts, and the reason was found then.
-            (None, Some(_)) if window.no_forecast_reason.as_deref().is_some_and(|r| r != NoForecast::Settling.as_str()) => return,
-            (None, Some(_)) => NoForecast::LatePosts,
+        if window.forecast.is_some() {
+            return;
+        }
+        let found_when_learned =
+            window.no_forecast_reason.as_deref().is_some_and(|r| r != NoForecast::Settling.as_str());
+        let reason = match &self.settings.forecaster {
+            None => NoForecast::NoModel,
+            Some(_) if !is_learned => NoForecast::Settling,
+            Some(_) if found_when_learned => return,
+            Some(_) => NoForecast::LatePosts,
         };
         window.set_forecast(Err(reason));
     }
@@ -258,9 +261,11 @@ impl<C: RecordCodec> TrendsProcessor<C> {
         let windows = &self.settings.windows;
         let learned = history.learn(windows, learned_before, |start| stores::window(ctx, start, asset))?;
         let trusted = history.is_trusted(ctx.now());
-        rows.extend(learned.rows.into_iter().map(|(start, row)| {
-            (start, asset.to_owned(), if trusted { row } else { Err(NoForecast::YoungHistory) })
-        }));
+        rows.extend(
+            learned.rows.into_iter().map(|(start, row)| {
+                (start, asset.to_owned(), if trusted { row } else { Err(NoForecast::YoungHistory) })
+            }),
+        );
         if learned.any || is_new {
             stores::put_history(ctx, asset, &history)?;
         }
