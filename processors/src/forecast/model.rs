@@ -172,7 +172,7 @@ impl ForecastModel {
             next_hour_p10,
             next_hour_p50,
             next_hour_p90,
-            doubling_probability: 1.0 / (1.0 + (-logit).exp()),
+            doubling_probability: rounded(1.0 / (1.0 + (-logit).exp()), 1e5),
             model_name: self.manifest.name.clone(),
             model_version: self.manifest.version.clone(),
             model_sha256: self.manifest.sha256.to_ascii_lowercase(),
@@ -180,11 +180,17 @@ impl ForecastModel {
     }
 }
 
-/// From `log((posts + 0.5) / (base + 0.5))` to posts: ordered, and not below 0.
+/// From `log((posts + 0.5) / (base + 0.5))` to posts: ordered, not below 0, to three decimals.
 fn counts(logs: [f64; 3], base: f64) -> [f64; 3] {
-    let mut counts = logs.map(|log| ((base + 0.5) * log.clamp(-MOST_LOG, MOST_LOG).exp() - 0.5).max(0.0));
+    let count = |log: f64| ((base + 0.5) * log.clamp(-MOST_LOG, MOST_LOG).exp() - 0.5).max(0.0);
+    let mut counts = logs.map(|log| rounded(count(log), 1e3));
     counts.sort_by(f64::total_cmp);
     counts
+}
+
+/// More digits say nothing, and few digits survive every text format exactly, as in the stored state of a window.
+fn rounded(value: f64, scale: f64) -> f64 {
+    (value * scale).round() / scale
 }
 
 /// A forecaster that several threads take turns with: a run takes microseconds.

@@ -90,7 +90,10 @@ fn the_live_run_and_a_replay_of_it_forecast_the_same() {
     live.retain(|(_, start), _| *start <= T0 + LAST * 5 * MINUTE);
     let insights = batch.insights(&WINDOWS, "replay-1", (MENTIONS, 0), at(0), Some(&forecaster())).unwrap();
     let replayed = said(insights);
-    assert_eq!(live, replayed);
+    assert_eq!(live.keys().collect::<Vec<_>>(), replayed.keys().collect::<Vec<_>>());
+    for (window, forecast) in &live {
+        assert_eq!(forecast, &replayed[window], "{window:?}");
+    }
     let told = replayed.values().filter(|(forecast, _)| forecast.is_some()).count();
     assert!(told > 50, "{told} forecasts");
     let young: Vec<_> = replayed.values().filter_map(|(_, reason)| reason.as_deref()).collect();
