@@ -3,7 +3,7 @@
     python evaluate.py --data SERIES            # text
     python evaluate.py --data SERIES --json     # the same as JSON
 
-Origins are an hour apart, from a quarter of each series on (and after two weeks at least). Baselines are in `baselines.py`, measures in
+Origins are an hour apart, from a quarter of each series on and after two weeks at least. Baselines are in `baselines.py`, measures in
 `scores.py`. Intervals are 90 %, by drawing whole days. Beside each signal stands its null: the forecasts of other origins of the
 same series (drawn at random), or shuffled labels. Minutes on one core.
 """
@@ -144,7 +144,8 @@ def together(found):
         mase = {m: float(np.mean([one[part]["scores"][m]["mase"] for one in found.values()])) for m in mean}
         best = min((m for m in mean if m != "model"), key=mean.get)
         gains = [one[part]["gain_over_best"][0] for one in found.values()]
-        summary[part] = {"mean_wql": mean, "mean_mase": mase, "best_other": best, "gain_over_it": 1 - mean["model"] / mean[best], "mean_gain_over_best_of_each": float(np.mean(gains))}
+        plain = min(("naive", "seasonal naive (day)", "AutoETS"), key=mean.get)
+        summary[part] = {"mean_wql": mean, "mean_mase": mase, "best_other": best, "gain_over_it": 1 - mean["model"] / mean[best], "best_plain": plain, "gain_over_plain": 1 - mean["model"] / mean[plain], "mean_gain_over_best_of_each": float(np.mean(gains))}
     return summary
 
 
@@ -174,6 +175,7 @@ def text(found, summary):
     for part, said in summary.items():
         print(f"{part}, mean of the series: " + ", ".join(f"{m} {v:.4f}" for m, v in said["mean_wql"].items()))
         print("    MASE: " + ", ".join(f"{m} {v:.3f}" for m, v in said["mean_mase"].items()))
+        print(f"    gain over {said['best_plain']}, the best of naive, seasonal naive and AutoETS, {100 * said['gain_over_plain']:.1f} %")
         print(f"    gain over {said['best_other']} {100 * said['gain_over_it']:.1f} %, over the best of each series {100 * said['mean_gain_over_best_of_each']:.1f} % on average")
 
 
