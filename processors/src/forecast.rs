@@ -9,7 +9,7 @@
 //!   next hour (12 windows), and the probability that attention at least doubles within that hour.
 //! - **Attention doubles** if some hour (12 windows in a row) that ends within the next hour has at least twice the posts of the last hour,
 //!   and at least 10: from 0 to 3 posts is no doubling.
-//! - The inputs are logarithms relative to the asset's own level, so one model serves assets of any size ([`features`] has their list). The
+//! - The inputs are logarithms relative to the asset's own level, so one model serves assets of any size (`features.rs` has their list). The
 //!   time of day and of week comes in by the asset's own hours of the last seven days, not by the clock: who reads a clock learns the
 //!   habits of the assets in the training data.
 //! - Training, measurements and limits: `models/trend/forecast/README.md`.
