@@ -40,7 +40,7 @@ export class Board {
     this.seen.set(asset, posts);
     const names = [asset === "*" ? "market" : "", before !== undefined && before !== posts ? "changed" : ""].join(" ").trim();
     const part = asset === "*" ? null : h("span", { class: "part" }, `${percent(trend.dominance, trend.dominance < 0.1 ? 1 : 0)} of posts`);
-    const level = trend.anomaly_score >= 0.9 ? 2 : trend.anomaly_score >= 0.7 ? 1 : 0;
+    const level = trend.anomaly_score >= 0.9 ? 2 : trend.anomaly_score >= 0.5 ? 1 : 0;
     const moved = trend.growth_z === null ? "" : direction(trend.growth_z, 1.5);
     return h("tr", { class: names, "data-asset": asset, "aria-selected": String(asset === selected), onclick: () => this.onselect(asset) },
       h("td", { class: "rank" }, String(trend.rank)),

@@ -4,7 +4,7 @@ import { DAY, HOUR, MINUTE, amount, clock, count, day, direction, empty, h, perc
 
 const LEFT = 44, RIGHT = 10, TOP = 22, GAP = 30, BOTTOM = 24;
 const STEPS = [5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY, 14 * DAY, 30 * DAY, 90 * DAY];
-const ODD = 0.9;
+const ODD = 0.5;
 
 export class Chart {
   constructor(container, { onpick }) {

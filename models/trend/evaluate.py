@@ -1,82 +1,169 @@
-"""Judge the output of `vigie model detect` on labelled series: NAB-style score, fixed thresholds, forecast coverage.
+"""Judge the output of `vigie model detect` on labelled series: NAB score, nulls beside it, coverage of the forecasts.
 
     for f in SERIES/*.csv; do vigie model detect $f > SCORED/$(basename $f); done
     python evaluate.py --labels SERIES/labels.json --scored SCORED
+    python evaluate.py --labels SERIES/labels.json --scored SCORED --select    # leave one series out; minutes
 
-labels.json maps a series to its anomaly windows, ``{"FB": [["2015-02-28 06:42:53", "..."], ...]}``. Scoring
-follows the standard profile of the Numenta Anomaly Benchmark (Lavin & Ahmad 2015): the first detection in a
-window earns 0 to 1, earlier is more; a missed window costs 1; a detection outside costs up to 0.11; the first 15 % of a
-series (750 rows at most) do not count; 100 is perfect, 0 is no detection at all. Standard library only.
+labels.json maps a series to its anomaly windows, ``{"FB": [["2015-02-28 06:42:53", "..."], ...]}``. The score is that of `nab.py`.
+The interval is from a bootstrap over windows: each series is cut half way between windows, and pieces are drawn with their false positives.
 """
 
 import argparse
-import bisect
-import csv
-import datetime
-import json
-import math
+import dataclasses
+import itertools
 import pathlib
+import random
+from collections.abc import Callable
 
-FALSE_POSITIVE = 0.11
+import detector
+import nab
+import numpy as np
 
-
-def sigmoid(position: float) -> float:
-    return 2 / (1 + math.exp(5 * position)) - 1
-
-
-def read(path: pathlib.Path, windows: list[list[str]]) -> dict:
-    with open(path, newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    parse = lambda text: datetime.datetime.fromisoformat(text[:19])
-    times = [parse(row["timestamp"]) for row in rows]
-    spans = [(bisect.bisect_left(times, parse(a)), bisect.bisect_right(times, parse(b)) - 1) for a, b in windows]
-    return {"rows": rows, "scores": [float(row["anomaly_score"]) for row in rows], "spans": spans}
+THRESHOLDS = [round(1.6 + 0.02 * step, 2) for step in range(80)]  # powers of ten
+SMOOTHED = 6  # thresholds to each side
 
 
-def judge(series: list[dict], threshold: float) -> tuple[float, int, int]:
-    """NAB-style score from 0 to 100, windows found, rows outside windows at or above the threshold."""
-    total, found, outside, windows = 0.0, 0, 0, 0
-    for one in series:
-        probation = min(int(0.15 * len(one["scores"])), 750)
-        hits = [i for i, score in enumerate(one["scores"]) if score >= threshold and i >= probation]
-        for start, end in one["spans"]:
-            windows += 1
-            first = next((i for i in hits if start <= i <= end), None)
-            if first is None:
-                total -= 1
-            else:
-                found += 1
-                total += sigmoid(-(end - first + 1) / (end - start + 1)) / sigmoid(-1)
-        for i in hits:
-            if any(start <= i <= end for start, end in one["spans"]):
-                continue
-            outside += 1
-            before = [(end, start) for start, end in one["spans"] if end < i]
-            position = 4.0
-            if before:
-                end, start = max(before)
-                position = (i - end) / (end - start)
-            total += FALSE_POSITIVE * (sigmoid(position) if position <= 3 else -1)
-    return 50 * (total + windows) / windows, found, outside
+def detections(one: nab.Series, threshold: float) -> list[int]:
+    return [row for row, cells in enumerate(one.rows) if float(cells["anomaly_score"]) >= threshold]
+
+
+def judge(series: list[nab.Series], found: list[list[int]]) -> list[tuple]:
+    return [nab.judge(rows, one.windows, len(one.rows)) for one, rows in zip(series, found)]
+
+
+def line(judged: list[tuple]) -> str:
+    counted = [value for windows, _ in judged for value in windows]
+    false = sum(len(one) for _, one in judged)
+    return f"NAB {nab.pooled(judged):5.1f}, {sum(v > -nab.A_FN for v in counted)} of {len(counted)} windows, {false} false alarms"
+
+
+def pieces(one: nab.Series, judged: tuple) -> list[float]:
+    """What each window counts, with the false positives nearest to it."""
+    counted, false = judged
+    middles = [(a[1] + b[0]) / 2 for a, b in itertools.pairwise(one.windows)]
+    total = list(counted)
+    for row, cost in false.items():
+        total[sum(row > middle for middle in middles)] += cost
+    return total
+
+
+def bootstrap(series: list[nab.Series], judged: list[tuple], draws: int = 10_000) -> tuple[float, float]:
+    drawn = random.Random(1)
+    all_pieces = [piece for one, verdict in zip(series, judged) for piece in pieces(one, verdict)]
+    size = len(all_pieces)
+    scores = sorted(nab.scaled(sum(drawn.choices(all_pieces, k=size)), size) for _ in range(draws))
+    return scores[draws // 40], scores[-draws // 40]
+
+
+def shifted(series: list[nab.Series], found: list[list[int]], draws: int = 1000) -> list[float]:
+    """Scores of the same alarms moved in time, each series around a circle by its own random number of rows."""
+    drawn = random.Random(2)
+
+    def move(one: nab.Series, rows: list[int]) -> list[int]:
+        span, by = len(one.rows) - one.probation, drawn.randrange(len(one.rows))
+        return [one.probation + (row - one.probation + by) % span for row in rows if row >= one.probation]
+
+    move_all = lambda: [move(one, rows) for one, rows in zip(series, found)]
+    return sorted(nab.pooled(judge(series, move_all())) for _ in range(draws))
+
+
+def periodic(series: list[nab.Series]) -> list[tuple[float, int]]:
+    """Scores of an alarm every so many rows, and how many."""
+    every = lambda period: [list(range(one.probation, len(one.rows), period)) for one in series]
+    return [(nab.pooled(judge(series, every(period))), period) for period in range(50, 2000, 10)]
+
+
+def by_threshold(series: list[nab.Series], rarities: list[np.ndarray], parameters: detector.Parameters) -> np.ndarray:
+    """Scores of each series at each of THRESHOLDS, times its windows."""
+    table = np.zeros((len(THRESHOLDS), len(series)))
+    for (i, threshold), (j, one) in itertools.product(enumerate(THRESHOLDS), enumerate(series)):
+        found = detector.alarms(rarities[j], dataclasses.replace(parameters, alarm=threshold))
+        table[i, j] = nab.pooled([nab.judge(found, one.windows, len(one.rows))]) * len(one.windows)
+    return table
+
+
+def smooth(values: np.ndarray) -> np.ndarray:
+    kernel = np.ones(2 * SMOOTHED + 1) / (2 * SMOOTHED + 1)
+    return np.convolve(np.pad(values, SMOOTHED, "edge"), kernel, "valid")
+
+
+def left_out(tables: dict, series: list[nab.Series], rarities: Callable[[detector.Parameters], list[np.ndarray]]) -> None:
+    """Prints the pooled score of the series, each with parameters and threshold that are best on the others: the best mean of a threshold
+    and those around it, so that one lucky threshold is not chosen."""
+    judged, chosen = [], []
+    for out, one in enumerate(series):
+        others = np.arange(len(series)) != out
+        smoothed = {key: smooth(table[:, others].sum(1)) for key, table in tables.items()}
+        key = max(smoothed, key=lambda key: smoothed[key].max())
+        parameters = dataclasses.replace(key, alarm=THRESHOLDS[int(smoothed[key].argmax())])
+        found = detector.alarms(rarities(parameters)[out], parameters)
+        judged.append(nab.judge(found, one.windows, len(one.rows)))
+        chosen.append(parameters)
+    low, high = bootstrap(series, judged)
+    print(f"  {line(judged)}; 95 % interval {low:.1f} to {high:.1f}")
+    for one, verdict, parameters in zip(series, judged, chosen):
+        print(f"  {one.name}: {nab.pooled([verdict]):5.1f} with {parameters}")
+
+
+def select(series: list[nab.Series]) -> None:
+    counts = [np.array([float(row["value"]) for row in one.rows]) for one in series]
+    grid = dict(days=(7, 10, 14, 21), tail=(10, 20, 50), scales=((1,), (2,), (1, 2), (1, 4), (1, 2, 4)), silent=(96, 192, 288))
+    one_scale = {}
+    for days, tail, scale in itertools.product(grid["days"], grid["tail"], (1, 2, 4)):
+        one_scale[days, tail, scale] = [detector.tail_rarity(values, days, tail, scale) for values in counts]
+
+    def rarities(parameters: detector.Parameters) -> list[np.ndarray]:
+        of_scales = [one_scale[parameters.days, parameters.tail, scale] for scale in parameters.scales]
+        return [np.mean(of_one, axis=0) for of_one in zip(*of_scales)]
+
+    settings = [detector.Parameters(**dict(zip(grid, values))) for values in itertools.product(*grid.values())]
+    tables = {parameters: by_threshold(series, rarities(parameters), parameters) for parameters in settings}
+    windows = sum(len(one.windows) for one in series)
+    hindsight = {parameters: table.sum(1).max() / windows for parameters, table in tables.items()}
+    best = max(hindsight, key=hindsight.get)
+    print(f"best of {len(tables)} settings and {len(THRESHOLDS)} thresholds in hindsight: {hindsight[best]:.1f} with {best}")
+    quartiles = [np.quantile(list(hindsight.values()), q) for q in (0.25, 0.5, 0.75)]
+    print(f"quartiles over the settings, each at its best threshold: {', '.join(f'{value:.1f}' for value in quartiles)}")
+    for name, values in grid.items():
+        of_value = {value: [score for setting, score in hindsight.items() if getattr(setting, name) == value] for value in values}
+        print(f"  by {name}, best: {', '.join(f'{value}: {max(scores):.1f}' for value, scores in of_value.items())}")
+    highest = [rarity[a : b + 1].max() for one, rarity in zip(series, rarities(detector.Parameters())) for a, b in one.windows]
+    print(f"highest rarity in each window, as used: {', '.join(f'{value:.2f}' for value in sorted(highest))}")
+    print("one series left out, settings and threshold chosen on the others:")
+    left_out(tables, series, rarities)
+    used = detector.Parameters()
+    print("one series left out, only the threshold chosen on the others:")
+    left_out({used: tables[used]}, series, rarities)
 
 
 def main() -> None:
     cli = argparse.ArgumentParser(description=__doc__)
     cli.add_argument("--labels", required=True, type=pathlib.Path)
     cli.add_argument("--scored", required=True, type=pathlib.Path)
+    cli.add_argument("--select", action="store_true")
     args = cli.parse_args()
-    labels = json.loads(args.labels.read_text())
-    series = {name: read(args.scored / f"{name}.csv", windows) for name, windows in sorted(labels.items())}
-    windows = sum(map(len, labels.values()))
-    for threshold in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
-        score, found, outside = judge(list(series.values()), threshold)
-        print(f"score >= {threshold}: NAB {score:.1f}, {found} of {windows} windows, {outside} rows outside")
-    best = max((judge(list(series.values()), step / 200)[0], step / 200) for step in range(40, 200))
-    print(f"best threshold {best[1]}: NAB {best[0]:.1f}")
-    for name, one in series.items():
-        rows = [row for row in one["rows"] if row["p10"]]
+    series = nab.read_folder(args.scored, args.labels)
+    found = [detections(one, 0.5) for one in series]
+    judged = judge(series, found)
+    low, high = bootstrap(series, judged)
+    print(f"score >= 0.5: {line(judged)}; 95 % interval {low:.1f} to {high:.1f}")
+    for one, verdict in zip(series, judged):
+        print(f"  {one.name}: {line([verdict])}")
+    for threshold in (0.3, 0.4, 0.45, 0.55, 0.6, 0.7, 0.8, 0.9):
+        print(f"score >= {threshold}: {line(judge(series, [detections(one, threshold) for one in series]))}")
+    sweep = [step / 200 for step in range(40, 190)]
+    best = max((nab.pooled(judge(series, [detections(one, at) for one in series])), at) for at in sweep)
+    print(f"best threshold in hindsight {best[1]}: NAB {best[0]:.1f}")
+    moved = shifted(series, found)
+    print(f"null, the same alarms moved in time: median {moved[500]:.1f}, 97.5 % below {moved[975]:.1f}, best of 1000 {moved[-1]:.1f}")
+    scores = sorted(periodic(series))
+    print(f"null, an alarm every {scores[-1][1]} rows, the best period: {scores[-1][0]:.1f}; median of {len(scores)} periods {scores[len(scores) // 2][0]:.1f}")
+    for one in series:
+        rows = [row for row in one.rows if row["p10"]]
         inside = sum(float(row["p10"]) <= float(row["value"]) <= float(row["p90"]) for row in rows)
-        print(f"{name}: {inside / len(rows):.3f} of {len(rows)} values between p10 and p90")
+        print(f"{one.name}: {inside / len(rows):.3f} of {len(rows)} values between p10 and p90")
+    if args.select:
+        select(series)
 
 
 if __name__ == "__main__":

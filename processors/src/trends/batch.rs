@@ -75,10 +75,12 @@ impl Batch {
         for (start, asset) in keys {
             let history = histories.entry(asset.clone()).or_insert_with(|| AssetHistory::new(start, Timestamp::MIN));
             learn(history, spec, start, &asset, &self.windows);
-            if let Some(window) = self.windows.get_mut(&(start, asset.clone()))
-                && let Some(judgement) = history.judge(start, window, Timestamp::MIN)
-            {
-                (window.anomaly_score, window.expected_posts) = (judgement.anomaly_score, judgement.expected_posts);
+            if let Some(window) = self.windows.get_mut(&(start, asset.clone())) {
+                // All windows before this one are learned, so none is asked for.
+                let Ok(judgement) = history.judge(spec, start, window, Timestamp::MIN, |_| Ok::<_, Infallible>(None));
+                if let Some(judgement) = judgement {
+                    (window.anomaly_score, window.expected_posts) = (judgement.anomaly_score, judgement.expected_posts);
+                }
             }
             let own = learn(history, spec, spec.starting_at(start).end, &asset, &self.windows).rows.pop();
             rows.push(own.map_or(Err(NoForecast::LatePosts), |(_, row)| row));

@@ -40,7 +40,7 @@ pub struct TrendsOptions {
     /// How long after its end a window usually still changes, for sources deliver late; then it becomes history for the forecasts
     #[arg(long, value_name = "DURATION", env = "VIGIE_SETTLE", default_value = "10m", value_parser = parse_duration)]
     pub settle: Duration,
-    /// Least anomaly score, 0 to 1, of an attention_spike alert
+    /// Least anomaly score, 0 to 1, of an attention_spike alert; the detector is made for 0.5, with which an event is told once
     #[arg(long, value_name = "SCORE", env = "VIGIE_ALERT_SCORE", default_value_t = 0.5)]
     pub alert_score: f64,
     /// Least posts in a window for an alert

@@ -29,6 +29,9 @@ use crate::forecast::{Features, ForecastHistory, NoForecast, WindowFacts};
 /// Windows that are learned at once at most: of a longer silence only the last day counts.
 const MAX_CATCH_UP: i64 = 288;
 
+/// Windows before the judged one that are looked at though they are not learned yet: two hours, the longest that the score adds up.
+pub const MAX_OPEN: u32 = 24;
+
 /// Time by the wall clock from the first post of an asset until its history judges.
 pub const TRUSTED_AFTER: Duration = Duration::from_secs(60);
 
@@ -129,17 +132,32 @@ impl AssetHistory {
         now >= self.trusted_from
     }
 
-    /// Judges the window that starts at `start`; `None` if it is learned already, or the history is too young at `now`.
-    pub fn judge(&self, start: Timestamp, window: &WindowState, now: Timestamp) -> Option<Judgement> {
+    /// Judges the window that starts at `start`; `None` if it is learned already, or the history is too young at `now`. `earlier` gives the state of
+    /// the windows between the last that is learned and this one; the score needs the last [`MAX_OPEN`] of them at most.
+    pub fn judge<E>(
+        &self,
+        spec: &TumblingWindows,
+        start: Timestamp,
+        window: &WindowState,
+        now: Timestamp,
+        mut earlier: impl FnMut(Timestamp) -> Result<Option<WindowState>, E>,
+    ) -> Result<Option<Judgement>, E> {
         if self.has_learned(start) || !self.is_trusted(now) {
-            return None;
+            return Ok(None);
         }
-        let anomaly = self.attention.clone().update(window.posts as f64).ok();
-        Some(Judgement {
+        let mut open = Vec::new();
+        let reach = spec.size.saturating_mul(MAX_OPEN);
+        let mut at = self.next.max(start.saturating_sub(reach));
+        while at < start {
+            open.push(earlier(at)?.map_or(0.0, |window| window.posts as f64));
+            at = spec.starting_at(at).end;
+        }
+        let anomaly = self.attention.judge(&open, window.posts as f64).ok();
+        Ok(Some(Judgement {
             anomaly_score: anomaly.and_then(|anomaly| anomaly.p50.map(|_| anomaly.score)),
             expected_posts: anomaly.and_then(|anomaly| anomaly.p50),
             drop_from: window.mean_score().and_then(|mean| self.mood.drop_from(mean)),
-        })
+        }))
     }
 }
 
@@ -192,26 +210,31 @@ mod tests {
         asked
     }
 
+    /// Judges with no window between.
+    fn judge(history: &AssetHistory, start: Timestamp, window: &WindowState, now: Timestamp) -> Option<Judgement> {
+        history.judge(&SPEC, start, window, now, |_| Ok::<_, Infallible>(None)).unwrap()
+    }
+
     #[test]
     fn a_window_is_learned_once_it_has_ended_before_the_boundary() {
         let mut history = AssetHistory::new(start(0), NOW);
         assert_eq!(learn(&mut history, Timestamp::from_millis(299_999), 4), 0);
         assert_eq!(learn(&mut history, start(3), 4), 3);
         assert_eq!(learn(&mut history, start(3), 4), 0);
-        assert_eq!(history.judge(start(2), &window(1, 0.0), NOW), None);
-        assert!(history.judge(start(3), &window(1, 0.0), NOW).is_some());
+        assert_eq!(judge(&history, start(2), &window(1, 0.0), NOW), None);
+        assert!(judge(&history, start(3), &window(1, 0.0), NOW).is_some());
     }
 
     #[test]
     fn judgement_is_null_without_history_and_finds_bursts_and_drops_with_it() {
         let mut history = AssetHistory::new(start(0), NOW);
-        assert_eq!(history.judge(start(0), &window(50, -0.9), NOW), Some(Judgement::default()));
+        assert_eq!(judge(&history, start(0), &window(50, -0.9), NOW), Some(Judgement::default()));
         learn(&mut history, start(100), 4);
-        let burst = history.judge(start(100), &window(400, -0.9), NOW).unwrap();
-        assert!(burst.anomaly_score.unwrap() > 0.8, "{burst:?}");
+        let burst = judge(&history, start(100), &window(400, -0.9), NOW).unwrap();
+        assert!(burst.anomaly_score.unwrap() > 0.9, "{burst:?}");
         assert!((burst.expected_posts.unwrap() - 4.0).abs() < 0.5, "{burst:?}");
         assert!((burst.drop_from.unwrap() - 0.1).abs() < 1e-6);
-        let usual = history.judge(start(100), &window(4, 0.1), NOW).unwrap();
+        let usual = judge(&history, start(100), &window(4, 0.1), NOW).unwrap();
         assert!(usual.anomaly_score.unwrap() < 0.1 && usual.drop_from.is_none());
     }
 
@@ -223,24 +246,40 @@ mod tests {
         let mut late = AssetHistory::new(start(0), NOW);
         learn(&mut late, start(100), 1);
         assert!((0..100).all(|n| late.correct(&SPEC, start(n), &window(4, 0.1))));
-        let expected = |history: &AssetHistory| history.judge(start(100), &window(9, 0.1), NOW).unwrap().expected_posts;
+        let expected =
+            |history: &AssetHistory| judge(history, start(100), &window(9, 0.1), NOW).unwrap().expected_posts;
         assert_eq!(expected(&late), expected(&in_time));
         assert!(!late.correct(&SPEC, start(100), &window(4, 0.1)), "an open window is not learned");
+    }
+
+    #[test]
+    fn a_burst_over_open_windows_is_told_once() {
+        let mut history = AssetHistory::new(start(0), NOW);
+        learn(&mut history, start(100), 4);
+        let score = |n: i64, posts: usize, before: usize| {
+            let burst = |at: Timestamp| Ok::<_, Infallible>((at >= start(100)).then(|| window(before, 0.1)));
+            let judgement = history.judge(&SPEC, start(n), &window(posts, 0.1), NOW, burst).unwrap();
+            judgement.unwrap().anomaly_score.unwrap()
+        };
+        assert!(score(100, 200, 0) >= 0.5);
+        assert!(score(101, 200, 200) < 0.5, "the window before has told of it");
+        assert!(score(101, 200, 4) >= 0.5, "the window before was quiet");
+        assert!(score(100_000, 200, 4) >= 0.5, "far ahead, and not all windows between are asked for");
     }
 
     #[test]
     fn a_young_history_does_not_judge() {
         let trusted = NOW.saturating_add(TRUSTED_AFTER);
         let history = AssetHistory::new(start(0), trusted);
-        assert_eq!(history.judge(start(0), &window(50, 0.0), NOW), None);
-        assert!(history.judge(start(0), &window(50, 0.0), trusted).is_some());
+        assert_eq!(judge(&history, start(0), &window(50, 0.0), NOW), None);
+        assert!(judge(&history, start(0), &window(50, 0.0), trusted).is_some());
     }
 
     #[test]
     fn a_long_silence_is_learned_as_its_last_day() {
         let mut history = AssetHistory::new(start(0), NOW);
         assert_eq!(learn(&mut history, start(100_000), 0), 288);
-        assert_eq!(history.judge(start(99_999), &window(1, 0.0), NOW), None);
+        assert_eq!(judge(&history, start(99_999), &window(1, 0.0), NOW), None);
     }
 
     #[test]

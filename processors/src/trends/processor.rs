@@ -188,7 +188,8 @@ impl<C: RecordCodec> TrendsProcessor<C> {
             let mut window = stores::window(ctx, start, &asset)?.ok_or_else(|| {
                 ProcessorError::fatal(format!("window {start} of {asset} is due but not in the store"))
             })?;
-            let judgement = history.judge(start, &window, ctx.now());
+            let (spec, now) = (&self.settings.windows, ctx.now());
+            let judgement = history.judge(spec, start, &window, now, |earlier| stores::window(ctx, earlier, &asset))?;
             if history.correct(&self.settings.windows, start, &window) {
                 stores::put_history(ctx, &asset, history)?;
             }
