@@ -3,7 +3,7 @@
 import { Board, mood } from "./board.js";
 import { Chart } from "./chart.js";
 import { ApiProblem, get, listen } from "./client.js";
-import { DAY, HOUR, ago, assetName, change, count, direction, empty, h, moment, percent, segments, signed } from "./format.js";
+import { DAY, HOUR, ago, amount, assetName, change, count, direction, empty, h, moment, percent, segments, signed } from "./format.js";
 import { alerts, lineage, sources } from "./panels.js";
 import { KINDS, Posts } from "./posts.js";
 
@@ -98,7 +98,7 @@ async function loadChart() {
   const parameters = range();
   if (chosen.run) parameters.run = chosen.run;
   // Over many hours authors must be counted anew from the posts: nobody waits for that here.
-  if (parameters.interval !== "5m") parameters.metrics = "posts,mean_score,dominance,negative,neutral,positive,anomaly_score,expected_posts";
+  if (parameters.interval !== "5m") parameters.metrics = "posts,mean_score,dominance,negative,neutral,positive,anomaly_score,expected_posts,next_hour_p10,next_hour_p50,next_hour_p90,doubling_probability";
   $("chart").classList.add("loading");
   try {
     const series = await get(`/v1/assets/${encodeURIComponent(chosen.asset)}/series`, parameters);
@@ -125,6 +125,12 @@ function title(series) {
   if (trend) {
     facts.push(figure(`Last ${WINDOW[chosen.window]}`, `${count(trend.posts)} `, h("small", { class: direction(trend.growth_z, 1.5) }, change(trend.posts, trend.previous.posts))));
     if (trend.mean_score_change !== null) facts.push(figure("Mood change", h("span", { class: direction(trend.mean_score_change, 0.05) }, signed(trend.mean_score_change))));
+    const hour = trend.next_hour;
+    if (hour) {
+      const why = `Nine times in ten fewer than ${amount(hour.p90)}, one time in ten fewer than ${amount(hour.p10)}; made for the hour from ${moment(Date.parse(hour.from))}`;
+      facts.push(figure("Next hour", h("span", { title: why }, `${amount(Math.round(hour.p50))} `, h("small", {}, `${amount(Math.floor(hour.p10))} to ${amount(Math.ceil(hour.p90))}`))));
+      facts.push(figure("Chance of doubling", h("span", { title: "That some hour which ends within the next one has twice the posts of the last, and 10 or more" }, percent(hour.doubling_probability, hour.doubling_probability < 0.1 ? 1 : 0))));
+    }
     if (trend.dominance !== null) facts.push(figure("Of all posts", percent(trend.dominance, 1)));
   }
   $("figures").replaceChildren(...facts);

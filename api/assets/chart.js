@@ -200,6 +200,9 @@ export class Chart {
       : [
         row("Posts", count(point.posts)),
         row("Expected", amount(point.expected_posts)),
+        point.next_hour_p50 === null || point.next_hour_p50 === undefined ? null
+          : row("Hour after it", `${amount(Math.round(point.next_hour_p50))} (${amount(Math.floor(point.next_hour_p10))} to ${amount(Math.ceil(point.next_hour_p90))})`),
+        point.doubling_probability === null || point.doubling_probability === undefined ? null : row("Chance of doubling", percent(point.doubling_probability, 1)),
         point.unique_authors === undefined ? null : row("Authors", count(point.unique_authors)),
         row("Mood", signed(point.mean_score), direction(point.mean_score)),
         this.rolling > 1 ? row(`Mood, last ${this.rolled}`, signed(point.rolling), direction(point.rolling)) : null,

@@ -45,6 +45,10 @@ export function lineage(container, series, parameters) {
     fact("SHA-256", h("code", { title: model.sha256 }, `${model.sha256.slice(0, 16)}…`));
     fact("Assets", `table ${model.assets_version}`);
   }
+  for (const model of lineage.forecasters) {
+    fact("Forecasts", `${model.name} ${model.version}`);
+    fact("SHA-256", h("code", { title: model.sha256 }, `${model.sha256.slice(0, 16)}…`));
+  }
   for (const range of lineage.inputs) fact("Input", h("code", {}, `${range.topic}-${range.partition}`), ` offsets ${count(range.first_offset)} to ${count(range.last_offset)}`);
   fact("Windows", `${count(windows)} of 5 min, highest revision ${revisions || "–"}`);
   fact("State", open ? `${count(open)} ${open === 1 ? "interval" : "intervals"} provisional, the rest final` : "all final");

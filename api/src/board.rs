@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::params::Choice;
+use crate::store::next_hour::NextHour;
 use crate::time::{UtcTime, WINDOW_SECONDS};
 
 /// Slices of both periods together; each holds a whole number of windows.
@@ -82,6 +83,7 @@ pub(crate) struct Slice {
     pub(crate) anomaly_score: Option<f64>,
     pub(crate) expected_posts: Option<f64>,
     pub(crate) r#final: bool,
+    pub(crate) next_hour: Option<NextHour>,
 }
 
 /// The slices of both periods; `None` where there is no window.
@@ -124,6 +126,8 @@ pub(crate) struct Trend {
     pub anomaly_score: Option<f64>,
     /// Posts that were forecast for the current period; null unless there was a forecast for each of its windows.
     pub expected_posts: Option<f64>,
+    /// What is expected of the hour after the newest window of the current period that has a forecast; null if none has.
+    pub next_hour: Option<NextHour>,
     /// No window of the current period will be revised.
     pub r#final: Option<bool>,
     /// Posts in each of the 24 slices of both periods, oldest first.
@@ -138,6 +142,7 @@ pub(crate) enum Order {
     Posts,
     Mood,
     MoodChange,
+    Doubling,
 }
 
 impl Choice for Order {
@@ -147,6 +152,7 @@ impl Choice for Order {
         ("posts", Self::Posts),
         ("mean_score", Self::Mood),
         ("mean_score_change", Self::MoodChange),
+        ("doubling_probability", Self::Doubling),
     ];
 }
 
@@ -168,6 +174,7 @@ pub(crate) fn trend(asset: &str, slices: &[Option<Slice>], market: Option<&Asset
         mean_score_change: current.mean_score.zip(previous.mean_score).map(|(now, then)| now - then),
         anomaly_score: now.iter().filter_map(|s| s.anomaly_score).max_by(f64::total_cmp),
         expected_posts: expected(slices, market),
+        next_hour: now.iter().rev().find_map(|s| s.next_hour.clone()),
         r#final: (!now.is_empty()).then(|| now.iter().all(|s| s.r#final)),
         history: slices
             .iter()
@@ -232,6 +239,7 @@ pub(crate) fn rank(trends: &mut [Trend], order: Order) {
         Order::Posts => t.current.posts.map(|n| n as f64),
         Order::Mood => t.current.mean_score,
         Order::MoodChange => t.mean_score_change,
+        Order::Doubling => t.next_hour.as_ref().map(|hour| hour.doubling_probability),
     };
     trends.sort_by(|a, b| {
         let value = |t| key(t).unwrap_or(f64::NEG_INFINITY);
@@ -256,6 +264,7 @@ mod tests {
             anomaly_score: Some(score),
             expected_posts: None,
             r#final: true,
+            next_hour: None,
         })
     }
 
@@ -300,6 +309,25 @@ mod tests {
         rank(&mut board, Order::Growth);
         let names: Vec<_> = board.iter().map(|t| t.asset.as_str()).collect();
         assert_eq!(names, ["LUNA", "AAA", "BTC", "NEW"]);
+    }
+
+    #[test]
+    fn the_newest_forecast_of_the_current_period_counts() {
+        let told = |from: &str, doubling_probability| {
+            let from = crate::time::parse(from).unwrap();
+            Some(NextHour { from, p10: 1.0, p50: 2.0, p90: 5.0, doubling_probability })
+        };
+        let mut btc = slices(&[(3, 4, 0.0), (13, 4, 0.0), (20, 4, 0.0), (23, 4, 0.0)]);
+        btc[3].as_mut().unwrap().next_hour = told("2022-05-09T10:00:00Z", 0.9);
+        let old = trend("BTC", &btc, None);
+        assert_eq!(old.next_hour, None, "a forecast of the period before is no news");
+        btc[13].as_mut().unwrap().next_hour = told("2022-05-09T12:00:00Z", 0.3);
+        btc[20].as_mut().unwrap().next_hour = told("2022-05-09T12:30:00Z", 0.4);
+        let new = trend("BTC", &btc, None);
+        assert_eq!(new.next_hour.as_ref().map(|hour| hour.doubling_probability), Some(0.4));
+        let mut board = vec![old, new];
+        rank(&mut board, Order::Doubling);
+        assert!(board[0].next_hour.is_some());
     }
 
     #[test]

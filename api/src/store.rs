@@ -17,6 +17,7 @@ pub(crate) mod alerts;
 pub(crate) mod assets;
 pub(crate) mod board;
 pub(crate) mod lineage;
+pub(crate) mod next_hour;
 pub(crate) mod posts;
 pub(crate) mod runs;
 pub(crate) mod series;

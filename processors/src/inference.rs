@@ -23,7 +23,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use manifest::{ModelManifest, SegmentManifest};
+pub(crate) use manifest::{read_file, verify};
 pub use runtime::find_library;
+pub(crate) use runtime::{environment, open_session};
 pub use sentiment_model::{ModelOptions, SentimentModel};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;

@@ -8,6 +8,7 @@ mod dead_letters;
 pub mod duration;
 #[cfg(test)]
 mod fixtures;
+pub mod forecast;
 pub mod inference;
 pub mod language;
 mod metrics;

@@ -11,7 +11,7 @@
 //!
 //! **Guarantees.** A replay has a consumer group, transactional ids, state and a run id of its own: it neither sees nor disturbs the live run.
 //! Its windows are all final and have one revision; they are complete, so posts that were late for the live run are in them. Anomaly scores are
-//! judged in the order of time, from the start of the range on. It raises no alerts and writes no dead letters.
+//! judged, and forecasts made, in the order of time, from the start of the range on. It raises no alerts and writes no dead letters.
 //!
 //! **Failures.** A replay that fails or is interrupted deletes what it keeps in Kafka and reports an error; what it wrote until then stays on the
 //! replay topics under its run id. Start again with a new run id.
@@ -224,7 +224,9 @@ impl Replay {
     }
 
     fn fill_windows(&self) -> Result<(u64, u64), ServiceError> {
-        let mut writer = windows::Writer::new(&self.plan, self.codec.clone(), self.ctx.clock.clone())?;
+        let forecaster = self.config.trends.forecaster(self.config.model.library.as_deref());
+        let forecaster = forecaster.map_err(ServiceError::failed)?;
+        let mut writer = windows::Writer::new(&self.plan, self.codec.clone(), self.ctx.clock.clone(), forecaster)?;
         let partitions = self.plan.mention_partitions().map_err(kafka_error)?;
         let total = u32::try_from(partitions).unwrap_or(0);
         for partition in 0..partitions {

@@ -8,7 +8,8 @@
 //! **Guarantees.** A window's counts depend on the set of its mentions only, not on their order nor on where commits or restarts fall.
 //! Revisions of a window go up by one; the last is marked `final` and comes when the watermark passes the window's end plus grace. A mention
 //! that comes later is counted as late (`vigie_trends_late_total`), and its post stays in the post history. Anomaly scores and alerts are
-//! judged when a revision is emitted, by what was known then.
+//! judged when a revision is emitted, by what was known then. The forecast after a window is made once, when the window has settled, from the
+//! windows up to it ([`crate::forecast`]); all assets whose windows settle together are forecast in one run.
 //!
 //! **Known gap.** When a source is read for the first time it brings posts that are older than the grace; those are late. They are in the post
 //! history, and a replay of the range ([`crate::replay`]) counts them in windows.
@@ -75,6 +76,7 @@ pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
     if !mistakes.is_empty() {
         return Err(ServiceError::Config(mistakes));
     }
+    let forecaster = config.trends.forecaster(None).map_err(ServiceError::failed)?;
     let codec = service::connect(&config.registry, &config.kafka).await?;
     let streams = StreamsConfig::new(config.kafka, APPLICATION_ID, &config.streams);
     let settings = TrendsSettings {
@@ -86,6 +88,7 @@ pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
         settle: config.trends.settle,
         idle_timeout: streams.idle_timeout,
         policy: config.trends.policy(),
+        forecaster,
     };
     let topology = topology(settings, codec.clone(), TrendsMetrics::new(&ctx.metrics)).map_err(ServiceError::failed)?;
     service::run("trends", streams, topology, codec, &ctx).await

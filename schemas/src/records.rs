@@ -90,6 +90,21 @@ pub struct Mention {
     pub lineage: Lineage,
 }
 
+/// What is expected after a window, made from the windows up to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Forecast {
+    pub next_window_p10: f64,
+    pub next_window_p50: f64,
+    pub next_window_p90: f64,
+    pub next_hour_p10: f64,
+    pub next_hour_p50: f64,
+    pub next_hour_p90: f64,
+    pub doubling_probability: f64,
+    pub model_name: String,
+    pub model_version: String,
+    pub model_sha256: String,
+}
+
 /// One revision of one window of one asset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrendInsight {
@@ -110,6 +125,8 @@ pub struct TrendInsight {
     pub emitted_at: Timestamp,
     pub sample: bool,
     pub lineage: Lineage,
+    pub forecast: Option<Forecast>,
+    pub no_forecast_reason: Option<String>,
 }
 
 /// Something about an asset that deserves a look now.
@@ -303,6 +320,19 @@ mod tests {
             emitted_at: time,
             sample: false,
             lineage: lineage(),
+            forecast: Some(Forecast {
+                next_window_p10: 0.0,
+                next_window_p50: 1.5,
+                next_window_p90: 4.0,
+                next_hour_p10: 8.0,
+                next_hour_p50: 17.5,
+                next_hour_p90: 40.0,
+                doubling_probability: 0.125,
+                model_name: text(),
+                model_version: text(),
+                model_sha256: text(),
+            }),
+            no_forecast_reason: None,
         });
         round_trip(&Alert {
             alert_id: text(),

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use vigie_clock::Timestamp;
-use vigie_schemas::{Alert, AvroRecord, Codec, CodecError, FetchRecord, Lineage, ScoredPost, Topic, TrendInsight};
+use vigie_schemas::{
+    Alert, AvroRecord, Codec, CodecError, FetchRecord, Forecast, Lineage, ScoredPost, Topic, TrendInsight,
+};
 
 /// A decoded record of one of the topics that sinks read.
 #[derive(Clone, Debug)]
@@ -92,7 +94,7 @@ fn check_post(post: &mut ScoredPost) -> Result<(), String> {
     check_lineage(&post.lineage)
 }
 
-fn check_trend(trend: &TrendInsight) -> Result<(), String> {
+fn check_trend(trend: &mut TrendInsight) -> Result<(), String> {
     check_id("asset", &trend.asset)?;
     check_time("window_start", trend.window_start)?;
     check_time("window_end", trend.window_end)?;
@@ -107,7 +109,31 @@ fn check_trend(trend: &TrendInsight) -> Result<(), String> {
     check_number("anomaly_score", trend.anomaly_score)?;
     check_number("expected_posts", trend.expected_posts)?;
     check_sources(&trend.sources)?;
-    check_lineage(&trend.lineage)
+    check_lineage(&trend.lineage)?;
+    clean_option(&mut trend.no_forecast_reason);
+    trend.forecast.as_ref().map_or(Ok(()), check_forecast)
+}
+
+fn check_forecast(forecast: &Forecast) -> Result<(), String> {
+    for (name, number) in [
+        ("next_window_p10", forecast.next_window_p10),
+        ("next_window_p50", forecast.next_window_p50),
+        ("next_window_p90", forecast.next_window_p90),
+        ("next_hour_p10", forecast.next_hour_p10),
+        ("next_hour_p50", forecast.next_hour_p50),
+        ("next_hour_p90", forecast.next_hour_p90),
+        ("doubling_probability", forecast.doubling_probability),
+    ] {
+        check_number(name, Some(number))?;
+    }
+    for (name, text) in [
+        ("forecast model_name", &forecast.model_name),
+        ("forecast model_version", &forecast.model_version),
+        ("forecast model_sha256", &forecast.model_sha256),
+    ] {
+        check_plain(name, text)?;
+    }
+    Ok(())
 }
 
 fn check_alert(alert: &Alert) -> Result<(), String> {
@@ -142,9 +168,14 @@ fn check_lineage(lineage: &Lineage) -> Result<(), String> {
         ("assets_version", &lineage.assets_version),
         ("input_topic", &lineage.input_topic),
     ] {
-        if text.contains('\0') {
-            return Err(format!("{name} {text:?} holds a zero character"));
-        }
+        check_plain(name, text)?;
+    }
+    Ok(())
+}
+
+fn check_plain(name: &str, text: &str) -> Result<(), String> {
+    if text.contains('\0') {
+        return Err(format!("{name} {text:?} holds a zero character"));
     }
     Ok(())
 }
@@ -159,10 +190,7 @@ fn check_id(name: &str, id: &str) -> Result<(), String> {
     if id.is_empty() || id.len() > LONGEST {
         return Err(format!("{name} has {} bytes, expected 1 to {LONGEST}", id.len()));
     }
-    if id.contains('\0') {
-        return Err(format!("{name} {id:?} holds a zero character"));
-    }
-    Ok(())
+    check_plain(name, id)
 }
 
 /// The years that PostgreSQL, RFC 3339 and jiff all know.

@@ -67,5 +67,7 @@ pub(crate) fn trend(asset: &str, start: i64, revision: i32, posts: i64) -> Trend
         emitted_at: Timestamp::from_millis(start + i64::from(revision) * 1000),
         sample: true,
         lineage: lineage(posts),
+        forecast: None,
+        no_forecast_reason: Some("settling".to_owned()),
     }
 }

@@ -215,6 +215,8 @@ pub(crate) enum ModelCommand {
     Detect {
         /// A CSV file with a header; standard input if absent
         file: Option<PathBuf>,
+        #[command(flatten)]
+        forecast: vigie_processors::forecast::ForecasterConfig,
     },
 }
 

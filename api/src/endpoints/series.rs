@@ -14,6 +14,7 @@ use crate::app::{App, SharedApp};
 use crate::params::{Choice, Params};
 use crate::problem::Problem;
 use crate::store::lineage::Lineage;
+use crate::store::next_hour::NextHour;
 use crate::store::series::{Bucket, SeriesQuery, WHOLE_MARKET};
 use crate::time::{UtcTime, WINDOW_SECONDS};
 
@@ -31,6 +32,10 @@ enum Metric {
     Positive,
     AnomalyScore,
     ExpectedPosts,
+    NextHourP10,
+    NextHourP50,
+    NextHourP90,
+    DoublingProbability,
 }
 
 impl Choice for Metric {
@@ -44,6 +49,10 @@ impl Choice for Metric {
         ("positive", Self::Positive),
         ("anomaly_score", Self::AnomalyScore),
         ("expected_posts", Self::ExpectedPosts),
+        ("next_hour_p10", Self::NextHourP10),
+        ("next_hour_p50", Self::NextHourP50),
+        ("next_hour_p90", Self::NextHourP90),
+        ("doubling_probability", Self::DoublingProbability),
     ];
 }
 
@@ -141,12 +150,13 @@ pub(crate) struct Point {
 ///
 /// Hours and days are put together exactly from the windows of 5 minutes: posts are summed, the mean score is weighted by scored posts,
 /// the anomaly score is the highest, authors are counted from the posts so that each counts once, and posts were expected only where there
-/// was a forecast for every window. `dominance` is the asset's part of all
+/// was a forecast for every window. `next_hour_p10`, `next_hour_p50`, `next_hour_p90` and `doubling_probability` are what is expected of the hour after
+/// the newest window of the interval that has such a forecast. `dominance` is the asset's part of all
 /// posts. `from` and `to` are widened to whole intervals.
 #[utoipa::path(get, path = "/v1/assets/{asset}/series", tag = "insights",
     params(
         ("asset" = String, Path, description = "Canonical id, as BTC; `*` for all posts"),
-        ("metrics" = Option<String>, Query, description = "Separated by commas: posts, unique_authors, mean_score, dominance, negative, neutral, positive, anomaly_score, expected_posts; all by default"),
+        ("metrics" = Option<String>, Query, description = "Separated by commas: posts, unique_authors, mean_score, dominance, negative, neutral, positive, anomaly_score, expected_posts, next_hour_p10, next_hour_p50, next_hour_p90, doubling_probability; all by default"),
         ("from" = Option<String>, Query, description = "RFC 3339 or a date; by default a day (5m), a week (1h) or 90 days (1d) before `to`"),
         ("to" = Option<String>, Query, description = "RFC 3339 or a date; by default the newest time of the data"),
         ("interval" = Option<String>, Query, description = "5m (default), 1h or 1d"),
@@ -256,6 +266,10 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
+    fn next_hour(&self, field: fn(&NextHour) -> f64) -> Value {
+        Value::from(self.own.and_then(|bucket| bucket.next_hour.as_ref()).map(field))
+    }
+
     fn value(&self, metric: Metric) -> Value {
         // Others were mentioned, this asset was not: that is a count of 0, and the mean of nothing.
         let zero = self.market.map(|_| 0);
@@ -276,6 +290,10 @@ impl Place<'_> {
                 let complete = |own: &&Bucket| self.market.is_none_or(|market| market.windows == own.windows);
                 Value::from(self.own.filter(complete).and_then(|b| b.expected_posts))
             }
+            Metric::NextHourP10 => self.next_hour(|hour| hour.p10),
+            Metric::NextHourP50 => self.next_hour(|hour| hour.p50),
+            Metric::NextHourP90 => self.next_hour(|hour| hour.p90),
+            Metric::DoublingProbability => self.next_hour(|hour| hour.doubling_probability),
             Metric::Dominance => {
                 let market = self.market.map(|b| b.posts).filter(|posts| *posts > 0);
                 Value::from(market.map(|all| self.own.map_or(0, |b| b.posts) as f64 / all as f64))

@@ -58,7 +58,7 @@ pub(crate) struct RankedTrend {
     params(
         ("window" = Option<String>, Query, description = "1h (default), 6h, 24h or 7d"),
         ("at" = Option<String>, Query, description = "End of the current period: RFC 3339 or a date; by default the newest time of the data"),
-        ("sort" = Option<String>, Query, description = "growth (default), anomaly, posts, mean_score or mean_score_change"),
+        ("sort" = Option<String>, Query, description = "growth (default), anomaly, posts, mean_score, mean_score_change or doubling_probability"),
         ("min_posts" = Option<i64>, Query, description = "Leave out assets with fewer posts in both periods together; 1 by default"),
         ("limit" = Option<i64>, Query, description = "Assets, 1 to 200; 20 by default"),
         ("posts" = Option<i64>, Query, description = "Explaining posts per asset, 0 to 10; 3 by default, or 0 for a token without read:posts"),

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use super::next_hour::{NEXT_HOUR, NextHour};
 use super::{Store, StoreError};
 use crate::board::{AssetTotals, SLICES, Slice, Span};
 use crate::mood::Opinions;
@@ -11,15 +12,17 @@ impl Store {
         run: &str,
         span: Span,
     ) -> Result<(BTreeMap<String, AssetTotals>, bool), StoreError> {
-        let sql = "SELECT asset, (extract(epoch FROM window_start - $2::timestamptz)::bigint / $4)::integer AS slice, count(*) AS windows, \
+        let sql = format!(
+            "SELECT asset, (extract(epoch FROM window_start - $2::timestamptz)::bigint / $4)::integer AS slice, count(*) AS windows, \
             sum(posts)::bigint AS posts, sum(negative)::bigint AS negative, sum(neutral)::bigint AS neutral, \
             sum(positive)::bigint AS positive, \
             (sum(negative + neutral + positive) FILTER (WHERE mean_score IS NOT NULL))::bigint AS scored, \
             sum(mean_score * (negative + neutral + positive)) AS score_sum, max(anomaly_score) AS anomaly_score, \
             CASE WHEN count(expected_posts) = count(*) THEN sum(expected_posts) END AS expected_posts, \
-            bool_and(final) AS final, bool_or(sample) AS sample \
-            FROM trend_windows WHERE run_id = $1 AND window_start >= $2 AND window_start < $3 GROUP BY 1, 2";
-        let rows = self.rows(sql, &[&run, &span.previous_start().0, &span.end.0, &span.slice_seconds()]).await?;
+            bool_and(final) AS final, bool_or(sample) AS sample, {NEXT_HOUR} \
+            FROM trend_windows WHERE run_id = $1 AND window_start >= $2 AND window_start < $3 GROUP BY 1, 2"
+        );
+        let rows = self.rows(&sql, &[&run, &span.previous_start().0, &span.end.0, &span.slice_seconds()]).await?;
         let mut sample = false;
         let mut totals: BTreeMap<String, AssetTotals> = BTreeMap::new();
         for row in &rows {
@@ -36,6 +39,7 @@ impl Store {
                 anomaly_score: row.try_get("anomaly_score")?,
                 expected_posts: row.try_get("expected_posts")?,
                 r#final: row.try_get("final")?,
+                next_hour: NextHour::read(row)?,
             };
             let slices = totals.entry(row.try_get("asset")?).or_insert_with(|| vec![None; SLICES]);
             if let Some(place) = usize::try_from(at).ok().and_then(|at| slices.get_mut(at)) {

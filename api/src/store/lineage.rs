@@ -13,6 +13,8 @@ pub(crate) struct Lineage {
     pub run_id: String,
     /// The models that scored the posts, with the table of assets in use.
     pub models: Vec<Model>,
+    /// The models that made the forecasts.
+    pub forecasters: Vec<Forecaster>,
     /// The input records, as ranges of offsets.
     pub inputs: Vec<InputRange>,
 }
@@ -30,6 +32,17 @@ pub(crate) struct Model {
     pub assets_version: String,
 }
 
+/// A model that makes forecasts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+pub(crate) struct Forecaster {
+    /// Name of the model.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// SHA-256 of its file, hexadecimal.
+    pub sha256: String,
+}
+
 /// Input records of one partition: `first_offset` to `last_offset`, inclusive.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 pub(crate) struct InputRange {
@@ -44,12 +57,11 @@ pub(crate) struct InputRange {
 }
 
 /// Columns that [`Lineage::add`] reads.
-pub(crate) const COLUMNS: &str =
-    "model_name, model_version, model_sha256, assets_version, input_topic, input_partition";
+pub(crate) const COLUMNS: &str = "model_name, model_version, model_sha256, assets_version, input_topic, input_partition, forecast_model, forecast_version, forecast_sha256";
 
 impl Lineage {
     pub(crate) fn new(run_id: &str) -> Self {
-        Self { run_id: run_id.to_owned(), models: Vec::new(), inputs: Vec::new() }
+        Self { run_id: run_id.to_owned(), models: Vec::new(), forecasters: Vec::new(), inputs: Vec::new() }
     }
 
     pub(crate) fn add(&mut self, row: &Row) -> Result<(), StoreError> {
@@ -60,6 +72,11 @@ impl Lineage {
             assets_version: row.try_get("assets_version")?,
         };
         self.add_model(model);
+        let forecaster =
+            (row.try_get("forecast_model")?, row.try_get("forecast_version")?, row.try_get("forecast_sha256")?);
+        if let (Some(name), Some(version), Some(sha256)) = forecaster {
+            self.add_forecaster(Forecaster { name, version, sha256 });
+        }
         let range = InputRange {
             topic: row.try_get("input_topic")?,
             partition: row.try_get("input_partition")?,
@@ -73,6 +90,7 @@ impl Lineage {
     /// Both together.
     pub(crate) fn union(mut self, other: &Self) -> Self {
         other.models.iter().for_each(|model| self.add_model(model.clone()));
+        other.forecasters.iter().for_each(|forecaster| self.add_forecaster(forecaster.clone()));
         other.inputs.iter().for_each(|range| self.add_input(range.clone()));
         self
     }
@@ -80,6 +98,12 @@ impl Lineage {
     fn add_model(&mut self, model: Model) {
         if !self.models.contains(&model) {
             self.models.push(model);
+        }
+    }
+
+    fn add_forecaster(&mut self, forecaster: Forecaster) {
+        if !self.forecasters.contains(&forecaster) {
+            self.forecasters.push(forecaster);
         }
     }
 

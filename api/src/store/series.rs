@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use tokio_postgres::Row;
 
+use super::next_hour::{NEXT_HOUR, NextHour};
 use super::{Store, StoreError};
 use crate::time::UtcTime;
 
@@ -37,6 +38,8 @@ pub(crate) struct Bucket {
     pub(crate) mean_score: Option<f64>,
     pub(crate) anomaly_score: Option<f64>,
     pub(crate) expected_posts: Option<f64>,
+    /// What was expected after the newest of the windows that has a forecast.
+    pub(crate) next_hour: Option<NextHour>,
     pub(crate) sample: bool,
 }
 
@@ -71,8 +74,8 @@ impl Store {
              bool_and(final) AS final, max(revision) AS revision, sum(posts)::bigint AS posts, \
              sum(unique_authors)::bigint AS unique_authors, sum(negative)::bigint AS negative, sum(neutral)::bigint AS neutral, \
              sum(positive)::bigint AS positive, {MEAN_SCORE} AS mean_score, max(anomaly_score) AS anomaly_score, \
-             CASE WHEN count(expected_posts) = count(*) THEN sum(expected_posts) END AS expected_posts, bool_or(sample) AS sample \
-             FROM w GROUP BY 1 ORDER BY 1",
+             CASE WHEN count(expected_posts) = count(*) THEN sum(expected_posts) END AS expected_posts, bool_or(sample) AS sample, \
+             {NEXT_HOUR} FROM w GROUP BY 1 ORDER BY 1",
             query.windows()
         );
         let rows = self.series_rows(&sql, query, asset).await?;
@@ -123,6 +126,7 @@ fn bucket(row: &Row) -> Result<Bucket, StoreError> {
         mean_score: row.try_get("mean_score")?,
         anomaly_score: row.try_get("anomaly_score")?,
         expected_posts: row.try_get("expected_posts")?,
+        next_hour: NextHour::read(row)?,
         sample: row.try_get("sample")?,
     })
 }

@@ -59,6 +59,35 @@ async fn a_series_of_windows_tells_zero_from_missing() {
 }
 
 #[tokio::test]
+async fn the_newest_forecast_of_an_interval_is_told_with_its_model() {
+    let world = two_hours().await;
+    for (start, p10, chance) in [("12:00", 1, 0.25), ("12:10", 3, 0.5)] {
+        world
+            .sql(&format!(
+                "UPDATE trend_windows SET next_hour_p10 = {p10}, next_hour_p50 = {p10} + 4, next_hour_p90 = {p10} + 9.5, \
+                 doubling_probability = {chance}, forecast_model = 'fortune', forecast_version = '2', forecast_sha256 = 'ff' \
+                 WHERE asset = 'BTC' AND window_start = '2022-05-09T{start}:00Z'"
+            ))
+            .await;
+    }
+    let range = "from=2022-05-09T12:00:00Z&to=2022-05-09T12:15:00Z";
+    let windows = world.json(&format!("/v1/assets/BTC/series?{range}")).await;
+    assert_eq!(metric(&windows, "next_hour_p50"), [json!(5.0), Value::Null, json!(7.0)]);
+    assert_eq!(metric(&windows, "doubling_probability"), [json!(0.25), Value::Null, json!(0.5)]);
+    let hour = world.json(&format!("/v1/assets/BTC/series?interval=1h&{range}")).await;
+    assert_eq!(metric(&hour, "next_hour_p10"), [json!(3.0)]);
+    assert_eq!(metric(&hour, "next_hour_p90"), [json!(12.5)]);
+    assert_eq!(hour["lineage"]["forecasters"], json!([{"name": "fortune", "version": "2", "sha256": "ff"}]));
+    let csv = world.get(&format!("/v1/assets/BTC/series?format=csv&metrics=posts,next_hour_p90&{range}")).await.text();
+    assert!(csv.contains("posts,next_hour_p90,") && csv.contains(",12.5,"), "{csv}");
+    let board = world.json("/v1/trends?at=2022-05-09T13:00:00Z&sort=doubling_probability").await;
+    let told = &board["trends"][0]["next_hour"];
+    assert_eq!(told["from"], "2022-05-09T12:15:00Z");
+    assert_eq!((&told["p10"], &told["doubling_probability"]), (&json!(3.0), &json!(0.5)));
+    assert!(board["market"]["next_hour"].is_null());
+}
+
+#[tokio::test]
 async fn hours_are_put_together_exactly_and_count_each_author_once() {
     let world = two_hours().await;
     for (id, at, author) in [

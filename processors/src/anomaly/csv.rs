@@ -5,6 +5,8 @@ use std::io::{self, BufRead, Read, Write};
 use thiserror::Error;
 
 use super::{InvalidCount, OnlineAnomaly};
+use crate::forecast::{RowForecaster, SharedForecaster};
+use crate::inference::ModelError;
 
 /// Most bytes of a line; a longer one is no row of this format.
 const MAX_LINE_BYTES: u64 = 4096;
@@ -29,6 +31,14 @@ pub enum DetectError {
         /// The first line.
         found: String,
     },
+    /// The forecaster failed.
+    #[error("cannot forecast line {line}")]
+    Forecast {
+        /// Line number, from 1.
+        line: u64,
+        /// The cause.
+        source: ModelError,
+    },
     /// A row is not `timestamp,value`.
     #[error("line {line}: {detail}")]
     Row {
@@ -40,8 +50,13 @@ pub enum DetectError {
 }
 
 /// Judges each row by the rows before it and writes it with its verdict before the next is read; timestamps and
-/// values are passed through as written, quantiles are empty while warming up. Returns the number of rows.
-pub fn detect_csv(mut input: impl BufRead, mut output: impl Write) -> Result<u64, DetectError> {
+/// values are passed through as written, quantiles are empty while warming up. The quantiles are those of the forecaster, or without one, and for rows
+/// that are not 5 minutes apart, those of the detector. Returns the number of rows.
+pub fn detect_csv(
+    mut input: impl BufRead,
+    mut output: impl Write,
+    forecaster: Option<SharedForecaster>,
+) -> Result<u64, DetectError> {
     let header = read_line(&mut input, 1)?.unwrap_or_default();
     if header.trim_start_matches('\u{feff}').trim_end() != "timestamp,value" {
         return Err(DetectError::Header { found: header });
@@ -49,6 +64,7 @@ pub fn detect_csv(mut input: impl BufRead, mut output: impl Write) -> Result<u64
     let written = DetectError::Write;
     writeln!(output, "timestamp,value,anomaly_score,p10,p50,p90").map_err(written)?;
     let mut detector = OnlineAnomaly::new();
+    let mut forecaster = forecaster.map(RowForecaster::new);
     let mut line = 1;
     let mut rows = 0;
     while let Some(text) = read_line(&mut input, line + 1)? {
@@ -63,7 +79,17 @@ pub fn detect_csv(mut input: impl BufRead, mut output: impl Write) -> Result<u64
             .ok_or_else(|| wrong(format!("{text:?} is not timestamp,value")))?;
         let number: f64 =
             value.trim().parse().map_err(|_| wrong(format!("value {value:?} is not a number of 0 or more")))?;
-        let anomaly = detector.update(number).map_err(|error: InvalidCount| wrong(error.to_string()))?;
+        let refused = |error: InvalidCount| wrong(error.to_string());
+        let mut anomaly = detector.update(number).map_err(refused)?;
+        if let Some(forecaster) = &mut forecaster {
+            let expected = forecaster.expected().map_err(|source| DetectError::Forecast { line, source })?;
+            if let Some(forecast) = expected {
+                anomaly.p10 = Some(forecast.next_window_p10);
+                anomaly.p50 = Some(forecast.next_window_p50);
+                anomaly.p90 = Some(forecast.next_window_p90);
+            }
+            forecaster.learn(timestamp, number).map_err(refused)?;
+        }
         let cell = |quantile: Option<f64>| quantile.map(|count| format!("{count:.3}")).unwrap_or_default();
         let (p10, p50, p90) = (cell(anomaly.p10), cell(anomaly.p50), cell(anomaly.p90));
         writeln!(output, "{timestamp},{value},{:.6},{p10},{p50},{p90}", anomaly.score).map_err(written)?;
@@ -94,7 +120,7 @@ mod tests {
 
     fn detect(input: &str) -> Result<String, DetectError> {
         let mut output = Vec::new();
-        detect_csv(input.as_bytes(), &mut output)?;
+        detect_csv(input.as_bytes(), &mut output, None)?;
         Ok(String::from_utf8(output).unwrap())
     }
 
@@ -149,7 +175,7 @@ mod tests {
             if path.extension().is_some_and(|extension| extension == "csv") {
                 let input = io::BufReader::new(std::fs::File::open(&path).unwrap());
                 let name = path.file_name().unwrap();
-                detect_csv(input, std::fs::File::create(folder("VIGIE_TREND_OUT").join(name)).unwrap()).unwrap();
+                detect_csv(input, std::fs::File::create(folder("VIGIE_TREND_OUT").join(name)).unwrap(), None).unwrap();
             }
         }
     }

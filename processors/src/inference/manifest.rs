@@ -48,7 +48,7 @@ impl ModelManifest {
     /// Reads and checks `dir/model.json`.
     pub fn read(dir: &Path) -> Result<Self, ModelError> {
         let path = dir.join("model.json");
-        let bytes = fs::read(&path).map_err(|source| ModelError::Read { path: path.clone(), source })?;
+        let bytes = read_file(&path)?;
         let malformed = |detail: String| ModelError::Malformed { path: path.clone(), detail };
         let mut manifest: Self = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
         manifest.sha256 = hex(&Sha256::digest(&bytes));
@@ -96,12 +96,23 @@ impl ModelManifest {
 
 /// The bytes of a file whose SHA-256 is `expected` (hex).
 pub(super) fn read_verified(path: &Path, expected: &str) -> Result<Vec<u8>, ModelError> {
-    let bytes = fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
-    let found = hex(&Sha256::digest(&bytes));
-    if !found.eq_ignore_ascii_case(expected) {
-        return Err(ModelError::Digest { path: path.to_owned(), found, expected: expected.to_ascii_lowercase() });
-    }
+    let bytes = read_file(path)?;
+    verify(path, &bytes, expected)?;
     Ok(bytes)
+}
+
+/// The bytes of a file of a model folder.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, ModelError> {
+    fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })
+}
+
+/// Whether `bytes` have the SHA-256 `expected` (hex); `path` is for the message.
+pub(crate) fn verify(path: &Path, bytes: &[u8], expected: &str) -> Result<(), ModelError> {
+    let found = hex(&Sha256::digest(bytes));
+    if found.eq_ignore_ascii_case(expected) {
+        return Ok(());
+    }
+    Err(ModelError::Digest { path: path.to_owned(), found, expected: expected.to_ascii_lowercase() })
 }
 
 fn hex(bytes: &[u8]) -> String {

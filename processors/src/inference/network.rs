@@ -11,11 +11,10 @@
 //! (BranchyNet, Teerapittayanon et al. 2016; DeeBERT, Xin et al. 2020). `models/sentiment/README.md` says how the thresholds were fitted.
 
 use ort::environment::Environment;
-use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputs};
 use ort::value::TensorRef;
 
-use super::ModelError;
+use super::{ModelError, runtime};
 
 /// One part of the network, loaded.
 pub(super) struct Segment {
@@ -25,23 +24,14 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// One session on the calling thread: no thread pool of its own, no memory kept per input length.
+    /// Loads a segment on the calling thread.
     pub(super) fn open(
         environment: &Environment,
         model: &[u8],
         temperature: f64,
         exit_at: Option<f64>,
     ) -> Result<Self, ModelError> {
-        let open = || -> Result<Session, ort::Error> {
-            Session::builder(environment)?
-                .with_optimization_level(GraphOptimizationLevel::All)?
-                .with_intra_threads(1)?
-                .with_inter_threads(1)?
-                .with_memory_pattern(false)?
-                .commit_from_memory(model)
-        };
-        let session =
-            open().map_err(|error| ModelError::Runtime { action: "load the model", detail: error.to_string() })?;
+        let session = runtime::open_session(environment, model)?;
         Ok(Self { session, temperature, exit_at })
     }
 }

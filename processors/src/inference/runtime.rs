@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use ort::environment::Environment;
+use ort::session::Session;
+use ort::session::builder::GraphOptimizationLevel;
 
 use super::ModelError;
 
@@ -37,7 +39,7 @@ pub fn find_library(given: Option<&Path>) -> Result<PathBuf, ModelError> {
 
 /// The process-wide environment, made from `library` on the first call. A later call with another library gets the
 /// first one, with a warning: two copies cannot be loaded.
-pub(super) fn environment(library: &Path) -> Result<Environment, ModelError> {
+pub(crate) fn environment(library: &Path) -> Result<Environment, ModelError> {
     let mut slot = ENVIRONMENT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some((loaded, environment)) = slot.as_ref() {
         if loaded != library {
@@ -53,6 +55,19 @@ pub(super) fn environment(library: &Path) -> Result<Environment, ModelError> {
         .map_err(|error| failed(error.to_string()))?;
     *slot = Some((library.to_owned(), environment.clone()));
     Ok(environment)
+}
+
+/// A session on the calling thread: no thread pool of its own, no memory kept per input length.
+pub(crate) fn open_session(environment: &Environment, model: &[u8]) -> Result<Session, ModelError> {
+    let open = || {
+        Session::builder(environment)?
+            .with_optimization_level(GraphOptimizationLevel::All)?
+            .with_intra_threads(1)?
+            .with_inter_threads(1)?
+            .with_memory_pattern(false)?
+            .commit_from_memory(model)
+    };
+    open().map_err(|error: ort::Error| ModelError::Runtime { action: "load the model", detail: error.to_string() })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use vigie_schemas::{Mention, SyncCodec, Topic, TrendInsight, WHOLE_MARKET};
 use vigie_streams::TumblingWindows;
 
 use super::plan::Plan;
+use crate::forecast::SharedForecaster;
 use crate::service::kafka_error;
 use crate::trends::batch::Batch;
 
@@ -25,6 +26,7 @@ pub(crate) struct Writer<'a> {
     codec: SyncCodec,
     clock: SharedClock,
     producer: TransactionalProducer,
+    forecaster: Option<SharedForecaster>,
     /// Posts read.
     pub(crate) posts: u64,
     /// Windows written.
@@ -32,11 +34,16 @@ pub(crate) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub(crate) fn new(plan: &'a Plan, codec: SyncCodec, clock: SharedClock) -> Result<Self, ServiceError> {
+    pub(crate) fn new(
+        plan: &'a Plan,
+        codec: SyncCodec,
+        clock: SharedClock,
+        forecaster: Option<SharedForecaster>,
+    ) -> Result<Self, ServiceError> {
         let transactional_id = format!("{}-windows", plan.application_id());
         let options = ProducerOptions { transactional_id, transaction_timeout: TRANSACTION_TIMEOUT };
         let producer = TransactionalProducer::new(&plan.kafka, &options).map_err(kafka_error)?;
-        Ok(Self { plan, codec, clock, producer, posts: 0, windows: 0 })
+        Ok(Self { plan, codec, clock, producer, forecaster, posts: 0, windows: 0 })
     }
 
     /// Fills and writes the windows of one partition of mentions.
@@ -51,7 +58,9 @@ impl<'a> Writer<'a> {
             self.posts += u64::from(mention.asset == WHOLE_MARKET);
             batch.add(spec, &mention, record.offset);
         }
-        let insights = batch.insights(spec, &self.plan.run_id, (&topic, partition), self.clock.now());
+        let (input, now) = ((&*topic, partition), self.clock.now());
+        let insights = batch.insights(spec, &self.plan.run_id, input, now, self.forecaster.as_ref());
+        let insights = insights.map_err(ServiceError::failed)?;
         for chunk in insights.chunks(CHUNK) {
             self.write(chunk)?;
             self.windows += chunk.len() as u64;

@@ -1,7 +1,7 @@
 //! Windows of mentions that are all there already, as in a replay: no watermark, nothing is late, every window has one revision.
 //!
 //! Each window is judged by what was learned from all windows before it, so the result depends on the mentions alone and not on the order
-//! in which they were read.
+//! in which they were read. The forecast after a window stands on the windows up to it, as in the live run.
 
 use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
@@ -10,8 +10,10 @@ use vigie_clock::Timestamp;
 use vigie_schemas::{Mention, TrendInsight};
 use vigie_streams::TumblingWindows;
 
-use super::history::AssetHistory;
+use super::history::{AssetHistory, Learned};
 use super::window::{InsightHeader, WindowState};
+use crate::forecast::{Features, NoForecast, SharedForecaster};
+use crate::inference::ModelError;
 
 /// Windows being filled.
 #[derive(Debug, Default)]
@@ -32,42 +34,72 @@ impl Batch {
     }
 
     /// The final revision of every window, in the order of time. `input` is the topic and partition of the offsets.
+    ///
+    /// # Errors
+    /// If the forecaster fails.
     pub fn insights(
         mut self,
         spec: &TumblingWindows,
         run_id: &str,
         input: (&str, i32),
         emitted_at: Timestamp,
-    ) -> Vec<TrendInsight> {
-        let mut histories: BTreeMap<String, AssetHistory> = BTreeMap::new();
-        let keys: Vec<_> = self.windows.keys().cloned().collect();
-        let mut insights = Vec::with_capacity(keys.len());
-        for (start, asset) in keys {
-            let history = histories.entry(asset.clone()).or_insert_with(|| AssetHistory::new(start, Timestamp::MIN));
-            let Ok(_) = history.learn(spec, start, |earlier| {
-                Ok::<_, Infallible>(self.windows.get(&(earlier, asset.clone())).cloned())
-            });
-            let header = InsightHeader {
-                asset: &asset,
-                start,
-                end: spec.starting_at(start).end,
+        forecaster: Option<&SharedForecaster>,
+    ) -> Result<Vec<TrendInsight>, ModelError> {
+        let rows = self.judge_all(spec);
+        let forecasts = match forecaster {
+            Some(forecaster) => forecaster.forecast_where_possible(&rows)?,
+            None => rows.iter().map(|_| Err(NoForecast::NoModel)).collect(),
+        };
+        let mut insights = Vec::with_capacity(self.windows.len());
+        for (((start, asset), window), forecast) in self.windows.iter_mut().zip(forecasts) {
+            window.set_forecast(forecast);
+            insights.push(window.insight(&InsightHeader {
+                asset,
+                start: *start,
+                end: spec.starting_at(*start).end,
                 last: true,
                 emitted_at,
                 run_id,
                 input_topic: input.0,
                 input_partition: input.1,
-            };
+            }));
+        }
+        Ok(insights)
+    }
+
+    /// Judges every window, and gives the inputs of the forecast that follows it, in the order of the windows.
+    fn judge_all(&mut self, spec: &TumblingWindows) -> Vec<Result<Features, NoForecast>> {
+        let mut histories: BTreeMap<String, AssetHistory> = BTreeMap::new();
+        let keys: Vec<_> = self.windows.keys().cloned().collect();
+        let mut rows = Vec::with_capacity(keys.len());
+        for (start, asset) in keys {
+            let history = histories.entry(asset.clone()).or_insert_with(|| AssetHistory::new(start, Timestamp::MIN));
+            learn(history, spec, start, &asset, &self.windows);
             if let Some(window) = self.windows.get_mut(&(start, asset.clone())) {
                 // All windows before this one are learned, so none is asked for.
                 let Ok(judgement) = history.judge(spec, start, window, Timestamp::MIN, |_| Ok::<_, Infallible>(None));
                 if let Some(judgement) = judgement {
                     (window.anomaly_score, window.expected_posts) = (judgement.anomaly_score, judgement.expected_posts);
                 }
-                insights.push(window.insight(&header));
             }
+            let own = learn(history, spec, spec.starting_at(start).end, &asset, &self.windows).rows.pop();
+            rows.push(own.map_or(Err(NoForecast::LatePosts), |(_, row)| row));
         }
-        insights
+        rows
     }
+}
+
+/// Learns the windows of `asset` that end by `boundary`.
+fn learn(
+    history: &mut AssetHistory,
+    spec: &TumblingWindows,
+    boundary: Timestamp,
+    asset: &str,
+    windows: &BTreeMap<(Timestamp, String), WindowState>,
+) -> Learned {
+    let found = |earlier| Ok::<_, Infallible>(windows.get(&(earlier, asset.to_owned())).cloned());
+    let Ok(learned) = history.learn(spec, boundary, found);
+    learned
 }
 
 #[cfg(test)]
@@ -84,7 +116,7 @@ mod tests {
     fn insights(mentions: &[Mention]) -> Vec<TrendInsight> {
         let mut batch = Batch::default();
         mentions.iter().for_each(|mention| batch.add(&SPEC, mention, 0));
-        batch.insights(&SPEC, "replay-1", ("mentions", 0), Timestamp::from_millis(1))
+        batch.insights(&SPEC, "replay-1", ("mentions", 0), Timestamp::from_millis(1), None).unwrap()
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Options of the trends topology.
 
+use std::path::Path;
 use std::time::Duration;
 
 use vigie_schemas::RegistryConfig;
@@ -7,6 +8,8 @@ use vigie_streams::{KafkaConfig, StreamsOptions, TumblingWindows};
 
 use super::alerts::AlertPolicy;
 use crate::duration::parse_duration;
+use crate::forecast::{ForecasterConfig, SharedForecaster, WINDOW_MILLIS};
+use crate::inference::ModelError;
 
 /// Options of the trends topology.
 #[derive(clap::Args, Clone, Debug)]
@@ -44,6 +47,9 @@ pub struct TrendsOptions {
     #[arg(long, value_name = "POSTS", env = "VIGIE_ALERT_MIN_POSTS", default_value_t = 10,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub alert_min_posts: u32,
+    /// What follows a window
+    #[command(flatten)]
+    pub forecast: ForecasterConfig,
 }
 
 impl Default for TrendsOptions {
@@ -54,6 +60,7 @@ impl Default for TrendsOptions {
             settle: Duration::from_secs(10 * 60),
             alert_score: 0.5,
             alert_min_posts: 10,
+            forecast: ForecasterConfig::default(),
         }
     }
 }
@@ -74,6 +81,18 @@ impl TrendsOptions {
     /// The windows.
     pub fn windows(&self) -> TumblingWindows {
         TumblingWindows { size: self.window, grace: self.grace }
+    }
+
+    /// The forecaster; none, with a warning, for windows of another length than it knows or without an ONNX Runtime.
+    ///
+    /// # Errors
+    /// If the model or the runtime are there but cannot be used.
+    pub fn forecaster(&self, library: Option<&Path>) -> Result<Option<SharedForecaster>, ModelError> {
+        if self.window.as_millis() != u128::from(WINDOW_MILLIS.unsigned_abs()) {
+            tracing::warn!(window = ?self.window, "the forecaster knows windows of 5 min only: no forecasts will be made");
+            return Ok(None);
+        }
+        self.forecast.load(library)
     }
 
     /// The alerts.

@@ -10,6 +10,8 @@
 //! are in. Windows from `next` on are judged by what was learned before them. A window without posts counts 0. A post that comes for a
 //! learned window corrects the count that was learned; its mood is not learned again.
 //!
+//! With every window that is learned the inputs of a forecast of what follows it are at hand ([`Learned`]).
+//!
 //! On a first start the backlogs of many sources come in any order, and what is usual looks too low until all are in. So a history judges
 //! only once it has existed for [`TRUSTED_AFTER`].
 
@@ -22,6 +24,7 @@ use vigie_streams::TumblingWindows;
 use super::mood::Mood;
 use super::window::WindowState;
 use crate::anomaly::OnlineAnomaly;
+use crate::forecast::{Features, ForecastHistory, NoForecast, WindowFacts};
 
 /// Windows that are learned at once at most: of a longer silence only the last day counts.
 const MAX_CATCH_UP: i64 = 288;
@@ -41,6 +44,18 @@ pub struct AssetHistory {
     next: Timestamp,
     attention: OnlineAnomaly,
     mood: Mood,
+    /// Of states that were stored before there were forecasts it is empty, and fills from then on.
+    #[serde(default)]
+    forecasts: ForecastHistory,
+}
+
+/// What [`AssetHistory::learn`] did.
+#[derive(Debug, Default)]
+pub struct Learned {
+    /// Whether any window was learned.
+    pub any: bool,
+    /// For each learned window that has posts, its start and the inputs of the forecast that follows it.
+    pub rows: Vec<(Timestamp, Result<Features, NoForecast>)>,
 }
 
 /// A window held against what is usual.
@@ -57,13 +72,16 @@ pub struct Judgement {
 impl AssetHistory {
     /// Knows nothing; learns from the window that starts at `first` on, and judges from `trusted_from` on.
     pub fn new(first: Timestamp, trusted_from: Timestamp) -> Self {
-        Self { trusted_from, next: first, attention: OnlineAnomaly::new(), mood: Mood::default() }
+        let (attention, mood, forecasts) = (OnlineAnomaly::new(), Mood::default(), ForecastHistory::default());
+        Self { trusted_from, next: first, attention, mood, forecasts }
     }
 
     /// Corrects the count of a window that was learned; true if it was.
     pub fn correct(&mut self, spec: &TumblingWindows, start: Timestamp, window: &WindowState) -> bool {
         let size = i64::try_from(spec.size.as_millis()).unwrap_or(i64::MAX);
         let windows = self.next.as_millis().saturating_sub(start.as_millis()) / size;
+        // Counts are finite and not negative, so there is no error to handle.
+        let _ = self.forecasts.correct(start.as_millis().div_euclid(size), facts(window));
         match usize::try_from(windows) {
             // A count is finite and not negative, so there is no error to handle.
             Ok(windows @ 1..) => self.attention.correct(windows - 1, window.posts as f64).is_ok(),
@@ -71,31 +89,47 @@ impl AssetHistory {
         }
     }
 
-    /// Learns all windows that end by `boundary`; true if there was any. `window` gives the state of the one that starts at a time.
+    /// Learns all windows that end by `boundary`. `window` gives the state of the one that starts at a time.
     pub fn learn<E>(
         &mut self,
         spec: &TumblingWindows,
         boundary: Timestamp,
         mut window: impl FnMut(Timestamp) -> Result<Option<WindowState>, E>,
-    ) -> Result<bool, E> {
+    ) -> Result<Learned, E> {
         let size = i64::try_from(spec.size.as_millis()).unwrap_or(i64::MAX);
         let waiting = boundary.as_millis().saturating_sub(self.next.as_millis()) / size;
         if waiting > MAX_CATCH_UP {
             let skipped = spec.size.saturating_mul(u32::try_from(waiting - MAX_CATCH_UP).unwrap_or(u32::MAX));
             self.next = self.next.saturating_add(skipped);
         }
-        let mut learned = waiting > MAX_CATCH_UP;
+        let mut learned = Learned { any: waiting > MAX_CATCH_UP, rows: Vec::new() };
         while spec.starting_at(self.next).end <= boundary {
-            let state = window(self.next)?.unwrap_or_default();
+            let found = window(self.next)?;
+            let has_posts = found.is_some();
+            let state = found.unwrap_or_default();
             // Counts are finite and not negative, so there is no error to handle.
             let _ = self.attention.update(state.posts as f64);
+            let _ = self.forecasts.learn(self.next.as_millis().div_euclid(size), facts(&state));
             if let Some(mean_score) = state.mean_score() {
                 self.mood.update(mean_score);
             }
+            if has_posts {
+                learned.rows.push((self.next, Features::of(&self.forecasts)));
+            }
             self.next = spec.starting_at(self.next).end;
-            learned = true;
+            learned.any = true;
         }
         Ok(learned)
+    }
+
+    /// Whether the window that starts at `start` is learned, or was skipped.
+    pub fn has_learned(&self, start: Timestamp) -> bool {
+        start < self.next
+    }
+
+    /// Whether the history is old enough at `now`, by the wall clock.
+    pub fn is_trusted(&self, now: Timestamp) -> bool {
+        now >= self.trusted_from
     }
 
     /// Judges the window that starts at `start`; `None` if it is learned already, or the history is too young at `now`. `earlier` gives the state of
@@ -108,7 +142,7 @@ impl AssetHistory {
         now: Timestamp,
         mut earlier: impl FnMut(Timestamp) -> Result<Option<WindowState>, E>,
     ) -> Result<Option<Judgement>, E> {
-        if start < self.next || now < self.trusted_from {
+        if self.has_learned(start) || !self.is_trusted(now) {
             return Ok(None);
         }
         let mut open = Vec::new();
@@ -124,6 +158,16 @@ impl AssetHistory {
             expected_posts: anomaly.and_then(|anomaly| anomaly.p50),
             drop_from: window.mean_score().and_then(|mean| self.mood.drop_from(mean)),
         }))
+    }
+}
+
+/// A window without posts has no authors and no mood to be known.
+fn facts(window: &WindowState) -> WindowFacts {
+    WindowFacts {
+        posts: window.posts as f64,
+        authors: (window.authors > 0).then_some(window.authors as f64),
+        score_sum: window.score_micros as f64 / 1e6,
+        scored: window.scored() as f64,
     }
 }
 
@@ -160,7 +204,9 @@ mod tests {
             asked += 1;
             Ok::<_, Infallible>((posts > 0).then(|| window(posts, 0.1)))
         });
-        assert_eq!(learned.unwrap(), asked > 0);
+        let learned = learned.unwrap();
+        assert_eq!(learned.any, asked > 0);
+        assert_eq!(learned.rows.len(), if posts > 0 { asked } else { 0 });
         asked
     }
 

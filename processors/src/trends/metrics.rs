@@ -13,6 +13,8 @@ pub struct TrendsMetrics {
     pub late: IntCounter,
     /// Revisions emitted, by `final`.
     pub revisions: IntCounterVec,
+    /// Forecasts made.
+    pub forecasts: IntCounter,
     /// Alerts raised, by kind.
     pub alerts: IntCounterVec,
     /// Dead letters, by reason.
@@ -32,6 +34,7 @@ impl TrendsMetrics {
                 "Mentions that came after their window closed: in no window, but in the post history",
             ),
             revisions: counter_vec(registry, "vigie_trends_revisions_total", "Window revisions emitted", &["final"]),
+            forecasts: counter(registry, "vigie_trends_forecasts_total", "Forecasts made when a window had settled"),
             alerts: counter_vec(registry, "vigie_trends_alerts_total", "Alerts raised", &["kind"]),
             dead_letters: counter_vec(
                 registry,

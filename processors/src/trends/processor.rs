@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! process:             mention ─▶ late? ─▶ window (+ author) ─▶ dirty
-//! before each commit:  watermark ─▶ learn what is usual ─▶ emit dirty and closing windows ─▶ alerts
+//! before each commit:  watermark ─▶ learn what is usual ─▶ forecasts of all assets, one run ─▶ emit dirty, newly forecast and closing
+//!                      windows ─▶ alerts
 //! ```
 
 use std::collections::btree_map::Entry;
@@ -21,6 +22,7 @@ use super::metrics::TrendsMetrics;
 use super::progress::Progress;
 use super::stores;
 use super::window::{InsightHeader, WindowState, validate};
+use crate::forecast::{Features, NoForecast, SharedForecaster};
 use crate::record_codec::{RecordCodec, Rejection, decode, encode};
 
 /// What the topology does, apart from where it runs.
@@ -42,7 +44,12 @@ pub struct TrendsSettings {
     pub idle_timeout: Duration,
     /// When to raise alerts.
     pub policy: AlertPolicy,
+    /// Says what is expected after a window; it must be for windows of this length.
+    pub forecaster: Option<SharedForecaster>,
 }
+
+/// The inputs of the forecast that follows a window.
+type Row = Result<Features, NoForecast>;
 
 /// One task's processor.
 pub struct TrendsProcessor<C> {
@@ -111,14 +118,16 @@ impl<C: RecordCodec> Processor for TrendsProcessor<C> {
         let progress = self.progress(ctx)?;
         let moved = progress.advance(at.wall_clock, settings.idle_timeout, &settings.windows);
         let (watermark, closed_before) = (progress.watermark(), progress.closed_before());
+        let learned_before = boundary(watermark.unwrap_or(Timestamp::MIN), &settings.windows, settings.settle);
         if !moved && self.dirty.is_empty() {
             return Ok(());
         }
+        let settled = self.progress(ctx)?.settle(learned_before.window_start(settings.windows.size));
         if let Some(progress) = &self.progress {
             stores::put_progress(ctx, progress)?;
         }
-        let learned_before = boundary(watermark.unwrap_or(Timestamp::MIN), &settings.windows, settings.settle);
-        self.emit(closed_before, learned_before, ctx)?;
+        let settled = stores::windows_in(ctx, settled)?;
+        self.emit(closed_before, learned_before, settled, ctx)?;
         if let Some(watermark) = watermark {
             let partition = ctx.partition().to_string();
             self.metrics.watermark.with_label_values(&[&partition]).set(watermark.as_millis() / 1000);
@@ -152,21 +161,30 @@ impl<C: RecordCodec> TrendsProcessor<C> {
         Ok(validate(&mention).map(|()| mention).map_err(Rejection::invalid))
     }
 
-    /// Emits the windows that changed, and for the last time those that begin before `closed_before`, which are then dropped.
+    /// Emits the windows that changed, those whose forecast was made now, and for the last time those that begin before `closed_before`, which
+    /// are then dropped. `settled` are those that stopped changing, as far as can be known.
     fn emit(
         &mut self,
         closed_before: Timestamp,
         learned_before: Timestamp,
+        settled: Vec<(Timestamp, String)>,
         ctx: &mut ProcessorContext<'_>,
     ) -> Result<(), ProcessorError> {
         let mut due = std::mem::take(&mut self.dirty);
         due.extend(stores::windows_before(ctx, closed_before)?);
         let mut histories: BTreeMap<String, AssetHistory> = BTreeMap::new();
+        let mut rows = Vec::new();
+        let touched: BTreeSet<&(Timestamp, String)> = due.iter().chain(&settled).collect();
+        for (start, asset) in touched {
+            if let Entry::Vacant(absent) = histories.entry(asset.clone()) {
+                absent.insert(self.history(asset, *start, learned_before, &mut rows, ctx)?);
+            }
+        }
+        due.extend(self.forecast(rows, ctx)?);
         for (start, asset) in due {
-            let history = match histories.entry(asset.clone()) {
-                Entry::Occupied(present) => present.into_mut(),
-                Entry::Vacant(absent) => absent.insert(self.history(&asset, start, learned_before, ctx)?),
-            };
+            let history = histories.get_mut(&asset).ok_or_else(|| {
+                ProcessorError::fatal(format!("window {start} of {asset} is due but its history was not read"))
+            })?;
             let mut window = stores::window(ctx, start, &asset)?.ok_or_else(|| {
                 ProcessorError::fatal(format!("window {start} of {asset} is due but not in the store"))
             })?;
@@ -175,6 +193,7 @@ impl<C: RecordCodec> TrendsProcessor<C> {
             if history.correct(&self.settings.windows, start, &window) {
                 stores::put_history(ctx, &asset, history)?;
             }
+            self.explain_missing_forecast(&mut window, history.has_learned(start));
             let last = start < closed_before;
             let insight = self.insight(start, &asset, last, &mut window, judgement, ctx);
             self.forward_insight(&insight, ctx)?;
@@ -189,12 +208,52 @@ impl<C: RecordCodec> TrendsProcessor<C> {
         Ok(())
     }
 
-    /// What is usual for `asset`, learned up to `learned_before`. `first` is its first window if it has no history yet.
+    /// Makes the forecasts that follow windows just learned, of all assets in one run, and stores them; returns the windows that got one.
+    fn forecast(
+        &self,
+        rows: Vec<(Timestamp, String, Row)>,
+        ctx: &mut ProcessorContext<'_>,
+    ) -> Result<Vec<(Timestamp, String)>, ProcessorError> {
+        let Some(forecaster) = &self.settings.forecaster else { return Ok(Vec::new()) };
+        let (keys, rows): (Vec<_>, Vec<_>) = rows.into_iter().map(|(start, asset, row)| ((start, asset), row)).unzip();
+        let forecasts = forecaster.forecast_where_possible(&rows).map_err(ProcessorError::fatal)?;
+        let mut made = Vec::new();
+        for ((start, asset), forecast) in keys.into_iter().zip(forecasts) {
+            let Some(mut window) = stores::window(ctx, start, &asset)? else { continue };
+            let is_made = forecast.is_ok();
+            window.set_forecast(forecast);
+            stores::put_window(ctx, start, &asset, &window)?;
+            if is_made {
+                made.push((start, asset));
+            }
+        }
+        self.metrics.forecasts.inc_by(made.len() as u64);
+        Ok(made)
+    }
+
+    fn explain_missing_forecast(&self, window: &mut WindowState, is_learned: bool) {
+        if window.forecast.is_some() {
+            return;
+        }
+        let found_when_learned =
+            window.no_forecast_reason.as_deref().is_some_and(|r| r != NoForecast::Settling.as_str());
+        let reason = match &self.settings.forecaster {
+            None => NoForecast::NoModel,
+            Some(_) if !is_learned => NoForecast::Settling,
+            Some(_) if found_when_learned => return,
+            Some(_) => NoForecast::LatePosts,
+        };
+        window.set_forecast(Err(reason));
+    }
+
+    /// What is usual for `asset`, learned up to `learned_before`. `first` is its first window if it has no history yet. `rows` gets the inputs of
+    /// the forecasts after the windows that were learned.
     fn history(
         &self,
         asset: &str,
         first: Timestamp,
         learned_before: Timestamp,
+        rows: &mut Vec<(Timestamp, String, Row)>,
         ctx: &mut ProcessorContext<'_>,
     ) -> Result<AssetHistory, ProcessorError> {
         let stored = stores::history(ctx, asset)?;
@@ -202,7 +261,13 @@ impl<C: RecordCodec> TrendsProcessor<C> {
         let mut history = stored.unwrap_or_else(|| AssetHistory::new(first, ctx.now().saturating_add(TRUSTED_AFTER)));
         let windows = &self.settings.windows;
         let learned = history.learn(windows, learned_before, |start| stores::window(ctx, start, asset))?;
-        if learned || is_new {
+        let trusted = history.is_trusted(ctx.now());
+        rows.extend(
+            learned.rows.into_iter().map(|(start, row)| {
+                (start, asset.to_owned(), if trusted { row } else { Err(NoForecast::YoungHistory) })
+            }),
+        );
+        if learned.any || is_new {
             stores::put_history(ctx, asset, &history)?;
         }
         Ok(history)

@@ -7,6 +7,7 @@
 //! not open again what was counted and dropped under a shorter one.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,9 @@ pub struct Progress {
     highest: BTreeMap<i32, Timestamp>,
     watermark: Option<Timestamp>,
     closed_before: Option<Timestamp>,
+    /// Windows that start before this were learned as history when they had settled.
+    #[serde(default)]
+    settled_before: Option<Timestamp>,
     #[serde(skip)]
     heard: BTreeMap<i32, Timestamp>,
 }
@@ -45,6 +49,14 @@ impl Progress {
         self.heard.insert(partition, now);
         let highest = self.highest.entry(partition).or_insert(event_time);
         *highest = event_time.max(*highest);
+    }
+
+    /// Takes note that windows which start before `bound` have settled; returns the range of starts that is new. It never goes back.
+    pub fn settle(&mut self, bound: Timestamp) -> Range<Timestamp> {
+        let before = self.settled_before.unwrap_or(Timestamp::MIN);
+        let bound = bound.max(before);
+        self.settled_before = Some(bound);
+        before..bound
     }
 
     /// Moves the watermark and closes windows; true if it moved.

@@ -7,6 +7,8 @@
 //! | `histories` | asset | [`AssetHistory`] |
 //! | `progress` | `progress` | [`Progress`] |
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use vigie_clock::Timestamp;
 use vigie_schemas::Mention;
@@ -46,8 +48,13 @@ pub(crate) fn put_window(
 
 /// Start and asset of the windows that begin before `bound`, in the order of time.
 pub(crate) fn windows_before(ctx: &mut ProcessorContext<'_>, bound: Timestamp) -> Result<Vec<(Timestamp, String)>> {
+    windows_in(ctx, Timestamp::MIN..bound)
+}
+
+/// Start and asset of the windows that begin in `starts`, in the order of time.
+pub(crate) fn windows_in(ctx: &mut ProcessorContext<'_>, starts: Range<Timestamp>) -> Result<Vec<(Timestamp, String)>> {
     let mut found = Vec::new();
-    for (start, asset, _) in WindowStore::over(ctx.store(WINDOWS)).before(bound) {
+    for (start, asset, _) in WindowStore::over(ctx.store(WINDOWS)).between(starts.start, starts.end) {
         let asset = String::from_utf8(asset.to_vec())
             .map_err(|error| ProcessorError::fatal(format!("store {WINDOWS} holds a key that is no asset: {error}")))?;
         found.push((start, asset));

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use vigie_clock::Timestamp;
-use vigie_schemas::{Lineage, Mention, TrendInsight};
+use vigie_schemas::{Forecast, Lineage, Mention, TrendInsight};
+
+use crate::forecast::NoForecast;
 
 const MICROS: f64 = 1_000_000.0;
 
@@ -40,6 +42,12 @@ pub struct WindowState {
     pub anomaly_score: Option<f64>,
     /// Median forecast of posts.
     pub expected_posts: Option<f64>,
+    /// What is expected after the window, once it was learned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<Forecast>,
+    /// Why there is no forecast although the window was learned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_forecast_reason: Option<String>,
     /// Kinds of the alerts raised for this window.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerted: Vec<String>,
@@ -124,6 +132,14 @@ impl WindowState {
         (self.scored() > 0).then(|| self.score_micros as f64 / self.scored() as f64 / MICROS)
     }
 
+    /// Takes what is expected after the window, or the reason why nothing is.
+    pub(crate) fn set_forecast(&mut self, forecast: Result<Forecast, NoForecast>) {
+        (self.forecast, self.no_forecast_reason) = match forecast {
+            Ok(forecast) => (Some(forecast), None),
+            Err(reason) => (None, Some(reason.as_str().to_owned())),
+        };
+    }
+
     /// The next revision, as a record. `input` is the topic and partition that the offsets belong to.
     pub fn insight(&mut self, header: &InsightHeader<'_>) -> TrendInsight {
         self.revision += 1;
@@ -161,6 +177,8 @@ impl WindowState {
                 first_offset,
                 last_offset,
             },
+            forecast: self.forecast.clone(),
+            no_forecast_reason: self.no_forecast_reason.clone(),
         }
     }
 }

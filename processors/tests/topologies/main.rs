@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test that took it")]
 
 mod fixtures;
+mod forecasts;
 mod sentiment;
 mod trends;

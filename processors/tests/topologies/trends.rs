@@ -32,6 +32,7 @@ fn settings() -> TrendsSettings {
         settle: Duration::from_secs(600),
         idle_timeout: Duration::from_secs(60),
         policy: AlertPolicy { min_anomaly_score: 0.5, min_posts: 10 },
+        forecaster: None,
     }
 }
 

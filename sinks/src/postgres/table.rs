@@ -1,7 +1,7 @@
 //! The tables that topics feed: their columns, and how a record becomes a row.
 
 use tokio_postgres::types::Type;
-use vigie_schemas::{Alert, AssetMention, FetchRecord, Lineage, ScoredPost, TrendInsight};
+use vigie_schemas::{Alert, AssetMention, FetchRecord, Forecast, Lineage, ScoredPost, TrendInsight};
 
 use crate::postgres::cell::Cell;
 use crate::sink::Row;
@@ -143,6 +143,17 @@ pub(crate) const TREND_WINDOWS: Table = Table {
         ("input_partition", Type::INT4),
         ("first_offset", Type::INT8),
         ("last_offset", Type::INT8),
+        ("next_window_p10", Type::FLOAT8),
+        ("next_window_p50", Type::FLOAT8),
+        ("next_window_p90", Type::FLOAT8),
+        ("next_hour_p10", Type::FLOAT8),
+        ("next_hour_p50", Type::FLOAT8),
+        ("next_hour_p90", Type::FLOAT8),
+        ("doubling_probability", Type::FLOAT8),
+        ("forecast_model", Type::TEXT),
+        ("forecast_version", Type::TEXT),
+        ("forecast_sha256", Type::TEXT),
+        ("no_forecast_reason", Type::TEXT),
     ],
 };
 
@@ -169,6 +180,21 @@ pub(crate) fn trend_cells(trend: &TrendInsight) -> Vec<Cell<'_>> {
     cells.extend(lineage_cells(&trend.lineage));
     cells.push(Cell::Long(trend.lineage.first_offset));
     cells.push(Cell::Long(trend.lineage.last_offset));
+    let forecast = trend.forecast.as_ref();
+    let number = |field: fn(&Forecast) -> f64| Cell::OptDouble(forecast.map(field));
+    cells.extend([
+        number(|f| f.next_window_p10),
+        number(|f| f.next_window_p50),
+        number(|f| f.next_window_p90),
+        number(|f| f.next_hour_p10),
+        number(|f| f.next_hour_p50),
+        number(|f| f.next_hour_p90),
+        number(|f| f.doubling_probability),
+        Cell::OptText(forecast.map(|f| f.model_name.as_str())),
+        Cell::OptText(forecast.map(|f| f.model_version.as_str())),
+        Cell::OptText(forecast.map(|f| f.model_sha256.as_str())),
+        Cell::OptText(trend.no_forecast_reason.as_deref()),
+    ]);
     cells
 }
 

@@ -1,11 +1,11 @@
 //! What the history holds.
 
 use vigie_clock::Timestamp;
-use vigie_schemas::Topic;
+use vigie_schemas::{Topic, TrendInsight};
 use vigie_sinks::{RunFinished, RunStarted, RunState, migrate, record_run_finished, record_run_started};
 
 use crate::harness::{Pipeline, eventually};
-use crate::records::{T0, alert, fetch, post, trend};
+use crate::records::{T0, alert, fetch, forecast, post, trend};
 
 fn keyed<T>(records: impl IntoIterator<Item = T>, key: impl Fn(&T) -> String) -> Vec<(String, T)> {
     records.into_iter().map(|record| (key(&record), record)).collect()
@@ -19,7 +19,7 @@ async fn migrations_are_applied_once_also_by_two_at_once() {
     let (one, other) = tokio::join!(migrate(&url), migrate(&url));
     let mut applied = [one.unwrap(), other.unwrap()].concat();
     applied.sort();
-    assert_eq!(applied, ["V1__insights"]);
+    assert_eq!(applied, ["V1__insights", "V2__forecasts"]);
     assert!(migrate(&url).await.unwrap().is_empty());
 }
 
@@ -32,7 +32,8 @@ async fn every_insight_reaches_its_table() {
     let posts = keyed((0..20).map(post), |post| post.post_id.clone());
     pipeline.publish_all(Topic::InsightsSentiment, &posts).await;
     pipeline.publish_all(Topic::ReplaysSentiment, &[("rss:7".to_owned(), replayed)]).await;
-    let trends = [trend("BTC", 0, 1, 3), trend("BTC", 0, 2, 5), trend("*", 0, 1, 9)];
+    let foretold = TrendInsight { forecast: Some(forecast()), no_forecast_reason: None, ..trend("BTC", 0, 2, 5) };
+    let trends = [trend("BTC", 0, 1, 3), foretold, trend("*", 0, 1, 9)];
     pipeline.publish_all(Topic::InsightsTrends, &keyed(trends, |trend| trend.asset.clone())).await;
     pipeline.publish_all(Topic::InsightsAlerts, &[("BTC".to_owned(), alert("BTC", 0))]).await;
     let fetches =
@@ -64,6 +65,12 @@ async fn every_insight_reaches_its_table() {
     assert_eq!(pipeline.number(millis).await, T0 + 7000);
     let window = "SELECT posts FROM trend_windows WHERE asset = 'BTC' AND revision = 2 AND sources = '{\"sample\": 5}'";
     assert_eq!(pipeline.number(window).await, 5);
+    let told = "SELECT count(*) FROM trend_windows WHERE asset = 'BTC' AND next_window_p90 = 4 AND next_hour_p10 = 8 AND next_hour_p50 = 17.5 \
+        AND doubling_probability = 0.125 AND forecast_model = 'fortune' AND no_forecast_reason IS NULL";
+    assert_eq!(pipeline.number(told).await, 1);
+    let untold =
+        "SELECT count(*) FROM trend_window_revisions WHERE next_hour_p50 IS NULL AND no_forecast_reason = 'settling'";
+    assert_eq!(pipeline.number(untold).await, 2);
     assert_eq!(pipeline.number("SELECT count(*) FROM post_assets WHERE asset = 'BTC'").await, 21);
     assert_eq!(pipeline.number("SELECT count(*) FROM runs WHERE model = 'words@1' AND state = 'running'").await, 2);
     let source = pipeline

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use vigie_clock::Timestamp;
-use vigie_schemas::{Alert, AssetMention, FetchRecord, LIVE_RUN, Lineage, ScoredPost, TrendInsight};
+use vigie_schemas::{Alert, AssetMention, FetchRecord, Forecast, LIVE_RUN, Lineage, ScoredPost, TrendInsight};
 
 /// 2022-05-09T12:40:00Z, the start of a 5-minute window.
 pub(crate) const T0: i64 = 1_652_100_000_000;
@@ -71,6 +71,23 @@ pub(crate) fn trend(asset: &str, n: i64, revision: i32, posts: i64) -> TrendInsi
         emitted_at: Timestamp::from_millis(start + i64::from(revision) * 1000),
         sample: true,
         lineage: lineage(posts),
+        forecast: None,
+        no_forecast_reason: Some("settling".to_owned()),
+    }
+}
+
+pub(crate) fn forecast() -> Forecast {
+    Forecast {
+        next_window_p10: 0.0,
+        next_window_p50: 1.5,
+        next_window_p90: 4.0,
+        next_hour_p10: 8.0,
+        next_hour_p50: 17.5,
+        next_hour_p90: 40.0,
+        doubling_probability: 0.125,
+        model_name: "fortune".to_owned(),
+        model_version: "1".to_owned(),
+        model_sha256: "ab".to_owned(),
     }
 }
 
