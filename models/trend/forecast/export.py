@@ -5,9 +5,7 @@ import json
 import pathlib
 
 import numpy as np
-import onnx
 import onnxruntime
-import torch
 
 import features
 
@@ -16,6 +14,8 @@ QUANTILES = (0.1, 0.5, 0.9)
 
 def write(model, path: pathlib.Path) -> None:
     """`features` [rows, 50] in, `answer` [rows, 7] out."""
+    import torch
+
     sample = torch.zeros(3, features.COUNT)
     rows = torch.export.Dim("rows", min=2, max=1 << 20)
     program = torch.onnx.export(
@@ -27,6 +27,8 @@ def write(model, path: pathlib.Path) -> None:
 
 def bare(path: pathlib.Path) -> None:
     """Takes out what the exporter notes of the machine it ran on: stack traces with paths."""
+    import onnx
+
     proto = onnx.load(path)
     for part in [proto, proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output, *proto.graph.initializer]:
         part.doc_string = ""
