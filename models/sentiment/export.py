@@ -1,11 +1,11 @@
 """Export a trained checkpoint: one int8 ONNX file per segment of the network, tokenizer.json, model.json and golden.json.
 
-    python export.py --checkpoint final.pt --val VAL.tsv... --crypto-val crypto_val.tsv --version 2.0.0 [--out .] [--float DIR]
+    python export.py --checkpoint final.pt [OTHER.pt ...] --val VAL.tsv... --version 2.0.0 [--out .] [--float DIR]
 
 The graphs are written node by node with ONNX Runtime's fused transformer operators (com.microsoft), which its optimiser would otherwise
 have to find. ``segment0.onnx``: ids int32 [batch, tokens] -> logits [batch, 3], hidden [batch, tokens, 384]; the later ones: hidden in, the same
 out, the last without ``hidden``. There is no mask: the texts of a batch have equally many tokens. ``--float`` also keeps the fp32 files.
-Temperatures and exit thresholds are fitted by ``calibrate.py``, which this calls.
+Of several checkpoints of one run the mean of the weights is taken (Izmailov et al. 2018). Temperatures and exit thresholds are fitted by ``calibrate.py``, which this calls.
 """
 
 import argparse
@@ -120,14 +120,15 @@ GOLDEN_TEXTS = [
 
 def main() -> None:
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    cli.add_argument("--checkpoint", required=True, type=pathlib.Path)
+    cli.add_argument("--checkpoint", required=True, nargs="+", type=pathlib.Path)
     cli.add_argument("--val", required=True, nargs="+")
     cli.add_argument("--version", required=True)
     cli.add_argument("--out", default=pathlib.Path(__file__).parent, type=pathlib.Path)
     cli.add_argument("--float", type=pathlib.Path)
     args = cli.parse_args()
 
-    state = torch.load(args.checkpoint, map_location="cpu")["model"]
+    states = [torch.load(path, map_location="cpu")["model"] for path in args.checkpoint]
+    state = {name: sum(one[name] for one in states) / len(states) for name in states[0]}
     files = []
     with tempfile.TemporaryDirectory() as scratch:
         floats = args.float or pathlib.Path(scratch)
