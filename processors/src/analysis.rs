@@ -98,7 +98,12 @@ pub(crate) mod tests {
     impl Lexicon {
         pub(crate) fn new() -> Self {
             let text = |text: &str| text.to_owned();
-            Self(ModelInfo { name: text("lexicon"), version: text("1"), sha256: text("00"), languages: vec![text("en")] })
+            Self(ModelInfo {
+                name: text("lexicon"),
+                version: text("1"),
+                sha256: text("00"),
+                languages: vec![text("en")],
+            })
         }
     }
 

@@ -70,7 +70,8 @@ fn clear_texts_get_the_label_a_reader_would_give() {
 
 #[test]
 fn an_early_exit_answers_as_all_layers_do_where_the_text_is_clear() {
-    let texts = ["I love this project, amazing team and great results!", "The conference takes place in Lisbon on Tuesday."];
+    let texts =
+        ["I love this project, amazing team and great results!", "The conference takes place in Lisbon on Tuesday."];
     let early = model(1).score(&texts).unwrap();
     let late = loaded(ModelOptions { early_exit: false, ..ModelOptions::default() }).score(&texts).unwrap();
     for (early, late) in early.iter().zip(&late) {

@@ -60,7 +60,9 @@ impl Network {
                 [negative, neutral, positive] if values.iter().all(|value| value.is_finite()) => {
                     [*negative, *neutral, *positive]
                 }
-                _ => return Err(failed(format!("logits {values:?} of shape {shape:?}, expected three finite numbers"))),
+                _ => {
+                    return Err(failed(format!("logits {values:?} of shape {shape:?}, expected three finite numbers")));
+                }
             };
             let probabilities = softmax(triple, segment.temperature);
             let sure = segment.exit_at.is_some_and(|least| probabilities.iter().any(|p| *p >= least));

@@ -112,8 +112,7 @@ impl Scorer for SentimentModel {
 }
 
 fn answer(network: &mut Network, text: &Encoded) -> Result<Sentiment, ModelError> {
-    let triples =
-        text.windows.iter().map(|window| network.run(&window.ids)).collect::<Result<Vec<_>, ModelError>>()?;
+    let triples = text.windows.iter().map(|window| network.run(&window.ids)).collect::<Result<Vec<_>, ModelError>>()?;
     Ok(pool(text, &triples))
 }
 

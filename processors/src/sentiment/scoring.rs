@@ -71,8 +71,12 @@ mod tests {
     }
 
     fn analyser(word: &'static str) -> Analyser {
-        let info =
-            ModelInfo { name: "allergic".into(), version: "1".into(), sha256: "00".into(), languages: vec!["en".into()] };
+        let info = ModelInfo {
+            name: "allergic".into(),
+            version: "1".into(),
+            sha256: "00".into(),
+            languages: vec!["en".into()],
+        };
         let matcher = AssetMatcher::new(AssetTable::bundled().unwrap()).unwrap();
         Analyser::new(Box::new(Allergic { word, info }), matcher)
     }

@@ -25,7 +25,8 @@ pub(crate) struct Lexicon(ModelInfo);
 impl Lexicon {
     pub(crate) fn analyser() -> Analyser {
         let text = |text: &str| text.to_owned();
-        let info = ModelInfo { name: text("lexicon"), version: text("1"), sha256: text("00"), languages: vec![text("en")] };
+        let info =
+            ModelInfo { name: text("lexicon"), version: text("1"), sha256: text("00"), languages: vec![text("en")] };
         let matcher = AssetMatcher::new(AssetTable::bundled().expect("the bundled table is valid"));
         Analyser::new(Box::new(Self(info)), matcher.expect("the bundled table compiles"))
     }

@@ -61,8 +61,12 @@ pub(crate) struct Lexicon(ModelInfo);
 
 impl Lexicon {
     pub(crate) fn analyser() -> Analyser {
-        let info =
-            ModelInfo { name: "lexicon".into(), version: "1".into(), sha256: "00".repeat(32), languages: vec!["en".into()] };
+        let info = ModelInfo {
+            name: "lexicon".into(),
+            version: "1".into(),
+            sha256: "00".repeat(32),
+            languages: vec!["en".into()],
+        };
         let matcher = AssetMatcher::new(AssetTable::bundled().expect("the bundled table is valid"));
         Analyser::new(Box::new(Self(info)), matcher.expect("the bundled table compiles"))
     }
