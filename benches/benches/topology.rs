@@ -4,14 +4,14 @@
 //! Prints posts per second of one model thread and of two, and the ratio of the medians.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 use vigie_benches::posts::PostMaker;
 use vigie_benches::{model_folder, registry};
-use vigie_clock::{ManualClock, Timestamp};
+use vigie_clock::{Clock, ManualClock, SystemClock, Timestamp};
 use vigie_processors::analysis::Analyser;
 use vigie_processors::assets::{AssetMatcher, AssetTable, post_text};
 use vigie_processors::inference::{ModelOptions, SentimentModel};
@@ -52,6 +52,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn measure(codec: &SyncCodec, threads: usize) -> Result<()> {
+    let clock = SystemClock::default();
     let mut model = load(threads)?;
     let mut driver = driver(codec.clone(), threads)?;
     let mut maker = PostMaker::new("topology", 1);
@@ -65,17 +66,17 @@ fn measure(codec: &SyncCodec, threads: usize) -> Result<()> {
         };
         let records = posts.iter().map(record).collect::<Result<Vec<_>>>()?;
 
-        let started = Instant::now();
+        let started = clock.monotonic();
         for batch in texts.chunks(usize::from(BATCH)) {
             let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
             model.score(&batch)?;
         }
-        tight.push(POSTS as f64 / started.elapsed().as_secs_f64());
+        tight.push(POSTS as f64 / (clock.monotonic() - started).as_secs_f64());
 
-        let started = Instant::now();
+        let started = clock.monotonic();
         driver.pipe_batch(Topic::PostsRaw.name(), 0, records)?;
         driver.commit()?;
-        whole.push(POSTS as f64 / started.elapsed().as_secs_f64());
+        whole.push(POSTS as f64 / (clock.monotonic() - started).as_secs_f64());
         let scored = driver.read(Topic::InsightsSentiment.name()).len();
         anyhow::ensure!(scored == POSTS, "{scored} of {POSTS} posts were scored");
         driver.read(Topic::PostsMentions.name());
