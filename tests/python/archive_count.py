@@ -1,8 +1,8 @@
 """An independent count of the Reddit archives: what vigie must find when it reads them end to end.
 
 Shares no code with vigie. Reads the tar files (one JSON per crawl: posts with nested comments), keeps each post and
-comment once, finds the assets by the rules documented in processors/src/assets.rs (asset_rules.py) and counts by asset and 5-minute
-window of publication. The asset * counts every post once. Standard library only.
+comment once, finds the assets by the rules documented in processors/src/assets.rs (asset_rules.py) and counts by
+asset and 5-minute window of publication. The asset * counts every post once. Standard library only.
 
     python archive_count.py DIR-or-TAR... [--from TIME] [--to TIME] > counts.json
 

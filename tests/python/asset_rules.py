@@ -1,5 +1,9 @@
-"""The rules of processors/src/assets.rs, read a second time: slow, short, and without vigie's code. Standard library only."""
+"""The rules of processors/src/assets.rs, read a second time: slow, short, and without vigie's code.
 
+Standard library only.
+"""
+
+import itertools
 import re
 import tomllib
 from collections import defaultdict
@@ -74,7 +78,8 @@ class Assets:
             self.entries[word.translate(FOLD)]["context"].add(word)
         for phrase in table["context"]["never"]:
             self.entries[phrase.translate(FOLD)]["never"].add(phrase)
-        self.near = {name: set(table["context"][name]) for name in ("after", "moves", "auxiliary", "before", "between", "on", "joins")}
+        places = ("after", "moves", "auxiliary", "before", "between", "on", "joins")
+        self.near = {name: set(table["context"][name]) for name in places}
         self.lengths = defaultdict(set)
         for string in self.entries:
             self.lengths[string[:PREFIX]].add(len(string))
@@ -82,7 +87,8 @@ class Assets:
     def lengths_at(self, folded, at):
         found = set()
         for size in range(1, PREFIX + 1):
-            found |= {length for length in self.lengths.get(folded[at : at + size], ()) if size == PREFIX or length == size}
+            lengths = self.lengths.get(folded[at : at + size], ())
+            found |= {length for length in lengths if size == PREFIX or length == size}
         return found
 
     def find(self, text):
@@ -205,9 +211,9 @@ class Scan:
         if stop is None or stop <= end or not ticker or end - at < 2:
             return None, 0
         quote = text[end:stop]
-        if quote.lower() in QUOTES or (capitals(text[at:stop]) and quote.lower() in CAPITAL_QUOTES):
-            if self.written_out(base, quote, entry):
-                return "pair", end if quote.lower() in ASSET_QUOTES else stop
+        quoted = quote.lower() in QUOTES or (capitals(text[at:stop]) and quote.lower() in CAPITAL_QUOTES)
+        if quoted and self.written_out(base, quote, entry):
+            return "pair", end if quote.lower() in ASSET_QUOTES else stop
         return None, 0
 
     @staticmethod
@@ -265,7 +271,7 @@ class Settle:
 
     def __init__(self, assets, text, scan):
         self.near, self.text, self.all = assets.near, text, scan.candidates
-        for one, other in zip(self.all, self.all[1:]):
+        for one, other in itertools.pairwise(self.all):
             gap = text[one.end : other.start] if other.start >= one.end else ""
             if gap in (" (", " ($") and one.asset == other.asset and text[other.end : other.end + 1] == ")":
                 one.counts = other.counts = True
@@ -282,7 +288,7 @@ class Settle:
                 one.counts = self.by_itself(one) or (one.need not in ALONE and self.joined(last, one, last))
             last = one
         self.vouch()
-        for one, following in reversed(list(zip(self.all, self.all[1:]))):
+        for one, following in reversed(list(itertools.pairwise(self.all))):
             if not one.counts and one.need not in ALONE:
                 one.counts = self.joined(one, following, following)
 
