@@ -48,13 +48,9 @@ pub async fn run(options: Options, progress: Progress) -> Result<Report, ChaosEr
     let mut world = World::start(options, clock).await?;
     let mut report = Report { seed, logs: world.logs.display().to_string(), ..Report::default() };
     let ended = go(&mut world, &mut report, &progress).await;
-    // A sabotaged run is to break promises; of any other that does, the folder with the logs outlives the run.
-    if ended.is_err() || (!report.passed() && !world.options.sabotage) {
-        world.dir.disable_cleanup(true);
-    }
     report.seconds = clock.monotonic().as_secs_f64();
     // The folder goes last, with its owner.
-    let World { mut fleet, stack, logs, program, dir, .. } = world;
+    let World { mut fleet, stack, logs, program, mut dir, options, .. } = world;
     report.unavailable = fleet.unavailable;
     for service in &fleet.services {
         report.peak_memory_mib.insert(service.spec.name.clone(), service.peak_memory >> 20);
@@ -62,6 +58,10 @@ pub async fn run(options: Options, progress: Progress) -> Result<Report, ChaosEr
     if ended.is_ok() {
         progress("stopping the services in order");
         report.violations.extend(fleet.stop().await?);
+    }
+    // A sabotaged run is to break promises; of any other that does, the folder with the logs outlives the run.
+    if ended.is_err() || (!report.passed() && !options.sabotage) {
+        dir.disable_cleanup(true);
     }
     drop(fleet);
     stack.stop().await;
