@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 use vigie_daemon::{Context, ServiceError};
 
 /// How long services may take to drain after a signal.
-const DRAIN: Duration = Duration::from_secs(10);
+const DRAIN: Duration = Duration::from_secs(15);
 
 /// Services that stand and fall together: when one ends, the others are asked to stop.
 pub(crate) struct Services {
@@ -50,7 +50,7 @@ impl Services {
             let left = self.tasks.len();
             warn!(left, "services did not drain in time");
             first_error = first_error
-                .or_else(|| Some(ServiceError::failed(format!("{left} services did not drain within 10 s"))));
+                .or_else(|| Some(ServiceError::failed(format!("{left} services did not drain within {DRAIN:?}"))));
         }
         first_error.map_or(Ok(()), Err)
     }
