@@ -162,8 +162,8 @@ impl Fetcher {
         let mut budget = self.config.timeout;
         for _ in 0..=MAX_REDIRECTS {
             // A local server is trusted with private addresses; what it sends us out to on the web is not.
-            let is_local = request.local
-                && (name_of(&url, true) == name_of(&request.url, true) || guard::check(&url).is_err());
+            let is_local =
+                request.local && (name_of(&url, true) == name_of(&request.url, true) || guard::check(&url).is_err());
             if !is_local {
                 guard::check(&url).map_err(FetchError::Blocked)?;
                 if asks_robots {
@@ -223,13 +223,7 @@ impl Fetcher {
     }
 
     /// Waits for a turn at the host, and asks. The wait is not the server's fault; what it takes from then on is taken off the budget.
-    async fn ask(
-        &self,
-        request: &Request,
-        url: Url,
-        is_local: bool,
-        budget: &mut Duration,
-    ) -> Result<Hop, FetchError> {
+    async fn ask(&self, request: &Request, url: Url, is_local: bool, budget: &mut Duration) -> Result<Hop, FetchError> {
         let turn = self.hosts.turn(&name_of(&url, is_local), self.manners(is_local), &self.clock).await?;
         let begun = self.clock.monotonic();
         let result = tokio::time::timeout(*budget, self.exchange(request, url, is_local)).await;

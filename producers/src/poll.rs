@@ -146,7 +146,9 @@ pub async fn poll(source: &SourceConfig, before: &Cursor, fetcher: &Fetcher, clo
             let pause = waits.unwrap_or_else(|| fail(&mut cursor, source, failure, &mut random));
             cursor.next_at = now.saturating_add(pause);
             match before.moved_to.as_ref().filter(|_| cursor.moved_to.is_none() && !moved) {
-                Some(lost) => (decision, Some(format!("{reason} at {lost}, where it had moved; its first address is next"))),
+                Some(lost) => {
+                    (decision, Some(format!("{reason} at {lost}, where it had moved; its first address is next")))
+                }
                 None => (decision, Some(reason)),
             }
         }
@@ -259,8 +261,7 @@ async fn follow(
         let conditional = if matches!(handler.overlap(), Overlap::Late(_)) { None } else { validators.take() };
         let Validators { etag, last_modified, by } = conditional.unwrap_or_default();
         let validated_by = by.or_else(|| Some(source.url.clone()).filter(|_| can_move));
-        let request =
-            Request { url, accept: handler.accept(), etag, last_modified, validated_by, local: source.local };
+        let request = Request { url, accept: handler.accept(), etag, last_modified, validated_by, local: source.local };
         let body = match fetcher.fetch(&request).await.map_err(Failure::Fetch)? {
             Fetched::Body(body) => body,
             Fetched::NotModified { fresh_for, etag, last_modified, moved_to } => {

@@ -173,7 +173,11 @@ mod tests {
         let mut rhythm = Rhythm::default();
         // Saturday and Sunday, and the nights.
         let nights = 0b1100_0000_0000_0000_0000_0011;
-        rhythm.learn([], Schedule { skip_hours: nights, skip_days: 0b110_0000, ..Schedule::default() }, at("2026-01-01T00:00:00Z"));
+        rhythm.learn(
+            [],
+            Schedule { skip_hours: nights, skip_days: 0b110_0000, ..Schedule::default() },
+            at("2026-01-01T00:00:00Z"),
+        );
         assert_eq!(rhythm.allowed(at("2026-01-05T12:34:56Z")), at("2026-01-05T12:34:56Z"));
         assert_eq!(rhythm.allowed(at("2026-01-05T22:34:56Z")), at("2026-01-06T02:00:00Z"));
         assert_eq!(rhythm.allowed(at("2026-01-03T02:34:56Z")), at("2026-01-05T02:00:00Z"));

@@ -12,26 +12,15 @@ pub const REFUSED: &str = "the address is not on the public web";
 
 /// Ports on which something else than the web answers, so that a request could be taken for a command (the "bad ports" of the Fetch standard).
 const REFUSED_PORTS: [u16; 83] = [
-    0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110,
-    111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532, 540,
-    548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566,
-    6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+    0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109,
+    110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531,
+    532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060,
+    5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
 ];
 
 /// Ends of names that are for private networks, or are not in the DNS.
-const LOCAL_ENDS: [&str; 11] = [
-    "localhost",
-    "localdomain",
-    "local",
-    "internal",
-    "intranet",
-    "lan",
-    "corp",
-    "home",
-    "home.arpa",
-    "onion",
-    "alt",
-];
+const LOCAL_ENDS: [&str; 11] =
+    ["localhost", "localdomain", "local", "internal", "intranet", "lan", "corp", "home", "home.arpa", "onion", "alt"];
 
 /// Checks what can be checked before a name is resolved: scheme, port and literal address.
 ///
@@ -100,7 +89,10 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
         [0x2002, high, low, ..] => embedded(high, low),
         // Teredo, benchmarking, ORCHID, AS112, documentation, SRv6.
-        [0x2001, 0x0000..=0x01ff | 0x0db8, ..] | [0x2620, 0x004f, 0x8000, ..] | [0x3fff, 0x0000..=0x0fff, ..] | [0x5f00, ..] => false,
+        [0x2001, 0x0000..=0x01ff | 0x0db8, ..]
+        | [0x2620, 0x004f, 0x8000, ..]
+        | [0x3fff, 0x0000..=0x0fff, ..]
+        | [0x5f00, ..] => false,
         [0x2000..=0x3fff, _, _, _, 0 | 0x200, 0x5efe, high, low] => embedded(high, low),
         // Global unicast.
         [0x2000..=0x3fff, ..] => true,

@@ -117,7 +117,9 @@ mod tests {
         assert_eq!(to("http://a.example/x/y", "../z#part").unwrap(), "http://a.example/z");
         assert_eq!(to("http://a.example/", "https://b.example/").unwrap(), "https://b.example/");
         assert_eq!(to("https://a.example/", "//b.example/z").unwrap(), "https://b.example/z");
-        for location in ["http://a.example/", "https://me@a.example/", "https://me:pw@a.example/", "gopher://a/", "https://"] {
+        for location in
+            ["http://a.example/", "https://me@a.example/", "https://me:pw@a.example/", "gopher://a/", "https://"]
+        {
             assert!(matches!(to("https://a.example/", location), Err(FetchError::Redirect(_))), "{location}");
         }
     }

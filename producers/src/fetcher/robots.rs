@@ -43,7 +43,9 @@ impl Robots {
     pub(super) fn site(&self, name: &str) -> Arc<tokio::sync::Mutex<Site>> {
         let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
         if sites.len() >= MAX_SITES && !sites.contains_key(name) {
-            sites.retain(|_, site| Arc::strong_count(site) > 1 || site.try_lock().is_ok_and(|site| site.failed.is_some()));
+            sites.retain(|_, site| {
+                Arc::strong_count(site) > 1 || site.try_lock().is_ok_and(|site| site.failed.is_some())
+            });
         }
         Arc::clone(sites.entry(name.to_owned()).or_default())
     }
@@ -95,7 +97,11 @@ impl Site {
     }
 
     /// Takes in what asking for the file came to. The error of a file that cannot be had is told once; until it is asked again, the site waits.
-    pub(super) fn learn(&mut self, answer: Result<Fetched, FetchError>, now: Duration) -> Result<Arc<Rules>, FetchError> {
+    pub(super) fn learn(
+        &mut self,
+        answer: Result<Fetched, FetchError>,
+        now: Duration,
+    ) -> Result<Arc<Rules>, FetchError> {
         let (rules, kept) = match answer {
             Ok(Fetched::Body(body)) => {
                 (Rules::parse(&body.bytes), body.fresh_for.unwrap_or(KEPT).clamp(KEPT_AT_LEAST, KEPT))

@@ -60,8 +60,13 @@ mod tests {
         assert_eq!(schedule("<ttl>soon</ttl>").ttl, None);
         let syndication = "<sy:updatePeriod>\n hourly </sy:updatePeriod><sy:updateFrequency>4</sy:updateFrequency>";
         assert_eq!(schedule(syndication).period, Some(900));
-        assert_eq!(schedule("<sy:updatePeriod>hourly</sy:updatePeriod><sy:updateFrequency>0</sy:updateFrequency>").period, Some(3600));
-        let skips = schedule("<skipHours><hour>0</hour><hour>24</hour><hour>23</hour><hour>99</hour></skipHours><skipDays><day>Sunday</day><day>Funday</day></skipDays>");
+        assert_eq!(
+            schedule("<sy:updatePeriod>hourly</sy:updatePeriod><sy:updateFrequency>0</sy:updateFrequency>").period,
+            Some(3600)
+        );
+        let skips = schedule(
+            "<skipHours><hour>0</hour><hour>24</hour><hour>23</hour><hour>99</hour></skipHours><skipDays><day>Sunday</day><day>Funday</day></skipDays>",
+        );
         assert_eq!((skips.skip_hours, skips.skip_days), (1 | 1 << 23, 1 << 6));
     }
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use async_compression::Level;
 use async_compression::codecs::zstd::params::CParameter;
 use async_compression::tokio::write::{BrotliEncoder, GzipEncoder, ZstdEncoder};
-use async_compression::Level;
 use axum::body::Bytes;
 use axum::http::header;
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use vigie_producers::fetcher::{FetchError, Fetched, FetcherConfig};
 
@@ -101,6 +101,8 @@ async fn dripping(begin: &'static [u8], drop: &'static [u8]) -> url::Url {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
+                // Once it is asked.
+                let _ = stream.read(&mut [0; 4096]).await?;
                 stream.write_all(begin).await?;
                 loop {
                     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -127,6 +129,9 @@ async fn a_server_that_drips_is_left_in_time_whatever_it_drips() {
     for (begin, drop) in cases {
         let error = fetcher.fetch(&request(dripping(begin, drop).await)).await.unwrap_err();
         // What is no HTTP at all may be seen as that before.
-        assert!(error == FetchError::Timeout(timeout) || (begin.is_empty() && matches!(error, FetchError::Network(_))), "{error}");
+        assert!(
+            error == FetchError::Timeout(timeout) || (begin.is_empty() && matches!(error, FetchError::Network(_))),
+            "{error}"
+        );
     }
 }

@@ -65,7 +65,9 @@ async fn validators_go_back_byte_for_byte_to_the_address_that_gave_them() {
 
     let sent = |host: &str| -> Vec<(Option<HeaderValue>, Option<HeaderValue>)> {
         let pages = web.seen(host).into_iter().filter(|seen| seen.path == "/feed");
-        pages.map(|s| (s.headers.get(header::IF_NONE_MATCH).cloned(), s.headers.get(header::IF_MODIFIED_SINCE).cloned())).collect()
+        pages
+            .map(|s| (s.headers.get(header::IF_NONE_MATCH).cloned(), s.headers.get(header::IF_MODIFIED_SINCE).cloned()))
+            .collect()
     };
     let since = Some(HeaderValue::from_static("yesterday, more or less"));
     assert_eq!(sent("a.example"), vec![(None, None); 3]);
@@ -87,7 +89,8 @@ async fn an_answer_is_not_asked_for_again_while_it_is_fresh() {
     web.on("a.example/7", |_| rss("<sy:updatePeriod>hourly</sy:updatePeriod>"));
     web.on("a.example/8", |_| rss("<skipHours><hour>0</hour><hour>1</hour></skipHours>"));
     web.on("a.example/9", |_| rss("<skipDays><day>Thursday</day></skipDays>"));
-    for (path, least) in [(1, 600), (2, 60), (3, 3600), (4, 1200), (5, 60), (6, 1800), (7, 240), (8, 7200), (9, 86400)] {
+    for (path, least) in [(1, 600), (2, 60), (3, 3600), (4, 1200), (5, 60), (6, 1800), (7, 240), (8, 7200), (9, 86400)]
+    {
         let polled = first(&format!("http://a.example/{path}"), &fetcher, &clock).await;
         assert_eq!(polled.record.decision, "fetched");
         let pause = pause(&polled, &clock);
@@ -102,7 +105,8 @@ async fn a_quiet_feed_is_asked_less_also_when_it_only_says_that_nothing_is_new()
         if seen.headers.contains_key(header::IF_NONE_MATCH) {
             return StatusCode::NOT_MODIFIED.into_response();
         }
-        let item = "<item><title>t</title><pubDate>Mon, 01 Dec 2025 00:00:00 GMT</pubDate><guid>x</guid></item><ttl>10</ttl>";
+        let item =
+            "<item><title>t</title><pubDate>Mon, 01 Dec 2025 00:00:00 GMT</pubDate><guid>x</guid></item><ttl>10</ttl>";
         ([(header::ETAG, "\"1\"")], rss(item)).into_response()
     });
     let polled = first("http://a.example/feed", &fetcher, &clock).await;
@@ -204,7 +208,11 @@ async fn a_host_is_asked_one_thing_at_a_time_with_a_gap_whatever_its_scheme_port
     let fetcher = web.fetcher(config, Arc::new(SystemClock::default()));
     let port = web.port;
     let urls: Vec<String> = (0..6)
-        .map(|n| [format!("http://a.example/{n}"), format!("http://A.example:{port}/{n}"), format!("http://a.example./{n}")][n % 3].clone())
+        .map(|n| {
+            [format!("http://a.example/{n}"), format!("http://A.example:{port}/{n}"), format!("http://a.example./{n}")]
+                [n % 3]
+                .clone()
+        })
         .collect();
     for result in all_at_once(&fetcher, &urls).await {
         assert!(matches!(result, Err(FetchError::Status { status: 404, .. })), "{result:?}");

@@ -262,7 +262,10 @@ async fn redirect_tricks_do_not_leave_the_public_web() {
             (header::ALT_SVC, format!("h2=\"127.0.0.1:{port}\"")),
             (header::LOCATION, target.clone()),
         ];
-        (headers, format!("<meta http-equiv=\"refresh\" content=\"0; url={target}\"><?xml-stylesheet href=\"{target}\"?>"))
+        (
+            headers,
+            format!("<meta http-equiv=\"refresh\" content=\"0; url={target}\"><?xml-stylesheet href=\"{target}\"?>"),
+        )
     });
     for _ in 0..2 {
         let fetched = fetcher.fetch(&public("http://refresh.example/")).await.unwrap();
@@ -278,7 +281,7 @@ async fn a_name_that_changes_its_answer_is_checked_at_each_connection() {
     let (port, reached) = secret().await;
     // robots.txt and the first request find it at a public address, later ones do not.
     web.name("rebind.example", &[&["93.184.215.14"], &["93.184.215.14"], &["127.0.0.1"]]);
-    let closing = [(header::CONNECTION, "close")];
+    let closing = [("connection", "close")];
     web.on("rebind.example/robots.txt", move |_| (closing, ""));
     web.on("rebind.example/", move |_| (closing, "public"));
     let fetcher = web.quick();

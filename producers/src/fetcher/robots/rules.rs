@@ -168,7 +168,8 @@ mod tests {
 
     #[test]
     fn byte_order_marks_line_ends_and_escapes_make_no_difference() {
-        let rules = Rules::parse("\u{feff}User-agent: *\rDisallow: /\u{e9}\r\nDisallow: /a%3cd\nDisallow: /%7ejoe".as_bytes());
+        let rules =
+            Rules::parse("\u{feff}User-agent: *\rDisallow: /\u{e9}\r\nDisallow: /a%3cd\nDisallow: /%7ejoe".as_bytes());
         for path in ["/%C3%A9t%C3%A9", "/%c3%a9", "/a%3Cd.html", "/~joe/x", "/%7Ejoe"] {
             assert!(!rules.allows(path), "{path}");
         }
