@@ -33,6 +33,9 @@ pub struct Config {
     /// Least time between two requests to one host, in milliseconds
     #[arg(long, env = "VIGIE_HOST_SPACING_MS", default_value_t = 1000, value_name = "MS")]
     pub host_spacing_ms: u64,
+    /// How long a stream is listened to before what was heard is published, in milliseconds
+    #[arg(long, env = "VIGIE_LISTEN_MS", default_value_t = 5000, value_name = "MS")]
+    pub listen_ms: u64,
     /// HTTP proxy for the public web; it resolves names, so private addresses are its matter
     #[arg(long, env = "VIGIE_PROXY", value_name = "URL")]
     pub proxy: Option<Url>,
@@ -57,6 +60,9 @@ impl Config {
         if !(1..=1024).contains(&self.max_body_mib) {
             mistakes.push(format!("--max-body-mib {}, expected 1 to 1024", self.max_body_mib));
         }
+        if !(100..=60_000).contains(&self.listen_ms) {
+            mistakes.push(format!("--listen-ms {}, expected 100 to 60000", self.listen_ms));
+        }
         let found = match (&self.list, &self.sources) {
             (Some(list), _) => Ok(list.clone()),
             (None, Some(path)) => catalogue::load(path),
@@ -77,6 +83,7 @@ impl Config {
         FetcherConfig {
             contact: self.contact.clone(),
             max_body: self.max_body_mib * 1024 * 1024,
+            listen: Duration::from_millis(self.listen_ms),
             spacing: Duration::from_millis(self.host_spacing_ms),
             proxy: self.proxy.clone(),
             ..FetcherConfig::default()

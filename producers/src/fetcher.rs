@@ -13,6 +13,7 @@ pub mod guard;
 mod headers;
 mod robots;
 mod spacing;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,10 +23,13 @@ use reqwest::header::{self, HeaderName};
 use url::Url;
 use vigie_clock::SharedClock;
 
+use crate::jetstream::Sockets;
 use guard::GuardedResolver;
 use headers::{charset, fresh_for, headers, retry_after, target, user_agent};
 use robots::Robots;
 use spacing::Spacing;
+
+pub(crate) use upgrade::Socket;
 
 /// How the fetcher behaves.
 #[derive(Clone, Debug)]
@@ -38,6 +42,8 @@ pub struct FetcherConfig {
     pub timeout: Duration,
     /// Silence on a connection that is taken for its end.
     pub read_timeout: Duration,
+    /// How long a stream is listened to in one poll.
+    pub listen: Duration,
     /// Least time between two requests to one host.
     pub spacing: Duration,
     /// The same for local sources.
@@ -53,6 +59,7 @@ impl Default for FetcherConfig {
             max_body: 16 * 1024 * 1024,
             timeout: Duration::from_secs(30),
             read_timeout: Duration::from_secs(15),
+            listen: Duration::from_secs(5),
             spacing: Duration::from_secs(1),
             local_spacing: Duration::from_millis(2),
             proxy: None,
@@ -143,6 +150,17 @@ pub enum FetchError {
     Network(String),
 }
 
+impl FetchError {
+    /// Whether asking again soon would bring the same.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => (400..500).contains(status) && !matches!(status, 408 | 425 | 429),
+            Self::Blocked(_) | Self::TooLarge { .. } | Self::Redirect(_) => true,
+            Self::Timeout(_) | Self::Network(_) => false,
+        }
+    }
+}
+
 /// Fetches politely. Cheap to share behind an [`Arc`].
 #[derive(Debug)]
 pub struct Fetcher {
@@ -151,6 +169,7 @@ pub struct Fetcher {
     local: reqwest::Client,
     spacing: Spacing,
     robots: Robots,
+    sockets: Sockets,
     clock: SharedClock,
 }
 
@@ -181,6 +200,7 @@ impl Fetcher {
             local: builder().build().map_err(broken)?,
             spacing: Spacing::default(),
             robots: Robots::default(),
+            sockets: Sockets::default(),
             config,
             clock,
         })
@@ -198,6 +218,16 @@ impl Fetcher {
             Ok(result) => result,
             Err(_) => Err(FetchError::Timeout(limit)),
         }
+    }
+
+    /// The sockets of streams that are kept open between polls.
+    pub(crate) fn sockets(&self) -> &Sockets {
+        &self.sockets
+    }
+
+    /// [`FetcherConfig::listen`].
+    pub(crate) fn listen_for(&self) -> Duration {
+        self.config.listen
     }
 
     async fn check_robots(&self, request: &Request) -> Result<(), FetchError> {

@@ -12,6 +12,7 @@ pub mod fetcher;
 pub mod hackernews;
 pub mod html;
 pub mod identity;
+pub mod jetstream;
 mod json;
 pub mod lemmy;
 pub mod mastodon;

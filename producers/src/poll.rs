@@ -9,6 +9,7 @@ use vigie_schemas::{Cursor, FetchRecord, RawPost};
 use crate::backoff;
 use crate::draft::MAX_TEXT;
 use crate::fetcher::{FetchError, Fetched, Fetcher, Request};
+use crate::jetstream;
 use crate::plain_text;
 use crate::source::{Document, Origin, Overlap, ParseError, SourceConfig};
 use crate::walk::{Position, Walk};
@@ -62,6 +63,10 @@ struct Gathered {
     etag: Option<String>,
     last_modified: Option<String>,
     not_modified: bool,
+    /// Whether documents that others list were read.
+    nested: bool,
+    /// Why the last listed document that was left out could not be read.
+    left_out: Option<String>,
 }
 
 /// Reads what is new. Never fails: what goes wrong is in the record and in the cursor's pause.
@@ -77,7 +82,7 @@ pub async fn poll(source: &SourceConfig, before: &Cursor, fetcher: &Fetcher, clo
     let mut gathered = Gathered::default();
     let failure = follow(source, before, &mut walk, validators, fetcher, clock, &mut gathered).await.err();
 
-    let pages_read = gathered.status.is_some() && !gathered.not_modified;
+    let pages_read = (gathered.status.is_some() || gathered.left_out.is_some()) && !gathered.not_modified;
     let position = walk.end();
     let mut cursor = before.clone();
     cursor.url = source.url.to_string();
@@ -90,7 +95,7 @@ pub async fn poll(source: &SourceConfig, before: &Cursor, fetcher: &Fetcher, clo
     }
     gathered.posts.reverse();
     gathered.posts.sort_by_key(|post| post.published_at);
-    remember(&mut cursor, &gathered, source.kind.source().overlap(), resumed);
+    remember(&mut cursor, &gathered, source.overlap(), resumed);
 
     let now = clock.now();
     let mut random = backoff::random();
@@ -117,7 +122,7 @@ pub async fn poll(source: &SourceConfig, before: &Cursor, fetcher: &Fetcher, clo
             };
             cursor.next_at = now.saturating_add(pause);
             let decision = if gathered.not_modified { "not_modified" } else { "fetched" };
-            (decision, other.as_ref().and_then(|failure| explain(failure).1))
+            (decision, other.as_ref().and_then(|failure| explain(failure).1).or_else(|| gathered.left_out.take()))
         }
     };
     let status = match &failure {
@@ -158,10 +163,27 @@ async fn follow(
     for page in 0..source.max_pages {
         let Some(url) = walk.next() else { break };
         // A searched address names a time, so that its validators are of no use for the next one.
-        let conditional = if matches!(handler.overlap(), Overlap::Late(_)) { None } else { validators.take() };
+        let conditional = if matches!(source.overlap(), Overlap::Late(_)) { None } else { validators.take() };
         let (etag, last_modified) = conditional.unwrap_or_default();
         let request = Request { url, accept: handler.accept(), etag, last_modified, local: source.local };
-        let body = match fetcher.fetch(&request).await.map_err(Failure::Fetch)? {
+        let is_nested = walk.is_at_nested();
+        let answer = if source.is_stream() {
+            let heard = jetstream::listen(source, walk.stream(), fetcher, clock).await.map_err(Failure::Fetch)?;
+            walk.heard(heard.position);
+            gathered.seen += heard.passed_over;
+            Fetched::Body(heard.body)
+        } else {
+            match fetcher.fetch(&request).await {
+                // One of many documents that is gone shall not hold up the others.
+                Err(error) if is_nested && error.is_lasting() => {
+                    gathered.left_out = Some(error.to_string());
+                    walk.skip_nested();
+                    continue;
+                }
+                other => other.map_err(Failure::Fetch)?,
+            }
+        };
+        let body = match answer {
             Fetched::Body(body) => body,
             Fetched::NotModified { fresh_for } => {
                 gathered.status = Some(304);
@@ -179,16 +201,28 @@ async fn follow(
             select: source.select.as_ref(),
             fetched_at: clock.now(),
         };
-        let mut parsed = handler.parse(document, origin).map_err(Failure::Parse)?;
+        let mut parsed = match handler.parse(document, origin) {
+            Err(error) if is_nested => {
+                gathered.left_out = Some(error.to_string());
+                walk.skip_nested();
+                continue;
+            }
+            other => other.map_err(Failure::Parse)?,
+        };
         gathered.status = Some(body.status);
-        if page == 0 {
+        gathered.nested |= is_nested;
+        // The validators of a document in the middle are not those of the source's own address.
+        if page == 0 && !walk.is_resumed() {
             gathered.etag = body.etag;
             gathered.last_modified = body.last_modified;
             gathered.fresh_for = body.fresh_for;
         }
         // An entry may be there in name only.
         parsed.posts.retain(|post| post.title.is_some() || post.url.is_some() || !post.text.is_empty());
-        parsed.posts.truncate(MAX_ENTRIES);
+        if parsed.posts.len() > MAX_ENTRIES {
+            parsed.posts.sort_by_key(|post| std::cmp::Reverse(post.published_at));
+            parsed.posts.truncate(MAX_ENTRIES);
+        }
         gathered.seen += parsed.posts.len();
         // Newest last, over all pages: each page is older than the one before.
         gathered.on_page.splice(..0, parsed.posts.iter().rev().map(|post| post.post_id.clone()));
@@ -209,6 +243,8 @@ fn remember(cursor: &mut Cursor, gathered: &Gathered, overlap: Overlap, resumed:
         return;
     }
     let kept = match overlap {
+        // Which of the listed documents is read again is not known.
+        _ if gathered.nested => 2 * MAX_ENTRIES,
         Overlap::SinglePage => (2 * gathered.on_page.len()).clamp(200, 2 * MAX_ENTRIES),
         Overlap::Anchor => 200,
         Overlap::Late(_) => 1000,

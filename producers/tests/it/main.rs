@@ -11,3 +11,5 @@ mod pipeline;
 mod recorded;
 mod sample_site;
 mod server;
+mod sitemaps;
+mod streaming;
