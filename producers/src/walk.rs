@@ -57,7 +57,7 @@ struct Pending {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum StoredOlder {
+pub(crate) enum StoredOlder {
     After(String),
     NotAfter(i64),
 }

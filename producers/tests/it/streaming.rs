@@ -39,6 +39,7 @@ struct State {
     noisy: bool,
     asked: Vec<(String, String)>,
     sent: usize,
+    dropped: usize,
 }
 
 impl Jetstream {
@@ -115,6 +116,7 @@ impl Jetstream {
                 (state.events, state.drop_after, state.noisy)
             };
             if sent >= drop_after {
+                self.state.lock().unwrap().dropped += 1;
                 return;
             }
             if next < events {
@@ -226,7 +228,12 @@ async fn one_connection_serves_many_polls_and_its_end_between_two_loses_nothing(
         if round == 3 {
             // Drops the idle connection.
             stream.state.lock().unwrap().drop_after = 0;
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            let dropped = async {
+                while stream.state.lock().unwrap().dropped == 0 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), dropped).await.expect("the connection is dropped");
             stream.state.lock().unwrap().drop_after = usize::MAX;
         }
         stream.grow(30);
