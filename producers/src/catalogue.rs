@@ -139,8 +139,8 @@ fn check(entry: &Entry) -> Vec<String> {
     mistakes
 }
 
-/// The address of a stream as the address guard knows it.
-fn as_web(url: &Url) -> Url {
+/// The address of a stream as the address guard knows it; any other as it is.
+pub(crate) fn as_web(url: &Url) -> Url {
     let mut web = url.clone();
     let scheme = match url.scheme() {
         "wss" => "https",

@@ -24,6 +24,7 @@ use url::Url;
 use vigie_clock::SharedClock;
 
 use crate::jetstream::Sockets;
+use crate::render::{RenderConfig, Renderer};
 use guard::GuardedResolver;
 use headers::{charset, fresh_for, headers, retry_after, target, user_agent};
 use robots::Robots;
@@ -48,6 +49,8 @@ pub struct FetcherConfig {
     pub spacing: Duration,
     /// The same for local sources.
     pub local_spacing: Duration,
+    /// How pages are rendered that want it; `None` leaves them alone.
+    pub render: Option<RenderConfig>,
     /// A proxy for the public web. The environment's proxy variables are not read: a proxy resolves names, so that the guard cannot.
     pub proxy: Option<Url>,
 }
@@ -62,6 +65,7 @@ impl Default for FetcherConfig {
             listen: Duration::from_secs(5),
             spacing: Duration::from_secs(1),
             local_spacing: Duration::from_millis(2),
+            render: None,
             proxy: None,
         }
     }
@@ -170,6 +174,7 @@ pub struct Fetcher {
     spacing: Spacing,
     robots: Robots,
     sockets: Sockets,
+    renderer: Option<Renderer>,
     clock: SharedClock,
 }
 
@@ -201,6 +206,7 @@ impl Fetcher {
             spacing: Spacing::default(),
             robots: Robots::default(),
             sockets: Sockets::default(),
+            renderer: config.render.clone().map(Renderer::new),
             config,
             clock,
         })
@@ -218,6 +224,29 @@ impl Fetcher {
             Ok(result) => result,
             Err(_) => Err(FetchError::Timeout(limit)),
         }
+    }
+
+    /// Renders a page: robots.txt, spacing and guard as in [`Fetcher::fetch`], then all that the page asks for through the guard.
+    ///
+    /// # Errors
+    /// If the page is not to be asked, does not come, or goes beyond its bounds; [`FetchError::Blocked`] where rendering is off.
+    pub async fn render(&self, request: &Request) -> Result<Fetched, FetchError> {
+        let Some(renderer) = &self.renderer else {
+            return Err(FetchError::Blocked("the page is to be rendered, and rendering is off".into()));
+        };
+        self.check_robots(request).await?;
+        if !request.local {
+            guard::check(&request.url).map_err(FetchError::Blocked)?;
+        }
+        let gap = if request.local { self.config.local_spacing } else { self.config.spacing };
+        self.spacing.wait(request.url.host_str().unwrap_or_default(), gap, &self.clock).await;
+        let agent = user_agent(self.config.contact.as_deref());
+        let body = renderer.render(&request.url, request.local, &agent, self.config.max_body).await?;
+        if body.url != request.url {
+            // A page may lead anywhere: what is not to be read there is not read.
+            self.check_robots(&Request { url: body.url.clone(), ..request.clone() }).await?;
+        }
+        Ok(Fetched::Body(body))
     }
 
     /// The sockets of streams that are kept open between polls.

@@ -23,6 +23,7 @@ pub mod poll;
 pub mod probe;
 mod publisher;
 pub mod reddit;
+pub mod render;
 pub mod rss;
 mod scheduler;
 pub mod site;

@@ -173,7 +173,8 @@ async fn follow(
             gathered.seen += heard.passed_over;
             Fetched::Body(heard.body)
         } else {
-            match fetcher.fetch(&request).await {
+            let answer = if source.render { fetcher.render(&request).await } else { fetcher.fetch(&request).await };
+            match answer {
                 // One of many documents that is gone shall not hold up the others.
                 Err(error) if is_nested && error.is_lasting() => {
                     gathered.left_out = Some(error.to_string());

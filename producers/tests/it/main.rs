@@ -11,6 +11,7 @@ mod parsing;
 mod pipeline;
 mod recorded;
 mod sample_site;
+mod rendering;
 mod server;
 mod sitemaps;
 mod streaming;

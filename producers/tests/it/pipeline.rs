@@ -45,6 +45,8 @@ pub(crate) fn config(kafka: &KafkaConfig, registry: &RegistryConfig, list: Vec<S
         max_body_mib: 16,
         host_spacing_ms: 1000,
         listen_ms: 200,
+        render: false,
+        chromium: None,
         proxy: None,
         kafka: kafka.clone(),
         registry: registry.clone(),
