@@ -34,6 +34,10 @@ struct Entry {
     backlog: bool,
     max_pages: Option<u32>,
     select: Option<Selectors>,
+    #[serde(default)]
+    keywords: Vec<String>,
+    #[serde(default)]
+    render: bool,
 }
 
 /// The bundled sources.
@@ -97,14 +101,18 @@ fn check(entry: &Entry) -> Vec<String> {
     if entry.id.is_empty() || entry.id.len() > 64 || !entry.id.chars().all(is_plain) {
         mistakes.push(format!("id {:?}, expected 1 to 64 of a-z 0-9 - _ .", entry.id));
     }
-    if !matches!(entry.url.scheme(), "http" | "https") || entry.url.host().is_none() {
+    let is_stream = matches!(entry.url.scheme(), "ws" | "wss");
+    if is_stream && entry.kind != Kind::Bluesky {
+        mistakes.push(format!("url {}, expected http or https: only kind bluesky has a stream", entry.url));
+    } else if !(is_stream || matches!(entry.url.scheme(), "http" | "https")) || entry.url.host().is_none() {
         mistakes.push(format!("url {}, expected http or https with a host", entry.url));
     } else if !entry.local
-        && let Err(reason) = guard::check(&entry.url)
+        && let Err(reason) = guard::check(&as_web(&entry.url))
     {
         mistakes.push(format!("url {}: {reason}, expected a public address or local = true", entry.url));
     }
-    let shortest = if entry.local { 1 } else { SHORTEST };
+    // A stream is one connection, however often it is listened to.
+    let shortest = if entry.local || is_stream { 1 } else { SHORTEST };
     if !(shortest..=7 * 86_400).contains(&entry.every_seconds) {
         mistakes.push(format!("every_seconds {}, expected {shortest} to 604800", entry.every_seconds));
     }
@@ -118,7 +126,30 @@ fn check(entry: &Entry) -> Vec<String> {
         Some(select) => mistakes.extend(select.mistakes()),
         None => {}
     }
+    if entry.render && entry.kind != Kind::Html {
+        mistakes.push(format!("render with kind {}, expected kind html", entry.kind));
+    }
+    if !entry.keywords.is_empty() && !is_stream {
+        mistakes.push("keywords without a stream, expected a url that begins with wss://".into());
+    }
+    let is_word = |word: &String| !word.trim().is_empty() && word.len() <= 100;
+    if entry.keywords.len() > 1000 || !entry.keywords.iter().all(is_word) {
+        mistakes.push("keywords, expected 1000 at most, each of 1 to 100 bytes".into());
+    }
     mistakes
+}
+
+/// The address of a stream as the address guard knows it; any other as it is.
+pub(crate) fn as_web(url: &Url) -> Url {
+    let mut web = url.clone();
+    let scheme = match url.scheme() {
+        "wss" => "https",
+        "ws" => "http",
+        other => other,
+    };
+    // Between special schemes this never fails.
+    let _ = web.set_scheme(scheme);
+    web
 }
 
 fn config(entry: Entry) -> SourceConfig {
@@ -133,6 +164,8 @@ fn config(entry: Entry) -> SourceConfig {
         backlog: entry.backlog,
         max_pages: entry.max_pages.unwrap_or(5),
         select: entry.select,
+        keywords: entry.keywords,
+        render: entry.render,
     }
 }
 
@@ -148,6 +181,27 @@ mod tests {
         let is_example = |kind: &Kind| matches!(kind, Kind::Html | Kind::Sitemap);
         assert!(Kind::ALL.iter().all(|kind| is_example(kind) || sources.iter().any(|source| source.kind == *kind)));
         assert!(sources.iter().all(|source| !source.local && !source.sample));
+    }
+
+    #[test]
+    fn streams_words_and_rendering_belong_to_kinds_that_have_them() {
+        let entry = |kind: &str, url: &str, more: &str| {
+            format!("[[source]]\nid = \"a\"\nkind = \"{kind}\"\nurl = \"{url}\"\nevery_seconds = 30\n{more}\n")
+        };
+        let words = r#"keywords = ["btc", "eth"]"#;
+        let sources = parse(&entry("bluesky", "wss://jet.example/subscribe", words)).unwrap();
+        assert!(sources[0].is_stream() && sources[0].keywords == ["btc", "eth"]);
+        assert!(parse(&entry("html", "https://a.example/", "render = true")).unwrap()[0].render);
+        for (kind, url, more, part) in [
+            ("rss", "wss://a.example/", "", "only kind bluesky"),
+            ("bluesky", "wss://127.0.0.1/subscribe", "", "not on the public web"),
+            ("bluesky", "https://a.example/", words, "keywords without a stream"),
+            ("bluesky", "wss://a.example/", r#"keywords = [" "]"#, "each of 1 to 100"),
+            ("rss", "https://a.example/", "render = true", "expected kind html"),
+        ] {
+            let mistakes = parse(&entry(kind, url, more)).unwrap_err();
+            assert!(mistakes.len() == 1 && mistakes[0].contains(part), "{part} in {mistakes:?}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use vigie_schemas::RegistryConfig;
 
 use crate::catalogue;
 use crate::fetcher::FetcherConfig;
+use crate::render::{self, RenderConfig};
 use crate::source::SourceConfig;
 
 /// Configures [`crate::run`].
@@ -33,6 +34,15 @@ pub struct Config {
     /// Least time between two requests to one host, in milliseconds
     #[arg(long, env = "VIGIE_HOST_SPACING_MS", default_value_t = 1000, value_name = "MS")]
     pub host_spacing_ms: u64,
+    /// How long a stream is listened to before what was heard is published, in milliseconds
+    #[arg(long, env = "VIGIE_LISTEN_MS", default_value_t = 5000, value_name = "MS")]
+    pub listen_ms: u64,
+    /// Render pages of sources that say so (render = true) with the Chromium of this machine
+    #[arg(long, env = "VIGIE_RENDER", num_args = 0..=1, require_equals = true, default_missing_value = "on", default_value = "off", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set, value_name = "on|off")]
+    pub render: bool,
+    /// The Chromium to render with; by default the one on the PATH
+    #[arg(long, env = "CHROMIUM", value_name = "FILE")]
+    pub chromium: Option<PathBuf>,
     /// HTTP proxy for the public web; it resolves names, so private addresses are its matter
     #[arg(long, env = "VIGIE_PROXY", value_name = "URL")]
     pub proxy: Option<Url>,
@@ -57,6 +67,21 @@ impl Config {
         if !(1..=1024).contains(&self.max_body_mib) {
             mistakes.push(format!("--max-body-mib {}, expected 1 to 1024", self.max_body_mib));
         }
+        if !(100..=60_000).contains(&self.listen_ms) {
+            mistakes.push(format!("--listen-ms {}, expected 100 to 60000", self.listen_ms));
+        }
+        if self.render && render::find(self.chromium.as_deref()).is_none() {
+            let place = self
+                .chromium
+                .as_ref()
+                .map_or_else(|| "on the PATH".to_owned(), |path| format!("at {}", path.display()));
+            mistakes.push(format!("--render: no Chromium {place}, expected one to be installed or --chromium FILE"));
+        }
+        if self.render && self.proxy.is_some() {
+            mistakes.push(
+                "--render with --proxy, expected one of them: the address guard cannot see through a proxy".into(),
+            );
+        }
         let found = match (&self.list, &self.sources) {
             (Some(list), _) => Ok(list.clone()),
             (None, Some(path)) => catalogue::load(path),
@@ -77,7 +102,9 @@ impl Config {
         FetcherConfig {
             contact: self.contact.clone(),
             max_body: self.max_body_mib * 1024 * 1024,
+            listen: Duration::from_millis(self.listen_ms),
             spacing: Duration::from_millis(self.host_spacing_ms),
+            render: self.render.then(|| render::find(self.chromium.as_deref())).flatten().map(RenderConfig::new),
             proxy: self.proxy.clone(),
             ..FetcherConfig::default()
         }

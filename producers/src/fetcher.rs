@@ -19,6 +19,7 @@ mod headers;
 mod hosts;
 mod network;
 mod robots;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,8 @@ use reqwest::header;
 use url::Url;
 use vigie_clock::SharedClock;
 
+use crate::jetstream::Sockets;
+use crate::render::{RenderConfig, Renderer};
 pub use answer::{Body, FetchError, Fetched, Request};
 use body::BodyError;
 use freshness::fresh_for;
@@ -36,6 +39,8 @@ use hosts::{Hosts, Manners, Outcome, name_of};
 use network::GuardedResolver;
 pub use network::{Lookup, Network, SystemNetwork};
 use robots::Robots;
+
+pub(crate) use upgrade::Socket;
 
 /// How the fetcher behaves.
 #[derive(Clone, Debug)]
@@ -48,6 +53,8 @@ pub struct FetcherConfig {
     pub timeout: Duration,
     /// Silence on a connection that is taken for its end.
     pub read_timeout: Duration,
+    /// How long a stream is listened to in one poll.
+    pub listen: Duration,
     /// Least time between the end of an answer and the next request to its host.
     pub spacing: Duration,
     /// The same for local sources.
@@ -56,6 +63,8 @@ pub struct FetcherConfig {
     pub at_once: usize,
     /// The longest wait for a turn at a host; a longer one is told with [`FetchError::Wait`].
     pub patience: Duration,
+    /// How pages are rendered that want it; `None` leaves them alone.
+    pub render: Option<RenderConfig>,
     /// A proxy for the public web. The environment's proxy variables are not read: a proxy resolves names, so that the guard cannot.
     pub proxy: Option<Url>,
     /// How names become connections.
@@ -69,10 +78,12 @@ impl Default for FetcherConfig {
             max_body: 16 * 1024 * 1024,
             timeout: Duration::from_secs(30),
             read_timeout: Duration::from_secs(15),
+            listen: Duration::from_secs(5),
             spacing: Duration::from_secs(1),
             local_spacing: Duration::from_millis(2),
             at_once: 1,
             patience: Duration::from_secs(10),
+            render: None,
             proxy: None,
             network: Arc::new(SystemNetwork),
         }
@@ -99,6 +110,8 @@ pub struct Fetcher {
     local: reqwest::Client,
     hosts: Hosts,
     robots: Robots,
+    sockets: Sockets,
+    renderer: Option<Renderer>,
     clock: SharedClock,
 }
 
@@ -141,6 +154,8 @@ impl Fetcher {
             local: builder().build().map_err(broken)?,
             hosts: Hosts::default(),
             robots: Robots::default(),
+            sockets: Sockets::default(),
+            renderer: config.render.clone().map(Renderer::new),
             config,
             clock,
         })
@@ -152,6 +167,62 @@ impl Fetcher {
     /// If there is no useful answer.
     pub async fn fetch(&self, request: &Request) -> Result<Fetched, FetchError> {
         self.follow(request, true).await
+    }
+
+    /// Renders a page: robots.txt, turns and guard as in [`Fetcher::fetch`], then all that the page asks for through the guard.
+    ///
+    /// # Errors
+    /// If the page is not to be asked, does not come, or goes beyond its bounds; [`FetchError::Blocked`] where rendering is off.
+    pub async fn render(&self, request: &Request) -> Result<Fetched, FetchError> {
+        let Some(renderer) = &self.renderer else {
+            return Err(FetchError::Blocked("the page is to be rendered, and rendering is off".into()));
+        };
+        self.check(&request.url, request.local).await?;
+        let agent = user_agent(self.config.contact.as_deref());
+        let rendering = renderer.render(&request.url, request.local, &agent, self.config.max_body);
+        let body = self.in_turn(&request.url, request.local, rendering).await?;
+        if body.url != request.url {
+            // A page may lead anywhere: what is not to be read there is not read.
+            self.check(&body.url, request.local).await?;
+        }
+        Ok(Fetched::Body(body))
+    }
+
+    /// Whether an address may be asked: the guard and robots.txt.
+    async fn check(&self, url: &Url, is_local: bool) -> Result<(), FetchError> {
+        if is_local {
+            return Ok(());
+        }
+        guard::check(url).map_err(FetchError::Blocked)?;
+        self.check_robots(url).await
+    }
+
+    /// Waits for a turn at the host, and tells it what came of it.
+    async fn in_turn<T>(
+        &self,
+        url: &Url,
+        is_local: bool,
+        asking: impl Future<Output = Result<T, FetchError>>,
+    ) -> Result<T, FetchError> {
+        let turn = self.hosts.turn(&name_of(url, is_local), self.manners(is_local), &self.clock).await?;
+        let result = asking.await;
+        turn.end(match &result {
+            Err(FetchError::Status { status: 429 | 503, retry_after }) => Outcome::Strained(*retry_after),
+            Err(FetchError::Timeout(_)) => Outcome::Strained(None),
+            Ok(_) | Err(FetchError::Status { .. } | FetchError::Redirect(_)) => Outcome::Fine,
+            Err(_) => Outcome::Unknown,
+        });
+        result
+    }
+
+    /// The sockets of streams that are kept open between polls.
+    pub(crate) fn sockets(&self) -> &Sockets {
+        &self.sockets
+    }
+
+    /// [`FetcherConfig::listen`].
+    pub(crate) fn listen_for(&self) -> Duration {
+        self.config.listen
     }
 
     /// Follows redirects, each hop checked and spaced like the first.
@@ -224,18 +295,14 @@ impl Fetcher {
 
     /// Waits for a turn at the host, and asks. The wait is not the server's fault; what it takes from then on is taken off the budget.
     async fn ask(&self, request: &Request, url: Url, is_local: bool, budget: &mut Duration) -> Result<Hop, FetchError> {
-        let turn = self.hosts.turn(&name_of(&url, is_local), self.manners(is_local), &self.clock).await?;
-        let begun = self.clock.monotonic();
-        let result = tokio::time::timeout(*budget, self.exchange(request, url, is_local)).await;
-        let result = result.unwrap_or(Err(FetchError::Timeout(self.config.timeout)));
-        *budget = budget.saturating_sub(self.clock.monotonic().saturating_sub(begun));
-        turn.end(match &result {
-            Err(FetchError::Status { status: 429 | 503, retry_after }) => Outcome::Strained(*retry_after),
-            Err(FetchError::Timeout(_)) => Outcome::Strained(None),
-            Ok(_) | Err(FetchError::Status { .. } | FetchError::Redirect(_)) => Outcome::Fine,
-            Err(_) => Outcome::Unknown,
-        });
-        result
+        let name = url.clone();
+        let timed = async {
+            let begun = self.clock.monotonic();
+            let result = tokio::time::timeout(*budget, self.exchange(request, url, is_local)).await;
+            *budget = budget.saturating_sub(self.clock.monotonic().saturating_sub(begun));
+            result.unwrap_or(Err(FetchError::Timeout(self.config.timeout)))
+        };
+        self.in_turn(&name, is_local, timed).await
     }
 
     async fn exchange(&self, request: &Request, url: Url, is_local: bool) -> Result<Hop, FetchError> {

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod backfill;
 pub mod backoff;
 pub mod bluesky;
 pub mod catalogue;
@@ -12,6 +13,7 @@ pub mod fetcher;
 pub mod hackernews;
 pub mod html;
 pub mod identity;
+pub mod jetstream;
 mod json;
 pub mod lemmy;
 pub mod mastodon;
@@ -21,6 +23,7 @@ pub mod poll;
 pub mod probe;
 mod publisher;
 pub mod reddit;
+pub mod render;
 pub mod rhythm;
 pub mod rss;
 mod scheduler;

@@ -11,6 +11,7 @@ use vigie_schemas::{Cursor, FetchRecord, RawPost};
 use crate::backoff;
 use crate::draft::MAX_TEXT;
 use crate::fetcher::{FetchError, Fetched, Fetcher, Request};
+use crate::jetstream;
 use crate::plain_text;
 use crate::rhythm::{Rhythm, Schedule};
 use crate::source::{Document, Origin, Overlap, ParseError, SourceConfig};
@@ -76,6 +77,10 @@ struct Gathered {
     published: Vec<Timestamp>,
     schedule: Schedule,
     not_modified: bool,
+    /// Whether documents that others list were read.
+    nested: bool,
+    /// Why the last listed document that was left out could not be read.
+    left_out: Option<String>,
 }
 
 /// What an answer can be recognised by, and the address that knows it.
@@ -113,7 +118,7 @@ pub async fn poll(source: &SourceConfig, before: &Cursor, fetcher: &Fetcher, clo
     let mut gathered = Gathered::default();
     let failure = follow(source, &cursor, &mut walk, fetcher, clock, &mut gathered).await.err();
 
-    let pages_read = gathered.status.is_some() && !gathered.not_modified;
+    let pages_read = (gathered.status.is_some() || gathered.left_out.is_some()) && !gathered.not_modified;
     let position = walk.end();
     cursor.url = source.url.to_string();
     cursor.updated_at = clock.now().max(before.updated_at.saturating_add(Duration::from_millis(1)));
@@ -130,7 +135,7 @@ pub async fn poll(source: &SourceConfig, before: &Cursor, fetcher: &Fetcher, clo
     }
     gathered.posts.reverse();
     gathered.posts.sort_by_key(|post| post.published_at);
-    remember(&mut cursor, &gathered, source.kind.source().overlap(), resumed);
+    remember(&mut cursor, &gathered, source.overlap(), resumed);
 
     let now = clock.now();
     let mut random = backoff::random();
@@ -163,7 +168,7 @@ pub async fn poll(source: &SourceConfig, before: &Cursor, fetcher: &Fetcher, clo
             let next = now.saturating_add(pause);
             cursor.next_at = if source.local || pause.is_zero() { next } else { rhythm.allowed(next) };
             let decision = if gathered.not_modified { "not_modified" } else { "fetched" };
-            (decision, other.as_ref().map(|failure| explain(failure).1))
+            (decision, other.as_ref().map(|failure| explain(failure).1).or_else(|| gathered.left_out.take()))
         }
     };
     let status = match &failure {
@@ -258,11 +263,29 @@ async fn follow(
             url = moved_to;
         }
         // A searched address names a time, so that its validators are of no use for the next one.
-        let conditional = if matches!(handler.overlap(), Overlap::Late(_)) { None } else { validators.take() };
+        let conditional = if matches!(source.overlap(), Overlap::Late(_)) { None } else { validators.take() };
         let Validators { etag, last_modified, by } = conditional.unwrap_or_default();
         let validated_by = by.or_else(|| Some(source.url.clone()).filter(|_| can_move));
         let request = Request { url, accept: handler.accept(), etag, last_modified, validated_by, local: source.local };
-        let body = match fetcher.fetch(&request).await.map_err(Failure::Fetch)? {
+        let is_nested = walk.is_at_nested();
+        let answer = if source.is_stream() {
+            let heard = jetstream::listen(source, walk.stream(), fetcher, clock).await.map_err(Failure::Fetch)?;
+            walk.heard(heard.position);
+            gathered.seen += heard.passed_over;
+            Fetched::Body(heard.body)
+        } else {
+            let answer = if source.render { fetcher.render(&request).await } else { fetcher.fetch(&request).await };
+            match answer {
+                // One of many documents that is gone shall not hold up the others.
+                Err(error) if is_nested && error.is_lasting() => {
+                    gathered.left_out = Some(error.to_string());
+                    walk.skip_nested();
+                    continue;
+                }
+                other => other.map_err(Failure::Fetch)?,
+            }
+        };
+        let body = match answer {
             Fetched::Body(body) => body,
             Fetched::NotModified { fresh_for, etag, last_modified, moved_to } => {
                 gathered.status = Some(304);
@@ -282,9 +305,18 @@ async fn follow(
             select: source.select.as_ref(),
             fetched_at: clock.now(),
         };
-        let mut parsed = handler.parse(document, origin).map_err(Failure::Parse)?;
+        let mut parsed = match handler.parse(document, origin) {
+            Err(error) if is_nested => {
+                gathered.left_out = Some(error.to_string());
+                walk.skip_nested();
+                continue;
+            }
+            other => other.map_err(Failure::Parse)?,
+        };
         gathered.status = Some(body.status);
-        if page == 0 {
+        gathered.nested |= is_nested;
+        // The validators of a document in the middle are not those of the source's own address.
+        if page == 0 && !walk.is_resumed() {
             gathered.validators =
                 Validators { etag: body.etag, last_modified: body.last_modified, by: Some(body.url.clone()) };
             gathered.moved_to = body.moved_to.filter(|_| can_move);
@@ -293,7 +325,10 @@ async fn follow(
         }
         // An entry may be there in name only.
         parsed.posts.retain(|post| post.title.is_some() || post.url.is_some() || !post.text.is_empty());
-        parsed.posts.truncate(MAX_ENTRIES);
+        if parsed.posts.len() > MAX_ENTRIES {
+            parsed.posts.sort_by_key(|post| std::cmp::Reverse(post.published_at));
+            parsed.posts.truncate(MAX_ENTRIES);
+        }
         let dated = parsed.posts.iter().filter(|post| !post.published_at_estimated);
         gathered.published.extend(dated.map(|post| post.published_at));
         gathered.seen += parsed.posts.len();
@@ -316,6 +351,8 @@ fn remember(cursor: &mut Cursor, gathered: &Gathered, overlap: Overlap, resumed:
         return;
     }
     let kept = match overlap {
+        // Which of the listed documents is read again is not known.
+        _ if gathered.nested => 2 * MAX_ENTRIES,
         Overlap::SinglePage => (2 * gathered.on_page.len()).clamp(200, 2 * MAX_ENTRIES),
         Overlap::Anchor => 200,
         Overlap::Late(_) => 1000,

@@ -12,7 +12,9 @@ use vigie_clock::SharedClock;
 use vigie_daemon::ServiceError;
 use vigie_schemas::RawPost;
 
+use crate::catalogue::as_web;
 use crate::fetcher::{FetchError, Fetched, Fetcher, FetcherConfig, Request, guard};
+use crate::jetstream;
 use crate::source::{Document, Kind, Origin, SourceConfig};
 
 /// How long [`reachable`] waits at most.
@@ -30,7 +32,7 @@ pub async fn test_source(
     clock: SharedClock,
     out: &mut (dyn Write + Send),
 ) -> Result<usize, ServiceError> {
-    let url = Url::parse(target).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let url = Url::parse(target).ok().filter(|url| matches!(url.scheme(), "http" | "https" | "ws" | "wss"));
     let (bytes, charset, base) = match url {
         Some(url) => fetch(kind, url, config, clock.clone()).await?,
         None => (read(Path::new(target), config.max_body)?, None, None),
@@ -66,16 +68,40 @@ type Answer = (Vec<u8>, Option<String>, Option<Url>);
 
 async fn fetch(kind: Kind, url: Url, config: FetcherConfig, clock: SharedClock) -> Result<Answer, ServiceError> {
     // Who types a private address means it. A public one that leads to a private one is still refused.
-    let local = guard::check(&url).is_err();
+    let local = guard::check(&as_web(&url)).is_err();
     let host = url.host_str().unwrap_or_default().to_owned();
-    let fetcher = Fetcher::new(config, clock).map_err(|e| ServiceError::Config(vec![e.to_string()]))?;
-    let request =
-        Request { url, accept: kind.source().accept(), etag: None, last_modified: None, validated_by: None, local };
-    match fetcher.fetch(&request).await {
+    let fetcher = Fetcher::new(config, clock.clone()).map_err(|e| ServiceError::Config(vec![e.to_string()]))?;
+    let answer = if as_web(&url) == url {
+        let request =
+            Request { url, accept: kind.source().accept(), etag: None, last_modified: None, validated_by: None, local };
+        fetcher.fetch(&request).await
+    } else {
+        let source = stream(kind, url, local);
+        jetstream::listen(&source, None, &fetcher, &*clock).await.map(|heard| Fetched::Body(heard.body))
+    };
+    match answer {
         Ok(Fetched::Body(body)) => Ok((body.bytes, body.charset, Some(body.url))),
         Ok(Fetched::NotModified { .. }) => Err(ServiceError::failed("http status 304 to an unconditional request")),
         Err(error @ (FetchError::Network(_) | FetchError::Timeout(_))) => Err(ServiceError::unavailable(host, error)),
         Err(error) => Err(ServiceError::failed(error)),
+    }
+}
+
+/// A stream to listen to once.
+fn stream(kind: Kind, url: Url, local: bool) -> SourceConfig {
+    SourceConfig {
+        id: "test".to_owned(),
+        kind,
+        url,
+        every: Duration::from_secs(30),
+        language: None,
+        local,
+        sample: false,
+        backlog: false,
+        max_pages: 1,
+        select: None,
+        keywords: Vec::new(),
+        render: false,
     }
 }
 

@@ -219,5 +219,7 @@ fn local(base: &Url, id: &str, kind: Kind, path: &str, language: Option<&str>, m
         backlog: true,
         max_pages,
         select: None,
+        keywords: Vec::new(),
+        render: false,
     }
 }

@@ -38,7 +38,7 @@ pub enum Kind {
     Discourse,
     /// Public previews of Telegram channels, t.me/s/CHANNEL.
     Telegram,
-    /// Bluesky: search and author feeds as JSON; recorded lines of Jetstream are read too.
+    /// Bluesky: Jetstream (wss://HOST/subscribe), search and author feeds as JSON; recorded lines of Jetstream.
     Bluesky,
     /// Lemmy: posts and comments of an instance's API.
     Lemmy,
@@ -46,7 +46,7 @@ pub enum Kind {
     Snapshot,
     /// Any web page: JSON-LD, OpenGraph and its prose, or entries by CSS selectors.
     Html,
-    /// Sitemaps, with the news extension.
+    /// Sitemaps, with the news extension, and indexes of sitemaps.
     Sitemap,
 }
 
@@ -130,6 +130,23 @@ pub struct SourceConfig {
     pub max_pages: u32,
     /// Where the entries of a page are; for [`Kind::Html`].
     pub select: Option<Selectors>,
+    /// The words of which a post of a stream holds at least one; without any, [`crate::jetstream::DEFAULT_WORDS`].
+    pub keywords: Vec<String>,
+    /// Whether Chromium renders the page first; for [`Kind::Html`].
+    pub render: bool,
+}
+
+impl SourceConfig {
+    /// Whether it is a stream to listen to, not an address to ask.
+    pub fn is_stream(&self) -> bool {
+        matches!(self.url.scheme(), "ws" | "wss")
+    }
+
+    /// How posts that were seen before are told from new ones.
+    pub fn overlap(&self) -> Overlap {
+        // A stream never repeats itself: its position tells what was heard.
+        if self.is_stream() { Overlap::SinglePage } else { self.kind.source().overlap() }
+    }
 }
 
 /// One answer, as it came over the wire (already decompressed).
@@ -171,6 +188,17 @@ pub struct Page {
     pub older: Option<Older>,
     /// When the source wants to be asked, if the answer says.
     pub schedule: Schedule,
+    /// Documents that this one lists in place of posts.
+    pub nested: Vec<Nested>,
+}
+
+/// A document that another one lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nested {
+    /// Where it is.
+    pub url: Url,
+    /// When it changed last, if that is told.
+    pub modified: Option<Timestamp>,
 }
 
 /// A place to continue a walk back in time.

@@ -5,7 +5,11 @@
 //!                             └─ page limit or failure ─▶ Pending: the next poll continues here, before it looks for newer posts
 //! ```
 //!
+//! A document that lists others in place of posts, as an index of sitemaps does, puts them into a queue, which is read before anything older.
+//!
 //! Guarantee: what lies between two completed walks has been read page by page, however many polls, failures and restarts that took.
+
+pub(crate) mod nested;
 
 use std::collections::HashSet;
 
@@ -14,7 +18,9 @@ use url::Url;
 use vigie_clock::Timestamp;
 use vigie_schemas::RawPost;
 
+use crate::jetstream::StreamPosition;
 use crate::source::{Older, Overlap, Page, Source, SourceConfig};
+use nested::{Choice, Queue};
 
 /// How many of the newest posts are remembered as marks: one of them may be deleted, hardly all.
 const MARKS: usize = 10;
@@ -31,20 +37,47 @@ pub struct Position {
     /// A walk that is not at its end.
     #[serde(default)]
     pending: Option<Pending>,
+    /// When the newest of the documents changed that the last completed walk found listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nested_until: Option<Timestamp>,
+    /// Where a stream stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stream: Option<StreamPosition>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Pending {
-    older: StoredOlder,
+    #[serde(default)]
+    older: Option<StoredOlder>,
+    #[serde(default)]
+    nested: Queue,
     marks: Vec<String>,
     seen_until: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum StoredOlder {
+pub(crate) enum StoredOlder {
     After(String),
     NotAfter(i64),
+}
+
+impl From<Older> for StoredOlder {
+    fn from(older: Older) -> Self {
+        match older {
+            Older::After(name) => Self::After(name),
+            Older::NotAfter(second) => Self::NotAfter(second),
+        }
+    }
+}
+
+impl From<StoredOlder> for Older {
+    fn from(older: StoredOlder) -> Self {
+        match older {
+            StoredOlder::After(name) => Self::After(name),
+            StoredOlder::NotAfter(second) => Self::NotAfter(second),
+        }
+    }
 }
 
 impl Position {
@@ -58,9 +91,14 @@ impl Position {
         if *self == Self::default() { None } else { serde_json::to_string(self).ok() }
     }
 
-    /// Whether a walk is to be continued.
+    /// Whether there is more to be read at once: a walk to be continued, or a stream that ran ahead.
     pub fn is_pending(&self) -> bool {
-        self.pending.is_some()
+        self.pending.is_some() || self.stream.as_ref().is_some_and(StreamPosition::is_behind)
+    }
+
+    /// The newest event time when the last completed walk began.
+    pub fn seen_until(&self) -> Option<Timestamp> {
+        self.seen_until
     }
 }
 
@@ -72,6 +110,7 @@ pub struct Walk<'a> {
     position: Position,
     resumed: bool,
     at: Option<Older>,
+    nested: Queue,
     marks: Vec<String>,
     seen_until: Option<Timestamp>,
     pages: usize,
@@ -89,17 +128,12 @@ impl<'a> Walk<'a> {
     pub fn begin(source: &'a SourceConfig, handler: &'static dyn Source, mut position: Position) -> Self {
         let pending = position.pending.take();
         let resumed = pending.is_some();
-        let (at, marks, seen_until) = match pending {
-            Some(Pending { older, marks, seen_until }) => {
-                let at = match older {
-                    StoredOlder::After(name) => Older::After(name),
-                    StoredOlder::NotAfter(second) => Older::NotAfter(second),
-                };
-                (Some(at), marks, seen_until)
-            }
-            None => (None, Vec::new(), None),
+        let (at, nested, marks, seen_until) = match pending {
+            Some(Pending { older, nested, marks, seen_until }) => (older.map(Older::from), nested, marks, seen_until),
+            None => (None, Queue::default(), Vec::new(), None),
         };
-        Self { source, handler, position, resumed, at, marks, seen_until, pages: 0, done: false }
+        let done = resumed && at.is_none();
+        Self { source, handler, position, resumed, at, nested, marks, seen_until, pages: 0, done }
     }
 
     /// Whether it continues an earlier walk.
@@ -107,8 +141,31 @@ impl<'a> Walk<'a> {
         self.resumed
     }
 
+    /// Where the stream stands, if this source is one and was heard before.
+    pub fn stream(&self) -> Option<&StreamPosition> {
+        self.position.stream.as_ref()
+    }
+
+    /// Remembers where the stream stands now.
+    pub fn heard(&mut self, position: StreamPosition) {
+        self.position.stream = Some(position);
+    }
+
+    /// Whether the next address is that of a document which another one listed.
+    pub fn is_at_nested(&self) -> bool {
+        self.nested.front().is_some()
+    }
+
+    /// Leaves the next listed document out.
+    pub fn skip_nested(&mut self) {
+        self.nested.pop();
+    }
+
     /// The next address to ask; `None` at the end of the walk.
     pub fn next(&self) -> Option<Url> {
+        if let Some(url) = self.nested.front() {
+            return Some(url.clone());
+        }
         if self.done {
             return None;
         }
@@ -126,6 +183,14 @@ impl<'a> Walk<'a> {
                 page.posts.iter().filter(|post| !post.published_at_estimated).map(|post| post.published_at).max();
         }
         self.pages += 1;
+        let first_look = self.position.seen_until.is_none() && self.position.marks.is_empty();
+        let depth = self.nested.pop();
+        let choice = match self.position.nested_until {
+            Some(time) => Choice::ChangedSince(time),
+            None if self.source.backlog || !first_look => Choice::All,
+            None => Choice::Newest,
+        };
+        self.nested.add(page.nested, depth, choice);
         let is_empty = page.posts.is_empty();
         let mut fresh = Vec::new();
         for post in page.posts {
@@ -137,9 +202,8 @@ impl<'a> Walk<'a> {
                 fresh.push(post);
             }
         }
-        let first_look = self.position.seen_until.is_none() && self.position.marks.is_empty();
         let goes_on = page.older.is_some() && page.older != self.at && !is_empty;
-        if !goes_on || (first_look && !self.source.backlog) || self.handler.overlap() == Overlap::SinglePage {
+        if !goes_on || (first_look && !self.source.backlog) || self.source.overlap() == Overlap::SinglePage {
             self.done = true;
         }
         self.at = page.older;
@@ -153,19 +217,17 @@ impl<'a> Walk<'a> {
                 self.position.marks = self.marks;
                 self.position.seen_until = self.seen_until.max(self.position.seen_until);
             }
-        } else if let Some(older) = self.at {
-            let older = match older {
-                Older::After(name) => StoredOlder::After(name),
-                Older::NotAfter(second) => StoredOlder::NotAfter(second),
-            };
-            self.position.pending = Some(Pending { older, marks: self.marks, seen_until: self.seen_until });
+            self.position.nested_until = self.nested.newest().max(self.position.nested_until);
+        } else if self.at.is_some() || self.is_at_nested() {
+            let (older, nested) = (self.at.map(StoredOlder::from), self.nested);
+            self.position.pending = Some(Pending { older, nested, marks: self.marks, seen_until: self.seen_until });
         }
         self.position
     }
 
     fn is_met(&self, post: &RawPost) -> bool {
         let older_than = |time: Timestamp| !post.published_at_estimated && post.published_at < time;
-        match (self.handler.overlap(), self.position.seen_until) {
+        match (self.source.overlap(), self.position.seen_until) {
             (Overlap::SinglePage, _) => false,
             (Overlap::Anchor, seen) => self.position.marks.contains(&post.post_id) || seen.is_some_and(older_than),
             (Overlap::Late(by), Some(seen)) => older_than(seen.saturating_sub(by)),
@@ -192,6 +254,8 @@ mod tests {
             backlog,
             max_pages: 2,
             select: None,
+            keywords: Vec::new(),
+            render: false,
         }
     }
 

@@ -192,12 +192,25 @@ pub(crate) enum SourceCommand {
         #[arg(value_name = "URL-or-FILE")]
         target: String,
     },
+    /// Read a source that has an archive back to a date; interrupted, it goes on with the next run
+    Backfill(Box<BackfillArgs>),
     /// List the sources
     List {
         /// A TOML file; by default the bundled list
         #[arg(long, value_name = "FILE")]
         sources: Option<PathBuf>,
     },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BackfillArgs {
+    /// The source, as `source list` names it
+    pub(crate) id: String,
+    /// How far back, a day (UTC) or a time in RFC 3339
+    #[arg(long, value_name = "DATE", value_parser = crate::commands::parse_since)]
+    pub(crate) since: vigie_clock::Timestamp,
+    #[command(flatten)]
+    pub(crate) service: vigie_producers::Config,
 }
 
 #[derive(Subcommand, Debug)]

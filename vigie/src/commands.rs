@@ -10,6 +10,8 @@ mod token;
 mod topics;
 mod up;
 
+pub(crate) use source::parse_since;
+
 use std::future::Future;
 
 use vigie_daemon::{Context, OpsConfig, ServiceError, serve_ops, spawn_signal_handler};

@@ -104,3 +104,14 @@ pub enum FetchError {
     #[error("network: {0}")]
     Network(String),
 }
+
+impl FetchError {
+    /// Whether asking again soon would bring the same.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => (400..500).contains(status) && !matches!(status, 408 | 425 | 429),
+            Self::Blocked(_) | Self::TooLarge { .. } | Self::Ratio { .. } | Self::Redirect(_) => true,
+            Self::Wait { .. } | Self::Timeout(_) | Self::Network(_) => false,
+        }
+    }
+}

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, also in its helpers")]
 
 mod answers;
+mod backfill;
 mod caps;
 mod fetching;
 mod hostile;
@@ -12,7 +13,10 @@ mod parsing;
 mod pipeline;
 mod politeness;
 mod recorded;
+mod rendering;
 mod sample_site;
 mod server;
+mod sitemaps;
 mod ssrf;
+mod streaming;
 mod web;

@@ -39,6 +39,8 @@ pub(crate) fn source(id: &str, kind: Kind, url: Url) -> SourceConfig {
         backlog: true,
         max_pages: 50,
         select: None,
+        keywords: Vec::new(),
+        render: false,
     }
 }
 

@@ -1,5 +1,9 @@
 //! `vigie source`.
 
+mod backfill;
+
+pub(crate) use backfill::parse_since;
+
 use std::io::{BufWriter, Write};
 
 use serde_json::json;
@@ -19,6 +23,7 @@ pub(crate) async fn run(command: SourceCommand, output: Output) -> Result<(), Se
             output.note(format!("{posts} posts"));
             Ok(())
         }
+        SourceCommand::Backfill(args) => backfill::run(*args, output).await,
         SourceCommand::List { sources } => {
             let found = match &sources {
                 Some(path) => vigie_producers::catalogue::load(path),

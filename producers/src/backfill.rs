@@ -1,0 +1,330 @@
+//! Reading a source that has an archive back to a date.
+//!
+//! ```text
+//!   newest page, or where an earlier run stopped ─▶ fetch, at half the host's rate ─▶ posts between the date and the live source
+//!         ▲                                                                                 │
+//!         └────────── older ◀── committed: posts, position and ledger entry in one transaction
+//! ```
+//!
+//! Guarantees: a backfill that is interrupted at any moment goes on where it stopped, and tells no post twice, nor one that is in `posts.raw.v1`
+//! already; the cursor of the live source is read, never written; two backfills of one source fence each other. Posts keep the time at which
+//! they were published, so that they count then.
+
+mod state;
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tracing::warn;
+use url::Url;
+use vigie_clock::Timestamp;
+use vigie_daemon::{Context, ServiceError};
+use vigie_kafka_client::{KafkaConfig, KafkaError, Publisher, Start, read_to_end};
+use vigie_schemas::{Codec, Cursor, FetchRecord, Topic};
+
+use crate::config::Config;
+use crate::fetcher::{FetchError, Fetched, Fetcher, Request};
+use crate::metrics::Metrics;
+use crate::poll::{Polled, fresh_cursor};
+use crate::publisher::{Known, Ledger, ReadError, read_settled_cursors};
+use crate::source::{Document, Kind, Origin, Page, ParseError, SourceConfig};
+use crate::walk::Position;
+use state::{Published, State};
+
+/// How often a page is asked for that does not come.
+const TRIES: u32 = 5;
+
+/// Who is asked to stay away for longer than this is not waited for.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How far a backfill is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// Pages read, over all runs.
+    pub pages: u64,
+    /// Posts published, over all runs.
+    pub posts: u64,
+    /// The age of the last page: the newest time on it; `None` before any.
+    pub reached: Option<Timestamp>,
+}
+
+/// What a backfill did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The source.
+    pub source: String,
+    /// The date asked for.
+    pub since: Timestamp,
+    /// How far it came.
+    #[serde(flatten)]
+    pub progress: Progress,
+}
+
+/// Whether sources of this kind can be read back.
+pub fn has_archive(source: &SourceConfig) -> bool {
+    !source.is_stream() && !matches!(source.kind, Kind::Rss | Kind::Html)
+}
+
+/// Reads the source of this id back to a date, or to the end of its archive. `progress` is called after each page.
+///
+/// # Errors
+/// [`ServiceError::Config`] if there is no such source or it has no archive; [`ServiceError::Unavailable`] if Kafka, the registry or the site does not
+/// answer; [`ServiceError::Failed`] if the site refuses, or the shutdown came first. Whatever the error, the next run goes on from there.
+pub async fn backfill(
+    config: Config,
+    id: &str,
+    since: Timestamp,
+    ctx: Context,
+    mut progress: impl FnMut(Progress),
+) -> Result<Report, ServiceError> {
+    let mut run = Run::prepare(config, id, since, ctx).await?;
+    run.state.reopen(since);
+    while !run.state.is_done(since) {
+        if run.ctx.shutdown.is_cancelled() {
+            return Err(ServiceError::failed("interrupted: the same command goes on from here"));
+        }
+        let Some(url) = run.state.next(&run.source) else { break };
+        run.page(url).await?;
+        progress(run.progress());
+    }
+    Ok(Report { source: run.source.id.clone(), since, progress: run.progress() })
+}
+
+/// A backfill under way.
+struct Run {
+    source: SourceConfig,
+    since: Timestamp,
+    state: State,
+    cursor: Cursor,
+    published: Published,
+    fetcher: Fetcher,
+    ledger: Ledger,
+    ctx: Context,
+}
+
+/// Why a page was not read.
+enum Failure {
+    Fetch(FetchError),
+    Parse(ParseError),
+}
+
+impl Run {
+    async fn prepare(config: Config, id: &str, since: Timestamp, ctx: Context) -> Result<Self, ServiceError> {
+        let sources = config.resolve()?;
+        let Some(source) = sources.into_iter().find(|source| source.id == id) else {
+            return Err(ServiceError::Config(vec![format!(
+                "source {id:?}, expected one that `vigie source list` shows"
+            )]));
+        };
+        if !has_archive(&source) {
+            return Err(ServiceError::Config(vec![format!("source {id:?} of kind {} has no archive", source.kind)]));
+        }
+        // The live source goes before: half its rate, and one page at a time.
+        let mut polite = config.fetcher();
+        polite.spacing *= 2;
+        polite.local_spacing *= 2;
+        let fetcher = Fetcher::new(polite, ctx.clock.clone()).map_err(|e| ServiceError::Config(vec![e.to_string()]))?;
+        let codec = Codec::connect(&config.registry, &config.kafka.topic_prefix)
+            .await
+            .map_err(|e| ServiceError::unavailable("schema registry", e))?;
+        let name = format!("backfill-{id}");
+        let publisher = Publisher::exclusive(&config.kafka, &name);
+        let cursors = read_settled_cursors(&publisher, &config.kafka, &codec).await.map_err(unreadable)?;
+        let own = format!("backfill:{id}");
+        let stored = cursors.get(&own).filter(|cursor| cursor.url == source.url.as_str());
+        let state = stored.and_then(|cursor| serde_json::from_str(cursor.position.as_deref()?).ok());
+        let live = cursors.get(id).and_then(|live| Position::read(live.position.as_deref()).seen_until());
+        let cursor = stored.cloned().unwrap_or_else(|| Cursor { source: own, ..fresh_cursor(&source) });
+        let published = published(&config.kafka, source.kind).await?;
+        let ledger = Ledger {
+            publisher,
+            kafka: config.kafka.clone(),
+            codec,
+            metrics: Metrics::register(&ctx.metrics)?,
+            health: ctx.health.component("backfill"),
+            shutdown: ctx.shutdown.clone(),
+            known: Known::default(),
+        };
+        let state = state.unwrap_or_else(|| State::new(live));
+        Ok(Self { source, since, state, cursor, published, fetcher, ledger, ctx })
+    }
+
+    fn progress(&self) -> Progress {
+        Progress { pages: self.state.pages, posts: self.state.posts, reached: self.state.reached }
+    }
+
+    /// Reads one page and commits it.
+    async fn page(&mut self, url: Url) -> Result<(), ServiceError> {
+        let at = self.ctx.clock.now();
+        let begun = self.ctx.clock.monotonic();
+        let (mut record, mut posts) = (self.record(&url, at), Vec::new());
+        let failure = match self.ask(url).await? {
+            Ok((page, status, bytes)) => {
+                record.posts_seen = i64::try_from(page.posts.len()).unwrap_or(i64::MAX);
+                record.status = Some(i32::from(status));
+                record.bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+                posts = self.state.take(&self.source, page, self.since, &mut self.published);
+                None
+            }
+            // One of many documents that is gone does not hold up the others.
+            Err(failure) if self.state.is_at_nested() && failure.is_lasting() => {
+                record.reason = Some(failure.to_string());
+                self.state.skip_nested(self.since);
+                None
+            }
+            Err(failure) => Some(failure),
+        };
+        if let Some(failure) = &failure {
+            record.decision = failure.decision().to_owned();
+            record.reason = Some(failure.to_string());
+        }
+        record.duration_ms =
+            i64::try_from(self.ctx.clock.monotonic().saturating_sub(begun).as_millis()).unwrap_or(i64::MAX);
+        self.cursor.url = self.source.url.to_string();
+        self.cursor.position = Some(serde_json::to_string(&self.state).map_err(ServiceError::failed)?);
+        let now = self.ctx.clock.now();
+        self.cursor.updated_at = now.max(self.cursor.updated_at.saturating_add(Duration::from_millis(1)));
+        let cursor = self.cursor.clone();
+        self.ledger.publish(&mut [Polled { posts, cursor, record, changed: failure.is_none() }]).await?;
+        match failure {
+            None => Ok(()),
+            Some(failure) => Err(failure.into_error(&self.source)),
+        }
+    }
+
+    /// Asks until an answer comes, with growing pauses; the outer error is a shutdown.
+    async fn ask(&self, url: Url) -> Result<Result<(Page, u16, usize), Failure>, ServiceError> {
+        let mut pause = if self.source.local { Duration::from_millis(100) } else { Duration::from_secs(2) };
+        let mut tries = 0;
+        loop {
+            let answer = tokio::select! {
+                () = self.ctx.shutdown.cancelled() => return Err(ServiceError::failed("interrupted: the same command goes on from here")),
+                answer = self.ask_once(url.clone()) => answer,
+            };
+            tries += 1;
+            let Err(failure) = answer else { return Ok(answer) };
+            let wait = failure.retry_after().unwrap_or_default().max(pause);
+            if failure.is_lasting() || tries >= TRIES || wait > PATIENCE {
+                return Ok(Err(failure));
+            }
+            warn!(source = self.source.id, error = %failure, wait_seconds = wait.as_secs(), "page not read, trying again");
+            tokio::select! {
+                () = self.ctx.shutdown.cancelled() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+            pause *= 2;
+        }
+    }
+
+    async fn ask_once(&self, url: Url) -> Result<(Page, u16, usize), Failure> {
+        let handler = self.source.kind.source();
+        let request = Request {
+            url,
+            accept: handler.accept(),
+            etag: None,
+            last_modified: None,
+            validated_by: None,
+            local: self.source.local,
+        };
+        let body = match self.fetcher.fetch(&request).await.map_err(Failure::Fetch)? {
+            Fetched::Body(body) => body,
+            Fetched::NotModified { .. } => {
+                return Err(Failure::Fetch(FetchError::Network("status 304 to an unconditional request".into())));
+            }
+        };
+        let document = Document { bytes: &body.bytes, charset: body.charset.as_deref(), base: Some(&body.url) };
+        let origin = Origin {
+            source: &self.source.id,
+            language: self.source.language.as_deref(),
+            sample: self.source.sample,
+            select: self.source.select.as_ref(),
+            fetched_at: self.ctx.clock.now(),
+        };
+        let page = handler.parse(document, origin).map_err(Failure::Parse)?;
+        Ok((page, body.status, body.bytes.len()))
+    }
+
+    fn record(&self, url: &Url, at: Timestamp) -> FetchRecord {
+        FetchRecord {
+            source: self.cursor.source.clone(),
+            kind: self.source.kind.name().to_owned(),
+            url: url.to_string(),
+            at,
+            decision: "fetched".to_owned(),
+            status: None,
+            bytes: 0,
+            posts_seen: 0,
+            posts_new: 0,
+            duration_ms: 0,
+            next_at: at,
+            reason: None,
+            sample: self.source.sample,
+        }
+    }
+}
+
+impl Failure {
+    fn is_lasting(&self) -> bool {
+        match self {
+            Self::Fetch(error) => error.is_lasting(),
+            Self::Parse(_) => true,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Fetch(FetchError::Status { retry_after, .. }) => *retry_after,
+            _ => None,
+        }
+    }
+
+    fn decision(&self) -> &'static str {
+        match self {
+            Self::Fetch(FetchError::Blocked(_)) => "blocked",
+            Self::Fetch(_) => "failed",
+            Self::Parse(_) => "unparsable",
+        }
+    }
+
+    fn into_error(self, source: &SourceConfig) -> ServiceError {
+        let host = source.url.host_str().unwrap_or_default();
+        match self {
+            Self::Fetch(error) if !error.is_lasting() => ServiceError::unavailable(host, error),
+            Self::Fetch(error) => ServiceError::failed(error),
+            Self::Parse(error) => ServiceError::failed(error),
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fetch(error) => error.fmt(f),
+            Self::Parse(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Which posts of this kind are published already. Read after the claim, so that nothing a predecessor had under way is missed.
+async fn published(kafka: &KafkaConfig, kind: Kind) -> Result<Published, ServiceError> {
+    let kafka = kafka.clone();
+    let begin = format!("{kind}:").into_bytes();
+    let reading = tokio::task::spawn_blocking(move || -> Result<Published, KafkaError> {
+        let mut published = Published::default();
+        for record in read_to_end(&kafka, Topic::PostsRaw.name(), &Start::Beginning)? {
+            if let Some(key) = record?.key.filter(|key| key.starts_with(&begin)) {
+                published.insert(&key);
+            }
+        }
+        Ok(published)
+    });
+    reading.await.map_err(ServiceError::failed)?.map_err(|e| unreadable(e.into()))
+}
+
+fn unreadable(error: ReadError) -> ServiceError {
+    match error {
+        ReadError::Kafka(error) => ServiceError::unavailable("kafka", error),
+        ReadError::Codec(error) => ServiceError::unavailable("schema registry", error),
+        other @ ReadError::Failed(_) => ServiceError::failed(other),
+    }
+}

@@ -1,0 +1,76 @@
+//! `vigie source backfill`.
+
+use std::time::Duration;
+
+use vigie_clock::Timestamp;
+use vigie_daemon::{Context, ServiceError, spawn_signal_handler};
+use vigie_producers::backfill::{self, Report};
+
+use crate::cli::BackfillArgs;
+use crate::output::Output;
+
+/// How often it is told how far things are, where there is no bar.
+const NOTE_EVERY: Duration = Duration::from_secs(5);
+
+pub(crate) async fn run(args: BackfillArgs, output: Output) -> Result<(), ServiceError> {
+    let ctx = Context::system();
+    spawn_signal_handler(ctx.shutdown.clone());
+    let (since, clock) = (args.since, ctx.clock.clone());
+    let begun = clock.now();
+    let whole = begun.since(since).as_secs();
+    let bar = output.progress("reading back");
+    bar.set_length(whole);
+    let (shown, mut noted, mut first) = (bar.clone(), clock.monotonic(), true);
+    let result = backfill::backfill(args.service, &args.id, since, ctx, move |progress| {
+        let Some(reached) = progress.reached else { return };
+        let back = begun.since(reached).as_secs().min(whole);
+        shown.set_position(back);
+        let now = clock.monotonic();
+        if shown.is_hidden() && (first || now.saturating_sub(noted) >= NOTE_EVERY) {
+            (noted, first) = (now, false);
+            let percent = back.saturating_mul(100) / whole.max(1);
+            output.note(format!("{percent} %, back to {reached}: {} pages, {} posts", progress.pages, progress.posts));
+        }
+    })
+    .await;
+    bar.finish_and_clear();
+    let report = result?;
+    output.result(&to_json(&report), || {
+        let Report { source, since, progress } = &report;
+        format!("{source}: {} posts of {} pages, back to {since}", progress.posts, progress.pages)
+    })
+}
+
+/// Times as people write them.
+fn to_json(report: &Report) -> serde_json::Value {
+    serde_json::json!({
+        "source": report.source,
+        "since": report.since.to_string(),
+        "reached": report.progress.reached.map(|reached| reached.to_string()),
+        "pages": report.progress.pages,
+        "posts": report.progress.posts,
+    })
+}
+
+/// A day (UTC) or a time in RFC 3339.
+pub(crate) fn parse_since(text: &str) -> Result<Timestamp, String> {
+    if let Ok(day) = text.parse::<jiff::civil::Date>()
+        && text.len() == 10
+    {
+        return day.to_zoned(jiff::tz::TimeZone::UTC).map(|day| day.timestamp().into()).map_err(|e| e.to_string());
+    }
+    Timestamp::parse_rfc3339(text).map_err(|_| "expected a day like 2026-01-31, or a time in RFC 3339".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_and_times_are_read() {
+        assert_eq!(parse_since("2026-01-31").unwrap().to_string(), "2026-01-31T00:00:00Z");
+        assert_eq!(parse_since("2026-01-31T12:00:00+02:00").unwrap().to_string(), "2026-01-31T10:00:00Z");
+        assert!(parse_since("yesterday").unwrap_err().contains("RFC 3339"));
+        assert!(parse_since("2026-02-31").is_err());
+    }
+}
