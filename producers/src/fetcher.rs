@@ -27,6 +27,8 @@ use headers::{charset, fresh_for, headers, retry_after, target, user_agent};
 use robots::Robots;
 use spacing::Spacing;
 
+use crate::lease::Lease;
+
 /// How the fetcher behaves.
 #[derive(Clone, Debug)]
 pub struct FetcherConfig {
@@ -152,6 +154,8 @@ pub struct Fetcher {
     spacing: Spacing,
     robots: Robots,
     clock: SharedClock,
+    /// Where there is one, nobody is asked unless it holds.
+    lease: Option<Arc<Lease>>,
 }
 
 impl Fetcher {
@@ -183,7 +187,19 @@ impl Fetcher {
             robots: Robots::default(),
             config,
             clock,
+            lease: None,
         })
+    }
+
+    /// The same, for one of several replicas: nobody is asked unless `lease` holds.
+    pub(crate) fn under(self, lease: Arc<Lease>) -> Self {
+        Self { lease: Some(lease), ..self }
+    }
+
+    /// Whoever had a host before may have asked it a moment ago: it is not asked before its spacing is over.
+    pub(crate) fn hold_off(&self, host: &str, local: bool) {
+        let gap = if local { self.config.local_spacing } else { self.config.spacing };
+        self.spacing.hold_off(host, gap, &self.clock);
     }
 
     /// Asks once.
@@ -241,6 +257,9 @@ impl Fetcher {
             }
             let gap = if request.local { self.config.local_spacing } else { self.config.spacing };
             self.spacing.wait(url.host_str().unwrap_or_default(), gap, &self.clock).await;
+            if self.lease.as_ref().is_some_and(|lease| !lease.holds()) {
+                return Err(FetchError::Blocked("the source may be another replica's by now".to_owned()));
+            }
             let client = if request.local { &self.local } else { &self.public };
             let response =
                 client.get(url.clone()).headers(headers(request, hop)?).send().await.map_err(|e| self.network(&e))?;

@@ -21,6 +21,14 @@ impl Spacing {
         }
     }
 
+    /// Keeps `host` free for `gap` from now on.
+    pub(super) fn hold_off(&self, host: &str, gap: Duration, clock: &SharedClock) {
+        let until = clock.monotonic() + gap;
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = next.entry(host.to_owned()).or_insert(until);
+        *at = until.max(*at);
+    }
+
     /// Takes the next free slot of `host`; returns how far away it is.
     fn reserve(&self, host: &str, gap: Duration, now: Duration) -> Duration {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, also in its helpers")]
 
 mod answers;
+mod farm;
 mod fetching;
 mod hostile;
 mod kinds;
@@ -9,5 +10,7 @@ mod odd_feeds;
 mod parsing;
 mod pipeline;
 mod recorded;
+mod reload;
+mod replicas;
 mod sample_site;
 mod server;

@@ -13,7 +13,7 @@ use vigie_stack::testing::TestStack;
 use crate::recorded;
 use crate::server::{Subreddit, serve, source};
 
-async fn prepare(stack: &TestStack) -> (KafkaConfig, RegistryConfig) {
+pub(crate) async fn prepare(stack: &TestStack) -> (KafkaConfig, RegistryConfig) {
     let kafka = KafkaConfig::new(stack.brokers.clone(), stack.prefix.clone());
     let registry = RegistryConfig { schema_registry_url: stack.registry_url.clone() };
     register_schemas(&registry, &stack.prefix).await.unwrap();
@@ -36,7 +36,7 @@ async fn prepare(stack: &TestStack) -> (KafkaConfig, RegistryConfig) {
     (kafka, registry)
 }
 
-fn config(kafka: &KafkaConfig, registry: &RegistryConfig, list: Vec<SourceConfig>) -> Config {
+pub(crate) fn config(kafka: &KafkaConfig, registry: &RegistryConfig, list: Vec<SourceConfig>) -> Config {
     Config {
         sources: None,
         list: Some(list),
@@ -44,6 +44,9 @@ fn config(kafka: &KafkaConfig, registry: &RegistryConfig, list: Vec<SourceConfig
         concurrency: 8,
         max_body_mib: 16,
         host_spacing_ms: 1000,
+        local_spacing_ms: 2,
+        session_timeout_ms: 3000,
+        reload_seconds: 0,
         proxy: None,
         kafka: kafka.clone(),
         registry: registry.clone(),
@@ -51,7 +54,7 @@ fn config(kafka: &KafkaConfig, registry: &RegistryConfig, list: Vec<SourceConfig
 }
 
 /// The values of a topic, committed ones only.
-async fn values(kafka: &KafkaConfig, topic: Topic) -> Vec<(String, Vec<u8>)> {
+pub(crate) async fn values(kafka: &KafkaConfig, topic: Topic) -> Vec<(String, Vec<u8>)> {
     let kafka = kafka.clone();
     let read = move || {
         let records = read_to_end(&kafka, topic.name(), &Start::Beginning).unwrap();
@@ -63,7 +66,7 @@ async fn values(kafka: &KafkaConfig, topic: Topic) -> Vec<(String, Vec<u8>)> {
     tokio::task::spawn_blocking(read).await.unwrap()
 }
 
-async fn posts(kafka: &KafkaConfig, codec: &Codec) -> Vec<RawPost> {
+pub(crate) async fn posts(kafka: &KafkaConfig, codec: &Codec) -> Vec<RawPost> {
     let mut posts = Vec::new();
     for (key, value) in values(kafka, Topic::PostsRaw).await {
         let post: RawPost = codec.decode(&value).await.unwrap();
@@ -74,7 +77,7 @@ async fn posts(kafka: &KafkaConfig, codec: &Codec) -> Vec<RawPost> {
 }
 
 /// Reads until that many posts are there.
-async fn wait_for(kafka: &KafkaConfig, codec: &Codec, expected: usize) -> Vec<RawPost> {
+pub(crate) async fn wait_for(kafka: &KafkaConfig, codec: &Codec, expected: usize) -> Vec<RawPost> {
     let reading = async {
         loop {
             let all = posts(kafka, codec).await;
