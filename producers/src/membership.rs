@@ -148,8 +148,8 @@ impl Member {
             let events = match polled {
                 Ok(events) => events,
                 Err(error) if error.is_retriable() => {
+                    // One for each failure of a broker connection: they are worked off at once, so as not to miss the recovery.
                     debug!(%error, "group not available");
-                    std::thread::sleep(STEP);
                     continue;
                 }
                 Err(error @ KafkaError::Fatal { .. }) => return End::Failed(error),

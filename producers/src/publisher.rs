@@ -128,11 +128,8 @@ impl Known {
         true
     }
 
-    /// Takes ids back that were not published after all. The order keeps them a while longer, which does no harm.
-    fn forget(&mut self, ids: &[String]) {
-        for id in ids {
-            self.ids.remove(id);
-        }
+    fn contains(&self, id: &str) -> bool {
+        self.ids.contains(id)
     }
 }
 
@@ -168,24 +165,23 @@ impl Worker {
 
     /// Publishes polls in one transaction; on return they are committed.
     async fn publish(&self, batch: &mut [(u64, Polled)]) -> Result<(), Refused> {
-        let mut added = Vec::new();
+        // Only what is committed is known to the other lanes: what this one fails to publish must not be missing from them.
+        let mut ours = HashSet::new();
         {
-            let mut known = self.ledger.known();
+            let known = self.ledger.known();
             for (_, polled) in batch.iter_mut() {
                 let before = polled.posts.len();
-                polled.posts.retain(|post| known.insert(&post.post_id));
-                added.extend(polled.posts.iter().map(|post| post.post_id.clone()));
+                polled.posts.retain(|post| !known.contains(&post.post_id) && ours.insert(post.post_id.clone()));
                 self.ledger.metrics.duplicates.inc_by((before - polled.posts.len()) as u64);
                 polled.record.posts_new = i64::try_from(polled.posts.len()).unwrap_or(i64::MAX);
             }
         }
-        let result = self.transact(batch).await;
-        if result.is_err() {
-            // They will come again, from here or from another replica.
-            self.ledger.known().forget(&added);
-            return result;
-        }
+        self.transact(batch).await?;
+        let mut known = self.ledger.known();
         for (_, polled) in batch.iter() {
+            for post in &polled.posts {
+                known.insert(&post.post_id);
+            }
             let published = self.ledger.metrics.published.with_label_values(&[&polled.record.kind]);
             published.inc_by(polled.posts.len() as u64);
         }

@@ -114,7 +114,11 @@ impl Replica {
     async fn stop(&mut self) -> bool {
         self.signal("-TERM");
         let mut child = self.child.take().unwrap();
-        tokio::task::spawn_blocking(move || child.wait().unwrap().success()).await.unwrap()
+        // Waiting would close it, which ends a replica at once.
+        let alive = child.stdin.take();
+        let success = tokio::task::spawn_blocking(move || child.wait().unwrap().success()).await.unwrap();
+        drop(alive);
+        success
     }
 }
 
