@@ -14,6 +14,9 @@ pub(crate) async fn read_cursors(
     codec: &Codec,
     wanted: HashSet<String>,
 ) -> Result<HashMap<String, Cursor>, TakeError> {
+    if wanted.is_empty() {
+        return Ok(HashMap::new());
+    }
     let kafka = kafka.clone();
     let reading = tokio::task::spawn_blocking(move || latest(&kafka, &wanted));
     let latest = reading.await.map_err(|e| TakeError::Failed(e.to_string()))??;

@@ -19,8 +19,8 @@ pub mod lemmy;
 pub mod mastodon;
 mod membership;
 mod metrics;
-mod plan;
 pub mod plain_text;
+mod plan;
 pub mod poll;
 pub mod probe;
 mod publisher;
@@ -41,7 +41,7 @@ mod web_page;
 mod xml;
 
 pub use config::Config;
-pub use probe::{reachable, test_source};
 pub use membership::GROUP;
+pub use probe::{reachable, test_source};
 pub use replica::run;
 pub use source::{Kind, SourceConfig};

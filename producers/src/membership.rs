@@ -62,11 +62,7 @@ pub(crate) struct Membership {
 
 impl Membership {
     /// Joins.
-    pub(crate) fn join(
-        kafka: &KafkaConfig,
-        session_timeout: Duration,
-        lease: Arc<Lease>,
-    ) -> std::io::Result<Self> {
+    pub(crate) fn join(kafka: &KafkaConfig, session_timeout: Duration, lease: Arc<Lease>) -> std::io::Result<Self> {
         let (sender, changes) = mpsc::unbounded_channel();
         let leave = CancellationToken::new();
         let options = ConsumerOptions {
@@ -203,7 +199,10 @@ impl Member {
         while answered.recv_timeout(STEP) == Err(RecvTimeoutError::Timeout) {
             waited += STEP;
             if waited >= HAND_OVER {
-                warn!(seconds = HAND_OVER.as_secs(), "work on partitions that go has not ended in time, their next owner ends it");
+                warn!(
+                    seconds = HAND_OVER.as_secs(),
+                    "work on partitions that go has not ended in time, their next owner ends it"
+                );
                 return;
             }
             if self.changes.is_closed() || !self.lease.renew() {

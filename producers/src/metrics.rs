@@ -66,8 +66,15 @@ impl Metrics {
             partitions: IntGauge::new("vigie_producers_partitions", "partitions of sources assigned to this replica")?,
             owned: IntGauge::new("vigie_producers_sources_owned", "sources that this replica polls")?,
             takeovers: IntCounter::new("vigie_producers_takeovers_total", "partitions taken over")?,
-            fenced: IntCounter::new("vigie_producers_fenced_total", "transactions refused since another replica took over")?,
-            reloads: counters("vigie_producers_reloads_total", "changed files of sources read, by outcome", &["outcome"])?,
+            fenced: IntCounter::new(
+                "vigie_producers_fenced_total",
+                "transactions refused since another replica took over",
+            )?,
+            reloads: counters(
+                "vigie_producers_reloads_total",
+                "changed files of sources read, by outcome",
+                &["outcome"],
+            )?,
             file_invalid: IntGauge::new(
                 "vigie_producers_sources_file_invalid",
                 "1 while the file of sources has mistakes, so that the list before it stays in force",

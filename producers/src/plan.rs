@@ -83,6 +83,9 @@ mod tests {
     #[test]
     fn the_partition_of_a_host_is_the_same_in_every_build() {
         assert_eq!(partition_of("www.reddit.com", 6), partition_of("WWW.Reddit.com", 6));
-        assert_eq!(["www.reddit.com", "hn.algolia.com", "127.0.0.1"].map(|host| partition_of(host, 1000)), [259, 859, 852]);
+        assert_eq!(
+            ["www.reddit.com", "hn.algolia.com", "127.0.0.1"].map(|host| partition_of(host, 1000)),
+            [259, 859, 852]
+        );
     }
 }

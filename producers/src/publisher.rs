@@ -114,10 +114,10 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// Adds an id; false if it was there.
-    pub(crate) fn insert(&mut self, id: &str) -> bool {
+    /// Adds an id.
+    pub(crate) fn insert(&mut self, id: &str) {
         if !self.ids.insert(id.to_owned()) {
-            return false;
+            return;
         }
         self.order.push_back(id.to_owned());
         if self.order.len() > KNOWN
@@ -125,7 +125,6 @@ impl Known {
         {
             self.ids.remove(&oldest);
         }
-        true
     }
 
     fn contains(&self, id: &str) -> bool {

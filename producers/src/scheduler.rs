@@ -58,6 +58,8 @@ pub(crate) struct Scheduler {
     taking: JoinSet<Result<Taken, TakeError>>,
     /// The sources owned may not be those that should be.
     is_stale: bool,
+    /// The group has spoken: the number of partitions may be another.
+    is_regrouped: bool,
     /// No take-over before this, in monotonic time.
     not_before: Duration,
     /// Revocations that wait for a take-over under way, which must not claim afterwards.
@@ -92,6 +94,7 @@ impl Scheduler {
             polls: JoinSet::new(),
             taking: JoinSet::new(),
             is_stale: false,
+            is_regrouped: false,
             not_before: Duration::ZERO,
             answers: Vec::new(),
             ledger: Arc::new(ledger),
@@ -165,7 +168,7 @@ impl Scheduler {
                 sources.insert(planned.source.id.clone());
             }
         }
-        if claim.is_empty() && sources.is_empty() {
+        if claim.is_empty() && sources.is_empty() && !std::mem::take(&mut self.is_regrouped) {
             self.settle();
             return IDLE;
         }
@@ -180,7 +183,11 @@ impl Scheduler {
         self.answers.clear();
         match taken.unwrap_or_else(|e| Err(TakeError::Failed(e.to_string()))) {
             Ok(taken) if taken.partitions != self.plan.partitions() => {
-                warn!(from = self.plan.partitions(), to = taken.partitions, "number of partitions changed, sources move");
+                warn!(
+                    from = self.plan.partitions(),
+                    to = taken.partitions,
+                    "number of partitions changed, sources move"
+                );
                 self.drop_lanes(|_| true);
                 self.plan = self.plan.over(taken.partitions);
                 self.is_stale = true;
@@ -227,7 +234,9 @@ impl Scheduler {
                 self.slots.insert(planned, cursor);
             }
         }
-        info!(partitions = ?self.lanes.keys(), sources = self.slots.len(), resumed, "sources taken over");
+        if !taken.sources.is_empty() {
+            info!(partitions = ?self.lanes.keys(), sources = self.slots.len(), resumed, "sources taken over");
+        }
         self.settle();
         // The list, or what the group gave, may have changed meanwhile.
         self.is_stale = true;
@@ -243,6 +252,7 @@ impl Scheduler {
                 self.assigned.extend(partitions);
                 self.is_member = true;
                 self.is_stale = true;
+                self.is_regrouped = true;
             }
             Some(Change::Revoked(partitions, answer)) => self.give_up(&partitions, answer),
             Some(Change::Lost(answer)) => {

@@ -77,9 +77,8 @@ impl Farm {
             addresses,
         });
         for (host, listener) in listeners {
-            let router = Router::new()
-                .route("/{feed}", axum::routing::get(answer))
-                .with_state((host, Arc::clone(&inner)));
+            let router =
+                Router::new().route("/{feed}", axum::routing::get(answer)).with_state((host, Arc::clone(&inner)));
             tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         }
         Self { inner }

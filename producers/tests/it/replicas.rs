@@ -328,7 +328,10 @@ fn check_politeness(asks: &[Ask], frozen: &[(String, Duration, Duration)]) {
             assert!(gap >= SPACING / 2, "{gap:?} between two requests to a host: {pair:?}");
         }
     }
-    println!("{} requests, {moves} times a host changed hands, {closest:?} at least between two to one host", asks.len());
+    println!(
+        "{} requests, {moves} times a host changed hands, {closest:?} at least between two to one host",
+        asks.len()
+    );
     assert!(moves > 0);
     for (name, _, woken) in frozen {
         // It has to join the group first, which takes longer.
@@ -348,7 +351,8 @@ async fn cursors_of_another_number_of_partitions_are_found() {
     for partitions in [None, Some(11)] {
         if let Some(total) = partitions {
             let growing = kafka.clone();
-            let grow = move || Admin::new(&growing).unwrap().add_partitions(Topic::SourcesCursors.name(), total).unwrap();
+            let grow =
+                move || Admin::new(&growing).unwrap().add_partitions(Topic::SourcesCursors.name(), total).unwrap();
             tokio::task::spawn_blocking(grow).await.unwrap();
         }
         (0..40).for_each(|_| farm.grow());
