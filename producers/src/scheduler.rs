@@ -19,14 +19,14 @@ use tokio::task::{JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
 use vigie_daemon::{Context, ServiceError};
 use vigie_kafka_client::KafkaConfig;
-use vigie_schemas::Cursor;
+use vigie_schemas::FetchRecord;
 
 use crate::config::Config;
 use crate::cursors::TakeError;
 use crate::fetcher::Fetcher;
 use crate::membership::{Answer, Change, Membership};
 use crate::plan::Plan;
-use crate::poll::{Polled, fresh_cursor, poll};
+use crate::poll::{fresh_cursor, poll};
 use crate::publisher::{Lane, Ledger, Report};
 use crate::reload::Reloaded;
 use crate::slots::Slots;
@@ -137,7 +137,7 @@ impl Scheduler {
             let Some((serial, slot)) = self.slots.take_due() else { break };
             // Sources have lanes: both go at once.
             let Some(lane) = self.lanes.get(&slot.partition) else { continue };
-            let (source, cursor, inbox) = (Arc::clone(&slot.source), slot.cursor.clone(), lane.inbox.clone());
+            let (source, cursor, inbox) = (Arc::clone(&slot.source), Arc::clone(&slot.cursor), lane.inbox.clone());
             let (fetcher, clock) = (Arc::clone(&self.fetcher), self.ctx.clock.clone());
             slot.polled_by(self.polls.spawn(async move {
                 let polled = poll(&source, &cursor, &fetcher, &*clock).await;
@@ -297,10 +297,12 @@ impl Scheduler {
         match report {
             Report::Committed(batch) => {
                 for (serial, polled) in batch {
-                    let before = self.slots.commit(serial, polled.cursor.clone());
+                    let is = polled.cursor.failures > 0;
+                    let before = self.slots.commit(serial, polled.cursor);
                     // A source that left its place after this poll may have another here.
-                    self.is_stale |= before.is_some() && !self.slots.contains(&polled.cursor.source);
-                    self.account(before.as_ref(), &polled);
+                    self.is_stale |= before.is_some() && !self.slots.contains(&polled.record.source);
+                    let was = before.map_or(is, |before| before.failures > 0);
+                    self.account(&polled.record, was, is);
                 }
                 self.ledger.metrics.failing.set(to_gauge(self.slots.failing()));
             }
@@ -318,14 +320,12 @@ impl Scheduler {
         Ok(())
     }
 
-    fn account(&self, before: Option<&Cursor>, polled: &Polled) {
-        let record = &polled.record;
+    /// Counts a poll, and says when a source begins or ends to fail.
+    fn account(&self, record: &FetchRecord, was: bool, is: bool) {
         let metrics = &self.ledger.metrics;
         metrics.fetches.with_label_values(&[&record.kind, &record.decision]).inc();
         metrics.bytes.with_label_values(&[&record.kind]).inc_by(u64::try_from(record.bytes).unwrap_or_default());
         metrics.fetch_seconds.with_label_values(&[&record.kind]).observe(record.duration_ms as f64 / 1000.0);
-        let Some(before) = before else { return };
-        let (was, is) = (before.failures > 0, polled.cursor.failures > 0);
         if is && !was {
             let reason = record.reason.as_deref().unwrap_or_default();
             warn!(source = record.source, decision = record.decision, reason, next_at = %record.next_at, "source failing");

@@ -14,7 +14,7 @@ use crate::source::SourceConfig;
 /// The state of one source.
 pub(crate) struct Slot {
     pub(crate) source: Arc<SourceConfig>,
-    pub(crate) cursor: Cursor,
+    pub(crate) cursor: Arc<Cursor>,
     pub(crate) partition: i32,
     /// When it is due; `None` while it is polled, or what the poll brought is published.
     due: Option<Timestamp>,
@@ -62,7 +62,7 @@ impl Slots {
         self.failing += usize::from(cursor.failures > 0);
         self.serials.insert(planned.source.id.clone(), serial);
         let at = cursor.next_at;
-        let (source, partition) = (Arc::clone(&planned.source), planned.partition);
+        let (source, cursor, partition) = (Arc::clone(&planned.source), Arc::new(cursor), planned.partition);
         self.slots.insert(serial, Slot { source, cursor, partition, due: None, poll: None, retired: false });
         self.schedule(serial, at);
     }
@@ -88,12 +88,12 @@ impl Slots {
     }
 
     /// A poll is published: the source stands there now and is due again. Gives back where it stood.
-    pub(crate) fn commit(&mut self, serial: u64, cursor: Cursor) -> Option<Cursor> {
+    pub(crate) fn commit(&mut self, serial: u64, cursor: Cursor) -> Option<Arc<Cursor>> {
         let slot = self.slots.get_mut(&serial)?;
         self.failing = self.failing + usize::from(cursor.failures > 0) - usize::from(slot.cursor.failures > 0);
         slot.poll = None;
         let (at, is_retired) = (cursor.next_at, slot.retired);
-        let before = std::mem::replace(&mut slot.cursor, cursor);
+        let before = std::mem::replace(&mut slot.cursor, Arc::new(cursor));
         if is_retired {
             self.remove(serial);
         } else {
