@@ -10,6 +10,7 @@
 //! already; the cursor of the live source is read, never written; two backfills of one source fence each other. Posts keep the time at which
 //! they were published, so that they count then.
 
+mod output;
 mod state;
 
 use std::time::Duration;
@@ -23,12 +24,12 @@ use vigie_kafka_client::{KafkaConfig, KafkaError, Publisher, Start, read_to_end}
 use vigie_schemas::{Codec, Cursor, FetchRecord, Topic};
 
 use crate::config::Config;
+use crate::cursors::TakeError;
 use crate::fetcher::{FetchError, Fetched, Fetcher, Request};
-use crate::metrics::Metrics;
 use crate::poll::{Polled, fresh_cursor};
-use crate::publisher::{Known, Ledger, ReadError, read_settled_cursors};
 use crate::source::{Document, Kind, Origin, Page, ParseError, SourceConfig};
 use crate::walk::Position;
+use output::Output;
 use state::{Published, State};
 
 /// How often a page is asked for that does not come.
@@ -98,7 +99,7 @@ struct Run {
     cursor: Cursor,
     published: Published,
     fetcher: Fetcher,
-    ledger: Ledger,
+    output: Output,
     ctx: Context,
 }
 
@@ -129,24 +130,16 @@ impl Run {
             .map_err(|e| ServiceError::unavailable("schema registry", e))?;
         let name = format!("backfill-{id}");
         let publisher = Publisher::exclusive(&config.kafka, &name);
-        let cursors = read_settled_cursors(&publisher, &config.kafka, &codec).await.map_err(unreadable)?;
         let own = format!("backfill:{id}");
+        let output = Output { kafka: config.kafka.clone(), codec, publisher, shutdown: ctx.shutdown.clone() };
+        let cursors = output.cursors([own.clone(), id.to_owned()]).await.map_err(unreadable)?;
         let stored = cursors.get(&own).filter(|cursor| cursor.url == source.url.as_str());
         let state = stored.and_then(|cursor| serde_json::from_str(cursor.position.as_deref()?).ok());
         let live = cursors.get(id).and_then(|live| Position::read(live.position.as_deref()).seen_until());
         let cursor = stored.cloned().unwrap_or_else(|| Cursor { source: own, ..fresh_cursor(&source) });
         let published = published(&config.kafka, source.kind).await?;
-        let ledger = Ledger {
-            publisher,
-            kafka: config.kafka.clone(),
-            codec,
-            metrics: Metrics::register(&ctx.metrics)?,
-            health: ctx.health.component("backfill"),
-            shutdown: ctx.shutdown.clone(),
-            known: Known::default(),
-        };
         let state = state.unwrap_or_else(|| State::new(live));
-        Ok(Self { source, since, state, cursor, published, fetcher, ledger, ctx })
+        Ok(Self { source, since, state, cursor, published, fetcher, output, ctx })
     }
 
     fn progress(&self) -> Progress {
@@ -185,7 +178,8 @@ impl Run {
         let now = self.ctx.clock.now();
         self.cursor.updated_at = now.max(self.cursor.updated_at.saturating_add(Duration::from_millis(1)));
         let cursor = self.cursor.clone();
-        self.ledger.publish(&mut [Polled { posts, cursor, record, changed: failure.is_none() }]).await?;
+        record.posts_new = i64::try_from(posts.len()).unwrap_or(i64::MAX);
+        self.output.publish(&Polled { posts, cursor, record, changed: failure.is_none() }).await?;
         match failure {
             None => Ok(()),
             Some(failure) => Err(failure.into_error(&self.source)),
@@ -321,10 +315,10 @@ async fn published(kafka: &KafkaConfig, kind: Kind) -> Result<Published, Service
     reading.await.map_err(ServiceError::failed)?.map_err(|e| unreadable(e.into()))
 }
 
-fn unreadable(error: ReadError) -> ServiceError {
+fn unreadable(error: TakeError) -> ServiceError {
     match error {
-        ReadError::Kafka(error) => ServiceError::unavailable("kafka", error),
-        ReadError::Codec(error) => ServiceError::unavailable("schema registry", error),
-        other @ ReadError::Failed(_) => ServiceError::failed(other),
+        TakeError::Kafka(error) => ServiceError::unavailable("kafka", error),
+        TakeError::Codec(error) => ServiceError::unavailable("schema registry", error),
+        other => ServiceError::failed(other),
     }
 }

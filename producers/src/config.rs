@@ -43,6 +43,15 @@ pub struct Config {
     /// The Chromium to render with; by default the one on the PATH
     #[arg(long, env = "CHROMIUM", value_name = "FILE")]
     pub chromium: Option<PathBuf>,
+    /// The same for sources that are marked local, in milliseconds
+    #[arg(long, env = "VIGIE_LOCAL_SPACING_MS", default_value_t = 2, value_name = "MS")]
+    pub local_spacing_ms: u64,
+    /// Silence after which the group takes a replica for dead and gives its sources to others, in milliseconds
+    #[arg(long, env = "VIGIE_PRODUCERS_SESSION_MS", default_value_t = 10_000, value_name = "MS")]
+    pub session_timeout_ms: u64,
+    /// How often the file of --sources is looked at for changes, in seconds; 0: never
+    #[arg(long, env = "VIGIE_SOURCES_RELOAD_SECONDS", default_value_t = 5, value_name = "SECONDS")]
+    pub reload_seconds: u64,
     /// HTTP proxy for the public web; it resolves names, so private addresses are its matter
     #[arg(long, env = "VIGIE_PROXY", value_name = "URL")]
     pub proxy: Option<Url>,
@@ -82,6 +91,9 @@ impl Config {
                 "--render with --proxy, expected one of them: the address guard cannot see through a proxy".into(),
             );
         }
+        if !(1000..=300_000).contains(&self.session_timeout_ms) {
+            mistakes.push(format!("--session-timeout-ms {}, expected 1000 to 300000", self.session_timeout_ms));
+        }
         let found = match (&self.list, &self.sources) {
             (Some(list), _) => Ok(list.clone()),
             (None, Some(path)) => catalogue::load(path),
@@ -105,6 +117,7 @@ impl Config {
             listen: Duration::from_millis(self.listen_ms),
             spacing: Duration::from_millis(self.host_spacing_ms),
             render: self.render.then(|| render::find(self.chromium.as_deref())).flatten().map(RenderConfig::new),
+            local_spacing: Duration::from_millis(self.local_spacing_ms),
             proxy: self.proxy.clone(),
             ..FetcherConfig::default()
         }

@@ -30,12 +30,14 @@ use url::Url;
 use vigie_clock::SharedClock;
 
 use crate::jetstream::Sockets;
+use crate::lease::Lease;
 use crate::render::{RenderConfig, Renderer};
 pub use answer::{Body, FetchError, Fetched, Request};
 use body::BodyError;
 use freshness::fresh_for;
 use headers::{charset, headers, retry_after, target, user_agent, validator};
-use hosts::{Hosts, Manners, Outcome, name_of};
+pub(crate) use hosts::name_of;
+use hosts::{Hosts, Manners, Outcome};
 use network::GuardedResolver;
 pub use network::{Lookup, Network, SystemNetwork};
 use robots::Robots;
@@ -113,6 +115,8 @@ pub struct Fetcher {
     sockets: Sockets,
     renderer: Option<Renderer>,
     clock: SharedClock,
+    /// Where there is one, nobody is asked unless it holds.
+    lease: Option<Arc<Lease>>,
 }
 
 /// What one request came to.
@@ -158,7 +162,18 @@ impl Fetcher {
             renderer: config.render.clone().map(Renderer::new),
             config,
             clock,
+            lease: None,
         })
+    }
+
+    /// The same, for one of several replicas: nobody is asked unless `lease` holds.
+    pub(crate) fn under(self, lease: Arc<Lease>) -> Self {
+        Self { lease: Some(lease), ..self }
+    }
+
+    /// Whoever had the host of `url` before may have asked it a moment ago: it is not asked before its spacing is over.
+    pub(crate) fn hold_off(&self, url: &Url, is_local: bool) {
+        self.hosts.hold_off(&name_of(url, is_local), self.manners(is_local), self.clock.monotonic());
     }
 
     /// Asks once.
@@ -205,6 +220,9 @@ impl Fetcher {
         asking: impl Future<Output = Result<T, FetchError>>,
     ) -> Result<T, FetchError> {
         let turn = self.hosts.turn(&name_of(url, is_local), self.manners(is_local), &self.clock).await?;
+        if self.lease.as_ref().is_some_and(|lease| !lease.holds()) {
+            return Err(FetchError::Blocked("the source may be another replica's by now".to_owned()));
+        }
         let result = asking.await;
         turn.end(match &result {
             Err(FetchError::Status { status: 429 | 503, retry_after }) => Outcome::Strained(*retry_after),

@@ -14,12 +14,18 @@ pub(crate) struct Metrics {
     pub(crate) publish_retries: IntCounter,
     pub(crate) sources: IntGauge,
     pub(crate) failing: IntGauge,
+    pub(crate) partitions: IntGauge,
+    pub(crate) owned: IntGauge,
+    pub(crate) takeovers: IntCounter,
+    pub(crate) fenced: IntCounter,
+    pub(crate) reloads: IntCounterVec,
+    pub(crate) file_invalid: IntGauge,
 }
 
 impl Metrics {
     pub(crate) fn register(registry: &Registry) -> Result<Self, ServiceError> {
         let metrics = Self::new().map_err(ServiceError::failed)?;
-        let all: [Box<dyn prometheus::core::Collector>; 8] = [
+        let all: [Box<dyn prometheus::core::Collector>; 14] = [
             Box::new(metrics.fetches.clone()),
             Box::new(metrics.fetch_seconds.clone()),
             Box::new(metrics.bytes.clone()),
@@ -28,6 +34,12 @@ impl Metrics {
             Box::new(metrics.publish_retries.clone()),
             Box::new(metrics.sources.clone()),
             Box::new(metrics.failing.clone()),
+            Box::new(metrics.partitions.clone()),
+            Box::new(metrics.owned.clone()),
+            Box::new(metrics.takeovers.clone()),
+            Box::new(metrics.fenced.clone()),
+            Box::new(metrics.reloads.clone()),
+            Box::new(metrics.file_invalid.clone()),
         ];
         for collector in all {
             registry.register(collector).map_err(ServiceError::failed)?;
@@ -50,7 +62,23 @@ impl Metrics {
             )?,
             publish_retries: IntCounter::new("vigie_producers_publish_retries_total", "transactions tried again")?,
             sources: IntGauge::new("vigie_producers_sources", "sources configured")?,
-            failing: IntGauge::new("vigie_producers_sources_failing", "sources whose last poll failed")?,
+            failing: IntGauge::new("vigie_producers_sources_failing", "sources owned whose last poll failed")?,
+            partitions: IntGauge::new("vigie_producers_partitions", "partitions of sources assigned to this replica")?,
+            owned: IntGauge::new("vigie_producers_sources_owned", "sources that this replica polls")?,
+            takeovers: IntCounter::new("vigie_producers_takeovers_total", "partitions taken over")?,
+            fenced: IntCounter::new(
+                "vigie_producers_fenced_total",
+                "transactions refused since another replica took over",
+            )?,
+            reloads: counters(
+                "vigie_producers_reloads_total",
+                "changed files of sources read, by outcome",
+                &["outcome"],
+            )?,
+            file_invalid: IntGauge::new(
+                "vigie_producers_sources_file_invalid",
+                "1 while the file of sources has mistakes, so that the list before it stays in force",
+            )?,
         })
     }
 }

@@ -1,32 +1,109 @@
 //! From polls to Kafka: posts, cursor and ledger entry of a poll in one transaction, so that a crash neither loses a post nor tells it twice.
+//!
+//! Each partition that this replica owns has a lane: a task with the partition's own transactional id, which the next owner takes over before
+//! it reads a cursor. A lane that was taken over, or does not know what became of a transaction, ends: its sources are
+//! taken over anew, from what is committed, if the group still says so.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use vigie_daemon::{Component, ServiceError};
-use vigie_kafka_client::{KafkaConfig, KafkaError, OutgoingRecord, Publisher, Start, read_to_end};
-use vigie_schemas::{Codec, CodecError, Cursor, Topic};
+use vigie_kafka_client::{KafkaError, OutgoingRecord, Publisher};
+use vigie_schemas::{Codec, CodecError, Topic};
 
+use crate::lease::Lease;
 use crate::metrics::Metrics;
 use crate::poll::Polled;
 
 /// How many post ids are remembered over all sources, to tell what two sources both have.
 const KNOWN: usize = 200_000;
 
-/// How long a shutdown waits for a broker that does not answer.
-const PATIENCE: Duration = Duration::from_secs(6);
+/// Posts of one transaction at most, unless a single poll brings more.
+const BATCH_POSTS: usize = 5000;
 
-/// Publishes polls.
+/// Polls that wait for a lane at most; more wait with their posts in hand and hold a place among the polls under way.
+const WAITING: usize = 64;
+
+/// What all lanes share.
 pub(crate) struct Ledger {
-    pub(crate) kafka: KafkaConfig,
     pub(crate) codec: Codec,
-    pub(crate) publisher: Publisher,
     pub(crate) metrics: Metrics,
     pub(crate) health: Component,
-    pub(crate) shutdown: CancellationToken,
-    pub(crate) known: Known,
+    pub(crate) known: Mutex<Known>,
+    pub(crate) lease: Arc<Lease>,
+}
+
+/// What a lane reports.
+pub(crate) enum Report {
+    /// These polls are committed; each with the serial number of its slot.
+    Committed(Vec<(u64, Polled)>),
+    /// The lane of this partition and number has ended, what it had in hand is not published or not known to be.
+    Ended { partition: i32, lane: u64, reason: String },
+    /// No lane will ever succeed.
+    Hopeless(ServiceError),
+}
+
+/// A partition's way to Kafka.
+pub(crate) struct Lane {
+    pub(crate) number: u64,
+    /// Takes polls; the lane ends when all of these are gone and everything is published.
+    pub(crate) inbox: mpsc::Sender<(u64, Polled)>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Lane {
+    /// Opens the lane of `partition`, which `publisher` has claimed.
+    pub(crate) fn open(
+        number: u64,
+        partition: i32,
+        publisher: Publisher,
+        ledger: Arc<Ledger>,
+        reports: mpsc::UnboundedSender<Report>,
+    ) -> Self {
+        let (inbox, polls) = mpsc::channel(WAITING);
+        let stop = CancellationToken::new();
+        let worker = Worker { number, partition, publisher, ledger, reports, stop: stop.clone() };
+        Self { number, inbox, stop, task: tokio::spawn(worker.run(polls)) }
+    }
+
+    /// Ends it after the transaction under way, if there is one. What waits is dropped.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        let _ = self.task.await;
+    }
+
+    /// Ends it once everything that was polled is published.
+    pub(crate) async fn finish(self) {
+        drop(self.inbox);
+        let _ = self.task.await;
+    }
+
+    /// Ends it at once: what is under way is not waited for, and refused if its outcome is another's matter by now.
+    pub(crate) fn abandon(self) {
+        self.task.abort();
+    }
+}
+
+struct Worker {
+    number: u64,
+    partition: i32,
+    publisher: Publisher,
+    ledger: Arc<Ledger>,
+    reports: mpsc::UnboundedSender<Report>,
+    stop: CancellationToken,
+}
+
+/// Why polls were not published.
+enum Refused {
+    /// The partition, or what became of the transaction, is to be asked for anew.
+    End(String),
+    Hopeless(ServiceError),
 }
 
 /// The ids of the posts published last.
@@ -37,10 +114,10 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// Adds an id; false if it was there.
-    pub(crate) fn insert(&mut self, id: &str) -> bool {
+    /// Adds an id.
+    pub(crate) fn insert(&mut self, id: &str) {
         if !self.ids.insert(id.to_owned()) {
-            return false;
+            return;
         }
         self.order.push_back(id.to_owned());
         if self.order.len() > KNOWN
@@ -48,187 +125,146 @@ impl Known {
         {
             self.ids.remove(&oldest);
         }
-        true
+    }
+
+    fn contains(&self, id: &str) -> bool {
+        self.ids.contains(id)
     }
 }
 
-/// Reads the cursor of every source, once nothing that was published before can change it any more: a crashed predecessor's transaction may
-/// be about to commit, and reading past it would tell its posts twice.
-pub(crate) async fn read_settled_cursors(
-    publisher: &Publisher,
-    kafka: &KafkaConfig,
-    codec: &Codec,
-) -> Result<HashMap<String, Cursor>, ReadError> {
-    publisher.claim().await?;
-    read_cursors(kafka, codec).await
-}
-
-async fn read_cursors(kafka: &KafkaConfig, codec: &Codec) -> Result<HashMap<String, Cursor>, ReadError> {
-    let kafka = kafka.clone();
-    let reading = tokio::task::spawn_blocking(move || -> Result<HashMap<String, Option<bytes::Bytes>>, KafkaError> {
-        let mut latest = HashMap::new();
-        for record in read_to_end(&kafka, Topic::SourcesCursors.name(), &Start::Beginning)? {
-            let record = record?;
-            if let Some(key) = &record.key {
-                latest.insert(String::from_utf8_lossy(key).into_owned(), record.value);
+impl Worker {
+    async fn run(self, mut polls: mpsc::Receiver<(u64, Polled)>) {
+        loop {
+            let first = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                next = polls.recv() => next,
+            };
+            let Some(first) = first else { return };
+            let mut posts = first.1.posts.len();
+            let mut batch = vec![first];
+            while posts < BATCH_POSTS
+                && let Ok(next) = polls.try_recv()
+            {
+                posts += next.1.posts.len();
+                batch.push(next);
+            }
+            let report = match self.publish(&mut batch).await {
+                Ok(()) => Report::Committed(batch),
+                Err(Refused::Hopeless(error)) => Report::Hopeless(error),
+                Err(Refused::End(reason)) => Report::Ended { partition: self.partition, lane: self.number, reason },
+            };
+            let goes_on = matches!(report, Report::Committed(_));
+            // Nobody listens after a stop that ran out of patience.
+            if self.reports.send(report).is_err() || !goes_on {
+                return;
             }
         }
-        Ok(latest)
-    });
-    let latest = reading.await.map_err(|e| ReadError::Failed(e.to_string()))??;
-    let mut cursors = HashMap::new();
-    for (source, value) in latest {
-        let Some(value) = value else { continue };
-        match codec.decode::<Cursor>(&value).await {
-            Ok(cursor) => {
-                cursors.insert(source, cursor);
+    }
+
+    /// Publishes polls in one transaction; on return they are committed.
+    async fn publish(&self, batch: &mut [(u64, Polled)]) -> Result<(), Refused> {
+        // Only what is committed is known to the other lanes: what this one fails to publish must not be missing from them.
+        let mut ours = HashSet::new();
+        {
+            let known = self.ledger.known();
+            for (_, polled) in batch.iter_mut() {
+                let before = polled.posts.len();
+                polled.posts.retain(|post| !known.contains(&post.post_id) && ours.insert(post.post_id.clone()));
+                self.ledger.metrics.duplicates.inc_by((before - polled.posts.len()) as u64);
+                polled.record.posts_new = i64::try_from(polled.posts.len()).unwrap_or(i64::MAX);
             }
-            Err(error) if error.is_retriable() => return Err(error.into()),
-            // Reading the source anew is better than not reading it; downstream drops what it has seen.
-            Err(error) => warn!(source, %error, "cursor unreadable, the source is read anew"),
         }
-    }
-    Ok(cursors)
-}
-
-/// Why cursors could not be read.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ReadError {
-    #[error(transparent)]
-    Kafka(#[from] KafkaError),
-    #[error(transparent)]
-    Codec(#[from] CodecError),
-    #[error("reading cursors: {0}")]
-    Failed(String),
-}
-
-impl ReadError {
-    pub(crate) fn is_retriable(&self) -> bool {
-        match self {
-            Self::Kafka(error) => error.is_retriable(),
-            Self::Codec(error) => error.is_retriable(),
-            Self::Failed(_) => false,
-        }
-    }
-}
-
-impl Ledger {
-    /// Publishes polls in one transaction; on return they are committed. Outages are waited out.
-    pub(crate) async fn publish(&mut self, batch: &mut [Polled]) -> Result<(), ServiceError> {
-        for polled in batch.iter_mut() {
-            let before = polled.posts.len();
-            polled.posts.retain(|post| self.known.insert(&post.post_id));
-            self.metrics.duplicates.inc_by((before - polled.posts.len()) as u64);
-            polled.record.posts_new = i64::try_from(polled.posts.len()).unwrap_or(i64::MAX);
-        }
-        let shutdown = self.shutdown.clone();
-        let out_of_patience = async {
-            shutdown.cancelled().await;
-            tokio::time::sleep(PATIENCE).await;
-        };
-        tokio::select! {
-            result = self.publish_until_done(batch) => result?,
-            () = out_of_patience => return Err(ServiceError::unavailable("kafka or schema registry", "no answer until the end of the shutdown")),
-        }
-        self.health.ready();
-        for polled in batch.iter() {
-            self.metrics.published.with_label_values(&[&polled.record.kind]).inc_by(polled.posts.len() as u64);
+        self.transact(batch).await?;
+        let mut known = self.ledger.known();
+        for (_, polled) in batch.iter() {
+            for post in &polled.posts {
+                known.insert(&post.post_id);
+            }
+            let published = self.ledger.metrics.published.with_label_values(&[&polled.record.kind]);
+            published.inc_by(polled.posts.len() as u64);
         }
         Ok(())
     }
 
-    async fn publish_until_done(&self, batch: &[Polled]) -> Result<(), ServiceError> {
+    async fn transact(&self, batch: &[(u64, Polled)]) -> Result<(), Refused> {
+        let records = self.encode_until_done(batch).await?;
+        // A poll that slept knows less than whoever polled meanwhile.
+        if !self.ledger.lease.holds() {
+            return Err(Refused::End("no longer a member of the group".to_owned()));
+        }
+        match self.publisher.publish(records).await {
+            Ok(_) => Ok(()),
+            Err(error @ KafkaError::Fatal { .. }) => Err(Refused::Hopeless(ServiceError::failed(error))),
+            Err(error) => {
+                if matches!(error, KafkaError::Fenced { .. }) {
+                    self.ledger.metrics.fenced.inc();
+                }
+                // Also where nothing was written: trying again would be a claim, which is for those whom the group still trusts.
+                Err(Refused::End(error.to_string()))
+            }
+        }
+    }
+
+    /// Waits for a registry that is away.
+    async fn encode_until_done(&self, batch: &[(u64, Polled)]) -> Result<Vec<OutgoingRecord>, Refused> {
         let mut pause = Duration::from_millis(200);
         let mut is_first = true;
         loop {
-            let problem = match self.attempt(batch).await {
-                Ok(()) => return Ok(()),
-                Err(Attempt::Hopeless(error)) => return Err(error),
-                Err(Attempt::Later(problem)) => problem,
-            };
+            let problem =
+                match encode(&self.ledger.codec, batch.iter().map(|(_, polled)| polled), Some(self.partition)).await {
+                    Ok(records) => {
+                        if !is_first {
+                            self.ledger.health.ready();
+                        }
+                        return Ok(records);
+                    }
+                    Err(error) if error.is_retriable() => error.to_string(),
+                    Err(error) => return Err(Refused::Hopeless(ServiceError::failed(error))),
+                };
             if std::mem::take(&mut is_first) {
-                warn!(error = problem, "publishing failed, trying again until it succeeds");
+                warn!(partition = self.partition, error = problem, "publishing waits for the registry");
             }
-            self.metrics.publish_retries.inc();
-            self.health.not_ready(problem);
-            tokio::time::sleep(pause).await;
+            self.ledger.metrics.publish_retries.inc();
+            self.ledger.health.not_ready(problem.clone());
+            tokio::select! {
+                () = self.stop.cancelled() => return Err(Refused::End(problem)),
+                () = tokio::time::sleep(pause) => {}
+            }
             pause = (pause * 2).min(Duration::from_secs(5));
         }
     }
-
-    async fn attempt(&self, batch: &[Polled]) -> Result<(), Attempt> {
-        let records = self.encode(batch).await.map_err(|error| {
-            if error.is_retriable() {
-                Attempt::Later(error.to_string())
-            } else {
-                Attempt::Hopeless(ServiceError::failed(error))
-            }
-        })?;
-        match self.publisher.publish(records).await {
-            Ok(_) => Ok(()),
-            Err(KafkaError::Fenced { .. }) => {
-                Err(Attempt::Hopeless(ServiceError::failed("another instance of the producers has taken over")))
-            }
-            Err(error @ KafkaError::Restore { .. }) => match self.is_committed(batch).await {
-                Ok(true) => Ok(()),
-                Ok(false) => Err(Attempt::Later(error.to_string())),
-                Err(unknown) => Err(unknown),
-            },
-            Err(error @ KafkaError::Fatal { .. }) => Err(Attempt::Hopeless(ServiceError::failed(error))),
-            Err(error) => Err(Attempt::Later(error.to_string())),
-        }
-    }
-
-    /// After an unknown outcome: all of a transaction is visible or nothing, so that one cursor tells.
-    async fn is_committed(&self, batch: &[Polled]) -> Result<bool, Attempt> {
-        let Some(ours) = batch.iter().find(|polled| polled.changed).map(|polled| &polled.cursor) else {
-            return Ok(true);
-        };
-        loop {
-            match read_settled_cursors(&self.publisher, &self.kafka, &self.codec).await {
-                Ok(cursors) => {
-                    return Ok(cursors.get(&ours.source).is_some_and(|stored| stored.updated_at >= ours.updated_at));
-                }
-                Err(error) if !error.is_retriable() => return Err(Attempt::Hopeless(ServiceError::failed(error))),
-                Err(error) => {
-                    self.health.not_ready(error.to_string());
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-            }
-        }
-    }
-
-    async fn encode(&self, batch: &[Polled]) -> Result<Vec<OutgoingRecord>, CodecError> {
-        let (posts, cursors, fetches) =
-            (Topic::PostsRaw.name(), Topic::SourcesCursors.name(), Topic::SourcesFetches.name());
-        let mut records = Vec::new();
-        for polled in batch {
-            for post in &polled.posts {
-                let mut record =
-                    OutgoingRecord::new(posts, post.post_id.clone(), self.codec.encode(posts, post).await?);
-                record.timestamp = Some(post.fetched_at);
-                records.push(record);
-            }
-            let source = &polled.record.source;
-            if polled.changed {
-                records.push(OutgoingRecord::new(
-                    cursors,
-                    source.clone(),
-                    self.codec.encode(cursors, &polled.cursor).await?,
-                ));
-            }
-            records.push(OutgoingRecord::new(
-                fetches,
-                source.clone(),
-                self.codec.encode(fetches, &polled.record).await?,
-            ));
-        }
-        Ok(records)
-    }
 }
 
-/// Why an attempt to publish did not succeed.
-enum Attempt {
-    Later(String),
-    Hopeless(ServiceError),
+/// The records of polls; their cursors in `partition`, or wherever the client puts them.
+pub(crate) async fn encode<'a>(
+    codec: &Codec,
+    batch: impl Iterator<Item = &'a Polled>,
+    partition: Option<i32>,
+) -> Result<Vec<OutgoingRecord>, CodecError> {
+    let (posts, cursors, fetches) =
+        (Topic::PostsRaw.name(), Topic::SourcesCursors.name(), Topic::SourcesFetches.name());
+    let mut records = Vec::new();
+    for polled in batch {
+        for post in &polled.posts {
+            let mut record = OutgoingRecord::new(posts, post.post_id.clone(), codec.encode(posts, post).await?);
+            record.timestamp = Some(post.fetched_at);
+            records.push(record);
+        }
+        let source = &polled.record.source;
+        if polled.changed {
+            let cursor = codec.encode(cursors, &polled.cursor).await?;
+            let mut record = OutgoingRecord::new(cursors, source.clone(), cursor);
+            record.partition = partition;
+            records.push(record);
+        }
+        records.push(OutgoingRecord::new(fetches, source.clone(), codec.encode(fetches, &polled.record).await?));
+    }
+    Ok(records)
+}
+
+impl Ledger {
+    pub(crate) fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

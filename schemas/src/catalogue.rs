@@ -118,7 +118,9 @@ impl Topic {
     /// How many partitions it has.
     pub const fn partitions(self) -> i32 {
         match self {
-            Self::SourcesCursors | Self::SourcesFetches | Self::InsightsAlerts => 1,
+            Self::SourcesFetches | Self::InsightsAlerts => 1,
+            // As many replicas of the producers share the sources at most.
+            Self::SourcesCursors => 6,
             _ => 4,
         }
     }

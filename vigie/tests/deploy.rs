@@ -140,6 +140,13 @@ fn autoscalers_watch_the_real_group_and_make_no_idle_replicas() {
 }
 
 #[test]
+fn no_replica_of_the_producers_idles() {
+    let partitions = i64::from(vigie_schemas::Topic::SourcesCursors.partitions());
+    let replicas = yaml_documents("k8s/base/produce.yaml")[0]["spec"]["replicas"].as_i64().unwrap();
+    assert!((1..=partitions).contains(&replicas), "{replicas} replicas of produce share {partitions} partitions");
+}
+
+#[test]
 fn commands_in_the_documents_exist() {
     let mut seen = 0;
     for document in ["README.md", "k8s/README.md", "docs/ARCHITECTURE.md"] {

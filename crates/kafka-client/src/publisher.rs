@@ -14,7 +14,9 @@ use crate::record::OutgoingRecord;
 /// Writes batches of records, each batch in one transaction. Clones share one producer; batches follow one another.
 ///
 /// A [`Publisher::new`] has a transactional id of its own, so that two never fence each other; what one that died left open is ended
-/// by the broker after [`Publisher::TRANSACTION_TIMEOUT`]. Those [`Publisher::exclusive`] of one name follow one another instead.
+/// by the broker after [`Publisher::TRANSACTION_TIMEOUT`]. Those [`Publisher::exclusive`] of one name follow one another instead, and
+/// write only between a [`Publisher::claim`] and the first failure: taking the id over again is a decision of its own, for
+/// another may have it by then.
 #[derive(Clone)]
 pub struct Publisher {
     shared: Arc<Shared>,
@@ -23,6 +25,7 @@ pub struct Publisher {
 struct Shared {
     config: KafkaConfig,
     options: ProducerOptions,
+    must_claim: bool,
     producer: Mutex<Option<TransactionalProducer>>,
 }
 
@@ -33,16 +36,20 @@ impl Publisher {
     /// A publisher; `name` appears in its transactional id. Connects at the first batch.
     pub fn new(config: &KafkaConfig, name: &str) -> Self {
         let suffix = RandomState::new().build_hasher().finish();
-        Self::exclusive(config, &format!("{name}-{suffix:016x}"))
+        Self::of(config, &format!("{name}-{suffix:016x}"), false)
     }
 
-    /// The one publisher of that transactional id: see [`Publisher::claim`].
+    /// The one publisher of that transactional id, once it has [claimed](Publisher::claim) it.
     pub fn exclusive(config: &KafkaConfig, transactional_id: &str) -> Self {
+        Self::of(config, transactional_id, true)
+    }
+
+    fn of(config: &KafkaConfig, transactional_id: &str, must_claim: bool) -> Self {
         let options = ProducerOptions {
             transactional_id: transactional_id.to_owned(),
             transaction_timeout: Self::TRANSACTION_TIMEOUT,
         };
-        Self { shared: Arc::new(Shared { config: config.clone(), options, producer: Mutex::new(None) }) }
+        Self { shared: Arc::new(Shared { config: config.clone(), options, must_claim, producer: Mutex::new(None) }) }
     }
 
     /// Takes the transactional id over. Afterwards whatever any publisher of that id had under way is either committed and visible or
@@ -65,7 +72,8 @@ impl Publisher {
     ///
     /// # Errors
     /// [`KafkaError::Restore`]: it is unknown whether the batch was written; publishing it again may write it twice, which the
-    /// caller must be able to bear. [`KafkaError::Fatal`]: it never will be. All others: it was not written, publish it again.
+    /// caller must be able to bear. [`KafkaError::Fatal`]: it never will be. [`KafkaError::Fenced`]: another has the transactional
+    /// id, or may have it since the last failure. All others: it was not written, publish it again.
     pub async fn publish(&self, records: Vec<OutgoingRecord>) -> Result<Vec<(i32, i64)>, KafkaError> {
         if records.is_empty() {
             return Ok(Vec::new());
@@ -82,6 +90,10 @@ impl Shared {
         // Taken out of its slot: a producer that fails, or panics, half-way is not used again.
         let mut producer = match slot.take() {
             Some(producer) => producer,
+            None if self.must_claim => {
+                let detail = format!("{} was not claimed since the last failure", self.options.transactional_id);
+                return Err(KafkaError::Fenced { operation: "publish", detail });
+            }
             None => TransactionalProducer::new(&self.config, &self.options)?,
         };
         let error = match transact(&mut producer, records) {

@@ -27,7 +27,7 @@ const LONGEST_GAP: Duration = Duration::from_secs(300);
 const MOST_STRETCH: u32 = 256;
 
 /// Hosts remembered before those at rest are forgotten.
-const MAX_HOSTS: usize = 10_000;
+const MAX_HOSTS: usize = 100_000;
 
 /// How one host is treated.
 #[derive(Clone, Copy, Debug)]
@@ -213,6 +213,14 @@ impl Hosts {
         Ok(Turn { host, clock: clock.clone(), outcome: Outcome::Unknown, _seat: seat })
     }
 
+    /// Keeps a host free for its gap from now on.
+    pub(super) fn hold_off(&self, name: &str, manners: Manners, now: Duration) {
+        let host = self.host(name, manners.at_once, now);
+        let mut state = host.state();
+        state.settle(manners.gap);
+        state.next = state.next.max(now + state.gap);
+    }
+
     /// Takes note of a crawl-delay; `None` if there is none any more.
     pub(super) fn slow_down(&self, name: &str, manners: Manners, delay: Option<Duration>, now: Duration) {
         let host = self.host(name, manners.at_once, now);
@@ -245,7 +253,7 @@ impl Hosts {
 }
 
 /// What of an address is one host. Local servers share a machine, so that there the port counts.
-pub(super) fn name_of(url: &Url, local: bool) -> String {
+pub(crate) fn name_of(url: &Url, local: bool) -> String {
     let name = url.host_str().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
     if local {
         return format!("{name}:{}", url.port_or_known_default().unwrap_or_default());

@@ -4,6 +4,7 @@
 mod answers;
 mod backfill;
 mod caps;
+mod farm;
 mod fetching;
 mod hostile;
 mod kinds;
@@ -13,7 +14,9 @@ mod parsing;
 mod pipeline;
 mod politeness;
 mod recorded;
+mod reload;
 mod rendering;
+mod replicas;
 mod sample_site;
 mod server;
 mod sitemaps;

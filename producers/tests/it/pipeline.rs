@@ -16,6 +16,9 @@ use crate::server::{Subreddit, serve, source};
 pub(crate) async fn prepare(stack: &TestStack) -> (KafkaConfig, RegistryConfig) {
     let kafka = KafkaConfig::new(stack.brokers.clone(), stack.prefix.clone());
     let registry = RegistryConfig { schema_registry_url: stack.registry_url.clone() };
+    if let Ok(filter) = std::env::var("VIGIE_LOG") {
+        vigie_daemon::init_logging(vigie_daemon::LogFormat::Text, &filter);
+    }
     register_schemas(&registry, &stack.prefix).await.unwrap();
     let created = kafka.clone();
     tokio::task::spawn_blocking(move || {
@@ -47,6 +50,9 @@ pub(crate) fn config(kafka: &KafkaConfig, registry: &RegistryConfig, list: Vec<S
         listen_ms: 200,
         render: false,
         chromium: None,
+        local_spacing_ms: 2,
+        session_timeout_ms: 3000,
+        reload_seconds: 0,
         proxy: None,
         kafka: kafka.clone(),
         registry: registry.clone(),

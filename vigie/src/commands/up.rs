@@ -92,7 +92,9 @@ async fn pipeline(
     let url = format!("http://{}/", listener.local_addr().map_err(ServiceError::failed)?);
     let mut services = Services::new(ctx.clone());
     let mut producers: vigie_producers::Config = service_args(servers, &[])?;
-    producers.list = Some(match input {
+    // A file stays one, so that it is read again when it changes.
+    producers.sources.clone_from(&args.sources);
+    producers.list = (args.sources.is_none() || matches!(input, Input::Site)).then_some(match input {
         Input::Web(sources) => sources,
         Input::Site => {
             let site = Site::start(&args.site, ctx.clock.clone(), ctx.shutdown.clone()).await?;

@@ -217,6 +217,25 @@ fn publisher_goes_on_after_a_batch_that_the_broker_refused() {
 }
 
 #[test]
+fn exclusive_publisher_writes_only_between_a_claim_and_a_failure() {
+    let config = place(1);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let publish = |publisher: &Publisher, value| runtime.block_on(publisher.publish(vec![record(value)]));
+    let first = Publisher::exclusive(&config, "one");
+    assert!(matches!(publish(&first, "too early"), Err(KafkaError::Fenced { .. })));
+    runtime.block_on(first.claim()).unwrap();
+    publish(&first, "a").unwrap();
+    let second = Publisher::exclusive(&config, "one");
+    runtime.block_on(second.claim()).unwrap();
+    // The second time there is no producer left that the broker could refuse: a new one would fence the second publisher.
+    for _ in 0..2 {
+        assert!(matches!(publish(&first, "too late"), Err(KafkaError::Fenced { .. })));
+    }
+    publish(&second, "b").unwrap();
+    assert_eq!(all(&config, &Start::Beginning), ["a", "b"]);
+}
+
+#[test]
 fn consumer_announces_partitions_before_their_records_and_starts_where_told() {
     let config = place(1);
     write(&mut producer(&config, "p"), &["a", "b", "c"]);
