@@ -25,6 +25,9 @@ impl Feed {
         let own =
             links(channel, None).into_iter().find(|link| link.rel.as_deref() == Some("self")).map(|link| link.url);
         let base = base.cloned().or(own);
+        // CDF says so in an attribute.
+        let of_channel = channel.attribute("base").filter(|_| channel.name() == "channel");
+        let base = of_channel.and_then(|of_channel| resolve(base.as_ref(), of_channel.trim())).or(base);
         let page = links(channel, base.as_ref()).into_iter().find(|link| link.is_page()).map(|link| link.url);
         let host_of = |url: &Url| url.host_str().map(str::to_owned);
         let title = || channel.child(Space::Core, "title").map(|title| title_of(title)).unwrap_or_default();
@@ -49,7 +52,8 @@ pub(super) fn read(item: Element<'_>, feed: &Feed, origin: Origin<'_>, page: &mu
     let text = text_of(item);
     let published = date_of(item, &PUBLISHED);
     let updated = date_of(item, &UPDATED);
-    let author = authors(item);
+    let editor = || item.child(Space::Core, "managingeditor").map(person).filter(|name| !name.is_empty());
+    let author = authors(item).or_else(editor);
     let says_nothing = title.is_none() && link.is_none() && text.is_empty();
     if says_nothing && id.is_empty() && author.is_none() && published.or(updated).is_none() {
         return;
@@ -64,7 +68,7 @@ pub(super) fn read(item: Element<'_>, feed: &Feed, origin: Origin<'_>, page: &mu
     Draft {
         id: identity::feed_entry(&id, link.as_ref(), &feed.host, title.as_deref().unwrap_or_default(), &text),
         url: link.map(String::from),
-        author: author.or_else(|| feed.author.clone()),
+        author: author.or_else(|| item.child(Space::Core, "source").and_then(authors)).or_else(|| feed.author.clone()),
         title,
         text,
         parent,
@@ -89,12 +93,18 @@ const PUBLISHED: [(Space, &str); 8] = [
 
 /// Where it says when it was last changed.
 const UPDATED: [(Space, &str); 4] =
-    [(Space::Core, "updated"), (Space::Core, "modified"), (Space::Dublin, "modified"), (Space::Core, "lastmod")];
+    [(Space::Core, "updated"), (Space::Core, "modified"), (Space::Dublin, "modified"), LASTMOD];
+
+const LASTMOD: (Space, &str) = (Space::Core, "lastmod");
 
 fn date_of(item: Element<'_>, names: &[(Space, &str)]) -> Option<Timestamp> {
-    names.iter().find_map(|(space, name)| {
+    let named = names.iter().find_map(|(space, name)| {
         let mut named = item.children().filter(|child| child.space() == *space && child.name() == *name);
         named.find_map(|child| dates::parse(&child.text()))
+    });
+    // In CDF the date is an attribute.
+    named.or_else(|| {
+        names.contains(&LASTMOD).then(|| item.attribute(LASTMOD.1)).flatten().and_then(|date| dates::parse(&date))
     })
 }
 
@@ -154,8 +164,19 @@ fn link_of(item: Element<'_>, id: &str, base: Option<&Url>) -> Option<Url> {
         .or_else(|| links.iter().find(is_other));
     found
         .map(|link| link.url.clone())
-        .or_else(|| Url::parse(id).ok().filter(is_web))
+        .or_else(|| permalink(item, id, base))
         .or_else(|| resolve(base, item.attribute("href")?.trim()).filter(is_web))
+        .or_else(|| resolve(base, item.child(Space::Core, "a")?.attribute("href")?.trim()).filter(is_web))
+}
+
+/// An id that is an address, unless the feed says that it leads nowhere.
+fn permalink(item: Element<'_>, id: &str, base: Option<&Url>) -> Option<Url> {
+    let says = item.child(Space::Core, "guid").and_then(|guid| guid.attribute("ispermalink"));
+    match says.as_deref().map(str::trim) {
+        Some("false" | "False" | "FALSE" | "no" | "0") => None,
+        Some("true") => resolve(base, id).filter(is_web),
+        _ => Url::parse(id).ok().filter(is_web),
+    }
 }
 
 fn is_web(url: &Url) -> bool {
@@ -263,8 +284,9 @@ fn media<'a>(item: Element<'a>) -> impl Iterator<Item = Element<'a>> {
 /// Who wrote it: Atom's persons, RSS's authors, Dublin Core's creators; else what podcasts and media say.
 fn authors(item: Element<'_>) -> Option<String> {
     let mut names: Vec<String> = Vec::new();
-    let is_creator =
-        |space, name| matches!((space, name), (Space::Core, "author" | "creator") | (Space::Dublin, "creator"));
+    let is_creator = |space, name| {
+        matches!((space, name), (Space::Core, "author" | "creator") | (Space::Dublin, "creator" | "author"))
+    };
     for element in item.children().filter(|child| is_creator(child.space(), child.name())) {
         let name = person(element);
         if !name.is_empty() && !names.contains(&name) {
