@@ -2,6 +2,7 @@
 
 mod code_pages;
 mod label;
+mod seven_bit;
 
 use chardetng::EncodingDetector;
 use encoding_rs::{Encoding, UTF_8};
@@ -18,18 +19,14 @@ pub fn decode(bytes: &[u8], http: Option<&str>) -> String {
     if let Some((encoding, bom)) = Encoding::for_bom(bytes) {
         return encoding.decode_without_bom_handling(&bytes[bom..]).0.into_owned();
     }
-    if bytes.len() >= 4 && bytes[..4].contains(&0) {
-        let utf16 = if bytes[0] == 0 { encoding_rs::UTF_16BE } else { encoding_rs::UTF_16LE };
-        return utf16.decode_without_bom_handling(bytes).0.into_owned();
+    // Two characters of ASCII without a mark.
+    match bytes {
+        [0, 1.., 0, 1.., ..] => return encoding_rs::UTF_16BE.decode_without_bom_handling(bytes).0.into_owned(),
+        [1.., 0, 1.., 0, ..] => return encoding_rs::UTF_16LE.decode_without_bom_handling(bytes).0.into_owned(),
+        _ => {}
     }
     if let Some(text) = code_pages::ebcdic(bytes) {
         return text;
-    }
-    // Escapes are how the encodings write that have ASCII bytes for more than ASCII.
-    if !bytes.contains(&0x1b)
-        && let Ok(text) = std::str::from_utf8(bytes)
-    {
-        return text.to_owned();
     }
     // A document of bytes is not UTF-16, whatever it says.
     let is_usable =
@@ -37,6 +34,11 @@ pub fn decode(bytes: &[u8], http: Option<&str>) -> String {
     let labels = [declared(bytes), http.map(str::to_owned)];
     let named: Vec<Charset> =
         labels.iter().flatten().filter_map(|label| label::find(label)).filter(is_usable).collect();
+    // Some encodings have ASCII bytes for more than ASCII.
+    let is_escaped = bytes.contains(&0x1b) || (bytes.is_ascii() && matches!(named.first(), Some(Charset::SevenBit(_))));
+    if !is_escaped && let Ok(text) = std::str::from_utf8(bytes) {
+        return text.to_owned();
+    }
     for charset in &named {
         let (text, malformed) = charset.decode(bytes);
         if !malformed {

@@ -7,6 +7,7 @@ pub mod charset;
 mod config;
 pub mod dates;
 pub mod discourse;
+pub mod discover;
 pub mod draft;
 pub mod fetcher;
 pub mod hackernews;

@@ -45,7 +45,7 @@ pub(crate) enum Command {
     /// Try out sources
     Source {
         #[command(subcommand)]
-        command: SourceCommand,
+        command: crate::commands::source::SourceCommand,
     },
     /// Try out models
     Model {
@@ -179,25 +179,6 @@ pub(crate) struct RedisArgs {
 pub(crate) struct ApiArgs {
     #[command(flatten)]
     pub(crate) service: vigie_api::Config,
-}
-
-#[derive(Subcommand, Debug)]
-pub(crate) enum SourceCommand {
-    /// Run one source once and print its posts as JSON Lines; needs no Kafka
-    Test {
-        /// Kind of source
-        #[arg(long, value_enum)]
-        kind: vigie_producers::Kind,
-        /// What to read
-        #[arg(value_name = "URL-or-FILE")]
-        target: String,
-    },
-    /// List the sources
-    List {
-        /// A TOML file; by default the bundled list
-        #[arg(long, value_name = "FILE")]
-        sources: Option<PathBuf>,
-    },
 }
 
 #[derive(Subcommand, Debug)]

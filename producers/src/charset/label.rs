@@ -3,6 +3,7 @@
 use encoding_rs::Encoding;
 
 use super::code_pages::{self, CodePage};
+use super::seven_bit::{self, SevenBit};
 
 /// How bytes are read.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +12,8 @@ pub(super) enum Charset {
     Web(&'static Encoding),
     /// A code page that the web does without.
     Page(CodePage),
+    /// An encoding in ASCII bytes that the web has given up.
+    SevenBit(SevenBit),
 }
 
 impl Charset {
@@ -22,6 +25,7 @@ impl Charset {
                 (text.into_owned(), malformed)
             }
             Self::Page(page) => page.decode(bytes),
+            Self::SevenBit(encoding) => encoding.decode(bytes),
         }
     }
 }
@@ -40,8 +44,11 @@ pub(super) fn find(label: &str) -> Option<Charset> {
     if let Some(page) = code_pages::named(&bare) {
         return Some(Charset::Page(page));
     }
+    if let Some(encoding) = seven_bit::named(&bare) {
+        return Some(Charset::SevenBit(encoding));
+    }
     let usual = match bare.as_str() {
-        "cp949" | "ms949" | "uhc" | "ksc5601" | "ksx1001" | "euckr" | "johab" => "euc-kr",
+        "cp949" | "ms949" | "uhc" | "ksc5601" | "ksx1001" | "euckr" => "euc-kr",
         "cp932" | "ms932" | "mskanji" | "sjis" | "shiftjis" | "shiftjis2004" | "sjis2004" | "shiftjisx0213"
         | "sjisx0213" => "shift_jis",
         "cp936" | "ms936" | "gb2312" | "euccn" | "eucgb2312cn" | "gbk" => "gbk",

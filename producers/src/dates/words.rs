@@ -30,6 +30,7 @@ pub(super) fn month(word: &str) -> Option<i8> {
             "лип",
             "lip",
             "červenec",
+            "červenc",
             "čvc",
             "tem",
             "heinä",

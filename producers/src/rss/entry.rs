@@ -55,9 +55,13 @@ pub(super) fn read(item: Element<'_>, feed: &Feed, origin: Origin<'_>, page: &mu
     let editor = || item.child(Space::Core, "managingeditor").map(person).filter(|name| !name.is_empty());
     let author = authors(item).or_else(editor);
     let says_nothing = title.is_none() && link.is_none() && text.is_empty();
-    if says_nothing && id.is_empty() && author.is_none() && published.or(updated).is_none() {
+    let has_anything = || item.children().any(|child| child.has_attributes() || !child.text().trim().is_empty());
+    if says_nothing && id.is_empty() && author.is_none() && !has_anything() {
         return;
     }
+    // What has neither words nor a name is told apart by all that it has.
+    let words = if says_nothing { item.markup(true) } else { String::new() };
+    let words = if says_nothing { &words } else { &text };
     let language = item.child(Space::Dublin, "language").map(|language| language.text().trim().to_owned());
     let parent = item.child(Space::Thread, "in-reply-to").and_then(|parent| {
         let name = parent.attribute("ref").unwrap_or_default();
@@ -66,7 +70,7 @@ pub(super) fn read(item: Element<'_>, feed: &Feed, origin: Origin<'_>, page: &mu
             .then(|| identity::feed_entry(name.trim(), link.as_ref(), &feed.host, "", ""))
     });
     Draft {
-        id: identity::feed_entry(&id, link.as_ref(), &feed.host, title.as_deref().unwrap_or_default(), &text),
+        id: identity::feed_entry(&id, link.as_ref(), &feed.host, title.as_deref().unwrap_or_default(), words),
         url: link.map(String::from),
         author: author.or_else(|| item.child(Space::Core, "source").and_then(authors)).or_else(|| feed.author.clone()),
         title,
@@ -140,28 +144,30 @@ fn links(item: Element<'_>, base: Option<&Url>) -> Vec<Link> {
         let text = link.text();
         let address = link.attribute("href").unwrap_or(text);
         let address = address.trim();
-        if address.is_empty() {
+        // An empty reference in Atom is the document that the base names (RFC 3986, 4.4); an empty element is none.
+        if address.is_empty() && (link.attribute("href").is_none() || link.base(None).is_none()) {
             continue;
         }
         if let Some(url) = resolve(link.base(base).as_ref(), address).filter(is_web) {
-            let rel = link.attribute("rel").map(|rel| rel.trim().to_ascii_lowercase());
+            // The long form of a relation is the same (RFC 4287, 4.2.7.2).
+            let rel = link.attribute("rel").map(|rel| {
+                let rel = rel.trim().to_ascii_lowercase();
+                rel.strip_prefix("http://www.iana.org/assignments/relation/").map(str::to_owned).unwrap_or(rel)
+            });
             found.push(Link { rel, media_type: link.attribute("type"), url });
         }
     }
     found
 }
 
-/// The page of an entry: its alternate link, else its first one that is no enclosure, else an id that is an address.
+/// The page of an entry: its alternate link, else an id that is an address. Links to related pages are not the entry.
 fn link_of(item: Element<'_>, id: &str, base: Option<&Url>) -> Option<Url> {
     let links = links(item, base);
-    let is_other = |link: &&Link| {
-        !matches!(link.rel.as_deref(), Some("enclosure" | "self" | "edit" | "replies" | "next" | "previous" | "hub"))
-    };
     let found = links
         .iter()
         .find(|link| link.is_page() && link.is_html())
         .or_else(|| links.iter().find(|link| link.is_page()))
-        .or_else(|| links.iter().find(is_other));
+        .or_else(|| links.iter().find(|link| link.rel.as_deref() == Some("canonical")));
     found
         .map(|link| link.url.clone())
         .or_else(|| permalink(item, id, base))

@@ -325,6 +325,11 @@ impl<'a> Element<'a> {
         found.map(|(_, value)| self.decode(value))
     }
 
+    /// Whether its tag says anything but its name.
+    pub(crate) fn has_attributes(self) -> bool {
+        !self.node().attributes.is_empty()
+    }
+
     fn decode(self, text: &str) -> String {
         let entities = &self.tree.entities;
         decode::references_with(text, &|name| entities.value(name))
