@@ -21,8 +21,8 @@ pub fn decode(bytes: &[u8], http: Option<&str>) -> String {
     }
     // Two characters of ASCII without a mark.
     match bytes {
-        [0, 1.., 0, 1.., ..] => return encoding_rs::UTF_16BE.decode_without_bom_handling(bytes).0.into_owned(),
-        [1.., 0, 1.., 0, ..] => return encoding_rs::UTF_16LE.decode_without_bom_handling(bytes).0.into_owned(),
+        [0, (1..), 0, (1..), ..] => return encoding_rs::UTF_16BE.decode_without_bom_handling(bytes).0.into_owned(),
+        [(1..), 0, (1..), 0, ..] => return encoding_rs::UTF_16LE.decode_without_bom_handling(bytes).0.into_owned(),
         _ => {}
     }
     if let Some(text) = code_pages::ebcdic(bytes) {

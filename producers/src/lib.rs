@@ -10,6 +10,8 @@ pub mod discourse;
 pub mod discover;
 pub mod draft;
 pub mod fetcher;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod hackernews;
 pub mod html;
 pub mod identity;
