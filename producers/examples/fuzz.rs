@@ -20,6 +20,7 @@ const SLOW: Duration = Duration::from_secs(5);
 const MAX_SEED: usize = 256 * 1024;
 
 fn main() {
+    let clock = SystemClock::default();
     let mut args = std::env::args().skip(1);
     let seconds: u64 = args.next().map_or(60, |text| text.parse().unwrap());
     let only = args.next();

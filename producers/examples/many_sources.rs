@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::StreamExt;
 use url::Url;
-use vigie_clock::{Clock, SharedClock, SystemClock};
+use vigie_clock::{SharedClock, SystemClock};
 use vigie_producers::fetcher::{Fetcher, FetcherConfig};
 use vigie_producers::poll::{fresh_cursor, poll};
 use vigie_producers::{Kind, SourceConfig};

@@ -96,6 +96,11 @@ pub(crate) fn tokens(text: &str) -> (Vec<Token>, bool) {
             at = start + 1;
             continue;
         };
+        // A section whose end is missing in a document that is whole: its mark is passed over.
+        let (kind, length) = match (kind, length) {
+            (TokenKind::Cdata, None) if ends_regularly(rest) => (TokenKind::Skip, Some("<![CDATA[".len())),
+            other => other,
+        };
         match length {
             Some(length) => {
                 at = start + length;
@@ -109,6 +114,14 @@ pub(crate) fn tokens(text: &str) -> (Vec<Token>, bool) {
         }
     }
     (tokens, false)
+}
+
+/// Whether a text ends as documents do.
+fn ends_regularly(text: &str) -> bool {
+    let text = text.trim_end();
+    ["</rss>", "</feed>", "</rdf:rdf>", "</urlset>"].iter().any(|end| {
+        text.len() >= end.len() && text.as_bytes()[text.len() - end.len()..].eq_ignore_ascii_case(end.as_bytes())
+    })
 }
 
 /// The length of a start tag: `>` inside quotes does not end it, unless the quote itself has no end.

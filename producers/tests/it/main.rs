@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, also in its helpers")]
 
 mod answers;
+mod discovering;
 mod feed_families;
 mod fetching;
 mod hostile;
