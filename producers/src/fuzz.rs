@@ -35,6 +35,15 @@ pub const TARGETS: [(&str, Target); 18] = [
     ("catalogue", sources),
 ];
 
+/// Hands bytes to the parser of this name.
+///
+/// # Panics
+/// If there is no such parser, or the bytes make it break a promise.
+pub fn run(name: &str, bytes: &[u8]) {
+    let target = TARGETS.iter().find(|(known, _)| *known == name).map(|(_, target)| target);
+    target.expect("a parser of TARGETS")(bytes);
+}
+
 /// When the answers of a fuzzer come.
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
@@ -143,5 +152,24 @@ fn sources(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for source in catalogue::parse(&text).into_iter().flatten() {
         let _ = identity::canonical(&source.url);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_parser_has_a_target_of_libfuzzer_and_takes_odd_bytes() {
+        for (name, target) in TARGETS {
+            let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fuzz/targets/{name}.rs"));
+            let source = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+            assert!(source.contains(&format!("run(\"{name}\", bytes)")), "{name}");
+            for bytes in
+                [&b""[..], b"\0", b"<", b"{}", b"[]", b"\xff\xfe\0", b"<rss><item><title>\xf0\x9f", b"\x4c\x6f\xa7\x94"]
+            {
+                target(bytes);
+            }
+        }
     }
 }
