@@ -101,6 +101,7 @@ fn mistakes_of_generators_do_no_harm() {
     }
     let unclosed = rss("<title>one</title><description><![CDATA[<p>two</description>");
     assert_eq!(only(&unclosed).text, "two");
+    assert_eq!(only(&rss("<!-- <title>one</title><link>http://a.example/1</link>")).title.as_deref(), Some("one"));
     assert!(page(b"<rss version='2.0'><channel/></rss>", None, None).posts.is_empty());
     assert!(page(b"<feed xmlns='http://www.w3.org/2005/Atom'/>", None, None).posts.is_empty());
 }
