@@ -14,6 +14,9 @@ use crate::source::{Kind, SourceConfig};
 /// The sources that come with the binary.
 const BUNDLED: &str = include_str!("../sources.toml");
 
+/// The JSON Schema (draft 2020-12) of `sources.toml`, for editors: a test shows that it has every field, and every kind.
+pub const SCHEMA: &str = include_str!("../sources.schema.json");
+
 /// The shortest interval between two polls of a source on the public web, in seconds.
 const SHORTEST: u64 = 30;
 
@@ -202,6 +205,29 @@ mod tests {
             let mistakes = parse(&entry(kind, url, more)).unwrap_err();
             assert!(mistakes.len() == 1 && mistakes[0].contains(part), "{part} in {mistakes:?}");
         }
+    }
+
+    #[test]
+    fn the_schema_has_every_field_and_every_kind() {
+        let schema: serde_json::Value = serde_json::from_str(SCHEMA).unwrap();
+        let names = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+        let entry = &schema["$defs"]["source"];
+        // The parser says which fields it knows.
+        let known = |error: String| {
+            let list = error.split_once("expected one of").unwrap().1.to_owned();
+            list.split('`').skip(1).step_by(2).map(str::to_owned).collect::<BTreeSet<_>>()
+        };
+        let error = toml::from_str::<Entry>("nothing = 1").err().unwrap().to_string();
+        assert_eq!(names(&entry["properties"]), known(error));
+        let error = toml::from_str::<Selectors>("nothing = 1").err().unwrap().to_string();
+        assert_eq!(names(&entry["properties"]["select"]["properties"]), known(error));
+        let kinds: BTreeSet<&str> =
+            entry["properties"]["kind"]["enum"].as_array().unwrap().iter().filter_map(|kind| kind.as_str()).collect();
+        assert_eq!(kinds, Kind::ALL.iter().map(|kind| kind.name()).collect());
+        for name in ["id", "kind", "url", "every_seconds"] {
+            assert!(entry["required"].as_array().unwrap().contains(&name.into()), "{name}");
+        }
+        assert!(BUNDLED.starts_with("#:schema "), "editors find the schema by the first line");
     }
 
     #[test]

@@ -1,10 +1,17 @@
 //! Which characters the bytes of a feed stand for.
 
-use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
+mod code_pages;
+mod label;
+mod seven_bit;
+
+use chardetng::EncodingDetector;
+use encoding_rs::{Encoding, UTF_8};
+
+use label::Charset;
 
 /// Decodes a feed to text: byte order mark, then UTF-8 if the bytes are valid UTF-8 with more than ASCII in them (no other encoding looks like that by
 /// chance), then what the XML declaration says, then what HTTP says (RFC 7303 has these the other way round; real servers label every
-/// feed alike), then windows-1252. What cannot be decoded becomes U+FFFD.
+/// feed alike), then what the bytes look like. What cannot be decoded becomes U+FFFD.
 pub fn decode(bytes: &[u8], http: Option<&str>) -> String {
     if let Some(text) = utf32(bytes) {
         return text;
@@ -12,36 +19,44 @@ pub fn decode(bytes: &[u8], http: Option<&str>) -> String {
     if let Some((encoding, bom)) = Encoding::for_bom(bytes) {
         return encoding.decode_without_bom_handling(&bytes[bom..]).0.into_owned();
     }
-    let declared = declared(bytes).and_then(|label| Encoding::for_label(label.as_bytes()));
-    let http = http.and_then(|label| Encoding::for_label(label.as_bytes()));
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        let escapes = bytes.contains(&0x1b);
-        if !escapes && (!bytes.is_ascii() || declared.or(http).is_none_or(Encoding::is_ascii_compatible)) {
-            return text.to_owned();
-        }
+    // Two characters of ASCII without a mark.
+    match bytes {
+        [0, (1..), 0, (1..), ..] => return encoding_rs::UTF_16BE.decode_without_bom_handling(bytes).0.into_owned(),
+        [(1..), 0, (1..), 0, ..] => return encoding_rs::UTF_16LE.decode_without_bom_handling(bytes).0.into_owned(),
+        _ => {}
     }
-    if bytes.len() >= 4 && bytes[..4].contains(&0) {
-        let utf16 = if bytes[0] == 0 { encoding_rs::UTF_16BE } else { encoding_rs::UTF_16LE };
-        return utf16.decode_without_bom_handling(bytes).0.into_owned();
+    if let Some(text) = code_pages::ebcdic(bytes) {
+        return text;
     }
-    let declared = declared.filter(|encoding| *encoding != UTF_8);
-    let http = http.filter(|encoding| *encoding != UTF_8);
-    for encoding in [declared, http].into_iter().flatten() {
-        let (text, malformed) = encoding.decode_without_bom_handling(bytes);
+    // A document of bytes is not UTF-16, whatever it says.
+    let is_usable =
+        |charset: &Charset| !matches!(charset, Charset::Web(e) if *e == UTF_8 || e.name().starts_with("UTF-16"));
+    let labels = [declared(bytes), http.map(str::to_owned)];
+    let named: Vec<Charset> =
+        labels.iter().flatten().filter_map(|label| label::find(label)).filter(is_usable).collect();
+    // Some encodings have ASCII bytes for more than ASCII.
+    let is_escaped = bytes.contains(&0x1b) || (bytes.is_ascii() && matches!(named.first(), Some(Charset::SevenBit(_))));
+    if !is_escaped && let Ok(text) = std::str::from_utf8(bytes) {
+        return text.to_owned();
+    }
+    for charset in &named {
+        let (text, malformed) = charset.decode(bytes);
         if !malformed {
-            return text.into_owned();
+            return text;
         }
+    }
+    if let Some(charset) = named.first() {
+        return charset.decode(bytes).0;
     }
     // Mostly UTF-8 with a few broken bytes, as a transfer or a careless generator leaves them.
     let lossy = String::from_utf8_lossy(bytes);
     let broken = lossy.matches('\u{fffd}').count();
-    if declared.or(http).is_none()
-        && broken * 3 < lossy.chars().filter(|c| !c.is_ascii()).count().max(1) * 2
-        && broken < 100
-    {
+    if broken * 3 < lossy.chars().filter(|c| !c.is_ascii()).count() && broken < 100 {
         return lossy.into_owned();
     }
-    declared.or(http).unwrap_or(WINDOWS_1252).decode_without_bom_handling(bytes).0.into_owned()
+    let mut detector = EncodingDetector::new();
+    detector.feed(bytes, true);
+    detector.guess(None, false).decode_without_bom_handling(bytes).0.into_owned()
 }
 
 /// UTF-32, which the web's own list of encodings leaves out; known by its byte order mark or by the zeros around the first `<`.
@@ -98,8 +113,47 @@ mod tests {
         let bare: Vec<u8> = "<a>é</a>".encode_utf16().flat_map(u16::to_be_bytes).collect();
         assert_eq!(decode(&bare, None), "<a>é</a>");
         assert_eq!(decode(b"\xef\xbb\xbf<a/>", Some("latin1")), "<a/>");
+        let not_wide = b"<?xml version='1.0' encoding='utf-16'?><a>plain</a>";
+        assert_eq!(decode(not_wide, Some("utf-16")).as_bytes(), not_wide);
         let quads: Vec<u8> = "\u{feff}<a>é😀</a>".chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
         assert_eq!(decode(&quads, None), "<a>é😀</a>");
         assert_eq!(decode(b"<meta charset=\"iso-8859-2\"><a>\xb1</a>", None), "<meta charset=\"iso-8859-2\"><a>ą</a>");
+    }
+
+    #[test]
+    fn code_pages_of_old_machines_are_read() {
+        let xml = |label: &str, bytes: &[u8]| {
+            let text =
+                decode(&[format!("<?xml version='1.0' encoding='{label}'?><a>").as_bytes(), bytes].concat(), None);
+            text.split_once("<a>").unwrap().1.to_owned()
+        };
+        for (label, bytes, text) in [
+            ("cp437", &b"\x80\x9b\xe1"[..], "Ç¢ß"),
+            ("IBM852", b"\xa5\xe3", "ąŃ"),
+            ("csPC850Multilingual", b"\x82", "é"),
+            ("cp_869", b"\xa2", "ό"),
+            ("mac_turkish", b"\xdd", "ı"),
+            ("cp949", b"\xb0\xa1", "가"),
+            ("Shift_JIS_2004", b"\x82\xa0", "あ"),
+            ("big5hkscs", b"\xa4\xa4", "中"),
+            ("latin_1", b"\xe9", "é"),
+            ("iso8859_15", b"\xa4", "€"),
+        ] {
+            assert_eq!(xml(label, bytes), text, "{label}");
+        }
+        let ebcdic = b"\x4c\x6f\xa7\x94\x93\x40\xa5\x85\x99\xa2\x89\x96\x95\x7e\x7d\xf1\x4b\xf0\x7d\x40\x85\x95\x83\x96\x84\x89\x95\x87\x7e\x7d\x83\x97\xf0\xf3\xf7\x7d\x6f\x6e\x15\x4c\x81\x61\x6e";
+        assert_eq!(decode(ebcdic, None), "<?xml version='1.0' encoding='cp037'?>\n<a/>");
+    }
+
+    #[test]
+    fn bytes_without_a_label_are_what_they_look_like() {
+        let text = "<rss><channel><item><title>Курс биткоина вырос на десять процентов за неделю</title></item></channel></rss>";
+        for encoding in [encoding_rs::KOI8_R, encoding_rs::WINDOWS_1251] {
+            assert_eq!(decode(&encoding.encode(text).0, None), text);
+        }
+        let text = "<rss><channel><item><title>ビットコインの価格が一週間で上昇しました</title></item></channel></rss>";
+        for encoding in [encoding_rs::SHIFT_JIS, encoding_rs::EUC_JP] {
+            assert_eq!(decode(&encoding.encode(text).0, None), text);
+        }
     }
 }

@@ -379,6 +379,11 @@ fn moved(fetched: Fetched, to: Option<Url>) -> Fetched {
     }
 }
 
+/// Whether the rules of a robots.txt allow a path.
+pub(crate) fn robots_allow(bytes: &[u8], path: &str) -> bool {
+    robots::Rules::parse(bytes).allows(path)
+}
+
 /// An error with its causes in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -9,8 +9,11 @@ mod config;
 mod cursors;
 pub mod dates;
 pub mod discourse;
+pub mod discover;
 pub mod draft;
 pub mod fetcher;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod hackernews;
 pub mod html;
 pub mod identity;

@@ -20,7 +20,8 @@ use crate::source::{Document, Kind, Origin, SourceConfig};
 /// How long [`reachable`] waits at most.
 const PROBE: Duration = Duration::from_secs(5);
 
-/// Reads `target` (a file or an address) once as a source of this kind and writes its posts as JSON Lines. Returns how many there are.
+/// Reads `target` (a file or an address) once as a source of this kind and writes its posts as JSON Lines. Returns how many there are. `base` is where
+/// relative links of a file start; those of an address start there.
 ///
 /// # Errors
 /// [`ServiceError::Config`] if the target is neither a readable file nor an http address, [`ServiceError::Unavailable`] if nobody answers,
@@ -28,6 +29,7 @@ const PROBE: Duration = Duration::from_secs(5);
 pub async fn test_source(
     kind: Kind,
     target: &str,
+    base: Option<Url>,
     config: FetcherConfig,
     clock: SharedClock,
     out: &mut (dyn Write + Send),
@@ -35,7 +37,7 @@ pub async fn test_source(
     let url = Url::parse(target).ok().filter(|url| matches!(url.scheme(), "http" | "https" | "ws" | "wss"));
     let (bytes, charset, base) = match url {
         Some(url) => fetch(kind, url, config, clock.clone()).await?,
-        None => (read(Path::new(target), config.max_body)?, None, None),
+        None => (read(Path::new(target), config.max_body)?, None, base),
     };
     let origin = Origin { source: "test", language: None, sample: false, select: None, fetched_at: clock.now() };
     let document = Document { bytes: &bytes, charset: charset.as_deref(), base: base.as_ref() };

@@ -5,10 +5,11 @@
 //! ```
 //!
 //! End tags that match nothing are passed over, missing ones are supplied, `&` and `<` that begin nothing are text, prefixes without a declaration mean what
-//! they mean by custom. Entities of the document are never expanded, so that there is no bomb to build from them. Deep nesting, many attributes and many
+//! they mean by custom. Entities of the document are expanded where they stand for plain text, up to a cap: there is no bomb to build from them. Deep nesting, many attributes and many
 //! tags are cut off at the limits below.
 
 pub(crate) mod decode;
+mod entities;
 mod space;
 mod token;
 mod tree;

@@ -45,7 +45,7 @@ pub(crate) enum Command {
     /// Try out sources
     Source {
         #[command(subcommand)]
-        command: SourceCommand,
+        command: crate::commands::source::SourceCommand,
     },
     /// Try out models
     Model {
@@ -181,28 +181,7 @@ pub(crate) struct ApiArgs {
     pub(crate) service: vigie_api::Config,
 }
 
-#[derive(Subcommand, Debug)]
-pub(crate) enum SourceCommand {
-    /// Run one source once and print its posts as JSON Lines; needs no Kafka
-    Test {
-        /// Kind of source
-        #[arg(long, value_enum)]
-        kind: vigie_producers::Kind,
-        /// What to read
-        #[arg(value_name = "URL-or-FILE")]
-        target: String,
-    },
-    /// Read a source that has an archive back to a date; interrupted, it goes on with the next run
-    Backfill(Box<BackfillArgs>),
-    /// List the sources
-    List {
-        /// A TOML file; by default the bundled list
-        #[arg(long, value_name = "FILE")]
-        sources: Option<PathBuf>,
-    },
-}
-
-#[derive(Args, Debug)]
+#[derive(Subcommand, Debug, Args, Debug)]
 pub(crate) struct BackfillArgs {
     /// The source, as `source list` names it
     pub(crate) id: String,

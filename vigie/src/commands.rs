@@ -4,7 +4,7 @@ mod dlq;
 mod doctor;
 mod model;
 mod replay;
-mod source;
+pub(crate) mod source;
 mod tail;
 mod token;
 mod topics;

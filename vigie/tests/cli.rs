@@ -117,3 +117,27 @@ fn a_malformed_feed_is_an_error_and_a_good_one_is_printed() {
     assert_eq!(post["published_at"], "2022-05-09T08:00:00Z");
     assert_eq!(post["url"], "https://example.org/7");
 }
+
+#[test]
+fn sources_are_added_and_relative_links_start_at_the_base_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let feed = dir.path().join("feed.xml");
+    std::fs::write(&feed, "<rss><channel><item><title>t</title><link>/a</link></item></channel></rss>").unwrap();
+    let feed = feed.to_str().unwrap();
+    let output = vigie(&["source", "test", "--kind", "rss", "--base", "https://b.example/x/", feed], &[]);
+    let post: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(post["url"], "https://b.example/a");
+    assert_fails(
+        &vigie(&["source", "test", "--kind", "rss", "--base", "b.example", feed], &[]),
+        64,
+        &["--base", "http"],
+    );
+    assert_fails(&vigie(&["source", "test", "--kind", "rss", "/nonexistent/feed"], &[]), 64, &["/nonexistent/feed"]);
+    assert_fails(&vigie(&["source", "add", "ftp://example.org/"], &[]), 64, &["ftp"]);
+    let list = dir.path().join("sources.toml");
+    let add = ["source", "add", "http://127.0.0.1:1/", "--file", list.to_str().unwrap()];
+    assert_fails(&vigie(&add, &[]), 69, &["127.0.0.1"]);
+    assert!(!list.exists());
+    let schema: serde_json::Value = serde_json::from_slice(&vigie(&["source", "schema"], &[]).stdout).unwrap();
+    assert_eq!(schema["$defs"]["source"]["required"][0], "id");
+}

@@ -2,46 +2,86 @@
 
 use jiff::tz::Offset;
 
-/// Months by their first letters: English, French, German, Spanish, Italian, Portuguese, Dutch, Greek, Hungarian, Polish, Russian and Turkish.
+/// Months by their first letters in the languages of Europe, in Turkish and in Indonesian. Where one start is part of another, the longer one decides.
 pub(super) fn month(word: &str) -> Option<i8> {
     const STARTS: [&[&str]; 12] = [
-        &["jan", "ene", "gen", "jän", "ιαν", "янв", "sty", "oca"],
-        &["feb", "fév", "fev", "φεβ", "фев", "lut", "şub"],
-        &["mar", "mär", "mrz", "mrt", "μάρ", "μαρ", "már", "март", "мар"],
-        &["apr", "avr", "abr", "απρ", "ápr", "апр", "kwi", "nis"],
-        &["may", "mai", "mag", "mei", "maj", "μάι", "μαϊ", "μαι", "máj", "май", "мая"],
-        &["jun", "juin", "giu", "ιούν", "ιουν", "ιον", "jún", "июн", "cze", "haz"],
-        &["jul", "juil", "lug", "ιούλ", "ιουλ", "ιολ", "júl", "июл", "lip", "tem"],
-        &["aug", "aoû", "aou", "ago", "αύγ", "αυγ", "авг", "sie", "ağu"],
-        &["sep", "set", "σεπ", "szep", "сен", "wrz", "eyl"],
-        &["oct", "okt", "ott", "out", "οκτ", "окт", "paź", "eki"],
-        &["nov", "νοέ", "νοε", "ноя", "lis", "kas"],
-        &["dec", "déc", "dez", "dic", "δεκ", "дек", "gru", "ara"],
+        &["jan", "ene", "gen", "jän", "jén", "ian", "ιαν", "янв", "січ", "sty", "led", "oca", "tammi"],
+        &["feb", "fév", "fev", "φεβ", "фев", "лют", "lut", "úno", "şub", "helmi"],
+        &["mar", "mär", "mrz", "mrt", "maa", "μάρ", "μαρ", "μάώ", "μαώ", "már", "мар", "бер", "bře"],
+        &["apr", "avr", "abr", "απρ", "ápr", "апр", "кві", "kwi", "dub", "nis", "huhti"],
+        &[
+            "may", "mai", "mag", "mei", "maj", "maí", "μάι", "μαϊ", "μαι", "μάϊ", "máj", "máu", "май", "мая", "тра",
+            "kvě", "touko",
+        ],
+        &[
+            "jun", "juin", "giu", "iun", "ιούν", "ιουν", "ιον", "jún", "июн", "чер", "cze", "červen", "čvn", "haz",
+            "kesä",
+        ],
+        &[
+            "jul",
+            "juil",
+            "lug",
+            "iul",
+            "ιούλ",
+            "ιουλ",
+            "ιολ",
+            "júl",
+            "июл",
+            "лип",
+            "lip",
+            "červenec",
+            "červenc",
+            "čvc",
+            "tem",
+            "heinä",
+        ],
+        &["aug", "aoû", "aou", "ago", "agu", "ágú", "αύγ", "αυγ", "авг", "сер", "sie", "srp", "ağu", "elo"],
+        &["sep", "set", "σεπ", "szep", "сен", "вер", "wrz", "zář", "eyl", "syys"],
+        &["oct", "okt", "ott", "out", "οκτ", "окт", "жов", "paź", "říj", "eki", "loka"],
+        &["nov", "nóv", "noi", "νοέ", "νοε", "ноя", "лис", "lis", "kas", "marras"],
+        &["dec", "déc", "dez", "des", "dic", "δεκ", "дек", "гру", "gru", "pro", "ara", "joulu"],
     ];
-    let found = STARTS.iter().position(|starts| starts.iter().any(|start| word.starts_with(start)))?;
-    i8::try_from(found + 1).ok()
+    let length = |starts: &[&str]| starts.iter().filter(|start| word.starts_with(**start)).map(|s| s.len()).max();
+    let found = STARTS
+        .iter()
+        .enumerate()
+        .filter_map(|(n, starts)| Some((length(starts)?, n)))
+        .max_by_key(|(length, _)| *length);
+    i8::try_from(found?.1 + 1).ok()
 }
 
-/// Quarters of an hour east of UTC.
+/// Quarters of an hour east of UTC. Where a name has several meanings, that of North America counts, then that of Europe, as in RFC 5322.
 pub(super) fn zone(name: &str) -> Option<i32> {
+    let name = name.strip_prefix("etc/").unwrap_or(name);
     Some(match name {
         "z" | "gmt" | "ut" | "utc" | "wet" => 0,
-        "cet" | "mez" | "bst" | "west" => 4,
-        "cest" | "mesz" | "eet" | "cat" | "sast" => 8,
+        "cet" | "met" | "mez" | "bst" | "west" | "wat" => 4,
+        "cest" | "mest" | "mesz" | "eet" | "cat" | "sast" => 8,
         "eest" | "msk" | "trt" | "eat" => 12,
+        "irst" => 14,
+        "msd" | "gst" => 16,
+        "pkt" => 20,
         "ist" => 22,
-        "sgt" | "hkt" | "awst" => 32,
+        "npt" => 23,
+        "ict" | "wib" => 28,
+        "sgt" | "hkt" | "awst" | "pht" | "myt" => 32,
         "jst" | "kst" => 36,
+        "acst" => 38,
         "aest" => 40,
+        "acdt" => 42,
         "aedt" => 44,
         "nzst" => 48,
         "nzdt" => 52,
-        "brt" | "art" => -12,
-        "ast" | "edt" => -16,
-        "est" | "cdt" => -20,
-        "cst" | "mdt" => -24,
-        "mst" | "pdt" => -28,
-        "pst" | "akdt" => -32,
+        "azot" => -4,
+        "brst" => -8,
+        "ndt" => -10,
+        "brt" | "art" | "adt" | "clst" => -12,
+        "nst" => -14,
+        "ast" | "at" | "edt" | "clt" => -16,
+        "est" | "et" | "cdt" | "cot" | "pet" => -20,
+        "cst" | "ct" | "mdt" => -24,
+        "mst" | "mt" | "pdt" => -28,
+        "pst" | "pt" | "akdt" => -32,
         "akst" => -36,
         "hst" => -40,
         _ => return None,
@@ -69,6 +109,7 @@ pub(super) fn without_ideographs(text: &str) -> (String, Offset) {
             out = out.replace(sign, plain);
         }
     }
-    let offset = if text.contains('년') { Offset::from_seconds(9 * 3600).unwrap_or(Offset::UTC) } else { Offset::UTC };
+    let is_korean = ['년', '월', '오'].iter().any(|sign| text.contains(*sign));
+    let offset = if is_korean { Offset::from_seconds(9 * 3600).unwrap_or(Offset::UTC) } else { Offset::UTC };
     (out.trim_end_matches([':', ' ']).to_owned(), offset)
 }

@@ -25,6 +25,9 @@ impl Feed {
         let own =
             links(channel, None).into_iter().find(|link| link.rel.as_deref() == Some("self")).map(|link| link.url);
         let base = base.cloned().or(own);
+        // CDF says so in an attribute.
+        let of_channel = channel.attribute("base").filter(|_| channel.name() == "channel");
+        let base = of_channel.and_then(|of_channel| resolve(base.as_ref(), of_channel.trim())).or(base);
         let page = links(channel, base.as_ref()).into_iter().find(|link| link.is_page()).map(|link| link.url);
         let host_of = |url: &Url| url.host_str().map(str::to_owned);
         let title = || channel.child(Space::Core, "title").map(|title| title_of(title)).unwrap_or_default();
@@ -49,11 +52,16 @@ pub(super) fn read(item: Element<'_>, feed: &Feed, origin: Origin<'_>, page: &mu
     let text = text_of(item);
     let published = date_of(item, &PUBLISHED);
     let updated = date_of(item, &UPDATED);
-    let author = authors(item);
+    let editor = || item.child(Space::Core, "managingeditor").map(person).filter(|name| !name.is_empty());
+    let author = authors(item).or_else(editor);
     let says_nothing = title.is_none() && link.is_none() && text.is_empty();
-    if says_nothing && id.is_empty() && author.is_none() && published.or(updated).is_none() {
+    let has_anything = || item.children().any(|child| child.has_attributes() || !child.text().trim().is_empty());
+    if says_nothing && id.is_empty() && author.is_none() && !has_anything() {
         return;
     }
+    // What has neither words nor a name is told apart by all that it has.
+    let words = if says_nothing { item.markup(true) } else { String::new() };
+    let words = if says_nothing { &words } else { &text };
     let language = item.child(Space::Dublin, "language").map(|language| language.text().trim().to_owned());
     let parent = item.child(Space::Thread, "in-reply-to").and_then(|parent| {
         let name = parent.attribute("ref").unwrap_or_default();
@@ -62,9 +70,9 @@ pub(super) fn read(item: Element<'_>, feed: &Feed, origin: Origin<'_>, page: &mu
             .then(|| identity::feed_entry(name.trim(), link.as_ref(), &feed.host, "", ""))
     });
     Draft {
-        id: identity::feed_entry(&id, link.as_ref(), &feed.host, title.as_deref().unwrap_or_default(), &text),
+        id: identity::feed_entry(&id, link.as_ref(), &feed.host, title.as_deref().unwrap_or_default(), words),
         url: link.map(String::from),
-        author: author.or_else(|| feed.author.clone()),
+        author: author.or_else(|| item.child(Space::Core, "source").and_then(authors)).or_else(|| feed.author.clone()),
         title,
         text,
         parent,
@@ -89,12 +97,18 @@ const PUBLISHED: [(Space, &str); 8] = [
 
 /// Where it says when it was last changed.
 const UPDATED: [(Space, &str); 4] =
-    [(Space::Core, "updated"), (Space::Core, "modified"), (Space::Dublin, "modified"), (Space::Core, "lastmod")];
+    [(Space::Core, "updated"), (Space::Core, "modified"), (Space::Dublin, "modified"), LASTMOD];
+
+const LASTMOD: (Space, &str) = (Space::Core, "lastmod");
 
 fn date_of(item: Element<'_>, names: &[(Space, &str)]) -> Option<Timestamp> {
-    names.iter().find_map(|(space, name)| {
+    let named = names.iter().find_map(|(space, name)| {
         let mut named = item.children().filter(|child| child.space() == *space && child.name() == *name);
         named.find_map(|child| dates::parse(&child.text()))
+    });
+    // In CDF the date is an attribute.
+    named.or_else(|| {
+        names.contains(&LASTMOD).then(|| item.attribute(LASTMOD.1)).flatten().and_then(|date| dates::parse(&date))
     })
 }
 
@@ -130,32 +144,45 @@ fn links(item: Element<'_>, base: Option<&Url>) -> Vec<Link> {
         let text = link.text();
         let address = link.attribute("href").unwrap_or(text);
         let address = address.trim();
-        if address.is_empty() {
+        // An empty reference in Atom is the document that the base names (RFC 3986, 4.4); an empty element is none.
+        if address.is_empty() && (link.attribute("href").is_none() || link.base(None).is_none()) {
             continue;
         }
         if let Some(url) = resolve(link.base(base).as_ref(), address).filter(is_web) {
-            let rel = link.attribute("rel").map(|rel| rel.trim().to_ascii_lowercase());
+            // The long form of a relation is the same (RFC 4287, 4.2.7.2).
+            let rel = link.attribute("rel").map(|rel| {
+                let rel = rel.trim().to_ascii_lowercase();
+                rel.strip_prefix("http://www.iana.org/assignments/relation/").map(str::to_owned).unwrap_or(rel)
+            });
             found.push(Link { rel, media_type: link.attribute("type"), url });
         }
     }
     found
 }
 
-/// The page of an entry: its alternate link, else its first one that is no enclosure, else an id that is an address.
+/// The page of an entry: its alternate link, else an id that is an address. Links to related pages are not the entry.
 fn link_of(item: Element<'_>, id: &str, base: Option<&Url>) -> Option<Url> {
     let links = links(item, base);
-    let is_other = |link: &&Link| {
-        !matches!(link.rel.as_deref(), Some("enclosure" | "self" | "edit" | "replies" | "next" | "previous" | "hub"))
-    };
     let found = links
         .iter()
         .find(|link| link.is_page() && link.is_html())
         .or_else(|| links.iter().find(|link| link.is_page()))
-        .or_else(|| links.iter().find(is_other));
+        .or_else(|| links.iter().find(|link| link.rel.as_deref() == Some("canonical")));
     found
         .map(|link| link.url.clone())
-        .or_else(|| Url::parse(id).ok().filter(is_web))
+        .or_else(|| permalink(item, id, base))
         .or_else(|| resolve(base, item.attribute("href")?.trim()).filter(is_web))
+        .or_else(|| resolve(base, item.child(Space::Core, "a")?.attribute("href")?.trim()).filter(is_web))
+}
+
+/// An id that is an address, unless the feed says that it leads nowhere.
+fn permalink(item: Element<'_>, id: &str, base: Option<&Url>) -> Option<Url> {
+    let says = item.child(Space::Core, "guid").and_then(|guid| guid.attribute("ispermalink"));
+    match says.as_deref().map(str::trim) {
+        Some("false" | "False" | "FALSE" | "no" | "0") => None,
+        Some("true") => resolve(base, id).filter(is_web),
+        _ => Url::parse(id).ok().filter(is_web),
+    }
 }
 
 fn is_web(url: &Url) -> bool {
@@ -263,8 +290,9 @@ fn media<'a>(item: Element<'a>) -> impl Iterator<Item = Element<'a>> {
 /// Who wrote it: Atom's persons, RSS's authors, Dublin Core's creators; else what podcasts and media say.
 fn authors(item: Element<'_>) -> Option<String> {
     let mut names: Vec<String> = Vec::new();
-    let is_creator =
-        |space, name| matches!((space, name), (Space::Core, "author" | "creator") | (Space::Dublin, "creator"));
+    let is_creator = |space, name| {
+        matches!((space, name), (Space::Core, "author" | "creator") | (Space::Dublin, "creator" | "author"))
+    };
     for element in item.children().filter(|child| is_creator(child.space(), child.name())) {
         let name = person(element);
         if !name.is_empty() && !names.contains(&name) {

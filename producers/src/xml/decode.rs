@@ -3,8 +3,6 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use crate::plain_text;
-
 /// Names that are remembered per thread: more than HTML has in use, fewer than a hostile document can invent.
 const MAX_NAMED: usize = 1000;
 
@@ -15,6 +13,11 @@ thread_local! {
 
 /// Resolves character references once. The five of XML, numbers (those of windows-1252 as HTML reads them) and the names of HTML; unknown ones stay as they are.
 pub(crate) fn references(text: &str) -> String {
+    references_with(text, &|_| None)
+}
+
+/// The same, with names that the document itself explains.
+pub(crate) fn references_with(text: &str, own: &dyn Fn(&str) -> Option<String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('&') {
@@ -23,7 +26,8 @@ pub(crate) fn references(text: &str) -> String {
         let end = rest.bytes().take(34).position(|b| b == b';');
         let name = end.map(|end| &rest[1..end]).unwrap_or_default();
         let well_named = name.bytes().enumerate().all(|(n, b)| b.is_ascii_alphanumeric() || (n == 0 && b == b'#'));
-        match end.filter(|_| well_named && !name.is_empty()).and_then(|end| Some((resolve(name)?, end))) {
+        let resolved = || own(name).or_else(|| resolve(name).filter(|_| well_named));
+        match end.filter(|_| !name.is_empty()).and_then(|end| Some((resolved()?, end))) {
             Some((resolved, end)) => {
                 out.push_str(&resolved);
                 rest = &rest[end + 1..];
@@ -70,7 +74,8 @@ fn resolve(name: &str) -> Option<String> {
         }
         // The HTML parser knows the two thousand names.
         let reference = format!("&{name};");
-        let resolved = plain_text::from_html(&reference);
+        let document = scraper::Html::parse_fragment(&reference);
+        let resolved: String = document.root_element().text().collect();
         let resolved = (resolved != reference && !resolved.is_empty() && !resolved.contains(';')).then_some(resolved);
         if named.len() < MAX_NAMED {
             named.insert(name.to_owned(), resolved.clone());
@@ -111,6 +116,7 @@ mod tests {
     fn references_are_resolved_once_and_unknown_ones_stay() {
         let text = "a &amp;lt; b &#65;&#x1F600;&#147;&eacute;&nbsp;&bogus; &; & &#xFFFFFFFF; &unfinished";
         assert_eq!(references(text), "a &lt; b A😀“é\u{a0}&bogus; &; & \u{fffd} &unfinished");
+        assert_eq!(references("a&zwnj;b&ensp;c&#x2060;d&thinsp;"), "a\u{200c}b\u{2002}c\u{2060}d\u{2009}");
     }
 
     #[test]

@@ -32,13 +32,15 @@ impl Space {
         let address = address.trim_end_matches(['/', '#']);
         match address.split_once("://").map_or(address, |(_, rest)| rest) {
             "" => Self::Core,
+            // The address of Echo, which became Atom, had no scheme.
+            "uri/of/echo/namespace" | "purl.org/pie" | "purl.org/echo" | "example.com/newformat" => Self::Core,
             "search.yahoo.com/mrss" | "tools.search.yahoo.com/mrss" | "search.yahoo.com/mrss/#" => Self::Media,
             "purl.org/dc/elements/1.0" | "purl.org/dc/elements/1.1" | "purl.org/dc/terms" => Self::Dublin,
-            "purl.org/rss/1.0/modules/content" => Self::Content,
+            "purl.org/rss/1.0/modules/content" | "purl.org/rss/1.0/modules/content/encoded" => Self::Content,
             "www.w3.org/1999/xhtml" => Self::Xhtml,
             "www.w3.org/1999/02/22-rdf-syntax-ns" => Self::Rdf,
             "purl.org/syndication/thread/1.0" => Self::Thread,
-            rest if rest.contains("itunes.com/dtds/podcast") || rest.contains("itunes.com/DTDs") => Self::Itunes,
+            rest if rest.contains("itunes.com/dtds/podcast") || rest.ends_with("/dtds/podcast-1.0.dtd") => Self::Itunes,
             rest if rest.contains("/schemas/sitemap-news") => Self::News,
             rest if is_core(rest) => Self::Core,
             _ => Self::Other,

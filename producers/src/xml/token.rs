@@ -70,6 +70,9 @@ impl Token {
 pub(crate) fn tokens(text: &str) -> (Vec<Token>, bool) {
     let mut tokens = Vec::new();
     let mut at = 0;
+    // Where an end is missing once, it is missing from there on: no need to look again.
+    let (mut has_section_end, mut has_comment_end, mut has_instruction_end) = (true, true, true);
+    let is_whole = ends_regularly(text);
     while let Some(found) = text[at..].find('<') {
         let start = at + found;
         let rest = &text[start..];
@@ -79,11 +82,18 @@ pub(crate) fn tokens(text: &str) -> (Vec<Token>, bool) {
         let until =
             |mark: &str, from: usize| rest.get(from..).and_then(|r| r.find(mark)).map(|n| from + n + mark.len());
         let (kind, length) = if rest.starts_with("<![CDATA[") {
-            (TokenKind::Cdata, until("]]>", 9))
+            let length = if has_section_end { until("]]>", 9) } else { None };
+            has_section_end = length.is_some();
+            // Without an end, but in a document that has one: the mark is passed over.
+            if length.is_none() && is_whole { (TokenKind::Skip, Some(9)) } else { (TokenKind::Cdata, length) }
         } else if rest.starts_with("<!--") {
-            (TokenKind::Skip, until("-->", 4))
+            let length = if has_comment_end { until("-->", 4) } else { None };
+            has_comment_end = length.is_some();
+            (TokenKind::Skip, length.or_else(|| is_whole.then_some(4)))
         } else if rest.starts_with("<?") {
-            (TokenKind::Skip, until("?>", 2).or_else(|| until(">", 2)))
+            let length = if has_instruction_end { until("?>", 2) } else { None };
+            has_instruction_end = length.is_some();
+            (TokenKind::Skip, length.or_else(|| until(">", 2)))
         } else if rest.starts_with("<!") {
             (TokenKind::Skip, declaration(rest))
         } else if rest[1..].starts_with('/') {
@@ -111,6 +121,14 @@ pub(crate) fn tokens(text: &str) -> (Vec<Token>, bool) {
     (tokens, false)
 }
 
+/// Whether a text ends as documents do.
+fn ends_regularly(text: &str) -> bool {
+    let text = text.trim_end();
+    ["</rss>", "</feed>", "</rdf:rdf>", "</urlset>"].iter().any(|end| {
+        text.len() >= end.len() && text.as_bytes()[text.len() - end.len()..].eq_ignore_ascii_case(end.as_bytes())
+    })
+}
+
 /// The length of a start tag: `>` inside quotes does not end it, unless the quote itself has no end.
 fn tag(rest: &str) -> Option<usize> {
     let bytes = rest.as_bytes();
@@ -133,7 +151,7 @@ fn tag(rest: &str) -> Option<usize> {
 /// The length of a declaration with or without an internal subset in brackets.
 fn declaration(rest: &str) -> Option<usize> {
     let end = rest.find('>')?;
-    match rest.find('[').filter(|open| *open < end) {
+    match rest[..end].find('[') {
         Some(open) => {
             let close = open + rest[open..].find(']')?;
             Some(close + rest[close..].find('>')? + 1)

@@ -6,6 +6,7 @@ use std::ops::Range;
 use url::Url;
 
 use super::decode;
+use super::entities::Entities;
 use super::space::Space;
 use super::token::{Token, TokenKind, tokens};
 use super::{MAX_DECLARATIONS, MAX_DEPTH};
@@ -34,6 +35,8 @@ pub(crate) struct Tree<'t> {
     text: &'t str,
     tokens: Vec<Token>,
     nodes: Vec<Node<'t>>,
+    /// What the document's own entities stand for.
+    entities: Entities,
     /// Whether the text ends inside a tag or a section.
     pub(crate) is_cut: bool,
 }
@@ -82,7 +85,8 @@ impl<'t> Tree<'t> {
             closes: HashMap::new(),
         };
         builder.build();
-        Self { text, tokens: builder.tokens, nodes: builder.nodes, is_cut }
+        let entities = Entities::read(text, &builder.tokens);
+        Self { text, tokens: builder.tokens, nodes: builder.nodes, entities, is_cut }
     }
 
     /// The elements in the order of the document.
@@ -318,7 +322,17 @@ impl<'a> Element<'a> {
                 .iter()
                 .find(|(key, _)| key.split_once(':').is_some_and(|(prefix, key)| prefix != "xmlns" && is(key)))
         });
-        found.map(|(_, value)| decode::references(value))
+        found.map(|(_, value)| self.decode(value))
+    }
+
+    /// Whether its tag says anything but its name.
+    pub(crate) fn has_attributes(self) -> bool {
+        !self.node().attributes.is_empty()
+    }
+
+    fn decode(self, text: &str) -> String {
+        let entities = &self.tree.entities;
+        decode::references_with(text, &|name| entities.value(name))
     }
 
     /// Whether there are tags between its tags.
@@ -343,7 +357,7 @@ impl<'a> Element<'a> {
         let mut out = String::with_capacity(node.range.len());
         let mut at = node.range.start;
         let push = |out: &mut String, piece: &str| {
-            if keeps_references { out.push_str(piece) } else { out.push_str(&decode::references(piece)) }
+            if keeps_references { out.push_str(piece) } else { out.push_str(&self.decode(piece)) }
         };
         for token in &self.tree.tokens[node.inner.clone()] {
             push(&mut out, &text[at.min(token.start)..token.start]);
@@ -372,10 +386,12 @@ impl<'a> Element<'a> {
         chain.reverse();
         let mut base = document.cloned();
         for element in chain {
-            let Some((_, value)) = element.node().attributes.iter().find(|(key, _)| *key == "xml:base") else {
+            let Some((_, value)) =
+                element.node().attributes.iter().find(|(key, _)| key.eq_ignore_ascii_case("xml:base"))
+            else {
                 continue;
             };
-            let value = decode::references(value);
+            let value = element.decode(value);
             base = resolve(base.as_ref(), value.trim()).or(base);
         }
         base

@@ -207,10 +207,16 @@ async fn the_charset_of_the_header_is_used_where_the_feed_names_none() {
     let base = serve(Router::new().route("/feed", get(answer))).await;
     let mut out = Vec::new();
     let url = base.join("feed").unwrap();
-    let count =
-        test_source(Kind::Rss, url.as_str(), FetcherConfig::default(), Arc::new(SystemClock::default()), &mut out)
-            .await
-            .unwrap();
+    let count = test_source(
+        Kind::Rss,
+        url.as_str(),
+        None,
+        FetcherConfig::default(),
+        Arc::new(SystemClock::default()),
+        &mut out,
+    )
+    .await
+    .unwrap();
     let line: serde_json::Value = serde_json::from_slice(&out).unwrap();
     assert_eq!((count, line["title"].as_str()), (1, Some("été €")));
 }
@@ -235,7 +241,7 @@ async fn source_test_tells_bad_targets_apart_by_their_exit_codes() {
     for (target, code, text) in cases {
         let mut out = Vec::new();
         let clock = Arc::new(SystemClock::default());
-        let error = test_source(Kind::Rss, target, FetcherConfig::default(), clock, &mut out).await.unwrap_err();
+        let error = test_source(Kind::Rss, target, None, FetcherConfig::default(), clock, &mut out).await.unwrap_err();
         assert_eq!(error.exit_code(), code, "{target}: {error}");
         assert!(error.chain().contains(text) && out.is_empty(), "{target}: {}", error.chain());
     }

@@ -81,6 +81,15 @@ fn bombs_of_depth_width_and_entities_end_soon() {
         repeated("<!--"),
         repeated("<![CDATA["),
         repeated("<!DOCTYPE [ "),
+        format!("<rss>{}</rss>", repeated("<!--")),
+        format!("<rss>{}</rss>", repeated("<![CDATA[")),
+        format!("<rss>{}</rss>", repeated("<?x>")),
+        format!("<rss>{}</rss>", repeated("<!x>")),
+        format!(
+            "<!DOCTYPE r [<!ENTITY a '{}'>]><rss><channel><item><title>{}</title></item></channel></rss>",
+            "x".repeat(1000),
+            repeated("&a;")
+        ),
         repeated("</a>"),
         repeated("<a></b>"),
         format!("{}<rss><channel><item><title>&a0;</title></item></channel></rss>", entities + "]>"),

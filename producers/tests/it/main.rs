@@ -4,7 +4,9 @@
 mod answers;
 mod backfill;
 mod caps;
+mod discovering;
 mod farm;
+mod feed_families;
 mod fetching;
 mod hostile;
 mod kinds;

@@ -1,39 +1,53 @@
 //! `vigie source`.
 
+mod add;
 mod backfill;
+mod list;
+mod test;
 
 pub(crate) use backfill::parse_since;
 
-use std::io::{BufWriter, Write};
+use std::path::PathBuf;
 
-use serde_json::json;
-use vigie_daemon::{Context, ServiceError};
+use clap::Subcommand;
+use vigie_daemon::ServiceError;
 
-use crate::cli::SourceCommand;
 use crate::output::Output;
 
+/// What can be done with sources.
+#[derive(Subcommand, Debug)]
+pub(crate) enum SourceCommand {
+    /// Run one source once and print its posts as JSON Lines; needs no Kafka
+    Test(test::TestArgs),
+    /// Find out how a site can be followed, and add it to a file of sources
+    Add(add::AddArgs),
+    /// Read a source that has an archive back to a date; interrupted, it goes on with the next run
+    Backfill(Box<crate::cli::BackfillArgs>),
+    /// List the sources
+    List {
+        /// A TOML file; by default the bundled list
+        #[arg(long, value_name = "FILE")]
+        sources: Option<PathBuf>,
+    },
+    /// Print the JSON Schema of sources.toml
+    Schema,
+}
+
+/// Runs one of them.
+///
+/// # Errors
+/// What went wrong, with the exit code that it asks for.
 pub(crate) async fn run(command: SourceCommand, output: Output) -> Result<(), ServiceError> {
     match command {
-        SourceCommand::Test { kind, target } => {
-            let config = vigie_producers::fetcher::FetcherConfig::default();
-            let mut stdout = BufWriter::new(std::io::stdout());
-            let posts =
-                vigie_producers::test_source(kind, &target, config, Context::system().clock, &mut stdout).await?;
-            stdout.flush().map_err(ServiceError::failed)?;
-            output.note(format!("{posts} posts"));
-            Ok(())
-        }
+        SourceCommand::Test(args) => test::run(args, output).await,
         SourceCommand::Backfill(args) => backfill::run(*args, output).await,
-        SourceCommand::List { sources } => {
-            let found = match &sources {
-                Some(path) => vigie_producers::catalogue::load(path),
-                None => vigie_producers::catalogue::bundled(),
-            };
-            for source in found.map_err(ServiceError::Config)? {
-                let value = json!({"id": source.id, "kind": source.kind, "url": source.url, "every_seconds": source.every.as_secs()});
-                output.result(&value, || format!("{:<28} {:<12} {}", source.id, source.kind, source.url))?;
-            }
-            Ok(())
-        }
+        SourceCommand::Add(args) => add::run(args, output).await,
+        SourceCommand::List { sources } => list::run(sources.as_deref(), output),
+        SourceCommand::Schema => print(vigie_producers::catalogue::SCHEMA),
     }
+}
+
+fn print(text: &str) -> Result<(), ServiceError> {
+    use std::io::Write as _;
+    write!(std::io::stdout().lock(), "{text}").map_err(ServiceError::failed)
 }

@@ -24,7 +24,7 @@ pub(in crate::fetcher) struct Rules {
 }
 
 impl Rules {
-    pub(super) fn parse(bytes: &[u8]) -> Self {
+    pub(in crate::fetcher) fn parse(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_BYTES)]);
         let (mut ours, mut others) = (None::<Self>, Self::default());
         let (mut names_us, mut names_all, mut in_rules) = (false, false, false);

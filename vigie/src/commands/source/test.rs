@@ -1,0 +1,42 @@
+//! `vigie source test`.
+
+use std::io::{BufWriter, Write};
+
+use url::Url;
+use vigie_daemon::{Context, ServiceError};
+use vigie_producers::fetcher::FetcherConfig;
+
+use crate::output::Output;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct TestArgs {
+    /// Kind of source
+    #[arg(long, value_enum)]
+    kind: vigie_producers::Kind,
+    /// Where a file came from: relative links in it start there
+    #[arg(long, value_name = "URL", value_parser = web_address)]
+    base: Option<Url>,
+    /// What to read
+    #[arg(value_name = "URL-or-FILE")]
+    target: String,
+}
+
+pub(super) async fn run(args: TestArgs, output: Output) -> Result<(), ServiceError> {
+    let mut stdout = BufWriter::new(std::io::stdout());
+    let clock = Context::system().clock;
+    let TestArgs { kind, base, target } = args;
+    let posts = vigie_producers::test_source(kind, &target, base, FetcherConfig::default(), clock, &mut stdout).await?;
+    stdout.flush().map_err(ServiceError::failed)?;
+    output.note(format!("{posts} posts"));
+    Ok(())
+}
+
+/// An http or https address.
+pub(super) fn web_address(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|e| format!("{e}, expected an http or https address"))?;
+    if matches!(url.scheme(), "http" | "https") {
+        Ok(url)
+    } else {
+        Err(format!("scheme {}, expected http or https", url.scheme()))
+    }
+}
