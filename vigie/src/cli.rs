@@ -181,7 +181,7 @@ pub(crate) struct ApiArgs {
     pub(crate) service: vigie_api::Config,
 }
 
-#[derive(Subcommand, Debug, Args, Debug)]
+#[derive(Args, Debug)]
 pub(crate) struct BackfillArgs {
     /// The source, as `source list` names it
     pub(crate) id: String,
