@@ -112,7 +112,9 @@ impl Run {
     async fn prepare(config: Config, id: &str, since: Timestamp, ctx: Context) -> Result<Self, ServiceError> {
         let sources = config.resolve()?;
         let Some(source) = sources.into_iter().find(|source| source.id == id) else {
-            return Err(ServiceError::Config(vec![format!("source {id:?}, expected one that `vigie source list` shows")]));
+            return Err(ServiceError::Config(vec![format!(
+                "source {id:?}, expected one that `vigie source list` shows"
+            )]));
         };
         if !has_archive(&source) {
             return Err(ServiceError::Config(vec![format!("source {id:?} of kind {} has no archive", source.kind)]));
@@ -121,8 +123,7 @@ impl Run {
         let mut polite = config.fetcher();
         polite.spacing *= 2;
         polite.local_spacing *= 2;
-        let fetcher =
-            Fetcher::new(polite, ctx.clock.clone()).map_err(|e| ServiceError::Config(vec![e.to_string()]))?;
+        let fetcher = Fetcher::new(polite, ctx.clock.clone()).map_err(|e| ServiceError::Config(vec![e.to_string()]))?;
         let codec = Codec::connect(&config.registry, &config.kafka.topic_prefix)
             .await
             .map_err(|e| ServiceError::unavailable("schema registry", e))?;
@@ -217,7 +218,8 @@ impl Run {
 
     async fn ask_once(&self, url: Url) -> Result<(Page, u16, usize), Failure> {
         let handler = self.source.kind.source();
-        let request = Request { url, accept: handler.accept(), etag: None, last_modified: None, local: self.source.local };
+        let request =
+            Request { url, accept: handler.accept(), etag: None, last_modified: None, local: self.source.local };
         let body = match self.fetcher.fetch(&request).await.map_err(Failure::Fetch)? {
             Fetched::Body(body) => body,
             Fetched::NotModified { .. } => {

@@ -71,11 +71,16 @@ impl Config {
             mistakes.push(format!("--listen-ms {}, expected 100 to 60000", self.listen_ms));
         }
         if self.render && render::find(self.chromium.as_deref()).is_none() {
-            let place = self.chromium.as_ref().map_or_else(|| "on the PATH".to_owned(), |path| format!("at {}", path.display()));
+            let place = self
+                .chromium
+                .as_ref()
+                .map_or_else(|| "on the PATH".to_owned(), |path| format!("at {}", path.display()));
             mistakes.push(format!("--render: no Chromium {place}, expected one to be installed or --chromium FILE"));
         }
         if self.render && self.proxy.is_some() {
-            mistakes.push("--render with --proxy, expected one of them: the address guard cannot see through a proxy".into());
+            mistakes.push(
+                "--render with --proxy, expected one of them: the address guard cannot see through a proxy".into(),
+            );
         }
         let found = match (&self.list, &self.sources) {
             (Some(list), _) => Ok(list.clone()),

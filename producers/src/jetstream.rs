@@ -155,13 +155,7 @@ pub(crate) async fn listen(
     }
 }
 
-async fn hear(
-    open: &mut Open,
-    batch: &mut Batch<'_>,
-    is_old: bool,
-    fetcher: &Fetcher,
-    clock: &dyn Clock,
-) -> End {
+async fn hear(open: &mut Open, batch: &mut Batch<'_>, is_old: bool, fetcher: &Fetcher, clock: &dyn Clock) -> End {
     if is_old {
         // Whether a silent peer lives is known by the next poll.
         match tokio::time::timeout(PING, open.socket.send(Message::Ping(Vec::new().into()))).await {

@@ -17,6 +17,9 @@ use crate::walk::{Position, Walk};
 /// Entries of one feed that are looked at.
 const MAX_ENTRIES: usize = 5000;
 
+/// Ids that are kept of a stream.
+const STREAM_IDS: usize = 200;
+
 /// What a poll brought.
 #[derive(Clone, Debug)]
 pub struct Polled {
@@ -63,8 +66,8 @@ struct Gathered {
     etag: Option<String>,
     last_modified: Option<String>,
     not_modified: bool,
-    /// Whether documents that others list were read.
-    nested: bool,
+    /// How many ids are kept, where that is not a matter of how the source is walked.
+    kept: Option<usize>,
     /// Why the last listed document that was left out could not be read.
     left_out: Option<String>,
 }
@@ -170,6 +173,8 @@ async fn follow(
         let answer = if source.is_stream() {
             let heard = jetstream::listen(source, walk.stream(), fetcher, clock).await.map_err(Failure::Fetch)?;
             walk.heard(heard.position);
+            // Its position tells what was heard.
+            gathered.kept = Some(STREAM_IDS);
             gathered.seen += heard.passed_over;
             Fetched::Body(heard.body)
         } else {
@@ -211,7 +216,10 @@ async fn follow(
             other => other.map_err(Failure::Parse)?,
         };
         gathered.status = Some(body.status);
-        gathered.nested |= is_nested;
+        if is_nested {
+            // Which of the listed documents is read again is not known.
+            gathered.kept = Some(2 * MAX_ENTRIES);
+        }
         // The validators of a document in the middle are not those of the source's own address.
         if page == 0 && !walk.is_resumed() {
             gathered.etag = body.etag;
@@ -243,13 +251,12 @@ fn remember(cursor: &mut Cursor, gathered: &Gathered, overlap: Overlap, resumed:
     if gathered.on_page.is_empty() {
         return;
     }
-    let kept = match overlap {
-        // Which of the listed documents is read again is not known.
-        _ if gathered.nested => 2 * MAX_ENTRIES,
+    let usual = match overlap {
         Overlap::SinglePage => (2 * gathered.on_page.len()).clamp(200, 2 * MAX_ENTRIES),
         Overlap::Anchor => 200,
         Overlap::Late(_) => 1000,
     };
+    let kept = gathered.kept.unwrap_or(usual);
     let listed: HashSet<&String> = gathered.on_page.iter().collect();
     let others = std::mem::take(&mut cursor.recent_ids).into_iter().filter(|id| !listed.contains(id));
     let mut unique = HashSet::new();

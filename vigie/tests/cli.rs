@@ -38,6 +38,26 @@ fn bad_usage_exits_64() {
 }
 
 #[test]
+fn a_backfill_says_what_is_wrong_with_its_source_its_date_and_its_servers() {
+    let backfill = |id: &str, since: &str, more: &[&str]| {
+        vigie(&[&["source", "backfill", id, "--since", since], more].concat(), &[])
+    };
+    assert_fails(&backfill("hn-bitcoin", "yesterday", &[]), 64, &["RFC 3339"]);
+    assert_fails(&backfill("nobody", "2026-01-01", &[]), 64, &["nobody", "source list"]);
+    assert_fails(&backfill("coindesk", "2026-01-01", &[]), 64, &["kind rss has no archive"]);
+    assert_fails(&backfill("bluesky-jetstream", "2026-01-01", &[]), 64, &["no archive"]);
+    let away = ["--schema-registry-url", "http://127.0.0.1:1", "--kafka-brokers", "127.0.0.1:1"];
+    assert_fails(&backfill("hn-bitcoin", "2026-01-01", &away), 69, &["schema registry", "127.0.0.1:1"]);
+}
+
+#[test]
+fn rendering_without_a_chromium_exits_64() {
+    let output =
+        vigie(&["produce", "--render", "--chromium", "/no/such/chromium", "--proxy", "http://127.0.0.1:1"], &[]);
+    assert_fails(&output, 64, &["no Chromium at /no/such/chromium", "--proxy"]);
+}
+
+#[test]
 fn a_wrong_sources_file_lists_every_mistake_and_exits_64() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(

@@ -35,6 +35,9 @@ pub(super) struct State {
     /// The first page with posts that are too old: where a run that goes further back begins.
     #[serde(default)]
     edge: Option<Edge>,
+    /// What was older than this was left out in the last run.
+    #[serde(default)]
+    told_since: Option<Timestamp>,
     /// How far back it has read.
     pub(super) reached: Option<Timestamp>,
     /// Back to this all has been told; to the beginning of time where the archive ended before.
@@ -61,15 +64,19 @@ impl State {
         self.done_since.is_some_and(|done| done <= since)
     }
 
-    /// Goes further back than an earlier run did.
+    /// Begins a run to this date. Where an earlier one left out what was too old for it, that is read again.
     pub(super) fn reopen(&mut self, since: Timestamp) {
-        if self.done_since.is_some_and(|done| done > since) {
-            self.done_since = None;
-            match self.edge.take() {
-                Some(Edge::Older(older)) => self.older = Some(older),
-                // Listed documents are not read in the order of what they hold: they are gone through again, and what is published is known.
-                Some(Edge::Newest) | None => (self.older, self.begun) = (None, false),
-            }
+        let before = self.told_since.replace(since);
+        if before.is_none_or(|before| before <= since) || self.is_done(since) {
+            return;
+        }
+        self.done_since = None;
+        // Listed documents are not read in the order of what they hold: they are gone through again, and what is published is known.
+        self.nested = Queue::default();
+        match self.edge.take() {
+            Some(Edge::Older(older)) => self.older = Some(older),
+            Some(Edge::Newest) => (self.older, self.begun) = (None, false),
+            None => self.begun = self.older.is_some(),
         }
     }
 
@@ -200,13 +207,8 @@ mod tests {
             .map(|n| format!(r#"{{"objectID":"{n}","created_at_i":{},"comment_text":"x"}}"#, n / 2))
             .collect();
         let text = format!(r#"{{"hits":[{}],"hitsPerPage":10}}"#, items.join(","));
-        let origin = crate::source::Origin {
-            source: "hn",
-            language: None,
-            sample: false,
-            select: None,
-            fetched_at: at(10_000),
-        };
+        let origin =
+            crate::source::Origin { source: "hn", language: None, sample: false, select: None, fetched_at: at(10_000) };
         let document = crate::source::Document { bytes: text.as_bytes(), charset: None, base: None };
         Kind::HackerNews.source().parse(document, origin).unwrap()
     }
@@ -240,6 +242,27 @@ mod tests {
         assert!(state.pages - pages < 130, "{} of 200 pages", state.pages - pages);
         // The first second of 1970 is no time to be told.
         assert_eq!(run(&mut state, -5, &mut published), (2..900).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_run_to_another_date_after_an_interrupted_one_leaves_nothing_out() {
+        let source = source();
+        for dates in [[900, 700, 800, 300], [300, 900, 800, 300], [850, 300, 900, 300]] {
+            let (mut published, mut state, mut told) = (Published::default(), State::new(None), 0);
+            for (run, since) in dates.into_iter().enumerate() {
+                state.reopen(at(since));
+                // All but the last are interrupted somewhere.
+                let pages = if run == 3 { usize::MAX } else { 17 + 19 * run };
+                for _ in 0..pages {
+                    if state.is_done(at(since)) {
+                        break;
+                    }
+                    let url = state.next(&source).unwrap();
+                    told += state.take(&source, page(&url), at(since), &mut published).len();
+                }
+            }
+            assert_eq!(told, 2 * 700, "{dates:?}");
+        }
     }
 
     #[test]

@@ -195,7 +195,8 @@ mod tests {
     #[test]
     fn nonsense_and_times_from_the_future_do_not_move_the_cursor() {
         let future = event(3_600_000 + 301_000, "btc");
-        let (kept, heard) = read(StreamPosition::default(), ["{".into(), "[]".into(), future, r#"{"time_us":-1}"#.into()]);
+        let (kept, heard) =
+            read(StreamPosition::default(), ["{".into(), "[]".into(), future, r#"{"time_us":-1}"#.into()]);
         assert_eq!((kept, heard.position.at, heard.body.bytes.as_slice()), (0, 0, &b"{"[..]));
         let (_, heard) = read(StreamPosition { at: START, ..StreamPosition::default() }, [event(-5, "btc")]);
         assert_eq!(heard.position.at, START, "a cursor never goes back");

@@ -155,18 +155,15 @@ impl Shared {
         Refusal::Refused
     }
 
-    async fn pump(
-        &self,
-        from: &mut (impl AsyncRead + Unpin),
-        to: &mut (impl AsyncWrite + Unpin),
-    ) -> io::Result<()> {
+    async fn pump(&self, from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
         let mut buffer = vec![0; 16 * 1024];
         loop {
             let read = from.read(&mut buffer).await?;
             if read == 0 {
                 return to.shutdown().await;
             }
-            let taken = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(read as u64));
+            let taken =
+                self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(read as u64));
             if taken.is_err() {
                 self.exhausted.notify_one();
                 return Err(io::Error::other("too many bytes"));
@@ -227,10 +224,15 @@ mod tests {
         let head = "GET http://a.example:8080/x?y=1 HTTP/1.1\r\nHost: a.example:8080\r\nProxy-Connection: keep-alive\r\nAccept: */*\r\n\r\n";
         let (url, head) = forward(head).unwrap();
         assert_eq!((url.host_str(), url.port()), (Some("a.example"), Some(8080)));
-        assert_eq!(head.unwrap(), "GET /x?y=1 HTTP/1.1\r\nHost: a.example:8080\r\nAccept: */*\r\nConnection: close\r\n\r\n");
+        assert_eq!(
+            head.unwrap(),
+            "GET /x?y=1 HTTP/1.1\r\nHost: a.example:8080\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        );
         let (url, head) = forward("CONNECT [::1]:443 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         assert!(head.is_none() && guard::check(&url).is_err());
-        for refused in ["GET /x HTTP/1.1\r\n\r\n", "GET ftp://a/ HTTP/1.1\r\n\r\n", "CONNECT a/b:1 HTTP/1.1\r\n\r\n", "\r\n\r\n"] {
+        for refused in
+            ["GET /x HTTP/1.1\r\n\r\n", "GET ftp://a/ HTTP/1.1\r\n\r\n", "CONNECT a/b:1 HTTP/1.1\r\n\r\n", "\r\n\r\n"]
+        {
             assert!(forward(refused).is_none(), "{refused}");
         }
     }
@@ -264,6 +266,9 @@ mod tests {
         ] {
             assert!(ask(target.clone()).await.starts_with("HTTP/1.1 403"), "{target}");
         }
-        assert!(filter.refused(&Url::parse("http://169.254.169.254/").unwrap()) && !filter.refused(&Url::parse("http://1.2.3.4/").unwrap()));
+        assert!(
+            filter.refused(&Url::parse("http://169.254.169.254/").unwrap())
+                && !filter.refused(&Url::parse("http://1.2.3.4/").unwrap())
+        );
     }
 }

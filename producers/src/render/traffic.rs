@@ -34,7 +34,9 @@ impl Traffic {
             "Network.loadingFinished" | "Network.loadingFailed" => {
                 self.open.remove(text("requestId").unwrap_or_default());
             }
-            "Network.responseReceived" if text("type") == Some("Document") && text("frameId") == self.frame.as_deref() => {
+            "Network.responseReceived"
+                if text("type") == Some("Document") && text("frameId") == self.frame.as_deref() =>
+            {
                 let status = params.get("response").and_then(|response| response.get("status")).and_then(Value::as_u64);
                 self.status = status.and_then(|status| u16::try_from(status).ok());
             }
@@ -56,8 +58,14 @@ mod tests {
         traffic.note("Network.requestWillBeSent", &json!({"requestId": "1", "type": "Document"}));
         traffic.note("Network.requestWillBeSent", &json!({"requestId": "2", "type": "EventSource"}));
         assert!(!traffic.is_quiet());
-        traffic.note("Network.responseReceived", &json!({"type": "Document", "frameId": "other", "response": {"status": 500}}));
-        traffic.note("Network.responseReceived", &json!({"type": "Document", "frameId": "f", "response": {"status": 200}}));
+        traffic.note(
+            "Network.responseReceived",
+            &json!({"type": "Document", "frameId": "other", "response": {"status": 500}}),
+        );
+        traffic.note(
+            "Network.responseReceived",
+            &json!({"type": "Document", "frameId": "f", "response": {"status": 200}}),
+        );
         traffic.note("Network.loadingFailed", &json!({"requestId": "1"}));
         traffic.note("Page.loadEventFired", &json!({}));
         assert!(traffic.is_quiet() && traffic.is_loaded && traffic.status == Some(200) && !traffic.is_crashed);

@@ -46,7 +46,8 @@ impl Archive {
             };
             let items = *archive.items.lock().unwrap();
             let filters = query.get("numericFilters").map(String::as_str).unwrap_or_default();
-            let bound = |name: &str| filters.split(',').find_map(|f| f.strip_prefix(name)).map(|n| n.parse::<i64>().unwrap());
+            let bound =
+                |name: &str| filters.split(',').find_map(|f| f.strip_prefix(name)).map(|n| n.parse::<i64>().unwrap());
             let (until, after) = (bound("created_at_i<="), bound("created_at_i>"));
             let hits: Vec<serde_json::Value> = (0..items)
                 .rev()
@@ -144,7 +145,8 @@ async fn an_interrupted_backfill_goes_on_and_tells_every_post_once() {
 
     // Done is done; further back goes on from there; the archive's beginning is an end.
     *archive.failing_every.lock().unwrap() = 0;
-    let again = backfill(config(), "hn", since, Context::system(), |_| panic!("nothing is left to read")).await.unwrap();
+    let again =
+        backfill(config(), "hn", since, Context::system(), |_| panic!("nothing is left to read")).await.unwrap();
     assert_eq!(again.progress, report.progress);
     let further = backfill(config(), "hn", Timestamp::from_millis(0), Context::system(), |_| {}).await.unwrap();
     assert_eq!(further.progress.posts, 980);

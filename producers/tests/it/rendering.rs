@@ -39,7 +39,9 @@ async fn read(url: Url, fetcher: &Fetcher) -> Polled {
 }
 
 fn script(text: &str) -> Html<String> {
-    Html(format!("<!doctype html><html><head><title>Before</title></head><body><main id=m></main><script>{text}</script></body></html>"))
+    Html(format!(
+        "<!doctype html><html><head><title>Before</title></head><body><main id=m></main><script>{text}</script></body></html>"
+    ))
 }
 
 /// Processes of Chromium that work, or worked, for us.
@@ -72,7 +74,9 @@ async fn a_page_built_by_javascript_is_read_as_people_see_it() {
         )
     };
     let data = || async {
-        axum::Json(serde_json::json!({"title": "Fees fell by half", "text": "The median fee of a bitcoin transaction fell. ".repeat(8)}))
+        axum::Json(
+            serde_json::json!({"title": "Fees fell by half", "text": "The median fee of a bitcoin transaction fell. ".repeat(8)}),
+        )
     };
     let base = serve(Router::new().route("/page", get(page)).route("/data.json", get(data))).await;
     let url = base.join("page").unwrap();
@@ -146,7 +150,11 @@ async fn a_page_that_loops_or_hoards_or_floods_is_ended_in_time() {
     let loops = || async { script("while (true) {}") };
     let later = || async { script("setTimeout(() => { while (true) {} }, 100)") };
     let hangs = || async { std::future::pending::<String>().await };
-    let hoards = || async { script("const all = []; setInterval(() => { for (let i = 0; i < 8; i++) all.push(new Uint8Array(1 << 23).fill(i + 1)); fetch('/x') }, 20)") };
+    let hoards = || async {
+        script(
+            "const all = []; setInterval(() => { for (let i = 0; i < 8; i++) all.push(new Uint8Array(1 << 23).fill(i + 1)); fetch('/x') }, 20)",
+        )
+    };
     let floods = || async { Html("<p>x</p>".repeat(3 << 20)) };
     let app = Router::new()
         .route("/loops", get(loops))
@@ -157,7 +165,8 @@ async fn a_page_that_loops_or_hoards_or_floods_is_ended_in_time() {
     let base = serve(app).await;
     let clock = SystemClock::default();
     let limit = Duration::from_secs(12);
-    let bounds = |config: &mut RenderConfig| (config.timeout, config.memory, config.traffic) = (limit, 400 << 20, 8 << 20);
+    let bounds =
+        |config: &mut RenderConfig| (config.timeout, config.memory, config.traffic) = (limit, 400 << 20, 8 << 20);
     let Some((fetcher, _alone)) = chromium(bounds).await else { return };
     for (path, reason) in [
         ("loops", "timed out"),
@@ -169,7 +178,11 @@ async fn a_page_that_loops_or_hoards_or_floods_is_ended_in_time() {
         let begun = clock.monotonic();
         let polled = read(base.join(path).unwrap(), &fetcher).await;
         let told = polled.record.reason.unwrap_or_default();
-        assert!(polled.record.decision == "failed" && told.contains(reason), "{path}: {} {told}", polled.record.decision);
+        assert!(
+            polled.record.decision == "failed" && told.contains(reason),
+            "{path}: {} {told}",
+            polled.record.decision
+        );
         assert!(clock.monotonic() - begun < limit + Duration::from_secs(5), "{path}");
     }
     assert_nothing_is_left().await;

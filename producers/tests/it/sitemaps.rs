@@ -66,7 +66,12 @@ async fn walk(source: &SourceConfig, cursor: &mut Cursor) -> Vec<u32> {
     for _ in 0..50 {
         let polled = poll(source, cursor, &fetcher, &clock).await;
         assert_eq!(polled.record.decision, "fetched", "{:?}", polled.record);
-        found.extend(polled.posts.iter().map(|post| post.url.as_deref().unwrap().rsplit('/').next().unwrap().parse::<u32>().unwrap()));
+        found.extend(
+            polled
+                .posts
+                .iter()
+                .map(|post| post.url.as_deref().unwrap().rsplit('/').next().unwrap().parse::<u32>().unwrap()),
+        );
         *cursor = polled.cursor;
         if !cursor.position.as_deref().unwrap_or_default().contains("\"pending\":{") {
             return found;
@@ -78,8 +83,19 @@ async fn walk(source: &SourceConfig, cursor: &mut Cursor) -> Vec<u32> {
 #[tokio::test]
 async fn an_index_of_indexes_is_followed_newest_first_over_several_polls() {
     let site = Site::default();
-    site.put("index.xml", index(&[("old.xml", "2026-01-01"), ("gone.xml", "2026-02-02"), ("inner.xml", "2026-03-01T10:00:00Z")]));
-    site.put("inner.xml", index(&[("b.xml.gz", "2026-02-28"), ("a.xml", "2026-03-01"), ("bad.xml", "2026-02-27"), ("deep.xml", "2026-02-26")]));
+    site.put(
+        "index.xml",
+        index(&[("old.xml", "2026-01-01"), ("gone.xml", "2026-02-02"), ("inner.xml", "2026-03-01T10:00:00Z")]),
+    );
+    site.put(
+        "inner.xml",
+        index(&[
+            ("b.xml.gz", "2026-02-28"),
+            ("a.xml", "2026-03-01"),
+            ("bad.xml", "2026-02-27"),
+            ("deep.xml", "2026-02-26"),
+        ]),
+    );
     site.put("a.xml", map(0..40));
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(map(40..80).as_bytes()).unwrap();
@@ -91,7 +107,10 @@ async fn an_index_of_indexes_is_followed_newest_first_over_several_polls() {
     let source = SourceConfig { max_pages: 2, ..source("map", Kind::Sitemap, base.join("index.xml").unwrap()) };
     let mut cursor = fresh_cursor(&source);
     let mut found = walk(&source, &mut cursor).await;
-    assert_eq!(site.asked(), ["index.xml", "inner.xml", "a.xml", "b.xml.gz", "bad.xml", "deep.xml", "gone.xml", "old.xml"]);
+    assert_eq!(
+        site.asked(),
+        ["index.xml", "inner.xml", "a.xml", "b.xml.gz", "bad.xml", "deep.xml", "gone.xml", "old.xml"]
+    );
     found.sort_unstable();
     assert_eq!(found, (0..120).collect::<Vec<_>>());
 

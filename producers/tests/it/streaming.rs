@@ -44,7 +44,8 @@ struct State {
 
 impl Jetstream {
     fn new(now: Timestamp, events: i64) -> Self {
-        let state = State { start: (now.as_millis() - 3_600_000) * 1000, events, drop_after: usize::MAX, ..State::default() };
+        let state =
+            State { start: (now.as_millis() - 3_600_000) * 1000, events, drop_after: usize::MAX, ..State::default() };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -63,8 +64,7 @@ impl Jetstream {
         };
         let made = Timestamp::from_millis(time / 1000);
         let record = serde_json::json!({"text": text, "createdAt": made.to_string(), "langs": ["en"]});
-        let mut commit =
-            serde_json::json!({"rev": format!("r{n}"), "operation": operation, "collection": "app.bsky.feed.post", "rkey": format!("k{key}")});
+        let mut commit = serde_json::json!({"rev": format!("r{n}"), "operation": operation, "collection": "app.bsky.feed.post", "rkey": format!("k{key}")});
         if operation != "delete" {
             commit["record"] = record;
         }
@@ -102,12 +102,16 @@ impl Jetstream {
         let Ok(mut socket) = accept_hdr_async(socket, note).await else { return };
         let asked = asked.lock().unwrap().clone();
         let url = Url::parse("http://x/").unwrap().join(&asked.0).unwrap();
-        let cursor = url.query_pairs().find(|(name, _)| name == "cursor").map(|(_, value)| value.parse::<i64>().unwrap());
+        let cursor =
+            url.query_pairs().find(|(name, _)| name == "cursor").map(|(_, value)| value.parse::<i64>().unwrap());
         let (start, mut next) = {
             let mut state = self.state.lock().unwrap();
             state.asked.push(asked);
             // Without a cursor all is told, so that the test knows what to expect.
-            (state.start, cursor.map_or(0, |cursor| ((cursor - state.start) as f64 / GAP as f64).ceil().max(0.0) as i64))
+            (
+                state.start,
+                cursor.map_or(0, |cursor| ((cursor - state.start) as f64 / GAP as f64).ceil().max(0.0) as i64),
+            )
         };
         let mut sent = 0;
         loop {
@@ -165,7 +169,12 @@ fn fetcher() -> Fetcher {
 }
 
 /// Polls until that many posts are there.
-async fn gather(source: &SourceConfig, fetcher: &Fetcher, cursor: &mut Cursor, expected: usize) -> BTreeMap<String, usize> {
+async fn gather(
+    source: &SourceConfig,
+    fetcher: &Fetcher,
+    cursor: &mut Cursor,
+    expected: usize,
+) -> BTreeMap<String, usize> {
     let clock = SystemClock::default();
     let mut found = BTreeMap::new();
     for _ in 0..200 {
@@ -272,7 +281,9 @@ async fn silence_refusals_and_oversize_end_a_poll_in_time() {
         while let Some(Ok(_)) = socket.next().await {}
     })
     .await;
-    let ws = |url: &Url, path: &str| Url::parse(&format!("ws://{}/{path}", &url[url::Position::BeforeHost..url::Position::AfterPort])).unwrap();
+    let ws = |url: &Url, path: &str| {
+        Url::parse(&format!("ws://{}/{path}", &url[url::Position::BeforeHost..url::Position::AfterPort])).unwrap()
+    };
     for (url, decision, part) in [
         (deaf.0.clone(), "failed", "timed out"),
         (ws(&plain, ""), "failed", "http status 200"),
