@@ -42,7 +42,7 @@ impl Archive {
                 let mut asked = archive.asked.lock().unwrap();
                 *asked += 1;
                 let every = *archive.failing_every.lock().unwrap();
-                every > 0 && *asked % every == 0
+                every > 0 && asked.is_multiple_of(every)
             };
             let items = *archive.items.lock().unwrap();
             let filters = query.get("numericFilters").map(String::as_str).unwrap_or_default();
