@@ -398,3 +398,30 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use vigie_clock::{ManualClock, Timestamp};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_is_asked_without_the_lease() {
+        let clock = ManualClock::new(Timestamp::from_millis(0));
+        let shared: SharedClock = Arc::new(clock.clone());
+        let lease = Arc::new(Lease::new(Arc::clone(&shared), Duration::from_secs(5)));
+        let fetcher = Fetcher::new(FetcherConfig::default(), shared).unwrap().under(Arc::clone(&lease));
+        // Nobody listens there: whoever asks is told so.
+        let url = Url::parse("http://127.0.0.1:1/").unwrap();
+        let request = Request { url, accept: "*/*", etag: None, last_modified: None, local: true };
+        let asked = async || {
+            clock.advance(Duration::from_millis(10));
+            !matches!(fetcher.fetch(&request).await, Err(FetchError::Blocked(_)))
+        };
+        assert!(!asked().await);
+        lease.begin();
+        assert!(asked().await);
+        clock.advance(Duration::from_secs(6));
+        assert!(!asked().await);
+    }
+}

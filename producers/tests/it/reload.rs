@@ -27,7 +27,7 @@ fn gauge(ctx: &Context, name: &str) -> f64 {
 async fn a_changed_file_adds_and_removes_sources_and_a_broken_one_changes_nothing() {
     let stack = tokio::task::spawn_blocking(vigie_stack::testing::shared).await.unwrap();
     let (kafka, registry) = prepare(&stack).await;
-    let farm = Farm::start(3, 1, 1).await;
+    let farm = Farm::start(3, 1).await;
     let all = farm.sources();
     let entries: Vec<&str> = all.split("\n\n").filter(|entry| !entry.trim().is_empty()).collect();
     let folder = tempfile::tempdir().unwrap();

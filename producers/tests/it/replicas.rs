@@ -23,7 +23,10 @@ use crate::pipeline::{config, posts, prepare};
 /// In the environment of a replica: what it is to do.
 const ORDER: &str = "VIGIE_TEST_REPLICA";
 const SESSION: Duration = Duration::from_millis(2500);
-const SPACING: Duration = Duration::from_millis(400);
+/// Longer than a take-over, so that a new owner that does not wait is caught.
+const SPACING: Duration = Duration::from_millis(1500);
+/// What the site sees is what a replica did, give or take the time that a request is under way on a busy machine.
+const JITTER: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -166,13 +169,13 @@ fn number(name: &str, default: u64) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_killed_and_frozen_at_random_lose_nothing_repeat_nothing_and_stay_polite() {
     let seed = number("VIGIE_TEST_SEED", backoff::random().random_range(0..1_000_000));
-    let faults = number("VIGIE_TEST_FAULTS", 6);
+    let faults = number("VIGIE_TEST_FAULTS", 4);
     println!("seed {seed}, {faults} faults");
     let mut random = StdRng::seed_from_u64(seed);
     let stack = tokio::task::spawn_blocking(vigie_stack::testing::shared).await.unwrap();
     let (kafka, registry) = prepare(&stack).await;
     let codec = Codec::connect(&registry, &stack.prefix).await.unwrap();
-    let farm = Farm::start(12, 2, seed).await;
+    let farm = Farm::start(16, seed).await;
     let folder = tempfile::tempdir().unwrap();
     let order = Order {
         brokers: kafka.brokers.clone(),
@@ -324,8 +327,7 @@ fn check_politeness(asks: &[Ask], frozen: &[(String, Duration, Duration)]) {
             let gap = pair[1].from - pair[0].from;
             moves += u32::from(pair[0].by != pair[1].by);
             closest = closest.min(gap);
-            // What the site sees is what the replica did, give or take the time that a request is under way on a busy machine.
-            assert!(gap >= SPACING / 2, "{gap:?} between two requests to a host: {pair:?}");
+            assert!(gap >= SPACING - JITTER, "{gap:?} between two requests to a host: {pair:?}");
         }
     }
     println!(
@@ -346,7 +348,7 @@ async fn cursors_of_another_number_of_partitions_are_found() {
     let stack = tokio::task::spawn_blocking(vigie_stack::testing::shared).await.unwrap();
     let (kafka, registry) = prepare(&stack).await;
     let codec = Codec::connect(&registry, &stack.prefix).await.unwrap();
-    let farm = Farm::start(4, 2, 1).await;
+    let farm = Farm::start(8, 1).await;
     let list = vigie_producers::catalogue::parse(&farm.sources()).unwrap();
     for partitions in [None, Some(11)] {
         if let Some(total) = partitions {
