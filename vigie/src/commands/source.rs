@@ -4,8 +4,6 @@ mod add;
 mod list;
 mod test;
 
-use std::path::PathBuf;
-
 use clap::Subcommand;
 use vigie_daemon::ServiceError;
 
@@ -19,11 +17,7 @@ pub(crate) enum SourceCommand {
     /// Find out how a site can be followed, and add it to a file of sources
     Add(add::AddArgs),
     /// List the sources
-    List {
-        /// A TOML file; by default the bundled list
-        #[arg(long, value_name = "FILE")]
-        sources: Option<PathBuf>,
-    },
+    List(Box<list::ListArgs>),
     /// Print the JSON Schema of sources.toml
     Schema,
 }
@@ -36,7 +30,7 @@ pub(crate) async fn run(command: SourceCommand, output: Output) -> Result<(), Se
     match command {
         SourceCommand::Test(args) => test::run(args, output).await,
         SourceCommand::Add(args) => add::run(args, output).await,
-        SourceCommand::List { sources } => list::run(sources.as_deref(), output),
+        SourceCommand::List(args) => list::run(*args, output).await,
         SourceCommand::Schema => print(vigie_producers::catalogue::SCHEMA),
     }
 }
