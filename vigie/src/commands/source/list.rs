@@ -48,7 +48,7 @@ pub(super) async fn run(args: ListArgs, output: Output) -> Result<(), ServiceErr
             value["health"] = health.map_or(Value::Null, Health::to_json);
         }
         output.result(&value, || {
-            format!("{:<28} {:<12} {} {words}", source.id, source.kind, source.url).trim_end().to_owned()
+            format!("{:<28} {:<12} {} {words}", source.id, source.kind.name(), source.url).trim_end().to_owned()
         })?;
     }
     Ok(())
