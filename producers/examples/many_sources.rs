@@ -117,7 +117,7 @@ fn answer(n: usize, headers: &HeaderMap, asked: &std::sync::Mutex<Vec<u32>>) -> 
         asked[n] += 1;
         asked[n] as usize
     };
-    if headers.contains_key(header::IF_NONE_MATCH) && (round + n) % 10 != 0 {
+    if headers.contains_key(header::IF_NONE_MATCH) && !(round + n).is_multiple_of(10) {
         return StatusCode::NOT_MODIFIED.into_response();
     }
     let items: String = (0..20)

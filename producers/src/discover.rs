@@ -99,10 +99,9 @@ pub async fn discover(
             return Ok(Proposal::new(&here, &page, local));
         }
     }
-    if let Ok(html) = web_page::parse(document).map(|html| page::candidates(&html, &body.url)) {
-        if let Some(found) = search.try_all(html).await {
-            return Ok(found);
-        }
+    let named = web_page::parse(document).map(|html| page::candidates(&html, &body.url)).unwrap_or_default();
+    if let Some(found) = search.try_all(named).await {
+        return Ok(found);
     }
     match search.try_all(page::usual(&body.url)).await {
         Some(found) => Ok(found),

@@ -58,7 +58,7 @@ impl Draft {
             post_id: self.id,
             source: origin.source.to_owned(),
             kind: kind.name().to_owned(),
-            url: self.url.filter(|url| is_web(url)),
+            url: self.url.and_then(web),
             author: line(self.author, MAX_AUTHOR),
             title: line(self.title, MAX_TITLE),
             text: plain_text::cut(&plain_text::tidy(&self.text), MAX_TEXT).to_owned(),
@@ -80,8 +80,14 @@ fn line(text: Option<String>, max: usize) -> Option<String> {
     (!line.is_empty()).then(|| line.to_owned())
 }
 
-fn is_web(url: &str) -> bool {
-    url.len() <= MAX_URL && Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+/// An address of the web: as it was written, unless it was written so that it needs mending.
+fn web(url: String) -> Option<String> {
+    let parsed = Url::parse(&url).ok().filter(|parsed| matches!(parsed.scheme(), "http" | "https"))?;
+    let is_plain = (url.starts_with("http://") || url.starts_with("https://"))
+        && !url.contains(char::is_whitespace)
+        && plain_text::tidy(&url) == url;
+    let url = if is_plain { url } else { parsed.into() };
+    (url.len() <= MAX_URL).then_some(url)
 }
 
 /// Whether it looks like a language tag (BCP 47).
@@ -117,5 +123,19 @@ mod tests {
         assert!(post.text.starts_with("x\ny") && post.text.len() == MAX_TEXT);
         assert_eq!(post.declared_language.as_deref(), Some("en"));
         assert_eq!(page.edited.get("x:1"), Some(&Timestamp::from_millis(6000)));
+    }
+
+    #[test]
+    fn addresses_are_kept_or_mended() {
+        for (written, kept) in [
+            ("https://a.example", Some("https://a.example")),
+            ("https://a.example/ü", Some("https://a.example/ü")),
+            ("Https://A.example/x", Some("https://a.example/x")),
+            (" https://a.example/\u{202e}x\ny ", Some("https://a.example/%E2%80%AExy")),
+            ("ftp://a.example/", None),
+            ("", None),
+        ] {
+            assert_eq!(web(written.to_owned()).as_deref(), kept, "{written}");
+        }
     }
 }

@@ -413,7 +413,7 @@ mod tests {
         let fetcher = Fetcher::new(FetcherConfig::default(), shared).unwrap().under(Arc::clone(&lease));
         // Nobody listens there: whoever asks is told so.
         let url = Url::parse("http://127.0.0.1:1/").unwrap();
-        let request = Request { url, accept: "*/*", etag: None, last_modified: None, local: true };
+        let request = Request { url, accept: "*/*", etag: None, last_modified: None, validated_by: None, local: true };
         let asked = async || {
             clock.advance(Duration::from_millis(10));
             !matches!(fetcher.fetch(&request).await, Err(FetchError::Blocked(_)))

@@ -68,7 +68,8 @@ pub fn title(text: &str) -> String {
 
 /// Plain text as published: control and bidirectional override characters go, line ends become `\n`, outer white space goes.
 pub fn tidy(text: &str) -> String {
-    let lines = text.replace("\r\n", "\n").replace('\u{a0}', " ");
+    // Many readers of lines take U+2028 and U+2029 for line ends, which they are.
+    let lines = text.replace("\r\n", "\n").replace('\u{a0}', " ").replace(['\u{2028}', '\u{2029}'], "\n");
     let kept: String = lines.chars().filter(|c| !is_unwanted(*c)).collect();
     kept.trim().to_owned()
 }
@@ -317,6 +318,7 @@ mod tests {
     #[test]
     fn entities_are_decoded_once() {
         assert_eq!(from_html("https:&#x2F;&#x2F;a.example&#x2F;x &amp;lt;b&amp;gt;"), "https://a.example/x &lt;b&gt;");
+        assert_eq!(tidy("one\u{2028}two\u{2029}three"), "one\ntwo\nthree");
         assert_eq!(from_html("no markup,   but \u{202e}tricks\u{0000}"), "no markup,   but tricks");
     }
 

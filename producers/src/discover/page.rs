@@ -105,6 +105,7 @@ fn looks_like_feed(href: &str) -> bool {
         || last.ends_with(".rss")
         || last.ends_with(".atom")
         || last.ends_with(".rdf")
+        || (last.ends_with(".xml") && path.split('/').any(|part| matches!(part, "feed" | "feeds" | "rss" | "atom")))
         || href.contains("feeds.feedburner.com/")
 }
 
@@ -121,8 +122,12 @@ mod tests {
     fn named_feeds_come_before_linked_ones_and_those_of_comments_do_not_come() {
         let html = "<head><base href='/en/'><link rel=stylesheet href=x.css><link rel=alternate hreflang=fr href=/fr/>\
                     <link rel='alternate' type='application/rss+xml' title='Comments on x' href='/comments/feed/'>\
-                    <link rel='alternate' type='application/atom+xml' href='atom.xml'></head><a href='/about'>x</a><a href='/news.rss'>feed</a>";
-        let expected = [(Kind::Rss, "https://news.example/en/atom.xml"), (Kind::Rss, "https://news.example/news.rss")];
+                    <link rel='alternate' type='application/atom+xml' href='atom.xml'></head><a href='/about.xml'>x</a><a href='/rss/all.xml'>feed</a><a href='/news.rss'>feed</a>";
+        let expected = [
+            (Kind::Rss, "https://news.example/en/atom.xml"),
+            (Kind::Rss, "https://news.example/rss/all.xml"),
+            (Kind::Rss, "https://news.example/news.rss"),
+        ];
         assert_eq!(addresses(html), expected.map(|(kind, url)| (kind, url.to_owned())));
     }
 

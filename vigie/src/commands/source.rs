@@ -7,8 +7,6 @@ mod test;
 
 pub(crate) use backfill::parse_since;
 
-use std::path::PathBuf;
-
 use clap::Subcommand;
 use vigie_daemon::ServiceError;
 
@@ -24,11 +22,7 @@ pub(crate) enum SourceCommand {
     /// Read a source that has an archive back to a date; interrupted, it goes on with the next run
     Backfill(Box<crate::cli::BackfillArgs>),
     /// List the sources
-    List {
-        /// A TOML file; by default the bundled list
-        #[arg(long, value_name = "FILE")]
-        sources: Option<PathBuf>,
-    },
+    List(Box<list::ListArgs>),
     /// Print the JSON Schema of sources.toml
     Schema,
 }
@@ -42,7 +36,7 @@ pub(crate) async fn run(command: SourceCommand, output: Output) -> Result<(), Se
         SourceCommand::Test(args) => test::run(args, output).await,
         SourceCommand::Backfill(args) => backfill::run(*args, output).await,
         SourceCommand::Add(args) => add::run(args, output).await,
-        SourceCommand::List { sources } => list::run(sources.as_deref(), output),
+        SourceCommand::List(args) => list::run(*args, output).await,
         SourceCommand::Schema => print(vigie_producers::catalogue::SCHEMA),
     }
 }

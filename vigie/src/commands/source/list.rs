@@ -1,21 +1,132 @@
 //! `vigie source list`.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use serde_json::json;
-use vigie_daemon::ServiceError;
+use serde_json::{Value, json};
+use vigie_clock::Timestamp;
+use vigie_daemon::{Context, ServiceError};
+use vigie_kafka_client::{KafkaConfig, Start, read_to_end};
+use vigie_schemas::{Codec, RegistryConfig};
 
+use crate::commands::topics::{codec_error, kafka_error};
 use crate::output::Output;
 
-pub(super) fn run(sources: Option<&Path>, output: Output) -> Result<(), ServiceError> {
-    let found = match sources {
+/// The ledger of fetches, and how much of it tells how a source is.
+const LEDGER: &str = "sources.fetches.v1";
+const LOOK_BACK: Duration = Duration::from_secs(24 * 3600);
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct ListArgs {
+    /// A TOML file; by default the bundled list
+    #[arg(long, value_name = "FILE")]
+    sources: Option<PathBuf>,
+    /// Tell how each source did in the last 24 hours, from the fetch ledger; needs Kafka
+    #[arg(long)]
+    status: bool,
+    #[command(flatten)]
+    kafka: KafkaConfig,
+    #[command(flatten)]
+    registry: RegistryConfig,
+}
+
+pub(super) async fn run(args: ListArgs, output: Output) -> Result<(), ServiceError> {
+    let found = match &args.sources {
         Some(path) => vigie_producers::catalogue::load(path),
         None => vigie_producers::catalogue::bundled(),
     };
-    for source in found.map_err(ServiceError::Config)? {
-        let value =
+    let sources = found.map_err(ServiceError::Config)?;
+    let health = if args.status { Some(health(args.kafka, &args.registry).await?) } else { None };
+    for source in sources {
+        let mut value =
             json!({"id": source.id, "kind": source.kind, "url": source.url, "every_seconds": source.every.as_secs()});
-        output.result(&value, || format!("{:<28} {:<12} {}", source.id, source.kind, source.url))?;
+        let mut words = String::new();
+        if let Some(health) = &health {
+            let health = health.get(&source.id);
+            words = health.map_or_else(|| "never fetched".to_owned(), Health::words);
+            value["health"] = health.map_or(Value::Null, Health::to_json);
+        }
+        output.result(&value, || {
+            format!("{:<28} {:<12} {} {words}", source.id, source.kind.name(), source.url).trim_end().to_owned()
+        })?;
     }
     Ok(())
+}
+
+/// What the ledger says of one source.
+#[derive(Debug, Default)]
+struct Health {
+    last: Value,
+    fetches: u64,
+    posts: i64,
+    /// Failures since the last success.
+    failures: u64,
+}
+
+impl Health {
+    fn add(&mut self, record: Value) {
+        self.fetches += 1;
+        self.posts += record["posts_new"].as_i64().unwrap_or_default();
+        let is_good = matches!(record["decision"].as_str(), Some("fetched" | "not_modified"));
+        self.failures = if is_good { 0 } else { self.failures + 1 };
+        self.last = record;
+    }
+
+    fn time(&self, name: &str) -> Option<String> {
+        self.last[name].as_i64().map(|millis| Timestamp::from_millis(millis).to_string())
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "at": self.time("at"), "next_at": self.time("next_at"), "decision": self.last["decision"], "status": self.last["status"],
+            "reason": self.last["reason"], "fetches": self.fetches, "posts": self.posts, "failures": self.failures,
+        })
+    }
+
+    fn words(&self) -> String {
+        let decision = self.last["decision"].as_str().unwrap_or_default();
+        let reason = self.last["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let at = self.time("at").unwrap_or_default();
+        format!(
+            "{decision}{reason} at {at}, {} posts in {} fetches, {} failures in a row",
+            self.posts, self.fetches, self.failures
+        )
+    }
+}
+
+async fn health(kafka: KafkaConfig, registry: &RegistryConfig) -> Result<BTreeMap<String, Health>, ServiceError> {
+    let codec = Codec::connect(registry, &kafka.topic_prefix).await.map_err(codec_error)?;
+    let since = Context::system().clock.now().as_millis() - i64::try_from(LOOK_BACK.as_millis()).unwrap_or_default();
+    let read = move || {
+        let records = read_to_end(&kafka, LEDGER, &Start::Time(Timestamp::from_millis(since)))?;
+        records.map(|record| record.map(|record| record.value)).collect::<Result<Vec<_>, _>>()
+    };
+    let records = tokio::task::spawn_blocking(read).await.map_err(ServiceError::failed)?.map_err(kafka_error)?;
+    let mut found: BTreeMap<String, Health> = BTreeMap::new();
+    for bytes in records.into_iter().flatten() {
+        let Ok(record) = codec.decode_json(&bytes).await else { continue };
+        if let Some(source) = record["source"].as_str().map(str::to_owned) {
+            found.entry(source).or_default().add(record);
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_count_from_the_last_success() {
+        let mut health = Health::default();
+        for (decision, posts) in
+            [("fetched", 3), ("http_error", 0), ("not_modified", 0), ("http_error", 0), ("timeout", 0)]
+        {
+            health.add(json!({"decision": decision, "posts_new": posts, "at": 0, "reason": "x"}));
+        }
+        assert_eq!((health.fetches, health.posts, health.failures), (5, 3, 2));
+        assert_eq!(health.words(), "timeout (x) at 1970-01-01T00:00:00Z, 3 posts in 5 fetches, 2 failures in a row");
+        assert_eq!(health.to_json()["failures"], 2);
+    }
 }
