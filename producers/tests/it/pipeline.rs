@@ -63,7 +63,15 @@ pub(crate) fn config(kafka: &KafkaConfig, registry: &RegistryConfig, list: Vec<S
 pub(crate) async fn values(kafka: &KafkaConfig, topic: Topic) -> Vec<(String, Vec<u8>)> {
     let kafka = kafka.clone();
     let read = move || {
-        let records = read_to_end(&kafka, topic.name(), &Start::Beginning).unwrap();
+        // A topic that was just made may not be known to the broker that is asked.
+        let mut tries = 0;
+        let records = loop {
+            match read_to_end(&kafka, topic.name(), &Start::Beginning) {
+                Err(error) if tries < 100 && error.to_string().contains("there is no topic") => tries += 1,
+                other => break other.unwrap(),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        };
         records
             .map(|record| record.unwrap())
             .map(|r| (String::from_utf8(r.key.unwrap().to_vec()).unwrap(), r.value.unwrap().to_vec()))
