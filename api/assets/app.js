@@ -311,6 +311,7 @@ async function everything() {
   if (known.newest) return;
   $("chart-title").textContent = "Nothing yet";
   $("chart").replaceChildren(empty("Waiting for the first posts", "The pipeline is running. This page updates by itself."));
+  $("lineage").replaceChildren(empty("No number yet", "Its model, its input and their offsets are told here."));
   $("posts").replaceChildren(empty("No posts yet", "They appear here within seconds of being read."));
 }
 

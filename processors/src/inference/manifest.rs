@@ -86,7 +86,10 @@ impl ModelManifest {
                 }
             }
             if let Some(other) = temperatures.keys().find(|language| !self.languages.contains(language)) {
-                return Err(format!("{file} has a temperature for language {other}, expected one of {:?}", self.languages));
+                return Err(format!(
+                    "{file} has a temperature for language {other}, expected one of {:?}",
+                    self.languages
+                ));
             }
         }
         Ok(())
