@@ -1,6 +1,6 @@
 """What each step of the recipe gains by itself, on a reduced protocol that fits a CPU; several seeds.
 
-    python ablation.py --train TWEETS.tsv --val VAL.tsv [--texts 4000] [--seeds 1 2 3] [--steps NAME ...] [--out ablation.tsv]
+    python ablation.py --train TWEETS.tsv --val VAL.tsv [--texts 3000] [--seeds 1 2 3] [--steps NAME ...] [--out ablation.tsv]
     python ablation.py --print [--out ablation.tsv]
 
 Plain recipe: one epoch over ``--texts`` tweets, drawn by the seed, from the base weights; the last exit alone; AdamW at 6e-5 with linear
@@ -188,7 +188,7 @@ def main() -> None:
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--train")
     cli.add_argument("--val")
-    cli.add_argument("--texts", type=int, default=4000)
+    cli.add_argument("--texts", type=int, default=3000)
     cli.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     cli.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
     cli.add_argument("--out", default=HERE / "ablation.tsv", type=pathlib.Path)
