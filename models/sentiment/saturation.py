@@ -108,7 +108,8 @@ def main() -> None:
             other = np.load(args.compare)[:, : len(texts)]
             same = [int((one == two).sum()) for one, two in zip(logits.argmax(-1), other.argmax(-1))]
             right = [int((one[-1].argmax(-1) == labels).sum()) for one in (logits, other)]
-            print(f"{len(texts)} texts: largest difference of a logit {np.abs(logits - other).max():.4f}, same label at each exit {same}, right at the last {right}")
+            most = np.abs(logits - other).max()
+            print(f"{len(texts)} texts: largest difference of a logit {most:.4f}, same label at each exit {same}, right at the last {right}")
         return
     count("7 bits, as committed", args.model, model, texts)
     if args.float:
