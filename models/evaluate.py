@@ -42,7 +42,7 @@ def write_card(card: pathlib.Path, figures: str) -> None:
 
 def sentiment(data: pathlib.Path | None, vigie: str) -> None:
     here, python = MODELS / "sentiment", [sys.executable, "-B"]
-    files = [here / "crypto_val.tsv", here / "french_val.tsv"]
+    files = ["crypto_val.tsv", "french_val.tsv:fr"]
     with tempfile.TemporaryDirectory() as scratch:
         if data:
             real = pathlib.Path(scratch) / "real_val.tsv"

@@ -83,9 +83,12 @@ async function loadBoard() {
   header();
 }
 
+const oldest = () => (known.assets?.oldest ? Date.parse(known.assets.oldest) : known.newest - DAY);
+
 function range() {
-  const oldest = known.assets?.oldest ? Date.parse(known.assets.oldest) : known.newest - DAY;
-  const from = chosen.range === "all" ? oldest : known.newest - LENGTHS[chosen.range];
+  // Not further back than the data, which is as far as anything can be said, but an hour at least.
+  const wanted = chosen.range === "all" ? oldest() : Math.max(known.newest - LENGTHS[chosen.range], oldest());
+  const from = Math.min(wanted, known.newest - HOUR);
   const length = known.newest - from;
   const interval = length <= DAY ? "5m" : length <= 60 * DAY ? "1h" : "1d";
   return { from: new Date(from).toISOString(), to: new Date(known.newest).toISOString(), interval };
@@ -238,7 +241,8 @@ const refresh = paced(2000, async () => {
   if (!known.newest) return everything();
   const before = known.newest;
   await loadBoard();
-  if (known.newest !== before && chosen.range === "all") known.assets = await get("/v1/assets", { run: chosen.run });
+  // Where the chart begins with the data, older posts may have come.
+  if (chosen.range === "all" ? known.newest !== before : oldest() > known.newest - LENGTHS[chosen.range]) known.assets = await get("/v1/assets", { run: chosen.run });
   await loadChart();
   if (!chosen.period && (chosen.kind === "telling" || $("posts").children.length <= 20)) await loadPosts();
 });
@@ -286,7 +290,7 @@ function start() {
 
 function legend() {
   const entry = (name, text) => h("span", {}, h("i", { class: name }), text);
-  $("legend").replaceChildren(entry("", "posts"), entry("soft", "provisional"), entry("dash", "expected"), entry("odd", "unusual"), entry("good", "positive mood"), entry("poor", "negative mood"), entry("none", "nothing observed"));
+  $("legend").replaceChildren(entry("", "posts"), entry("soft", "provisional"), entry("dash", "expected"), entry("odd", "unusual"), entry("odd very", "very unusual"), entry("good", "positive mood"), entry("poor", "negative mood"), entry("none", "nothing observed"));
 }
 
 // Without a wish: the last hour, or the last day where an hour holds too little to compare.
@@ -307,6 +311,7 @@ async function everything() {
   if (known.newest) return;
   $("chart-title").textContent = "Nothing yet";
   $("chart").replaceChildren(empty("Waiting for the first posts", "The pipeline is running. This page updates by itself."));
+  $("lineage").replaceChildren(empty("No number yet", "Its model, its input and their offsets are told here."));
   $("posts").replaceChildren(empty("No posts yet", "They appear here within seconds of being read."));
 }
 

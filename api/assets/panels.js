@@ -43,7 +43,8 @@ export function lineage(container, series, parameters) {
   for (const model of lineage.models) {
     fact("Model", `${model.name} ${model.version}`);
     fact("SHA-256", h("code", { title: model.sha256 }, `${model.sha256.slice(0, 16)}…`));
-    fact("Assets", `table ${model.assets_version}`);
+    const [table, digest] = model.assets_version.split("+");
+    fact("Assets", h("span", { title: model.assets_version }, `table ${table} `), digest ? h("code", {}, digest) : null);
   }
   for (const model of lineage.forecasters) {
     fact("Forecasts", `${model.name} ${model.version}`);

@@ -59,12 +59,16 @@ export class Posts {
   }
 }
 
+// Characters that a post's excerpt holds at most: one of that length goes on.
+const EXCERPT = 280;
+
 function item(post, now) {
   const published = Date.parse(post.published_at);
   const link = webLink(post.url);
   const label = post.label ?? "not scored";
   const why = post.unscored_reason ? `Not scored: ${post.unscored_reason}` : `Model ${post.lineage.model.name} ${post.lineage.model.version}`;
   const repeats = post.title && post.excerpt.startsWith(post.title);
+  const excerpt = [...post.excerpt].length < EXCERPT ? post.excerpt : `${post.excerpt.trimEnd()}…`;
   return h("li", {},
     h("div", { class: "post-top" },
       h("span", { class: `chip ${post.label ?? ""}`, title: why }, post.score === null ? label : `${label} ${signed(post.score)}`),
@@ -72,5 +76,5 @@ function item(post, now) {
       h("time", { datetime: post.published_at, title: moment(published) }, `${day(published)}, ${clock(published)} · ${ago(published, now)}`),
       link ? h("a", { href: link, target: "_blank", rel: "noopener noreferrer nofollow ugc", referrerpolicy: "no-referrer" }, "Read ↗") : null),
     post.title && !repeats ? h("div", { class: "post-title" }, post.title) : null,
-    h("div", { class: repeats || !post.title ? "post-title" : "post-text" }, post.excerpt));
+    h("div", { class: repeats || !post.title ? "post-title" : "post-text" }, excerpt));
 }

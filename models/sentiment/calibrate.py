@@ -1,10 +1,14 @@
-"""Temperatures and exit thresholds of an exported model; called by ``export.py``.
+"""Temperatures and exit thresholds of an exported model; called by ``export.py``, or alone for a model that is there.
+
+    python calibrate.py [--val VAL.tsv REALVAL.tsv] [--language fr=french_val.tsv] --version 2.0.1 [--model DIR]
 
 Temperature scaling (Guo et al. 2017) by exit, by minimising the log loss on the even lines (0, 2, ...) of the first file. An exit answers if its top
 probability is so high that, of the even lines of all files that would leave there, ``AGREEMENT`` get the label that the last exit gives them: no
-labels needed, and no loss by construction. All figures of quality are then measured by ``evaluate.py``, on the odd lines for calibration.
+labels needed, and no loss by construction. A language may have temperatures of its own, fitted in the same way on its file; where to leave is decided
+by the common ones all the same, so that they change probabilities and not labels. Without --val the common ones stay as they are. All figures of quality are then measured by ``evaluate.py``, on the odd lines for calibration.
 """
 
+import argparse
 import json
 import pathlib
 
@@ -15,6 +19,21 @@ from labels import LABELS
 from onnx_model import OnnxModel, softmax
 
 AGREEMENT = 0.995
+
+# Awkward texts, and the language that vigie is told.
+GOLDEN_TEXTS = [
+    ("BTC to the moon 🚀🚀", None),
+    ("got absolutely rekt, account is gone 😭", None),
+    ("Weekly discussion thread", None),
+    ("@alice and @bob@example.social look: https://example.org/a?b=c, it\u2019s \u201cgreat\u201d", None),
+    ("mail me at someone@example.org or www.example.org/x &amp; tell me &lt;why&gt;", None),
+    ("WAGMI", None),
+    ("Le café fermé, señor Müller: 買う BTC 吧", "fr"),
+    ("this is awful ❤️ no wait, I love it 💔", None),
+    ("UST lost its peg again and nobody from the team is talking", None),
+    ("a\u0000b\u200bc \ufffd tab\tand\nline 👍🏽", None),
+    ("Je garde mes ETH, le réseau tient bon et j'ai confiance", "fr"),
+]
 
 
 def read_tsv(path: str | pathlib.Path) -> tuple[np.ndarray, list[str], list[str]]:
@@ -38,21 +57,49 @@ def exit_threshold(probabilities: np.ndarray, last: np.ndarray) -> float:
     return float(np.ceil(top[order][enough[-1]] * 1e4) / 1e4) if len(enough) else 1.0
 
 
-def calibrate(card: dict, folder: pathlib.Path, files: list[str], golden_texts: list[str]) -> None:
-    """Completes ``card``, writes it as model.json, and golden.json beside it."""
+def common_settings(card: dict, model: OnnxModel, files: list[str]) -> None:
     texts = []
     for path in files:
         texts += read_tsv(path)[1][0::2]
     labels = read_tsv(files[0])[0][0::2]
-    model = OnnxModel(folder, card)
     logits = model.every_exit(texts).astype(float)
     last = logits[-1].argmax(-1)
     for number, segment in enumerate(card["segments"]):
         segment["temperature"] = round(fit_temperature(logits[number][: len(labels)], labels), 4)
         if number + 1 < len(card["segments"]):
             segment["exit_at"] = exit_threshold(softmax(logits[number], segment["temperature"]), last)
+
+
+def calibrate(card: dict, folder: pathlib.Path, files: list[str], languages: dict[str, str]) -> None:
+    """Completes ``card``, writes it as model.json, and golden.json beside it; ``languages``: files by language code."""
+    model = OnnxModel(folder, card)
+    if files:
+        common_settings(card, model, files)
+    for language, path in sorted(languages.items()):
+        labels, texts, _ = read_tsv(path)
+        logits = model.every_exit(texts[0::2]).astype(float)
+        for number, segment in enumerate(card["segments"]):
+            segment.setdefault("temperatures", {})[language] = round(fit_temperature(logits[number], labels[0::2]), 4)
     (folder / "model.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    rows = model.probabilities(golden_texts, early_exit=False)[0].round(6).tolist()
-    golden = [{"text": text, "probabilities": row} for text, row in zip(golden_texts, rows)]
+    golden = []
+    for text, language in GOLDEN_TEXTS:
+        row = model.probabilities([text], early_exit=False, language=language)[0][0].round(6).tolist()
+        golden.append({"text": text, "language": language, "probabilities": row})
     (folder / "golden.json").write_text(json.dumps(golden, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(json.dumps(card["segments"], indent=1))
+
+
+def main() -> None:
+    here = pathlib.Path(__file__).parent
+    cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cli.add_argument("--val", nargs="*", default=[])
+    cli.add_argument("--language", nargs="*", default=[], help="CODE=FILE.tsv: languages with temperatures of their own")
+    cli.add_argument("--version", required=True)
+    cli.add_argument("--model", default=here, type=pathlib.Path)
+    args = cli.parse_args()
+    card = json.loads((args.model / "model.json").read_text(encoding="utf-8")) | {"version": args.version}
+    calibrate(card, args.model, args.val, dict(pair.split("=", 1) for pair in args.language))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,23 +1,28 @@
 """Measure the committed sentiment model on labelled posts, as vigie runs it, beside baselines.
 
-    python evaluate.py [FILE.tsv ...] [--model DIR] [--json OUT]      lines: label, text, and optionally a source, tab-separated
+    python evaluate.py [FILE.tsv[:LANGUAGE] ...] [--model DIR] [--float DIR] [--json OUT]
+                                                        lines: label, text, and optionally a source, tab-separated
 
 For each file: accuracy, macro-recall (the measure of SemEval and TweetEval) with a 95 % bootstrap interval, macro-F1, recall by class, the
 confusion matrix by source, expected calibration error (15 equal-width bins of the top probability; odd lines only, since ``calibrate.py``
-used the even ones), and the same with every post read by all layers. Baselines: VADER (Hutto and Gilbert 2014, thresholds +-0.05), the most
-frequent class, and the null: the model's answers shuffled. Then texts per second of one thread, by exit.
+used the even ones) beside the error that as many answers of perfect calibration would have by chance, and how far the mean top probability is above
+the accuracy; where the language has temperatures of its own also the error of all lines, each half with temperatures fitted on the other; and the
+same with every post read by all layers, in int8 and, if --float or VIGIE_FLOAT_MODEL names the segments that ``export.py --float`` wrote, in fp32. Baselines: VADER (Hutto and Gilbert 2014, thresholds +-0.05), the most
+frequent class, and the null: the model's answers shuffled. Texts per second
+are of CPU time of one thread, so that other work on the machine does not count.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import time
 
 import numpy as np
 
-from calibrate import read_tsv
+from calibrate import fit_temperature, read_tsv
 from labels import LABELS
-from onnx_model import OnnxModel
+from onnx_model import OnnxModel, softmax
 
 RESAMPLES = 1000
 
@@ -36,6 +41,29 @@ def calibration_error(probability: np.ndarray, labels: np.ndarray, bins: int = 1
     top, hit = probability.max(1), probability.argmax(1) == labels
     which = np.minimum((top * bins).astype(int), bins - 1)
     return float(sum((which == b).mean() * abs(top[which == b].mean() - hit[which == b].mean()) for b in np.unique(which)))
+
+
+def chance_error(probability: np.ndarray) -> list[float]:
+    """Mean and 95 % quantile of the calibration error if the probabilities were exactly right."""
+    rng = np.random.default_rng(3)
+    draws = rng.random((RESAMPLES, len(probability), 1))
+    answers = np.minimum((probability.cumsum(1) < draws).sum(-1), 2)
+    errors = [calibration_error(probability, labels) for labels in answers]
+    return [round(float(np.mean(errors)), 4), round(float(np.quantile(errors, 0.95)), 4)]
+
+
+def cross_fitted(model: OnnxModel, texts: list[str], labels: np.ndarray) -> np.ndarray:
+    """Probabilities [texts, 3] (first windows) by temperatures that were fitted on the other half: odd or even lines."""
+    logits, segments = model.every_exit(texts).astype(float), model.card["segments"]
+    out = np.zeros((len(texts), 3))
+    for mine, other in ((0, 1), (1, 0)):
+        fitted = [fit_temperature(each[other::2], labels[other::2]) for each in logits]
+        for text in range(mine, len(texts), 2):
+            for number, segment in enumerate(segments):
+                if softmax(logits[number, text], segment["temperature"]).max() >= segment.get("exit_at", 0):
+                    out[text] = softmax(logits[number, text], fitted[number])
+                    break
+    return out
 
 
 def scores(labels: np.ndarray, guess: np.ndarray) -> dict:
@@ -67,23 +95,37 @@ def vader(texts: list[str]) -> np.ndarray | None:
     return np.where(compound >= 0.05, 2, np.where(compound <= -0.05, 0, 1))
 
 
-def evaluate(model: OnnxModel, path: str) -> dict:
+def evaluate(model: OnnxModel, path: str, language: str | None, floating: OnnxModel | None) -> dict:
     labels, texts, sources = read_tsv(path)
-    started = time.perf_counter()
-    probability, left = model.probabilities(texts)
-    seconds = time.perf_counter() - started
-    started = time.perf_counter()
-    whole, _ = model.probabilities(texts, early_exit=False)
-    whole_seconds = time.perf_counter() - started
+    started = time.process_time()
+    probability, left = model.probabilities(texts, language=language)
+    seconds = time.process_time() - started
+    started = time.process_time()
+    whole, _ = model.probabilities(texts, early_exit=False, language=language)
+    whole_seconds = time.process_time() - started
     guess, whole_guess = probability.argmax(1), whole.argmax(1)
     out = scores(labels, guess)
     out["calibration_error"] = round(calibration_error(probability[1::2], labels[1::2]), 4)
+    out["chance_error"] = chance_error(probability[1::2])
+    out["surplus"] = round(float(probability[1::2].max(1).mean() - (guess[1::2] == labels[1::2]).mean()), 4)
+    if any(language in segment.get("temperatures", {}) for segment in model.card["segments"]):
+        crossed = cross_fitted(model, texts, labels)
+        out["cross_fitted_error"] = [round(calibration_error(crossed, labels), 4), *chance_error(crossed)]
     out["all_layers"] = {
         "macro_recall": round(macro_recall(labels, whole_guess), 4),
         "same_label": round(float((guess == whole_guess).mean()), 4),
         "texts_per_second": round(len(texts) / whole_seconds),
     }
     out["texts_per_second"] = round(len(texts) / seconds)
+    if floating:
+        started = time.process_time()
+        exact, _ = floating.probabilities(texts, early_exit=False, language=language)
+        exact_seconds = time.process_time() - started
+        out["fp32"] = {
+            "macro_recall": round(macro_recall(labels, exact.argmax(1)), 4),
+            "same_label": round(float((whole_guess == exact.argmax(1)).mean()), 4),
+            "texts_per_second": round(len(texts) / exact_seconds),
+        }
     out["left_at_exit"] = [round(float(share), 3) for share in left / left.sum()]
     shuffled = np.random.default_rng(2).permutation(guess)
     baselines = {"most frequent class": np.full(len(labels), np.bincount(labels).argmax()), "answers shuffled": shuffled}
@@ -105,10 +147,18 @@ def print_report(name: str, r: dict) -> None:
     print(f"  macro-recall {r['macro_recall']:.3f} [{low:.3f}, {high:.3f}], accuracy {r['accuracy']:.3f}, macro-F1 {r['macro_f1']:.3f}")
     print("  recall " + ", ".join(f"{label} {value:.3f}" for label, value in r["recall"].items()))
     print("  baselines " + ", ".join(f"{label} {value:.3f}" for label, value in r["baselines"].items()))
-    print(f"  calibration error {r['calibration_error']:.3f} (odd lines)")
+    mean, most = r["chance_error"]
+    print(f"  calibration error {r['calibration_error']:.3f} (odd lines; by chance {mean:.3f}, in 95 % below {most:.3f}), "
+          f"mean top probability {r['surplus']:+.3f} from accuracy")
+    if "cross_fitted_error" in r:
+        error, mean, most = r["cross_fitted_error"]
+        print(f"  calibration error {error:.3f} (all lines, cross-fitted; by chance {mean:.3f}, in 95 % below {most:.3f})")
     a = r["all_layers"]
     print(f"  left at exits {r['left_at_exit']}: {r['texts_per_second']} texts/s; all layers: {a['texts_per_second']} texts/s, "
           f"macro-recall {a['macro_recall']:.3f}, same label {a['same_label']:.3f}")
+    if f := r.get("fp32"):
+        print(f"  all layers, int8 against fp32: macro-recall {a['macro_recall']:.3f} against {f['macro_recall']:.3f}, same label {f['same_label']:.3f}, "
+              f"{a['texts_per_second']} against {f['texts_per_second']} texts/s")
     for source, one in r["by_source"].items():
         rows = "  ".join(f"{label} -> {row}" for label, row in zip(LABELS, one["confusion"]))
         print(f"  {source}: macro-recall {one['macro_recall']:.3f}; {rows}")
@@ -117,16 +167,22 @@ def print_report(name: str, r: dict) -> None:
 def main() -> None:
     here = pathlib.Path(__file__).parent
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    cli.add_argument("files", nargs="*", default=[str(here / name) for name in ("crypto_val.tsv", "french_val.tsv")])
+    cli.add_argument("files", nargs="*", default=[str(here / name) for name in ("crypto_val.tsv", "french_val.tsv:fr")])
     cli.add_argument("--model", default=here, type=pathlib.Path)
+    cli.add_argument("--float", default=os.environ.get("VIGIE_FLOAT_MODEL"), type=pathlib.Path, help="folder of the fp32 segments")
     cli.add_argument("--json", type=pathlib.Path, help="also write the figures there")
     args = cli.parse_args()
     model = OnnxModel(args.model)
     print(f"{model.card['name']} {model.card['version']}")
     figures = {}
-    for path in args.files:
-        figures[pathlib.Path(path).name] = evaluate(model, path)
-        print_report(path, figures[pathlib.Path(path).name])
+    floating = OnnxModel(args.float, model.card) if args.float else None
+    if not floating:
+        print("int8 against fp32: skipped, no fp32 segments (export.py --float DIR, then VIGIE_FLOAT_MODEL=DIR)")
+    for name in args.files:
+        path, _, language = name.partition(":")
+        path = pathlib.Path(path)
+        figures[path.name] = evaluate(model, path, language or None, floating)
+        print_report(path.name, figures[path.name])
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1) + "\n")
 

@@ -1,6 +1,6 @@
 """Export a trained checkpoint: one int8 ONNX file per segment of the network, tokenizer.json, model.json and golden.json.
 
-    python export.py --checkpoint final.pt [OTHER.pt ...] --val VAL.tsv... --version 2.0.0 [--out .] [--float DIR]
+    python export.py --checkpoint final.pt [OTHER.pt ...] --val VAL.tsv... [--language fr=FILE.tsv] --version 2.0.1 [--out .] [--float DIR]
 
 The graphs are written node by node with ONNX Runtime's fused transformer operators (com.microsoft), which its optimiser would otherwise
 have to find. ``segment0.onnx``: ids int32 [batch, tokens] -> logits [batch, 3], hidden [batch, tokens, 384]; the later ones: hidden in, the same
@@ -104,24 +104,11 @@ def quantise(source: pathlib.Path, target: pathlib.Path) -> None:
     onnx.save(model, target)
 
 
-GOLDEN_TEXTS = [
-    "BTC to the moon 🚀🚀",
-    "got absolutely rekt, account is gone 😭",
-    "Weekly discussion thread",
-    "@alice and @bob@example.social look: https://example.org/a?b=c, it\u2019s \u201cgreat\u201d",
-    "mail me at someone@example.org or www.example.org/x &amp; tell me &lt;why&gt;",
-    "WAGMI",
-    "Le café fermé, señor Müller: 買う BTC 吧",
-    "this is awful ❤️ no wait, I love it 💔",
-    "UST lost its peg again and nobody from the team is talking",
-    "a\u0000b\u200bc \ufffd tab\tand\nline 👍🏽",
-]
-
-
 def main() -> None:
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--checkpoint", required=True, nargs="+", type=pathlib.Path)
     cli.add_argument("--val", required=True, nargs="+")
+    cli.add_argument("--language", nargs="*", default=[], help="CODE=FILE.tsv: languages with temperatures of their own")
     cli.add_argument("--version", required=True)
     cli.add_argument("--out", default=pathlib.Path(__file__).parent, type=pathlib.Path)
     cli.add_argument("--float", type=pathlib.Path)
@@ -157,7 +144,7 @@ def main() -> None:
         "base": "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0)",
         "precision": "int8 weights (per channel), dynamic uint8 activations",
     }
-    calibrate.calibrate(card, args.out, args.val, GOLDEN_TEXTS)
+    calibrate.calibrate(card, args.out, args.val, dict(pair.split("=", 1) for pair in args.language))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,11 @@ def softmax(logits: np.ndarray, temperature: float) -> np.ndarray:
     return powers / powers.sum(-1, keepdims=True)
 
 
+def temperature(segment: dict, language: str | None) -> float:
+    """Of the answers for a language; ``temperatures`` names those that need another than the rest."""
+    return segment.get("temperatures", {}).get(language, segment["temperature"])
+
+
 class OnnxModel:
     def __init__(self, folder: pathlib.Path, card: dict | None = None):
         self.card = card or json.loads((folder / "model.json").read_text())
@@ -50,26 +55,27 @@ class OnnxModel:
         """Logits [exits, texts, 3] of the first window of each text: what exits are calibrated on."""
         return np.array([self.exits(self.windows(text)[0])[0] for text in texts]).transpose(1, 0, 2)
 
-    def probabilities(self, texts: list[str], early_exit: bool = True) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities [texts, 3] as vigie gives them, and how many windows left at each exit."""
+    def probabilities(self, texts: list[str], early_exit: bool = True, language: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities [texts, 3] as vigie gives them for texts of that language, and how many windows left at each exit."""
         left = np.zeros(len(self.segments), dtype=int)
         answers = []
         for text in texts:
             total = np.zeros(3)
             windows = self.windows(text)
             for ids in windows:
-                p, exit_number = self.first_sure(ids, early_exit)
+                p, exit_number = self.first_sure(ids, early_exit, language)
                 left[exit_number] += 1
                 total += p * (len(ids) - 2)
             answers.append(total / sum(len(ids) - 2 for ids in windows) if windows else np.full(3, 1 / 3))
         return np.array(answers), left
 
-    def first_sure(self, ids: list[int], early_exit: bool) -> tuple[np.ndarray, int]:
+    def first_sure(self, ids: list[int], early_exit: bool, language: str | None) -> tuple[np.ndarray, int]:
+        # Where to leave does not depend on the language, so neither does the label of a window.
         feed = {"ids": np.array([ids], dtype=np.int32)}
         for number, (session, segment) in enumerate(zip(self.segments, self.card["segments"])):
             out = session.run(None, feed)
             p = softmax(out[0][0].astype(float), segment["temperature"])
             if number + 1 == len(self.segments) or (early_exit and p.max() >= segment["exit_at"]):
-                return p, number
+                return softmax(out[0][0].astype(float), temperature(segment, language)), number
             feed = {"hidden_in": out[1]}
         raise AssertionError("the last segment always answers")

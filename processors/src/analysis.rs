@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use crate::assets::{AssetMatcher, Evidence, Scratch};
-use crate::inference::{ModelError, Scorer, Sentiment};
+use crate::inference::{ModelError, Passage, Scorer, Sentiment};
 use crate::language::{self, Language};
 
 /// Why a text has no sentiment.
@@ -58,11 +58,12 @@ impl Analyser {
 
     /// One answer per text, in order. Texts that are blank, of unknown language, or of a language that the model does
     /// not know are left out of scoring and say why.
-    pub fn analyse(&mut self, texts: &[&str]) -> Result<Vec<Analysis>, ModelError> {
+    pub fn analyse<'t>(&mut self, texts: &[&'t str]) -> Result<Vec<Analysis>, ModelError> {
         let mut answers: Vec<Analysis> = texts.iter().map(|text| self.without_sentiment(text)).collect();
         let scorable = |answer: &Analysis| answer.unscored_reason.is_none();
-        let chosen: Vec<&str> =
-            texts.iter().zip(&answers).filter(|(_, answer)| scorable(answer)).map(|(text, _)| *text).collect();
+        let passage = |(text, answer): (&&'t str, &Analysis)| Passage { text, language: answer.language };
+        let chosen: Vec<Passage<'_>> =
+            texts.iter().zip(&answers).filter(|(_, answer)| scorable(answer)).map(passage).collect();
         let sentiments = self.scorer.score(&chosen)?;
         for (answer, sentiment) in answers.iter_mut().filter(|answer| scorable(answer)).zip(sentiments) {
             answer.sentiment = Some(sentiment);
@@ -112,15 +113,15 @@ pub(crate) mod tests {
             &self.0
         }
 
-        fn score(&mut self, texts: &[&str]) -> Result<Vec<Sentiment>, ModelError> {
+        fn score(&mut self, passages: &[Passage<'_>]) -> Result<Vec<Sentiment>, ModelError> {
             let count = |text: &str, list: [&str; 3]| list.iter().filter(|word| text.contains(**word)).count() as f64;
-            let triple = |text: &&str| {
-                let positive = count(text, ["good", "moon", "love"]);
-                let negative = count(text, ["bad", "rekt", "crash"]);
+            let triple = |passage: &Passage<'_>| {
+                let positive = count(passage.text, ["good", "moon", "love"]);
+                let negative = count(passage.text, ["bad", "rekt", "crash"]);
                 let sum = positive + negative + 0.5;
                 Probabilities { negative: negative / sum, neutral: 0.5 / sum, positive: positive / sum }
             };
-            Ok(texts.iter().map(|text| Sentiment::from_probabilities(triple(text), false)).collect())
+            Ok(passages.iter().map(|passage| Sentiment::from_probabilities(triple(passage), false)).collect())
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! text ─▶ tokenizer.json (normalise, WordPiece) ─▶ windows of ≤ max_tokens ─▶ segments of the network, up to the first sure exit
-//!                                                     ─▶ logits / temperature ─▶ softmax ─▶ token-weighted mean
+//!                                                     ─▶ logits / temperature (of the language) ─▶ softmax ─▶ token-weighted mean
 //! ```
 //!
 //! **Guarantees.** A model folder is used only if its files have the SHA-256 that `model.json` states. Answers come in the order of
@@ -114,6 +114,21 @@ pub struct ModelInfo {
     pub languages: Vec<String>,
 }
 
+/// A text to score.
+#[derive(Clone, Copy, Debug)]
+pub struct Passage<'a> {
+    /// The text.
+    pub text: &'a str,
+    /// ISO 639-1 code of its language, if known: the probabilities of some are calibrated on their own.
+    pub language: Option<&'a str>,
+}
+
+impl<'a> From<&'a str> for Passage<'a> {
+    fn from(text: &'a str) -> Self {
+        Self { text, language: None }
+    }
+}
+
 /// Anything that gives a sentiment to texts: the ONNX model, or a lexicon in tests of the topologies.
 pub trait Scorer: Send {
     /// The model behind the answers.
@@ -121,7 +136,7 @@ pub trait Scorer: Send {
 
     /// One answer per text, in order. A text without any token is answered with a uniform triple; callers leave
     /// such texts out and say why ([`crate::analysis`] does).
-    fn score(&mut self, texts: &[&str]) -> Result<Vec<Sentiment>, ModelError>;
+    fn score(&mut self, passages: &[Passage<'_>]) -> Result<Vec<Sentiment>, ModelError>;
 }
 
 /// Why a model could not be loaded or run.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use vigie_processors::inference::{Label, ModelError, ModelManifest, ModelOptions, SentimentModel};
+use vigie_processors::inference::{Label, ModelError, ModelManifest, ModelOptions, Passage, SentimentModel};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/sentiment")
@@ -35,13 +35,15 @@ fn damaged(file: &str, change: impl FnOnce(&mut Vec<u8>)) -> tempfile::TempDir {
 #[derive(Deserialize)]
 struct Golden {
     text: String,
+    language: Option<String>,
     probabilities: [f64; 3],
 }
 
 #[test]
 fn probabilities_are_those_that_python_measured() {
     let golden: Vec<Golden> = serde_json::from_slice(&fs::read(folder().join("golden.json")).unwrap()).unwrap();
-    let texts: Vec<&str> = golden.iter().map(|row| row.text.as_str()).collect();
+    let texts: Vec<Passage<'_>> =
+        golden.iter().map(|row| Passage { text: &row.text, language: row.language.as_deref() }).collect();
     // All layers: where a probability is close to a threshold, another processor might leave at another exit.
     let mut model = loaded(ModelOptions { early_exit: false, ..ModelOptions::default() });
     let answers = model.score(&texts).unwrap();
@@ -77,6 +79,20 @@ fn an_early_exit_answers_as_all_layers_do_where_the_text_is_clear() {
     for (early, late) in early.iter().zip(&late) {
         assert_eq!(early.label, late.label);
         assert_ne!(early.probabilities, late.probabilities, "the text was read by all layers, so no exit was tested");
+    }
+}
+
+#[test]
+fn a_language_changes_how_sure_the_model_is_and_never_the_label() {
+    let texts = ["Je garde mes ETH, ça va encore monter !", "C'est la catastrophe pour BTC.", "La réunion est mardi."];
+    let plain = model(1).score(&texts).unwrap();
+    let french = model(1).score(&texts.map(|text| Passage { text, language: Some("fr") })).unwrap();
+    let english = model(1).score(&texts.map(|text| Passage { text, language: Some("en") })).unwrap();
+    assert_eq!(plain, english);
+    for (plain, french) in plain.iter().zip(&french) {
+        assert_eq!(plain.label, french.label);
+        assert!(french.score.abs() < plain.score.abs() || plain.label == Label::Neutral, "{plain:?}, {french:?}");
+        assert_ne!(plain.probabilities, french.probabilities);
     }
 }
 

@@ -1,5 +1,6 @@
 //! `model.json`: what a model folder says about itself, and the check that its files are the ones it means.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -39,7 +40,10 @@ pub struct SegmentManifest {
     pub sha256: String,
     /// Softmax temperature of this exit: logits are divided by it.
     pub temperature: f64,
-    /// Least probability of the top class at which this exit answers; none for the last, which always does.
+    /// Temperatures of the languages (ISO 639-1) that need another one.
+    #[serde(default)]
+    pub temperatures: BTreeMap<String, f64>,
+    /// Least probability of the top class, by `temperature`, at which this exit answers; none for the last, which always does.
     #[serde(default)]
     pub exit_at: Option<f64>,
 }
@@ -72,12 +76,20 @@ impl ModelManifest {
         if let Some(open) = earlier.iter().find(|segment| segment.exit_at.is_none()) {
             return Err(format!("segment {} has no exit_at, expected one as it is not the last", open.file));
         }
-        for SegmentManifest { file, temperature, .. } in &self.segments {
+        for SegmentManifest { file, temperature, temperatures, .. } in &self.segments {
             if file.contains(['/', '\\']) {
                 return Err(format!("segment file {file} is a path, expected a name"));
             }
-            if !(0.01..=100.0).contains(temperature) {
-                return Err(format!("temperature of {file} is {temperature}, expected 0.01 to 100"));
+            for temperature in temperatures.values().chain([temperature]) {
+                if !(0.01..=100.0).contains(temperature) {
+                    return Err(format!("temperature of {file} is {temperature}, expected 0.01 to 100"));
+                }
+            }
+            if let Some(other) = temperatures.keys().find(|language| !self.languages.contains(language)) {
+                return Err(format!(
+                    "{file} has a temperature for language {other}, expected one of {:?}",
+                    self.languages
+                ));
             }
         }
         Ok(())
@@ -131,7 +143,7 @@ mod tests {
 
     const GOOD: &str = r#"{"name":"m","version":"1","tokenizer_sha256":"cd","languages":["en"],"max_tokens":128,
         "labels":["negative","neutral","positive"],"segments":[
-            {"file":"a.onnx","sha256":"AB","temperature":1.5,"exit_at":0.9},{"file":"b.onnx","sha256":"CD","temperature":1.2}
+            {"file":"a.onnx","sha256":"AB","temperature":1.5,"temperatures":{"en":1.7},"exit_at":0.9},{"file":"b.onnx","sha256":"CD","temperature":1.2}
         ],"metrics":{"accuracy":0.7}}"#;
 
     #[test]
@@ -159,6 +171,8 @@ mod tests {
     fn impossible_settings_are_refused() {
         let settings = [
             ("1.5", "0"),
+            ("1.7", "0"),
+            (r#"{"en":1.7}"#, r#"{"de":1.7}"#),
             ("128", "2"),
             ("a.onnx", "../a.onnx"),
             (r#","exit_at":0.9"#, ""),

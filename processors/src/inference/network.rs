@@ -10,29 +10,47 @@
 //! A segment whose most probable class has at least its `exit_at` answers, and the later ones do not run: most posts are easy
 //! (BranchyNet, Teerapittayanon et al. 2016; DeeBERT, Xin et al. 2020). `models/sentiment/README.md` says how the thresholds were fitted.
 
+use std::collections::BTreeMap;
+
 use ort::environment::Environment;
 use ort::session::{Session, SessionInputs};
 use ort::value::TensorRef;
 
+use super::manifest::SegmentManifest;
 use super::{ModelError, runtime};
 
 /// One part of the network, loaded.
 pub(super) struct Segment {
     session: Session,
     temperature: f64,
+    temperatures: BTreeMap<String, f64>,
     exit_at: Option<f64>,
 }
 
 impl Segment {
-    /// Loads a segment on the calling thread.
+    /// Loads a segment on the calling thread; without `early_exit` it never answers unless it is the last.
     pub(super) fn open(
         environment: &Environment,
         model: &[u8],
-        temperature: f64,
-        exit_at: Option<f64>,
+        manifest: &SegmentManifest,
+        early_exit: bool,
     ) -> Result<Self, ModelError> {
-        let session = runtime::open_session(environment, model)?;
-        Ok(Self { session, temperature, exit_at })
+        Ok(Self {
+            session: runtime::open_session(environment, model)?,
+            temperature: manifest.temperature,
+            temperatures: manifest.temperatures.clone(),
+            exit_at: manifest.exit_at.filter(|_| early_exit),
+        })
+    }
+
+    /// Whether this exit answers. That does not depend on the language, so that its temperature changes no label.
+    fn sure(&self, logits: [f32; 3]) -> bool {
+        self.exit_at.is_some_and(|least| softmax(logits, self.temperature).iter().any(|p| *p >= least))
+    }
+
+    fn answer(&self, logits: [f32; 3], language: Option<&str>) -> [f64; 3] {
+        let own = language.and_then(|language| self.temperatures.get(language));
+        softmax(logits, own.copied().unwrap_or(self.temperature))
     }
 }
 
@@ -47,8 +65,8 @@ impl Network {
         Self { segments }
     }
 
-    /// Probabilities of the three classes for one window: token ids, the special ones included.
-    pub(super) fn run(&mut self, ids: &[i32]) -> Result<[f64; 3], ModelError> {
+    /// Probabilities of the three classes for one window of a text of that language: token ids, the special ones included.
+    pub(super) fn run(&mut self, ids: &[i32], language: Option<&str>) -> Result<[f64; 3], ModelError> {
         let ids = TensorRef::from_array_view(([1, ids.len()], ids)).map_err(failed)?;
         let mut inputs: SessionInputs<'_, '_> = ort::inputs!["ids" => ids].into();
         let last = self.segments.len().saturating_sub(1);
@@ -64,12 +82,12 @@ impl Network {
                     return Err(failed(format!("logits {values:?} of shape {shape:?}, expected three finite numbers")));
                 }
             };
-            let probabilities = softmax(triple, segment.temperature);
-            let sure = segment.exit_at.is_some_and(|least| probabilities.iter().any(|p| *p >= least));
-            if sure || number == last {
-                return Ok(probabilities);
+            let hidden = outputs.remove("hidden");
+            drop(outputs);
+            if number == last || segment.sure(triple) {
+                return Ok(segment.answer(triple, language));
             }
-            let hidden = outputs.remove("hidden").ok_or_else(|| failed("the graph has no output named hidden"))?;
+            let hidden = hidden.ok_or_else(|| failed("the graph has no output named hidden"))?;
             inputs = ort::inputs!["hidden_in" => hidden].into();
         }
         Err(failed("the model has no segment"))

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::encoder::{Encoded, Encoder};
+use super::encoder::{Encoded, Encoder, Window};
 use super::manifest::{ModelManifest, read_verified};
 use super::network::{Network, Segment};
-use super::{ModelError, ModelInfo, Probabilities, Scorer, Sentiment, runtime};
+use super::{ModelError, ModelInfo, Passage, Probabilities, Scorer, Sentiment, runtime};
 
 /// How to load a model.
 #[derive(Clone, Debug)]
@@ -52,14 +52,15 @@ impl SentimentModel {
             .collect::<Result<Vec<_>, _>>()?;
         let environment = runtime::environment(&runtime::find_library(options.library.as_deref())?)?;
         let open = |early_exit: bool| {
-            let segments = manifest.segments.iter().zip(&files).map(|(segment, bytes)| {
-                let exit_at = segment.exit_at.filter(|_| early_exit);
-                Segment::open(&environment, bytes, segment.temperature, exit_at)
-            });
+            let segments = manifest
+                .segments
+                .iter()
+                .zip(&files)
+                .map(|(segment, bytes)| Segment::open(&environment, bytes, segment, early_exit));
             Ok::<_, ModelError>(Network::new(segments.collect::<Result<_, _>>()?))
         };
         let probe = encoder.encode("a first text, so that a graph of another shape is refused now and not later")?;
-        answer(&mut open(false)?, &probe)?;
+        answer(&mut open(false)?, &probe, None)?;
         let workers = (0..options.threads.max(1)).map(|_| open(options.early_exit)).collect::<Result<_, _>>()?;
         Ok(Self { info: manifest.info(), encoder, workers })
     }
@@ -69,13 +70,17 @@ impl SentimentModel {
         &self.info
     }
 
-    /// One answer per text, in order; each depends on its text alone. The workers take texts from a common queue.
-    pub fn score(&mut self, texts: &[&str]) -> Result<Vec<Sentiment>, ModelError> {
+    /// One answer per text (of unknown language) or passage, in order; each depends on that one alone. The workers take
+    /// texts from a common queue.
+    pub fn score<'a>(&mut self, texts: &[impl Into<Passage<'a>> + Copy + Sync]) -> Result<Vec<Sentiment>, ModelError> {
         let encoder = &self.encoder;
+        let read = |network: &mut Network, passage: Passage<'_>| {
+            answer(network, &encoder.encode(passage.text)?, passage.language)
+        };
         let busy = self.workers.len().min(texts.len());
         if busy <= 1 {
             let Some(network) = self.workers.first_mut() else { return Ok(Vec::new()) };
-            return texts.iter().map(|text| answer(network, &encoder.encode(text)?)).collect();
+            return texts.iter().map(|text| read(network, (*text).into())).collect();
         }
         let next = AtomicUsize::new(0);
         let work = |network: &mut Network| -> Result<Vec<(usize, Sentiment)>, ModelError> {
@@ -83,7 +88,7 @@ impl SentimentModel {
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(text) = texts.get(index) else { return Ok(done) };
-                done.push((index, answer(network, &encoder.encode(text)?)?));
+                done.push((index, read(network, (*text).into())?));
             }
         };
         let parts = std::thread::scope(|scope| {
@@ -106,13 +111,14 @@ impl Scorer for SentimentModel {
         self.info()
     }
 
-    fn score(&mut self, texts: &[&str]) -> Result<Vec<Sentiment>, ModelError> {
-        self.score(texts)
+    fn score(&mut self, passages: &[Passage<'_>]) -> Result<Vec<Sentiment>, ModelError> {
+        self.score(passages)
     }
 }
 
-fn answer(network: &mut Network, text: &Encoded) -> Result<Sentiment, ModelError> {
-    let triples = text.windows.iter().map(|window| network.run(&window.ids)).collect::<Result<Vec<_>, ModelError>>()?;
+fn answer(network: &mut Network, text: &Encoded, language: Option<&str>) -> Result<Sentiment, ModelError> {
+    let run = |window: &Window| network.run(&window.ids, language);
+    let triples = text.windows.iter().map(run).collect::<Result<Vec<_>, ModelError>>()?;
     Ok(pool(text, &triples))
 }
 
@@ -132,7 +138,6 @@ fn pool(text: &Encoded, triples: &[[f64; 3]]) -> Sentiment {
 
 #[cfg(test)]
 mod tests {
-    use super::super::encoder::Window;
     use super::*;
 
     fn encoded(tokens: &[usize]) -> Encoded {

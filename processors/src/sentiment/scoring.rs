@@ -47,7 +47,7 @@ fn analyse(analyser: &mut Analyser, texts: &[&str]) -> Result<Vec<Analysis>, Mod
 mod tests {
     use super::*;
     use crate::assets::{AssetMatcher, AssetTable};
-    use crate::inference::{ModelInfo, Probabilities, Scorer, Sentiment};
+    use crate::inference::{ModelInfo, Passage, Probabilities, Scorer, Sentiment};
 
     /// Fails on every batch with a text that contains the word.
     struct Allergic {
@@ -60,13 +60,13 @@ mod tests {
             &self.info
         }
 
-        fn score(&mut self, texts: &[&str]) -> Result<Vec<Sentiment>, ModelError> {
-            assert!(!texts.iter().any(|text| text.contains("panic")), "a text made the library panic");
-            if texts.iter().any(|text| text.contains(self.word)) {
+        fn score(&mut self, passages: &[Passage<'_>]) -> Result<Vec<Sentiment>, ModelError> {
+            assert!(!passages.iter().any(|passage| passage.text.contains("panic")), "a text made the library panic");
+            if passages.iter().any(|passage| passage.text.contains(self.word)) {
                 return Err(ModelError::Runtime { action: "run the model", detail: "sneeze".into() });
             }
             let even = Probabilities { negative: 0.2, neutral: 0.6, positive: 0.2 };
-            Ok(texts.iter().map(|_| Sentiment::from_probabilities(even, false)).collect())
+            Ok(passages.iter().map(|_| Sentiment::from_probabilities(even, false)).collect())
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use vigie_clock::Timestamp;
 use vigie_processors::analysis::Analyser;
 use vigie_processors::assets::{AssetMatcher, AssetTable};
-use vigie_processors::inference::{ModelError, ModelInfo, Probabilities, Scorer, Sentiment};
+use vigie_processors::inference::{ModelError, ModelInfo, Passage, Probabilities, Scorer, Sentiment};
 use vigie_schemas::{RawPost, TrendInsight};
 
 pub(crate) const WINDOW_MS: i64 = 300_000;
@@ -37,15 +37,15 @@ impl Scorer for Lexicon {
         &self.0
     }
 
-    fn score(&mut self, texts: &[&str]) -> Result<Vec<Sentiment>, ModelError> {
+    fn score(&mut self, passages: &[Passage<'_>]) -> Result<Vec<Sentiment>, ModelError> {
         let count = |text: &str, words: [&str; 2]| words.iter().filter(|word| text.contains(**word)).count() as f64;
-        let one = |text: &&str| {
-            let (good, bad) = (count(text, ["good", "great"]), count(text, ["bad", "terrible"]));
+        let one = |passage: &Passage<'_>| {
+            let (good, bad) = (count(passage.text, ["good", "great"]), count(passage.text, ["bad", "terrible"]));
             let sum = good + bad + 0.3;
             let triple = Probabilities { negative: bad / sum, neutral: 0.3 / sum, positive: good / sum };
             Sentiment::from_probabilities(triple, false)
         };
-        Ok(texts.iter().map(one).collect())
+        Ok(passages.iter().map(one).collect())
     }
 }
 

@@ -10,7 +10,7 @@ use vigie_clock::Timestamp;
 use vigie_processors::RecordCodec;
 use vigie_processors::analysis::Analyser;
 use vigie_processors::assets::{AssetMatcher, AssetTable};
-use vigie_processors::inference::{ModelError, ModelInfo, Probabilities, Scorer, Sentiment};
+use vigie_processors::inference::{ModelError, ModelInfo, Passage, Probabilities, Scorer, Sentiment};
 use vigie_schemas::{AvroRecord, CodecError, LIVE_RUN, Lineage, Mention, RawPost};
 use vigie_streams::OutgoingRecord;
 
@@ -77,18 +77,18 @@ impl Scorer for Lexicon {
         &self.0
     }
 
-    fn score(&mut self, texts: &[&str]) -> Result<Vec<Sentiment>, ModelError> {
-        if texts.iter().any(|text| text.contains("kryptonite")) {
+    fn score(&mut self, passages: &[Passage<'_>]) -> Result<Vec<Sentiment>, ModelError> {
+        if passages.iter().any(|passage| passage.text.contains("kryptonite")) {
             return Err(ModelError::Runtime { action: "run the model", detail: "out of power".into() });
         }
         let count = |text: &str, words: [&str; 2]| words.iter().filter(|word| text.contains(**word)).count() as f64;
-        let one = |text: &&str| {
-            let (good, bad) = (count(text, ["good", "great"]), count(text, ["bad", "terrible"]));
+        let one = |passage: &Passage<'_>| {
+            let (good, bad) = (count(passage.text, ["good", "great"]), count(passage.text, ["bad", "terrible"]));
             let sum = good + bad + 0.25;
             let probabilities = Probabilities { negative: bad / sum, neutral: 0.25 / sum, positive: good / sum };
             Sentiment::from_probabilities(probabilities, false)
         };
-        Ok(texts.iter().map(one).collect())
+        Ok(passages.iter().map(one).collect())
     }
 }
 
