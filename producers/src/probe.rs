@@ -70,7 +70,7 @@ type Answer = (Vec<u8>, Option<String>, Option<Url>);
 
 async fn fetch(kind: Kind, url: Url, config: FetcherConfig, clock: SharedClock) -> Result<Answer, ServiceError> {
     // Who types a private address means it. A public one that leads to a private one is still refused.
-    let local = guard::check(&as_web(&url)).is_err();
+    let local = guard::is_inside(&as_web(&url));
     let host = url.host_str().unwrap_or_default().to_owned();
     let fetcher = Fetcher::new(config, clock.clone()).map_err(|e| ServiceError::Config(vec![e.to_string()]))?;
     let answer = if as_web(&url) == url {
