@@ -1,31 +1,41 @@
 //! The polite fetcher: everything between a source and an answer in memory.
 //!
 //! ```text
-//!  request ─▶ robots.txt ─▶ spacing per host ─▶ address guard ─▶ GET ─▶ redirect? (each hop again from the guard on)
-//!                                                                 └▶ 304 │ status │ body, capped while it is decompressed
+//!  request ─▶ address guard ─▶ robots.txt ─▶ turn at the host ─▶ GET ─▶ redirect? (each hop again from the guard on)
+//!                                  │               │              └▶ 304 │ status │ body, capped while it is unpacked
+//!                                  └───────────────┴▶ blocked, or: wait so long, asked nothing
 //! ```
 //!
 //! Guarantees: no more than [`FetcherConfig::max_body`] bytes of an answer are ever held, compressed or not; a source that is not marked local is never
-//! asked at a private address, whatever DNS or a redirect says; requests to one host are at least [`FetcherConfig::spacing`] apart; no
-//! request outlives [`FetcherConfig::timeout`]. Nothing is retried here: the scheduler decides.
+//! asked at a private address, whatever DNS or a redirect says; between two requests to one host lies at least [`FetcherConfig::spacing`] or the
+//! crawl-delay of its robots.txt, more if it is strained, and no more than [`FetcherConfig::at_once`] are under way; a host that asks for a pause gets it
+//! from all sources; no request outlives [`FetcherConfig::timeout`]. Nothing is retried here: the scheduler decides.
 
+mod answer;
+mod body;
+mod freshness;
 pub mod guard;
 mod headers;
+mod hosts;
+mod network;
 mod robots;
-mod spacing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use reqwest::header::{self, HeaderName};
+use reqwest::header;
 use url::Url;
 use vigie_clock::SharedClock;
 
-use guard::GuardedResolver;
-use headers::{charset, fresh_for, headers, retry_after, target, user_agent};
+pub use answer::{Body, FetchError, Fetched, Request};
+use body::BodyError;
+use freshness::fresh_for;
+use headers::{charset, headers, retry_after, target, user_agent, validator};
+use hosts::{Hosts, Manners, Outcome, name_of};
+use network::GuardedResolver;
+pub use network::{Lookup, Network, SystemNetwork};
 use robots::Robots;
-use spacing::Spacing;
 
 /// How the fetcher behaves.
 #[derive(Clone, Debug)]
@@ -34,16 +44,22 @@ pub struct FetcherConfig {
     pub contact: Option<String>,
     /// Decompressed bytes of one answer at most.
     pub max_body: usize,
-    /// One request from first byte to last, all redirects included.
+    /// One request from first byte to last, all redirects included; waiting for turns is not.
     pub timeout: Duration,
     /// Silence on a connection that is taken for its end.
     pub read_timeout: Duration,
-    /// Least time between two requests to one host.
+    /// Least time between the end of an answer and the next request to its host.
     pub spacing: Duration,
     /// The same for local sources.
     pub local_spacing: Duration,
+    /// Requests to one host under way at most; local sources are not limited.
+    pub at_once: usize,
+    /// The longest wait for a turn at a host; a longer one is told with [`FetchError::Wait`].
+    pub patience: Duration,
     /// A proxy for the public web. The environment's proxy variables are not read: a proxy resolves names, so that the guard cannot.
     pub proxy: Option<Url>,
+    /// How names become connections.
+    pub network: Arc<dyn Network>,
 }
 
 impl Default for FetcherConfig {
@@ -55,7 +71,10 @@ impl Default for FetcherConfig {
             read_timeout: Duration::from_secs(15),
             spacing: Duration::from_secs(1),
             local_spacing: Duration::from_millis(2),
+            at_once: 1,
+            patience: Duration::from_secs(10),
             proxy: None,
+            network: Arc::new(SystemNetwork),
         }
     }
 }
@@ -66,82 +85,11 @@ pub const MAX_REDIRECTS: usize = 5;
 /// The longest `Retry-After` that is honoured; a longer one is cut to this.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
-/// What to ask for.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// Where.
-    pub url: Url,
-    /// Media types.
-    pub accept: &'static str,
-    /// `ETag` of the last answer, as it came.
-    pub etag: Option<String>,
-    /// `Last-Modified` of the last answer, as it came.
-    pub last_modified: Option<String>,
-    /// Private and loopback addresses are allowed.
-    pub local: bool,
-}
+/// Bytes of the headers of an answer at most.
+pub const MAX_HEADERS: usize = 64 * 1024;
 
-/// A useful answer.
-#[derive(Clone, Debug)]
-pub enum Fetched {
-    /// New content.
-    Body(Body),
-    /// What we have is current (304).
-    NotModified {
-        /// How long the server says that it stays so.
-        fresh_for: Option<Duration>,
-    },
-}
-
-/// New content.
-#[derive(Clone, Debug)]
-pub struct Body {
-    /// HTTP status.
-    pub status: u16,
-    /// Where it came from in the end.
-    pub url: Url,
-    /// Decompressed content.
-    pub bytes: Vec<u8>,
-    /// Character set of the `Content-Type`.
-    pub charset: Option<String>,
-    /// `ETag`, opaque, quotes kept.
-    pub etag: Option<String>,
-    /// `Last-Modified`, opaque.
-    pub last_modified: Option<String>,
-    /// `Cache-Control: max-age`.
-    pub fresh_for: Option<Duration>,
-}
-
-/// Why there is no useful answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FetchError {
-    /// robots.txt or the address guard forbids it.
-    #[error("blocked: {0}")]
-    Blocked(String),
-    /// The server refuses or fails.
-    #[error("http status {status}")]
-    Status {
-        /// HTTP status.
-        status: u16,
-        /// How long the server asks us to stay away, capped.
-        retry_after: Option<Duration>,
-    },
-    /// The answer is longer than we take.
-    #[error("answer exceeds {limit} bytes, cut off")]
-    TooLarge {
-        /// The cap.
-        limit: usize,
-    },
-    /// Too many redirects, or one that leads nowhere.
-    #[error("redirect: {0}")]
-    Redirect(String),
-    /// It took too long.
-    #[error("timed out after {0:?}")]
-    Timeout(Duration),
-    /// Name resolution, connection, TLS, protocol or decompression failed.
-    #[error("network: {0}")]
-    Network(String),
-}
+/// Requests to a local server under way at most.
+const LOCAL_AT_ONCE: usize = 64;
 
 /// Fetches politely. Cheap to share behind an [`Arc`].
 #[derive(Debug)]
@@ -149,9 +97,15 @@ pub struct Fetcher {
     config: FetcherConfig,
     public: reqwest::Client,
     local: reqwest::Client,
-    spacing: Spacing,
+    hosts: Hosts,
     robots: Robots,
     clock: SharedClock,
+}
+
+/// What one request came to.
+enum Hop {
+    Answer(Fetched),
+    Redirect { to: Url, is_permanent: bool },
 }
 
 impl Fetcher {
@@ -169,17 +123,23 @@ impl Fetcher {
                 .redirect(reqwest::redirect::Policy::none())
                 .connect_timeout(Duration::from_secs(10).min(config.timeout))
                 .read_timeout(config.read_timeout)
+                .http2_max_header_list_size(u32::try_from(MAX_HEADERS).unwrap_or(u32::MAX))
                 .pool_max_idle_per_host(2)
+                // Bodies are unpacked here, where both sizes are seen.
+                .no_gzip()
+                .no_brotli()
+                .no_zstd()
                 .no_proxy()
         };
-        let mut public = builder().dns_resolver(Arc::new(GuardedResolver));
-        if let Some(proxy) = &config.proxy {
-            public = public.proxy(reqwest::Proxy::all(proxy.clone()).map_err(broken)?);
-        }
+        let public = match &config.proxy {
+            // The only name that is resolved here is the proxy's own, which may well be a private one.
+            Some(proxy) => builder().proxy(reqwest::Proxy::all(proxy.clone()).map_err(broken)?),
+            None => builder().dns_resolver(Arc::new(GuardedResolver(Arc::clone(&config.network)))),
+        };
         Ok(Self {
             public: public.build().map_err(broken)?,
             local: builder().build().map_err(broken)?,
-            spacing: Spacing::default(),
+            hosts: Hosts::default(),
             robots: Robots::default(),
             config,
             clock,
@@ -191,99 +151,124 @@ impl Fetcher {
     /// # Errors
     /// If there is no useful answer.
     pub async fn fetch(&self, request: &Request) -> Result<Fetched, FetchError> {
-        let limit = self.config.timeout;
-        // The time that robots.txt and spacing take is not the server's fault.
-        self.check_robots(request).await?;
-        match tokio::time::timeout(limit, self.follow(request)).await {
-            Ok(result) => result,
-            Err(_) => Err(FetchError::Timeout(limit)),
-        }
-    }
-
-    async fn check_robots(&self, request: &Request) -> Result<(), FetchError> {
-        if request.local {
-            return Ok(());
-        }
-        let now = self.clock.monotonic();
-        let site = request.url.origin().ascii_serialization();
-        let rules = if let Some(rules) = self.robots.cached(&site, now) {
-            rules
-        } else {
-            let mut url = request.url.clone();
-            url.set_path("/robots.txt");
-            url.set_query(None);
-            url.set_fragment(None);
-            let ask =
-                Request { url, accept: "text/plain, */*;q=0.1", etag: None, last_modified: None, local: request.local };
-            let answer = tokio::time::timeout(self.config.timeout, self.follow(&ask)).await;
-            let rules = match answer {
-                Ok(Ok(Fetched::Body(body))) => robots::Rules::parse(&body.bytes),
-                // RFC 9309, 2.3.1: "unavailable" (4xx) allows all, "unreachable" (5xx, network) forbids all.
-                Ok(
-                    Ok(Fetched::NotModified { .. })
-                    | Err(FetchError::Status { status: 400..=499, .. } | FetchError::Redirect(_)),
-                ) => robots::Rules::allow_all(),
-                Ok(Err(error)) => return Err(error),
-                Err(_) => return Err(FetchError::Timeout(self.config.timeout)),
-            };
-            self.robots.keep(site, rules, now)
-        };
-        let path = &request.url[url::Position::BeforePath..url::Position::AfterQuery];
-        if rules.allows(path) { Ok(()) } else { Err(FetchError::Blocked(format!("robots.txt disallows {path}"))) }
+        self.follow(request, true).await
     }
 
     /// Follows redirects, each hop checked and spaced like the first.
-    async fn follow(&self, request: &Request) -> Result<Fetched, FetchError> {
+    async fn follow(&self, request: &Request, asks_robots: bool) -> Result<Fetched, FetchError> {
         let mut url = request.url.clone();
-        for hop in 0..=MAX_REDIRECTS {
-            if !request.local {
+        let mut moved_to = None;
+        let mut is_permanent = true;
+        let mut budget = self.config.timeout;
+        for _ in 0..=MAX_REDIRECTS {
+            // A local server is trusted with private addresses; what it sends us out to on the web is not.
+            let is_local =
+                request.local && (name_of(&url, true) == name_of(&request.url, true) || guard::check(&url).is_err());
+            if !is_local {
                 guard::check(&url).map_err(FetchError::Blocked)?;
+                if asks_robots {
+                    self.check_robots(&url).await?;
+                }
             }
-            let gap = if request.local { self.config.local_spacing } else { self.config.spacing };
-            self.spacing.wait(url.host_str().unwrap_or_default(), gap, &self.clock).await;
-            let client = if request.local { &self.local } else { &self.public };
-            let response =
-                client.get(url.clone()).headers(headers(request, hop)?).send().await.map_err(|e| self.network(&e))?;
-            let status = response.status();
-            if status == StatusCode::NOT_MODIFIED {
-                return Ok(Fetched::NotModified { fresh_for: fresh_for(response.headers()) });
+            match self.ask(request, url, is_local, &mut budget).await? {
+                Hop::Answer(fetched) => return Ok(moved(fetched, moved_to)),
+                Hop::Redirect { to, is_permanent: this } => {
+                    url = to;
+                    is_permanent &= this;
+                    if is_permanent {
+                        moved_to = Some(url.clone());
+                    }
+                }
             }
-            if status.is_redirection() {
-                url = target(&url, response.headers())?;
-                continue;
-            }
-            if !status.is_success() {
-                let retry_after = retry_after(response.headers(), self.clock.now());
-                return Err(FetchError::Status { status: status.as_u16(), retry_after });
-            }
-            return self.read(response, url).await.map(Fetched::Body);
         }
         Err(FetchError::Redirect(format!("more than {MAX_REDIRECTS} hops")))
     }
 
-    /// Reads the body as it is decompressed, up to the cap.
-    async fn read(&self, mut response: reqwest::Response, url: Url) -> Result<Body, FetchError> {
-        let limit = self.config.max_body;
-        if response.content_length().is_some_and(|length| length > limit as u64) {
-            return Err(FetchError::TooLarge { limit });
-        }
-        let text = |name: HeaderName| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let mut body = Body {
-            status: response.status().as_u16(),
-            url,
-            bytes: Vec::new(),
-            charset: text(header::CONTENT_TYPE).as_deref().and_then(charset),
-            etag: text(header::ETAG),
-            last_modified: text(header::LAST_MODIFIED),
-            fresh_for: fresh_for(response.headers()),
-        };
-        while let Some(chunk) = response.chunk().await.map_err(|e| self.network(&e))? {
-            if body.bytes.len() + chunk.len() > limit {
-                return Err(FetchError::TooLarge { limit });
+    async fn check_robots(&self, url: &Url) -> Result<(), FetchError> {
+        let site = self.robots.site(&url.origin().ascii_serialization());
+        let mut site = site.lock().await;
+        let rules = match site.standing(self.clock.monotonic()) {
+            Some(standing) => standing?,
+            None => {
+                let mut file = url.clone();
+                file.set_path("/robots.txt");
+                file.set_query(None);
+                file.set_fragment(None);
+                let request = Request {
+                    url: file,
+                    accept: "text/plain, */*;q=0.1",
+                    etag: None,
+                    last_modified: None,
+                    validated_by: None,
+                    local: false,
+                };
+                let answer = Box::pin(self.follow(&request, false)).await;
+                let now = self.clock.monotonic();
+                let rules = site.learn(answer, now)?;
+                self.hosts.slow_down(&name_of(url, false), self.manners(false), rules.delay, now);
+                rules
             }
-            body.bytes.extend_from_slice(&chunk);
+        };
+        let path = &url[url::Position::BeforePath..url::Position::AfterQuery];
+        if rules.allows(path) { Ok(()) } else { Err(FetchError::Blocked(format!("robots.txt disallows {path}"))) }
+    }
+
+    fn manners(&self, is_local: bool) -> Manners {
+        let (gap, at_once) = if is_local {
+            (self.config.local_spacing, LOCAL_AT_ONCE)
+        } else {
+            (self.config.spacing, self.config.at_once)
+        };
+        Manners { gap, at_once, patience: self.config.patience }
+    }
+
+    /// Waits for a turn at the host, and asks. The wait is not the server's fault; what it takes from then on is taken off the budget.
+    async fn ask(&self, request: &Request, url: Url, is_local: bool, budget: &mut Duration) -> Result<Hop, FetchError> {
+        let turn = self.hosts.turn(&name_of(&url, is_local), self.manners(is_local), &self.clock).await?;
+        let begun = self.clock.monotonic();
+        let result = tokio::time::timeout(*budget, self.exchange(request, url, is_local)).await;
+        let result = result.unwrap_or(Err(FetchError::Timeout(self.config.timeout)));
+        *budget = budget.saturating_sub(self.clock.monotonic().saturating_sub(begun));
+        turn.end(match &result {
+            Err(FetchError::Status { status: 429 | 503, retry_after }) => Outcome::Strained(*retry_after),
+            Err(FetchError::Timeout(_)) => Outcome::Strained(None),
+            Ok(_) | Err(FetchError::Status { .. } | FetchError::Redirect(_)) => Outcome::Fine,
+            Err(_) => Outcome::Unknown,
+        });
+        result
+    }
+
+    async fn exchange(&self, request: &Request, url: Url, is_local: bool) -> Result<Hop, FetchError> {
+        let client = if is_local { &self.local } else { &self.public };
+        let asked = client.get(url.clone()).headers(headers(request, &url));
+        let response = asked.send().await.map_err(|e| self.network(&e))?;
+        let status = response.status();
+        let headers = response.headers();
+        let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        if size > MAX_HEADERS {
+            return Err(FetchError::Network(format!("headers of {size} bytes, expected {MAX_HEADERS} at most")));
         }
-        Ok(body)
+        let now = self.clock.now();
+        let (etag, last_modified) = (validator(headers, header::ETAG), validator(headers, header::LAST_MODIFIED));
+        let fresh_for = fresh_for(headers, now);
+        if status == StatusCode::NOT_MODIFIED {
+            return Ok(Hop::Answer(Fetched::NotModified { fresh_for, etag, last_modified, moved_to: None }));
+        }
+        if status.is_redirection() {
+            let is_permanent = matches!(status.as_u16(), 301 | 308);
+            return Ok(Hop::Redirect { to: target(&url, headers)?, is_permanent });
+        }
+        if !status.is_success() {
+            return Err(FetchError::Status { status: status.as_u16(), retry_after: retry_after(headers, now) });
+        }
+        let charset = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).and_then(charset);
+        let bytes = body::read(response, self.config.max_body).await.map_err(|error| match error {
+            BodyError::Cap(error) => error,
+            BodyError::Transport(error) => self.network(&error),
+        })?;
+        let status = status.as_u16();
+        let body = Body { status, url, bytes, charset, etag, last_modified, fresh_for, moved_to: None };
+        Ok(Hop::Answer(Fetched::Body(body)))
     }
 
     fn network(&self, error: &reqwest::Error) -> FetchError {
@@ -294,6 +279,16 @@ impl Fetcher {
             FetchError::Timeout(self.config.read_timeout)
         } else {
             FetchError::Network(text)
+        }
+    }
+}
+
+/// An answer with what the redirects before it tell.
+fn moved(fetched: Fetched, to: Option<Url>) -> Fetched {
+    match fetched {
+        Fetched::Body(body) => Fetched::Body(Body { moved_to: to, ..body }),
+        Fetched::NotModified { fresh_for, etag, last_modified, .. } => {
+            Fetched::NotModified { fresh_for, etag, last_modified, moved_to: to }
         }
     }
 }

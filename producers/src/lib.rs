@@ -21,6 +21,7 @@ pub mod poll;
 pub mod probe;
 mod publisher;
 pub mod reddit;
+pub mod rhythm;
 pub mod rss;
 mod scheduler;
 pub mod site;

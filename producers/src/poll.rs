@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use rand::Rng;
+use url::Url;
 use vigie_clock::{Clock, Timestamp};
 use vigie_schemas::{Cursor, FetchRecord, RawPost};
 
@@ -10,11 +12,18 @@ use crate::backoff;
 use crate::draft::MAX_TEXT;
 use crate::fetcher::{FetchError, Fetched, Fetcher, Request};
 use crate::plain_text;
+use crate::rhythm::{Rhythm, Schedule};
 use crate::source::{Document, Origin, Overlap, ParseError, SourceConfig};
 use crate::walk::{Position, Walk};
 
 /// Entries of one feed that are looked at.
 const MAX_ENTRIES: usize = 5000;
+
+/// Failures in a row after which a source is looked for at its first address again.
+const MOVED_FAILURES: u32 = 3;
+
+/// A wait as long as this is kept in the cursor, so that a restart does not cut it short.
+const WORTH_KEEPING: Duration = Duration::from_secs(60);
 
 /// What a poll brought.
 #[derive(Clone, Debug)]
@@ -47,6 +56,9 @@ pub fn fresh_cursor(source: &SourceConfig) -> Cursor {
         next_at: Timestamp::from_millis(0),
         failures: 0,
         updated_at: Timestamp::from_millis(0),
+        moved_to: None,
+        validated_by: None,
+        rhythm: None,
     }
 }
 
@@ -59,34 +71,62 @@ struct Gathered {
     bytes: usize,
     status: Option<u16>,
     fresh_for: Option<Duration>,
+    validators: Validators,
+    moved_to: Option<Url>,
+    published: Vec<Timestamp>,
+    schedule: Schedule,
+    not_modified: bool,
+}
+
+/// What an answer can be recognised by, and the address that knows it.
+#[derive(Default)]
+struct Validators {
     etag: Option<String>,
     last_modified: Option<String>,
-    not_modified: bool,
+    by: Option<Url>,
+}
+
+impl Validators {
+    fn of(cursor: &Cursor) -> Self {
+        Self {
+            etag: cursor.etag.clone(),
+            last_modified: cursor.last_modified.clone(),
+            by: cursor.validated_by.as_deref().and_then(|by| by.parse().ok()),
+        }
+    }
 }
 
 /// Reads what is new. Never fails: what goes wrong is in the record and in the cursor's pause.
 pub async fn poll(source: &SourceConfig, before: &Cursor, fetcher: &Fetcher, clock: &dyn Clock) -> Polled {
     let at = clock.now();
     let started = clock.monotonic();
+    let mut cursor = before.clone();
     // A source that moved to another address starts anew, but does not tell its posts again.
     let moved = is_elsewhere(source, &before.url);
+    if moved {
+        (cursor.moved_to, cursor.rhythm) = (None, None);
+        forget_validators(&mut cursor);
+    }
     let position = if moved { Position::default() } else { Position::read(before.position.as_deref()) };
     let mut walk = Walk::begin(source, source.kind.source(), position);
     let resumed = walk.is_resumed();
-    let validators = (!moved && !resumed).then(|| (before.etag.clone(), before.last_modified.clone()));
     let mut gathered = Gathered::default();
-    let failure = follow(source, before, &mut walk, validators, fetcher, clock, &mut gathered).await.err();
+    let failure = follow(source, &cursor, &mut walk, fetcher, clock, &mut gathered).await.err();
 
     let pages_read = gathered.status.is_some() && !gathered.not_modified;
     let position = walk.end();
-    let mut cursor = before.clone();
     cursor.url = source.url.to_string();
     cursor.updated_at = clock.now().max(before.updated_at.saturating_add(Duration::from_millis(1)));
-    let mut changed = moved || pages_read;
     if pages_read {
         cursor.position = position.write();
-        cursor.etag = gathered.etag.take();
-        cursor.last_modified = gathered.last_modified.take();
+    }
+    if gathered.status.is_some() {
+        keep_validators(&mut cursor, &mut gathered);
+    }
+    let mut rhythm = Rhythm::read(cursor.rhythm.as_deref());
+    if pages_read {
+        rhythm.learn(gathered.published.drain(..), gathered.schedule.clone(), clock.now());
+        cursor.rhythm = rhythm.write();
     }
     gathered.posts.reverse();
     gathered.posts.sort_by_key(|post| post.published_at);
@@ -94,30 +134,36 @@ pub async fn poll(source: &SourceConfig, before: &Cursor, fetcher: &Fetcher, clo
 
     let now = clock.now();
     let mut random = backoff::random();
+    let waits = match &failure {
+        Some(Failure::Fetch(FetchError::Wait { wait, .. })) => Some(backoff::after_wait(*wait, &mut random)),
+        _ => None,
+    };
     let (decision, reason) = match &failure {
         // Pages that came before the failure count, and the walk goes on from there.
         Some(failure) if !pages_read => {
-            cursor.failures = before.failures.saturating_add(1);
-            changed = true;
-            let retry_after = match failure {
-                Failure::Fetch(FetchError::Status { retry_after, .. }) => *retry_after,
-                _ => None,
-            };
-            let failures = u32::try_from(cursor.failures).unwrap_or(1);
-            cursor.next_at = now.saturating_add(backoff::after_failure(source, failures, retry_after, &mut random));
-            explain(failure)
+            let (decision, reason) = explain(failure);
+            // It is not the source that failed where its host has to be waited for.
+            let pause = waits.unwrap_or_else(|| fail(&mut cursor, source, failure, &mut random));
+            cursor.next_at = now.saturating_add(pause);
+            match before.moved_to.as_ref().filter(|_| cursor.moved_to.is_none() && !moved) {
+                Some(lost) => {
+                    (decision, Some(format!("{reason} at {lost}, where it had moved; its first address is next")))
+                }
+                None => (decision, Some(reason)),
+            }
         }
         other => {
-            changed |= before.failures != 0;
             cursor.failures = 0;
             let pause = if position.is_pending() && other.is_none() {
                 Duration::ZERO
             } else {
-                backoff::after_success(source, gathered.fresh_for, &mut random)
+                let wanted = rhythm.pause(source.every, gathered.fresh_for, now);
+                waits.unwrap_or_else(|| backoff::after_success(source, wanted, &mut random))
             };
-            cursor.next_at = now.saturating_add(pause);
+            let next = now.saturating_add(pause);
+            cursor.next_at = if source.local || pause.is_zero() { next } else { rhythm.allowed(next) };
             let decision = if gathered.not_modified { "not_modified" } else { "fetched" };
-            (decision, other.as_ref().and_then(|failure| explain(failure).1))
+            (decision, other.as_ref().map(|failure| explain(failure).1))
         }
     };
     let status = match &failure {
@@ -140,33 +186,90 @@ pub async fn poll(source: &SourceConfig, before: &Cursor, fetcher: &Fetcher, clo
         sample: source.sample,
     };
     // A post may stand in the same answer twice, and pages may overlap.
-    changed |= !gathered.posts.is_empty();
+    let is_long = cursor.next_at.since(now) >= WORTH_KEEPING && waits.is_some();
+    let changed = pages_read || is_long || !gathered.posts.is_empty() || differs(before, &cursor);
     Polled { posts: gathered.posts, cursor, record, changed }
+}
+
+/// Whether a cursor says more than when the source was and is to be asked.
+fn differs(before: &Cursor, after: &Cursor) -> bool {
+    let (next_at, updated_at) = (before.next_at, before.updated_at);
+    Cursor { next_at, updated_at, ..after.clone() } != *before
+}
+
+/// Takes a failure into the cursor; returns the pause.
+fn fail(cursor: &mut Cursor, source: &SourceConfig, failure: &Failure, random: &mut impl Rng) -> Duration {
+    cursor.failures = cursor.failures.saturating_add(1);
+    let (status, retry_after) = match failure {
+        Failure::Fetch(FetchError::Status { status, retry_after }) => (Some(*status), *retry_after),
+        _ => (None, None),
+    };
+    let failures = u32::try_from(cursor.failures).unwrap_or(1);
+    if cursor.moved_to.is_some() {
+        let leads_nowhere =
+            matches!(failure, Failure::Fetch(FetchError::Redirect(_) | FetchError::Blocked(_)) | Failure::Parse(_));
+        if leads_nowhere || matches!(status, Some(404 | 410)) || failures >= MOVED_FAILURES {
+            cursor.moved_to = None;
+            forget_validators(cursor);
+        }
+    } else if status == Some(410) {
+        return backoff::after_gone(source, random).max(retry_after.unwrap_or_default());
+    }
+    backoff::after_failure(source, failures, retry_after, random)
+}
+
+fn forget_validators(cursor: &mut Cursor) {
+    (cursor.etag, cursor.last_modified, cursor.validated_by) = (None, None, None);
+}
+
+/// Keeps what the next request needs: validators with the address that gave them, and where permanent redirects led.
+fn keep_validators(cursor: &mut Cursor, gathered: &mut Gathered) {
+    let given = std::mem::take(&mut gathered.validators);
+    if gathered.not_modified {
+        // A 304 replaces those that it names (RFC 9111, 3.2).
+        cursor.etag = given.etag.or(cursor.etag.take());
+        cursor.last_modified = given.last_modified.or(cursor.last_modified.take());
+    } else {
+        let has_any = given.etag.is_some() || given.last_modified.is_some();
+        cursor.validated_by = given.by.filter(|by| has_any && by.as_str() != cursor.url).map(String::from);
+        (cursor.etag, cursor.last_modified) = (given.etag, given.last_modified);
+    }
+    if let Some(moved_to) = gathered.moved_to.take() {
+        cursor.moved_to = (moved_to.as_str() != cursor.url).then(|| moved_to.into());
+    }
 }
 
 async fn follow(
     source: &SourceConfig,
     before: &Cursor,
     walk: &mut Walk<'_>,
-    mut validators: Option<(Option<String>, Option<String>)>,
     fetcher: &Fetcher,
     clock: &dyn Clock,
     gathered: &mut Gathered,
 ) -> Result<(), Failure> {
     let handler = source.kind.source();
     let mut known: HashSet<String> = before.recent_ids.iter().cloned().collect();
+    let mut validators = (!walk.is_resumed()).then(|| Validators::of(before));
     for page in 0..source.max_pages {
-        let Some(url) = walk.next() else { break };
+        let Some(mut url) = walk.next() else { break };
+        // Only the source's own address is remembered to have moved, not the searches below it. Local servers come and go.
+        let can_move = page == 0 && url == source.url && !source.local;
+        if can_move && let Some(moved_to) = before.moved_to.as_deref().and_then(|moved_to| moved_to.parse().ok()) {
+            url = moved_to;
+        }
         // A searched address names a time, so that its validators are of no use for the next one.
         let conditional = if matches!(handler.overlap(), Overlap::Late(_)) { None } else { validators.take() };
-        let (etag, last_modified) = conditional.unwrap_or_default();
-        let request = Request { url, accept: handler.accept(), etag, last_modified, local: source.local };
+        let Validators { etag, last_modified, by } = conditional.unwrap_or_default();
+        let validated_by = by.or_else(|| Some(source.url.clone()).filter(|_| can_move));
+        let request = Request { url, accept: handler.accept(), etag, last_modified, validated_by, local: source.local };
         let body = match fetcher.fetch(&request).await.map_err(Failure::Fetch)? {
             Fetched::Body(body) => body,
-            Fetched::NotModified { fresh_for } => {
+            Fetched::NotModified { fresh_for, etag, last_modified, moved_to } => {
                 gathered.status = Some(304);
                 gathered.not_modified = true;
                 gathered.fresh_for = fresh_for;
+                gathered.validators = Validators { etag, last_modified, by: None };
+                gathered.moved_to = moved_to.filter(|_| can_move);
                 return Ok(());
             }
         };
@@ -182,13 +285,17 @@ async fn follow(
         let mut parsed = handler.parse(document, origin).map_err(Failure::Parse)?;
         gathered.status = Some(body.status);
         if page == 0 {
-            gathered.etag = body.etag;
-            gathered.last_modified = body.last_modified;
+            gathered.validators =
+                Validators { etag: body.etag, last_modified: body.last_modified, by: Some(body.url.clone()) };
+            gathered.moved_to = body.moved_to.filter(|_| can_move);
             gathered.fresh_for = body.fresh_for;
+            gathered.schedule = std::mem::take(&mut parsed.schedule);
         }
         // An entry may be there in name only.
         parsed.posts.retain(|post| post.title.is_some() || post.url.is_some() || !post.text.is_empty());
         parsed.posts.truncate(MAX_ENTRIES);
+        let dated = parsed.posts.iter().filter(|post| !post.published_at_estimated);
+        gathered.published.extend(dated.map(|post| post.published_at));
         gathered.seen += parsed.posts.len();
         // Newest last, over all pages: each page is older than the one before.
         gathered.on_page.splice(..0, parsed.posts.iter().rev().map(|post| post.post_id.clone()));
@@ -234,11 +341,15 @@ fn is_elsewhere(source: &SourceConfig, before: &str) -> bool {
     before != source.url.as_str()
 }
 
-fn explain(failure: &Failure) -> (&'static str, Option<String>) {
+fn explain(failure: &Failure) -> (&'static str, String) {
     match failure {
-        Failure::Fetch(error @ FetchError::Blocked(_)) => ("blocked", Some(error.to_string())),
-        Failure::Fetch(error) => ("failed", Some(error.to_string())),
-        Failure::Parse(error) => ("unparsable", Some(plain_text::cut(&error.to_string(), 500).to_owned())),
+        Failure::Fetch(error @ FetchError::Blocked(_)) => ("blocked", error.to_string()),
+        Failure::Fetch(FetchError::Wait { reason, .. }) => ("waited", reason.clone()),
+        Failure::Fetch(error @ FetchError::Status { status: 410, .. }) => {
+            ("failed", format!("{error}: gone for good, so that the source can be removed"))
+        }
+        Failure::Fetch(error) => ("failed", error.to_string()),
+        Failure::Parse(error) => ("unparsable", plain_text::cut(&error.to_string(), 500).to_owned()),
     }
 }
 

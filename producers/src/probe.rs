@@ -69,7 +69,8 @@ async fn fetch(kind: Kind, url: Url, config: FetcherConfig, clock: SharedClock) 
     let local = guard::check(&url).is_err();
     let host = url.host_str().unwrap_or_default().to_owned();
     let fetcher = Fetcher::new(config, clock).map_err(|e| ServiceError::Config(vec![e.to_string()]))?;
-    let request = Request { url, accept: kind.source().accept(), etag: None, last_modified: None, local };
+    let request =
+        Request { url, accept: kind.source().accept(), etag: None, last_modified: None, validated_by: None, local };
     match fetcher.fetch(&request).await {
         Ok(Fetched::Body(body)) => Ok((body.bytes, body.charset, Some(body.url))),
         Ok(Fetched::NotModified { .. }) => Err(ServiceError::failed("http status 304 to an unconditional request")),
@@ -101,7 +102,14 @@ pub async fn reachable(sources: &[SourceConfig], clock: SharedClock) -> bool {
     let mut probes = JoinSet::new();
     for source in sources.iter().filter(|source| !source.local).take(16) {
         let fetcher = Arc::clone(&fetcher);
-        let request = Request { url: source.url.clone(), accept: "*/*", etag: None, last_modified: None, local: false };
+        let request = Request {
+            url: source.url.clone(),
+            accept: "*/*",
+            etag: None,
+            last_modified: None,
+            validated_by: None,
+            local: false,
+        };
         probes.spawn(async move { is_answer(&fetcher.fetch(&request).await) });
     }
     let any = async {
@@ -118,9 +126,9 @@ pub async fn reachable(sources: &[SourceConfig], clock: SharedClock) -> bool {
 /// Whether a site answered, be it with a refusal.
 fn is_answer(result: &Result<Fetched, FetchError>) -> bool {
     match result {
-        Ok(_) | Err(FetchError::TooLarge { .. } | FetchError::Redirect(_)) => true,
+        Ok(_) | Err(FetchError::TooLarge { .. } | FetchError::Ratio { .. } | FetchError::Redirect(_)) => true,
         Err(FetchError::Status { status, .. }) => *status < 500,
         Err(FetchError::Blocked(reason)) => reason.starts_with("robots.txt"),
-        Err(FetchError::Network(_) | FetchError::Timeout(_)) => false,
+        Err(FetchError::Wait { .. } | FetchError::Network(_) | FetchError::Timeout(_)) => false,
     }
 }

@@ -5,6 +5,7 @@
 
 mod entry;
 mod json_feed;
+mod schedule;
 
 use url::Url;
 use vigie_clock::Timestamp;
@@ -68,7 +69,7 @@ fn read(text: &str, base: Option<&Url>, origin: Origin<'_>) -> Result<Page, Pars
     // RSS 1.0 has its channel beside the items, RSS 2.0 around them.
     let channel = root.children().find(|child| child.name() == "channel").unwrap_or(root);
     let feed = entry::Feed::read(channel, root, base);
-    let mut page = Page::default();
+    let mut page = Page { schedule: schedule::read(channel), ..Page::default() };
     for element in tree.elements().filter(|element| is_item(*element)).take(MAX_POSTS) {
         if element.is_closed() || is_whole(element, &tree, text) {
             entry::read(element, &feed, origin, &mut page);

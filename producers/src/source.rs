@@ -15,6 +15,7 @@ use crate::html::{Selectors, WebPage};
 use crate::lemmy::Lemmy;
 use crate::mastodon::Mastodon;
 use crate::reddit::Reddit;
+use crate::rhythm::Schedule;
 use crate::rss::Rss;
 use crate::sitemap::Sitemap;
 use crate::snapshot::Snapshot;
@@ -168,6 +169,8 @@ pub struct Page {
     pub deleted: Vec<String>,
     /// Where the next older posts are, if the answer says.
     pub older: Option<Older>,
+    /// When the source wants to be asked, if the answer says.
+    pub schedule: Schedule,
 }
 
 /// A place to continue a walk back in time.

@@ -175,6 +175,9 @@ pub struct Cursor {
     pub next_at: Timestamp,
     pub failures: i32,
     pub updated_at: Timestamp,
+    pub moved_to: Option<String>,
+    pub validated_by: Option<String>,
+    pub rhythm: Option<String>,
 }
 
 /// A record that a stage could not process, with the reason.
@@ -372,6 +375,9 @@ mod tests {
             next_at: time,
             failures: 0,
             updated_at: time,
+            moved_to: Some(text()),
+            validated_by: None,
+            rhythm: None,
         });
         round_trip(&DeadLetter {
             topic: text(),

@@ -3,21 +3,35 @@
 //! The check is made where the connection is made: the resolver hands the client only addresses that passed, so that a name that changes its answer between
 //! a check and a connection (DNS rebinding) gains nothing. Addresses written into a URL never reach the resolver and are checked before.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
 /// The text of a refusal, by which it is recognised in a chain of errors.
 pub const REFUSED: &str = "the address is not on the public web";
 
-/// Checks what can be checked before a name is resolved: scheme and literal address.
+/// Ports on which something else than the web answers, so that a request could be taken for a command (the "bad ports" of the Fetch standard).
+const REFUSED_PORTS: [u16; 83] = [
+    0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109,
+    110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531,
+    532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060,
+    5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+];
+
+/// Ends of names that are for private networks, or are not in the DNS.
+const LOCAL_ENDS: [&str; 11] =
+    ["localhost", "localdomain", "local", "internal", "intranet", "lan", "corp", "home", "home.arpa", "onion", "alt"];
+
+/// Checks what can be checked before a name is resolved: scheme, port and literal address.
 ///
 /// # Errors
 /// With the reason if it must not be fetched.
 pub fn check(url: &Url) -> Result<(), String> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!("scheme {}, expected http or https", url.scheme()));
+    }
+    if let Some(port) = url.port().filter(|port| REFUSED_PORTS.contains(port)) {
+        return Err(format!("port {port} is not of the web"));
     }
     match url.host() {
         Some(Host::Ipv4(ip)) if !is_public(IpAddr::V4(ip)) => Err(format!("{REFUSED}: {ip}")),
@@ -30,11 +44,11 @@ pub fn check(url: &Url) -> Result<(), String> {
 
 fn is_local_name(name: &str) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
-    name == "localhost" || [".localhost", ".local", ".internal", ".home.arpa"].iter().any(|end| name.ends_with(end))
+    LOCAL_ENDS.iter().any(|end| name.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
 }
 
 /// Whether an address is on the public internet: neither private, loopback, link-local, shared (CGNAT), multicast, reserved, for documentation, nor a
-/// v4 address of those kinds wrapped in v6 (mapped, compatible, NAT64, 6to4, Teredo).
+/// v4 address of those kinds wrapped in v6 (mapped, compatible, NAT64, 6to4, Teredo, ISATAP).
 pub fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_public_v4(ip),
@@ -74,30 +88,15 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
         // ::/96 (unspecified, loopback, compatible) and ::ffff:0:0/96 are no places to go, ::ffff:v4 and 64:ff9b::/96 lead to the v4 address.
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
         [0x2002, high, low, ..] => embedded(high, low),
-        // Teredo, benchmarking, ORCHID, documentation, SRv6.
-        [0x2001, 0x0000..=0x01ff | 0x0db8, ..] | [0x3fff, 0x0000..=0x0fff, ..] | [0x5f00, ..] => false,
+        // Teredo, benchmarking, ORCHID, AS112, documentation, SRv6.
+        [0x2001, 0x0000..=0x01ff | 0x0db8, ..]
+        | [0x2620, 0x004f, 0x8000, ..]
+        | [0x3fff, 0x0000..=0x0fff, ..]
+        | [0x5f00, ..] => false,
+        [0x2000..=0x3fff, _, _, _, 0 | 0x200, 0x5efe, high, low] => embedded(high, low),
         // Global unicast.
         [0x2000..=0x3fff, ..] => true,
         _ => false,
-    }
-}
-
-/// Resolves names to public addresses only.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct GuardedResolver;
-
-impl Resolve for GuardedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let (public, refused): (Vec<SocketAddr>, Vec<SocketAddr>) =
-                found.partition(|address| is_public(address.ip()));
-            if public.is_empty() && !refused.is_empty() {
-                return Err(REFUSED.into());
-            }
-            let addresses: Addrs = Box::new(public.into_iter());
-            Ok(addresses)
-        })
     }
 }
 

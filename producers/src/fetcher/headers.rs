@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use reqwest::header::{self, HeaderMap, HeaderValue};
+use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 use vigie_clock::Timestamp;
 
+use super::body::ACCEPT_ENCODING;
 use super::{FetchError, MAX_RETRY_AFTER, Request};
 
 pub(super) fn user_agent(contact: Option<&str>) -> String {
@@ -15,34 +16,53 @@ pub(super) fn user_agent(contact: Option<&str>) -> String {
     if contact.is_empty() { format!("{about})") } else { format!("{about}; {contact})") }
 }
 
-pub(super) fn headers(request: &Request, hop: usize) -> Result<HeaderMap, FetchError> {
+/// The longest validator that is kept; a longer one is as good as none.
+const MAX_VALIDATOR: usize = 1024;
+
+/// The headers of a request to `url`, which is the request's own address or one that it was redirected to.
+pub(super) fn headers(request: &Request, url: &Url) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, HeaderValue::from_static(request.accept));
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(ACCEPT_ENCODING));
     // Validators belong to the address that gave them.
-    if hop == 0 {
-        for (name, value) in
-            [(header::IF_NONE_MATCH, &request.etag), (header::IF_MODIFIED_SINCE, &request.last_modified)]
-        {
-            if let Some(value) = value {
-                let value =
-                    HeaderValue::from_str(value).map_err(|e| FetchError::Network(format!("stored validator: {e}")))?;
+    if url == request.validated_by.as_ref().unwrap_or(&request.url) {
+        let validators = [(header::IF_NONE_MATCH, &request.etag), (header::IF_MODIFIED_SINCE, &request.last_modified)];
+        for (name, value) in validators {
+            if let Some(value) = value.as_deref().and_then(to_header) {
                 headers.insert(name, value);
             }
         }
     }
-    Ok(headers)
+    headers
+}
+
+/// A validator as text, a character for each byte, so that it can be sent back as it came.
+pub(super) fn validator(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    let bytes = headers.get(name)?.as_bytes();
+    (!bytes.is_empty() && bytes.len() <= MAX_VALIDATOR).then(|| bytes.iter().map(|byte| char::from(*byte)).collect())
+}
+
+fn to_header(validator: &str) -> Option<HeaderValue> {
+    let bytes: Option<Vec<u8>> = validator.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
+    HeaderValue::from_bytes(&bytes?).ok()
 }
 
 pub(super) fn target(from: &Url, headers: &HeaderMap) -> Result<Url, FetchError> {
-    let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
+    // Not a few servers write addresses in UTF-8, which the URL parser escapes.
+    let location = headers.get(header::LOCATION).and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
     let location = location.ok_or_else(|| FetchError::Redirect("without a location".into()))?;
-    let url = from.join(location).map_err(|e| FetchError::Redirect(format!("{e}")))?;
+    let mut url = from.join(location).map_err(|e| FetchError::Redirect(format!("{e}")))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(FetchError::Redirect(format!("to the scheme {}, expected http or https", url.scheme())));
     }
     if from.scheme() == "https" && url.scheme() == "http" {
         return Err(FetchError::Redirect("from https to http".into()));
     }
+    // A server has no credentials to give us.
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(FetchError::Redirect("to an address with credentials".into()));
+    }
+    url.set_fragment(None);
     Ok(url)
 }
 
@@ -56,12 +76,6 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
     Some(wait.min(MAX_RETRY_AFTER))
 }
 
-pub(super) fn fresh_for(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(header::CACHE_CONTROL)?.to_str().ok()?;
-    let seconds = value.split(',').find_map(|part| part.trim().strip_prefix("max-age="))?;
-    seconds.trim_matches('"').parse().ok().map(Duration::from_secs)
-}
-
 pub(super) fn charset(content_type: &str) -> Option<String> {
     let parameter = content_type.split(';').skip(1).find_map(|part| {
         let (name, value) = part.split_once('=')?;
@@ -73,7 +87,6 @@ pub(super) fn charset(content_type: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reqwest::header::HeaderName;
 
     fn with(name: HeaderName, value: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
@@ -91,10 +104,34 @@ mod tests {
     }
 
     #[test]
-    fn content_type_and_cache_control_parameters_are_found() {
+    fn content_type_parameters_are_found() {
         assert_eq!(charset("text/xml; Charset=\"ISO-8859-1\"; x=y").as_deref(), Some("ISO-8859-1"));
         assert_eq!(charset("text/xml"), None);
-        assert_eq!(fresh_for(&with(header::CACHE_CONTROL, "public, max-age=300")), Some(Duration::from_secs(300)));
+    }
+
+    #[test]
+    fn redirects_lead_to_the_web_and_never_to_less_safety() {
+        let to = |from: &str, location: &'static str| {
+            target(&Url::parse(from).unwrap(), &with(header::LOCATION, location)).map(String::from)
+        };
+        assert_eq!(to("http://a.example/x/y", "../z#part").unwrap(), "http://a.example/z");
+        assert_eq!(to("http://a.example/", "https://b.example/").unwrap(), "https://b.example/");
+        assert_eq!(to("https://a.example/", "//b.example/z").unwrap(), "https://b.example/z");
+        for location in
+            ["http://a.example/", "https://me@a.example/", "https://me:pw@a.example/", "gopher://a/", "https://"]
+        {
+            assert!(matches!(to("https://a.example/", location), Err(FetchError::Redirect(_))), "{location}");
+        }
+    }
+
+    #[test]
+    fn validators_survive_whatever_bytes_they_are_made_of() {
+        let odd = HeaderValue::from_bytes(b"W/\"\xe9\xff, 'x'\"").unwrap();
+        let kept = validator(&HeaderMap::from_iter([(header::ETAG, odd.clone())]), header::ETAG).unwrap();
+        assert_eq!(to_header(&kept), Some(odd));
+        assert_eq!(to_header("\u{20ac}"), None);
+        let long = HeaderMap::from_iter([(header::ETAG, HeaderValue::from_str(&"x".repeat(2000)).unwrap())]);
+        assert_eq!(validator(&long, header::ETAG), None);
     }
 
     #[test]

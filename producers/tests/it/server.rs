@@ -24,7 +24,7 @@ pub(crate) fn fetcher(config: FetcherConfig) -> Fetcher {
 }
 
 pub(crate) fn request(url: Url) -> Request {
-    Request { url, accept: "*/*", etag: None, last_modified: None, local: true }
+    Request { url, accept: "*/*", etag: None, last_modified: None, validated_by: None, local: true }
 }
 
 pub(crate) fn source(id: &str, kind: Kind, url: Url) -> SourceConfig {
