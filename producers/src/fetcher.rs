@@ -104,7 +104,7 @@ pub struct Fetcher {
 
 /// What one request came to.
 enum Hop {
-    Answer(Fetched),
+    Answer(Box<Fetched>),
     Redirect { to: Url, is_permanent: bool },
 }
 
@@ -171,7 +171,7 @@ impl Fetcher {
                 }
             }
             match self.ask(request, url, is_local, &mut budget).await? {
-                Hop::Answer(fetched) => return Ok(moved(fetched, moved_to)),
+                Hop::Answer(fetched) => return Ok(moved(*fetched, moved_to)),
                 Hop::Redirect { to, is_permanent: this } => {
                     url = to;
                     is_permanent &= this;
@@ -252,7 +252,8 @@ impl Fetcher {
         let (etag, last_modified) = (validator(headers, header::ETAG), validator(headers, header::LAST_MODIFIED));
         let fresh_for = fresh_for(headers, now);
         if status == StatusCode::NOT_MODIFIED {
-            return Ok(Hop::Answer(Fetched::NotModified { fresh_for, etag, last_modified, moved_to: None }));
+            let current = Fetched::NotModified { fresh_for, etag, last_modified, moved_to: None };
+            return Ok(Hop::Answer(Box::new(current)));
         }
         if status.is_redirection() {
             let is_permanent = matches!(status.as_u16(), 301 | 308);
@@ -268,7 +269,7 @@ impl Fetcher {
         })?;
         let status = status.as_u16();
         let body = Body { status, url, bytes, charset, etag, last_modified, fresh_for, moved_to: None };
-        Ok(Hop::Answer(Fetched::Body(body)))
+        Ok(Hop::Answer(Box::new(Fetched::Body(body))))
     }
 
     fn network(&self, error: &reqwest::Error) -> FetchError {

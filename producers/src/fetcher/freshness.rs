@@ -68,7 +68,8 @@ mod tests {
         let cache = |value| (header::CACHE_CONTROL, value);
         // Our own clock is wrong by a day, which a server's Date puts right.
         let now = Timestamp::parse_rfc3339("2026-01-02T00:00:00Z").unwrap();
-        let cases: &[(&[(HeaderName, &'static str)], Option<u64>)] = &[
+        type Case<'a> = (&'a [(HeaderName, &'static str)], Option<u64>);
+        let cases: &[Case<'_>] = &[
             (&[], None),
             (&[cache("public, max-age=300")], Some(300)),
             (&[cache("Public, Max-Age=\"300\"")], Some(300)),

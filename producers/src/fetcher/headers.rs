@@ -19,6 +19,9 @@ pub(super) fn user_agent(contact: Option<&str>) -> String {
 /// The longest validator that is kept; a longer one is as good as none.
 const MAX_VALIDATOR: usize = 1024;
 
+/// The longest address that a redirect leads to.
+const MAX_ADDRESS: usize = 8 * 1024;
+
 /// The headers of a request to `url`, which is the request's own address or one that it was redirected to.
 pub(super) fn headers(request: &Request, url: &Url) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -51,6 +54,12 @@ pub(super) fn target(from: &Url, headers: &HeaderMap) -> Result<Url, FetchError>
     // Not a few servers write addresses in UTF-8, which the URL parser escapes.
     let location = headers.get(header::LOCATION).and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
     let location = location.ok_or_else(|| FetchError::Redirect("without a location".into()))?;
+    if location.len() > MAX_ADDRESS {
+        return Err(FetchError::Redirect(format!(
+            "to an address of {} bytes, expected {MAX_ADDRESS} at most",
+            location.len()
+        )));
+    }
     let mut url = from.join(location).map_err(|e| FetchError::Redirect(format!("{e}")))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(FetchError::Redirect(format!("to the scheme {}, expected http or https", url.scheme())));
@@ -66,12 +75,15 @@ pub(super) fn target(from: &Url, headers: &HeaderMap) -> Result<Url, FetchError>
     Ok(url)
 }
 
-/// `Retry-After` in seconds or as a date (RFC 9110, 10.2.3).
+/// `Retry-After` in seconds or as a date (RFC 9110, 10.2.3), by the clock of the server if it tells.
 pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match value.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => crate::dates::parse(value)?.since(now),
+        Err(_) => {
+            let date = headers.get(header::DATE).and_then(|date| date.to_str().ok()).and_then(crate::dates::parse);
+            crate::dates::parse(value)?.since(date.unwrap_or(now))
+        }
     };
     Some(wait.min(MAX_RETRY_AFTER))
 }
@@ -101,6 +113,10 @@ mod tests {
         assert_eq!(read("Wed, 01 Jan 2020 00:00:00 GMT"), Some(Duration::ZERO));
         assert_eq!(read("999999999999"), Some(MAX_RETRY_AFTER));
         assert_eq!(read("soon"), None);
+        // A server whose clock is an hour ahead of ours.
+        let mut ahead = with(header::RETRY_AFTER, "Thu, 01 Jan 2026 01:01:00 GMT");
+        ahead.insert(header::DATE, HeaderValue::from_static("Thu, 01 Jan 2026 01:00:00 GMT"));
+        assert_eq!(retry_after(&ahead, now), Some(Duration::from_secs(60)));
     }
 
     #[test]

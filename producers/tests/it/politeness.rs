@@ -121,7 +121,10 @@ async fn retry_after_of_one_source_is_kept_by_all_of_its_host() {
     for (status, retry_after) in [(429, "3600"), (503, "Thu, 01 Jan 2026 01:00:00 GMT")] {
         let (web, fetcher, clock) = stopped().await;
         let status = StatusCode::from_u16(status).unwrap();
-        web.on("a.example/busy", move |_| (status, [(header::RETRY_AFTER, retry_after)]));
+        web.on("a.example/busy", move |_| {
+            let date = (header::DATE, "Thu, 01 Jan 2026 00:00:00 GMT");
+            (status, [(header::RETRY_AFTER, retry_after), date])
+        });
         web.on("www.a.example/fine", |_| rss(""));
         web.on("b.example/fine", |_| rss(""));
         let busy = first("http://a.example/busy", &fetcher, &clock).await;

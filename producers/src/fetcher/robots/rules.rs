@@ -8,6 +8,9 @@ const TOKEN: &str = "vigie";
 /// No more of a file is read than this (RFC 9309, 2.5 asks for 500 KiB at least).
 const MAX_BYTES: usize = 512 * 1024;
 
+/// Characters compared for one decision at most: some ten milliseconds.
+const MAX_STEPS: u32 = 10_000_000;
+
 /// The longest crawl-delay that is honoured.
 pub(in crate::fetcher) const MAX_DELAY: Duration = Duration::from_secs(60);
 
@@ -68,14 +71,16 @@ impl Rules {
         ours.unwrap_or(others)
     }
 
-    /// Whether `path` (with its query) may be fetched.
+    /// Whether `path` (with its query) may be fetched. Rules that take too long to compare forbid it.
     pub(in crate::fetcher) fn allows(&self, path: &str) -> bool {
         if path == "/robots.txt" {
             return true;
         }
         let path = normal(path);
-        let matching = self.rules.iter().filter(|(_, pattern)| matches(pattern, &path));
-        matching.max_by_key(|(allowed, pattern)| (pattern.len(), *allowed)).is_none_or(|(allowed, _)| *allowed)
+        let mut steps = MAX_STEPS;
+        let matching = self.rules.iter().filter(|(_, pattern)| matches(pattern, &path, &mut steps));
+        let longest = matching.max_by_key(|(allowed, pattern)| (pattern.len(), *allowed));
+        steps > 0 && longest.is_none_or(|(allowed, _)| *allowed)
     }
 }
 
@@ -92,7 +97,7 @@ fn normal(path: &str) -> String {
             .and_then(|hex| u8::from_str_radix(hex, 16).ok());
         let byte = escaped.unwrap_or(bytes[at]);
         let is_unreserved = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-        if is_unreserved || (escaped.is_none() && byte.is_ascii_graphic()) {
+        if is_unreserved || (escaped.is_none() && byte.is_ascii_graphic() && byte != b'%') {
             out.push(char::from(byte));
         } else {
             out.push_str(&format!("%{byte:02X}"));
@@ -103,12 +108,16 @@ fn normal(path: &str) -> String {
 }
 
 /// `*` stands for anything, `$` at the end for the end; else a prefix. Greedy with one point to go back to: linear in practice, never exponential.
-fn matches(pattern: &str, path: &str) -> bool {
+fn matches(pattern: &str, path: &str, steps: &mut u32) -> bool {
     let (pattern, whole) = pattern.strip_suffix('$').map_or((pattern, false), |p| (p, true));
     let (pattern, path) = (pattern.as_bytes(), path.as_bytes());
     let (mut p, mut s) = (0, 0);
     let mut back: Option<(usize, usize)> = None;
     loop {
+        *steps = steps.saturating_sub(1);
+        if *steps == 0 {
+            return false;
+        }
         if p == pattern.len() && (!whole || s == path.len()) {
             return true;
         }
@@ -179,6 +188,23 @@ mod tests {
     #[test]
     fn many_stars_do_not_hang() {
         let pattern = "/".to_owned() + &"*a".repeat(200) + "$";
-        assert!(!matches(&pattern, &("/".to_owned() + &"a".repeat(5000) + "b")));
+        assert!(!matches(&pattern, &("/".to_owned() + &"a".repeat(5000) + "b"), &mut MAX_STEPS.clone()));
+        // Made to be compared from each place of the path almost to its end.
+        let file = format!("User-agent: *\nDisallow: *{}b\n", "a".repeat(8000)).repeat(50);
+        let path = "/".to_owned() + &"a".repeat(7999);
+        assert!(!Rules::parse(file.as_bytes()).allows(&path));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_rules(bytes: Vec<u8>, lines: Vec<(bool, String)>, path: String) {
+            let _ = Rules::parse(&bytes).allows(&path);
+            let mut file = "User-agent: *\n".to_owned();
+            for (allowed, pattern) in lines {
+                file += &format!("{}: /{pattern}\n", if allowed { "Allow" } else { "Disallow" });
+            }
+            let rules = Rules::parse(file.as_bytes());
+            assert_eq!(rules.allows(&path), rules.allows(&normal(&path)), "one spelling is as good as another");
+        }
     }
 }
