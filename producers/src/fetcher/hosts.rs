@@ -7,8 +7,9 @@
 //! ```
 //!
 //! `base` is the configured spacing or robots.txt's crawl-delay, whichever is longer. That is the additive increase and multiplicative decrease of
-//! rate by which many that do not know of each other share a resource fairly (Chiu and Jain 1989). The gap is counted from the end of an answer, so
-//! that a slow host gets more rest, not less. Scheme, port and a leading `www.` make no difference on the public web: it is one machine that answers.
+//! rate by which many that do not know of each other share a resource fairly (Chiu and Jain 1989). With one request at a time the gap is counted from
+//! the end of an answer, so that a slow host gets more rest, not less. Scheme, port and a leading `www.` make no difference on the public web: it is one
+//! machine that answers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -60,6 +61,8 @@ pub(super) struct Hosts {
 #[derive(Debug)]
 struct Host {
     name: String,
+    /// One request at a time.
+    is_single: bool,
     seats: Arc<Semaphore>,
     state: Mutex<State>,
 }
@@ -117,6 +120,10 @@ impl State {
             }
             Outcome::Unknown => {}
         }
+    }
+
+    /// Where one request follows the other, the gap begins at the end of an answer.
+    fn rest(&mut self, now: Duration) {
         self.next = self.next.max(now + self.gap);
     }
 }
@@ -156,7 +163,11 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         let now = self.clock.monotonic();
-        self.host.state().learn(self.outcome, now);
+        let mut state = self.host.state();
+        state.learn(self.outcome, now);
+        if self.host.is_single {
+            state.rest(now);
+        }
     }
 }
 
@@ -238,7 +249,7 @@ impl Hosts {
             });
         }
         let seats = Arc::new(Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS)));
-        let host = Arc::new(Host { name: name.to_owned(), seats, state: Mutex::default() });
+        let host = Arc::new(Host { name: name.to_owned(), is_single: at_once <= 1, seats, state: Mutex::default() });
         hosts.insert(name.to_owned(), Arc::clone(&host));
         host
     }
@@ -276,7 +287,7 @@ mod tests {
         assert_eq!(state.reserve(start), 2 * SECOND);
         assert_eq!(state.reserve(start + 10 * SECOND), Duration::ZERO);
         // The gap counts from the end of an answer.
-        state.learn(Outcome::Fine, start + 14 * SECOND);
+        state.rest(start + 14 * SECOND);
         assert_eq!(state.reserve(start + 14 * SECOND), SECOND);
     }
 
