@@ -66,7 +66,7 @@ type Answer = (Vec<u8>, Option<String>, Option<Url>);
 
 async fn fetch(kind: Kind, url: Url, config: FetcherConfig, clock: SharedClock) -> Result<Answer, ServiceError> {
     // Who types a private address means it. A public one that leads to a private one is still refused.
-    let local = guard::check(&url).is_err();
+    let local = guard::is_inside(&url);
     let host = url.host_str().unwrap_or_default().to_owned();
     let fetcher = Fetcher::new(config, clock).map_err(|e| ServiceError::Config(vec![e.to_string()]))?;
     let request =

@@ -33,12 +33,20 @@ pub fn check(url: &Url) -> Result<(), String> {
     if let Some(port) = url.port().filter(|port| REFUSED_PORTS.contains(port)) {
         return Err(format!("port {port} is not of the web"));
     }
-    match url.host() {
-        Some(Host::Ipv4(ip)) if !is_public(IpAddr::V4(ip)) => Err(format!("{REFUSED}: {ip}")),
-        Some(Host::Ipv6(ip)) if !is_public(IpAddr::V6(ip)) => Err(format!("{REFUSED}: {ip}")),
-        Some(Host::Domain(name)) if is_local_name(name) => Err(format!("{REFUSED}: {name}")),
+    match url.host_str() {
+        Some(host) if is_inside(url) => Err(format!("{REFUSED}: {host}")),
         Some(_) => Ok(()),
         None => Err("no host".into()),
+    }
+}
+
+/// Whether an address names a place off the public web, as far as that can be told before a name is resolved.
+pub fn is_inside(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(ip)) => !is_public(IpAddr::V4(ip)),
+        Some(Host::Ipv6(ip)) => !is_public(IpAddr::V6(ip)),
+        Some(Host::Domain(name)) => is_local_name(name),
+        None => false,
     }
 }
 

@@ -317,6 +317,13 @@ async fn a_local_server_is_trusted_with_itself_and_not_with_the_rest() {
         vigie_producers::fetcher::Request { local: true, ..public(&url) }
     };
     assert!(fetcher.fetch(&local("/")).await.is_ok());
-    let error = fetcher.fetch(&local("/out")).await.unwrap_err();
-    assert!(is_refused(&error), "{error}");
+    web.redirect("127.0.0.1/port", 302, "http://metadata.example:22/");
+    for path in ["/out", "/port"] {
+        let error = fetcher.fetch(&local(path)).await.unwrap_err();
+        assert!(is_refused(&error), "{path}: {error}");
+    }
+    web.redirect("127.0.0.1/in", 302, &format!("http://localhost:{}/", web.port));
+    web.on("localhost/", |_| "inside");
+    let fetched = fetcher.fetch(&local("/in")).await.unwrap();
+    assert!(matches!(fetched, Fetched::Body(body) if body.bytes == b"inside"));
 }
