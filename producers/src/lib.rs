@@ -21,6 +21,7 @@ pub mod poll;
 pub mod probe;
 mod publisher;
 pub mod reddit;
+mod revise;
 pub mod rss;
 mod scheduler;
 pub mod site;

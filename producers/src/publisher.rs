@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use vigie_daemon::{Component, ServiceError};
 use vigie_kafka_client::{KafkaConfig, KafkaError, OutgoingRecord, Publisher, Start, read_to_end};
-use vigie_schemas::{Codec, CodecError, Cursor, Topic};
+use vigie_schemas::{Codec, CodecError, Cursor, RawPost, Topic};
 
 use crate::metrics::Metrics;
 use crate::poll::Polled;
@@ -49,6 +49,13 @@ impl Known {
             self.ids.remove(&oldest);
         }
         true
+    }
+}
+
+impl Known {
+    /// Adds an edit of a post; false if another source had it.
+    fn insert_revision(&mut self, post: &RawPost) -> bool {
+        post.edited_at.is_none_or(|at| self.insert(&format!("{} {}", post.post_id, at.as_millis())))
     }
 }
 
@@ -117,7 +124,13 @@ impl Ledger {
     pub(crate) async fn publish(&mut self, batch: &mut [Polled]) -> Result<(), ServiceError> {
         for polled in batch.iter_mut() {
             let before = polled.posts.len();
-            polled.posts.retain(|post| self.known.insert(&post.post_id));
+            polled.posts.retain(|post| {
+                let is_new = self.known.insert(&post.post_id);
+                // Another source may have told it before it was edited.
+                let is_revised = post.edited_at.is_some() && self.known.insert_revision(post);
+                is_new || is_revised
+            });
+            polled.edited.retain(|post| self.known.insert_revision(post));
             self.metrics.duplicates.inc_by((before - polled.posts.len()) as u64);
             polled.record.posts_new = i64::try_from(polled.posts.len()).unwrap_or(i64::MAX);
         }
@@ -203,11 +216,17 @@ impl Ledger {
             (Topic::PostsRaw.name(), Topic::SourcesCursors.name(), Topic::SourcesFetches.name());
         let mut records = Vec::new();
         for polled in batch {
-            for post in &polled.posts {
+            for post in polled.posts.iter().chain(&polled.edited) {
                 let mut record =
                     OutgoingRecord::new(posts, post.post_id.clone(), self.codec.encode(posts, post).await?);
                 record.timestamp = Some(post.fetched_at);
                 records.push(record);
+            }
+            for id in &polled.deleted {
+                records.push(OutgoingRecord {
+                    value: None,
+                    ..OutgoingRecord::new(posts, id.clone(), bytes::Bytes::new())
+                });
             }
             let source = &polled.record.source;
             if polled.changed {
