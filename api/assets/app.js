@@ -101,7 +101,7 @@ async function loadChart() {
   const parameters = range();
   if (chosen.run) parameters.run = chosen.run;
   // Over many hours authors must be counted anew from the posts: nobody waits for that here.
-  if (parameters.interval !== "5m") parameters.metrics = "posts,mean_score,dominance,negative,neutral,positive,anomaly_score,expected_posts,next_hour_p10,next_hour_p50,next_hour_p90,doubling_probability";
+  if (parameters.interval !== "5m") parameters.metrics = "posts,mean_score,dominance,negative,neutral,positive,anomaly_score,expected_posts,next_hour_p10,next_hour_p50,next_hour_p90,doubling_probability,unique_posts,spam_posts";
   $("chart").classList.add("loading");
   try {
     const series = await get(`/v1/assets/${encodeURIComponent(chosen.asset)}/series`, parameters);
@@ -122,9 +122,15 @@ function title(series) {
   const seen = series.points.filter((p) => p.posts !== null);
   const sum = (field) => (seen.length ? seen.reduce((total, p) => total + (p[field] ?? 0), 0) : null);
   const figure = (name, ...value) => h("div", {}, h("dt", {}, name), h("dd", {}, ...value));
+  // Windows of before copies and spam were told count neither.
+  const told = seen.length > 0 && seen.every((p) => p.unique_posts !== null && p.spam_posts !== null);
   const totals = { negative: sum("negative"), neutral: sum("neutral"), positive: sum("positive"), mean_score: weightedMean(seen) };
   const range = RANGES.find(([name]) => name === chosen.range)[1];
   const facts = [figure(chosen.range === "all" ? "Posts, all time" : `Posts, ${range}`, count(sum("posts"))), figure("Mood", mood(totals))];
+  if (told && sum("posts") > 0) {
+    const why = "Without spam and without near copies of a post of the 24 hours before";
+    facts.push(figure("Unique", h("span", { title: why }, `${count(sum("unique_posts"))} `, h("small", {}, `${percent(sum("spam_posts") / sum("posts"), 1)} spam`))));
+  }
   if (trend) {
     facts.push(figure(`Last ${WINDOW[chosen.window]}`, `${count(trend.posts)} `, h("small", { class: direction(trend.growth_z, 1.5) }, change(trend.posts, trend.previous.posts))));
     if (trend.mean_score_change !== null) facts.push(figure("Mood change", h("span", { class: direction(trend.mean_score_change, 0.05) }, signed(trend.mean_score_change))));

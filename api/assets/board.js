@@ -45,7 +45,7 @@ export class Board {
     return h("tr", { class: names, "data-asset": asset, "aria-selected": String(asset === selected), onclick: () => this.onselect(asset) },
       h("td", { class: "rank" }, String(trend.rank)),
       h("td", {}, h("button", { class: "name", type: "button", title: `Show ${assetName(asset)}` }, assetName(asset)), part),
-      h("td", { class: "num" }, h("b", {}, count(posts))),
+      h("td", { class: "num", title: volume(trend) }, h("b", {}, count(posts))),
       h("td", { class: `num ${moved}`, title: `${count(previous.posts)} posts in the period before${trend.growth_z === null ? "" : `, z = ${signed(trend.growth_z, 1)}`}` }, change(posts, previous.posts)),
       h("td", { class: "wide" }, spark(trend.history)),
       h("td", {}, mood(trend)),
@@ -60,6 +60,11 @@ export class Board {
     const next = this.body.rows[row.rowIndex - 1 + step];
     next?.querySelector("button").focus();
   }
+}
+
+// What is left of the posts without copies and spam.
+function volume({ posts, unique_posts: unique, spam_posts: spam }) {
+  return unique === null || spam === null ? null : `${count(unique)} of ${count(posts)} posts are unique, ${count(spam)} are spam`;
 }
 
 // Both periods, the earlier one paler.

@@ -1,6 +1,6 @@
 // The posts behind a number: the most telling ones of the board's period, or the newest, page by page.
 
-import { ago, assetName, clock, day, empty, h, moment, signed, span, webLink } from "./format.js";
+import { ago, assetName, clock, count, day, empty, h, moment, signed, span, webLink } from "./format.js";
 import { get } from "./client.js";
 
 export const KINDS = [["telling", "Most telling"], ["newest", "Newest"], ["negative", "Negative"], ["positive", "Positive"]];
@@ -38,6 +38,8 @@ export class Posts {
     const { kind, period } = this.question;
     return {
       limit: 20,
+      // One of several copies stands for all, unless single posts of a period are looked at.
+      unique: period ? null : true,
       label: kind === "negative" || kind === "positive" ? kind : null,
       from: period ? new Date(period.from).toISOString() : null,
       to: period ? new Date(period.to).toISOString() : null,
@@ -61,6 +63,7 @@ export class Posts {
 
 // Characters that a post's excerpt holds at most: one of that length goes on.
 const EXCERPT = 280;
+const words = (reason) => reason.replaceAll("_", " ");
 
 function item(post, now) {
   const published = Date.parse(post.published_at);
@@ -73,6 +76,10 @@ function item(post, now) {
     h("div", { class: "post-top" },
       h("span", { class: `chip ${post.label ?? ""}`, title: why }, post.score === null ? label : `${label} ${signed(post.score)}`),
       h("span", {}, post.source),
+      post.spam_score >= 0.5 ? h("span", { class: "chip negative", title: `Spam score ${post.spam_score.toFixed(1)}` }, `spam: ${post.spam_reasons.map(words).join(", ")}`) : null,
+      post.spam_score > 0 && post.spam_score < 0.5 ? h("span", { title: `Spam score ${post.spam_score.toFixed(1)}` }, post.spam_reasons.map(words).join(", ")) : null,
+      post.copies ? h("span", { title: "Posts with the same words within a day" }, post.copies === 1 ? "1 copy" : `${count(post.copies)} copies`) : null,
+      post.revision > 1 ? h("span", { title: `Revision ${post.revision}` }, "edited") : null,
       h("time", { datetime: post.published_at, title: moment(published) }, `${day(published)}, ${clock(published)} · ${ago(published, now)}`),
       link ? h("a", { href: link, target: "_blank", rel: "noopener noreferrer nofollow ugc", referrerpolicy: "no-referrer" }, "Read ↗") : null),
     post.title && !repeats ? h("div", { class: "post-title" }, post.title) : null,

@@ -75,6 +75,8 @@ impl Span {
 pub(crate) struct Slice {
     pub(crate) windows: i64,
     pub(crate) posts: i64,
+    pub(crate) unique_posts: Option<i64>,
+    pub(crate) spam_posts: Option<i64>,
     pub(crate) negative: i64,
     pub(crate) neutral: i64,
     pub(crate) positive: i64,
@@ -94,6 +96,10 @@ pub(crate) type AssetTotals = Vec<Option<Slice>>;
 pub(crate) struct PeriodTotals {
     /// Posts published in it; null if nothing at all was observed then.
     pub posts: Option<i64>,
+    /// Of them neither spam nor near duplicates of an earlier post about the asset; null if some windows do not tell.
+    pub unique_posts: Option<i64>,
+    /// Of them spam; null if some windows do not tell.
+    pub spam_posts: Option<i64>,
     /// Of them negative.
     pub negative: Option<i64>,
     /// Of them neutral.
@@ -208,10 +214,13 @@ fn totals(slices: &[Option<Slice>], observed: bool, market_posts: i64) -> Period
         return PeriodTotals::default();
     }
     let sum = |field: fn(&Slice) -> i64| slices.iter().flatten().map(field).sum::<i64>();
+    let known = |field: fn(&Slice) -> Option<i64>| slices.iter().flatten().map(field).sum::<Option<i64>>();
     let (posts, scored) = (sum(|s| s.posts), sum(|s| s.scored));
     let score_sum: f64 = slices.iter().flatten().map(|s| s.score_sum).sum();
     PeriodTotals {
         posts: Some(posts),
+        unique_posts: known(|s| s.unique_posts),
+        spam_posts: known(|s| s.spam_posts),
         negative: Some(sum(|s| s.negative)),
         neutral: Some(sum(|s| s.neutral)),
         positive: Some(sum(|s| s.positive)),
@@ -256,6 +265,8 @@ mod tests {
         Some(Slice {
             windows: 1,
             posts,
+            unique_posts: Some(posts - 1),
+            spam_posts: None,
             negative: 0,
             neutral: 0,
             positive: posts,
@@ -280,6 +291,7 @@ mod tests {
     fn means_are_weighted_by_posts() {
         let trend = trend("BTC", &slices(&[(0, 4, 0.0), (12, 1, 1.0), (23, 3, 0.0)]), None);
         assert_eq!(trend.current.posts, Some(4));
+        assert_eq!((trend.current.unique_posts, trend.current.spam_posts), (Some(2), None), "null is not 0");
         assert_eq!(trend.current.mean_score, Some(0.25));
         assert_eq!(trend.mean_score_change, Some(0.25));
         assert_eq!((trend.growth, trend.growth_z), (Some(0.0), Some(0.0)));

@@ -41,6 +41,11 @@ fn scored(raw: &RawPost) -> ScoredPost {
             first_offset: 1,
             last_offset: 1,
         },
+        revision: 1,
+        fingerprint: None,
+        spam_score: None,
+        spam_reasons: Vec::new(),
+        deleted_at: None,
     }
 }
 

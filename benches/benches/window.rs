@@ -28,6 +28,10 @@ fn mention() -> Mention {
             first_offset: 1,
             last_offset: 1,
         },
+        revision: 1,
+        retracted: false,
+        fingerprint: None,
+        spam: false,
     }
 }
 

@@ -106,6 +106,7 @@ impl PostMaker {
             published_at_estimated: false,
             fetched_at: at,
             sample: true,
+            edited_at: None,
         }
     }
 }

@@ -140,6 +140,7 @@ mod tests {
             published_at_estimated: false,
             fetched_at: Timestamp::from_millis(0),
             sample: false,
+            edited_at: None,
         }
     }
 

@@ -32,6 +32,7 @@ pub(crate) fn raw_post(post_id: &str, author: &str, text: &str, published_at: i6
         published_at_estimated: false,
         fetched_at: Timestamp::from_millis(published_at),
         sample: false,
+        edited_at: None,
     }
 }
 
@@ -52,5 +53,9 @@ pub(crate) fn mention(asset: &str, post_id: &str, seconds: i64, score: Option<f6
         score,
         sample: false,
         lineage: lineage(0, 0),
+        revision: 1,
+        retracted: false,
+        fingerprint: None,
+        spam: false,
     }
 }

@@ -6,6 +6,7 @@ pub mod assets;
 pub mod author;
 mod dead_letters;
 pub mod duration;
+pub mod fingerprint;
 #[cfg(test)]
 mod fixtures;
 pub mod forecast;
@@ -17,6 +18,7 @@ pub mod replay;
 pub mod score_lines;
 pub mod sentiment;
 mod service;
+pub mod spam;
 mod state;
 pub mod trends;
 

@@ -1,12 +1,15 @@
 //! Language, assets and sentiment of every post.
 //!
 //! ```text
-//! posts.raw.v1 ─▶ [seen] ─▶ insights.sentiment.v1 (one per post)
+//! posts.raw.v1 ─▶ [seen] ─▶ insights.sentiment.v1 (one per post and revision)
 //!                        └▶ posts.mentions.v1 (one per asset of the post, and one under * for the whole market)
 //! ```
 //!
 //! **Guarantees.** A post id leaves the topology once, however often it comes in, as long as it comes again within the retention after it was
-//! last seen (7 days). The record that came first wins. What leaves holds no author handle, only a keyed pseudonym.
+//! last seen (7 days). The record that came first wins, until the source says that the post was edited later (`edited_at`): then it is scored
+//! again and leaves as its next revision, at the event time of the first. A record without a value says that the post was deleted: a last
+//! revision leaves that holds nothing of what it said, and its mentions are taken back. What leaves holds no author handle, only a keyed
+//! pseudonym.
 //!
 //! **Failures.** Records go to `posts.raw.v1.dlq` as `undecodable`, `invalid` (the key is not the post id, an impossible date, a text on which
 //! the model alone fails) or `future_timestamp` (published over an hour after it arrived). They are not remembered as seen, so they can be
@@ -18,6 +21,7 @@ mod enrich;
 mod metrics;
 mod processor;
 mod scoring;
+mod told;
 
 use std::sync::Arc;
 

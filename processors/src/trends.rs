@@ -1,11 +1,14 @@
 //! How much and how kindly every asset is talked about, in event-time windows.
 //!
 //! ```text
-//! posts.mentions.v1 ─▶ [window, authors, history] ─▶ insights.trends.v1 (a revision per change and commit)
-//!                                                 └▶ insights.alerts.v1 (once per window and kind)
+//! posts.mentions.v1 ─▶ [window, authors, posts, history] ─▶ insights.trends.v1 (a revision per change and commit)
+//!                                                        └▶ insights.alerts.v1 (once per window and kind)
 //! ```
 //!
-//! **Guarantees.** A window's counts depend on the set of its mentions only, not on their order nor on where commits or restarts fall.
+//! **Guarantees.** A window's counts depend on the set of its mentions only, not on their order nor on where commits or restarts fall. A post counts
+//! once in each window and asset: a later revision takes the place of the earlier one, and a deleted post is taken away, as long as its window is
+//! open. `unique_posts` leaves out spam ([`crate::spam`]) and near duplicates ([`crate::fingerprint`]) of a post about the same asset that was
+//! published in the 24 hours before.
 //! Revisions of a window go up by one; the last is marked `final` and comes when the watermark passes the window's end plus grace. A mention
 //! that comes later is counted as late (`vigie_trends_late_total`), and its post stays in the post history. Anomaly scores and alerts are
 //! judged when a revision is emitted, by what was known then. The forecast after a window is made once, when the window has settled, from the
@@ -19,6 +22,8 @@
 pub mod alerts;
 pub mod batch;
 mod config;
+pub mod copies;
+mod counting;
 pub mod history;
 mod metrics;
 pub mod mood;

@@ -179,7 +179,16 @@ impl Run {
         self.cursor.updated_at = now.max(self.cursor.updated_at.saturating_add(Duration::from_millis(1)));
         let cursor = self.cursor.clone();
         record.posts_new = i64::try_from(posts.len()).unwrap_or(i64::MAX);
-        self.output.publish(&Polled { posts, cursor, record, changed: failure.is_none() }).await?;
+        self.output
+            .publish(&Polled {
+                posts,
+                edited: Vec::new(),
+                deleted: Vec::new(),
+                cursor,
+                record,
+                changed: failure.is_none(),
+            })
+            .await?;
         match failure {
             None => Ok(()),
             Some(failure) => Err(failure.into_error(&self.source)),

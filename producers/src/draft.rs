@@ -68,6 +68,7 @@ impl Draft {
             published_at_estimated,
             fetched_at: origin.fetched_at,
             sample: origin.sample,
+            edited_at: None,
         });
     }
 }

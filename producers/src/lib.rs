@@ -33,6 +33,7 @@ pub mod reddit;
 mod reload;
 pub mod render;
 mod replica;
+mod revise;
 pub mod rhythm;
 pub mod rss;
 mod scheduler;

@@ -13,6 +13,7 @@ use crate::draft::MAX_TEXT;
 use crate::fetcher::{FetchError, Fetched, Fetcher, Request};
 use crate::jetstream;
 use crate::plain_text;
+use crate::revise::{post_of, revisions};
 use crate::rhythm::{Rhythm, Schedule};
 use crate::source::{Document, Origin, Overlap, ParseError, SourceConfig};
 use crate::walk::{Position, Walk};
@@ -33,6 +34,10 @@ const STREAM_IDS: usize = 200;
 pub struct Polled {
     /// New posts, oldest first.
     pub posts: Vec<RawPost>,
+    /// Posts that were told before, with another text now.
+    pub edited: Vec<RawPost>,
+    /// Ids of posts that were told before and are gone.
+    pub deleted: Vec<String>,
     /// Where the source stands once they are published.
     pub cursor: Cursor,
     /// What happened.
@@ -69,6 +74,8 @@ pub fn fresh_cursor(source: &SourceConfig) -> Cursor {
 #[derive(Default)]
 struct Gathered {
     posts: Vec<RawPost>,
+    edited: Vec<RawPost>,
+    deleted: Vec<String>,
     on_page: Vec<String>,
     seen: usize,
     bytes: usize,
@@ -195,7 +202,8 @@ pub async fn poll(source: &SourceConfig, before: &Cursor, fetcher: &Fetcher, clo
     // A post may stand in the same answer twice, and pages may overlap.
     let is_long = cursor.next_at.since(now) >= WORTH_KEEPING && waits.is_some();
     let changed = pages_read || is_long || !gathered.posts.is_empty() || differs(before, &cursor);
-    Polled { posts: gathered.posts, cursor, record, changed }
+    let Gathered { posts, edited, deleted, .. } = gathered;
+    Polled { posts, edited, deleted, cursor, record, changed }
 }
 
 /// Whether a cursor says more than when the source was and is to be asked.
@@ -341,6 +349,13 @@ async fn follow(
         gathered.seen += parsed.posts.len();
         // Newest last, over all pages: each page is older than the one before.
         gathered.on_page.splice(..0, parsed.posts.iter().rev().map(|post| post.post_id.clone()));
+        let revisions = revisions(&mut parsed, &known);
+        for mark in &revisions.marks {
+            gathered.on_page.extend([post_of(mark).to_owned(), mark.clone()]);
+        }
+        gathered.edited.extend(revisions.edited);
+        gathered.deleted.extend(revisions.deleted);
+        known.extend(revisions.marks);
         for mut post in walk.take(parsed, &known) {
             if known.insert(post.post_id.clone()) {
                 let kept = plain_text::cut(&post.text, MAX_TEXT).len();
@@ -363,8 +378,8 @@ fn remember(cursor: &mut Cursor, gathered: &Gathered, overlap: Overlap, resumed:
         Overlap::Late(_) => 1000,
     };
     let kept = gathered.kept.unwrap_or(usual);
-    let listed: HashSet<&String> = gathered.on_page.iter().collect();
-    let others = std::mem::take(&mut cursor.recent_ids).into_iter().filter(|id| !listed.contains(id));
+    let listed: HashSet<&str> = gathered.on_page.iter().map(|entry| post_of(entry)).collect();
+    let others = std::mem::take(&mut cursor.recent_ids).into_iter().filter(|entry| !listed.contains(post_of(entry)));
     let mut unique = HashSet::new();
     let page = gathered.on_page.iter().filter(|id| unique.insert(*id)).cloned();
     // What a resumed walk finds is older than what is known already.

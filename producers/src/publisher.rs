@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use vigie_daemon::{Component, ServiceError};
 use vigie_kafka_client::{KafkaError, OutgoingRecord, Publisher};
-use vigie_schemas::{Codec, CodecError, Topic};
+use vigie_schemas::{Codec, CodecError, RawPost, Topic};
 
 use crate::lease::Lease;
 use crate::metrics::Metrics;
@@ -170,7 +170,13 @@ impl Worker {
             let known = self.ledger.known();
             for (_, polled) in batch.iter_mut() {
                 let before = polled.posts.len();
-                polled.posts.retain(|post| !known.contains(&post.post_id) && ours.insert(post.post_id.clone()));
+                let mut is_news = |name: String| !known.contains(&name) && ours.insert(name);
+                polled.posts.retain(|post| {
+                    let is_new = is_news(post.post_id.clone());
+                    // Another source may have told it before it was edited.
+                    revision_of(post).is_some_and(&mut is_news) || is_new
+                });
+                polled.edited.retain(|post| revision_of(post).is_none_or(&mut is_news));
                 self.ledger.metrics.duplicates.inc_by((before - polled.posts.len()) as u64);
                 polled.record.posts_new = i64::try_from(polled.posts.len()).unwrap_or(i64::MAX);
             }
@@ -178,8 +184,11 @@ impl Worker {
         self.transact(batch).await?;
         let mut known = self.ledger.known();
         for (_, polled) in batch.iter() {
-            for post in &polled.posts {
+            for post in polled.posts.iter().chain(&polled.edited) {
                 known.insert(&post.post_id);
+                if let Some(revision) = revision_of(post) {
+                    known.insert(&revision);
+                }
             }
             let published = self.ledger.metrics.published.with_label_values(&[&polled.record.kind]);
             published.inc_by(polled.posts.len() as u64);
@@ -236,6 +245,11 @@ impl Worker {
     }
 }
 
+/// The name of an edit of a post, by which it is told from what two sources both have.
+fn revision_of(post: &RawPost) -> Option<String> {
+    post.edited_at.map(|at| format!("{} {}", post.post_id, at.as_millis()))
+}
+
 /// The records of polls; their cursors in `partition`, or wherever the client puts them.
 pub(crate) async fn encode<'a>(
     codec: &Codec,
@@ -246,10 +260,13 @@ pub(crate) async fn encode<'a>(
         (Topic::PostsRaw.name(), Topic::SourcesCursors.name(), Topic::SourcesFetches.name());
     let mut records = Vec::new();
     for polled in batch {
-        for post in &polled.posts {
+        for post in polled.posts.iter().chain(&polled.edited) {
             let mut record = OutgoingRecord::new(posts, post.post_id.clone(), codec.encode(posts, post).await?);
             record.timestamp = Some(post.fetched_at);
             records.push(record);
+        }
+        for id in &polled.deleted {
+            records.push(OutgoingRecord { value: None, ..OutgoingRecord::new(posts, id.clone(), bytes::Bytes::new()) });
         }
         let source = &polled.record.source;
         if polled.changed {

@@ -274,6 +274,7 @@ mod tests {
             published_at_estimated: false,
             fetched_at: Timestamp::from_millis(i64::MAX),
             sample: false,
+            edited_at: None,
         }
     }
 

@@ -22,6 +22,7 @@ pub struct RawPost {
     pub published_at_estimated: bool,
     pub fetched_at: Timestamp,
     pub sample: bool,
+    pub edited_at: Option<Timestamp>,
 }
 
 /// One asset that a post mentions, and what gave it away.
@@ -71,6 +72,11 @@ pub struct ScoredPost {
     pub assets: Vec<AssetMention>,
     pub sample: bool,
     pub lineage: Lineage,
+    pub revision: i32,
+    pub fingerprint: Option<i64>,
+    pub spam_score: Option<f64>,
+    pub spam_reasons: Vec<String>,
+    pub deleted_at: Option<Timestamp>,
 }
 
 /// The asset id under which every post is counted once.
@@ -88,6 +94,10 @@ pub struct Mention {
     pub score: Option<f64>,
     pub sample: bool,
     pub lineage: Lineage,
+    pub revision: i32,
+    pub retracted: bool,
+    pub fingerprint: Option<i64>,
+    pub spam: bool,
 }
 
 /// What is expected after a window, made from the windows up to it.
@@ -127,6 +137,8 @@ pub struct TrendInsight {
     pub lineage: Lineage,
     pub forecast: Option<Forecast>,
     pub no_forecast_reason: Option<String>,
+    pub unique_posts: Option<i64>,
+    pub spam_posts: Option<i64>,
 }
 
 /// Something about an asset that deserves a look now.
@@ -271,6 +283,7 @@ mod tests {
             published_at_estimated: true,
             fetched_at: time,
             sample: true,
+            edited_at: Some(time),
         });
         round_trip(&ScoredPost {
             post_id: text(),
@@ -293,6 +306,11 @@ mod tests {
             assets: vec![AssetMention { asset: "BTC".to_owned(), evidence: "cashtag".to_owned() }],
             sample: false,
             lineage: lineage(),
+            revision: 2,
+            fingerprint: Some(i64::MIN),
+            spam_score: Some(0.5),
+            spam_reasons: vec![text()],
+            deleted_at: Some(time),
         });
         round_trip(&Mention {
             asset: text(),
@@ -304,6 +322,10 @@ mod tests {
             score: None,
             sample: false,
             lineage: lineage(),
+            revision: 2,
+            retracted: true,
+            fingerprint: Some(-1),
+            spam: true,
         });
         round_trip(&TrendInsight {
             asset: text(),
@@ -336,6 +358,8 @@ mod tests {
                 model_sha256: text(),
             }),
             no_forecast_reason: None,
+            unique_posts: Some(2),
+            spam_posts: None,
         });
         round_trip(&Alert {
             alert_id: text(),

@@ -74,6 +74,8 @@ fn check_post(post: &mut ScoredPost) -> Result<(), String> {
     }
     clean_option(&mut post.unscored_reason);
     clean(&mut post.excerpt);
+    post.spam_reasons.iter_mut().for_each(clean);
+    post.deleted_at.map_or(Ok(()), |time| check_time("deleted_at", time))?;
     for mention in &mut post.assets {
         check_id("asset", &mention.asset)?;
         clean(&mut mention.evidence);
@@ -88,6 +90,7 @@ fn check_post(post: &mut ScoredPost) -> Result<(), String> {
         ("p_negative", post.p_negative),
         ("p_neutral", post.p_neutral),
         ("p_positive", post.p_positive),
+        ("spam_score", post.spam_score),
     ] {
         check_number(name, number)?;
     }

@@ -44,6 +44,11 @@ pub(crate) fn post(post_id: &str, offset: i64) -> ScoredPost {
         assets: vec![mention("BTC"), mention("ETH")],
         sample: true,
         lineage: lineage(offset),
+        revision: 1,
+        fingerprint: None,
+        spam_score: None,
+        spam_reasons: Vec::new(),
+        deleted_at: None,
     }
 }
 
@@ -69,5 +74,7 @@ pub(crate) fn trend(asset: &str, start: i64, revision: i32, posts: i64) -> Trend
         lineage: lineage(posts),
         forecast: None,
         no_forecast_reason: Some("settling".to_owned()),
+        unique_posts: Some(posts),
+        spam_posts: Some(0),
     }
 }

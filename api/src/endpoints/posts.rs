@@ -42,6 +42,7 @@ pub(crate) struct Posts {
         ("from" = Option<String>, Query, description = "Published at or after: RFC 3339 or a date"),
         ("to" = Option<String>, Query, description = "Published before: RFC 3339 or a date"),
         ("label" = Option<String>, Query, description = "negative, neutral, positive or unscored"),
+        ("unique" = Option<bool>, Query, description = "Whether to leave out spam, and of posts with the same words all but the first; false by default"),
         ("run" = Option<String>, Query, description = "A replay's id; `live` by default"),
         ("limit" = Option<i64>, Query, description = "Posts per page, 1 to 200; 50 by default"),
         ("cursor" = Option<String>, Query, description = "`next` of the page before")),
@@ -55,9 +56,10 @@ pub(crate) async fn list(
     let (from, to) = (params.time("from"), params.time("to"));
     params.check_order(from, to);
     let label = params.choice("label").unwrap_or(LabelFilter::Any);
+    let unique = params.flag("unique");
     let run = params.run();
     let limit = params.integer("limit", 1..=200, 50);
-    let question = format!("posts {run} {asset} {from:?} {to:?} {label:?}");
+    let question = format!("posts {run} {asset} {from:?} {to:?} {label:?} {unique}");
     let after = cursor::take(&mut params, &question);
     params.finish()?;
     app.extent(&run).await?;
@@ -69,6 +71,7 @@ pub(crate) async fn list(
         from: from.unwrap_or(UtcTime(EARLIEST)),
         to: to.unwrap_or(UtcTime(LATEST)),
         label,
+        unique,
         after,
         // One more tells whether there is another page.
         limit: limit + 1,

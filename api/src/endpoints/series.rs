@@ -36,6 +36,8 @@ enum Metric {
     NextHourP50,
     NextHourP90,
     DoublingProbability,
+    UniquePosts,
+    SpamPosts,
 }
 
 impl Choice for Metric {
@@ -53,6 +55,8 @@ impl Choice for Metric {
         ("next_hour_p50", Self::NextHourP50),
         ("next_hour_p90", Self::NextHourP90),
         ("doubling_probability", Self::DoublingProbability),
+        ("unique_posts", Self::UniquePosts),
+        ("spam_posts", Self::SpamPosts),
     ];
 }
 
@@ -152,11 +156,11 @@ pub(crate) struct Point {
 /// the anomaly score is the highest, authors are counted from the posts so that each counts once, and posts were expected only where there
 /// was a forecast for every window. `next_hour_p10`, `next_hour_p50`, `next_hour_p90` and `doubling_probability` are what is expected of the hour after
 /// the newest window of the interval that has such a forecast. `dominance` is the asset's part of all
-/// posts. `from` and `to` are widened to whole intervals.
+/// posts. `unique_posts` leaves out spam (`spam_posts`) and near duplicates of a post about the asset that was published in the 24 hours before. `from` and `to` are widened to whole intervals.
 #[utoipa::path(get, path = "/v1/assets/{asset}/series", tag = "insights",
     params(
         ("asset" = String, Path, description = "Canonical id, as BTC; `*` for all posts"),
-        ("metrics" = Option<String>, Query, description = "Separated by commas: posts, unique_authors, mean_score, dominance, negative, neutral, positive, anomaly_score, expected_posts, next_hour_p10, next_hour_p50, next_hour_p90, doubling_probability; all by default"),
+        ("metrics" = Option<String>, Query, description = "Separated by commas: posts, unique_authors, mean_score, dominance, negative, neutral, positive, anomaly_score, expected_posts, next_hour_p10, next_hour_p50, next_hour_p90, doubling_probability, unique_posts, spam_posts; all by default"),
         ("from" = Option<String>, Query, description = "RFC 3339 or a date; by default a day (5m), a week (1h) or 90 days (1d) before `to`"),
         ("to" = Option<String>, Query, description = "RFC 3339 or a date; by default the newest time of the data"),
         ("interval" = Option<String>, Query, description = "5m (default), 1h or 1d"),
@@ -270,12 +274,22 @@ impl Place<'_> {
         Value::from(self.own.and_then(|bucket| bucket.next_hour.as_ref()).map(field))
     }
 
+    /// A count that windows of before it was counted do not have.
+    fn volume(&self, field: fn(&Bucket) -> Option<i64>) -> Value {
+        Value::from(match self.own {
+            Some(bucket) => field(bucket),
+            None => self.market.map(|_| 0),
+        })
+    }
+
     fn value(&self, metric: Metric) -> Value {
         // Others were mentioned, this asset was not: that is a count of 0, and the mean of nothing.
         let zero = self.market.map(|_| 0);
         let count = |field: fn(&Bucket) -> i64| Value::from(self.own.map(field).or(zero));
         match metric {
             Metric::Posts => count(|b| b.posts),
+            Metric::UniquePosts => self.volume(|b| b.unique_posts),
+            Metric::SpamPosts => self.volume(|b| b.spam_posts),
             Metric::Negative => count(|b| b.negative),
             Metric::Neutral => count(|b| b.neutral),
             Metric::Positive => count(|b| b.positive),

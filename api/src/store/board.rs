@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::next_hour::{NEXT_HOUR, NextHour};
+use super::series::VOLUME;
 use super::{Store, StoreError};
 use crate::board::{AssetTotals, SLICES, Slice, Span};
 use crate::mood::Opinions;
@@ -19,7 +20,7 @@ impl Store {
             (sum(negative + neutral + positive) FILTER (WHERE mean_score IS NOT NULL))::bigint AS scored, \
             sum(mean_score * (negative + neutral + positive)) AS score_sum, max(anomaly_score) AS anomaly_score, \
             CASE WHEN count(expected_posts) = count(*) THEN sum(expected_posts) END AS expected_posts, \
-            bool_and(final) AS final, bool_or(sample) AS sample, {NEXT_HOUR} \
+            bool_and(final) AS final, bool_or(sample) AS sample, {VOLUME}, {NEXT_HOUR} \
             FROM trend_windows WHERE run_id = $1 AND window_start >= $2 AND window_start < $3 GROUP BY 1, 2"
         );
         let rows = self.rows(&sql, &[&run, &span.previous_start().0, &span.end.0, &span.slice_seconds()]).await?;
@@ -31,6 +32,8 @@ impl Store {
             let slice = Slice {
                 windows: row.try_get("windows")?,
                 posts: row.try_get("posts")?,
+                unique_posts: row.try_get("unique_posts")?,
+                spam_posts: row.try_get("spam_posts")?,
                 negative: row.try_get("negative")?,
                 neutral: row.try_get("neutral")?,
                 positive: row.try_get("positive")?,

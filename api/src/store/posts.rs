@@ -42,6 +42,15 @@ pub(crate) struct Post {
     pub unscored_reason: Option<String>,
     /// What gave the asset away: cashtag, ticker, name or alias; null when asking for `*`.
     pub evidence: Option<String>,
+    /// 1, 2, ...: one more with each edit.
+    pub revision: i32,
+    /// Other posts with the same words that were published within a day before or after it.
+    pub copies: i64,
+    /// 0 to 1; from 0.5 on the post is left out of the unique volume. Null if it was not judged.
+    pub spam_score: Option<f64>,
+    /// Why, in stable words: promotion, promised_gain, wallet_begging, bot, link_only, many_cashtags, many_hashtags, price_feed, invitation,
+    /// many_handles, repetition, capitals.
+    pub spam_reasons: Vec<String>,
     /// Not from the public web.
     pub sample: bool,
     /// What the score stands on.
@@ -82,6 +91,8 @@ pub(crate) struct PostsQuery {
     pub(crate) from: UtcTime,
     pub(crate) to: UtcTime,
     pub(crate) label: LabelFilter,
+    /// Without spam, and of posts with the same words only the first.
+    pub(crate) unique: bool,
     /// Only what comes after this post: older, or as old with a higher id.
     pub(crate) after: Option<(UtcTime, String)>,
     pub(crate) limit: i64,
@@ -96,7 +107,14 @@ pub(crate) enum LabelFilter {
 
 const COLUMNS: &str = "p.post_id, p.source, p.kind, p.url, p.author_id, p.title, p.excerpt, p.published_at, p.fetched_at, p.scored_at, \
     p.language, p.label, p.score, p.p_negative, p.p_neutral, p.p_positive, p.unscored_reason, p.sample, p.run_id, p.model_name, \
-    p.model_version, p.model_sha256, p.assets_version, p.input_topic, p.input_partition, p.input_offset";
+    p.model_version, p.model_sha256, p.assets_version, p.input_topic, p.input_partition, p.input_offset, p.revision, p.spam_score, \
+    p.spam_reasons, (SELECT greatest(count(*) - 1, 0) FROM posts c WHERE c.run_id = p.run_id AND c.fingerprint = p.fingerprint \
+    AND c.published_at >= p.published_at - interval '24 hours' AND c.published_at <= p.published_at + interval '24 hours') AS copies";
+
+/// Neither spam nor a copy of an earlier post, as the topology counts it; but texts that are nearly the same pass here.
+const UNIQUE: &str = "AND (p.spam_score IS NULL OR p.spam_score < 0.5) AND NOT EXISTS (SELECT 1 FROM posts e WHERE e.run_id = p.run_id \
+    AND e.fingerprint = p.fingerprint AND e.published_at >= p.published_at - interval '24 hours' \
+    AND (e.published_at, e.post_id) < (p.published_at, p.post_id))";
 
 impl Store {
     /// Newest first; of the same time by id.
@@ -113,10 +131,12 @@ impl Store {
             LabelFilter::Is(label) => format!("AND {k}.label = '{label}'"),
             LabelFilter::Unscored => format!("AND {k}.label IS NULL"),
         };
+        let unique = if query.unique { UNIQUE } else { "" };
         // The first condition on the time lets the index start at the cursor; the second takes out what came before on the same instant.
         let sql = format!(
             "SELECT {COLUMNS}, {evidence} AS evidence FROM {table} WHERE {asset} AND {k}.published_at >= $3 AND {k}.published_at < $4 \
              AND {k}.published_at <= $5 AND ({k}.published_at < $5 OR {k}.post_id > $6) {label} \
+             AND p.deleted_at IS NULL {unique} \
              ORDER BY {k}.published_at DESC, {k}.post_id LIMIT $7"
         );
         let (time, id) = query.after.clone().unwrap_or_else(|| (query.to, String::new()));
@@ -125,7 +145,7 @@ impl Store {
         self.rows(&sql, params).await?.iter().map(post).collect()
     }
 
-    /// The posts about `asset` in `[from, to)` that speak most clearly in `direction` (1 up, -1 down), no text twice.
+    /// The posts about `asset` in `[from, to)` that speak most clearly in `direction` (1 up, -1 down), no text twice and no spam.
     pub(crate) async fn explaining_posts(
         &self,
         run: &str,
@@ -145,12 +165,17 @@ impl Store {
         let mut chosen: Vec<Post> = Vec::new();
         for row in &rows {
             let post = post(row)?;
-            if chosen.len() < limit && !chosen.iter().any(|c| same_text(c, &post)) {
+            if chosen.len() < limit && !is_spam(&post) && !chosen.iter().any(|c| same_text(c, &post)) {
                 chosen.push(post);
             }
         }
         Ok(chosen)
     }
+}
+
+/// As the topology counts it.
+fn is_spam(post: &Post) -> bool {
+    post.spam_score.is_some_and(|score| score >= 0.5)
 }
 
 /// Reposts are one voice.
@@ -183,6 +208,10 @@ fn post(row: &Row) -> Result<Post, StoreError> {
         }),
         unscored_reason: row.try_get("unscored_reason")?,
         evidence: row.try_get("evidence")?,
+        revision: row.try_get("revision")?,
+        copies: row.try_get("copies")?,
+        spam_score: row.try_get("spam_score")?,
+        spam_reasons: row.try_get::<_, tokio_postgres::types::Json<Vec<String>>>("spam_reasons")?.0,
         sample: row.try_get("sample")?,
         lineage: PostLineage {
             run_id: row.try_get("run_id")?,

@@ -40,6 +40,9 @@ pub(crate) struct Bucket {
     pub(crate) expected_posts: Option<f64>,
     /// What was expected after the newest of the windows that has a forecast.
     pub(crate) next_hour: Option<NextHour>,
+    /// `None` if any of the windows is of before they were counted.
+    pub(crate) unique_posts: Option<i64>,
+    pub(crate) spam_posts: Option<i64>,
     pub(crate) sample: bool,
 }
 
@@ -75,7 +78,7 @@ impl Store {
              sum(unique_authors)::bigint AS unique_authors, sum(negative)::bigint AS negative, sum(neutral)::bigint AS neutral, \
              sum(positive)::bigint AS positive, {MEAN_SCORE} AS mean_score, max(anomaly_score) AS anomaly_score, \
              CASE WHEN count(expected_posts) = count(*) THEN sum(expected_posts) END AS expected_posts, bool_or(sample) AS sample, \
-             {NEXT_HOUR} FROM w GROUP BY 1 ORDER BY 1",
+             {VOLUME}, {NEXT_HOUR} FROM w GROUP BY 1 ORDER BY 1",
             query.windows()
         );
         let rows = self.series_rows(&sql, query, asset).await?;
@@ -113,6 +116,10 @@ impl Store {
 pub(crate) const MEAN_SCORE: &str = "sum(mean_score * (negative + neutral + positive)) \
     / nullif(sum(negative + neutral + positive) FILTER (WHERE mean_score IS NOT NULL), 0)::double precision";
 
+/// The unique and the spam volume of a group of windows; null if any of them does not know it.
+pub(crate) const VOLUME: &str = "CASE WHEN count(unique_posts) = count(*) THEN sum(unique_posts)::bigint END AS unique_posts, \
+    CASE WHEN count(spam_posts) = count(*) THEN sum(spam_posts)::bigint END AS spam_posts";
+
 fn bucket(row: &Row) -> Result<Bucket, StoreError> {
     Ok(Bucket {
         windows: row.try_get("windows")?,
@@ -127,6 +134,8 @@ fn bucket(row: &Row) -> Result<Bucket, StoreError> {
         anomaly_score: row.try_get("anomaly_score")?,
         expected_posts: row.try_get("expected_posts")?,
         next_hour: NextHour::read(row)?,
+        unique_posts: row.try_get("unique_posts")?,
+        spam_posts: row.try_get("spam_posts")?,
         sample: row.try_get("sample")?,
     })
 }

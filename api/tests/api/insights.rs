@@ -59,6 +59,23 @@ async fn a_series_of_windows_tells_zero_from_missing() {
 }
 
 #[tokio::test]
+async fn unique_and_spam_volumes_are_summed_and_unknown_where_a_window_does_not_tell() {
+    let world = two_hours().await;
+    world.sql("UPDATE trend_windows SET unique_posts = posts - 1, spam_posts = 1 WHERE asset = 'BTC'").await;
+    let range = "from=2022-05-09T12:00:00Z&to=2022-05-09T12:20:00Z";
+    let windows = world.json(&format!("/v1/assets/BTC/series?{range}")).await;
+    assert_eq!(metric(&windows, "unique_posts"), [json!(3), json!(0), json!(0), Value::Null]);
+    let hour = world.json(&format!("/v1/assets/BTC/series?interval=1h&{range}")).await;
+    assert_eq!((&hour["points"][0]["unique_posts"], &hour["points"][0]["spam_posts"]), (&json!(3), &json!(2)));
+    let board = world.json("/v1/trends?at=2022-05-09T13:00:00Z").await;
+    assert_eq!((&board["trends"][0]["unique_posts"], &board["trends"][0]["spam_posts"]), (&json!(3), &json!(2)));
+    assert_eq!(board["market"]["unique_posts"], Value::Null);
+    world.sql("UPDATE trend_windows SET unique_posts = NULL WHERE window_start = '2022-05-09T12:10:00Z'").await;
+    let hour = world.json(&format!("/v1/assets/BTC/series?interval=1h&{range}")).await;
+    assert_eq!(hour["points"][0]["unique_posts"], Value::Null);
+}
+
+#[tokio::test]
 async fn the_newest_forecast_of_an_interval_is_told_with_its_model() {
     let world = two_hours().await;
     for (start, p10, chance) in [("12:00", 1, 0.25), ("12:10", 3, 0.5)] {

@@ -92,6 +92,36 @@ async fn a_post_tells_its_lineage_and_hostile_links_do_not_pass() {
 }
 
 #[tokio::test]
+async fn copies_and_spam_are_told_and_left_out_where_asked_and_deleted_posts_are_gone() {
+    let world = World::new().await;
+    for (id, at, fingerprint) in [
+        ("first", "2022-05-09T12:00:00Z", 7),
+        ("copy", "2022-05-09T12:01:00Z", 7),
+        ("days later", "2022-05-11T12:00:00Z", 7),
+        ("spam", "2022-05-09T12:02:00Z", 8),
+        ("gone", "2022-05-09T12:03:00Z", 9),
+    ] {
+        world.post(Post::of("BTC", id, at)).await;
+        world.sql(&format!("UPDATE posts SET fingerprint = {fingerprint} WHERE post_id = '{id}'")).await;
+    }
+    world
+        .sql("UPDATE posts SET spam_score = 0.5, spam_reasons = '[\"promotion\"]', revision = 2 WHERE post_id = 'spam'; \
+              UPDATE posts SET deleted_at = now() WHERE post_id = 'gone'; DELETE FROM post_assets WHERE post_id = 'gone'")
+        .await;
+    for asset in ["BTC", "*"] {
+        let page = world.json(&format!("/v1/assets/{asset}/posts")).await;
+        assert_eq!(ids(&page), ["days later", "spam", "copy", "first"]);
+        let copies: Vec<_> = page["posts"].as_array().unwrap().iter().map(|post| post["copies"].clone()).collect();
+        assert_eq!(copies, [0, 0, 1, 1]);
+        let spam = &page["posts"][1];
+        assert_eq!((&spam["spam_score"], &spam["spam_reasons"]), (&json!(0.5), &json!(["promotion"])));
+        assert_eq!((&spam["revision"], &page["posts"][0]["spam_score"]), (&json!(2), &Value::Null));
+        let unique = world.json(&format!("/v1/assets/{asset}/posts?unique=true")).await;
+        assert_eq!(ids(&unique), ["days later", "first"]);
+    }
+}
+
+#[tokio::test]
 async fn alerts_are_paged_and_filtered() {
     let world = World::new().await;
     for n in 0..7 {

@@ -78,6 +78,7 @@ fn entry(rng: &mut StdRng, from: Timestamp, number: usize) -> RawPost {
         published_at_estimated: false,
         fetched_at: published_at,
         sample: false,
+        edited_at: None,
     }
 }
 

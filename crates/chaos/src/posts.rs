@@ -142,6 +142,7 @@ impl Generator {
             published_at_estimated: false,
             fetched_at: now,
             sample: true,
+            edited_at: None,
         }
     }
 
@@ -167,7 +168,7 @@ impl Generator {
         let key = post.post_id.replace("chaos", "poison");
         match self.rng.random_range(0..6) {
             0 => none(Some(b"no avro at all"), key),
-            1 => none(None, key),
+            1 => none(Some(b""), key),
             // A schema that nobody has registered.
             2 => none(Some(b"\0\x7f\xff\xff\xf0some bytes"), key),
             3 => Planned { key, ..Planned::post(post, Fate::Dead("invalid")) },

@@ -56,7 +56,7 @@ impl<'a> Writer<'a> {
             let value = record.value.unwrap_or_default();
             let mention: Mention = self.codec.decode(&value).map_err(ServiceError::failed)?;
             self.posts += u64::from(mention.asset == WHOLE_MARKET);
-            batch.add(spec, &mention, record.offset);
+            batch.add(spec, &mention, record.offset).map_err(ServiceError::failed)?;
         }
         let (input, now) = ((&*topic, partition), self.clock.now());
         let insights = batch.insights(spec, &self.plan.run_id, input, now, self.forecaster.as_ref());

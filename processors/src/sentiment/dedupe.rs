@@ -12,6 +12,8 @@ use bytes::Bytes;
 use vigie_clock::Timestamp;
 use vigie_streams::KeyValueStore;
 
+use super::told;
+
 /// Entries that one step of the sweep looks at: more than the posts of a batch, so that the sweep keeps up.
 const SWEEP_STEP: usize = 256;
 
@@ -39,16 +41,6 @@ pub(crate) fn judge(last_seen: Option<Timestamp>, now: Timestamp, retention: Dur
     }
 }
 
-/// An entry's value.
-pub(crate) fn encode(seen: Timestamp) -> [u8; 8] {
-    seen.as_millis().to_be_bytes()
-}
-
-/// When an entry's post was last seen.
-pub(crate) fn decode(value: &[u8]) -> Option<Timestamp> {
-    Some(Timestamp::from_millis(i64::from_be_bytes(value.try_into().ok()?)))
-}
-
 /// Goes round the store and deletes what has expired.
 #[derive(Debug, Default)]
 pub(crate) struct Sweep {
@@ -71,7 +63,7 @@ impl Sweep {
         for (key, value) in store.range(&self.next, &AFTER_ALL_IDS).take(SWEEP_STEP) {
             looked_at += 1;
             last = Some(Bytes::copy_from_slice(key));
-            if decode(value).is_none_or(|seen| newest.since(seen) > retention) {
+            if told::seen(value).is_none_or(|seen| newest.since(seen) > retention) {
                 expired.push(Bytes::copy_from_slice(key));
             }
         }
@@ -91,7 +83,7 @@ mod tests {
     fn the_sweep_deletes_what_has_expired_and_keeps_the_rest() {
         let mut store = KeyValueStore::default();
         for i in 0..2000_i64 {
-            store.put(format!("post-{i:04}"), encode(day(i % 20)).to_vec());
+            store.put(format!("post-{i:04}"), told::encode(day(i % 20), None));
         }
         let mut sweep = Sweep::default();
         sweep.step(&mut store, WEEK);
@@ -101,7 +93,7 @@ mod tests {
             sweep.step(&mut store, WEEK);
         }
         assert_eq!(store.iter().count(), 800);
-        assert!(store.iter().all(|(_, value)| decode(value).is_some_and(|seen| seen >= day(12))));
+        assert!(store.iter().all(|(_, value)| told::seen(value).is_some_and(|seen| seen >= day(12))));
     }
 
     const WEEK: Duration = Duration::from_secs(7 * 86_400);
@@ -123,11 +115,5 @@ mod tests {
     #[test]
     fn a_clock_that_steps_back_forgets_nothing() {
         assert_eq!(judge(Some(day(9)), day(1), WEEK), Verdict::Duplicate);
-    }
-
-    #[test]
-    fn entries_lead_back() {
-        assert_eq!(decode(&encode(day(3))), Some(day(3)));
-        assert_eq!(decode(b"short"), None);
     }
 }

@@ -3,7 +3,14 @@
 use vigie_clock::Timestamp;
 use vigie_schemas::{AssetMention, Lineage, Mention, RawPost, ScoredPost, WHOLE_MARKET};
 
+use super::told::Told;
 use crate::analysis::Analysis;
+use crate::assets::post_text;
+use crate::fingerprint::Fingerprint;
+use crate::spam;
+
+/// Why a deleted post has no sentiment.
+pub(crate) const DELETED: &str = "deleted";
 
 const EXCERPT_CHARS: usize = 280;
 /// Longer titles are cut: what leaves must not be larger than what came in.
@@ -15,8 +22,12 @@ pub fn enrich(
     analysis: Analysis,
     author_id: Option<String>,
     scored_at: Timestamp,
+    revision: i32,
     lineage: Lineage,
 ) -> (ScoredPost, Vec<Mention>) {
+    let text = post_text(post.title.as_deref(), &post.text);
+    let fingerprint = Fingerprint::of(&text).map(Fingerprint::to_long);
+    let spam = spam::judge(&text, post.author.as_deref());
     let sentiment = analysis.sentiment;
     let label = sentiment.map(|sentiment| sentiment.label.as_str().to_owned());
     let score = sentiment.map(|sentiment| sentiment.score);
@@ -33,6 +44,10 @@ pub fn enrich(
             score,
             sample: post.sample,
             lineage: lineage.clone(),
+            revision,
+            retracted: false,
+            fingerprint,
+            spam: spam.is_spam(),
         })
         .collect();
     let assets = analysis
@@ -61,8 +76,69 @@ pub fn enrich(
         assets,
         sample: post.sample,
         lineage,
+        revision,
+        fingerprint,
+        spam_score: Some(spam.score),
+        spam_reasons: spam.reasons.into_iter().map(str::to_owned).collect(),
+        deleted_at: None,
     };
     (scored_post, mentions)
+}
+
+/// A mention that takes back what `told` said of `asset`.
+pub(crate) fn retraction(asset: &str, post_id: &str, told: &Told, revision: i32, lineage: &Lineage) -> Mention {
+    Mention {
+        asset: asset.to_owned(),
+        post_id: post_id.to_owned(),
+        source: told.source.clone(),
+        author_id: None,
+        published_at: told.published_at,
+        label: None,
+        score: None,
+        sample: told.sample,
+        lineage: lineage.clone(),
+        revision,
+        retracted: true,
+        fingerprint: None,
+        spam: false,
+    }
+}
+
+/// What is left of a post that its source deleted at `deleted_at`: that it was there, and nothing that it said.
+pub(crate) fn tombstone(
+    post_id: &str,
+    told: &Told,
+    deleted_at: Timestamp,
+    scored_at: Timestamp,
+    lineage: Lineage,
+) -> ScoredPost {
+    ScoredPost {
+        post_id: post_id.to_owned(),
+        source: told.source.clone(),
+        kind: told.kind.clone(),
+        url: None,
+        author_id: None,
+        title: None,
+        excerpt: String::new(),
+        published_at: told.published_at,
+        fetched_at: deleted_at,
+        scored_at,
+        language: None,
+        label: None,
+        score: None,
+        p_negative: None,
+        p_neutral: None,
+        p_positive: None,
+        unscored_reason: Some(DELETED.to_owned()),
+        assets: Vec::new(),
+        sample: told.sample,
+        lineage,
+        revision: told.revision + 1,
+        fingerprint: None,
+        spam_score: None,
+        spam_reasons: Vec::new(),
+        deleted_at: Some(deleted_at),
+    }
 }
 
 fn first_chars(text: &str, count: usize) -> String {
@@ -88,7 +164,7 @@ mod tests {
 
     fn enriched(analysis: Analysis) -> (ScoredPost, Vec<Mention>) {
         let post = raw_post("p", "u", "text", 5);
-        enrich(post, analysis, Some("a1".into()), Timestamp::from_millis(9), lineage(3, 8))
+        enrich(post, analysis, Some("a1".into()), Timestamp::from_millis(9), 1, lineage(3, 8))
     }
 
     #[test]

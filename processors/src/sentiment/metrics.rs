@@ -16,6 +16,10 @@ pub struct SentimentMetrics {
     pub posts: IntCounterVec,
     /// Posts that were seen before.
     pub duplicates: IntCounter,
+    /// Posts that were edited or deleted after they had been told, by what happened.
+    pub revisions: IntCounterVec,
+    /// Posts emitted that count as spam.
+    pub spam: IntCounter,
     /// Mentions emitted, without those of the whole market.
     pub mentions: IntCounter,
     /// Dead letters, by reason.
@@ -38,6 +42,13 @@ impl SentimentMetrics {
             records: counter(registry, "vigie_sentiment_records_total", "Records processed"),
             posts: counter_vec(registry, "vigie_sentiment_posts_total", "Posts emitted", &["label"]),
             duplicates: counter(registry, "vigie_sentiment_duplicates_total", "Posts that were seen before"),
+            revisions: counter_vec(
+                registry,
+                "vigie_sentiment_revisions_total",
+                "Posts that were edited or deleted after they had been told",
+                &["change"],
+            ),
+            spam: counter(registry, "vigie_sentiment_spam_total", "Posts emitted that count as spam"),
             mentions: counter(registry, "vigie_sentiment_mentions_total", "Mentions of assets emitted"),
             dead_letters: counter_vec(
                 registry,

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! record ─▶ decode ─▶ check ─▶ seen before? ─▶ language, assets, sentiment (whole batch) ─▶ scored post, mentions
-//!             │         │           │                     │
-//!         undecodable  invalid,   skipped               invalid (the model fails on this text, but not on others)
-//!                      future_timestamp
+//!   │         │         │       │       │                 │
+//!   │     undecodable  invalid, │     edited since:     invalid (the model fails on this text, but not on others)
+//!   │      future_timestamp   skipped   scored again as the next revision
+//!   └─ no value: the post is deleted ─▶ last revision, mentions taken back
 //! ```
 
 use std::collections::HashSet;
@@ -14,14 +15,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use vigie_clock::Timestamp;
-use vigie_schemas::{Lineage, RawPost, Topic};
+use vigie_schemas::{Lineage, Mention, RawPost, ScoredPost, Topic, WHOLE_MARKET};
 use vigie_streams::{Processor, ProcessorContext, ProcessorError, Punctuation, Record};
 
 use super::SEEN;
 use super::dedupe::{self, Sweep, Verdict};
-use super::enrich::enrich;
+use super::enrich::{enrich, retraction, tombstone};
 use super::metrics::SentimentMetrics;
 use super::scoring::score_batch;
+use super::told::{self, Told};
 use crate::analysis::{Analyser, Analysis};
 use crate::assets::post_text;
 use crate::author::AuthorKey;
@@ -86,6 +88,15 @@ pub struct SentimentProcessor<C> {
 struct Candidate<'a> {
     record: &'a Record,
     post: RawPost,
+    /// The revision that it replaces.
+    before: Option<Told>,
+}
+
+/// What is known of a post's id.
+enum Judged {
+    New,
+    Known,
+    Edited(Told),
 }
 
 impl<C: RecordCodec> SentimentProcessor<C> {
@@ -106,7 +117,12 @@ impl<C: RecordCodec> Processor for SentimentProcessor<C> {
         let mut candidates = Vec::with_capacity(batch.len());
         let mut in_batch = HashSet::new();
         for record in batch {
-            let post = match self.check(record)? {
+            if let (None, Some(key)) = (&record.value, &record.key) {
+                self.flush(&mut candidates, &mut in_batch, ctx)?;
+                self.delete(key, record, ctx)?;
+                continue;
+            }
+            let mut post = match self.check(record)? {
                 Ok(post) => post,
                 Err(rejection) => {
                     self.reject(ctx, record, &rejection);
@@ -115,22 +131,33 @@ impl<C: RecordCodec> Processor for SentimentProcessor<C> {
             };
             ctx.observe_event_time(post.published_at);
             self.sweep.observe(record.timestamp);
-            if self.is_duplicate(&post, record, ctx) || !in_batch.insert(post.post_id.clone()) {
-                self.metrics.duplicates.inc();
-            } else if self.is_selected(&post) {
-                candidates.push(Candidate { record, post });
+            if in_batch.contains(&post.post_id) {
+                if post.edited_at.is_none() {
+                    self.metrics.duplicates.inc();
+                    continue;
+                }
+                // It may be an edit of a post of this very batch.
+                self.flush(&mut candidates, &mut in_batch, ctx)?;
+            }
+            let before = match self.judge(&post, record, ctx) {
+                Judged::Known => {
+                    self.metrics.duplicates.inc();
+                    continue;
+                }
+                Judged::New => None,
+                Judged::Edited(told) => {
+                    post.published_at = told.published_at;
+                    Some(told)
+                }
+            };
+            if self.is_selected(post.published_at) {
+                in_batch.insert(post.post_id.clone());
+                candidates.push(Candidate { record, post, before });
             } else {
-                remember(&post, record, ctx);
+                remember(&post.post_id, record, None, ctx);
             }
         }
-        let analyses = self.analyse(&candidates, ctx)?;
-        for (candidate, analysis) in candidates.into_iter().zip(analyses) {
-            match analysis {
-                Ok(analysis) => self.emit(candidate, analysis, ctx)?,
-                Err(rejection) => self.reject(ctx, candidate.record, &rejection),
-            }
-        }
-        Ok(())
+        self.flush(&mut candidates, &mut in_batch, ctx)
     }
 
     fn punctuate(&mut self, _: Punctuation, ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
@@ -149,17 +176,57 @@ impl<C: RecordCodec> SentimentProcessor<C> {
         Ok(check_post(&post, record).map(|()| post))
     }
 
-    fn is_duplicate(&self, post: &RawPost, record: &Record, ctx: &mut ProcessorContext<'_>) -> bool {
-        let last_seen = ctx.store(SEEN).get(post.post_id.as_bytes()).and_then(|value| dedupe::decode(&value));
+    fn judge(&self, post: &RawPost, record: &Record, ctx: &mut ProcessorContext<'_>) -> Judged {
+        let entry = ctx.store(SEEN).get(post.post_id.as_bytes());
+        let last_seen = entry.as_deref().and_then(told::seen);
         let verdict = dedupe::judge(last_seen, record.timestamp, self.settings.dedupe_retention);
-        if verdict == Verdict::Renew {
-            remember(post, record, ctx);
+        let told = entry.as_deref().and_then(told::told);
+        match (verdict, told) {
+            (Verdict::New, _) => Judged::New,
+            (_, Some(told)) if told.is_edited_by(post) => Judged::Edited(told),
+            (Verdict::Renew, told) => {
+                remember(&post.post_id, record, told.as_ref(), ctx);
+                Judged::Known
+            }
+            (Verdict::Duplicate, _) => Judged::Known,
         }
-        verdict != Verdict::New
     }
 
-    fn is_selected(&self, post: &RawPost) -> bool {
-        self.settings.published.as_ref().is_none_or(|range| range.contains(&post.published_at))
+    fn is_selected(&self, published_at: Timestamp) -> bool {
+        self.settings.published.as_ref().is_none_or(|range| range.contains(&published_at))
+    }
+
+    /// Scores and emits what has been gathered.
+    fn flush(
+        &self,
+        candidates: &mut Vec<Candidate<'_>>,
+        in_batch: &mut HashSet<String>,
+        ctx: &mut ProcessorContext<'_>,
+    ) -> Result<(), ProcessorError> {
+        let analyses = self.analyse(candidates, ctx)?;
+        for (candidate, analysis) in candidates.drain(..).zip(analyses) {
+            match analysis {
+                Ok(analysis) => self.emit(candidate, analysis, ctx)?,
+                Err(rejection) => self.reject(ctx, candidate.record, &rejection),
+            }
+        }
+        in_batch.clear();
+        Ok(())
+    }
+
+    /// Takes back a post that its source deleted. One that was never told, or is gone already, needs nothing.
+    fn delete(&self, key: &[u8], record: &Record, ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
+        let told = ctx.store(SEEN).get(key).as_deref().and_then(told::told).filter(|told| !told.deleted);
+        let (Some(told), Ok(post_id)) = (told, std::str::from_utf8(key)) else { return Ok(()) };
+        let lineage = self.lineage(record);
+        let gone = tombstone(post_id, &told, record.timestamp, ctx.now(), lineage);
+        for asset in told.assets.iter().map(String::as_str).chain([WHOLE_MARKET]) {
+            self.forward_mention(retraction(asset, post_id, &told, gone.revision, &gone.lineage), record, ctx)?;
+        }
+        let left = Told { revision: gone.revision, deleted: true, assets: Vec::new(), ..told };
+        remember(post_id, record, Some(&left), ctx);
+        self.metrics.revisions.with_label_values(&["deleted"]).inc();
+        self.forward_scored(gone, record, ctx)
     }
 
     fn analyse(
@@ -186,22 +253,58 @@ impl<C: RecordCodec> SentimentProcessor<C> {
         analysis: Analysis,
         ctx: &mut ProcessorContext<'_>,
     ) -> Result<(), ProcessorError> {
-        let Candidate { record, post } = candidate;
-        // Only now: a post that goes to the dead letters must not be taken for a duplicate when it is sent again.
-        remember(&post, record, ctx);
+        let Candidate { record, post, before } = candidate;
         let author_id = self.settings.author_key.pseudonym(&post);
         let now = ctx.now();
-        let (scored, mentions) = enrich(post, analysis, author_id, now, self.lineage(record));
+        let (edited_at, revision) = (post.edited_at, before.as_ref().map_or(1, |told| told.revision + 1));
+        let (scored, mentions) = enrich(post, analysis, author_id, now, revision, self.lineage(record));
         self.metrics.posts.with_label_values(&[scored.label.as_deref().unwrap_or("unscored")]).inc();
         self.metrics.mentions.inc_by(mentions.len() as u64 - 1);
         self.metrics.age_seconds.observe(now.since(scored.fetched_at).as_secs_f64());
+        self.metrics.spam.inc_by(u64::from(mentions.last().is_some_and(|mention| mention.spam)));
+        let told = Told {
+            revision,
+            edited_at,
+            published_at: scored.published_at,
+            deleted: false,
+            sample: scored.sample,
+            kind: scored.kind.clone(),
+            source: scored.source.clone(),
+            assets: scored.assets.iter().map(|mention| mention.asset.clone()).collect(),
+        };
+        // Only now: a post that goes to the dead letters must not be taken for a duplicate when it is sent again.
+        remember(&scored.post_id, record, Some(&told), ctx);
+        if let Some(before) = before {
+            self.metrics.revisions.with_label_values(&["edited"]).inc();
+            for asset in before.assets.iter().filter(|asset| !told.assets.contains(asset)) {
+                let taken_back = retraction(asset, &scored.post_id, &before, revision, &scored.lineage);
+                self.forward_mention(taken_back, record, ctx)?;
+            }
+        }
+        self.forward_scored(scored, record, ctx)?;
+        mentions.into_iter().try_for_each(|mention| self.forward_mention(mention, record, ctx))
+    }
+
+    fn forward_scored(
+        &self,
+        scored: ScoredPost,
+        record: &Record,
+        ctx: &mut ProcessorContext<'_>,
+    ) -> Result<(), ProcessorError> {
         let value = encode(&self.codec, &self.settings.scored, &scored)?;
         ctx.forward(&self.settings.scored, Some(Bytes::from(scored.post_id)), Some(value), record.timestamp);
+        Ok(())
+    }
+
+    fn forward_mention(
+        &self,
+        mention: Mention,
+        record: &Record,
+        ctx: &mut ProcessorContext<'_>,
+    ) -> Result<(), ProcessorError> {
         // A replay has a topic of mentions for itself, but not a subject.
-        for mention in mentions {
-            let value = encode(&self.codec, Topic::PostsMentions.name(), &mention)?;
-            ctx.forward(&self.settings.mentions, Some(Bytes::from(mention.asset)), Some(value), record.timestamp);
-        }
+        let value = encode(&self.codec, Topic::PostsMentions.name(), &mention)?;
+        ctx.forward(&self.settings.mentions, Some(Bytes::from(mention.asset)), Some(value), record.timestamp);
         Ok(())
     }
 
@@ -228,9 +331,8 @@ impl<C: RecordCodec> SentimentProcessor<C> {
     }
 }
 
-fn remember(post: &RawPost, record: &Record, ctx: &mut ProcessorContext<'_>) {
-    let key = Bytes::copy_from_slice(post.post_id.as_bytes());
-    ctx.store(SEEN).put(key, dedupe::encode(record.timestamp).to_vec());
+fn remember(post_id: &str, record: &Record, told: Option<&Told>, ctx: &mut ProcessorContext<'_>) {
+    ctx.store(SEEN).put(post_id, told::encode(record.timestamp, told));
 }
 
 /// What a decoded post must be to be processed.

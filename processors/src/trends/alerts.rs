@@ -64,7 +64,7 @@ mod tests {
 
     fn insight(posts: usize, anomaly_score: Option<f64>, expected_posts: Option<f64>) -> TrendInsight {
         let mut window = WindowState { anomaly_score, expected_posts, ..WindowState::default() };
-        (0..posts).for_each(|i| window.add(&mention("BTC", &format!("p{i}"), 0, Some(-0.5)), true, 0));
+        (0..posts).for_each(|i| window.add(&mention("BTC", &format!("p{i}"), 0, Some(-0.5)), true, false, 0));
         window.insight(&InsightHeader {
             asset: "BTC",
             start: Timestamp::from_millis(0),

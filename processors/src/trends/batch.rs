@@ -3,13 +3,15 @@
 //! Each window is judged by what was learned from all windows before it, so the result depends on the mentions alone and not on the order
 //! in which they were read. The forecast after a window stands on the windows up to it, as in the live run.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use vigie_clock::Timestamp;
 use vigie_schemas::{Mention, TrendInsight};
-use vigie_streams::TumblingWindows;
+use vigie_streams::{KeyValueStore, ProcessorError, TumblingWindows};
 
+use super::copies::Copies;
+use super::counting::{self, Place};
 use super::history::{AssetHistory, Learned};
 use super::window::{InsightHeader, WindowState};
 use crate::forecast::{Features, NoForecast, SharedForecaster};
@@ -18,19 +20,39 @@ use crate::inference::ModelError;
 /// Windows being filled.
 #[derive(Debug, Default)]
 pub struct Batch {
+    counts: Counts,
+    copies: Copies,
+}
+
+/// What a task has in stores.
+#[derive(Debug, Default)]
+struct Counts {
     windows: BTreeMap<(Timestamp, String), WindowState>,
-    authors: HashSet<(Timestamp, String, String)>,
+    posts: KeyValueStore,
+    authors: KeyValueStore,
+}
+
+impl Place for Counts {
+    fn window(&mut self, start: Timestamp, asset: &str) -> Result<&mut WindowState, ProcessorError> {
+        Ok(self.windows.entry((start, asset.to_owned())).or_default())
+    }
+
+    fn posts(&mut self) -> &mut KeyValueStore {
+        &mut self.posts
+    }
+
+    fn authors(&mut self) -> &mut KeyValueStore {
+        &mut self.authors
+    }
 }
 
 impl Batch {
     /// Counts a mention that was read at `offset`.
-    pub fn add(&mut self, spec: &TumblingWindows, mention: &Mention, offset: i64) {
-        let start = spec.window_of(mention.published_at).start;
-        let new_author = mention
-            .author_id
-            .as_ref()
-            .is_some_and(|author| self.authors.insert((start, mention.asset.clone(), author.clone())));
-        self.windows.entry((start, mention.asset.clone())).or_default().add(mention, new_author, offset);
+    ///
+    /// # Errors
+    /// If what was kept of another mention cannot be read: never, unless this program is wrong.
+    pub fn add(&mut self, spec: &TumblingWindows, mention: &Mention, offset: i64) -> Result<(), ProcessorError> {
+        counting::take_in(&mut self.copies, &mut self.counts, spec, mention, offset)
     }
 
     /// The final revision of every window, in the order of time. `input` is the topic and partition of the offsets.
@@ -50,8 +72,8 @@ impl Batch {
             Some(forecaster) => forecaster.forecast_where_possible(&rows)?,
             None => rows.iter().map(|_| Err(NoForecast::NoModel)).collect(),
         };
-        let mut insights = Vec::with_capacity(self.windows.len());
-        for (((start, asset), window), forecast) in self.windows.iter_mut().zip(forecasts) {
+        let mut insights = Vec::with_capacity(self.counts.windows.len());
+        for (((start, asset), window), forecast) in self.counts.windows.iter_mut().zip(forecasts) {
             window.set_forecast(forecast);
             insights.push(window.insight(&InsightHeader {
                 asset,
@@ -70,19 +92,19 @@ impl Batch {
     /// Judges every window, and gives the inputs of the forecast that follows it, in the order of the windows.
     fn judge_all(&mut self, spec: &TumblingWindows) -> Vec<Result<Features, NoForecast>> {
         let mut histories: BTreeMap<String, AssetHistory> = BTreeMap::new();
-        let keys: Vec<_> = self.windows.keys().cloned().collect();
+        let keys: Vec<_> = self.counts.windows.keys().cloned().collect();
         let mut rows = Vec::with_capacity(keys.len());
         for (start, asset) in keys {
             let history = histories.entry(asset.clone()).or_insert_with(|| AssetHistory::new(start, Timestamp::MIN));
-            learn(history, spec, start, &asset, &self.windows);
-            if let Some(window) = self.windows.get_mut(&(start, asset.clone())) {
+            learn(history, spec, start, &asset, &self.counts.windows);
+            if let Some(window) = self.counts.windows.get_mut(&(start, asset.clone())) {
                 // All windows before this one are learned, so none is asked for.
                 let Ok(judgement) = history.judge(spec, start, window, Timestamp::MIN, |_| Ok::<_, Infallible>(None));
                 if let Some(judgement) = judgement {
                     (window.anomaly_score, window.expected_posts) = (judgement.anomaly_score, judgement.expected_posts);
                 }
             }
-            let own = learn(history, spec, spec.starting_at(start).end, &asset, &self.windows).rows.pop();
+            let own = learn(history, spec, spec.starting_at(start).end, &asset, &self.counts.windows).rows.pop();
             rows.push(own.map_or(Err(NoForecast::LatePosts), |(_, row)| row));
         }
         rows
@@ -115,7 +137,7 @@ mod tests {
 
     fn insights(mentions: &[Mention]) -> Vec<TrendInsight> {
         let mut batch = Batch::default();
-        mentions.iter().for_each(|mention| batch.add(&SPEC, mention, 0));
+        mentions.iter().for_each(|mention| batch.add(&SPEC, mention, 0).unwrap());
         batch.insights(&SPEC, "replay-1", ("mentions", 0), Timestamp::from_millis(1), None).unwrap()
     }
 

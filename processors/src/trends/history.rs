@@ -194,7 +194,7 @@ mod tests {
 
     fn window(posts: usize, score: f64) -> WindowState {
         let mut state = WindowState::default();
-        (0..posts).for_each(|i| state.add(&mention("BTC", &format!("p{i}"), 0, Some(score)), true, 0));
+        (0..posts).for_each(|i| state.add(&mention("BTC", &format!("p{i}"), 0, Some(score)), true, false, 0));
         state
     }
 

@@ -1,7 +1,7 @@
 //! The trends topology's processor: mentions in, window revisions and alerts out.
 //!
 //! ```text
-//! process:             mention ─▶ late? ─▶ window (+ author) ─▶ dirty
+//! process:             mention ─▶ late? ─▶ counted before? a copy? ─▶ window (+ author) ─▶ dirty
 //! before each commit:  watermark ─▶ learn what is usual ─▶ forecasts of all assets, one run ─▶ emit dirty, newly forecast and closing
 //!                      windows ─▶ alerts
 //! ```
@@ -14,9 +14,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use vigie_clock::Timestamp;
 use vigie_schemas::{Mention, TrendInsight};
-use vigie_streams::{Processor, ProcessorContext, ProcessorError, Punctuation, Record, TumblingWindows};
+use vigie_streams::{KeyValueStore, Processor, ProcessorContext, ProcessorError, Punctuation, Record, TumblingWindows};
 
 use super::alerts::{AlertPolicy, alerts};
+use super::copies::{COPIED_WITHIN, Copies};
+use super::counting::{self, Place};
 use super::history::{AssetHistory, Judgement, TRUSTED_AFTER, boundary};
 use super::metrics::TrendsMetrics;
 use super::progress::Progress;
@@ -58,6 +60,8 @@ pub struct TrendsProcessor<C> {
     metrics: TrendsMetrics,
     /// As in the store; read with the first batch.
     progress: Option<Progress>,
+    /// What the store of counted mentions says of their texts; made with the first batch.
+    copies: Option<Copies>,
     /// Windows that changed since the last commit.
     dirty: BTreeSet<(Timestamp, String)>,
 }
@@ -65,7 +69,30 @@ pub struct TrendsProcessor<C> {
 impl<C: RecordCodec> TrendsProcessor<C> {
     /// A processor that has seen nothing; its state is in the task's stores.
     pub fn new(settings: Arc<TrendsSettings>, codec: C, metrics: TrendsMetrics) -> Self {
-        Self { settings, codec, metrics, progress: None, dirty: BTreeSet::new() }
+        Self { settings, codec, metrics, progress: None, copies: None, dirty: BTreeSet::new() }
+    }
+}
+
+/// The stores of a task, and the windows of a batch before they are stored.
+struct TaskState<'a, 'c> {
+    ctx: &'a mut ProcessorContext<'c>,
+    touched: &'a mut BTreeMap<(Timestamp, String), WindowState>,
+}
+
+impl Place for TaskState<'_, '_> {
+    fn window(&mut self, start: Timestamp, asset: &str) -> Result<&mut WindowState, ProcessorError> {
+        Ok(match self.touched.entry((start, asset.to_owned())) {
+            Entry::Occupied(present) => present.into_mut(),
+            Entry::Vacant(absent) => absent.insert(stores::window(self.ctx, start, asset)?.unwrap_or_default()),
+        })
+    }
+
+    fn posts(&mut self) -> &mut KeyValueStore {
+        self.ctx.store(counting::POSTS)
+    }
+
+    fn authors(&mut self) -> &mut KeyValueStore {
+        self.ctx.store(stores::AUTHORS)
     }
 }
 
@@ -93,15 +120,12 @@ impl<C: RecordCodec> Processor for TrendsProcessor<C> {
                 continue;
             }
             self.metrics.mentions.inc();
-            let new_author = stores::first_sight(ctx, window.start, &mention);
-            let state = match touched.entry((window.start, mention.asset.clone())) {
-                Entry::Occupied(present) => present.into_mut(),
-                Entry::Vacant(absent) => {
-                    let stored = stores::window(ctx, window.start, &mention.asset)?;
-                    absent.insert(stored.unwrap_or_default())
-                }
+            let mut place = TaskState { ctx, touched: &mut touched };
+            let copies = match &mut self.copies {
+                Some(copies) => copies,
+                None => self.copies.insert(counting::index(place.posts())?),
             };
-            state.add(&mention, new_author, record.offset);
+            counting::take_in(copies, &mut place, &windows, &mention, record.offset)?;
         }
         for ((start, asset), state) in touched {
             stores::put_window(ctx, start, &asset, &state)?;
@@ -205,6 +229,11 @@ impl<C: RecordCodec> TrendsProcessor<C> {
             }
         }
         stores::delete_authors_before(ctx, closed_before);
+        if let Some(copies) = &mut self.copies {
+            // The last post of a window is as old as its end.
+            let kept = COPIED_WITHIN.saturating_add(self.settings.windows.size);
+            counting::forget_before(copies, ctx.store(counting::POSTS), closed_before.saturating_sub(kept))?;
+        }
         Ok(())
     }
 

@@ -3,7 +3,8 @@
 //! | store | key | value |
 //! |---|---|---|
 //! | `windows` | window start, asset | [`WindowState`] |
-//! | `authors` | window start, asset, 0, author | nothing: a new author is one small changelog record, not a rewritten set |
+//! | `authors` | window start, asset, 0, author | posts of the author: a new author is one small changelog record, not a rewritten set |
+//! | `posts` | window start, asset, 0, post | [`Counted`](super::counting::Counted), a day longer than its window: copies are told by it |
 //! | `histories` | asset | [`AssetHistory`] |
 //! | `progress` | `progress` | [`Progress`] |
 
@@ -11,22 +12,22 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use vigie_clock::Timestamp;
-use vigie_schemas::Mention;
 use vigie_streams::{ProcessorContext, ProcessorError, StoreSpec, WindowStore};
 
+use super::counting::POSTS;
 use super::history::AssetHistory;
 use super::progress::Progress;
 use super::window::WindowState;
 use crate::state::{decode, encode};
 
 const WINDOWS: &str = "windows";
-const AUTHORS: &str = "authors";
+pub(crate) const AUTHORS: &str = "authors";
 const HISTORIES: &str = "histories";
 const PROGRESS: &str = "progress";
 
 /// The stores' declarations.
-pub(crate) fn specs() -> [StoreSpec; 4] {
-    [WINDOWS, AUTHORS, HISTORIES, PROGRESS].map(StoreSpec::key_value)
+pub(crate) fn specs() -> [StoreSpec; 5] {
+    [WINDOWS, AUTHORS, POSTS, HISTORIES, PROGRESS].map(StoreSpec::key_value)
 }
 
 type Result<T> = std::result::Result<T, ProcessorError>;
@@ -74,18 +75,6 @@ pub(crate) fn delete_authors_before(ctx: &mut ProcessorContext<'_>, bound: Times
     for (start, key) in gone {
         authors.delete(start, &key);
     }
-}
-
-/// Notes the mention's author in its window; true if the window had not seen them.
-pub(crate) fn first_sight(ctx: &mut ProcessorContext<'_>, start: Timestamp, mention: &Mention) -> bool {
-    let Some(author) = &mention.author_id else { return false };
-    let key = [mention.asset.as_bytes(), author.as_bytes()].join(&0);
-    let mut authors = WindowStore::over(ctx.store(AUTHORS));
-    let new = authors.get(start, &key).is_none();
-    if new {
-        authors.put(start, &key, Bytes::new());
-    }
-    new
 }
 
 pub(crate) fn history(ctx: &mut ProcessorContext<'_>, asset: &str) -> Result<Option<AssetHistory>> {

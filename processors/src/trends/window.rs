@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use vigie_clock::Timestamp;
 use vigie_schemas::{Forecast, Lineage, Mention, TrendInsight};
 
+use super::counting::Counted;
 use crate::forecast::NoForecast;
 
 const MICROS: f64 = 1_000_000.0;
@@ -48,6 +49,12 @@ pub struct WindowState {
     /// Why there is no forecast although the window was learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_forecast_reason: Option<String>,
+    /// Posts that are neither spam nor copies.
+    #[serde(default)]
+    pub unique: i64,
+    /// Posts that count as spam.
+    #[serde(default)]
+    pub spam: i64,
     /// Kinds of the alerts raised for this window.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerted: Vec<String>,
@@ -62,6 +69,30 @@ pub struct Newest {
     pub post_id: String,
     /// What its score stands on.
     pub lineage: Lineage,
+}
+
+/// What a post thinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Label {
+    #[serde(rename = "n")]
+    Negative,
+    #[serde(rename = "o")]
+    Neutral,
+    #[serde(rename = "p")]
+    Positive,
+}
+
+impl Label {
+    /// The label of a valid mention, with `round(score * 1e6)`.
+    pub(crate) fn of(mention: &Mention) -> Option<(Self, i64)> {
+        let (label, score) = mention.label.as_deref().zip(mention.score)?;
+        let label = match label {
+            "negative" => Self::Negative,
+            "positive" => Self::Positive,
+            _ => Self::Neutral,
+        };
+        Some((label, micros(score)))
+    }
 }
 
 /// A label and score that contradict each other or the contract.
@@ -88,17 +119,15 @@ pub fn validate(mention: &Mention) -> Result<(), InvalidMention> {
 }
 
 impl WindowState {
-    /// Counts a mention that was read at `offset`. `new_author`: the window has not seen its author before.
-    pub fn add(&mut self, mention: &Mention, new_author: bool, offset: i64) {
+    /// Counts a mention that was read at `offset`. `new_author`: the window has not seen its author before; `copy`: it repeats an earlier post.
+    pub fn add(&mut self, mention: &Mention, new_author: bool, copy: bool, offset: i64) {
         self.posts += 1;
         self.authors += i64::from(new_author);
-        if let (Some(label), Some(score)) = (mention.label.as_deref(), mention.score) {
-            match label {
-                "negative" => self.negative += 1,
-                "positive" => self.positive += 1,
-                _ => self.neutral += 1,
-            }
-            self.score_micros += micros(score);
+        self.spam += i64::from(mention.spam);
+        self.unique += i64::from(!mention.spam && !copy);
+        if let Some((label, micros)) = Label::of(mention) {
+            *self.labelled(label) += 1;
+            self.score_micros += micros;
         }
         match self.sources.get_mut(&mention.source) {
             Some(posts) => *posts += 1,
@@ -119,6 +148,32 @@ impl WindowState {
                 post_id: mention.post_id.clone(),
                 lineage: mention.lineage.clone(),
             });
+        }
+    }
+
+    /// Takes away what was counted. `author_gone`: its author has no other post in the window. Offsets and newest mention stay.
+    pub(crate) fn take_away(&mut self, counted: &Counted, author_gone: bool) {
+        self.posts -= 1;
+        self.authors -= i64::from(author_gone);
+        self.spam -= i64::from(counted.spam);
+        self.unique -= i64::from(counted.is_unique());
+        if let Some((label, micros)) = counted.label {
+            *self.labelled(label) -= 1;
+            self.score_micros -= micros;
+        }
+        if let Some(posts) = self.sources.get_mut(&counted.source) {
+            *posts -= 1;
+            if *posts == 0 {
+                self.sources.remove(&counted.source);
+            }
+        }
+    }
+
+    fn labelled(&mut self, label: Label) -> &mut i64 {
+        match label {
+            Label::Negative => &mut self.negative,
+            Label::Neutral => &mut self.neutral,
+            Label::Positive => &mut self.positive,
         }
     }
 
@@ -179,6 +234,8 @@ impl WindowState {
             },
             forecast: self.forecast.clone(),
             no_forecast_reason: self.no_forecast_reason.clone(),
+            unique_posts: Some(self.unique),
+            spam_posts: Some(self.spam),
         }
     }
 }
@@ -218,9 +275,9 @@ mod tests {
     #[test]
     fn unscored_posts_count_as_posts_only() {
         let mut window = WindowState::default();
-        window.add(&mention("BTC", "p1", 0, None), true, 7);
+        window.add(&mention("BTC", "p1", 0, None), true, false, 7);
         assert_eq!((window.posts, window.scored(), window.mean_score()), (1, 0, None));
-        window.add(&mention("BTC", "p2", 0, Some(-0.5)), true, 3);
+        window.add(&mention("BTC", "p2", 0, Some(-0.5)), true, false, 3);
         assert_eq!((window.posts, window.negative, window.mean_score()), (2, 1, Some(-0.5)));
         assert_eq!(window.offsets, Some((3, 7)));
     }
@@ -242,7 +299,7 @@ mod tests {
                 .map(|(i, s)| mention("BTC", &format!("p{i}"), 0, Some(*s))).collect();
             let count = |mentions: &[Mention]| {
                 let mut window = WindowState::default();
-                mentions.iter().for_each(|m| window.add(m, true, 0));
+                mentions.iter().for_each(|m| window.add(m, true, false, 0));
                 window
             };
             let forward = count(&mentions);

@@ -68,6 +68,7 @@ pub(crate) fn raw_posts(start: Timestamp, count: usize) -> Vec<RawPost> {
             published_at_estimated: false,
             fetched_at: published_at,
             sample: true,
+            edited_at: None,
         }
     };
     (0..count).map(post).collect()

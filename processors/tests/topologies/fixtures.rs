@@ -107,8 +107,19 @@ pub(crate) fn raw_post(post_id: &str, text: &str, published_at: Timestamp) -> Ra
         published_at_estimated: false,
         fetched_at: published_at,
         sample: false,
+        edited_at: None,
     }
 }
+
+/// The first three are near duplicates in a row: the first and the third of them are not. The fourth and fifth are the same to one value.
+pub(crate) const FINGERPRINTS: [i64; 6] = [
+    0x0001_0002_0003_0004,
+    0x0001_0002_0005_0006,
+    0x0007_0008_0005_0006,
+    0x0011_0012_0013_0014,
+    0x0011_0012_0013_0099,
+    0x0101_0102_0103_0104,
+];
 
 pub(crate) fn mention(asset: &str, post: usize, upstream: i32, published_at: Timestamp) -> Mention {
     let score = [Some(-0.5), None, Some(0.0), Some(0.123_456_7)][post % 4];
@@ -141,5 +152,9 @@ pub(crate) fn mention(asset: &str, post: usize, upstream: i32, published_at: Tim
             first_offset: post as i64,
             last_offset: post as i64,
         },
+        revision: 1,
+        retracted: false,
+        fingerprint: (!post.is_multiple_of(4)).then_some(FINGERPRINTS[post % 9 % 6]),
+        spam: post.is_multiple_of(11),
     }
 }

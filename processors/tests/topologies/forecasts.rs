@@ -76,10 +76,10 @@ fn the_live_run_and_a_replay_of_it_forecast_the_same() {
     let mut emitted = commit(&mut driver, &window(0));
     driver.advance(TRUSTED_AFTER).unwrap();
     let mut batch = Batch::default();
-    window(0).iter().for_each(|mention| batch.add(&WINDOWS, mention, 0));
+    window(0).iter().for_each(|mention| batch.add(&WINDOWS, mention, 0).unwrap());
     for n in 1..=LAST {
         emitted.extend(commit(&mut driver, &window(n)));
-        window(n).iter().for_each(|mention| batch.add(&WINDOWS, mention, 0));
+        window(n).iter().for_each(|mention| batch.add(&WINDOWS, mention, 0).unwrap());
         if n % 17 == 0 {
             driver.restart().unwrap();
         }

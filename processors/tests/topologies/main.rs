@@ -3,5 +3,6 @@
 
 mod fixtures;
 mod forecasts;
+mod revisions;
 mod sentiment;
 mod trends;

@@ -148,7 +148,7 @@ fn bad_records_go_to_the_dead_letters_and_the_partition_moves_on() {
         &mut driver,
         [
             (key(), Some(Bytes::from_static(b"no avro")), at(NOW)),
-            (key(), None, at(NOW)),
+            (None, None, at(NOW)),
             record(&future, NOW),
             record(&absurd, NOW),
             (Some(Bytes::from("another key")), encode(&raw_post("x", GOOD, at(NOW))), at(NOW)),
@@ -243,6 +243,70 @@ fn only_posts_of_the_replayed_range_leave_and_the_first_copy_decides() {
     let posts = scored(&mut driver);
     assert_eq!(posts.iter().map(|post| post.post_id.as_str()).collect::<Vec<_>>(), ["first", "last"]);
     assert_eq!(reasons(&mut driver), []);
+}
+
+fn edited(id: &str, text: &str, edited_at: i64) -> Input {
+    let post = RawPost { edited_at: Some(at(edited_at)), ..raw_post(id, text, at(NOW + 5)) };
+    record(&post, NOW + 60_000)
+}
+
+#[test]
+fn an_edited_post_is_scored_again_as_the_next_revision_and_takes_back_what_it_no_longer_mentions() {
+    let mut driver = driver();
+    pipe(&mut driver, [post("a", "I think that BTC is good for the future of us all"), post("b", GOOD)]);
+    scored(&mut driver);
+    driver.read(MENTIONS);
+    driver.restart().unwrap();
+    pipe(&mut driver, [edited("a", "I think that $ETH is bad for the future of us all", NOW + 10)]);
+    let posts = scored(&mut driver);
+    let told: Vec<_> = posts.iter().map(|p| (p.post_id.as_str(), p.revision, p.label.as_deref())).collect();
+    assert_eq!(told, [("a", 2, Some("negative"))]);
+    assert_eq!(posts[0].published_at, at(NOW), "the event time of the first revision stays");
+    let mentions: Vec<Mention> = decode(&driver.read(MENTIONS));
+    let told: Vec<_> = mentions.iter().map(|m| (m.asset.as_str(), m.revision, m.retracted)).collect();
+    assert_eq!(told, [("BTC", 2, true), ("ETH", 2, false), ("*", 2, false)]);
+    assert!(mentions.iter().all(|mention| mention.published_at == at(NOW)));
+    pipe(&mut driver, [edited("a", GOOD, NOW + 10), post("a", GOOD)]);
+    assert!(scored(&mut driver).is_empty(), "the same edit, and the first version, are known");
+}
+
+#[test]
+fn an_edit_and_a_deletion_in_the_batch_of_their_post_are_told_in_their_order() {
+    let mut driver = driver();
+    let deleted = |id: &'static str| (Some(Bytes::from(id)), None, at(NOW + 120_000));
+    pipe(
+        &mut driver,
+        [post("a", GOOD), edited("a", GOOD, NOW + 10), post("a", GOOD), deleted("a"), deleted("a"), deleted("unknown")],
+    );
+    let posts = scored(&mut driver);
+    assert_eq!(
+        posts.iter().map(|p| (p.revision, p.deleted_at)).collect::<Vec<_>>(),
+        [(1, None), (2, None), (3, Some(at(NOW + 120_000)))]
+    );
+    let gone = &posts[2];
+    assert_eq!((gone.excerpt.as_str(), &gone.url, &gone.author_id, gone.assets.len()), ("", &None, &None, 0));
+    assert_eq!((gone.unscored_reason.as_deref(), gone.score, gone.fingerprint), (Some("deleted"), None, None));
+    let mentions: Vec<Mention> = decode(&driver.read(MENTIONS));
+    let last: Vec<_> = mentions[4..].iter().map(|m| (m.asset.as_str(), m.revision, m.retracted)).collect();
+    assert_eq!(last, [("BTC", 3, true), ("*", 3, true)]);
+    assert_eq!(reasons(&mut driver), [], "a deletion is no dead letter");
+    pipe(&mut driver, [post("a", GOOD)]);
+    assert!(scored(&mut driver).is_empty(), "a source that lists it again does not bring it back");
+}
+
+#[test]
+fn fingerprint_and_spam_score_go_with_the_post_and_its_mentions() {
+    let mut driver = driver();
+    let spam = "Huge bitcoin airdrop for the first people who join this and that: https://example.com/x";
+    pipe(&mut driver, [post("a", GOOD), post("b", &format!("RT @x: {GOOD}!!")), post("c", spam)]);
+    let posts = scored(&mut driver);
+    assert_eq!(posts[0].fingerprint, posts[1].fingerprint);
+    assert_ne!(posts[0].fingerprint, posts[2].fingerprint);
+    assert_eq!((posts[0].spam_score, posts[2].spam_score), (Some(0.0), Some(0.5)));
+    assert_eq!(posts[2].spam_reasons, ["promotion"]);
+    let mentions: Vec<Mention> = decode(&driver.read(MENTIONS));
+    assert_eq!(mentions.iter().map(|m| m.spam).collect::<Vec<_>>(), [false, false, false, false, true, true]);
+    assert!(mentions[..2].iter().all(|mention| mention.fingerprint == posts[0].fingerprint));
 }
 
 #[test]

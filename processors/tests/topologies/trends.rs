@@ -4,6 +4,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 use vigie_clock::{ManualClock, Timestamp};
+use vigie_processors::fingerprint::Fingerprint;
 use vigie_processors::trends::alerts::AlertPolicy;
 use vigie_processors::trends::history::TRUSTED_AFTER;
 use vigie_processors::trends::{TrendsMetrics, TrendsSettings, topology};
@@ -60,6 +61,8 @@ struct Counts {
     labels: [i64; 3],
     mean_score: Option<f64>,
     sources: BTreeMap<String, i64>,
+    unique_posts: Option<i64>,
+    spam_posts: Option<i64>,
 }
 
 type Windows = BTreeMap<(String, i64), Counts>;
@@ -71,6 +74,8 @@ fn counts(insight: &TrendInsight) -> ((String, i64), Counts) {
         labels: [insight.negative, insight.neutral, insight.positive],
         mean_score: insight.mean_score,
         sources: insight.sources.clone(),
+        unique_posts: insight.unique_posts,
+        spam_posts: insight.spam_posts,
     };
     ((insight.asset.clone(), insight.window_start.as_millis()), counts)
 }
@@ -82,6 +87,15 @@ fn oracle(mentions: &[Mention]) -> Windows {
         let start = mention.published_at.as_millis() / (5 * MINUTE) * (5 * MINUTE);
         groups.entry((mention.asset.clone(), start)).or_default().push(mention);
     }
+    let is_copy = |mention: &Mention| {
+        let Some(own) = mention.fingerprint.map(Fingerprint::from_long) else { return false };
+        mentions.iter().any(|other| {
+            other.asset == mention.asset
+                && (other.published_at, &other.post_id) < (mention.published_at, &mention.post_id)
+                && mention.published_at.since(other.published_at) <= Duration::from_secs(24 * 3600)
+                && other.fingerprint.is_some_and(|theirs| own.is_near(Fingerprint::from_long(theirs)))
+        })
+    };
     let window = |group: Vec<&Mention>| {
         let authors: BTreeSet<_> = group.iter().filter_map(|m| m.author_id.as_ref()).collect();
         let labelled = |label| group.iter().filter(|m| m.label.as_deref() == Some(label)).count() as i64;
@@ -94,6 +108,8 @@ fn oracle(mentions: &[Mention]) -> Windows {
             labels: ["negative", "neutral", "positive"].map(labelled),
             mean_score: (!scores.is_empty()).then(|| scores.iter().sum::<i64>() as f64 / scores.len() as f64 / 1e6),
             sources,
+            unique_posts: Some(group.iter().filter(|m| !m.spam && !is_copy(m)).count() as i64),
+            spam_posts: Some(group.iter().filter(|m| m.spam).count() as i64),
         }
     };
     groups.into_iter().map(|(key, group)| (key, window(group))).collect()

@@ -260,3 +260,36 @@ async fn a_malformed_feed_is_recorded_and_backed_off_not_fatal() {
         cursor = polled.cursor;
     }
 }
+
+#[tokio::test]
+async fn an_edited_entry_is_told_once_more_and_a_deleted_post_once() {
+    let text = std::sync::Arc::new(std::sync::Mutex::new((String::from("one"), false)));
+    let state = std::sync::Arc::clone(&text);
+    let thread = move || {
+        let (text, deleted) = state.lock().unwrap().clone();
+        let edited = if text == "one" { serde_json::Value::Null } else { "2024-01-02T00:00:00Z".into() };
+        let comment = serde_json::json!({
+            "id": 7, "ap_id": "https://lemmy.example/comment/7", "content": text, "published": "2024-01-01T00:00:00Z",
+            "updated": edited, "deleted": deleted, "removed": false, "path": "0.7",
+        });
+        async move {
+            axum::Json(
+                serde_json::json!({"comments": [{"comment": comment, "creator": {"name": "a", "actor_id": "https://lemmy.example/u/a"}}]}),
+            )
+        }
+    };
+    let base = serve(Router::new().fallback(get(thread))).await;
+    let source = source("lemmy", Kind::Lemmy, base.join("api/v3/comment/list").unwrap());
+    let clock = SystemClock::default();
+    let mut cursor = fresh_cursor(&source);
+    let mut told = Vec::new();
+    for (now, deleted) in [("one", false), ("one", false), ("two", false), ("two", false), ("two", true), ("two", true)]
+    {
+        *text.lock().unwrap() = (now.to_owned(), deleted);
+        let polled = poll(&source, &cursor, &fetcher(FetcherConfig::default()), &clock).await;
+        assert_eq!(polled.record.decision, "fetched", "{:?}", polled.record.reason);
+        told.push((polled.posts.len(), polled.edited.len(), polled.deleted.len()));
+        cursor = polled.cursor;
+    }
+    assert_eq!(told, [(1, 0, 0), (0, 0, 0), (0, 1, 0), (0, 0, 0), (0, 0, 1), (0, 0, 0)]);
+}

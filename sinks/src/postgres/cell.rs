@@ -15,10 +15,13 @@ pub(crate) enum Cell<'a> {
     Int(i32),
     OptInt(Option<i32>),
     Long(i64),
+    OptLong(Option<i64>),
     Double(f64),
     OptDouble(Option<f64>),
     Bool(bool),
     Time(Timestamp),
+    OptTime(Option<Timestamp>),
+    Words(&'a [String]),
     Counts(&'a BTreeMap<String, i64>),
 }
 
@@ -30,10 +33,14 @@ impl ToSql for Cell<'_> {
             Self::Int(number) => number.to_sql_checked(ty, out),
             Self::OptInt(number) => number.to_sql_checked(ty, out),
             Self::Long(number) => number.to_sql_checked(ty, out),
+            Self::OptLong(number) => number.to_sql_checked(ty, out),
             Self::Double(number) => number.to_sql_checked(ty, out),
             Self::OptDouble(number) => number.to_sql_checked(ty, out),
             Self::Bool(truth) => truth.to_sql_checked(ty, out),
             Self::Time(time) => write_time(*time, ty, out),
+            Self::OptTime(Some(time)) => write_time(*time, ty, out),
+            Self::OptTime(None) => Ok(IsNull::Yes),
+            Self::Words(words) => Json(words).to_sql_checked(ty, out),
             Self::Counts(counts) => Json(counts).to_sql_checked(ty, out),
         }
     }

@@ -60,6 +60,11 @@ pub(crate) const POSTS: Table = Table {
         ("input_topic", Type::TEXT),
         ("input_partition", Type::INT4),
         ("input_offset", Type::INT8),
+        ("revision", Type::INT4),
+        ("fingerprint", Type::INT8),
+        ("spam_score", Type::FLOAT8),
+        ("spam_reasons", Type::JSONB),
+        ("deleted_at", Type::TIMESTAMPTZ),
     ],
 };
 
@@ -86,7 +91,14 @@ pub(crate) fn post_cells(post: &ScoredPost) -> Vec<Cell<'_>> {
         Cell::Bool(post.sample),
     ];
     cells.extend(lineage_cells(&post.lineage));
-    cells.push(Cell::Long(post.lineage.last_offset));
+    cells.extend([
+        Cell::Long(post.lineage.last_offset),
+        Cell::Int(post.revision),
+        Cell::OptLong(post.fingerprint),
+        Cell::OptDouble(post.spam_score),
+        Cell::Words(&post.spam_reasons),
+        Cell::OptTime(post.deleted_at),
+    ]);
     cells
 }
 
@@ -154,6 +166,8 @@ pub(crate) const TREND_WINDOWS: Table = Table {
         ("forecast_version", Type::TEXT),
         ("forecast_sha256", Type::TEXT),
         ("no_forecast_reason", Type::TEXT),
+        ("unique_posts", Type::INT8),
+        ("spam_posts", Type::INT8),
     ],
 };
 
@@ -194,6 +208,8 @@ pub(crate) fn trend_cells(trend: &TrendInsight) -> Vec<Cell<'_>> {
         Cell::OptText(forecast.map(|f| f.model_version.as_str())),
         Cell::OptText(forecast.map(|f| f.model_sha256.as_str())),
         Cell::OptText(trend.no_forecast_reason.as_deref()),
+        Cell::OptLong(trend.unique_posts),
+        Cell::OptLong(trend.spam_posts),
     ]);
     cells
 }

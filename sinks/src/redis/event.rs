@@ -7,8 +7,8 @@ use vigie_schemas::{Alert, ScoredPost, TrendInsight};
 
 use crate::insight::Insight;
 
-const TIMES: [&str; 7] =
-    ["window_start", "window_end", "emitted_at", "raised_at", "published_at", "fetched_at", "scored_at"];
+const TIMES: [&str; 8] =
+    ["window_start", "window_end", "emitted_at", "raised_at", "published_at", "fetched_at", "scored_at", "deleted_at"];
 
 /// The row of `write.lua` for an insight; `None` for those that no view shows.
 pub(crate) fn row(insight: &Insight) -> Result<Option<Value>, serde_json::Error> {

@@ -19,7 +19,7 @@ async fn migrations_are_applied_once_also_by_two_at_once() {
     let (one, other) = tokio::join!(migrate(&url), migrate(&url));
     let mut applied = [one.unwrap(), other.unwrap()].concat();
     applied.sort();
-    assert_eq!(applied, ["V1__insights", "V2__forecasts"]);
+    assert_eq!(applied, ["V1__insights", "V2__forecasts", "V3__revisions"]);
     assert!(migrate(&url).await.unwrap().is_empty());
 }
 
@@ -66,7 +66,7 @@ async fn every_insight_reaches_its_table() {
     let window = "SELECT posts FROM trend_windows WHERE asset = 'BTC' AND revision = 2 AND sources = '{\"sample\": 5}'";
     assert_eq!(pipeline.number(window).await, 5);
     let told = "SELECT count(*) FROM trend_windows WHERE asset = 'BTC' AND next_window_p90 = 4 AND next_hour_p10 = 8 AND next_hour_p50 = 17.5 \
-        AND doubling_probability = 0.125 AND forecast_model = 'fortune' AND no_forecast_reason IS NULL";
+        AND unique_posts = 5 AND spam_posts = 0 AND doubling_probability = 0.125 AND forecast_model = 'fortune' AND no_forecast_reason IS NULL";
     assert_eq!(pipeline.number(told).await, 1);
     let untold =
         "SELECT count(*) FROM trend_window_revisions WHERE next_hour_p50 IS NULL AND no_forecast_reason = 'settling'";
@@ -153,6 +153,43 @@ async fn a_revised_post_replaces_the_older_one_with_its_assets() {
     .await;
     assert_eq!(pipeline.number("SELECT input_offset FROM posts WHERE post_id = 'rss:1'").await, 50);
     assert_eq!(pipeline.number("SELECT count(*) FROM post_assets WHERE post_id = 'rss:1' AND asset = 'BTC'").await, 0);
+    sink.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_replaces_a_post_and_a_deletion_leaves_nothing_of_what_it_said() {
+    let pipeline = Pipeline::new().await;
+    let sink = pipeline.start_postgres();
+    let mut edited = post(1);
+    edited.revision = 2;
+    edited.lineage.last_offset = 50;
+    edited.fingerprint = Some(-7);
+    edited.spam_score = Some(0.5);
+    edited.spam_reasons = vec!["promotion".to_owned()];
+    let mut gone = post(1);
+    (gone.url, gone.title, gone.excerpt, gone.score) = (None, None, String::new(), None);
+    (gone.revision, gone.deleted_at) = (3, Some(Timestamp::from_millis(T0)));
+    gone.assets.clear();
+    gone.lineage.last_offset = 60;
+    let publish = async |post| pipeline.publish_all(Topic::InsightsSentiment, &[("rss:1".to_owned(), post)]).await;
+    publish(post(1)).await;
+    publish(edited).await;
+    let sql = "SELECT count(*) FROM posts WHERE revision = 2 AND fingerprint = -7 AND spam_score = 0.5 AND spam_reasons = '[\"promotion\"]'";
+    pipeline.until_number(sql, 1).await;
+    publish(gone).await;
+    let sql = "SELECT count(*) FROM posts WHERE revision = 3 AND deleted_at = '2022-05-09T12:40:00Z' AND title IS NULL AND excerpt = '' AND url IS NULL";
+    pipeline.until_number(sql, 1).await;
+    assert_eq!(pipeline.number("SELECT count(*) FROM post_assets").await, 0);
+    // The first revision comes again, by whatever way.
+    publish(post(1)).await;
+    pipeline.publish_all(Topic::InsightsSentiment, &[("rss:2".to_owned(), post(2))]).await;
+    pipeline.until_number("SELECT count(*) FROM posts WHERE post_id = 'rss:2'", 1).await;
+    eventually("all are read", async || {
+        let read = sink.metric("vigie_sinks_records_total");
+        if read == 5.0 { Ok(()) } else { Err(read) }
+    })
+    .await;
+    assert_eq!(pipeline.number("SELECT count(*) FROM posts WHERE post_id = 'rss:1' AND excerpt = ''").await, 1);
     sink.stop().await;
 }
 

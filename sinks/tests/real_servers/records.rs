@@ -47,6 +47,11 @@ pub(crate) fn post(n: i64) -> ScoredPost {
         assets: vec![mention],
         sample: true,
         lineage: lineage(n),
+        revision: 1,
+        fingerprint: None,
+        spam_score: None,
+        spam_reasons: Vec::new(),
+        deleted_at: None,
     }
 }
 
@@ -73,6 +78,8 @@ pub(crate) fn trend(asset: &str, n: i64, revision: i32, posts: i64) -> TrendInsi
         lineage: lineage(posts),
         forecast: None,
         no_forecast_reason: Some("settling".to_owned()),
+        unique_posts: Some(posts),
+        spam_posts: Some(0),
     }
 }
 

@@ -1,0 +1,58 @@
+"""The recorded posts by key, and what the product says of them. Shared by evaluate.py and near_duplicates.py; standard library only."""
+
+import csv
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+
+
+def folder() -> Path:
+    data = os.environ.get("VIGIE_TEST_DATA")
+    return (Path(data) if data else ROOT.parent / "shared/data") / "recorded/posts"
+
+
+def key(text: str) -> str:
+    """The first 16 hex digits of the SHA-256 of the text's letters and digits in lower case."""
+    return hashlib.sha256("".join(c for c in text.lower() if c.isalnum()).encode()).hexdigest()[:16]
+
+
+def read(where: Path):
+    """(source, author, text) of every recorded tweet, and of the posts and comments of Reddit."""
+    csv.field_size_limit(sys.maxsize)
+    with open(where / "tweets_btc_2020-11.csv", newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["tweet"]:
+                yield "tweet", row["screen_name"] or "", row["tweet"]
+    for path in sorted(where.glob("reddit_*_part1.tar.gz")):
+        name = path.name.split("_2022")[0]
+        with tarfile.open(path) as archive:
+            for member in archive:
+                if not member.isfile():
+                    continue
+                crawl = json.load(archive.extractfile(member))
+                for post in crawl.get("posts", []):
+                    text = f"{post.get('title') or ''}\n{post.get('selftext') or ''}".strip()
+                    yield name, post.get("author") or "", text
+                    yield from comments(post.get("comments") or [], name)
+
+
+def comments(found, name):
+    for comment in found:
+        if text := comment.get("response"):
+            yield name, comment.get("author") or "", text
+        yield from comments(comment.get("comments") or [], name)
+
+
+def judge(posts):
+    """The product's answer for each {"text", "author"}."""
+    command = ["cargo", "run", "--quiet", "--locked", "-p", "vigie-processors", "--example", "judge"]
+    lines = "\n".join(json.dumps(post) for post in posts) + "\n"
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, cwd=ROOT, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]

@@ -1,0 +1,243 @@
+//! Counting a mention once: a later revision of its post replaces it, a retraction takes it away, and copies are told from what is new.
+//!
+//! ```text
+//! mention ─▶ counted before? ── no ───────────────────────────▶ count ─▶ a copy, or are later ones copies of it?
+//!                 ├─ same or higher revision ─▶ nothing             ▲
+//!                 └─ lower revision ─▶ take away ── not retracted ──┘
+//! ```
+//!
+//! What a window has counted is the same whatever the order in which the mentions of different posts came; revisions of one post come in their
+//! order. What a window read stays in its lineage: offsets and newest mention are not taken away.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use vigie_clock::Timestamp;
+use vigie_schemas::Mention;
+use vigie_streams::{KeyValueStore, ProcessorError, TumblingWindows, WindowStore};
+
+use super::copies::{Copies, Spot};
+use super::window::{Label, WindowState};
+use crate::fingerprint::Fingerprint;
+use crate::state::{decode, encode};
+
+/// Name of the store of counted mentions, for errors.
+pub(crate) const POSTS: &str = "posts";
+
+type Result<T> = std::result::Result<T, ProcessorError>;
+
+/// Where counts are kept: the stores of a task, or the memory of a replay.
+pub(crate) trait Place {
+    /// The window, made if it is not there.
+    fn window(&mut self, start: Timestamp, asset: &str) -> Result<&mut WindowState>;
+    /// Counted mentions by window, asset and post.
+    fn posts(&mut self) -> &mut KeyValueStore;
+    /// Posts by window, asset and author.
+    fn authors(&mut self) -> &mut KeyValueStore;
+}
+
+/// What is kept of a counted mention. Names are short, as there is one for each mention of 30 hours.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Counted {
+    #[serde(rename = "r")]
+    pub(crate) revision: i32,
+    #[serde(rename = "t")]
+    pub(crate) published_at: Timestamp,
+    #[serde(rename = "s")]
+    pub(crate) source: String,
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) author: Option<String>,
+    /// With its score, in millionths.
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) label: Option<(Label, i64)>,
+    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fingerprint: Option<i64>,
+    #[serde(rename = "x", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) spam: bool,
+    #[serde(rename = "c", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) copy: bool,
+}
+
+impl Counted {
+    fn of(mention: &Mention, copy: bool) -> Self {
+        Self {
+            revision: mention.revision,
+            published_at: mention.published_at,
+            source: mention.source.clone(),
+            author: mention.author_id.clone(),
+            label: Label::of(mention),
+            fingerprint: mention.fingerprint,
+            spam: mention.spam,
+            copy,
+        }
+    }
+
+    /// Whether it is part of the unique volume.
+    pub(crate) fn is_unique(&self) -> bool {
+        !self.spam && !self.copy
+    }
+}
+
+/// Takes a mention in that was read at `offset`.
+pub(crate) fn take_in(
+    copies: &mut Copies,
+    place: &mut impl Place,
+    spec: &TumblingWindows,
+    mention: &Mention,
+    offset: i64,
+) -> Result<()> {
+    let start = spec.window_of(mention.published_at).start;
+    let key = post_key(&mention.asset, &mention.post_id);
+    if let Some(old) = counted(place, start, &key)? {
+        if old.revision >= mention.revision {
+            return Ok(());
+        }
+        take_away(copies, place, spec, mention, start, &old)?;
+    }
+    if mention.retracted {
+        return Ok(());
+    }
+    let spot = spot(mention.published_at, &mention.post_id);
+    let fingerprint = mention.fingerprint.map(Fingerprint::from_long);
+    let copy = fingerprint.is_some_and(|fingerprint| copies.is_copy(&mention.asset, &spot, fingerprint));
+    let new_author = author_enters(place, start, mention);
+    let own = Counted::of(mention, copy);
+    put(place, start, &key, &own)?;
+    place.window(start, &mention.asset)?.add(mention, new_author, copy, offset);
+    let Some(fingerprint) = fingerprint else { return Ok(()) };
+    copies.insert(&mention.asset, &spot, fingerprint, copy);
+    for (later, is_copy) in copies.followers(&mention.asset, &spot, fingerprint) {
+        if !is_copy {
+            mark(copies, place, spec, &mention.asset, &later, true)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes away what was counted of the mention's post.
+fn take_away(
+    copies: &mut Copies,
+    place: &mut impl Place,
+    spec: &TumblingWindows,
+    mention: &Mention,
+    start: Timestamp,
+    old: &Counted,
+) -> Result<()> {
+    let author_gone = author_leaves(place, start, &mention.asset, old.author.as_deref());
+    place.window(start, &mention.asset)?.take_away(old, author_gone);
+    WindowStore::over(place.posts()).delete(start, &post_key(&mention.asset, &mention.post_id));
+    let Some(fingerprint) = old.fingerprint.map(Fingerprint::from_long) else { return Ok(()) };
+    let spot = spot(old.published_at, &mention.post_id);
+    copies.remove(&mention.asset, &spot);
+    for (later, is_copy) in copies.followers(&mention.asset, &spot, fingerprint) {
+        let key = post_key(&mention.asset, &later.1);
+        let theirs = counted(place, spec.window_of(later.0).start, &key)?.and_then(|counted| counted.fingerprint);
+        let Some(theirs) = theirs.map(Fingerprint::from_long) else { continue };
+        if is_copy && !copies.is_copy(&mention.asset, &later, theirs) {
+            mark(copies, place, spec, &mention.asset, &later, false)?;
+        }
+    }
+    Ok(())
+}
+
+/// Says of a mention that is counted whether it is a copy.
+fn mark(
+    copies: &mut Copies,
+    place: &mut impl Place,
+    spec: &TumblingWindows,
+    asset: &str,
+    spot: &Spot,
+    copy: bool,
+) -> Result<()> {
+    let start = spec.window_of(spot.0).start;
+    let key = post_key(asset, &spot.1);
+    let Some(before) = counted(place, start, &key)? else {
+        return Err(ProcessorError::fatal(format!(
+            "a mention of {asset} in window {start} is indexed but not in store {POSTS}"
+        )));
+    };
+    let after = Counted { copy, ..before.clone() };
+    put(place, start, &key, &after)?;
+    copies.mark(asset, spot, copy);
+    place.window(start, asset)?.unique += i64::from(after.is_unique()) - i64::from(before.is_unique());
+    Ok(())
+}
+
+/// The index of what a store of counted mentions holds.
+pub(crate) fn index(posts: &mut KeyValueStore) -> Result<Copies> {
+    let mut copies = Copies::default();
+    for (_, key, value) in WindowStore::over(posts).between(Timestamp::MIN, Timestamp::from_millis(i64::MAX)) {
+        let (Some((asset, post_id)), Some(counted)) = (key_parts(&key), decode::<Counted>(POSTS, Some(value))?) else {
+            return Err(ProcessorError::fatal(format!("store {POSTS} holds a key that is no asset and post")));
+        };
+        if let Some(fingerprint) = counted.fingerprint {
+            let spot = spot(counted.published_at, post_id);
+            copies.insert(asset, &spot, Fingerprint::from_long(fingerprint), counted.copy);
+        }
+    }
+    Ok(copies)
+}
+
+/// Forgets the mentions of all windows that begin before `bound`: nothing can be a copy of them any more.
+pub(crate) fn forget_before(copies: &mut Copies, posts: &mut KeyValueStore, bound: Timestamp) -> Result<()> {
+    let mut posts = WindowStore::over(posts);
+    let gone: Vec<_> = posts.before(bound).collect();
+    for (start, key, value) in gone {
+        if let (Some((asset, post_id)), Some(counted)) = (key_parts(&key), decode::<Counted>(POSTS, Some(value))?) {
+            copies.remove(asset, &spot(counted.published_at, post_id));
+        }
+        posts.delete(start, &key);
+    }
+    Ok(())
+}
+
+fn spot(published_at: Timestamp, post_id: &str) -> Spot {
+    (published_at, Arc::from(post_id))
+}
+
+/// No asset holds a zero byte.
+fn post_key(asset: &str, post_id: &str) -> Vec<u8> {
+    [asset.as_bytes(), post_id.as_bytes()].join(&0)
+}
+
+fn key_parts(key: &[u8]) -> Option<(&str, &str)> {
+    std::str::from_utf8(key).ok()?.split_once('\0')
+}
+
+fn counted(place: &mut impl Place, start: Timestamp, key: &[u8]) -> Result<Option<Counted>> {
+    decode(POSTS, WindowStore::over(place.posts()).get(start, key))
+}
+
+fn put(place: &mut impl Place, start: Timestamp, key: &[u8], counted: &Counted) -> Result<()> {
+    let value = encode(POSTS, counted)?;
+    WindowStore::over(place.posts()).put(start, key, value);
+    Ok(())
+}
+
+/// Notes the mention's author in its window; true if the window had not seen them.
+fn author_enters(place: &mut impl Place, start: Timestamp, mention: &Mention) -> bool {
+    let Some(author) = &mention.author_id else { return false };
+    let key = [mention.asset.as_bytes(), author.as_bytes()].join(&0);
+    let mut authors = WindowStore::over(place.authors());
+    let posts = posts_of(&authors, start, &key);
+    authors.put(start, &key, (posts + 1).to_be_bytes().to_vec());
+    posts == 0
+}
+
+/// True if that was the last post of the author in the window.
+fn author_leaves(place: &mut impl Place, start: Timestamp, asset: &str, author: Option<&str>) -> bool {
+    let Some(author) = author else { return false };
+    let key = [asset.as_bytes(), author.as_bytes()].join(&0);
+    let mut authors = WindowStore::over(place.authors());
+    let posts = posts_of(&authors, start, &key);
+    if posts > 1 {
+        authors.put(start, &key, (posts - 1).to_be_bytes().to_vec());
+    } else {
+        authors.delete(start, &key);
+    }
+    posts == 1
+}
+
+fn posts_of(authors: &WindowStore<'_>, start: Timestamp, key: &[u8]) -> u32 {
+    authors.peek(start, key).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes)
+}
