@@ -41,6 +41,7 @@ fn scored(raw: &RawPost) -> ScoredPost {
             first_offset: 1,
             last_offset: 1,
         },
+        author_sealed: None,
     }
 }
 

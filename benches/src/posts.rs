@@ -106,6 +106,8 @@ impl PostMaker {
             published_at_estimated: false,
             fetched_at: at,
             sample: true,
+            author_id: None,
+            author_sealed: None,
         }
     }
 }

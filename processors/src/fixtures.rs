@@ -32,6 +32,8 @@ pub(crate) fn raw_post(post_id: &str, author: &str, text: &str, published_at: i6
         published_at_estimated: false,
         fetched_at: Timestamp::from_millis(published_at),
         sample: false,
+        author_id: None,
+        author_sealed: None,
     }
 }
 

@@ -68,6 +68,8 @@ impl Draft {
             published_at_estimated,
             fetched_at: origin.fetched_at,
             sample: origin.sample,
+            author_id: None,
+            author_sealed: None,
         });
     }
 }

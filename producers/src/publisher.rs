@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+use vigie_clock::SharedClock;
 use vigie_daemon::{Component, ServiceError};
 use vigie_kafka_client::{KafkaConfig, KafkaError, OutgoingRecord, Publisher, Start, read_to_end};
-use vigie_schemas::{Codec, CodecError, Cursor, Topic};
+use vigie_schemas::{AuthorKeyRecord, Codec, CodecError, Cursor, Topic};
 
+use crate::authors::Authors;
 use crate::metrics::Metrics;
 use crate::poll::Polled;
 
@@ -22,11 +24,13 @@ const PATIENCE: Duration = Duration::from_secs(6);
 pub(crate) struct Ledger {
     pub(crate) kafka: KafkaConfig,
     pub(crate) codec: Codec,
+    pub(crate) clock: SharedClock,
     pub(crate) publisher: Publisher,
     pub(crate) metrics: Metrics,
     pub(crate) health: Component,
     pub(crate) shutdown: CancellationToken,
     pub(crate) known: Known,
+    pub(crate) authors: Authors,
 }
 
 /// The ids of the posts published last.
@@ -121,15 +125,18 @@ impl Ledger {
             self.metrics.duplicates.inc_by((before - polled.posts.len()) as u64);
             polled.record.posts_new = i64::try_from(polled.posts.len()).unwrap_or(i64::MAX);
         }
+        let now = self.clock.now();
+        let keys = self.authors.seal(batch.iter_mut().flat_map(|polled| &mut polled.posts), now);
         let shutdown = self.shutdown.clone();
         let out_of_patience = async {
             shutdown.cancelled().await;
             tokio::time::sleep(PATIENCE).await;
         };
         tokio::select! {
-            result = self.publish_until_done(batch) => result?,
+            result = self.publish_until_done(batch, &keys) => result?,
             () = out_of_patience => return Err(ServiceError::unavailable("kafka or schema registry", "no answer until the end of the shutdown")),
         }
+        self.authors.committed(&keys);
         self.health.ready();
         for polled in batch.iter() {
             self.metrics.published.with_label_values(&[&polled.record.kind]).inc_by(polled.posts.len() as u64);
@@ -137,11 +144,11 @@ impl Ledger {
         Ok(())
     }
 
-    async fn publish_until_done(&self, batch: &[Polled]) -> Result<(), ServiceError> {
+    async fn publish_until_done(&self, batch: &[Polled], keys: &[AuthorKeyRecord]) -> Result<(), ServiceError> {
         let mut pause = Duration::from_millis(200);
         let mut is_first = true;
         loop {
-            let problem = match self.attempt(batch).await {
+            let problem = match self.attempt(batch, keys).await {
                 Ok(()) => return Ok(()),
                 Err(Attempt::Hopeless(error)) => return Err(error),
                 Err(Attempt::Later(problem)) => problem,
@@ -156,8 +163,8 @@ impl Ledger {
         }
     }
 
-    async fn attempt(&self, batch: &[Polled]) -> Result<(), Attempt> {
-        let records = self.encode(batch).await.map_err(|error| {
+    async fn attempt(&self, batch: &[Polled], keys: &[AuthorKeyRecord]) -> Result<(), Attempt> {
+        let records = self.encode(batch, keys).await.map_err(|error| {
             if error.is_retriable() {
                 Attempt::Later(error.to_string())
             } else {
@@ -198,10 +205,14 @@ impl Ledger {
         }
     }
 
-    async fn encode(&self, batch: &[Polled]) -> Result<Vec<OutgoingRecord>, CodecError> {
+    async fn encode(&self, batch: &[Polled], keys: &[AuthorKeyRecord]) -> Result<Vec<OutgoingRecord>, CodecError> {
         let (posts, cursors, fetches) =
             (Topic::PostsRaw.name(), Topic::SourcesCursors.name(), Topic::SourcesFetches.name());
+        let authors = Topic::AuthorsKeys.name();
         let mut records = Vec::new();
+        for key in keys {
+            records.push(OutgoingRecord::new(authors, key.key(), self.codec.encode(authors, key).await?));
+        }
         for polled in batch {
             for post in &polled.posts {
                 let mut record =

@@ -47,7 +47,7 @@ struct Slot {
 /// [`ServiceError::Config`] with every mistake of the configuration, [`ServiceError::Unavailable`] if Kafka or the registry does not answer at the
 /// start. Later outages are waited out.
 pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
-    let sources = config.resolve()?;
+    let (sources, authors) = config.resolve_with_authors()?;
     let fetcher =
         Fetcher::new(config.fetcher(), ctx.clock.clone()).map_err(|e| ServiceError::Config(vec![e.to_string()]))?;
     let health = ctx.health.component("producers");
@@ -65,15 +65,20 @@ pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
         }
         slots.push(Slot { source: Arc::new(source), cursor });
     }
+    if config.keyring.is_absent() {
+        warn!("no keyring: handles of authors are not kept, not even under seal");
+    }
     info!(sources = slots.len(), resumed = cursors.len(), "producers started");
     let ledger = Ledger {
         publisher,
         kafka: config.kafka.clone(),
         codec,
+        clock: ctx.clock.clone(),
         metrics,
         health: health.clone(),
         shutdown: ctx.shutdown.clone(),
         known,
+        authors,
     };
     health.ready();
     let result = Scheduler::new(slots, ledger, Arc::new(fetcher), config.concurrency, ctx).run().await;

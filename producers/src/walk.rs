@@ -210,6 +210,8 @@ mod tests {
             published_at_estimated: false,
             fetched_at: Timestamp::from_millis(i64::MAX),
             sample: false,
+            author_id: None,
+            author_sealed: None,
         }
     }
 

@@ -44,6 +44,7 @@ pub(crate) fn post(post_id: &str, offset: i64) -> ScoredPost {
         assets: vec![mention("BTC"), mention("ETH")],
         sample: true,
         lineage: lineage(offset),
+        author_sealed: None,
     }
 }
 

@@ -78,6 +78,8 @@ fn entry(rng: &mut StdRng, from: Timestamp, number: usize) -> RawPost {
         published_at_estimated: false,
         fetched_at: published_at,
         sample: false,
+        author_id: None,
+        author_sealed: None,
     }
 }
 

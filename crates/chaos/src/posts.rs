@@ -142,6 +142,8 @@ impl Generator {
             published_at_estimated: false,
             fetched_at: now,
             sample: true,
+            author_id: None,
+            author_sealed: None,
         }
     }
 

@@ -9,7 +9,8 @@ const EXCERPT_CHARS: usize = 280;
 /// Longer titles are cut: what leaves must not be larger than what came in.
 const TITLE_CHARS: usize = 500;
 
-/// The scored post, and one mention for each asset and one for the whole market. The author's handle and the full text stay behind.
+/// The scored post, and one mention for each asset and one for the whole market. The full text stays behind, and so does a
+/// handle that is not under seal.
 pub fn enrich(
     post: RawPost,
     analysis: Analysis,
@@ -61,6 +62,7 @@ pub fn enrich(
         assets,
         sample: post.sample,
         lineage,
+        author_sealed: post.author_sealed,
     };
     (scored_post, mentions)
 }

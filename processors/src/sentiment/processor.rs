@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use vigie_authors::AuthorKey;
 use vigie_clock::Timestamp;
 use vigie_schemas::{Lineage, RawPost, Topic};
 use vigie_streams::{Processor, ProcessorContext, ProcessorError, Punctuation, Record};
@@ -24,7 +25,6 @@ use super::metrics::SentimentMetrics;
 use super::scoring::score_batch;
 use crate::analysis::{Analyser, Analysis};
 use crate::assets::post_text;
-use crate::author::AuthorKey;
 use crate::inference::ModelInfo;
 use crate::record_codec::{RecordCodec, Rejection, decode, encode};
 
@@ -48,7 +48,7 @@ pub struct SentimentSettings {
     pub published: Option<Range<Timestamp>>,
     /// Whether rejected records become dead letters; a replay leaves that to the live run.
     pub dead_letters: bool,
-    /// Key of the author pseudonyms.
+    /// Key of the author pseudonyms, for posts that come without one.
     pub author_key: AuthorKey,
 }
 
@@ -189,7 +189,7 @@ impl<C: RecordCodec> SentimentProcessor<C> {
         let Candidate { record, post } = candidate;
         // Only now: a post that goes to the dead letters must not be taken for a duplicate when it is sent again.
         remember(&post, record, ctx);
-        let author_id = self.settings.author_key.pseudonym(&post);
+        let author_id = self.author_id(&post);
         let now = ctx.now();
         let (scored, mentions) = enrich(post, analysis, author_id, now, self.lineage(record));
         self.metrics.posts.with_label_values(&[scored.label.as_deref().unwrap_or("unscored")]).inc();
@@ -203,6 +203,13 @@ impl<C: RecordCodec> SentimentProcessor<C> {
             ctx.forward(&self.settings.mentions, Some(Bytes::from(mention.asset)), Some(value), record.timestamp);
         }
         Ok(())
+    }
+
+    /// The producers' pseudonym; of records of before they made it, the same one from the handle.
+    fn author_id(&self, post: &RawPost) -> Option<String> {
+        let key = &self.settings.author_key;
+        let from_handle = || key.pseudonym(&post.kind, &post.source, post.author.as_deref()?);
+        post.author_id.clone().or_else(from_handle)
     }
 
     fn lineage(&self, record: &Record) -> Lineage {

@@ -68,6 +68,8 @@ pub(crate) fn raw_posts(start: Timestamp, count: usize) -> Vec<RawPost> {
             published_at_estimated: false,
             fetched_at: published_at,
             sample: true,
+            author_id: None,
+            author_sealed: None,
         }
     };
     (0..count).map(post).collect()

@@ -107,6 +107,8 @@ pub(crate) fn raw_post(post_id: &str, text: &str, published_at: Timestamp) -> Ra
         published_at_estimated: false,
         fetched_at: published_at,
         sample: false,
+        author_id: None,
+        author_sealed: None,
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) enum Cell<'a> {
     OptDouble(Option<f64>),
     Bool(bool),
     Time(Timestamp),
+    OptBytes(Option<&'a [u8]>),
     Counts(&'a BTreeMap<String, i64>),
 }
 
@@ -34,6 +35,7 @@ impl ToSql for Cell<'_> {
             Self::OptDouble(number) => number.to_sql_checked(ty, out),
             Self::Bool(truth) => truth.to_sql_checked(ty, out),
             Self::Time(time) => write_time(*time, ty, out),
+            Self::OptBytes(bytes) => bytes.to_sql_checked(ty, out),
             Self::Counts(counts) => Json(counts).to_sql_checked(ty, out),
         }
     }

@@ -60,6 +60,7 @@ pub(crate) const POSTS: Table = Table {
         ("input_topic", Type::TEXT),
         ("input_partition", Type::INT4),
         ("input_offset", Type::INT8),
+        ("author_sealed", Type::BYTEA),
     ],
 };
 
@@ -87,6 +88,7 @@ pub(crate) fn post_cells(post: &ScoredPost) -> Vec<Cell<'_>> {
     ];
     cells.extend(lineage_cells(&post.lineage));
     cells.push(Cell::Long(post.lineage.last_offset));
+    cells.push(Cell::OptBytes(post.author_sealed.as_deref()));
     cells
 }
 

@@ -47,6 +47,7 @@ pub(crate) fn post(n: i64) -> ScoredPost {
         assets: vec![mention],
         sample: true,
         lineage: lineage(n),
+        author_sealed: None,
     }
 }
 
