@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use vigie_authors::Keyring;
 use vigie_clock::SharedClock;
 use vigie_daemon::{Context, ServiceError};
 
@@ -24,6 +25,8 @@ pub(crate) struct App {
     pub(crate) cache: Cache,
     pub(crate) events: Events,
     pub(crate) auth: Option<Authenticator>,
+    /// Opens handles; `None` if this server opens none.
+    pub(crate) keyring: Option<Keyring>,
     pub(crate) rate: Option<RateLimit>,
     pub(crate) metrics: Metrics,
     pub(crate) clock: SharedClock,
@@ -46,6 +49,7 @@ impl App {
             cache: Cache::new(redis.clone(), &config.redis_prefix),
             events: Events::new(redis, &config.redis_prefix),
             auth: Authenticator::new(&config.auth, config.listen, ctx.clock.clone())?,
+            keyring: config.keyring.keyring().map_err(|mistake| ServiceError::Config(vec![mistake]))?,
             rate: RateLimit::new(config.rate, config.burst, ctx.clock.clone()),
             metrics: Metrics::register(&ctx.metrics)?,
             clock: ctx.clock.clone(),

@@ -111,11 +111,14 @@ pub enum Scope {
     /// Sources, runs and metrics.
     #[value(name = "read:operations")]
     Operations,
+    /// Handles behind author ids: personal data.
+    #[value(name = "authors:read")]
+    Authors,
 }
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 3] = [Self::Insights, Self::Posts, Self::Operations];
+    pub const ALL: [Self; 4] = [Self::Insights, Self::Posts, Self::Operations, Self::Authors];
 
     /// As in the `scope` claim (RFC 8693, 4.2).
     pub const fn name(self) -> &'static str {
@@ -123,6 +126,7 @@ impl Scope {
             Self::Insights => "read:insights",
             Self::Posts => "read:posts",
             Self::Operations => "read:operations",
+            Self::Authors => "authors:read",
         }
     }
 }

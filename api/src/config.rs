@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use vigie_authors::KeyringOptions;
 use vigie_daemon::ServiceError;
 
 use crate::auth::AuthConfig;
@@ -32,6 +33,9 @@ pub struct Config {
     /// Who may read
     #[command(flatten)]
     pub auth: AuthConfig,
+    /// What opens handles of authors
+    #[command(flatten)]
+    pub keyring: KeyringOptions,
     /// Requests per second and client that are answered in the long run; 0 means without limit
     #[arg(long = "api-rate", env = "VIGIE_API_RATE", default_value_t = 50)]
     pub rate: u32,
@@ -92,6 +96,7 @@ impl Config {
             }
         }
         mistakes.extend(self.auth.mistakes(self.listen));
+        mistakes.extend(self.keyring.keyring().err());
         if mistakes.is_empty() { Ok(()) } else { Err(ServiceError::Config(mistakes)) }
     }
 

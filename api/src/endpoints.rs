@@ -2,6 +2,7 @@
 
 pub(crate) mod alerts;
 pub(crate) mod assets;
+pub(crate) mod authors;
 pub(crate) mod dashboard;
 pub(crate) mod docs;
 pub(crate) mod market;

@@ -135,6 +135,33 @@ pub(crate) async fn require(scope: Scope, request: Request, next: Next) -> Respo
     }
 }
 
+/// The layer of the routes to personal data: a token with the scope is needed even where nothing else needs one, and who lacks it is
+/// written to the log.
+pub(crate) async fn require_token(scope: Scope, request: Request, next: Next) -> Response {
+    let (refused, subject) = match request.extensions().get::<Caller>() {
+        None => {
+            let detail = format!(
+                "this server asks for no tokens, and this is opened only for one with scope {}: start it with --auth jwt",
+                scope.name()
+            );
+            (Some(Problem::forbidden(detail)), None)
+        }
+        Some(Caller(Ok(identity))) => (identity.require(scope).err(), Some(identity.subject.clone())),
+        Some(Caller(Err(problem))) => (Some(problem.clone()), None),
+    };
+    let Some(problem) = refused else { return next.run(request).await };
+    info!(subject, scope = scope.name(), status = problem.status, "access to personal data refused");
+    problem.into_response()
+}
+
+/// Whom the caller's token speaks for.
+pub(crate) fn subject(extensions: &axum::http::Extensions) -> Option<&str> {
+    match extensions.get::<Caller>() {
+        Some(Caller(Ok(identity))) => Some(&identity.subject),
+        _ => None,
+    }
+}
+
 /// Whether the caller has the scope: for answers that hold more for some.
 pub(crate) fn has_scope(extensions: &axum::http::Extensions, scope: Scope) -> Result<(), Problem> {
     match extensions.get::<Caller>() {

@@ -12,14 +12,16 @@ use vigie_daemon::{Context, ops_router};
 
 use crate::app::App;
 use crate::auth::Scope;
-use crate::endpoints::{alerts, assets, dashboard, docs, market, posts, runs, series, sources, stream, trends};
-use crate::guard::{guard, require};
+use crate::endpoints::{
+    alerts, assets, authors, dashboard, docs, market, posts, runs, series, sources, stream, trends,
+};
+use crate::guard::{guard, require, require_token};
 use crate::problem::Problem;
 
 type Route = (&'static str, MethodRouter<Arc<App>>);
 
 /// Everything, by the scope that it needs where tokens are asked for.
-fn routes() -> [(Option<Scope>, Vec<Route>); 4] {
+fn routes() -> [(Option<Scope>, Vec<Route>); 5] {
     [
         (
             Some(Scope::Insights),
@@ -34,6 +36,7 @@ fn routes() -> [(Option<Scope>, Vec<Route>); 4] {
         ),
         (Some(Scope::Posts), vec![("/v1/assets/{asset}/posts", get(posts::list))]),
         (Some(Scope::Operations), vec![("/v1/sources", get(sources::list)), ("/v1/runs", get(runs::list))]),
+        (Some(Scope::Authors), vec![("/v1/authors/{author_id}", get(authors::open))]),
         (
             None,
             vec![
@@ -63,7 +66,9 @@ pub(crate) fn router(app: Arc<App>, ctx: Context) -> Router {
         for (path, handler) in routes {
             group = group.route(path, handler);
         }
-        if let Some(scope) = scope {
+        if scope == Some(Scope::Authors) {
+            group = group.route_layer(from_fn(|request, next| require_token(Scope::Authors, request, next)));
+        } else if let Some(scope) = scope {
             group = group.route_layer(from_fn(move |request, next| require(scope, request, next)));
         }
         router = router.merge(group);

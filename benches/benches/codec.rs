@@ -46,6 +46,7 @@ fn scored(raw: &RawPost) -> ScoredPost {
         spam_score: None,
         spam_reasons: Vec::new(),
         deleted_at: None,
+        author_sealed: None,
     }
 }
 

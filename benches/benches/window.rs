@@ -45,7 +45,7 @@ fn window(criterion: &mut Criterion) {
     group.bench_function("add a mention", |b| {
         b.iter(|| {
             offset += 1;
-            state.add(black_box(&mention), true, offset);
+            state.add(black_box(&mention), true, false, offset);
         });
     });
     group.bench_function("write and read the state", |b| {

@@ -107,6 +107,8 @@ impl PostMaker {
             fetched_at: at,
             sample: true,
             edited_at: None,
+            author_id: None,
+            author_sealed: None,
         }
     }
 }

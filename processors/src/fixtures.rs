@@ -33,6 +33,8 @@ pub(crate) fn raw_post(post_id: &str, author: &str, text: &str, published_at: i6
         fetched_at: Timestamp::from_millis(published_at),
         sample: false,
         edited_at: None,
+        author_id: None,
+        author_sealed: None,
     }
 }
 

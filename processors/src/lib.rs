@@ -3,7 +3,6 @@
 pub mod analysis;
 pub mod anomaly;
 pub mod assets;
-pub mod author;
 mod dead_letters;
 pub mod duration;
 pub mod fingerprint;

@@ -26,13 +26,13 @@ use std::time::Duration;
 pub use config::{Config, new_run_id};
 use plan::Plan;
 use serde::Serialize;
+use vigie_authors::AuthorKey;
 use vigie_clock::Timestamp;
 use vigie_daemon::{Context, ServiceError};
 use vigie_schemas::{SyncCodec, Topic};
 use vigie_streams::{PlainDeadLetters, StreamsApp, StreamsConfig};
 
 use crate::analysis::Analyser;
-use crate::author::AuthorKey;
 use crate::inference::ModelInfo;
 use crate::sentiment::{self, SentimentMetrics, SentimentSettings, SharedAnalyser};
 use crate::service::{self, kafka_error, streams_error};

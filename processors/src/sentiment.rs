@@ -8,8 +8,8 @@
 //! **Guarantees.** A post id leaves the topology once, however often it comes in, as long as it comes again within the retention after it was
 //! last seen (7 days). The record that came first wins, until the source says that the post was edited later (`edited_at`): then it is scored
 //! again and leaves as its next revision, at the event time of the first. A record without a value says that the post was deleted: a last
-//! revision leaves that holds nothing of what it said, and its mentions are taken back. What leaves holds no author handle, only a keyed
-//! pseudonym.
+//! revision leaves that holds nothing of what it said, and its mentions are taken back. What leaves holds the keyed pseudonym of its
+//! author, and the handle under seal if at all.
 //!
 //! **Failures.** Records go to `posts.raw.v1.dlq` as `undecodable`, `invalid` (the key is not the post id, an impossible date, a text on which
 //! the model alone fails) or `future_timestamp` (published over an hour after it arrived). They are not remembered as seen, so they can be
@@ -29,12 +29,12 @@ pub use config::{Config, EnrichmentConfig};
 pub use enrich::enrich;
 pub use metrics::SentimentMetrics;
 pub use processor::{SentimentProcessor, SentimentSettings, SharedAnalyser};
+use vigie_authors::AuthorKey;
 use vigie_daemon::{Context, ServiceError};
 use vigie_schemas::{LIVE_RUN, Topic};
 use vigie_streams::{StoreSpec, StreamsConfig, Topology, TopologyError};
 
 use crate::analysis::Analyser;
-use crate::author::AuthorKey;
 use crate::inference::ModelConfig;
 use crate::record_codec::RecordCodec;
 use crate::service;

@@ -111,7 +111,7 @@ enum Failure {
 
 impl Run {
     async fn prepare(config: Config, id: &str, since: Timestamp, ctx: Context) -> Result<Self, ServiceError> {
-        let sources = config.resolve()?;
+        let (sources, authors) = config.resolve_with_authors()?;
         let Some(source) = sources.into_iter().find(|source| source.id == id) else {
             return Err(ServiceError::Config(vec![format!(
                 "source {id:?}, expected one that `vigie source list` shows"
@@ -131,7 +131,14 @@ impl Run {
         let name = format!("backfill-{id}");
         let publisher = Publisher::exclusive(&config.kafka, &name);
         let own = format!("backfill:{id}");
-        let output = Output { kafka: config.kafka.clone(), codec, publisher, shutdown: ctx.shutdown.clone() };
+        let output = Output {
+            kafka: config.kafka.clone(),
+            codec,
+            publisher,
+            authors,
+            clock: ctx.clock.clone(),
+            shutdown: ctx.shutdown.clone(),
+        };
         let cursors = output.cursors([own.clone(), id.to_owned()]).await.map_err(unreadable)?;
         let stored = cursors.get(&own).filter(|cursor| cursor.url == source.url.as_str());
         let state = stored.and_then(|cursor| serde_json::from_str(cursor.position.as_deref()?).ok());
@@ -180,7 +187,7 @@ impl Run {
         let cursor = self.cursor.clone();
         record.posts_new = i64::try_from(posts.len()).unwrap_or(i64::MAX);
         self.output
-            .publish(&Polled {
+            .publish(Polled {
                 posts,
                 edited: Vec::new(),
                 deleted: Vec::new(),

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
+use vigie_authors::{AuthorKeyOptions, KeyringOptions};
 use vigie_daemon::ServiceError;
 use vigie_kafka_client::KafkaConfig;
 use vigie_schemas::RegistryConfig;
 
+use crate::authors::Authors;
 use crate::catalogue;
 use crate::fetcher::FetcherConfig;
 use crate::render::{self, RenderConfig};
@@ -55,6 +57,12 @@ pub struct Config {
     /// HTTP proxy for the public web; it resolves names, so private addresses are its matter
     #[arg(long, env = "VIGIE_PROXY", value_name = "URL")]
     pub proxy: Option<Url>,
+    /// Pseudonyms of authors.
+    #[command(flatten)]
+    pub author: AuthorKeyOptions,
+    /// Seals of handles; without one, handles are not kept.
+    #[command(flatten)]
+    pub keyring: KeyringOptions,
     /// Where Kafka is.
     #[command(flatten)]
     pub kafka: KafkaConfig,
@@ -104,6 +112,26 @@ impl Config {
             Ok(_) => Err(ServiceError::Config(mistakes)),
             Err(more) => {
                 mistakes.extend(more);
+                Err(ServiceError::Config(mistakes))
+            }
+        }
+    }
+
+    /// As [`Config::resolve`], and what hides the authors.
+    ///
+    /// # Errors
+    /// [`ServiceError::Config`] with every mistake.
+    pub(crate) fn resolve_with_authors(&self) -> Result<(Vec<SourceConfig>, Authors), ServiceError> {
+        let (key, keyring) = (self.author.key(), self.keyring.keyring());
+        match (self.resolve(), key, keyring) {
+            (Ok(sources), Ok(key), Ok(keyring)) => Ok((sources, Authors::new(key, keyring))),
+            (Err(error), Ok(_), Ok(_)) => Err(error),
+            (sources, key, keyring) => {
+                let mut mistakes = match sources {
+                    Err(ServiceError::Config(mistakes)) => mistakes,
+                    _ => Vec::new(),
+                };
+                mistakes.extend([key.err(), keyring.err()].into_iter().flatten());
                 Err(ServiceError::Config(mistakes))
             }
         }

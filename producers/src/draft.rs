@@ -69,6 +69,8 @@ impl Draft {
             fetched_at: origin.fetched_at,
             sample: origin.sample,
             edited_at: None,
+            author_id: None,
+            author_sealed: None,
         });
     }
 }

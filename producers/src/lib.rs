@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod authors;
 pub mod backfill;
 pub mod backoff;
 pub mod bluesky;

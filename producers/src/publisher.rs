@@ -12,10 +12,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+use vigie_clock::SharedClock;
 use vigie_daemon::{Component, ServiceError};
 use vigie_kafka_client::{KafkaError, OutgoingRecord, Publisher};
-use vigie_schemas::{Codec, CodecError, RawPost, Topic};
+use vigie_schemas::{AuthorKeyRecord, Codec, CodecError, RawPost, Topic};
 
+use crate::authors::Authors;
 use crate::lease::Lease;
 use crate::metrics::Metrics;
 use crate::poll::Polled;
@@ -35,6 +37,8 @@ pub(crate) struct Ledger {
     pub(crate) metrics: Metrics,
     pub(crate) health: Component,
     pub(crate) known: Mutex<Known>,
+    pub(crate) authors: Mutex<Authors>,
+    pub(crate) clock: SharedClock,
     pub(crate) lease: Arc<Lease>,
 }
 
@@ -181,7 +185,10 @@ impl Worker {
                 polled.record.posts_new = i64::try_from(polled.posts.len()).unwrap_or(i64::MAX);
             }
         }
-        self.transact(batch).await?;
+        let posts = batch.iter_mut().flat_map(|(_, polled)| polled.posts.iter_mut().chain(&mut polled.edited));
+        let keys = self.ledger.authors().seal(posts, self.ledger.clock.now());
+        self.transact(batch, &keys).await?;
+        self.ledger.authors().committed(&keys);
         let mut known = self.ledger.known();
         for (_, polled) in batch.iter() {
             for post in polled.posts.iter().chain(&polled.edited) {
@@ -196,8 +203,8 @@ impl Worker {
         Ok(())
     }
 
-    async fn transact(&self, batch: &[(u64, Polled)]) -> Result<(), Refused> {
-        let records = self.encode_until_done(batch).await?;
+    async fn transact(&self, batch: &[(u64, Polled)], keys: &[AuthorKeyRecord]) -> Result<(), Refused> {
+        let records = self.encode_until_done(batch, keys).await?;
         // A poll that slept knows less than whoever polled meanwhile.
         if !self.ledger.lease.holds() {
             return Err(Refused::End("no longer a member of the group".to_owned()));
@@ -216,12 +223,18 @@ impl Worker {
     }
 
     /// Waits for a registry that is away.
-    async fn encode_until_done(&self, batch: &[(u64, Polled)]) -> Result<Vec<OutgoingRecord>, Refused> {
+    async fn encode_until_done(
+        &self,
+        batch: &[(u64, Polled)],
+        keys: &[AuthorKeyRecord],
+    ) -> Result<Vec<OutgoingRecord>, Refused> {
         let mut pause = Duration::from_millis(200);
         let mut is_first = true;
         loop {
             let problem =
-                match encode(&self.ledger.codec, batch.iter().map(|(_, polled)| polled), Some(self.partition)).await {
+                match encode(&self.ledger.codec, batch.iter().map(|(_, polled)| polled), keys, Some(self.partition))
+                    .await
+                {
                     Ok(records) => {
                         if !is_first {
                             self.ledger.health.ready();
@@ -250,15 +263,20 @@ fn revision_of(post: &RawPost) -> Option<String> {
     post.edited_at.map(|at| format!("{} {}", post.post_id, at.as_millis()))
 }
 
-/// The records of polls; their cursors in `partition`, or wherever the client puts them.
+/// The records of polls and of the data keys that seal their authors; their cursors in `partition`, or wherever the client puts them.
 pub(crate) async fn encode<'a>(
     codec: &Codec,
     batch: impl Iterator<Item = &'a Polled>,
+    keys: &[AuthorKeyRecord],
     partition: Option<i32>,
 ) -> Result<Vec<OutgoingRecord>, CodecError> {
     let (posts, cursors, fetches) =
         (Topic::PostsRaw.name(), Topic::SourcesCursors.name(), Topic::SourcesFetches.name());
     let mut records = Vec::new();
+    let authors = Topic::AuthorsKeys.name();
+    for key in keys {
+        records.push(OutgoingRecord::new(authors, key.key(), codec.encode(authors, key).await?));
+    }
     for polled in batch {
         for post in polled.posts.iter().chain(&polled.edited) {
             let mut record = OutgoingRecord::new(posts, post.post_id.clone(), codec.encode(posts, post).await?);
@@ -283,5 +301,9 @@ pub(crate) async fn encode<'a>(
 impl Ledger {
     pub(crate) fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn authors(&self) -> std::sync::MutexGuard<'_, Authors> {
+        self.authors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

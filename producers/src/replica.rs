@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 use vigie_daemon::{Context, ServiceError};
 use vigie_schemas::Codec;
 
@@ -27,7 +27,7 @@ const START_PATIENCE: Duration = Duration::from_secs(15);
 /// [`ServiceError::Config`] with every mistake of the configuration, [`ServiceError::Unavailable`] if Kafka or the registry does not answer at the
 /// start. Later outages are waited out.
 pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
-    let sources = config.resolve()?;
+    let (sources, authors) = config.resolve_with_authors()?;
     let session_timeout = Duration::from_millis(config.session_timeout_ms);
     // The group has heard of this process within the last fifth of the time that it waits (a second at most).
     let lease = Arc::new(Lease::new(ctx.clock.clone(), session_timeout / 2));
@@ -37,12 +37,17 @@ pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
     let metrics = Metrics::register(&ctx.metrics)?;
     let Some((codec, partitions)) = connect(&config, &ctx).await? else { return Ok(()) };
     let plan = Plan::new(sources, partitions);
+    if config.keyring.is_absent() {
+        warn!("no keyring: handles of authors are not kept, not even under seal");
+    }
     info!(sources = plan.len(), partitions, "producers started, joining the group");
     let ledger = Ledger {
         codec,
         metrics,
         health: health.clone(),
         known: Mutex::new(Known::default()),
+        authors: Mutex::new(authors),
+        clock: ctx.clock.clone(),
         lease: Arc::clone(&lease),
     };
     let lists = match &config.sources {

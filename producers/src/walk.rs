@@ -275,6 +275,8 @@ mod tests {
             fetched_at: Timestamp::from_millis(i64::MAX),
             sample: false,
             edited_at: None,
+            author_id: None,
+            author_sealed: None,
         }
     }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::records::{Alert, AvroRecord, Cursor, DeadLetter, FetchRecord, Mention, RawPost, ScoredPost, TrendInsight};
+use crate::records::{
+    Alert, AuthorKeyRecord, AvroRecord, Cursor, DeadLetter, FetchRecord, Mention, RawPost, ScoredPost, TrendInsight,
+};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -24,6 +26,8 @@ pub enum Topic {
     SourcesCursors,
     /// The fetch ledger. Key: source.
     SourcesFetches,
+    /// Wrapped data keys of authors, and erasures. Key: author id and key id. Compacted.
+    AuthorsKeys,
     /// As `InsightsSentiment`, written by replay runs.
     ReplaysSentiment,
     /// As `InsightsTrends`, written by replay runs.
@@ -62,7 +66,7 @@ pub struct TopicConfig {
 
 impl Topic {
     /// Every topic but the dead letter queues.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::PostsRaw,
         Self::InsightsSentiment,
         Self::PostsMentions,
@@ -70,6 +74,7 @@ impl Topic {
         Self::InsightsAlerts,
         Self::SourcesCursors,
         Self::SourcesFetches,
+        Self::AuthorsKeys,
         Self::ReplaysSentiment,
         Self::ReplaysTrends,
     ];
@@ -84,6 +89,7 @@ impl Topic {
             Self::InsightsAlerts => "insights.alerts.v1",
             Self::SourcesCursors => "sources.cursors.v1",
             Self::SourcesFetches => "sources.fetches.v1",
+            Self::AuthorsKeys => "authors.keys.v1",
             Self::ReplaysSentiment => "replays.sentiment.v1",
             Self::ReplaysTrends => "replays.trends.v1",
         }
@@ -104,6 +110,7 @@ impl Topic {
             Self::InsightsAlerts => Alert::SCHEMA,
             Self::SourcesCursors => Cursor::SCHEMA,
             Self::SourcesFetches => FetchRecord::SCHEMA,
+            Self::AuthorsKeys => AuthorKeyRecord::SCHEMA,
         }
     }
 
@@ -118,7 +125,8 @@ impl Topic {
     /// How many partitions it has.
     pub const fn partitions(self) -> i32 {
         match self {
-            Self::SourcesFetches | Self::InsightsAlerts => 1,
+            // One partition keeps an erasure behind the keys that it destroys.
+            Self::SourcesFetches | Self::InsightsAlerts | Self::AuthorsKeys => 1,
             // As many replicas of the producers share the sources at most.
             Self::SourcesCursors => 6,
             _ => 4,
@@ -141,17 +149,26 @@ impl Topic {
     /// What the topic, and its dead letter queue if it has one, should look like on the broker.
     pub fn configs(self) -> Vec<TopicConfig> {
         let mut config = BTreeMap::new();
-        if self == Self::SourcesCursors {
-            config.insert("cleanup.policy".to_owned(), "compact".to_owned());
-        } else {
-            config.insert("cleanup.policy".to_owned(), "delete".to_owned());
-            config.insert("retention.ms".to_owned(), self.retention().as_millis().to_string());
+        let mut set = |name: &str, value: String| drop(config.insert(name.to_owned(), value));
+        match self {
+            Self::SourcesCursors => set("cleanup.policy", "compact".to_owned()),
+            Self::AuthorsKeys => {
+                set("cleanup.policy", "compact".to_owned());
+                // A destroyed key is gone from the log so soon (KIP-354).
+                set("max.compaction.lag.ms", DAY.as_millis().to_string());
+            }
+            _ => {
+                set("cleanup.policy", "delete".to_owned());
+                set("retention.ms", self.retention().as_millis().to_string());
+            }
         }
         // Event times are in the records. The broker's own time keeps posts of years ago from expiring on arrival.
         config.insert("message.timestamp.type".to_owned(), "LogAppendTime".to_owned());
         let mut configs =
             vec![TopicConfig { name: self.name().to_owned(), partitions: self.partitions(), config: config.clone() }];
         if let Some(name) = self.dead_letter_queue() {
+            config.remove("max.compaction.lag.ms");
+            config.insert("cleanup.policy".to_owned(), "delete".to_owned());
             config.insert("retention.ms".to_owned(), (30 * DAY).as_millis().to_string());
             configs.push(TopicConfig { name, partitions: 1, config });
         }
@@ -178,6 +195,15 @@ mod tests {
             assert_eq!(Topic::from_name(topic.name()), Some(topic));
         }
         assert_eq!(Topic::from_name("posts.raw.v2"), None);
+    }
+
+    #[test]
+    fn destroyed_keys_leave_the_log_within_a_day_and_dead_letters_expire() {
+        let configs = Topic::AuthorsKeys.configs();
+        assert_eq!((configs[0].partitions, configs[0].config["cleanup.policy"].as_str()), (1, "compact"));
+        assert_eq!(configs[0].config["max.compaction.lag.ms"], "86400000");
+        assert_eq!(configs[1].config["cleanup.policy"], "delete");
+        assert!(!configs[1].config.contains_key("max.compaction.lag.ms"));
     }
 
     #[test]

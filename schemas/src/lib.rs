@@ -14,7 +14,7 @@ pub use apply::{ApplyError, TopicChange, apply_topics, inspect_topics};
 pub use catalogue::{Compatibility, Topic, TopicConfig};
 pub use codec::{Codec, CodecError, SyncCodec};
 pub use records::{
-    Alert, AssetMention, AvroRecord, Cursor, DeadLetter, FetchRecord, Forecast, LIVE_RUN, Lineage, Mention, RawPost,
-    ScoredPost, TrendInsight, WHOLE_MARKET,
+    Alert, AssetMention, AuthorKeyRecord, AvroRecord, Cursor, DeadLetter, FetchRecord, Forecast, LIVE_RUN, Lineage,
+    Mention, RawPost, ScoredPost, TrendInsight, WHOLE_MARKET,
 };
 pub use registry::{RegistryConfig, SchemaCheck, check_schemas, register_schemas};

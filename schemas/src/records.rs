@@ -23,6 +23,9 @@ pub struct RawPost {
     pub fetched_at: Timestamp,
     pub sample: bool,
     pub edited_at: Option<Timestamp>,
+    pub author_id: Option<String>,
+    #[serde(with = "apache_avro::serde::bytes_opt")]
+    pub author_sealed: Option<Vec<u8>>,
 }
 
 /// One asset that a post mentions, and what gave it away.
@@ -77,6 +80,8 @@ pub struct ScoredPost {
     pub spam_score: Option<f64>,
     pub spam_reasons: Vec<String>,
     pub deleted_at: Option<Timestamp>,
+    #[serde(with = "apache_avro::serde::bytes_opt")]
+    pub author_sealed: Option<Vec<u8>>,
 }
 
 /// The asset id under which every post is counted once.
@@ -192,6 +197,38 @@ pub struct Cursor {
     pub rhythm: Option<String>,
 }
 
+/// A data key of one author, wrapped; or that the author has been erased.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorKeyRecord {
+    pub author_id: String,
+    pub dek_id: Option<String>,
+    pub kek_id: Option<String>,
+    #[serde(with = "apache_avro::serde::bytes_opt")]
+    pub wrapped_key: Option<Vec<u8>>,
+    pub at: Timestamp,
+}
+
+/// Stands in for the data key's id in the key of the record that an author has been erased.
+const ERASED: &str = "erased";
+
+impl AuthorKeyRecord {
+    /// That this author has been erased.
+    pub fn erasure(author_id: String, at: Timestamp) -> Self {
+        Self { author_id, dek_id: None, kek_id: None, wrapped_key: None, at }
+    }
+
+    /// The record's key on its topic.
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.author_id, self.dek_id.as_deref().unwrap_or(ERASED))
+    }
+
+    /// Author and data key that a record's key names; no data key if it tells an erasure. `None` if it is no such key.
+    pub fn parse_key(key: &[u8]) -> Option<(&str, Option<&str>)> {
+        let (author_id, dek_id) = std::str::from_utf8(key).ok()?.rsplit_once('/')?;
+        Some((author_id, (dek_id != ERASED).then_some(dek_id)))
+    }
+}
+
 /// A record that a stage could not process, with the reason.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetter {
@@ -231,6 +268,7 @@ avro_records! {
     Alert => "alert.avsc",
     FetchRecord => "fetch_record.avsc",
     Cursor => "cursor.avsc",
+    AuthorKeyRecord => "author_key.avsc",
     DeadLetter => "dead_letter.avsc",
 }
 
@@ -284,6 +322,8 @@ mod tests {
             fetched_at: time,
             sample: true,
             edited_at: Some(time),
+            author_id: Some(text()),
+            author_sealed: Some(vec![1, 0, 255]),
         });
         round_trip(&ScoredPost {
             post_id: text(),
@@ -311,7 +351,19 @@ mod tests {
             spam_score: Some(0.5),
             spam_reasons: vec![text()],
             deleted_at: Some(time),
+            author_sealed: None,
         });
+        for dek_id in [Some(text()), None] {
+            let key = AuthorKeyRecord {
+                author_id: "a1".to_owned(),
+                kek_id: dek_id.clone(),
+                wrapped_key: dek_id.as_ref().map(|_| vec![0, 255]),
+                dek_id: dek_id.clone(),
+                at: time,
+            };
+            round_trip(&key);
+            assert_eq!(AuthorKeyRecord::parse_key(key.key().as_bytes()), Some(("a1", dek_id.as_deref())));
+        }
         round_trip(&Mention {
             asset: text(),
             post_id: text(),

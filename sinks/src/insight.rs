@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use vigie_clock::Timestamp;
 use vigie_schemas::{
-    Alert, AvroRecord, Codec, CodecError, FetchRecord, Forecast, Lineage, ScoredPost, Topic, TrendInsight,
+    Alert, AuthorKeyRecord, AvroRecord, Codec, CodecError, FetchRecord, Forecast, Lineage, ScoredPost, Topic,
+    TrendInsight,
 };
 
 /// A decoded record of one of the topics that sinks read.
@@ -14,6 +15,16 @@ pub(crate) enum Insight {
     Trend(Box<TrendInsight>),
     Alert(Box<Alert>),
     Fetch(Box<FetchRecord>),
+    /// A data key of an author, or an erasure.
+    AuthorKey(Box<AuthorKeyRecord>),
+    DestroyedKey(Box<DestroyedKey>),
+}
+
+/// A data key that is gone for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DestroyedKey {
+    pub(crate) author_id: String,
+    pub(crate) dek_id: String,
 }
 
 /// Why a value is no insight.
@@ -28,9 +39,17 @@ pub(crate) enum InsightError {
 }
 
 impl Insight {
-    /// Decodes and checks the value of a record of `topic`.
-    pub(crate) async fn decode(codec: &Codec, topic: Topic, value: Option<&[u8]>) -> Result<Self, InsightError> {
+    /// Decodes and checks a record of `topic`.
+    pub(crate) async fn decode(
+        codec: &Codec,
+        topic: Topic,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<Self, InsightError> {
         let Some(value) = value else {
+            if let Some(destroyed) = key.filter(|_| topic == Topic::AuthorsKeys).and_then(DestroyedKey::of) {
+                return Ok(Self::DestroyedKey(Box::new(destroyed)));
+            }
             return Err(InsightError::Dead { reason: "undecodable", detail: "the record has no value".to_owned() });
         };
         let insight = match topic {
@@ -38,6 +57,7 @@ impl Insight {
             Topic::InsightsTrends | Topic::ReplaysTrends => Self::Trend(read(codec, value).await?),
             Topic::InsightsAlerts => Self::Alert(read(codec, value).await?),
             Topic::SourcesFetches => Self::Fetch(read(codec, value).await?),
+            Topic::AuthorsKeys => Self::AuthorKey(read(codec, value).await?),
             Topic::PostsRaw | Topic::PostsMentions | Topic::SourcesCursors => {
                 let detail = format!("{} is no topic of insights", topic.name());
                 return Err(InsightError::Dead { reason: "undecodable", detail });
@@ -53,8 +73,20 @@ impl Insight {
             Self::Trend(trend) => check_trend(trend)?,
             Self::Alert(alert) => check_alert(alert)?,
             Self::Fetch(fetch) => check_fetch(fetch)?,
+            Self::AuthorKey(key) => check_author_key(key)?,
+            Self::DestroyedKey(_) => {}
         }
         Ok(self)
+    }
+}
+
+impl DestroyedKey {
+    /// What a tombstone under this key destroys.
+    fn of(key: &[u8]) -> Option<Self> {
+        let (author_id, dek_id) = AuthorKeyRecord::parse_key(key)?;
+        let dek_id = dek_id?;
+        check_id("author_id", author_id).and_then(|()| check_id("dek_id", dek_id)).ok()?;
+        Some(Self { author_id: author_id.to_owned(), dek_id: dek_id.to_owned() })
     }
 }
 
@@ -162,6 +194,16 @@ fn check_fetch(fetch: &mut FetchRecord) -> Result<(), String> {
     check_time("next_at", fetch.next_at)
 }
 
+fn check_author_key(key: &AuthorKeyRecord) -> Result<(), String> {
+    check_id("author_id", &key.author_id)?;
+    check_time("at", key.at)?;
+    match (&key.dek_id, &key.kek_id, &key.wrapped_key) {
+        (Some(dek_id), Some(kek_id), Some(_)) => check_id("dek_id", dek_id).and_then(|()| check_id("kek_id", kek_id)),
+        (None, None, None) => Ok(()),
+        _ => Err("dek_id, kek_id and wrapped_key are there only in part, expected all or none".to_owned()),
+    }
+}
+
 fn check_lineage(lineage: &Lineage) -> Result<(), String> {
     check_id("run_id", &lineage.run_id)?;
     for (name, text) in [
@@ -243,6 +285,25 @@ mod tests {
         assert_eq!(cleaned.title.as_deref(), Some("a\u{fffd}b"));
         let error = check(Insight::Post(Box::new(post("p\0", 0)))).unwrap_err();
         assert_eq!(error, "post_id \"p\\0\" holds a zero character");
+    }
+
+    #[test]
+    fn an_author_key_is_whole_or_an_erasure_and_its_tombstone_names_it() {
+        let whole = AuthorKeyRecord {
+            author_id: "a1".to_owned(),
+            dek_id: Some("d1".to_owned()),
+            kek_id: Some("1".to_owned()),
+            wrapped_key: Some(vec![1]),
+            at: Timestamp::from_millis(0),
+        };
+        let checked = |record: AuthorKeyRecord| check(Insight::AuthorKey(Box::new(record)));
+        assert!(checked(whole.clone()).is_ok());
+        assert!(checked(AuthorKeyRecord::erasure("a1".to_owned(), whole.at)).is_ok());
+        assert!(checked(AuthorKeyRecord { kek_id: None, ..whole.clone() }).unwrap_err().contains("only in part"));
+        let gone = DestroyedKey { author_id: "a1".to_owned(), dek_id: "d1".to_owned() };
+        assert_eq!(DestroyedKey::of(whole.key().as_bytes()), Some(gone));
+        assert_eq!(DestroyedKey::of(b"a1/erased"), None);
+        assert_eq!(DestroyedKey::of(b"no key"), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A batch is copied (binary `COPY`) into temporary tables and merged from there by key and revision, so a redelivered record changes
 //! nothing. The stored offsets are locked and compared first, so of two instances that believe to own a partition only one can write.
 
+mod authors;
 mod cell;
 mod runs;
 mod session;
@@ -29,11 +30,12 @@ use crate::postgres::session::{Session, describe};
 use crate::sink::{Batch, Offsets, Sink, SinkError, Start, Written};
 
 const NAME: &str = "sink-postgres";
-const TOPICS: [Topic; 6] = [
+const TOPICS: [Topic; 7] = [
     Topic::InsightsSentiment,
     Topic::InsightsTrends,
     Topic::InsightsAlerts,
     Topic::SourcesFetches,
+    Topic::AuthorsKeys,
     Topic::ReplaysSentiment,
     Topic::ReplaysTrends,
 ];

@@ -49,6 +49,7 @@ pub(crate) fn post(post_id: &str, offset: i64) -> ScoredPost {
         spam_score: None,
         spam_reasons: Vec::new(),
         deleted_at: None,
+        author_sealed: None,
     }
 }
 

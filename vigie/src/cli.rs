@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use vigie_authors::{AuthorKeyOptions, KeyringOptions};
 use vigie_daemon::{LogConfig, OpsConfig};
 use vigie_kafka_client::KafkaConfig;
 use vigie_schemas::RegistryConfig;
@@ -70,6 +71,11 @@ pub(crate) enum Command {
     Token {
         #[command(subcommand)]
         command: TokenCommand,
+    },
+    /// Tell, open or erase authors
+    Author {
+        #[command(subcommand)]
+        command: AuthorCommand,
     },
     /// Reprocess a time range with another model, beside the live output
     Replay {
@@ -280,7 +286,7 @@ pub(crate) enum TokenCommand {
         #[arg(long)]
         subject: String,
         /// What it allows, separated by commas
-        #[arg(long, value_enum, value_delimiter = ',', default_value = "read")]
+        #[arg(long, value_enum, value_delimiter = ',', default_value = "read:insights")]
         scopes: Vec<vigie_api::Scope>,
         /// How long it is valid, in hours
         #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..))]
@@ -288,6 +294,54 @@ pub(crate) enum TokenCommand {
         #[command(flatten)]
         auth: vigie_api::AuthConfig,
     },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum AuthorCommand {
+    /// Print the author id of a handle
+    Id {
+        #[command(flatten)]
+        author: AuthorArgs,
+    },
+    /// Open the handle behind an author id: reads the keys and the raw posts, and needs the keyring
+    Open {
+        #[command(flatten)]
+        author: AuthorArgs,
+        #[command(flatten)]
+        keyring: KeyringOptions,
+        #[command(flatten)]
+        kafka: KafkaConfig,
+        #[command(flatten)]
+        registry: RegistryConfig,
+    },
+    /// Destroy the keys of an author's handle, and have the texts of the author's posts removed from the history; cannot be undone
+    Erase {
+        #[command(flatten)]
+        author: AuthorArgs,
+        #[command(flatten)]
+        kafka: KafkaConfig,
+        #[command(flatten)]
+        registry: RegistryConfig,
+    },
+}
+
+/// An author, by id or by handle.
+#[derive(Args, Debug)]
+pub(crate) struct AuthorArgs {
+    /// The author id, as posts have it
+    #[arg(required_unless_present = "handle", conflicts_with = "handle")]
+    pub(crate) author_id: Option<String>,
+    /// The handle as published, in place of the id; needs the author key
+    #[arg(long, requires = "kind")]
+    pub(crate) handle: Option<String>,
+    /// Kind of the sources that the handle is from
+    #[arg(long, value_enum, requires = "handle")]
+    pub(crate) kind: Option<vigie_producers::Kind>,
+    /// Id of the source that the handle is from: for rss, where each feed has its own authors
+    #[arg(long, requires = "handle", required_if_eq("kind", "rss"))]
+    pub(crate) source: Option<String>,
+    #[command(flatten)]
+    pub(crate) key: AuthorKeyOptions,
 }
 
 #[derive(Subcommand, Debug)]

@@ -1,5 +1,6 @@
 //! What each subcommand does.
 
+mod author;
 mod dlq;
 mod doctor;
 mod model;
@@ -62,6 +63,7 @@ pub(crate) async fn run(command: Command, output: Output) -> Result<(), ServiceE
         Command::Schemas { command } => topics::run_schemas(command, output).await,
         Command::Migrate(args) => migrate(args, output).await,
         Command::Token { command } => token::run(command, output),
+        Command::Author { command } => author::run(command, output).await,
         Command::Replay { command } => replay::run(command, output).await,
         Command::Dlq { command } => dlq::run(command, output).await,
         Command::Doctor(args) => doctor::run(args, output).await,

@@ -1,4 +1,4 @@
-//! Where the servers of a running `vigie up` are, and its author key, so that commands in the same folder find them by themselves.
+//! Where the servers of a running `vigie up` are, and its secrets of authors, so that commands in the same folder find them by themselves.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,9 @@ use vigie_stack::Endpoints;
 const FILE: &str = "endpoints.json";
 /// The key of the authors' pseudonyms, in the data dir.
 pub(crate) const AUTHOR_KEY: &str = "author.key";
+
+/// The keys that wrap the authors' data keys, in the data dir.
+pub(crate) const AUTHOR_KEYRING: &str = "author.keyring";
 
 /// Tells other commands.
 pub(crate) fn write(data_dir: &Path, endpoints: &Endpoints) -> io::Result<()> {
@@ -27,15 +30,17 @@ pub(crate) fn as_defaults(command: Command) -> Command {
     let Ok(servers) = serde_json::from_str::<Endpoints>(&text) else { return command };
     // clap keeps defaults as static text; a process does this once.
     let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
-    let key = data_dir.join(AUTHOR_KEY);
     let mut defaults = vec![
         ("kafka-brokers", leak(servers.kafka_brokers)),
         ("schema-registry-url", leak(servers.registry_url)),
         ("postgres-url", leak(servers.postgres_url)),
         ("redis-url", leak(servers.redis_url)),
     ];
-    if key.is_file() {
-        defaults.push(("author-key-file", leak(key.display().to_string())));
+    for (option, name) in [("author-key-file", AUTHOR_KEY), ("author-keyring-file", AUTHOR_KEYRING)] {
+        let file = data_dir.join(name);
+        if file.is_file() {
+            defaults.push((option, leak(file.display().to_string())));
+        }
     }
     with_defaults(command, &defaults)
 }

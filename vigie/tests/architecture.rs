@@ -10,7 +10,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// A dependency from outside, and the crates of the workspace that may name it.
-const ONLY: [(&str, &[&str]); 12] = [
+const ONLY: [(&str, &[&str]); 13] = [
     ("rdkafka", &["vigie-kafka-client"]),
     ("ort", &["vigie-processors"]),
     ("tokenizers", &["vigie-processors"]),
@@ -24,21 +24,26 @@ const ONLY: [(&str, &[&str]); 12] = [
     ("refinery", &["vigie-sinks"]),
     ("fred", &["vigie-api", "vigie-sinks"]),
     ("jsonwebtoken", &["vigie-api"]),
+    ("aes-gcm-siv", &["vigie-authors"]),
     ("anyhow", &["vigie", "vigie-benches"]),
 ];
 
 /// The crates of the workspace that each crate may build on. Tests may use more.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
+    ("vigie-authors", &[]),
     ("vigie-clock", &[]),
     ("vigie-daemon", &["vigie-clock"]),
     ("vigie-kafka-client", &["vigie-clock"]),
     ("vigie-stack", &["vigie-clock"]),
     ("vigie-streams", &["vigie-clock", "vigie-kafka-client"]),
     ("vigie-schemas", &["vigie-clock", "vigie-kafka-client"]),
-    ("vigie-producers", &["vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas"]),
-    ("vigie-processors", &["vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas", "vigie-streams"]),
+    ("vigie-producers", &["vigie-authors", "vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas"]),
+    (
+        "vigie-processors",
+        &["vigie-authors", "vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas", "vigie-streams"],
+    ),
     ("vigie-sinks", &["vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas"]),
-    ("vigie-api", &["vigie-clock", "vigie-daemon"]),
+    ("vigie-api", &["vigie-authors", "vigie-clock", "vigie-daemon"]),
     (
         "vigie-benches",
         &["vigie-clock", "vigie-kafka-client", "vigie-processors", "vigie-schemas", "vigie-stack", "vigie-streams"],
@@ -48,6 +53,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
         "vigie",
         &[
             "vigie-api",
+            "vigie-authors",
             "vigie-clock",
             "vigie-daemon",
             "vigie-kafka-client",

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something it needs is missing")]
 
+#[path = "pipeline/authors.rs"]
+mod authors;
 #[path = "pipeline/up.rs"]
 mod up;
 

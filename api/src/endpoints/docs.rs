@@ -7,7 +7,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{alerts, assets, dashboard, market, posts, runs, series, sources, stream, trends};
+use super::{alerts, assets, authors, dashboard, market, posts, runs, series, sources, stream, trends};
 use crate::answer;
 use crate::auth::Scope;
 use crate::problem::{Details, WrongParameter};
@@ -20,13 +20,14 @@ use crate::problem::{Details, WrongParameter};
             traceable to the posts behind it. Times are UTC. Missing is null, never 0."
     ),
     paths(
-        assets::list, series::series, posts::list, trends::board, market::moods, alerts::list, sources::list, runs::list,
+        assets::list, series::series, posts::list, trends::board, market::moods, alerts::list, sources::list, runs::list, authors::open,
         stream::subscribe, livez, readyz, metrics, openapi, page, dashboard::page, dashboard::file
     ),
     components(schemas(Details, WrongParameter)),
     tags(
         (name = "insights", description = "Numbers"),
         (name = "posts", description = "What they are made of"),
+        (name = "authors", description = "Personal data"),
         (name = "operations", description = "How it is going"),
         (name = "pages", description = "For people")
     ),
@@ -50,20 +51,31 @@ impl Modify for Common {
             let tag = operation.tags.as_ref().and_then(|tags| tags.first()).map_or("", String::as_str);
             let scope = match tag {
                 "posts" => Scope::Posts,
+                "authors" => Scope::Authors,
                 "operations" => Scope::Operations,
                 _ => Scope::Insights,
             };
-            operation.security =
-                Some(vec![SecurityRequirement::default(), SecurityRequirement::new("bearer", [scope.name()])]);
+            let mut security = vec![SecurityRequirement::new("bearer", [scope.name()])];
+            let mut own = Vec::new();
+            if scope == Scope::Authors {
+                own.push(("410", "The author was erased"));
+                own.push(("501", "The server has no keyring"));
+            } else {
+                security.insert(0, SecurityRequirement::default());
+            }
+            operation.security = Some(security);
             for (status, description) in [
                 ("400", "Parameters are wrong: every one is listed"),
                 ("401", "No valid token"),
                 ("403", "The token lacks the scope"),
-                ("404", "No such asset or run"),
+                ("404", "No such asset, run or author"),
                 ("406", "No acceptable format"),
                 ("429", "Too many requests: see Retry-After"),
                 ("503", "The database is away or took too long: see Retry-After"),
-            ] {
+            ]
+            .into_iter()
+            .chain(own)
+            {
                 let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
                 let response =
                     ResponseBuilder::new().description(description).content("application/problem+json", content);

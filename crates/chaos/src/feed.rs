@@ -79,6 +79,8 @@ fn entry(rng: &mut StdRng, from: Timestamp, number: usize) -> RawPost {
         fetched_at: published_at,
         sample: false,
         edited_at: None,
+        author_id: None,
+        author_sealed: None,
     }
 }
 

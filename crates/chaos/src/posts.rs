@@ -143,6 +143,8 @@ impl Generator {
             fetched_at: now,
             sample: true,
             edited_at: None,
+            author_id: None,
+            author_sealed: None,
         }
     }
 

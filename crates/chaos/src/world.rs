@@ -183,6 +183,7 @@ fn environment(servers: &Endpoints, options: &Options, sources: &Path, dir: &Pat
         ("VIGIE_POSTGRES_URL", servers.postgres_url.clone()),
         ("VIGIE_REDIS_URL", servers.redis_url.clone()),
         ("VIGIE_AUTHOR_KEY", "the key of the chaos run".to_owned()),
+        ("VIGIE_AUTHOR_KEYRING", format!("1 {}", "01".repeat(32))),
         ("VIGIE_MODEL", absolute(&options.model.dir)),
         ("VIGIE_SOURCES", sources.display().to_string()),
         // Nobody's endpoints but these.

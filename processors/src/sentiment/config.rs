@@ -1,13 +1,12 @@
 //! Options of the sentiment topology.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
+use vigie_authors::{AuthorKey, AuthorKeyOptions};
 use vigie_schemas::RegistryConfig;
 use vigie_streams::{KafkaConfig, StreamsOptions};
 
 use crate::assets::AssetsConfig;
-use crate::author::AuthorKey;
 use crate::duration::parse_duration;
 use crate::inference::ModelConfig;
 
@@ -44,12 +43,9 @@ pub struct EnrichmentConfig {
     /// Assets of one's own.
     #[command(flatten)]
     pub assets: AssetsConfig,
-    /// Secret of the author pseudonyms, at least 16 characters; prefer the environment, as arguments are visible to others
-    #[arg(long, value_name = "SECRET", env = "VIGIE_AUTHOR_KEY", hide_env_values = true)]
-    pub author_key: Option<AuthorKey>,
-    /// File with the secret of the author pseudonyms, if it is not given directly
-    #[arg(long, value_name = "FILE", env = "VIGIE_AUTHOR_KEY_FILE")]
-    pub author_key_file: Option<PathBuf>,
+    /// Author pseudonyms of posts that come without one.
+    #[command(flatten)]
+    pub author: AuthorKeyOptions,
 }
 
 impl EnrichmentConfig {
@@ -58,15 +54,6 @@ impl EnrichmentConfig {
     /// # Errors
     /// What is wrong, for the list of mistakes.
     pub fn key(&self) -> Result<AuthorKey, String> {
-        match (&self.author_key, &self.author_key_file) {
-            (Some(key), _) => Ok(key.clone()),
-            (None, Some(path)) => AuthorKey::read(path).map_err(|error| match std::error::Error::source(&error) {
-                Some(cause) => format!("--author-key-file: {error}: {cause}"),
-                None => format!("--author-key-file: {error}"),
-            }),
-            (None, None) => Err("no author key, expected VIGIE_AUTHOR_KEY or --author-key-file: \
-                                 at least 16 characters, the same ones for ever"
-                .to_owned()),
-        }
+        self.author.key()
     }
 }

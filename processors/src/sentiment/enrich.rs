@@ -16,7 +16,8 @@ const EXCERPT_CHARS: usize = 280;
 /// Longer titles are cut: what leaves must not be larger than what came in.
 const TITLE_CHARS: usize = 500;
 
-/// The scored post, and one mention for each asset and one for the whole market. The author's handle and the full text stay behind.
+/// The scored post, and one mention for each asset and one for the whole market. The full text stays behind, and so does a
+/// handle that is not under seal.
 pub fn enrich(
     post: RawPost,
     analysis: Analysis,
@@ -81,6 +82,7 @@ pub fn enrich(
         spam_score: Some(spam.score),
         spam_reasons: spam.reasons.into_iter().map(str::to_owned).collect(),
         deleted_at: None,
+        author_sealed: post.author_sealed,
     };
     (scored_post, mentions)
 }
@@ -138,6 +140,7 @@ pub(crate) fn tombstone(
         spam_score: None,
         spam_reasons: Vec::new(),
         deleted_at: Some(deleted_at),
+        author_sealed: None,
     }
 }
 

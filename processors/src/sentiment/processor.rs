@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use vigie_authors::AuthorKey;
 use vigie_clock::Timestamp;
 use vigie_schemas::{Lineage, Mention, RawPost, ScoredPost, Topic, WHOLE_MARKET};
 use vigie_streams::{Processor, ProcessorContext, ProcessorError, Punctuation, Record};
@@ -26,7 +27,6 @@ use super::scoring::score_batch;
 use super::told::{self, Told};
 use crate::analysis::{Analyser, Analysis};
 use crate::assets::post_text;
-use crate::author::AuthorKey;
 use crate::inference::ModelInfo;
 use crate::record_codec::{RecordCodec, Rejection, decode, encode};
 
@@ -50,7 +50,7 @@ pub struct SentimentSettings {
     pub published: Option<Range<Timestamp>>,
     /// Whether rejected records become dead letters; a replay leaves that to the live run.
     pub dead_letters: bool,
-    /// Key of the author pseudonyms.
+    /// Key of the author pseudonyms, for posts that come without one.
     pub author_key: AuthorKey,
 }
 
@@ -254,7 +254,7 @@ impl<C: RecordCodec> SentimentProcessor<C> {
         ctx: &mut ProcessorContext<'_>,
     ) -> Result<(), ProcessorError> {
         let Candidate { record, post, before } = candidate;
-        let author_id = self.settings.author_key.pseudonym(&post);
+        let author_id = self.author_id(&post);
         let now = ctx.now();
         let (edited_at, revision) = (post.edited_at, before.as_ref().map_or(1, |told| told.revision + 1));
         let (scored, mentions) = enrich(post, analysis, author_id, now, revision, self.lineage(record));
@@ -306,6 +306,13 @@ impl<C: RecordCodec> SentimentProcessor<C> {
         let value = encode(&self.codec, Topic::PostsMentions.name(), &mention)?;
         ctx.forward(&self.settings.mentions, Some(Bytes::from(mention.asset)), Some(value), record.timestamp);
         Ok(())
+    }
+
+    /// The producers' pseudonym; of records of before they made it, the same one from the handle.
+    fn author_id(&self, post: &RawPost) -> Option<String> {
+        let key = &self.settings.author_key;
+        let from_handle = || key.pseudonym(&post.kind, &post.source, post.author.as_deref()?);
+        post.author_id.clone().or_else(from_handle)
     }
 
     fn lineage(&self, record: &Record) -> Lineage {

@@ -69,6 +69,8 @@ pub(crate) fn raw_posts(start: Timestamp, count: usize) -> Vec<RawPost> {
             fetched_at: published_at,
             sample: true,
             edited_at: None,
+            author_id: None,
+            author_sealed: None,
         }
     };
     (0..count).map(post).collect()

@@ -108,6 +108,8 @@ pub(crate) fn raw_post(post_id: &str, text: &str, published_at: Timestamp) -> Ra
         fetched_at: published_at,
         sample: false,
         edited_at: None,
+        author_id: None,
+        author_sealed: None,
     }
 }
 

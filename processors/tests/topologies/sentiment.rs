@@ -93,6 +93,26 @@ fn a_post_becomes_one_scored_post_and_its_mentions_with_lineage() {
 }
 
 #[test]
+fn the_producers_pseudonym_is_kept_and_the_handle_goes_on_under_seal_only() {
+    let mut driver = driver();
+    let sealed = RawPost {
+        author: None,
+        author_id: Some("a1".to_owned()),
+        author_sealed: Some(vec![1, 0, 255]),
+        ..raw_post("sealed", GOOD, at(NOW))
+    };
+    pipe(&mut driver, [record(&sealed, NOW), post("old", GOOD)]);
+    let posts = scored(&mut driver);
+    assert_eq!(
+        (posts[0].author_id.as_deref(), posts[0].author_sealed.as_deref()),
+        (Some("a1"), Some(&[1, 0, 255][..]))
+    );
+    assert!(
+        posts[1].author_id.as_deref().is_some_and(|id| id.starts_with("fa1b65bf")) && posts[1].author_sealed.is_none()
+    );
+}
+
+#[test]
 fn a_post_counts_once_however_often_it_comes() {
     let mut driver = driver();
     pipe(&mut driver, [post("a", GOOD), post("a", "the same id with another text that is bad"), post("b", GOOD)]);

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+use vigie_clock::SharedClock;
 use vigie_daemon::ServiceError;
 use vigie_kafka_client::{KafkaConfig, KafkaError, Publisher};
-use vigie_schemas::{Codec, Cursor};
+use vigie_schemas::{AuthorKeyRecord, Codec, Cursor};
 
+use crate::authors::Authors;
 use crate::cursors::{TakeError, read_cursors};
 use crate::poll::Polled;
 use crate::publisher::encode;
@@ -18,6 +20,8 @@ pub(super) struct Output {
     pub(super) kafka: KafkaConfig,
     pub(super) codec: Codec,
     pub(super) publisher: Publisher,
+    pub(super) authors: Authors,
+    pub(super) clock: SharedClock,
     pub(super) shutdown: CancellationToken,
 }
 
@@ -32,11 +36,15 @@ impl Output {
     }
 
     /// Publishes a page; on return it is committed. Outages are waited out until the shutdown.
-    pub(super) async fn publish(&self, page: &Polled) -> Result<(), ServiceError> {
+    pub(super) async fn publish(&mut self, mut page: Polled) -> Result<(), ServiceError> {
+        let keys = self.authors.seal(page.posts.iter_mut(), self.clock.now());
         let mut pause = Duration::from_millis(200);
         loop {
-            let problem = match self.attempt(page).await {
-                Ok(()) => return Ok(()),
+            let problem = match self.attempt(&page, &keys).await {
+                Ok(()) => {
+                    self.authors.committed(&keys);
+                    return Ok(());
+                }
                 Err(Attempt::Hopeless(error)) => return Err(error),
                 Err(Attempt::Later(problem)) => problem,
             };
@@ -49,8 +57,8 @@ impl Output {
         }
     }
 
-    async fn attempt(&self, page: &Polled) -> Result<(), Attempt> {
-        let records = encode(&self.codec, std::iter::once(page), None).await.map_err(|error| {
+    async fn attempt(&self, page: &Polled, keys: &[AuthorKeyRecord]) -> Result<(), Attempt> {
+        let records = encode(&self.codec, std::iter::once(page), keys, None).await.map_err(|error| {
             if error.is_retriable() {
                 Attempt::Later(error.to_string())
             } else {

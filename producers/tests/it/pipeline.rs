@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use vigie_authors::{AuthorKey, AuthorKeyOptions, Keyring, KeyringOptions};
 use vigie_daemon::Context;
 use vigie_kafka_client::{Admin, KafkaConfig, Start, TopicSpec, read_to_end};
 use vigie_producers::site::{Archive, Site, SiteConfig};
@@ -22,7 +23,7 @@ pub(crate) async fn prepare(stack: &TestStack) -> (KafkaConfig, RegistryConfig) 
     register_schemas(&registry, &stack.prefix).await.unwrap();
     let created = kafka.clone();
     tokio::task::spawn_blocking(move || {
-        let specs: Vec<TopicSpec> = [Topic::PostsRaw, Topic::SourcesCursors, Topic::SourcesFetches]
+        let specs: Vec<TopicSpec> = [Topic::PostsRaw, Topic::SourcesCursors, Topic::SourcesFetches, Topic::AuthorsKeys]
             .into_iter()
             .flat_map(Topic::configs)
             .map(|config| TopicSpec {
@@ -37,6 +38,14 @@ pub(crate) async fn prepare(stack: &TestStack) -> (KafkaConfig, RegistryConfig) 
     .await
     .unwrap();
     (kafka, registry)
+}
+
+fn author_key() -> AuthorKey {
+    "the key of the test".parse().unwrap()
+}
+
+fn keyring() -> Keyring {
+    format!("1 {}", "01".repeat(32)).parse().unwrap()
 }
 
 pub(crate) fn config(kafka: &KafkaConfig, registry: &RegistryConfig, list: Vec<SourceConfig>) -> Config {
@@ -54,6 +63,8 @@ pub(crate) fn config(kafka: &KafkaConfig, registry: &RegistryConfig, list: Vec<S
         session_timeout_ms: 3000,
         reload_seconds: 0,
         proxy: None,
+        author: AuthorKeyOptions { author_key: Some(author_key()), author_key_file: None },
+        keyring: KeyringOptions { author_keyring: Some(keyring()), author_keyring_file: None },
         kafka: kafka.clone(),
         registry: registry.clone(),
     }
@@ -188,7 +199,8 @@ async fn the_whole_archive_reaches_kafka_exactly_once_through_a_crash() {
     for post in posts(&kafka, &codec).await {
         let item = expected.remove(&post.post_id).unwrap_or_else(|| panic!("{} came twice", post.post_id));
         assert_eq!(post.published_at.as_millis(), (item.created_utc * 1000.0) as i64);
-        assert_eq!(post.author.as_deref(), Some(item.author.as_str()).filter(|author| *author != "[deleted]"));
+        assert_eq!(post.author_id, author_key().pseudonym("reddit", &post.source, &item.author));
+        assert!(post.author.is_none() && post.author_sealed.is_some() == post.author_id.is_some());
         assert!(post.sample && post.kind == "reddit");
     }
     assert!(expected.is_empty(), "{} are missing", expected.len());

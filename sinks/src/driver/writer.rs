@@ -73,7 +73,7 @@ impl<S: Sink> Writer<S> {
             let detail = format!("{} is no topic of the catalogue", record.topic);
             return Err(InsightError::Dead { reason: "undecodable", detail });
         };
-        Insight::decode(&self.codec, topic, record.value.as_deref()).await
+        Insight::decode(&self.codec, topic, record.key.as_deref(), record.value.as_deref()).await
     }
 
     /// Writes the batch. If the store refuses a row, halves the batch until that row stands alone, and puts it aside.

@@ -22,6 +22,7 @@ pub(crate) enum Cell<'a> {
     Time(Timestamp),
     OptTime(Option<Timestamp>),
     Words(&'a [String]),
+    OptBytes(Option<&'a [u8]>),
     Counts(&'a BTreeMap<String, i64>),
 }
 
@@ -41,6 +42,7 @@ impl ToSql for Cell<'_> {
             Self::OptTime(Some(time)) => write_time(*time, ty, out),
             Self::OptTime(None) => Ok(IsNull::Yes),
             Self::Words(words) => Json(words).to_sql_checked(ty, out),
+            Self::OptBytes(bytes) => bytes.to_sql_checked(ty, out),
             Self::Counts(counts) => Json(counts).to_sql_checked(ty, out),
         }
     }

@@ -10,6 +10,7 @@ use vigie_kafka_client::TopicPartition;
 use vigie_schemas::ScoredPost;
 
 use crate::insight::Insight;
+use crate::postgres::authors::AuthorChanges;
 use crate::postgres::cell::Cell;
 use crate::postgres::statements::Statements;
 use crate::postgres::table::{
@@ -108,6 +109,7 @@ struct Incoming<'a> {
     trend_rows: Vec<Vec<Cell<'a>>>,
     alert_rows: Vec<Vec<Cell<'a>>>,
     fetch_rows: Vec<Vec<Cell<'a>>>,
+    authors: AuthorChanges<'a>,
 }
 
 impl<'a> Incoming<'a> {
@@ -127,6 +129,8 @@ impl<'a> Incoming<'a> {
                 Insight::Trend(trend) => incoming.trend_rows.push(trend_cells(trend)),
                 Insight::Alert(alert) => incoming.alert_rows.push(alert_cells(alert)),
                 Insight::Fetch(fetch) => incoming.fetch_rows.push(fetch_cells(row, fetch)),
+                Insight::AuthorKey(key) => incoming.authors.add(key),
+                Insight::DestroyedKey(key) => incoming.authors.destroy(key),
             }
         }
         incoming
@@ -141,6 +145,7 @@ impl<'a> Incoming<'a> {
         written: &mut Written,
     ) -> Result<Vec<String>, tokio_postgres::Error> {
         let mut runs = Vec::new();
+        self.authors.write(tx, &statements.authors, written).await?;
         if !self.posts.is_empty() {
             runs = see_runs(tx, statements, &self.posts, seen_runs).await?;
             self.write_posts(tx, statements, written).await?;
@@ -170,6 +175,7 @@ impl<'a> Incoming<'a> {
     ) -> Result<(), tokio_postgres::Error> {
         let rows: Vec<_> = self.posts.iter().map(|post| post_cells(post)).collect();
         copy(tx, &statements.copy_posts, &POSTS.types(), &rows).await?;
+        statements.authors.strip_incoming(tx).await?;
         let merged = tx.query(&statements.merge_posts, &[]).await?;
         written.push((POSTS.name, merged.len() as u64));
         let mut newer: HashSet<(&str, &str)> = HashSet::with_capacity(merged.len());

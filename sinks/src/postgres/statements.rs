@@ -2,6 +2,7 @@
 
 use tokio_postgres::{Client, Error, Statement};
 
+use crate::postgres::authors::AuthorStatements;
 use crate::postgres::table::{ALERTS, FETCHES, POST_ASSETS, POSTS, TREND_WINDOWS, Table};
 
 /// All statements of a session, prepared.
@@ -24,6 +25,7 @@ pub(crate) struct Statements {
     pub(crate) merge_alerts: Statement,
     pub(crate) merge_fetches: Statement,
     pub(crate) see_run: Statement,
+    pub(crate) authors: AuthorStatements,
 }
 
 impl Statements {
@@ -49,6 +51,7 @@ impl Statements {
             merge_alerts: client.prepare(&merge_new(&ALERTS, "alert_id")).await?,
             merge_fetches: client.prepare(&merge_new(&FETCHES, "topic, partition, \"offset\"")).await?,
             see_run: client.prepare(SEE_RUN).await?,
+            authors: AuthorStatements::prepare(client).await?,
         })
     }
 }

@@ -65,6 +65,7 @@ pub(crate) const POSTS: Table = Table {
         ("spam_score", Type::FLOAT8),
         ("spam_reasons", Type::JSONB),
         ("deleted_at", Type::TIMESTAMPTZ),
+        ("author_sealed", Type::BYTEA),
     ],
 };
 
@@ -98,6 +99,7 @@ pub(crate) fn post_cells(post: &ScoredPost) -> Vec<Cell<'_>> {
         Cell::OptDouble(post.spam_score),
         Cell::Words(&post.spam_reasons),
         Cell::OptTime(post.deleted_at),
+        Cell::OptBytes(post.author_sealed.as_deref()),
     ]);
     cells
 }

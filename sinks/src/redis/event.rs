@@ -16,7 +16,7 @@ pub(crate) fn row(insight: &Insight) -> Result<Option<Value>, serde_json::Error>
         Insight::Trend(trend) => trend_row(trend)?,
         Insight::Alert(alert) => alert_row(alert)?,
         Insight::Post(post) => post_row(post)?,
-        Insight::Fetch(_) => return Ok(None),
+        Insight::Fetch(_) | Insight::AuthorKey(_) | Insight::DestroyedKey(_) => return Ok(None),
     }))
 }
 
@@ -30,7 +30,8 @@ fn alert_row(alert: &Alert) -> Result<Value, serde_json::Error> {
 }
 
 fn post_row(post: &ScoredPost) -> Result<Value, serde_json::Error> {
-    Ok(json!(["post", readable(post)?]))
+    // Sealed handles are for the history only.
+    Ok(json!(["post", readable(&ScoredPost { author_sealed: None, ..post.clone() })?]))
 }
 
 fn millis(time: Timestamp) -> String {

@@ -52,6 +52,7 @@ pub(crate) fn post(n: i64) -> ScoredPost {
         spam_score: None,
         spam_reasons: Vec::new(),
         deleted_at: None,
+        author_sealed: None,
     }
 }
 

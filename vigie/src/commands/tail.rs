@@ -78,13 +78,19 @@ fn mentions(value: &Value, asset: &str) -> bool {
     is(value) || value.get("assets").and_then(Value::as_array).is_some_and(|list| list.iter().any(is))
 }
 
-/// Times as RFC 3339 instead of milliseconds: every field whose name says that it is a time.
+/// Times as RFC 3339 instead of milliseconds: every field whose name says that it is a time. What is under seal as hexadecimal.
 fn readable(mut value: Value) -> Value {
     if let Value::Object(fields) = &mut value {
         for (name, field) in fields {
             let time = name.ends_with("_at") || name == "at" || name == "window_start" || name == "window_end";
             if let Some(millis) = field.as_i64().filter(|_| time) {
                 *field = Value::String(Timestamp::from_millis(millis).to_string());
+            }
+            if matches!(name.as_str(), "author_sealed" | "wrapped_key")
+                && let Some(bytes) = field.as_array()
+            {
+                *field =
+                    bytes.iter().filter_map(Value::as_u64).map(|byte| format!("{byte:02x}")).collect::<String>().into();
             }
         }
     }
@@ -97,10 +103,12 @@ mod tests {
 
     #[test]
     fn times_are_written_for_people_and_counts_are_not_touched() {
-        let value = readable(json!({"window_start": 0, "posts": 7, "published_at": 1_652_100_000_000_i64}));
+        let value = readable(
+            json!({"window_start": 0, "posts": 7, "author_sealed": [1, 255], "published_at": 1_652_100_000_000_i64}),
+        );
         assert_eq!(
             value,
-            json!({"window_start": "1970-01-01T00:00:00Z", "posts": 7, "published_at": "2022-05-09T12:40:00Z"})
+            json!({"window_start": "1970-01-01T00:00:00Z", "posts": 7, "author_sealed": "01ff", "published_at": "2022-05-09T12:40:00Z"})
         );
     }
 

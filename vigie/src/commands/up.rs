@@ -11,10 +11,10 @@ use std::time::Duration;
 use clap::{Args, Command};
 use serde_json::json;
 use tokio::net::TcpListener;
+use vigie_authors::{AuthorKey, Keyring};
 use vigie_daemon::{Context, ServiceError, spawn_signal_handler};
 use vigie_kafka_client::KafkaConfig;
 use vigie_processors::assets::AssetsConfig;
-use vigie_processors::author::AuthorKey;
 use vigie_processors::inference::ModelConfig;
 use vigie_producers::site::Site;
 use vigie_producers::source::SourceConfig;
@@ -91,7 +91,9 @@ async fn pipeline(
 
     let url = format!("http://{}/", listener.local_addr().map_err(ServiceError::failed)?);
     let mut services = Services::new(ctx.clone());
-    let mut producers: vigie_producers::Config = service_args(servers, &[])?;
+    let (author_key, keyring) = author_secrets(stack.data_dir())?;
+    let secrets = [("--author-key-file", author_key.clone()), ("--author-keyring-file", keyring.clone())];
+    let mut producers: vigie_producers::Config = service_args(servers, &secrets)?;
     // A file stays one, so that it is read again when it changes.
     producers.sources.clone_from(&args.sources);
     producers.list = (args.sources.is_none() || matches!(input, Input::Site)).then_some(match input {
@@ -108,7 +110,7 @@ async fn pipeline(
     let mut options = vec![
         ("--model", args.model.dir.display().to_string()),
         ("--model-threads", args.model.threads.to_string()),
-        ("--author-key-file", author_key(stack.data_dir())?),
+        ("--author-key-file", author_key),
         ("--state-dir", state_dir.clone()),
     ];
     options.extend(args.assets.file.iter().map(|file| ("--assets", file.display().to_string())));
@@ -127,7 +129,8 @@ async fn pipeline(
     services.spawn("trends", vigie_processors::run_trends(service_args(servers, &windows)?, ctx.clone()));
     services.spawn("sink-postgres", vigie_sinks::run_postgres(service_args(servers, &[])?, ctx.clone()));
     services.spawn("sink-redis", vigie_sinks::run_redis(service_args(servers, &[])?, ctx.clone()));
-    services.spawn("api", vigie_api::run_with_listener(service_args(servers, &[])?, listener, ctx.clone()));
+    let api = service_args(servers, &[("--author-keyring-file", keyring)])?;
+    services.spawn("api", vigie_api::run_with_listener(api, listener, ctx.clone()));
 
     endpoints::write(stack.data_dir(), servers).map_err(ServiceError::failed)?;
     let seconds = (ctx.clock.monotonic() - started).as_secs_f64();
@@ -216,9 +219,10 @@ fn parse_args<T: Args>(args: &[String]) -> Result<T, ServiceError> {
     T::from_arg_matches_mut(&mut matches).map_err(mistake)
 }
 
-/// The file with the key of the authors' pseudonyms: made on the first start, kept with the data.
-fn author_key(data_dir: &Path) -> Result<String, ServiceError> {
-    let path = data_dir.join(endpoints::AUTHOR_KEY);
-    AuthorKey::read_or_create(&path).map_err(ServiceError::failed)?;
-    Ok(path.display().to_string())
+/// The files with the key of the authors' pseudonyms and with the keyring of their handles: made on the first start, kept with the data.
+fn author_secrets(data_dir: &Path) -> Result<(String, String), ServiceError> {
+    let (key, keyring) = (data_dir.join(endpoints::AUTHOR_KEY), data_dir.join(endpoints::AUTHOR_KEYRING));
+    AuthorKey::read_or_create(&key).map_err(ServiceError::failed)?;
+    Keyring::read_or_create(&keyring).map_err(ServiceError::failed)?;
+    Ok((key.display().to_string(), keyring.display().to_string()))
 }

@@ -77,6 +77,7 @@ impl Place<'_> {
             ("VIGIE_API_LISTEN", format!("127.0.0.1:{}", self.api)),
             ("VIGIE_OPS_LISTEN", format!("127.0.0.1:{ops}")),
             ("VIGIE_AUTHOR_KEY", "the key of the compose test".to_owned()),
+            ("VIGIE_AUTHOR_KEYRING", format!("1 {}", "01".repeat(32))),
         ]);
         let mut command = Command::new(env!("CARGO_BIN_EXE_vigie"));
         // As in the image: the model is found from the working directory.

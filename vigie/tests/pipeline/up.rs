@@ -27,11 +27,17 @@ pub(crate) struct Up {
 impl Up {
     /// Starts it in `dir` on free ports and waits until it says that it is up.
     pub(crate) fn start(dir: &Path, args: &[&str]) -> Self {
+        Self::start_with(dir, args, &[])
+    }
+
+    /// As [`Self::start`], with more environment.
+    pub(crate) fn start_with(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
         let log = std::fs::File::options().create(true).append(true).open(dir.join("up.log")).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_vigie"))
             .args(["--json", "up", "--api-listen", "127.0.0.1:0", "--data-dir"])
             .arg(dir.join("data"))
             .args(args)
+            .envs(env.iter().copied())
             .current_dir(root())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -82,6 +88,22 @@ impl Up {
             last = format!("{status} {}", text.chars().take(2000).collect::<String>());
             let value = serde_json::from_str(&text).unwrap_or(Value::Null);
             (status.is_success() && condition(&value)).then_some(value)
+        });
+        found.unwrap_or_else(|| panic!("{path} after {:?}: {last}", self.patience))
+    }
+
+    /// Asks with a token until status and answer satisfy `condition`.
+    pub(crate) fn until(&self, path: &str, token: &str, condition: impl Fn(u16, &Value) -> bool) -> Value {
+        let url = format!("{}{path}", self.url());
+        let mut last = String::new();
+        let found = self.ask(|| {
+            let (status, text) = self.runtime.block_on(async {
+                let response = self.client.get(&url).bearer_auth(token).send().await.ok()?;
+                Some((response.status().as_u16(), response.text().await.ok()?))
+            })?;
+            last = format!("{status} {}", text.chars().take(2000).collect::<String>());
+            let value = serde_json::from_str(&text).unwrap_or(Value::Null);
+            condition(status, &value).then_some(value)
         });
         found.unwrap_or_else(|| panic!("{path} after {:?}: {last}", self.patience))
     }

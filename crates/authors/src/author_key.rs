@@ -1,18 +1,19 @@
 //! Keyed pseudonyms of authors.
 //!
-//! A handle is personal data: it stays in `posts.raw.v1`. Everything behind it sees an HMAC-SHA-256 of the handle, so that authors can be
-//! counted but not looked up without the key. The same key gives the same pseudonyms, so keep it; a lost key splits every author in two.
+//! A handle is personal data. Records carry an HMAC-SHA-256 of it in its place, so that authors can be counted but not looked up without the
+//! key. The same key gives the same pseudonyms, so keep it; a lost key splits every author in two.
 
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use thiserror::Error;
-use vigie_schemas::RawPost;
+
+use crate::{cipher, hex, private_file};
 
 const MIN_KEY_BYTES: usize = 16;
 const PSEUDONYM_BYTES: usize = 16;
@@ -54,18 +55,17 @@ impl AuthorKey {
     pub fn read_or_create(path: &Path) -> Result<Self, AuthorKeyError> {
         let failed = |source| AuthorKeyError::File { path: path.to_owned(), source };
         if !path.exists() {
-            let mut random = [0_u8; 32];
-            io::Read::read_exact(&mut fs::File::open("/dev/urandom").map_err(failed)?, &mut random).map_err(failed)?;
-            create_private(path, &hex(&random)).map_err(failed)?;
+            private_file::create(path, &hex(&cipher::random::<32>())).map_err(failed)?;
         }
         Self::read(path)
     }
 
-    /// The pseudonym of a post's author: the first 16 bytes of the HMAC, in hexadecimal; `None` if the author is not known.
-    pub fn pseudonym(&self, post: &RawPost) -> Option<String> {
-        let handle = known_handle(post.author.as_deref()?)?;
+    /// The pseudonym of who wrote a post under `author`, read by a source `source` of this kind: the first 16 bytes of the HMAC, in
+    /// hexadecimal; `None` if the author is not known.
+    pub fn pseudonym(&self, kind: &str, source: &str, author: &str) -> Option<String> {
+        let handle = known_handle(author)?;
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
-        mac.update(scope(post).as_bytes());
+        mac.update(scope(kind, source).as_bytes());
         mac.update(&[0]);
         mac.update(handle.as_bytes());
         Some(hex(&mac.finalize().into_bytes()[..PSEUDONYM_BYTES]))
@@ -90,59 +90,19 @@ impl fmt::Debug for AuthorKey {
 }
 
 /// Where a handle means one person: a whole platform, but only the one feed for RSS (every blog has its "admin").
-fn scope(post: &RawPost) -> &str {
-    if post.kind == "rss" { &post.source } else { &post.kind }
+fn scope<'a>(kind: &'a str, source: &'a str) -> &'a str {
+    if kind == "rss" { source } else { kind }
 }
 
 /// The handle, unless it is empty or the mark that platforms put in place of a deleted account.
-fn known_handle(author: &str) -> Option<&str> {
+pub(crate) fn known_handle(author: &str) -> Option<&str> {
     let handle = author.trim();
     (!handle.is_empty() && handle != "[deleted]" && handle != "[removed]").then_some(handle)
 }
 
-fn create_private(path: &Path, text: &str) -> io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Ok(mut file) => {
-            writeln!(file, "{text}")?;
-            file.sync_all()
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use vigie_clock::Timestamp;
-
     use super::*;
-
-    fn post(kind: &str, source: &str, author: Option<&str>) -> RawPost {
-        RawPost {
-            post_id: "p".into(),
-            source: source.into(),
-            kind: kind.into(),
-            url: None,
-            author: author.map(Into::into),
-            title: None,
-            text: String::new(),
-            parent_id: None,
-            declared_language: None,
-            published_at: Timestamp::from_millis(0),
-            published_at_estimated: false,
-            fetched_at: Timestamp::from_millis(0),
-            sample: false,
-            edited_at: None,
-        }
-    }
 
     fn key(text: &str) -> AuthorKey {
         text.parse().unwrap()
@@ -152,7 +112,7 @@ mod tests {
     fn the_pseudonym_is_hmac_sha256_of_scope_and_handle() {
         // printf 'reddit\0satoshi' | openssl dgst -sha256 -hmac 0123456789abcdef
         let expected = "fa1b65bf";
-        let pseudonym = key("0123456789abcdef").pseudonym(&post("reddit", "r-bitcoin", Some("satoshi"))).unwrap();
+        let pseudonym = key("0123456789abcdef").pseudonym("reddit", "r-bitcoin", "satoshi").unwrap();
         assert_eq!(pseudonym.len(), 32);
         assert_eq!(&pseudonym[..8], expected);
     }
@@ -160,7 +120,7 @@ mod tests {
     #[test]
     fn a_person_is_one_author_on_a_platform_but_not_across_feeds() {
         let key = key("0123456789abcdef");
-        let of = |kind, source| key.pseudonym(&post(kind, source, Some("admin")));
+        let of = |kind, source| key.pseudonym(kind, source, "admin");
         assert_eq!(of("reddit", "r-bitcoin"), of("reddit", "r-cryptomarkets"));
         assert_ne!(of("rss", "blog-a"), of("rss", "blog-b"));
         assert_ne!(of("reddit", "x"), of("hackernews", "x"));
@@ -168,15 +128,15 @@ mod tests {
 
     #[test]
     fn another_key_gives_another_pseudonym() {
-        let post = post("reddit", "r", Some("satoshi"));
-        assert_ne!(key("0123456789abcdef").pseudonym(&post), key("0123456789abcdeF").pseudonym(&post));
+        let of = |text| key(text).pseudonym("reddit", "r", "satoshi");
+        assert_ne!(of("0123456789abcdef"), of("0123456789abcdeF"));
     }
 
     #[test]
     fn unknown_and_deleted_authors_have_none() {
         let key = key("0123456789abcdef");
-        for author in [None, Some(""), Some("  "), Some("[deleted]"), Some("[removed]")] {
-            assert_eq!(key.pseudonym(&post("reddit", "r", author)), None, "{author:?}");
+        for author in ["", "  ", "[deleted]", "[removed]"] {
+            assert_eq!(key.pseudonym("reddit", "r", author), None, "{author:?}");
         }
     }
 

@@ -1,0 +1,156 @@
+//! Opening a sealed handle: for a token with the scope only, never without tokens, and never unseen.
+
+use axum::extract::{Path, State};
+use axum::http::{Extensions, HeaderMap, HeaderValue, header};
+use axum::response::Response;
+use serde::Serialize;
+use tracing::info;
+use utoipa::ToSchema;
+use vigie_authors::{Keyring, OpenError, Sealed, WrappedKey};
+
+use crate::app::SharedApp;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::store::authors::AuthorRows;
+use crate::time::UtcTime;
+use crate::{answer, guard};
+
+/// Who is behind a pseudonym.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Author {
+    /// The pseudonym.
+    author_id: String,
+    /// The handle as published.
+    handle: String,
+    /// Kind of the sources that the posts come from, as `reddit`.
+    kind: Option<String>,
+    /// The earliest post was published then.
+    first_seen: Option<UtcTime>,
+    /// The latest post was published then.
+    last_seen: Option<UtcTime>,
+    /// Posts of the author that the history holds.
+    posts: i64,
+}
+
+/// The handle behind an author id
+///
+/// Handles are personal data. Needs a token with the scope `authors:read` even where nothing else needs one, and every call is written
+/// to the log with the token's subject.
+#[utoipa::path(get, path = "/v1/authors/{author_id}", tag = "authors",
+    params(("author_id" = String, Path, description = "As `author_id` of a post")),
+    responses((status = 200, body = Author)))]
+pub(crate) async fn open(
+    State(app): SharedApp,
+    Path(author_id): Path<String>,
+    extensions: Extensions,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, Problem> {
+    params.finish()?;
+    let subject = guard::subject(&extensions).unwrap_or_default();
+    let outcome = match (&app.keyring, is_author_id(&author_id)) {
+        (_, false) => Err(Problem::not_found("an author id is 32 digits of lower-case hexadecimal")),
+        (None, true) => Err(Problem::not_implemented(
+            "this server has no keyring, so it opens no handles: give it --author-keyring-file or VIGIE_AUTHOR_KEYRING",
+        )),
+        (Some(keyring), true) => handle(keyring, &author_id, app.store.author(&author_id).await?),
+    };
+    match &outcome {
+        Ok(_) => info!(subject, author_id, "author opened"),
+        Err(problem) => info!(subject, author_id, status = problem.status, "author not opened"),
+    }
+    let mut response = answer::json(&headers, &outcome?)?;
+    let fields = response.headers_mut();
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.remove(header::ETAG);
+    Ok(response)
+}
+
+fn is_author_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+fn handle(keyring: &Keyring, author_id: &str, author: AuthorRows) -> Result<Author, Problem> {
+    let mut missing = None;
+    for sealed in &author.sealed {
+        match open_one(keyring, author_id, &author, sealed) {
+            Ok(Some(handle)) => {
+                let AuthorRows { kind, first_seen, last_seen, posts, .. } = author;
+                return Ok(Author { author_id: author_id.to_owned(), handle, kind, first_seen, last_seen, posts });
+            }
+            Ok(None) => {}
+            Err(error) => missing = Some(error),
+        }
+    }
+    if let Some(error) = missing {
+        return Err(Problem::unavailable(format!("the handle cannot be opened here: {error}")));
+    }
+    if let Some(erased_at) = author.erased_at {
+        let at = erased_at.0;
+        return Err(Problem::gone(format!("the author was erased at {at}: the keys of the handle are destroyed")));
+    }
+    if !author.sealed.is_empty() {
+        return Err(Problem::gone("the keys of the handle are destroyed, or have not arrived yet"));
+    }
+    Err(Problem::not_found("no post with a sealed handle has this author id"))
+}
+
+/// `None` if the data key is not there.
+fn open_one(
+    keyring: &Keyring,
+    author_id: &str,
+    author: &AuthorRows,
+    sealed: &[u8],
+) -> Result<Option<String>, OpenError> {
+    let sealed = Sealed::parse(sealed)?;
+    let id = sealed.data_key().to_string();
+    let Some(row) = author.keys.iter().find(|key| key.dek_id == id) else { return Ok(None) };
+    let wrapped = WrappedKey { id: sealed.data_key(), keyring_key: row.kek_id.clone(), bytes: row.wrapped_key.clone() };
+    wrapped.unwrap(author_id, keyring)?.open(author_id, sealed).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use vigie_authors::DataKey;
+
+    use super::*;
+    use crate::store::authors::AuthorKeyRow;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef";
+
+    fn keyring(id: &str) -> Keyring {
+        format!("{id} {}", "01".repeat(32)).parse().unwrap()
+    }
+
+    fn rows() -> AuthorRows {
+        let key = DataKey::new();
+        let wrapped = key.wrap(ID, &keyring("1"));
+        let row =
+            AuthorKeyRow { dek_id: wrapped.id.to_string(), kek_id: wrapped.keyring_key, wrapped_key: wrapped.bytes };
+        // The newest was sealed by a key that is gone.
+        let sealed = vec![DataKey::new().seal(ID, "satoshi"), key.seal(ID, "satoshi")];
+        AuthorRows { sealed, keys: vec![row], posts: 2, ..AuthorRows::default() }
+    }
+
+    fn status(keyring: &Keyring, rows: AuthorRows) -> u16 {
+        handle(keyring, ID, rows).map_or_else(|problem| problem.status, |_| 200)
+    }
+
+    #[test]
+    fn the_newest_handle_that_has_its_key_is_opened() {
+        assert_eq!(handle(&keyring("1"), ID, rows()).map(|author| author.handle).ok().as_deref(), Some("satoshi"));
+    }
+
+    #[test]
+    fn what_cannot_be_opened_says_why() {
+        let ring = keyring("1");
+        let erased = Some(UtcTime::from_seconds(0));
+        assert_eq!(status(&keyring("2"), rows()), 503, "the keyring lacks the key");
+        assert_eq!(status(&ring, AuthorRows { keys: Vec::new(), erased_at: erased, ..rows() }), 410);
+        assert_eq!(status(&ring, AuthorRows { keys: Vec::new(), ..rows() }), 410);
+        assert_eq!(status(&ring, AuthorRows { erased_at: erased, ..AuthorRows::default() }), 410);
+        assert_eq!(status(&ring, AuthorRows { erased_at: erased, ..rows() }), 200, "written after the erasure");
+        assert_eq!(status(&ring, AuthorRows::default()), 404);
+        assert!(is_author_id(ID) && !is_author_id("satoshi") && !is_author_id(&ID.to_uppercase()));
+    }
+}

@@ -1,0 +1,166 @@
+//! `vigie author`.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use tracing::info;
+use vigie_authors::{Keyring, Sealed, WrappedKey};
+use vigie_clock::Timestamp;
+use vigie_daemon::{Context, ServiceError};
+use vigie_kafka_client::{KafkaConfig, OutgoingRecord, Publisher, Record, Start, read_to_end};
+use vigie_schemas::{AuthorKeyRecord, Codec, RawPost, RegistryConfig, Topic};
+
+use crate::cli::{AuthorArgs, AuthorCommand};
+use crate::commands::topics::{blocking, codec_error, kafka_error};
+use crate::output::Output;
+
+pub(crate) async fn run(command: AuthorCommand, output: Output) -> Result<(), ServiceError> {
+    match command {
+        AuthorCommand::Id { author } => {
+            let author_id = author_id(&author)?;
+            output.result(&json!({"author_id": author_id}), || author_id.clone())
+        }
+        AuthorCommand::Open { author, keyring, kafka, registry } => {
+            let author_id = author_id(&author)?;
+            let mistake = |text: String| ServiceError::Config(vec![text]);
+            let keyring = keyring.keyring().map_err(mistake)?;
+            let keyring = keyring.ok_or_else(|| mistake("no keyring, expected --author-keyring-file".to_owned()))?;
+            info!(author_id, "author to be opened on the command line");
+            let Some(handle) = open(&author_id, &keyring, &kafka, &registry).await? else {
+                return Err(ServiceError::failed(format!(
+                    "no handle of {author_id} can be opened: unknown, expired or erased"
+                )));
+            };
+            output.result(&json!({"author_id": author_id, "handle": handle}), || handle.clone())
+        }
+        AuthorCommand::Erase { author, kafka, registry } => {
+            let author_id = author_id(&author)?;
+            let at = Context::system().clock.now();
+            let keys = erase(&author_id, at, &kafka, &registry).await?;
+            let value = json!({"author_id": author_id, "erased_at": at.to_string(), "keys_destroyed": keys});
+            output.result(&value, || format!("author {author_id} erased, {keys} keys destroyed"))
+        }
+    }
+}
+
+/// The id as given, or of the handle.
+fn author_id(author: &AuthorArgs) -> Result<String, ServiceError> {
+    let mistake = |text: String| ServiceError::Config(vec![text]);
+    if let Some(id) = &author.author_id {
+        let is_id = id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        return if is_id {
+            Ok(id.clone())
+        } else {
+            Err(mistake(format!("author id {id:?}, expected 32 digits of lower-case hexadecimal")))
+        };
+    }
+    let key = author.key.key().map_err(mistake)?;
+    let kind = author.kind.map_or("", |kind| kind.name());
+    let handle = author.handle.as_deref().unwrap_or_default();
+    let id = key.pseudonym(kind, author.source.as_deref().unwrap_or_default(), handle);
+    id.ok_or_else(|| mistake("--handle is nobody's, expected a handle".to_owned()))
+}
+
+/// Destroys every key of the author that was made until `at`, and says for good that it was done. Looks again until none is left: a
+/// producer may just have been publishing one. Returns how many keys there were.
+async fn erase(
+    author_id: &str,
+    at: Timestamp,
+    kafka: &KafkaConfig,
+    registry: &RegistryConfig,
+) -> Result<usize, ServiceError> {
+    let codec = Codec::connect(registry, &kafka.topic_prefix).await.map_err(codec_error)?;
+    let topic = Topic::AuthorsKeys.name();
+    let erasure = AuthorKeyRecord::erasure(author_id.to_owned(), at);
+    let value = codec.encode(topic, &erasure).await.map_err(codec_error)?;
+    let publisher = Publisher::new(kafka, "author-erase");
+    let mut records = vec![OutgoingRecord::new(topic, erasure.key(), value)];
+    let mut destroyed = 0;
+    loop {
+        let mut keys = living_keys(author_id, kafka, &codec).await?;
+        keys.retain(|key| key.at <= at);
+        destroyed += keys.len();
+        records.extend(keys.iter().map(|key| OutgoingRecord {
+            topic: topic.to_owned(),
+            key: Some(key.key().into()),
+            ..OutgoingRecord::default()
+        }));
+        if records.is_empty() {
+            return Ok(destroyed);
+        }
+        publisher.publish(std::mem::take(&mut records)).await.map_err(kafka_error)?;
+    }
+}
+
+/// The author's data keys that are not destroyed.
+async fn living_keys(
+    author_id: &str,
+    kafka: &KafkaConfig,
+    codec: &Codec,
+) -> Result<Vec<AuthorKeyRecord>, ServiceError> {
+    let (kafka, prefix) = (kafka.clone(), format!("{author_id}/"));
+    let latest = blocking(move || {
+        let mut latest = BTreeMap::new();
+        for record in read_to_end(&kafka, Topic::AuthorsKeys.name(), &Start::Beginning).map_err(kafka_error)? {
+            let Record { key: Some(key), value, .. } = record.map_err(kafka_error)? else { continue };
+            if key.starts_with(prefix.as_bytes()) {
+                latest.insert(key, value);
+            }
+        }
+        Ok(latest)
+    })
+    .await?;
+    let mut keys = Vec::new();
+    for value in latest.into_values().flatten() {
+        let record: AuthorKeyRecord = codec.decode(&value).await.map_err(codec_error)?;
+        keys.extend(Some(record).filter(|record| record.dek_id.is_some()));
+    }
+    Ok(keys)
+}
+
+async fn open(
+    author_id: &str,
+    keyring: &Keyring,
+    kafka: &KafkaConfig,
+    registry: &RegistryConfig,
+) -> Result<Option<String>, ServiceError> {
+    let codec = Codec::connect(registry, &kafka.topic_prefix).await.map_err(codec_error)?;
+    let mut keys = Vec::new();
+    for record in living_keys(author_id, kafka, &codec).await? {
+        let (Some(id), Some(keyring_key), Some(bytes)) = (record.dek_id, record.kek_id, record.wrapped_key) else {
+            continue;
+        };
+        let wrapped = WrappedKey { id: id.parse().map_err(ServiceError::failed)?, keyring_key, bytes };
+        keys.push(wrapped.unwrap(author_id, keyring).map_err(ServiceError::failed)?);
+    }
+    if keys.is_empty() {
+        return Ok(None);
+    }
+    let kafka = kafka.clone();
+    let (sender, mut posts) = tokio::sync::mpsc::channel::<Record>(1024);
+    let reading = blocking(move || {
+        for record in read_to_end(&kafka, Topic::PostsRaw.name(), &Start::Beginning).map_err(kafka_error)? {
+            if sender.blocking_send(record.map_err(kafka_error)?).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    });
+    let searching = async move {
+        while let Some(record) = posts.recv().await {
+            // What is no post has been put aside by others.
+            let Ok(post) = codec.decode::<RawPost>(record.value.as_deref().unwrap_or_default()).await else { continue };
+            if post.author_id.as_deref() != Some(author_id) {
+                continue;
+            }
+            let Some(Ok(sealed)) = post.author_sealed.as_deref().map(Sealed::parse) else { continue };
+            let key = keys.iter().find(|key| key.id() == sealed.data_key());
+            if let Some(handle) = key.and_then(|key| key.open(author_id, sealed).ok()) {
+                return Some(handle);
+            }
+        }
+        None
+    };
+    let (read, handle) = tokio::join!(reading, searching);
+    read.map(|()| handle)
+}
