@@ -31,7 +31,7 @@ fn options(seed: u64) -> Options {
 
 /// One test, so that the two pipelines do not run beside each other.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_number_is_right_over_crashes_and_a_commit_without_offsets_is_found_out() {
+async fn every_number_is_right_over_crashes_and_a_commit_without_outputs_is_found_out() {
     let progress: vigie_chaos::Progress = Arc::new(|line| eprintln!("chaos: {line}"));
     // Two stacks that start at once may choose the same free port: the shared one is there first.
     let _ = tokio::task::spawn_blocking(vigie_stack::testing::shared).await;
@@ -52,5 +52,5 @@ async fn every_number_is_right_over_crashes_and_a_commit_without_offsets_is_foun
     let broken = Options { faults, kills: 1, sabotage: true, kafka_nodes: 1, ..options(12) };
     let report = run(broken, progress).await.unwrap_or_else(|error| panic!("{error}"));
     let window = |violation: &String| violation.starts_with("window (") && violation.contains("expected");
-    assert!(report.violations.iter().any(window), "a commit without offsets was not found out: {report}");
+    assert!(report.violations.iter().any(window), "a commit without outputs was not found out: {report}");
 }

@@ -40,7 +40,8 @@ fn bad_usage_exits_64() {
 #[test]
 fn a_backfill_says_what_is_wrong_with_its_source_its_date_and_its_servers() {
     let backfill = |id: &str, since: &str, more: &[&str]| {
-        vigie(&[&["source", "backfill", id, "--since", since], more].concat(), &[])
+        let key = ("VIGIE_AUTHOR_KEY", "0123456789abcdef");
+        vigie(&[&["source", "backfill", id, "--since", since], more].concat(), &[key])
     };
     assert_fails(&backfill("hn-bitcoin", "yesterday", &[]), 64, &["RFC 3339"]);
     assert_fails(&backfill("nobody", "2026-01-01", &[]), 64, &["nobody", "source list"]);

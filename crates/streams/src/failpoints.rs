@@ -12,8 +12,9 @@
 //! | `fail` | the commit fails with an error that asks for an abort |
 //! | `omit` | the step that comes next is left out |
 //!
-//! `sabotage` is `commit.send=omit@4+`: outputs and state are committed without the offsets that they stand on, from the fourth commit on
-//! (state without any offset is refused at the next start). A check that does not find this out is worth nothing.
+//! `sabotage` is `commit.begin=omit@4+`: state and offsets are committed without the outputs that belong to them, from the fourth commit on. A check
+//! that does not find this out is worth nothing. (Offsets that are left out, `commit.send=omit`, make a processor do its work again, which one
+//! that knows what it has counted bears without a wrong number.)
 
 use std::ops::RangeInclusive;
 use std::process::Command;
@@ -93,7 +94,7 @@ fn parse(text: &str) -> Result<Vec<Point>, String> {
 
 fn parse_point(text: &str) -> Result<Point, String> {
     if text == "sabotage" {
-        return Ok(Point { step: CommitStep::Send, action: Action::Omit, times: 4..=u64::MAX });
+        return Ok(Point { step: CommitStep::Begin, action: Action::Omit, times: 4..=u64::MAX });
     }
     let wrong = || format!("{text:?}, expected for example commit.send=crash@3");
     let (step, action) = text.split_once('=').ok_or_else(wrong)?;
@@ -133,7 +134,7 @@ mod tests {
         let points = parse("commit.send=crash@3, commit.end=fail").unwrap();
         let crash = Point { step: CommitStep::Send, action: Action::Crash, times: 3..=3 };
         assert_eq!(points, [crash, Point { step: CommitStep::Commit, action: Action::Fail, times: 1..=u64::MAX }]);
-        assert_eq!(parse("sabotage").unwrap(), parse("commit.send=omit@4+").unwrap());
+        assert_eq!(parse("sabotage").unwrap(), parse("commit.begin=omit@4+").unwrap());
         for wrong in ["", "commit.send", "commit.send=sneeze", "commit.sent=crash", "commit.send=crash@x"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
