@@ -51,6 +51,6 @@ async fn every_number_is_right_over_crashes_and_a_commit_without_outputs_is_foun
     let faults = vec![FaultKind::RegistryWarm];
     let broken = Options { faults, kills: 1, sabotage: true, kafka_nodes: 1, ..options(12) };
     let report = run(broken, progress).await.unwrap_or_else(|error| panic!("{error}"));
-    let window = |violation: &String| violation.starts_with("window (") && violation.contains("expected");
+    let window = |violation: &String| violation.starts_with("window (") && violation.contains("follows on");
     assert!(report.violations.iter().any(window), "a commit without outputs was not found out: {report}");
 }

@@ -85,7 +85,8 @@ pub(crate) async fn values(kafka: &KafkaConfig, topic: Topic) -> Vec<(String, Ve
         };
         records
             .map(|record| record.unwrap())
-            .map(|r| (String::from_utf8(r.key.unwrap().to_vec()).unwrap(), r.value.unwrap().to_vec()))
+            // A record without a value says that a post is gone.
+            .filter_map(|r| Some((String::from_utf8(r.key?.to_vec()).unwrap(), r.value?.to_vec())))
             .collect()
     };
     tokio::task::spawn_blocking(read).await.unwrap()

@@ -31,7 +31,7 @@ async fn saboteur(world: &mut World) -> Result<String, ChaosError> {
     let mut found = None;
     world
         .fleet
-        .until("trends has committed without offsets", async |fleet| {
+        .until("trends has committed without outputs", async |fleet| {
             for name in ["trends-a", "trends-b"] {
                 if fleet.metric(name, "vigie_streams_commits_total", &COMMITTED).await >= 8.0 {
                     found = Some(name.to_owned());
