@@ -87,6 +87,7 @@ fn source(n: usize, site: &Url) -> SourceConfig {
         select: None,
         keywords: Vec::new(),
         render: false,
+        key: None,
     }
 }
 

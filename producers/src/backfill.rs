@@ -23,9 +23,11 @@ use vigie_daemon::{Context, ServiceError};
 use vigie_kafka_client::{KafkaConfig, KafkaError, Publisher, Start, read_to_end};
 use vigie_schemas::{Codec, Cursor, FetchRecord, Topic};
 
+use crate::access::Access;
 use crate::config::Config;
 use crate::cursors::TakeError;
 use crate::fetcher::{FetchError, Fetched, Fetcher, Request};
+use crate::key::Key;
 use crate::poll::{Polled, fresh_cursor};
 use crate::source::{Document, Kind, Origin, Page, ParseError, SourceConfig};
 use crate::walk::Position;
@@ -63,7 +65,7 @@ pub struct Report {
 
 /// Whether sources of this kind can be read back.
 pub fn has_archive(source: &SourceConfig) -> bool {
-    !source.is_stream() && !matches!(source.kind, Kind::Rss | Kind::Html)
+    !source.is_stream() && !matches!(source.kind, Kind::Rss | Kind::Html | Kind::CoinGecko)
 }
 
 /// Reads the source of this id back to a date, or to the end of its archive. `progress` is called after each page.
@@ -119,6 +121,10 @@ impl Run {
         };
         if !has_archive(&source) {
             return Err(ServiceError::Config(vec![format!("source {id:?} of kind {} has no archive", source.kind)]));
+        }
+        if source.waits_for_key() {
+            let variable = source.key.as_ref().map(Key::variable).unwrap_or_default();
+            return Err(ServiceError::Config(vec![format!("source {id:?} needs a key, expected it in {variable}")]));
         }
         // The live source goes before: half its rate, and one page at a time.
         let mut polite = config.fetcher();
@@ -228,13 +234,15 @@ impl Run {
 
     async fn ask_once(&self, url: Url) -> Result<(Page, u16, usize), Failure> {
         let handler = self.source.kind.source();
+        let access = Access::of(&self.source);
         let request = Request {
-            url,
+            url: access.as_ref().map_or(url.clone(), |access| access.address(url)),
             accept: handler.accept(),
             etag: None,
             last_modified: None,
             validated_by: None,
             local: self.source.local,
+            access,
         };
         let body = match self.fetcher.fetch(&request).await.map_err(Failure::Fetch)? {
             Fetched::Body(body) => body,
@@ -250,7 +258,10 @@ impl Run {
             select: self.source.select.as_ref(),
             fetched_at: self.ctx.clock.now(),
         };
-        let page = handler.parse(document, origin).map_err(Failure::Parse)?;
+        let page = handler.parse(document, origin).map_err(|error| match (error, &self.source.key) {
+            (ParseError::Reported(said), Some(key)) => Failure::Parse(ParseError::Reported(key.hide(said))),
+            (error, _) => Failure::Parse(error),
+        })?;
         Ok((page, body.status, body.bytes.len()))
     }
 

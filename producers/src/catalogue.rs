@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::fetcher::guard;
 use crate::html::Selectors;
+use crate::key::{self, Key};
 use crate::source::{Kind, SourceConfig};
 
 /// The sources that come with the binary.
@@ -41,6 +42,8 @@ struct Entry {
     keywords: Vec<String>,
     #[serde(default)]
     render: bool,
+    /// The variable of the environment that holds the key of its API.
+    key: Option<String>,
 }
 
 /// The bundled sources.
@@ -132,6 +135,7 @@ fn check(entry: &Entry) -> Vec<String> {
     if entry.render && entry.kind != Kind::Html {
         mistakes.push(format!("render with kind {}, expected kind html", entry.kind));
     }
+    mistakes.extend(key::mistake(entry.kind, &entry.url, entry.local, entry.key.as_deref()));
     if !entry.keywords.is_empty() && !is_stream {
         mistakes.push("keywords without a stream, expected a url that begins with wss://".into());
     }
@@ -169,6 +173,7 @@ fn config(entry: Entry) -> SourceConfig {
         select: entry.select,
         keywords: entry.keywords,
         render: entry.render,
+        key: entry.key.as_deref().map(Key::from_env),
     }
 }
 
@@ -180,8 +185,8 @@ mod tests {
     fn the_bundled_sources_have_no_mistake() {
         let sources = bundled().unwrap();
         assert!(sources.len() >= 30, "{}", sources.len());
-        // Pages and sitemaps are examples in comments there: which are worth reading is the reader's matter.
-        let is_example = |kind: &Kind| matches!(kind, Kind::Html | Kind::Sitemap);
+        // Pages and sitemaps are examples in comments there: which are worth reading is the reader's matter. So is what needs a key.
+        let is_example = |kind: &Kind| matches!(kind, Kind::Html | Kind::Sitemap | Kind::X | Kind::CoinGecko);
         assert!(Kind::ALL.iter().all(|kind| is_example(kind) || sources.iter().any(|source| source.kind == *kind)));
         assert!(sources.iter().all(|source| !source.local && !source.sample));
     }
@@ -201,6 +206,9 @@ mod tests {
             ("bluesky", "https://a.example/", words, "keywords without a stream"),
             ("bluesky", "wss://a.example/", r#"keywords = [" "]"#, "each of 1 to 100"),
             ("rss", "https://a.example/", "render = true", "expected kind html"),
+            ("x", "https://api.x.com/2/tweets/search/recent?query=btc", "", "without a key"),
+            ("x", "https://a.example/", r#"key = "VIGIE_X_BEARER""#, "api.x.com"),
+            ("rss", "https://a.example/", r#"key = "VIGIE_X_BEARER""#, "expected kind x"),
         ] {
             let mistakes = parse(&entry(kind, url, more)).unwrap_err();
             assert!(mistakes.len() == 1 && mistakes[0].contains(part), "{part} in {mistakes:?}");

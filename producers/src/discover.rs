@@ -81,6 +81,7 @@ pub async fn discover(
         last_modified: None,
         validated_by: None,
         local,
+        access: None,
     };
     let body = match fetcher.fetch(&request).await {
         Ok(Fetched::Body(body)) => body,
@@ -141,6 +142,7 @@ impl Search<'_> {
             last_modified: None,
             validated_by: None,
             local: self.local,
+            access: None,
         };
         let body = match self.fetcher.fetch(&request).await {
             Ok(Fetched::Body(body)) => body,

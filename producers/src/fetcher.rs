@@ -9,7 +9,7 @@
 //! Guarantees: no more than [`FetcherConfig::max_body`] bytes of an answer are ever held, compressed or not; a source that is not marked local is never
 //! asked at a private address, whatever DNS or a redirect says; between two requests to one host lies at least [`FetcherConfig::spacing`] or the
 //! crawl-delay of its robots.txt, more if it is strained, and no more than [`FetcherConfig::at_once`] are under way; a host that asks for a pause gets it
-//! from all sources; no request outlives [`FetcherConfig::timeout`]. Nothing is retried here: the scheduler decides.
+//! from all sources; a key is shown to the API that it is for and to nobody else (`access`); no request outlives [`FetcherConfig::timeout`]. Nothing is retried here: the scheduler decides.
 
 mod answer;
 mod body;
@@ -19,6 +19,7 @@ mod headers;
 mod hosts;
 mod network;
 mod robots;
+mod tokens;
 mod upgrade;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use reqwest::header;
 use url::Url;
 use vigie_clock::SharedClock;
 
+use crate::access::Means;
 use crate::jetstream::Sockets;
 use crate::lease::Lease;
 use crate::render::{RenderConfig, Renderer};
@@ -41,6 +43,7 @@ use hosts::{Hosts, Manners, Outcome};
 use network::GuardedResolver;
 pub use network::{Lookup, Network, SystemNetwork};
 use robots::Robots;
+use tokens::{Credential, Tokens};
 
 pub(crate) use upgrade::Socket;
 
@@ -112,6 +115,7 @@ pub struct Fetcher {
     local: reqwest::Client,
     hosts: Hosts,
     robots: Robots,
+    tokens: Tokens,
     sockets: Sockets,
     renderer: Option<Renderer>,
     clock: SharedClock,
@@ -158,6 +162,7 @@ impl Fetcher {
             local: builder().build().map_err(broken)?,
             hosts: Hosts::default(),
             robots: Robots::default(),
+            tokens: Tokens::default(),
             sockets: Sockets::default(),
             renderer: config.render.clone().map(Renderer::new),
             config,
@@ -181,7 +186,16 @@ impl Fetcher {
     /// # Errors
     /// If there is no useful answer.
     pub async fn fetch(&self, request: &Request) -> Result<Fetched, FetchError> {
-        self.follow(request, true).await
+        let Some(access) = &request.access else { return self.follow(request, true, None).await };
+        let credential = self.credential(access, request.local, None).await?;
+        match self.follow(request, true, Some(&credential)).await {
+            // A token may end before its time; there is one more, but no third.
+            Err(FetchError::Status { status: 401, .. }) if matches!(access.means(), Means::Token { .. }) => {
+                let renewed = self.credential(access, request.local, Some(&credential)).await?;
+                self.follow(request, true, Some(&renewed)).await
+            }
+            other => other,
+        }
     }
 
     /// Renders a page: robots.txt, turns and guard as in [`Fetcher::fetch`], then all that the page asks for through the guard.
@@ -244,7 +258,12 @@ impl Fetcher {
     }
 
     /// Follows redirects, each hop checked and spaced like the first.
-    async fn follow(&self, request: &Request, asks_robots: bool) -> Result<Fetched, FetchError> {
+    async fn follow(
+        &self,
+        request: &Request,
+        asks_robots: bool,
+        credential: Option<&Credential>,
+    ) -> Result<Fetched, FetchError> {
         let mut url = request.url.clone();
         let mut moved_to = None;
         let mut is_permanent = true;
@@ -255,11 +274,11 @@ impl Fetcher {
                 request.local && (name_of(&url, true) == name_of(&request.url, true) || guard::is_inside(&url));
             if !is_local {
                 guard::check(&url).map_err(FetchError::Blocked)?;
-                if asks_robots {
+                if asks_robots && !request.is_with_access(&url) {
                     self.check_robots(&url).await?;
                 }
             }
-            match self.ask(request, url, is_local, &mut budget).await? {
+            match self.ask(request, url, is_local, &mut budget, credential).await? {
                 Hop::Answer(fetched) => return Ok(moved(*fetched, moved_to)),
                 Hop::Redirect { to, is_permanent: this } => {
                     url = to;
@@ -290,8 +309,9 @@ impl Fetcher {
                     last_modified: None,
                     validated_by: None,
                     local: false,
+                    access: None,
                 };
-                let answer = Box::pin(self.follow(&request, false)).await;
+                let answer = Box::pin(self.follow(&request, false, None)).await;
                 let now = self.clock.monotonic();
                 let rules = site.learn(answer, now)?;
                 self.hosts.slow_down(&name_of(url, false), self.manners(false), rules.delay, now);
@@ -312,20 +332,33 @@ impl Fetcher {
     }
 
     /// Waits for a turn at the host, and asks. The wait is not the server's fault; what it takes from then on is taken off the budget.
-    async fn ask(&self, request: &Request, url: Url, is_local: bool, budget: &mut Duration) -> Result<Hop, FetchError> {
+    async fn ask(
+        &self,
+        request: &Request,
+        url: Url,
+        is_local: bool,
+        budget: &mut Duration,
+        credential: Option<&Credential>,
+    ) -> Result<Hop, FetchError> {
         let name = url.clone();
         let timed = async {
             let begun = self.clock.monotonic();
-            let result = tokio::time::timeout(*budget, self.exchange(request, url, is_local)).await;
+            let result = tokio::time::timeout(*budget, self.exchange(request, url, is_local, credential)).await;
             *budget = budget.saturating_sub(self.clock.monotonic().saturating_sub(begun));
             result.unwrap_or(Err(FetchError::Timeout(self.config.timeout)))
         };
         self.in_turn(&name, is_local, timed).await
     }
 
-    async fn exchange(&self, request: &Request, url: Url, is_local: bool) -> Result<Hop, FetchError> {
+    async fn exchange(
+        &self,
+        request: &Request,
+        url: Url,
+        is_local: bool,
+        credential: Option<&Credential>,
+    ) -> Result<Hop, FetchError> {
         let client = if is_local { &self.local } else { &self.public };
-        let asked = client.get(url.clone()).headers(headers(request, &url));
+        let asked = client.get(url.clone()).headers(headers(request, &url, credential));
         let response = asked.send().await.map_err(|e| self.network(&e))?;
         let status = response.status();
         let headers = response.headers();
@@ -345,7 +378,7 @@ impl Fetcher {
             return Ok(Hop::Redirect { to: target(&url, headers)?, is_permanent });
         }
         if !status.is_success() {
-            return Err(FetchError::Status { status: status.as_u16(), retry_after: retry_after(headers, now) });
+            return Err(FetchError::Status { status: status.as_u16(), retry_after: retry_after(headers, status, now) });
         }
         let charset = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).and_then(charset);
         let bytes = body::read(response, self.config.max_body).await.map_err(|error| match error {
@@ -413,7 +446,15 @@ mod tests {
         let fetcher = Fetcher::new(FetcherConfig::default(), shared).unwrap().under(Arc::clone(&lease));
         // Nobody listens there: whoever asks is told so.
         let url = Url::parse("http://127.0.0.1:1/").unwrap();
-        let request = Request { url, accept: "*/*", etag: None, last_modified: None, validated_by: None, local: true };
+        let request = Request {
+            url,
+            accept: "*/*",
+            etag: None,
+            last_modified: None,
+            validated_by: None,
+            local: true,
+            access: None,
+        };
         let asked = async || {
             clock.advance(Duration::from_millis(10));
             !matches!(fetcher.fetch(&request).await, Err(FetchError::Blocked(_)))

@@ -14,7 +14,7 @@ use crate::{catalogue, charset, dates, identity, plain_text};
 pub type Target = fn(&[u8]);
 
 /// Every parser, by name.
-pub const TARGETS: [(&str, Target); 18] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("rss", rss),
     ("json_feed", json_feed),
     ("sitemap", sitemap),
@@ -25,6 +25,8 @@ pub const TARGETS: [(&str, Target); 18] = [
     ("bluesky", bluesky),
     ("lemmy", lemmy),
     ("snapshot", snapshot),
+    ("x", x),
+    ("coingecko", coingecko),
     ("telegram", telegram),
     ("html", html),
     ("html_select", html_select),
@@ -110,6 +112,14 @@ fn lemmy(bytes: &[u8]) {
 
 fn snapshot(bytes: &[u8]) {
     parse(Kind::Snapshot, bytes, None);
+}
+
+fn x(bytes: &[u8]) {
+    parse(Kind::X, bytes, None);
+}
+
+fn coingecko(bytes: &[u8]) {
+    parse(Kind::CoinGecko, bytes, None);
 }
 
 fn telegram(bytes: &[u8]) {

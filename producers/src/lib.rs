@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+pub mod access;
 mod authors;
 pub mod backfill;
 pub mod backoff;
 pub mod bluesky;
 pub mod catalogue;
 pub mod charset;
+pub mod coingecko;
 mod config;
 mod cursors;
 pub mod dates;
@@ -20,6 +22,7 @@ pub mod html;
 pub mod identity;
 pub mod jetstream;
 mod json;
+pub mod key;
 mod lease;
 pub mod lemmy;
 pub mod mastodon;
@@ -47,6 +50,7 @@ mod takeover;
 pub mod telegram;
 pub mod walk;
 mod web_page;
+pub mod x;
 mod xml;
 
 pub use config::Config;

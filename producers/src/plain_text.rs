@@ -74,6 +74,15 @@ pub fn tidy(text: &str) -> String {
     kept.trim().to_owned()
 }
 
+/// A text without the three escapes that APIs put into plain texts (`&amp;`, `&lt;`, `&gt;`), once.
+pub(crate) fn unescape(text: &str) -> String {
+    if text.contains('&') {
+        text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    } else {
+        text.to_owned()
+    }
+}
+
 /// At most `max` bytes of `text`, cut at a character.
 pub fn cut(text: &str, max: usize) -> &str {
     if text.len() <= max {

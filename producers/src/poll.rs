@@ -8,6 +8,7 @@ use url::Url;
 use vigie_clock::{Clock, Timestamp};
 use vigie_schemas::{Cursor, FetchRecord, RawPost};
 
+use crate::access::Access;
 use crate::backoff;
 use crate::draft::MAX_TEXT;
 use crate::fetcher::{FetchError, Fetched, Fetcher, Request};
@@ -122,7 +123,8 @@ pub async fn poll(source: &SourceConfig, before: &Cursor, fetcher: &Fetcher, clo
         forget_validators(&mut cursor);
     }
     let position = if moved { Position::default() } else { Position::read(before.position.as_deref()) };
-    let mut walk = Walk::begin(source, source.kind.source(), position);
+    let earliest = source.kind.source().reach().map(|reach| at.saturating_sub(reach));
+    let mut walk = Walk::begin(source, source.kind.source(), position).asking_from(earliest);
     let resumed = walk.is_resumed();
     let mut gathered = Gathered::default();
     let failure = follow(source, &cursor, &mut walk, fetcher, clock, &mut gathered).await.err();
@@ -196,7 +198,7 @@ pub async fn poll(source: &SourceConfig, before: &Cursor, fetcher: &Fetcher, clo
         posts_new: to_long(gathered.posts.len()),
         duration_ms: i64::try_from(clock.monotonic().saturating_sub(started).as_millis()).unwrap_or(i64::MAX),
         next_at: cursor.next_at,
-        reason,
+        reason: reason.map(|reason| hide_key(source, reason)),
         sample: source.sample,
     };
     // A post may stand in the same answer twice, and pages may overlap.
@@ -204,6 +206,14 @@ pub async fn poll(source: &SourceConfig, before: &Cursor, fetcher: &Fetcher, clo
     let changed = pages_read || is_long || !gathered.posts.is_empty() || differs(before, &cursor);
     let Gathered { posts, edited, deleted, .. } = gathered;
     Polled { posts, edited, deleted, cursor, record, changed }
+}
+
+/// A server may repeat what it was sent.
+fn hide_key(source: &SourceConfig, reason: String) -> String {
+    match &source.key {
+        Some(key) => key.hide(reason),
+        None => reason,
+    }
 }
 
 /// Whether a cursor says more than when the source was and is to be asked.
@@ -263,20 +273,25 @@ async fn follow(
     gathered: &mut Gathered,
 ) -> Result<(), Failure> {
     let handler = source.kind.source();
+    let access = Access::of(source);
     let mut known: HashSet<String> = before.recent_ids.iter().cloned().collect();
     let mut validators = (!walk.is_resumed()).then(|| Validators::of(before));
     for page in 0..source.max_pages {
         let Some(mut url) = walk.next() else { break };
         // Only the source's own address is remembered to have moved, not the searches below it. Local servers come and go.
-        let can_move = page == 0 && url == source.url && !source.local;
+        let can_move = page == 0 && url == source.url && !source.local && access.is_none();
         if can_move && let Some(moved_to) = before.moved_to.as_deref().and_then(|moved_to| moved_to.parse().ok()) {
             url = moved_to;
+        }
+        if let Some(access) = &access {
+            url = access.address(url);
         }
         // A searched address names a time, so that its validators are of no use for the next one.
         let conditional = if matches!(source.overlap(), Overlap::Late(_)) { None } else { validators.take() };
         let Validators { etag, last_modified, by } = conditional.unwrap_or_default();
         let validated_by = by.or_else(|| Some(source.url.clone()).filter(|_| can_move));
-        let request = Request { url, accept: handler.accept(), etag, last_modified, validated_by, local: source.local };
+        let (local, access) = (source.local, access.clone());
+        let request = Request { url, accept: handler.accept(), etag, last_modified, validated_by, local, access };
         let is_nested = walk.is_at_nested();
         let answer = if source.is_stream() {
             let heard = jetstream::listen(source, walk.stream(), fetcher, clock).await.map_err(Failure::Fetch)?;

@@ -12,16 +12,18 @@ use vigie_clock::SharedClock;
 use vigie_daemon::ServiceError;
 use vigie_schemas::RawPost;
 
+use crate::access::Access;
 use crate::catalogue::as_web;
 use crate::fetcher::{FetchError, Fetched, Fetcher, FetcherConfig, Request, guard};
 use crate::jetstream;
+use crate::key::{self, Key};
 use crate::source::{Document, Kind, Origin, SourceConfig};
 
 /// How long [`reachable`] waits at most.
 const PROBE: Duration = Duration::from_secs(5);
 
 /// Reads `target` (a file or an address) once as a source of this kind and writes its posts as JSON Lines. Returns how many there are. `base` is where
-/// relative links of a file start; those of an address start there.
+/// relative links of a file start; those of an address start there. `key` is shown to the API of a kind that takes one.
 ///
 /// # Errors
 /// [`ServiceError::Config`] if the target is neither a readable file nor an http address, [`ServiceError::Unavailable`] if nobody answers,
@@ -30,13 +32,14 @@ pub async fn test_source(
     kind: Kind,
     target: &str,
     base: Option<Url>,
+    key: Option<Key>,
     config: FetcherConfig,
     clock: SharedClock,
     out: &mut (dyn Write + Send),
 ) -> Result<usize, ServiceError> {
     let url = Url::parse(target).ok().filter(|url| matches!(url.scheme(), "http" | "https" | "ws" | "wss"));
     let (bytes, charset, base) = match url {
-        Some(url) => fetch(kind, url, config, clock.clone()).await?,
+        Some(url) => fetch(kind, url, key, config, clock.clone()).await?,
         None => (read(Path::new(target), config.max_body)?, None, base),
     };
     let origin = Origin { source: "test", language: None, sample: false, select: None, fetched_at: clock.now() };
@@ -68,17 +71,31 @@ pub fn to_json(post: &RawPost) -> serde_json::Value {
 
 type Answer = (Vec<u8>, Option<String>, Option<Url>);
 
-async fn fetch(kind: Kind, url: Url, config: FetcherConfig, clock: SharedClock) -> Result<Answer, ServiceError> {
+async fn fetch(
+    kind: Kind,
+    url: Url,
+    key: Option<Key>,
+    config: FetcherConfig,
+    clock: SharedClock,
+) -> Result<Answer, ServiceError> {
     // Who types a private address means it. A public one that leads to a private one is still refused.
     let local = guard::is_inside(&as_web(&url));
     let host = url.host_str().unwrap_or_default().to_owned();
     let fetcher = Fetcher::new(config, clock.clone()).map_err(|e| ServiceError::Config(vec![e.to_string()]))?;
-    let answer = if as_web(&url) == url {
-        let request =
-            Request { url, accept: kind.source().accept(), etag: None, last_modified: None, validated_by: None, local };
-        fetcher.fetch(&request).await
+    let mistake = key::mistake(kind, &url, local, key.as_ref().map(Key::variable));
+    let source = once(kind, url, local, key);
+    if let Some(mistake) = mistake.or_else(|| source.waits_for_key().then(|| "the variable of --key is not set".into()))
+    {
+        return Err(ServiceError::Config(vec![mistake]));
+    }
+    let answer = if as_web(&source.url) == source.url {
+        let access = Access::of(&source);
+        // An API tells little of a post unless it is asked for more.
+        let url = access.as_ref().map(|access| access.address(kind.source().newest(&source, None)));
+        let url = url.unwrap_or_else(|| source.url.clone());
+        let (accept, etag, last_modified, validated_by) = (kind.source().accept(), None, None, None);
+        fetcher.fetch(&Request { url, accept, etag, last_modified, validated_by, local, access }).await
     } else {
-        let source = stream(kind, url, local);
         jetstream::listen(&source, None, &fetcher, &*clock).await.map(|heard| Fetched::Body(heard.body))
     };
     match answer {
@@ -89,8 +106,8 @@ async fn fetch(kind: Kind, url: Url, config: FetcherConfig, clock: SharedClock) 
     }
 }
 
-/// A stream to listen to once.
-fn stream(kind: Kind, url: Url, local: bool) -> SourceConfig {
+/// A source to read once.
+fn once(kind: Kind, url: Url, local: bool, key: Option<Key>) -> SourceConfig {
     SourceConfig {
         id: "test".to_owned(),
         kind,
@@ -104,6 +121,7 @@ fn stream(kind: Kind, url: Url, local: bool) -> SourceConfig {
         select: None,
         keywords: Vec::new(),
         render: false,
+        key,
     }
 }
 
@@ -128,7 +146,7 @@ pub async fn reachable(sources: &[SourceConfig], clock: SharedClock) -> bool {
     let Ok(fetcher) = Fetcher::new(config, clock) else { return false };
     let fetcher = Arc::new(fetcher);
     let mut probes = JoinSet::new();
-    for source in sources.iter().filter(|source| !source.local).take(16) {
+    for source in sources.iter().filter(|source| !source.local && source.key.is_none()).take(16) {
         let fetcher = Arc::clone(&fetcher);
         let request = Request {
             url: source.url.clone(),
@@ -137,6 +155,7 @@ pub async fn reachable(sources: &[SourceConfig], clock: SharedClock) -> bool {
             last_modified: None,
             validated_by: None,
             local: false,
+            access: None,
         };
         probes.spawn(async move { is_answer(&fetcher.fetch(&request).await) });
     }
@@ -157,6 +176,6 @@ fn is_answer(result: &Result<Fetched, FetchError>) -> bool {
         Ok(_) | Err(FetchError::TooLarge { .. } | FetchError::Ratio { .. } | FetchError::Redirect(_)) => true,
         Err(FetchError::Status { status, .. }) => *status < 500,
         Err(FetchError::Blocked(reason)) => reason.starts_with("robots.txt"),
-        Err(FetchError::Wait { .. } | FetchError::Network(_) | FetchError::Timeout(_)) => false,
+        Err(FetchError::Wait { .. } | FetchError::Key(_) | FetchError::Network(_) | FetchError::Timeout(_)) => false,
     }
 }

@@ -106,7 +106,7 @@ fn parse(json: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
 
 fn submission(data: &Value) -> Option<Draft> {
     let mut post = thing(data, "t3", "selftext")?;
-    post.title = string(data, "title").map(|title| plain_text::tidy(&unescape(title)));
+    post.title = string(data, "title").map(|title| plain_text::tidy(&plain_text::unescape(title)));
     Some(post)
 }
 
@@ -141,7 +141,7 @@ fn thing(data: &Value, prefix: &str, body: &str) -> Option<Draft> {
         id: identity::native(Kind::Reddit, &name),
         url,
         author: string(data, "author").filter(|author| *author != "[deleted]").map(str::to_owned),
-        text: if is_withdrawn(text) { String::new() } else { plain_text::tidy(&unescape(text)) },
+        text: if is_withdrawn(text) { String::new() } else { plain_text::tidy(&plain_text::unescape(text)) },
         published: time("created_utc").or_else(|| time("created")),
         // False, or when.
         edited: time("edited"),
@@ -165,12 +165,4 @@ fn string<'a>(data: &'a Value, name: &str) -> Option<&'a str> {
 
 fn is_full_name(name: &str) -> bool {
     name.len() <= 32 && name.starts_with('t') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
-
-fn unescape(text: &str) -> String {
-    if text.contains('&') {
-        text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    } else {
-        text.to_owned()
-    }
 }

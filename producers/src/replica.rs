@@ -9,6 +9,7 @@ use vigie_schemas::Codec;
 
 use crate::config::Config;
 use crate::fetcher::Fetcher;
+use crate::key;
 use crate::lease::Lease;
 use crate::membership::Membership;
 use crate::metrics::Metrics;
@@ -36,7 +37,7 @@ pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
     let health = ctx.health.component("producers");
     let metrics = Metrics::register(&ctx.metrics)?;
     let Some((codec, partitions)) = connect(&config, &ctx).await? else { return Ok(()) };
-    let plan = Plan::new(sources, partitions);
+    let plan = Plan::new(key::ready(sources), partitions);
     if config.keyring.is_absent() {
         warn!("no keyring: handles of authors are not kept, not even under seal");
     }

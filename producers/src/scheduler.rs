@@ -24,6 +24,7 @@ use vigie_schemas::FetchRecord;
 use crate::config::Config;
 use crate::cursors::TakeError;
 use crate::fetcher::Fetcher;
+use crate::key;
 use crate::membership::{Answer, Change, Membership};
 use crate::plan::Plan;
 use crate::poll::{fresh_cursor, poll};
@@ -358,7 +359,7 @@ impl Scheduler {
                 return;
             }
         };
-        let plan = Plan::new(sources, self.plan.partitions());
+        let plan = Plan::new(key::ready(sources), self.plan.partitions());
         let added = plan.iter().filter(|planned| self.plan.get(&planned.source.id).is_none()).count();
         let gone = self.plan.iter().filter(|planned| plan.get(&planned.source.id).is_none()).count();
         self.plan = plan;

@@ -221,5 +221,6 @@ fn local(base: &Url, id: &str, kind: Kind, path: &str, language: Option<&str>, m
         select: None,
         keywords: Vec::new(),
         render: false,
+        key: None,
     }
 }

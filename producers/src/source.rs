@@ -9,9 +9,11 @@ use vigie_clock::Timestamp;
 use vigie_schemas::RawPost;
 
 use crate::bluesky::Bluesky;
+use crate::coingecko::CoinGecko;
 use crate::discourse::Discourse;
 use crate::hackernews::HackerNews;
 use crate::html::{Selectors, WebPage};
+use crate::key::{self, Key};
 use crate::lemmy::Lemmy;
 use crate::mastodon::Mastodon;
 use crate::reddit::Reddit;
@@ -20,6 +22,7 @@ use crate::rss::Rss;
 use crate::sitemap::Sitemap;
 use crate::snapshot::Snapshot;
 use crate::telegram::Telegram;
+use crate::x::X;
 
 /// The kinds of source, one file each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
@@ -48,11 +51,16 @@ pub enum Kind {
     Html,
     /// Sitemaps, with the news extension, and indexes of sitemaps.
     Sitemap,
+    /// X: recent search of API v2; needs a key.
+    X,
+    /// News of CoinGecko's API; needs a key.
+    #[value(name = "coingecko")]
+    CoinGecko,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Rss,
         Self::HackerNews,
         Self::Reddit,
@@ -64,6 +72,8 @@ impl Kind {
         Self::Snapshot,
         Self::Html,
         Self::Sitemap,
+        Self::X,
+        Self::CoinGecko,
     ];
 
     /// The name in `sources.toml`, in post ids and on the command line.
@@ -80,6 +90,8 @@ impl Kind {
             Self::Snapshot => "snapshot",
             Self::Html => "html",
             Self::Sitemap => "sitemap",
+            Self::X => "x",
+            Self::CoinGecko => "coingecko",
         }
     }
 
@@ -97,6 +109,8 @@ impl Kind {
             Self::Snapshot => &Snapshot,
             Self::Html => &WebPage,
             Self::Sitemap => &Sitemap,
+            Self::X => &X,
+            Self::CoinGecko => &CoinGecko,
         }
     }
 }
@@ -134,12 +148,19 @@ pub struct SourceConfig {
     pub keywords: Vec<String>,
     /// Whether Chromium renders the page first; for [`Kind::Html`].
     pub render: bool,
+    /// The key of its API; for [`Kind::X`], [`Kind::Reddit`] and [`Kind::CoinGecko`].
+    pub key: Option<Key>,
 }
 
 impl SourceConfig {
     /// Whether it is a stream to listen to, not an address to ask.
     pub fn is_stream(&self) -> bool {
         matches!(self.url.scheme(), "ws" | "wss")
+    }
+
+    /// Whether it cannot be asked until the variable of its key is set.
+    pub fn waits_for_key(&self) -> bool {
+        key::is_needed(self.kind) && self.key.as_ref().and_then(Key::secret).is_none()
     }
 
     /// How posts that were seen before are told from new ones.
@@ -229,6 +250,11 @@ pub trait Source: Send + Sync {
 
     /// How posts that were seen before are told from new ones.
     fn overlap(&self) -> Overlap;
+
+    /// How far back an address may ask for posts, where the source refuses what is farther.
+    fn reach(&self) -> Option<std::time::Duration> {
+        None
+    }
 
     /// The media types to ask for.
     fn accept(&self) -> &'static str;

@@ -113,6 +113,8 @@ pub struct Walk<'a> {
     nested: Queue,
     marks: Vec<String>,
     seen_until: Option<Timestamp>,
+    /// What is before this is not asked for.
+    earliest: Option<Timestamp>,
     pages: usize,
     done: bool,
 }
@@ -133,7 +135,12 @@ impl<'a> Walk<'a> {
             None => (None, Queue::default(), Vec::new(), None),
         };
         let done = resumed && at.is_none();
-        Self { source, handler, position, resumed, at, nested, marks, seen_until, pages: 0, done }
+        Self { source, handler, position, resumed, at, nested, marks, seen_until, earliest: None, pages: 0, done }
+    }
+
+    /// Asks for nothing from before this time, which the source would refuse.
+    pub fn asking_from(self, earliest: Option<Timestamp>) -> Self {
+        Self { earliest, ..self }
     }
 
     /// Whether it continues an earlier walk.
@@ -169,9 +176,10 @@ impl<'a> Walk<'a> {
         if self.done {
             return None;
         }
+        let from = self.position.seen_until.filter(|seen| self.earliest.is_none_or(|earliest| *seen >= earliest));
         match &self.at {
-            None => Some(self.handler.newest(self.source, self.position.seen_until)),
-            Some(older) => self.handler.older(self.source, self.position.seen_until, older),
+            None => Some(self.handler.newest(self.source, from)),
+            Some(older) => self.handler.older(self.source, from, older),
         }
     }
 
@@ -256,6 +264,7 @@ mod tests {
             select: None,
             keywords: Vec::new(),
             render: false,
+            key: None,
         }
     }
 
@@ -333,5 +342,18 @@ mod tests {
         assert_eq!(seen, [30, 29, 28, 27]);
         let (seen, _) = poll(&source, position, 32, &[]);
         assert_eq!(seen, [32, 31]);
+    }
+
+    #[test]
+    fn a_search_that_reaches_back_some_days_is_not_asked_for_what_is_older() {
+        let url = Url::parse("https://api.x.com/2/tweets/search/recent?query=btc").unwrap();
+        let source = SourceConfig { kind: Kind::X, url, ..source(false) };
+        let asks = |earliest: i64| {
+            let position = Position { seen_until: Some(Timestamp::from_millis(100_000)), ..Position::default() };
+            let walk = Walk::begin(&source, source.kind.source(), position);
+            let walk = walk.asking_from(Some(Timestamp::from_millis(earliest)));
+            walk.next().unwrap().query_pairs().any(|(name, _)| name == "start_time")
+        };
+        assert!(asks(100_000) && !asks(100_001));
     }
 }

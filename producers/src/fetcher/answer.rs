@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::access::Access;
+
 /// What to ask for.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -19,6 +21,15 @@ pub struct Request {
     pub validated_by: Option<Url>,
     /// Private and loopback addresses are allowed, and their robots.txt is not asked.
     pub local: bool,
+    /// The key to show to the API that it is for. Its robots.txt is not asked.
+    pub access: Option<Access>,
+}
+
+impl Request {
+    /// Whether a key is shown at this address.
+    pub(super) fn is_with_access(&self, url: &Url) -> bool {
+        self.access.as_ref().is_some_and(|access| access.is_for(url))
+    }
 }
 
 /// A useful answer.
@@ -100,6 +111,9 @@ pub enum FetchError {
     /// It took too long.
     #[error("timed out after {0:?}")]
     Timeout(Duration),
+    /// The key is not one, or no token is given for it.
+    #[error("key: {0}")]
+    Key(String),
     /// Name resolution, connection, TLS, protocol or decompression failed.
     #[error("network: {0}")]
     Network(String),
@@ -110,7 +124,7 @@ impl FetchError {
     pub fn is_lasting(&self) -> bool {
         match self {
             Self::Status { status, .. } => (400..500).contains(status) && !matches!(status, 408 | 425 | 429),
-            Self::Blocked(_) | Self::TooLarge { .. } | Self::Ratio { .. } | Self::Redirect(_) => true,
+            Self::Blocked(_) | Self::TooLarge { .. } | Self::Ratio { .. } | Self::Redirect(_) | Self::Key(_) => true,
             Self::Wait { .. } | Self::Timeout(_) | Self::Network(_) => false,
         }
     }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 use vigie_clock::Timestamp;
 
 use super::body::ACCEPT_ENCODING;
+use super::tokens::Credential;
 use super::{FetchError, MAX_RETRY_AFTER, Request};
 
 pub(super) fn user_agent(contact: Option<&str>) -> String {
@@ -23,10 +25,14 @@ const MAX_VALIDATOR: usize = 1024;
 const MAX_ADDRESS: usize = 8 * 1024;
 
 /// The headers of a request to `url`, which is the request's own address or one that it was redirected to.
-pub(super) fn headers(request: &Request, url: &Url) -> HeaderMap {
+pub(super) fn headers(request: &Request, url: &Url, credential: Option<&Credential>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, HeaderValue::from_static(request.accept));
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(ACCEPT_ENCODING));
+    // A key goes to the API that it is for, not to where that sends us.
+    if let Some(Credential { name, value }) = credential.filter(|_| request.is_with_access(url)) {
+        headers.insert(name.clone(), value.clone());
+    }
     // Validators belong to the address that gave them.
     if url == request.validated_by.as_ref().unwrap_or(&request.url) {
         let validators = [(header::IF_NONE_MATCH, &request.etag), (header::IF_MODIFIED_SINCE, &request.last_modified)];
@@ -75,17 +81,25 @@ pub(super) fn target(from: &Url, headers: &HeaderMap) -> Result<Url, FetchError>
     Ok(url)
 }
 
-/// `Retry-After` in seconds or as a date (RFC 9110, 10.2.3), by the clock of the server if it tells.
-pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match value.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let date = headers.get(header::DATE).and_then(|date| date.to_str().ok()).and_then(crate::dates::parse);
-            crate::dates::parse(value)?.since(date.unwrap_or(now))
-        }
+/// `Retry-After` in seconds or as a date (RFC 9110, 10.2.3), by the clock of the server if it tells. Without it, of a 429: when the server counts
+/// anew, as X says it (`x-rate-limit-reset`, seconds since the epoch) or Reddit (`x-ratelimit-reset`, seconds from now).
+pub(super) fn retry_after(headers: &HeaderMap, status: StatusCode, now: Timestamp) -> Option<Duration> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let server = || text("date").and_then(crate::dates::parse).unwrap_or(now);
+    let reset = || {
+        let at = text("x-rate-limit-reset").and_then(|at| at.parse::<i64>().ok()?.checked_mul(1000));
+        let left = text("x-ratelimit-reset").and_then(|left| Duration::try_from_secs_f64(left.parse().ok()?).ok());
+        at.map(|at| Timestamp::from_millis(at).since(server())).or(left)
     };
-    Some(wait.min(MAX_RETRY_AFTER))
+    let wait = match text("retry-after") {
+        Some(value) => match value.parse::<u64>() {
+            Ok(seconds) => Some(Duration::from_secs(seconds)),
+            Err(_) => crate::dates::parse(value).map(|at| at.since(server())),
+        },
+        None if status == StatusCode::TOO_MANY_REQUESTS => reset(),
+        None => None,
+    };
+    wait.map(|wait| wait.min(MAX_RETRY_AFTER))
 }
 
 pub(super) fn charset(content_type: &str) -> Option<String> {
@@ -107,7 +121,8 @@ mod tests {
     #[test]
     fn retry_after_is_read_in_both_forms_and_capped() {
         let now = Timestamp::parse_rfc3339("2026-01-01T00:00:00Z").unwrap();
-        let read = |value| retry_after(&with(header::RETRY_AFTER, value), now);
+        let busy = StatusCode::TOO_MANY_REQUESTS;
+        let read = |value| retry_after(&with(header::RETRY_AFTER, value), StatusCode::SERVICE_UNAVAILABLE, now);
         assert_eq!(read("120"), Some(Duration::from_secs(120)));
         assert_eq!(read("Thu, 01 Jan 2026 00:01:00 GMT"), Some(Duration::from_secs(60)));
         assert_eq!(read("Wed, 01 Jan 2020 00:00:00 GMT"), Some(Duration::ZERO));
@@ -116,7 +131,16 @@ mod tests {
         // A server whose clock is an hour ahead of ours.
         let mut ahead = with(header::RETRY_AFTER, "Thu, 01 Jan 2026 01:01:00 GMT");
         ahead.insert(header::DATE, HeaderValue::from_static("Thu, 01 Jan 2026 01:00:00 GMT"));
-        assert_eq!(retry_after(&ahead, now), Some(Duration::from_secs(60)));
+        assert_eq!(retry_after(&ahead, busy, now), Some(Duration::from_secs(60)));
+        // Half past midnight, by a server whose clock is right, and by one that is an hour ahead.
+        let reset = |name, value| with(HeaderName::from_static(name), value);
+        let mut x = reset("x-rate-limit-reset", "1767227400");
+        assert_eq!(retry_after(&x, busy, now), Some(Duration::from_secs(1800)));
+        assert_eq!(retry_after(&x, StatusCode::UNAUTHORIZED, now), None);
+        x.insert(header::DATE, HeaderValue::from_static("Thu, 01 Jan 2026 01:00:00 GMT"));
+        assert_eq!(retry_after(&x, busy, now), Some(Duration::ZERO));
+        assert_eq!(retry_after(&reset("x-ratelimit-reset", "12.5"), busy, now), Some(Duration::from_millis(12_500)));
+        assert_eq!(retry_after(&reset("x-ratelimit-reset", "-1"), busy, now), None);
     }
 
     #[test]

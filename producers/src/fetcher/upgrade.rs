@@ -51,7 +51,7 @@ impl Fetcher {
         let response = asked.send().await.map_err(|e| self.network(&e))?;
         let status = response.status();
         if status != StatusCode::SWITCHING_PROTOCOLS {
-            let retry_after = retry_after(response.headers(), self.clock.now());
+            let retry_after = retry_after(response.headers(), response.status(), self.clock.now());
             return Err(FetchError::Status { status: status.as_u16(), retry_after });
         }
         let accepted = response.headers().get(ACCEPT).and_then(|value| value.to_str().ok());

@@ -211,6 +211,7 @@ async fn the_charset_of_the_header_is_used_where_the_feed_names_none() {
         Kind::Rss,
         url.as_str(),
         None,
+        None,
         FetcherConfig::default(),
         Arc::new(SystemClock::default()),
         &mut out,
@@ -241,7 +242,8 @@ async fn source_test_tells_bad_targets_apart_by_their_exit_codes() {
     for (target, code, text) in cases {
         let mut out = Vec::new();
         let clock = Arc::new(SystemClock::default());
-        let error = test_source(Kind::Rss, target, None, FetcherConfig::default(), clock, &mut out).await.unwrap_err();
+        let error =
+            test_source(Kind::Rss, target, None, None, FetcherConfig::default(), clock, &mut out).await.unwrap_err();
         assert_eq!(error.exit_code(), code, "{target}: {error}");
         assert!(error.chain().contains(text) && out.is_empty(), "{target}: {}", error.chain());
     }

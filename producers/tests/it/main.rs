@@ -9,6 +9,7 @@ mod farm;
 mod feed_families;
 mod fetching;
 mod hostile;
+mod keys;
 mod kinds;
 mod moving;
 mod odd_feeds;

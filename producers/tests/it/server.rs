@@ -24,7 +24,7 @@ pub(crate) fn fetcher(config: FetcherConfig) -> Fetcher {
 }
 
 pub(crate) fn request(url: Url) -> Request {
-    Request { url, accept: "*/*", etag: None, last_modified: None, validated_by: None, local: true }
+    Request { url, accept: "*/*", etag: None, last_modified: None, validated_by: None, local: true, access: None }
 }
 
 pub(crate) fn source(id: &str, kind: Kind, url: Url) -> SourceConfig {
@@ -41,6 +41,7 @@ pub(crate) fn source(id: &str, kind: Kind, url: Url) -> SourceConfig {
         select: None,
         keywords: Vec::new(),
         render: false,
+        key: None,
     }
 }
 

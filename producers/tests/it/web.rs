@@ -155,6 +155,7 @@ pub(crate) fn public(url: &str) -> Request {
         last_modified: None,
         validated_by: None,
         local: false,
+        access: None,
     }
 }
 

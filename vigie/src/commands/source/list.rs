@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use vigie_clock::Timestamp;
 use vigie_daemon::{Context, ServiceError};
 use vigie_kafka_client::{KafkaConfig, Start, read_to_end};
+use vigie_producers::key::Key;
 use vigie_schemas::{Codec, RegistryConfig};
 
 use crate::commands::topics::{codec_error, kafka_error};
@@ -46,6 +47,14 @@ pub(super) async fn run(args: ListArgs, output: Output) -> Result<(), ServiceErr
             let health = health.get(&source.id);
             words = health.map_or_else(|| "never fetched".to_owned(), Health::words);
             value["health"] = health.map_or(Value::Null, Health::to_json);
+        }
+        if let Some(key) = &source.key {
+            value["key"] = key.variable().into();
+        }
+        if source.waits_for_key() {
+            let variable = source.key.as_ref().map(Key::variable).unwrap_or_default();
+            value["waits_for_key"] = true.into();
+            words = format!("waits for its key in {variable}");
         }
         output.result(&value, || {
             format!("{:<28} {:<12} {} {words}", source.id, source.kind.name(), source.url).trim_end().to_owned()

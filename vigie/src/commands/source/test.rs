@@ -5,6 +5,7 @@ use std::io::{BufWriter, Write};
 use url::Url;
 use vigie_daemon::{Context, ServiceError};
 use vigie_producers::fetcher::FetcherConfig;
+use vigie_producers::key::Key;
 
 use crate::output::Output;
 
@@ -16,6 +17,9 @@ pub(crate) struct TestArgs {
     /// Where a file came from: relative links in it start there
     #[arg(long, value_name = "URL", value_parser = web_address)]
     base: Option<Url>,
+    /// Variable of the environment that holds the key of the API (kinds x, coingecko, reddit)
+    #[arg(long, value_name = "VAR")]
+    key: Option<String>,
     /// What to read
     #[arg(value_name = "URL-or-FILE")]
     target: String,
@@ -24,8 +28,10 @@ pub(crate) struct TestArgs {
 pub(super) async fn run(args: TestArgs, output: Output) -> Result<(), ServiceError> {
     let mut stdout = BufWriter::new(std::io::stdout());
     let clock = Context::system().clock;
-    let TestArgs { kind, base, target } = args;
-    let posts = vigie_producers::test_source(kind, &target, base, FetcherConfig::default(), clock, &mut stdout).await?;
+    let TestArgs { kind, base, key, target } = args;
+    let key = key.as_deref().map(Key::from_env);
+    let posts =
+        vigie_producers::test_source(kind, &target, base, key, FetcherConfig::default(), clock, &mut stdout).await?;
     stdout.flush().map_err(ServiceError::failed)?;
     output.note(format!("{posts} posts"));
     Ok(())
