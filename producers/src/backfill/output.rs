@@ -1,5 +1,6 @@
 //! What a backfill writes: each page with its position in one transaction, under an id of its own that a second backfill of the source takes away.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -39,8 +40,18 @@ impl Output {
     pub(super) async fn publish(&mut self, mut page: Polled) -> Result<(), ServiceError> {
         let keys = self.authors.seal(page.posts.iter_mut(), self.clock.now());
         let mut pause = Duration::from_millis(200);
+        let mut is_unsettled = false;
         loop {
-            let problem = match self.attempt(&page, &keys).await {
+            // After a failure the id is claimed anew, and what became of the page is read.
+            let outcome = match is_unsettled {
+                true => self.is_committed(&page).await,
+                false => Ok(false),
+            };
+            let outcome = match outcome {
+                Ok(false) => self.attempt(&page, &keys).await,
+                other => other.map(drop),
+            };
+            let problem = match outcome {
                 Ok(()) => {
                     self.authors.committed(&keys);
                     return Ok(());
@@ -48,6 +59,7 @@ impl Output {
                 Err(Attempt::Hopeless(error)) => return Err(error),
                 Err(Attempt::Later(problem)) => problem,
             };
+            is_unsettled = true;
             warn!(error = problem, "page not published, trying again until it is");
             tokio::select! {
                 () = self.shutdown.cancelled() => return Err(ServiceError::unavailable("kafka or schema registry", problem)),
@@ -70,22 +82,21 @@ impl Output {
             Err(KafkaError::Fenced { .. }) => {
                 Err(Attempt::Hopeless(ServiceError::failed("another backfill of this source has taken over")))
             }
-            Err(error @ KafkaError::Restore { .. }) => self.settle(page, error).await,
             Err(error @ KafkaError::Fatal { .. }) => Err(Attempt::Hopeless(ServiceError::failed(error))),
             Err(error) => Err(Attempt::Later(error.to_string())),
         }
     }
 
-    /// After an unknown outcome: all of a transaction is visible or nothing, so that the position tells.
-    async fn settle(&self, page: &Polled, error: KafkaError) -> Result<(), Attempt> {
+    /// Whether a page is there: all of a transaction is visible or nothing, so that the position tells.
+    async fn is_committed(&self, page: &Polled) -> Result<bool, Attempt> {
         let ours = &page.cursor;
-        match self.cursors([ours.source.clone()]).await {
-            Ok(cursors) if cursors.get(&ours.source).is_some_and(|stored| stored.updated_at >= ours.updated_at) => {
-                Ok(())
+        let cursors = self.cursors([ours.source.clone()]).await.map_err(|error| Attempt::Later(error.to_string()))?;
+        match cursors.get(&ours.source).map(|stored| stored.updated_at.cmp(&ours.updated_at)) {
+            Some(Ordering::Equal) => Ok(true),
+            Some(Ordering::Greater) => {
+                Err(Attempt::Hopeless(ServiceError::failed("another backfill of this source has taken over")))
             }
-            Ok(_) => Err(Attempt::Later(error.to_string())),
-            // What became of it is not known: the next run reads it from the position.
-            Err(unknown) => Err(Attempt::Hopeless(ServiceError::unavailable("kafka", unknown))),
+            Some(Ordering::Less) | None => Ok(false),
         }
     }
 }
