@@ -1,7 +1,7 @@
 //! A producer whose records, and the consumed offsets they stand on, appear together or not at all.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +25,8 @@ const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// The longest that any call waits for the brokers: a thread that must stop is not held up by a broker that is away.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// So much longer than its own time limit a call may take before it is taken for hung.
+const HUNG_AFTER: Duration = Duration::from_secs(2);
 
 /// How a [`TransactionalProducer`] identifies itself.
 #[derive(Clone, Debug)]
@@ -37,7 +39,8 @@ pub struct ProducerOptions {
 
 /// A transactional, idempotent producer. One transaction at a time.
 pub struct TransactionalProducer {
-    inner: BaseProducer<DeliveryContext>,
+    /// Shared with a call that hangs, which cannot be ended.
+    inner: Arc<BaseProducer<DeliveryContext>>,
     config: KafkaConfig,
     wire_names: HashMap<String, String>,
     patience: Duration,
@@ -59,7 +62,7 @@ impl TransactionalProducer {
             .create_with_context(DeliveryContext::default())
             .map_err(|e| KafkaError::from_native("create producer", &e))?;
         let producer = Self {
-            inner,
+            inner: Arc::new(inner),
             config: config.clone(),
             wire_names: HashMap::new(),
             patience: options.transaction_timeout.min(PATIENCE),
@@ -166,7 +169,8 @@ impl TransactionalProducer {
     /// longer a member of its group in the current generation: that is what fences a zombie.
     ///
     /// # Errors
-    /// [`KafkaError::Abort`] if the group refuses, [`KafkaError::Fenced`] if the producer was taken over.
+    /// [`KafkaError::Abort`] if the group refuses, [`KafkaError::Fenced`] if the producer was taken over, [`KafkaError::Restore`] if
+    /// librdkafka hangs: drop the producer.
     pub fn send_offsets(
         &mut self,
         offsets: &BTreeMap<TopicPartition, Committed>,
@@ -187,8 +191,13 @@ impl TransactionalProducer {
             }
         }
         let metadata = consumer.group_metadata()?;
-        self.repeat("send offsets", self.patience, |producer, wait| {
-            producer.send_offsets_to_transaction(&list, &metadata, wait)
+        let (inner, patience) = (Arc::clone(&self.inner), self.patience);
+        // If the group's coordinator has left the cluster, librdkafka may wait without end, whatever its time limit
+        // (https://github.com/confluentinc/librdkafka/issues/5456): then the call is left behind, with its producer.
+        bounded("send offsets", patience + HUNG_AFTER, move || {
+            repeat(&inner, "send offsets", patience, |producer, wait| {
+                producer.send_offsets_to_transaction(&list, &metadata, wait)
+            })
         })
     }
 
@@ -216,8 +225,9 @@ impl TransactionalProducer {
     /// was committed; drop the producer and read back.
     pub fn commit(&mut self) -> Result<(), KafkaError> {
         self.flush()?;
-        let committed =
-            self.repeat("commit transaction", self.patience, |producer, wait| producer.commit_transaction(wait));
+        let committed = repeat(&self.inner, "commit transaction", self.patience, |producer, wait| {
+            producer.commit_transaction(wait)
+        });
         match committed {
             Err(KafkaError::Retry { operation, detail }) => Err(KafkaError::Restore { operation, detail }),
             other => other,
@@ -261,33 +271,51 @@ impl TransactionalProducer {
     }
 
     fn init(&self) -> Result<(), KafkaError> {
-        let initialised = self.repeat("init transactions", PATIENCE, |producer, wait| producer.init_transactions(wait));
+        let initialised =
+            repeat(&self.inner, "init transactions", PATIENCE, |producer, wait| producer.init_transactions(wait));
         initialised.map_err(|error| match error {
             KafkaError::Retry { detail, .. } => KafkaError::unavailable(&self.config.brokers, detail),
             other => other,
         })
     }
+}
 
-    /// Repeats a resumable transactional call until it succeeds, fails for good, or `timeout` is over.
-    fn repeat(
-        &self,
-        operation: &'static str,
-        timeout: Duration,
-        call: impl Fn(&BaseProducer<DeliveryContext>, Duration) -> Result<(), rdkafka::error::KafkaError>,
-    ) -> Result<(), KafkaError> {
-        let deadline = Deadline::after(timeout);
-        loop {
-            let wait = deadline.remaining().clamp(Duration::from_millis(100), Duration::from_secs(5));
-            let Err(error) = call(&self.inner, wait) else { return Ok(()) };
-            match KafkaError::from_transaction(operation, &error) {
-                KafkaError::Retry { detail, .. } if !deadline.passed() => {
-                    debug!(operation, detail, "transactional call repeated");
-                    self.inner.poll(Duration::from_millis(20));
-                }
-                other => return Err(other),
+/// Repeats a resumable transactional call until it succeeds, fails for good, or `timeout` is over.
+fn repeat(
+    producer: &BaseProducer<DeliveryContext>,
+    operation: &'static str,
+    timeout: Duration,
+    call: impl Fn(&BaseProducer<DeliveryContext>, Duration) -> Result<(), rdkafka::error::KafkaError>,
+) -> Result<(), KafkaError> {
+    let deadline = Deadline::after(timeout);
+    loop {
+        let wait = deadline.remaining().clamp(Duration::from_millis(100), Duration::from_secs(5));
+        let Err(error) = call(producer, wait) else { return Ok(()) };
+        match KafkaError::from_transaction(operation, &error) {
+            KafkaError::Retry { detail, .. } if !deadline.passed() => {
+                debug!(operation, detail, "transactional call repeated");
+                producer.poll(Duration::from_millis(20));
             }
+            other => return Err(other),
         }
     }
+}
+
+/// Makes a call on a thread of its own and waits for it no longer than `patience`.
+fn bounded(
+    operation: &'static str,
+    patience: Duration,
+    call: impl FnOnce() -> Result<(), KafkaError> + Send + 'static,
+) -> Result<(), KafkaError> {
+    let restore = |detail| KafkaError::Restore { operation, detail };
+    let (answer, answered) = mpsc::sync_channel(1);
+    let caller = std::thread::Builder::new().name("kafka-call".to_owned());
+    // The thread's end is not waited for: whoever gave up has dropped the other end of the channel.
+    let spawned = caller.spawn(move || drop(answer.send(call())));
+    spawned.map_err(|error| restore(format!("no thread for it: {error}")))?;
+    answered
+        .recv_timeout(patience)
+        .unwrap_or_else(|_| Err(restore(format!("the kafka client hangs, given up after {} ms", patience.as_millis()))))
 }
 
 /// The settings of librdkafka that a transactional producer depends on.
@@ -360,7 +388,42 @@ impl ProducerContext for DeliveryContext {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::mocking::{MockCluster, MockCoordinator};
+
     use super::*;
+    use crate::consumer::ConsumerOptions;
+
+    /// librdkafka's own small brokers, of which one can be away for good.
+    #[test]
+    fn without_the_groups_coordinator_a_commit_is_given_up_and_a_new_producer_goes_on() {
+        let cluster = MockCluster::new(3).unwrap();
+        cluster.create_topic("in", 1, 1).unwrap();
+        cluster.coordinator(MockCoordinator::Group("g".to_owned()), 2).unwrap();
+        cluster.coordinator(MockCoordinator::Transaction("t".to_owned()), 1).unwrap();
+        let kafka = KafkaConfig::new(cluster.bootstrap_servers(), "");
+        let options = ProducerOptions { transactional_id: "t".to_owned(), transaction_timeout: Duration::from_secs(1) };
+        let consumer = Consumer::new(&kafka, &ConsumerOptions::new("g", ["in"])).unwrap();
+        let offset = |offset| Committed { offset, metadata: String::new() };
+        let at = |at| BTreeMap::from([(TopicPartition::new("in", 0), offset(at))]);
+
+        let mut producer = TransactionalProducer::new(&kafka, &options).unwrap();
+        producer.begin().unwrap();
+        producer.send_offsets(&at(1), &consumer).unwrap();
+        producer.commit().unwrap();
+
+        cluster.broker_down(2).unwrap();
+        producer.begin().unwrap();
+        // Once librdkafka keeps its time limit, this becomes an `Abort`, and the thread can go.
+        let given_up = producer.send_offsets(&at(2), &consumer).unwrap_err();
+        assert!(matches!(given_up, KafkaError::Restore { .. }), "{given_up}");
+        drop(producer);
+
+        cluster.coordinator(MockCoordinator::Group("g".to_owned()), 3).unwrap();
+        let mut producer = TransactionalProducer::new(&kafka, &options).unwrap();
+        producer.begin().unwrap();
+        producer.send_offsets(&at(2), &consumer).unwrap();
+        producer.commit().unwrap();
+    }
 
     #[test]
     fn no_record_outlives_its_transaction_and_keys_are_hashed_as_by_java() {
