@@ -1,6 +1,7 @@
 //! Reading archives back, from a local site to a real Kafka.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use vigie_kafka_client::KafkaConfig;
 use vigie_producers::backfill::{Progress, backfill};
 use vigie_producers::{Kind, SourceConfig, run};
 use vigie_schemas::{Codec, Cursor, FetchRecord, Topic};
+use vigie_stack::testing::TestStack;
+use vigie_stack::{ServerKind, Stack};
 
 use crate::pipeline::{config, posts, prepare, values, wait_for};
 use crate::server::{serve, source};
@@ -64,6 +67,23 @@ impl Archive {
             }
         };
         Router::new().route("/search", axum::routing::get(search))
+    }
+}
+
+/// Calls back whenever a line of the log has these words.
+#[derive(Clone)]
+struct OnLine<F>(&'static str, F);
+
+impl<F: Fn()> std::io::Write for OnLine<F> {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        if String::from_utf8_lossy(line).contains(self.0) {
+            (self.1)();
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -156,4 +176,43 @@ async fn an_interrupted_backfill_goes_on_and_tells_every_post_once() {
     assert!(error.exit_code() == 64 && error.to_string().contains("no archive"), "{error}");
     let error = backfill(config(), "nobody", since, Context::system(), |_| {}).await.unwrap_err();
     assert_eq!(error.exit_code(), 64);
+}
+
+/// Kafka freezes under it, with a page that it has half published, until the attempt has failed.
+#[tokio::test]
+async fn an_outage_of_kafka_is_waited_out_and_every_post_is_told_once() {
+    let shared = tokio::task::spawn_blocking(vigie_stack::testing::shared).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let own = Stack::start(vigie_stack::testing::own(dir.path())).await.unwrap();
+    let servers = own.endpoints().clone();
+    let stack = TestStack { brokers: servers.kafka_brokers, registry_url: servers.registry_url, ..shared };
+    let (kafka, registry) = prepare(&stack).await;
+    let codec = Codec::connect(&registry, &stack.prefix).await.unwrap();
+    let archive = Archive::default();
+    archive.grow(200);
+    let base = serve(archive.router()).await;
+    let config = config(&kafka, &registry, vec![source("hn", Kind::HackerNews, base.join("search").unwrap())]);
+
+    let broker = own.server(ServerKind::Kafka(1)).unwrap().clone();
+    let outages = Arc::new(AtomicUsize::new(0));
+    let (resumed, seen) = (broker.clone(), Arc::clone(&outages));
+    let on_failure = OnLine("page not published", move || {
+        resumed.resume();
+        seen.fetch_add(1, Ordering::SeqCst);
+    });
+    let log = tracing_subscriber::fmt().with_writer(move || on_failure.clone()).finish();
+    // Of this thread, on which the test's whole runtime is.
+    let log = tracing::subscriber::set_default(log);
+    let freeze = |progress: Progress| {
+        if progress.pages == 3 {
+            broker.pause();
+        }
+    };
+    let report = backfill(config, "hn", Timestamp::from_millis(0), Context::system(), freeze).await.unwrap();
+    drop(log);
+    assert!(outages.load(Ordering::SeqCst) > 0, "no attempt failed");
+    assert_eq!(report.progress.posts, 200);
+    let all: BTreeSet<String> = posts(&kafka, &codec).await.into_iter().map(|post| post.post_id).collect();
+    assert_eq!((all.len(), posts(&kafka, &codec).await.len()), (200, 200));
+    own.stop().await;
 }
