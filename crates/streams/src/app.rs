@@ -262,7 +262,7 @@ fn run_threads(shared: &Shared<'_>, stop: &(dyn Fn() -> bool + Sync), failed: &A
 
 /// Until all threads have ended: reports those that do not come back from their processor. They cannot be ended from outside.
 fn watch<T>(shared: &Shared<'_>, handles: Vec<(usize, &ScopedJoinHandle<'_, T>)>) {
-    let patience = shared.config.stall_timeout;
+    let patience = shared.config.stuck_timeout;
     loop {
         let running: Vec<usize> =
             handles.iter().filter(|(_, handle)| !handle.is_finished()).map(|(index, _)| *index).collect();

@@ -81,9 +81,11 @@ pub struct StreamsConfig {
     pub max_poll_interval: Duration,
     /// A thread from which the group hears nothing for so long loses its partitions.
     pub session_timeout: Duration,
-    /// A thread with work that gets none done for so long starts afresh; one that does not come back from its processor for so long is
-    /// reported. Must be longer than the longest batch.
+    /// A thread with work that gets none done for so long starts afresh: after a broker's restart librdkafka now and then fetches
+    /// nothing any more (<https://github.com/confluentinc/librdkafka/issues/5153>).
     pub stall_timeout: Duration,
+    /// A thread that does not come back from its processor for so long is reported. Must be longer than the longest batch.
+    pub stuck_timeout: Duration,
     /// Where local snapshots go; none are made without it.
     pub state_dir: Option<PathBuf>,
     /// The shortest time between two snapshots of a task.
@@ -114,7 +116,8 @@ impl StreamsConfig {
             idle_timeout: Duration::from_millis(options.idle_timeout_ms),
             max_poll_interval: Duration::from_millis(options.max_poll_interval_ms),
             session_timeout: Duration::from_secs(10),
-            stall_timeout: Duration::from_secs(300),
+            stall_timeout: Duration::from_secs(30),
+            stuck_timeout: Duration::from_secs(300),
             state_dir: options.state_dir.clone(),
             snapshot_interval: Duration::from_millis(options.snapshot_interval_ms),
             auto_offset_reset: Reset::Earliest,

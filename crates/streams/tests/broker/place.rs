@@ -35,6 +35,8 @@ impl Place {
     }
 
     pub(crate) fn on(kafka: KafkaConfig) -> Self {
+        // Shown of a test that fails; the first test has set it for all.
+        let _ = tracing_subscriber::fmt().with_test_writer().try_init();
         let spec = |name: &str| TopicSpec {
             name: name.to_owned(),
             partitions: PARTITIONS,

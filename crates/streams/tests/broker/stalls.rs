@@ -45,7 +45,7 @@ fn processor_that_does_not_return_is_reported() {
     let topology = Topology::builder("stuck").source("words");
     let topology = topology.processor(move |_| Box::new(Stuck(Arc::clone(&held)))).build().unwrap();
     let mut config = place.config();
-    config.stall_timeout = Duration::from_secs(2);
+    config.stuck_timeout = Duration::from_secs(2);
     let app = Running::start_with(config, topology);
     place.write(["btc"]);
     let state = app.wait_until(|state| matches!(state, AppState::Degraded(_)));
