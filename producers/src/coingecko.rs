@@ -6,13 +6,12 @@
 
 use serde_json::Value;
 use url::Url;
-use vigie_clock::Timestamp;
 
 use crate::draft::Draft;
 use crate::identity;
 use crate::json;
 use crate::plain_text;
-use crate::source::{Document, Kind, Older, Origin, Overlap, Page, ParseError, Source, SourceConfig};
+use crate::source::{Document, Kind, Origin, Page, ParseError, Source};
 
 /// Reads CoinGecko.
 #[derive(Clone, Copy, Debug)]
@@ -25,18 +24,6 @@ impl Source for CoinGecko {
 
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         parse(&json::read(document.bytes)?, origin)
-    }
-
-    fn newest(&self, source: &SourceConfig, _: Option<Timestamp>) -> Url {
-        source.url.clone()
-    }
-
-    fn older(&self, _: &SourceConfig, _: Option<Timestamp>, _: &Older) -> Option<Url> {
-        None
-    }
-
-    fn overlap(&self) -> Overlap {
-        Overlap::SinglePage
     }
 
     fn accept(&self) -> &'static str {
@@ -87,6 +74,8 @@ fn draft(article: &Value) -> Option<Draft> {
 
 #[cfg(test)]
 mod tests {
+    use vigie_clock::Timestamp;
+
     use super::*;
 
     fn read(text: &str) -> Result<Page, ParseError> {

@@ -34,10 +34,6 @@ impl Source for Discourse {
         Ok(page)
     }
 
-    fn newest(&self, source: &SourceConfig, _: Option<Timestamp>) -> Url {
-        source.url.clone()
-    }
-
     fn older(&self, source: &SourceConfig, _: Option<Timestamp>, older: &Older) -> Option<Url> {
         match older {
             Older::After(id) => Some(json::with_query(&source.url, &[("before", id)])),

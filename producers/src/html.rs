@@ -6,10 +6,7 @@ mod linked_data;
 mod meta;
 mod select;
 
-use url::Url;
-use vigie_clock::Timestamp;
-
-use crate::source::{Document, Kind, Older, Origin, Overlap, Page, ParseError, Source, SourceConfig};
+use crate::source::{Document, Kind, Origin, Page, ParseError, Source};
 use crate::web_page;
 
 pub use select::Selectors;
@@ -31,18 +28,6 @@ impl Source for WebPage {
             None => article::read(&html, document.base, origin, &mut page)?,
         }
         Ok(page)
-    }
-
-    fn newest(&self, source: &SourceConfig, _: Option<Timestamp>) -> Url {
-        source.url.clone()
-    }
-
-    fn older(&self, _: &SourceConfig, _: Option<Timestamp>, _: &Older) -> Option<Url> {
-        None
-    }
-
-    fn overlap(&self) -> Overlap {
-        Overlap::SinglePage
     }
 
     fn accept(&self) -> &'static str {

@@ -8,12 +8,11 @@ mod json_feed;
 mod schedule;
 
 use url::Url;
-use vigie_clock::Timestamp;
 
 use crate::charset;
 use crate::draft::MAX_POSTS;
 use crate::plain_text;
-use crate::source::{Document, Kind, Older, Origin, Overlap, Page, ParseError, Source, SourceConfig};
+use crate::source::{Document, Kind, Origin, Page, ParseError, Source};
 use crate::xml::{Element, Space, Tree};
 
 /// Reads feeds.
@@ -32,18 +31,6 @@ impl Source for Rss {
             return json_feed::read(text, document.base, origin);
         }
         read(text, document.base, origin)
-    }
-
-    fn newest(&self, source: &SourceConfig, _: Option<Timestamp>) -> Url {
-        source.url.clone()
-    }
-
-    fn older(&self, _: &SourceConfig, _: Option<Timestamp>, _: &Older) -> Option<Url> {
-        None
-    }
-
-    fn overlap(&self) -> Overlap {
-        Overlap::SinglePage
     }
 
     fn accept(&self) -> &'static str {

@@ -15,7 +15,7 @@ use crate::dates;
 use crate::draft::Draft;
 use crate::identity;
 use crate::plain_text;
-use crate::source::{Document, Kind, Nested, Older, Origin, Overlap, Page, ParseError, Source, SourceConfig};
+use crate::source::{Document, Kind, Nested, Origin, Page, ParseError, Source};
 use crate::xml::{Element, Space, Tree, resolve};
 
 /// Bytes of a sitemap at most, decompressed: what the protocol allows.
@@ -53,18 +53,6 @@ impl Source for Sitemap {
             return Err(ParseError::Feed("a sitemap that ends early and holds no whole address".into()));
         }
         Ok(page)
-    }
-
-    fn newest(&self, source: &SourceConfig, _: Option<Timestamp>) -> Url {
-        source.url.clone()
-    }
-
-    fn older(&self, _: &SourceConfig, _: Option<Timestamp>, _: &Older) -> Option<Url> {
-        None
-    }
-
-    fn overlap(&self) -> Overlap {
-        Overlap::SinglePage
     }
 
     fn accept(&self) -> &'static str {

@@ -232,6 +232,8 @@ pub enum Older {
 }
 
 /// A kind of source: pure functions from requests to addresses and from answers to posts.
+///
+/// What is given here is for kinds of which one page holds all there is.
 pub trait Source: Send + Sync {
     /// Which kind it is.
     fn kind(&self) -> Kind;
@@ -243,13 +245,19 @@ pub trait Source: Send + Sync {
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError>;
 
     /// The address of the newest posts, given the newest event time already seen (milliseconds are cut).
-    fn newest(&self, source: &SourceConfig, seen_until: Option<Timestamp>) -> Url;
+    fn newest(&self, source: &SourceConfig, _seen_until: Option<Timestamp>) -> Url {
+        source.url.clone()
+    }
 
     /// The address of the posts before those of a page; `None` if this kind cannot be walked back.
-    fn older(&self, source: &SourceConfig, seen_until: Option<Timestamp>, older: &Older) -> Option<Url>;
+    fn older(&self, _source: &SourceConfig, _seen_until: Option<Timestamp>, _older: &Older) -> Option<Url> {
+        None
+    }
 
     /// How posts that were seen before are told from new ones.
-    fn overlap(&self) -> Overlap;
+    fn overlap(&self) -> Overlap {
+        Overlap::SinglePage
+    }
 
     /// How far back an address may ask for posts, where the source refuses what is farther.
     fn reach(&self) -> Option<std::time::Duration> {

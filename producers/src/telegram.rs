@@ -60,10 +60,6 @@ impl Source for Telegram {
         Ok(page)
     }
 
-    fn newest(&self, source: &SourceConfig, _: Option<Timestamp>) -> Url {
-        source.url.clone()
-    }
-
     fn older(&self, source: &SourceConfig, _: Option<Timestamp>, older: &Older) -> Option<Url> {
         match older {
             Older::After(before) => Some(json::with_query(&source.url, &[("before", before)])),
