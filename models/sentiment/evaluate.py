@@ -7,7 +7,8 @@ For each file: accuracy, macro-recall (the measure of SemEval and TweetEval) wit
 confusion matrix by source, expected calibration error (15 equal-width bins of the top probability; odd lines only, since ``calibrate.py``
 used the even ones) beside the error that as many answers of perfect calibration would have by chance, and how far the mean top probability is above
 the accuracy; where the language has temperatures of its own also the error of all lines, each half with temperatures fitted on the other; and the
-same with every post read by all layers, in int8 and, if --float or VIGIE_FLOAT_MODEL names the segments that ``export.py --float`` wrote, in fp32. Baselines: VADER (Hutto and Gilbert 2014, thresholds +-0.05), the most
+same with every post read by all layers, in int8 and in fp32: with the same weights (``dequantise.py``), or with those before rounding if --float or
+VIGIE_FLOAT_MODEL names the segments that ``export.py --float`` wrote. Baselines: VADER (Hutto and Gilbert 2014, thresholds +-0.05), the most
 frequent class, and the null: the model's answers shuffled. Texts per second
 are of CPU time of one thread, so that other work on the machine does not count.
 """
@@ -16,11 +17,13 @@ import argparse
 import json
 import os
 import pathlib
+import tempfile
 import time
 
 import numpy as np
 
 from calibrate import fit_temperature, read_tsv
+from dequantise import dequantise
 from labels import LABELS
 from onnx_model import OnnxModel, softmax
 
@@ -95,7 +98,7 @@ def vader(texts: list[str]) -> np.ndarray | None:
     return np.where(compound >= 0.05, 2, np.where(compound <= -0.05, 0, 1))
 
 
-def evaluate(model: OnnxModel, path: str, language: str | None, floating: OnnxModel | None) -> dict:
+def evaluate(model: OnnxModel, path: str, language: str | None, floating: OnnxModel) -> dict:
     labels, texts, sources = read_tsv(path)
     started = time.process_time()
     probability, left = model.probabilities(texts, language=language)
@@ -117,15 +120,14 @@ def evaluate(model: OnnxModel, path: str, language: str | None, floating: OnnxMo
         "texts_per_second": round(len(texts) / whole_seconds),
     }
     out["texts_per_second"] = round(len(texts) / seconds)
-    if floating:
-        started = time.process_time()
-        exact, _ = floating.probabilities(texts, early_exit=False, language=language)
-        exact_seconds = time.process_time() - started
-        out["fp32"] = {
-            "macro_recall": round(macro_recall(labels, exact.argmax(1)), 4),
-            "same_label": round(float((whole_guess == exact.argmax(1)).mean()), 4),
-            "texts_per_second": round(len(texts) / exact_seconds),
-        }
+    started = time.process_time()
+    exact, _ = floating.probabilities(texts, early_exit=False, language=language)
+    exact_seconds = time.process_time() - started
+    out["fp32"] = {
+        "macro_recall": round(macro_recall(labels, exact.argmax(1)), 4),
+        "same_label": round(float((whole_guess == exact.argmax(1)).mean()), 4),
+        "texts_per_second": round(len(texts) / exact_seconds),
+    }
     out["left_at_exit"] = [round(float(share), 3) for share in left / left.sum()]
     shuffled = np.random.default_rng(2).permutation(guess)
     baselines = {"most frequent class": np.full(len(labels), np.bincount(labels).argmax()), "answers shuffled": shuffled}
@@ -156,9 +158,9 @@ def print_report(name: str, r: dict) -> None:
     a = r["all_layers"]
     print(f"  left at exits {r['left_at_exit']}: {r['texts_per_second']} texts/s; all layers: {a['texts_per_second']} texts/s, "
           f"macro-recall {a['macro_recall']:.3f}, same label {a['same_label']:.3f}")
-    if f := r.get("fp32"):
-        print(f"  all layers, int8 against fp32: macro-recall {a['macro_recall']:.3f} against {f['macro_recall']:.3f}, same label {f['same_label']:.3f}, "
-              f"{a['texts_per_second']} against {f['texts_per_second']} texts/s")
+    f = r["fp32"]
+    print(f"  all layers, int8 against fp32: macro-recall {a['macro_recall']:.3f} against {f['macro_recall']:.3f}, same label {f['same_label']:.3f}, "
+          f"{a['texts_per_second']} against {f['texts_per_second']} texts/s")
     for source, one in r["by_source"].items():
         rows = "  ".join(f"{label} -> {row}" for label, row in zip(LABELS, one["confusion"]))
         print(f"  {source}: macro-recall {one['macro_recall']:.3f}; {rows}")
@@ -175,9 +177,11 @@ def main() -> None:
     model = OnnxModel(args.model)
     print(f"{model.card['name']} {model.card['version']}")
     figures = {}
-    floating = OnnxModel(args.float, model.card) if args.float else None
-    if not floating:
-        print("int8 against fp32: skipped, no fp32 segments (export.py --float DIR, then VIGIE_FLOAT_MODEL=DIR)")
+    with tempfile.TemporaryDirectory() as scratch:
+        if not args.float:
+            dequantise(args.model, pathlib.Path(scratch))
+        print(f"fp32: {'the weights before rounding' if args.float else 'the same weights as int8'}")
+        floating = OnnxModel(args.float or pathlib.Path(scratch), model.card)
     for name in args.files:
         path, _, language = name.partition(":")
         path = pathlib.Path(path)

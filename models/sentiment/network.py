@@ -103,18 +103,22 @@ class SentimentNetwork(torch.nn.Module):
         self.layers = torch.nn.ModuleList(Layer(dropout) for _ in range(LAYERS))
         self.heads = torch.nn.ModuleList(torch.nn.Linear(HIDDEN, 3) for _ in EXITS)
 
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
+    def hidden(self, ids: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
+        """The output [batch, tokens, 384] of each layer that has an exit."""
         x = self.words(ids) + self.positions.weight[: ids.shape[1]]
         x = self.dropout(self.norm(x))
         allowed = mask.bool()[:, None, None, :] if not mask.all() else None
-        weight = (mask / mask.sum(1, keepdim=True)).unsqueeze(-1)
-        logits = []
+        out = []
         for number, layer in enumerate(self.layers, 1):
             x = layer(x, allowed)
             if number in EXITS:
-                pooled = (x.float() * weight).sum(1)
-                logits.append(self.heads[EXITS.index(number)](self.dropout(pooled)))
-        return logits
+                out.append(x)
+        return out
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
+        weight = (mask / mask.sum(1, keepdim=True)).unsqueeze(-1)
+        pooled = [(x.float() * weight).sum(1) for x in self.hidden(ids, mask)]
+        return [head(self.dropout(each)) for head, each in zip(self.heads, pooled)]
 
     def quantise(self, on: bool) -> None:
         """Train through int8 rounding from now on, or no longer."""
