@@ -11,6 +11,8 @@ and SWA are other weights of the plain run and train nothing anew.
     rate           1e-4 instead of 6e-5
     layers         5 % less rate per layer downwards, five times the rate for the heads
     exits          the earlier exits learn as well, as in ``train.py``
+    mlm            from weights that were pretrained further on the tweets and posts (--mlm CHECKPOINT of ``pretrain.py``)
+    ensemble       0.4 of the label and 0.6 of the mean opinion of three plain runs on the same tweets with other orders (self-distillation)
     soft           0.4 of the label and 0.6 of the teacher's opinion (teacher_tweets.npz; it has seen the labels of all tweets)
     rdrop          two passes with other dropout masks, and the symmetric divergence between them (Liang et al. 2021), weight 1
     fgm            a second pass with word embeddings moved along their gradient by 0.5 (Miyato et al. 2017)
@@ -33,7 +35,7 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 
-from network import PoolDropout, base_dir, pretrained
+from network import PoolDropout, SentimentNetwork, base_dir, pretrained
 from text_tokenizer import build, vocabulary
 from train import EXIT_SHARE, batches, macro_recall, pad, parameter_groups, predict, read_soft, read_tsv, text_key
 
@@ -41,7 +43,7 @@ HERE = pathlib.Path(__file__).parent
 RATE, SMOOTHING, ALPHA, TOKENS, MAX_TOKENS = 6e-5, 0.05, 0.4, 1000, 64
 EMA_DECAY, SWA_SHARE, FGM_SIZE = 0.98, 1 / 3, 0.5
 PLAIN, FREE = "plain", ("EMA", "SWA")
-STEPS = (PLAIN, "layers", "soft", "rdrop", "fgm", "rate", "exits", "no words", "no normaliser")
+STEPS = (PLAIN, "layers", "mlm", "ensemble", "soft", "rdrop", "fgm", "rate", "exits", "no words", "no normaliser")
 
 
 def tokenizer_of(step: str) -> Tokenizer:
@@ -55,15 +57,31 @@ def tokenizer_of(step: str) -> Tokenizer:
     return made
 
 
-def network_of(step: str):
+def network_of(step: str, mlm: pathlib.Path | None):
+    if step == "mlm":
+        network = SentimentNetwork()
+        network.load_state_dict(torch.load(mlm, map_location="cpu")["model"])
+        return network
     base = (base_dir() / "tokenizer.json").read_text(encoding="utf-8")
     added = [] if step.startswith("no ") else vocabulary()
     return pretrained(Tokenizer.from_str(json.dumps(build(base, []))), added)
 
 
-def targets(rows: list[tuple[int, str]], step: str) -> torch.Tensor:
+def ensemble_opinions(rows: list[tuple[int, str]], seed: int) -> torch.Tensor:
+    """Mean probabilities [texts, 3] of three plain runs."""
+    votes = []
+    for member in range(3):
+        run = Run(PLAIN, 1000 * seed + member, rows)
+        run.model.load_state_dict(run.train()[PLAIN])
+        votes.append(predict(run.model, run.ids)[-1].softmax(-1))
+    return torch.stack(votes).mean(0)
+
+
+def targets(rows: list[tuple[int, str]], step: str, seed: int) -> torch.Tensor:
     wanted = torch.full((len(rows), 3), SMOOTHING / 3)
     wanted[range(len(rows)), [label for label, _ in rows]] += 1 - SMOOTHING
+    if step == "ensemble":
+        return ALPHA * wanted + (1 - ALPHA) * ensemble_opinions(rows, seed)
     if step == "soft":
         opinions = read_soft([str(HERE / "teacher_tweets.npz")])
         known = 0
@@ -83,7 +101,8 @@ def divergence(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 class Run:
     """One training of one step with one seed."""
 
-    def __init__(self, step: str, seed: int, rows: list[tuple[int, str]]):
+    def __init__(self, step: str, seed: int, rows: list[tuple[int, str]], mlm: pathlib.Path | None = None):
+        wanted = targets(rows, step, seed)
         torch.manual_seed(seed)
         random.seed(seed)
         PoolDropout.pools.clear()
@@ -91,11 +110,11 @@ class Run:
         tokenizer = tokenizer_of(step)
         self.encode = lambda texts: [e.ids for e in tokenizer.encode_batch(texts)]
         self.ids = self.encode([text for _, text in rows])
-        self.wanted = targets(rows, step)
+        self.wanted = wanted
         counts = collections.Counter(label for label, _ in rows)
         weights = torch.tensor([(len(rows) / counts[k]) ** 0.5 for k in range(3)])
         self.weights = weights * 3 / weights.sum()
-        self.model = network_of(step)
+        self.model = network_of(step, mlm)
         rate = 1e-4 if step == "rate" else RATE
         if step == "layers":
             groups = parameter_groups(self.model, rate, 0.95)
@@ -191,6 +210,7 @@ def main() -> None:
     cli.add_argument("--texts", type=int, default=3000)
     cli.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     cli.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
+    cli.add_argument("--mlm", type=pathlib.Path, help="what the step mlm begins from")
     cli.add_argument("--out", default=HERE / "ablation.tsv", type=pathlib.Path)
     cli.add_argument("--print", action="store_true", help="only print the table of what is there")
     args = cli.parse_args()
@@ -198,6 +218,8 @@ def main() -> None:
         return print_table(read_runs(args.out))
     if not args.train or not args.val:
         cli.error("--train and --val are needed")
+    if "mlm" in args.steps and not args.mlm:
+        cli.error("the step mlm needs --mlm CHECKPOINT")
     torch.set_num_threads(1)
     rows, val = read_tsv(args.train), read_tsv(args.val)
     for seed in args.seeds:
@@ -206,7 +228,7 @@ def main() -> None:
             if (step, seed, args.texts) in read_runs(args.out):
                 continue
             started = time.monotonic()
-            run = Run(step, seed, drawn)
+            run = Run(step, seed, drawn, args.mlm)
             states = run.train()
             seconds = time.monotonic() - started
             encoded = run.encode([text for _, text in val])

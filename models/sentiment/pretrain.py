@@ -84,6 +84,8 @@ def main() -> None:
             group["lr"] = args.rate * min((step + 1) / warmup, (len(order) - step) / (len(order) - warmup))
         clear, mask = pad([ids[i] for i in part])
         hidden_ids, chosen = mask_tokens(clear, mask, special, hide)
+        if not chosen.any():  # a last batch of few words
+            continue
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = head(model.hidden(hidden_ids, mask)[-1][chosen])
         loss = F.cross_entropy(logits.float(), clear[chosen])
