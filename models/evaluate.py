@@ -11,6 +11,7 @@ file is measured, and no card is written.
 import argparse
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -49,8 +50,23 @@ def sentiment(data: pathlib.Path | None, vigie: str) -> None:
             subprocess.run([*python, here / "real_posts.py", "--posts", data / "recorded/posts", "--val", real], check=True)
             files = [data / "sentiment/val.tsv", real, *files]
         figures = run("sentiment", [*python, "evaluate.py", *files], here)
+        if data:
+            learnt, judged = [data / "sentiment/train.tsv", "crypto_train.tsv"], files[:3]
+            figures += "\n" + run("sentiment, faster ways", [*python, "frontier.py", "--train", *learnt, "--val", *judged], here)
+            figures += "\n" + without_vnni([*python, "evaluate.py", files[0]], here)
     if data:
         write_card(here / "README.md", figures)
+
+
+def without_vnni(command: list, here: pathlib.Path) -> str:
+    """The figures as the kernels of a processor with AVX2 alone give them."""
+    if missing := [tool for tool in ("gdb", "objdump") if not shutil.which(tool)]:
+        print(f"\n== sentiment without AVX-512 and VNNI\nskipped: {' and '.join(missing)} not installed (Debian: gdb, binutils)")
+        return ""
+    printed = run("sentiment without AVX-512 and VNNI", ["gdb", "-nx", "-batch", "-x", "without_vnni.py", "--args", *command], here)
+    # The rest is gdb's.
+    figures = [line for line in printed.splitlines() if line.startswith(("  ", "val.tsv"))]
+    return "\n".join(["without AVX-512 and VNNI", *figures])
 
 
 def assets(data: pathlib.Path | None, vigie: str) -> None:

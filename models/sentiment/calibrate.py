@@ -48,12 +48,12 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(minimize_scalar(loss, bounds=(0.3, 5.0), method="bounded").x)
 
 
-def exit_threshold(probabilities: np.ndarray, last: np.ndarray) -> float:
-    """The least threshold from which on the labels agree with the last exit's; 1 if there is none."""
+def exit_threshold(probabilities: np.ndarray, last: np.ndarray, agreement: float = AGREEMENT) -> float:
+    """The least threshold from which on that share of labels agrees with the last exit's; 1 if there is none."""
     top, agrees = probabilities.max(-1), probabilities.argmax(-1) == last
     order = np.argsort(-top)
     share = np.cumsum(agrees[order]) / np.arange(1, len(order) + 1)
-    enough = np.flatnonzero((share >= AGREEMENT) & (np.arange(len(order)) >= 50))
+    enough = np.flatnonzero((share >= agreement) & (np.arange(len(order)) >= 50))
     return float(np.ceil(top[order][enough[-1]] * 1e4) / 1e4) if len(enough) else 1.0
 
 

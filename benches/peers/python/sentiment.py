@@ -1,4 +1,4 @@
-"""Sentiment in Python beside vigie, on the same texts, in turns, each on one thread.
+"""Sentiment in Python beside vigie, on the same texts, in turns, each on one thread, and vigie also on two.
 
     python sentiment.py --vigie target/release/vigie --model models/sentiment [--texts FILE] [--rounds 3]
 
@@ -50,10 +50,10 @@ def onnx_loop(texts: list[str], folder: pathlib.Path):
     return lambda: model.probabilities(texts)
 
 
-def vigie_loop(texts: list[str], program: str, folder: pathlib.Path, scratch: pathlib.Path):
+def vigie_loop(texts: list[str], program: str, folder: pathlib.Path, scratch: pathlib.Path, threads: int = 1):
     path = scratch / "texts.txt"
     path.write_text("".join(text.replace("\n", " ") + "\n" for text in texts), encoding="utf-8")
-    command = [program, "model", "score", "--model", str(folder), str(path)]
+    command = [program, "model", "score", "--model", str(folder), "--model-threads", str(threads), str(path)]
     return lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
@@ -78,10 +78,14 @@ def main() -> None:
         scratch = pathlib.Path(scratch_name)
         one = scratch / "one"
         one.mkdir()
+        score = lambda threads: tuple(
+            vigie_loop(these, args.vigie, args.model, folder, threads) for these, folder in ((texts, scratch), (texts[:1], one))
+        )
         runs = {
             "transformers + torch, fp32": (transformers_loop(texts), lambda: None),
             "onnxruntime in Python, int8": (onnx_loop(texts, args.model), lambda: None),
-            "vigie model score": (vigie_loop(texts, args.vigie, args.model, scratch), vigie_loop(texts[:1], args.vigie, args.model, one)),
+            "vigie model score": score(1),
+            "vigie model score, two threads": score(2),
         }
         paces: dict[str, list[float]] = {name: [] for name in runs}
         for number in range(args.rounds + 1):
