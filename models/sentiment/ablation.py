@@ -14,6 +14,8 @@ and SWA are other weights of the plain run and train nothing anew.
     mlm            from weights that were pretrained further on the tweets and posts (--mlm CHECKPOINT of ``pretrain.py``)
     ensemble       0.4 of the label and 0.6 of the mean opinion of three plain runs on the same tweets with other orders (self-distillation)
     soft           0.4 of the label and 0.6 of the teacher's opinion (teacher_tweets.npz; it has seen the labels of all tweets)
+    augment        a tenth of the tokens hidden or swapped as ``pretrain.py`` does it, others in each batch
+    no smoothing   labels as they are
     rdrop          two passes with other dropout masks, and the symmetric divergence between them (Liang et al. 2021), weight 1
     fgm            a second pass with word embeddings moved along their gradient by 0.5 (Miyato et al. 2017)
     no words       the base vocabulary with the normaliser of ``text_tokenizer.py``
@@ -36,6 +38,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 
 from network import PoolDropout, SentimentNetwork, base_dir, pretrained
+from pretrain import mask_tokens
 from text_tokenizer import build, vocabulary
 from train import EXIT_SHARE, batches, macro_recall, pad, parameter_groups, predict, read_soft, read_tsv, text_key
 
@@ -43,7 +46,7 @@ HERE = pathlib.Path(__file__).parent
 RATE, SMOOTHING, ALPHA, TOKENS, MAX_TOKENS = 6e-5, 0.05, 0.4, 1000, 64
 EMA_DECAY, SWA_SHARE, FGM_SIZE = 0.98, 1 / 3, 0.5
 PLAIN, FREE = "plain", ("EMA", "SWA")
-STEPS = (PLAIN, "layers", "mlm", "ensemble", "soft", "rdrop", "fgm", "rate", "exits", "no words", "no normaliser")
+STEPS = (PLAIN, "layers", "mlm", "ensemble", "soft", "augment", "no smoothing", "rdrop", "fgm", "rate", "exits", "no words", "no normaliser")
 
 
 def tokenizer_of(step: str) -> Tokenizer:
@@ -78,8 +81,9 @@ def ensemble_opinions(rows: list[tuple[int, str]], seed: int) -> torch.Tensor:
 
 
 def targets(rows: list[tuple[int, str]], step: str, seed: int) -> torch.Tensor:
-    wanted = torch.full((len(rows), 3), SMOOTHING / 3)
-    wanted[range(len(rows)), [label for label, _ in rows]] += 1 - SMOOTHING
+    smoothing = 0.0 if step == "no smoothing" else SMOOTHING
+    wanted = torch.full((len(rows), 3), smoothing / 3)
+    wanted[range(len(rows)), [label for label, _ in rows]] += 1 - smoothing
     if step == "ensemble":
         return ALPHA * wanted + (1 - ALPHA) * ensemble_opinions(rows, seed)
     if step == "soft":
@@ -107,7 +111,7 @@ class Run:
         random.seed(seed)
         PoolDropout.pools.clear()
         self.step, self.seed = step, seed
-        tokenizer = tokenizer_of(step)
+        self.tokenizer = tokenizer = tokenizer_of(step)
         self.encode = lambda texts: [e.ids for e in tokenizer.encode_batch(texts)]
         self.ids = self.encode([text for _, text in rows])
         self.wanted = wanted
@@ -126,8 +130,11 @@ class Run:
 
     def loss(self, part: list[int]) -> torch.Tensor:
         double = 2 if self.step == "rdrop" else 1
+        ids, mask = pad([self.ids[i] for i in part] * double)
+        if self.step == "augment":
+            ids, _ = mask_tokens(ids, mask, self.tokenizer, share=0.1)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            exits = [F.log_softmax(logits.float(), -1) for logits in self.model(*pad([self.ids[i] for i in part] * double))]
+            exits = [F.log_softmax(logits.float(), -1) for logits in self.model(ids, mask)]
         wanted = self.wanted[part * double]
         weight = (wanted * self.weights).sum(-1)
         each = -(wanted * exits[-1]).sum(-1)

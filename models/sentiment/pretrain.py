@@ -38,9 +38,11 @@ class WordHead(torch.nn.Module):
         return F.linear(self.norm(F.gelu(self.linear(hidden))), self.words[0].weight, self.bias)
 
 
-def mask_tokens(ids: torch.Tensor, mask: torch.Tensor, special: list[int], hide: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids with some tokens hidden, and which [batch, tokens]."""
-    chosen = (torch.rand(ids.shape) < MASKED) & mask.bool() & ~torch.isin(ids, torch.tensor(special))
+def mask_tokens(ids: torch.Tensor, mask: torch.Tensor, tokenizer: Tokenizer, share: float = MASKED) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids with that share of the tokens hidden, and which [batch, tokens]."""
+    special = torch.tensor([tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]", "[PAD]")])
+    hide = tokenizer.token_to_id("[MASK]")
+    chosen = (torch.rand(ids.shape) < share) & mask.bool() & ~torch.isin(ids, special)
     how, out = torch.rand(ids.shape), ids.clone()
     out[chosen & (how < 0.8)] = hide
     swapped = chosen & (how >= 0.8) & (how < 0.9)
@@ -67,8 +69,6 @@ def main() -> None:
         read = json.loads(pathlib.Path(path).read_text(encoding="utf-8")) if path.endswith(".json") else [text for _, text in read_tsv(path)]
         texts += read
     ids = [encoding.ids for encoding in tokenizer.encode_batch(list(dict.fromkeys(texts)))]
-    special = [tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]", "[PAD]")]
-    hide = tokenizer.token_to_id("[MASK]")
     model = pretrained(Tokenizer.from_str(json.dumps(build(base, []))), vocabulary()).train()
     head = WordHead(model.words)
     parameters = [p for name, p in model.named_parameters() if not name.startswith("heads")] + list(head.parameters())
@@ -83,7 +83,7 @@ def main() -> None:
         for group in optimiser.param_groups:
             group["lr"] = args.rate * min((step + 1) / warmup, (len(order) - step) / (len(order) - warmup))
         clear, mask = pad([ids[i] for i in part])
-        hidden_ids, chosen = mask_tokens(clear, mask, special, hide)
+        hidden_ids, chosen = mask_tokens(clear, mask, tokenizer)
         if not chosen.any():  # a last batch of few words
             continue
         with torch.autocast("cpu", dtype=torch.bfloat16):
