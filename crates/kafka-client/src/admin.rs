@@ -21,6 +21,7 @@ use vigie_clock::Timestamp;
 use crate::config::KafkaConfig;
 use crate::deadline::Deadline;
 use crate::error::KafkaError;
+use crate::open_transaction;
 use crate::quiet::{QuietConsumer, quiet_consumer};
 use crate::record::TopicPartition;
 
@@ -297,8 +298,8 @@ impl Admin {
                 return Ok(());
             }
             if deadline.passed() {
-                let detail =
-                    format!("{partition} is readable up to {stable} of {offset}: a transaction has been open too long");
+                let open = open_transaction::describe(&self.config, partition, stable);
+                let detail = format!("{partition} is readable up to {stable} of {offset}: {open}");
                 return Err(KafkaError::retry("read to end", detail));
             }
             std::thread::sleep(Duration::from_millis(20));
