@@ -16,6 +16,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError as NativeError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::Offset;
+use tracing::warn;
 use vigie_clock::Timestamp;
 
 use crate::config::KafkaConfig;
@@ -29,6 +30,9 @@ use crate::record::TopicPartition;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it waits before it asks for a partition's leader again.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+
+/// By then a broker has ended the transaction of a writer that died: they last 10 s, and brokers look every 10 s, left alone.
+const ENDED_BY_THEN: Duration = Duration::from_secs(25);
 
 /// A topic as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -292,10 +296,14 @@ impl Admin {
         timeout: Duration,
     ) -> Result<(), KafkaError> {
         let deadline = Deadline::after(timeout);
+        let mut patience = Some(Deadline::after(ENDED_BY_THEN));
         loop {
             let (_, stable) = self.stable_watermarks(partition)?;
             if stable >= offset {
                 return Ok(());
+            }
+            if patience.take_if(|patience| patience.passed()).is_some() {
+                warn!(%partition, stable, offset, "waiting for a transaction that should have ended by now");
             }
             if deadline.passed() {
                 let open = open_transaction::describe(&self.config, partition, stable);
