@@ -16,11 +16,13 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError as NativeError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::Offset;
+use tracing::warn;
 use vigie_clock::Timestamp;
 
 use crate::config::KafkaConfig;
 use crate::deadline::Deadline;
 use crate::error::KafkaError;
+use crate::open_transaction;
 use crate::quiet::{QuietConsumer, quiet_consumer};
 use crate::record::TopicPartition;
 
@@ -28,6 +30,9 @@ use crate::record::TopicPartition;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it waits before it asks for a partition's leader again.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+
+/// By then a broker has ended the transaction of a writer that died: they last 10 s, and brokers look every 10 s, left alone.
+const ENDED_BY_THEN: Duration = Duration::from_secs(25);
 
 /// A topic as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -291,14 +296,18 @@ impl Admin {
         timeout: Duration,
     ) -> Result<(), KafkaError> {
         let deadline = Deadline::after(timeout);
+        let mut patience = Some(Deadline::after(ENDED_BY_THEN));
         loop {
             let (_, stable) = self.stable_watermarks(partition)?;
             if stable >= offset {
                 return Ok(());
             }
+            if patience.take_if(|patience| patience.passed()).is_some() {
+                warn!(%partition, stable, offset, "waiting for a transaction that should have ended by now");
+            }
             if deadline.passed() {
-                let detail =
-                    format!("{partition} is readable up to {stable} of {offset}: a transaction has been open too long");
+                let open = open_transaction::describe(&self.config, partition, stable);
+                let detail = format!("{partition} is readable up to {stable} of {offset}: {open}");
                 return Err(KafkaError::retry("read to end", detail));
             }
             std::thread::sleep(Duration::from_millis(20));

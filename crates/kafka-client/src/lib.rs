@@ -8,6 +8,7 @@ mod deadline;
 mod error;
 mod fetched;
 mod group;
+mod open_transaction;
 mod producer;
 mod publisher;
 mod quiet;

@@ -1,6 +1,7 @@
 //! Apache Kafka in KRaft mode: each node is broker and controller.
 
 mod probe;
+mod versions;
 
 use std::ffi::OsString;
 use std::fs;
@@ -58,6 +59,10 @@ impl KafkaNode {
             }
         };
         if let Some(dir) = folders.iter().rev().find(|dir| has_kafka(dir)) {
+            if let Some(version) = versions::of_jars(dir).filter(|version| versions::forgets_transactions(version)) {
+                let expected = versions::pinned();
+                tracing::warn!(version, expected, "this Kafka forgets where transactions must end (KAFKA-20734)");
+            }
             return fs::canonicalize(dir).map_err(StackError::io(format!("read {}", dir.display())));
         }
         let searched = match folders.as_slice() {
@@ -75,6 +80,14 @@ impl KafkaNode {
         fs::write(self.dir.join("log4j2.properties"), LOG4J).map_err(failed)?;
         fs::write(self.settings_path(), self.settings(&data)).map_err(failed)?;
         if data.join("meta.properties").is_file() {
+            let version = versions::of_jars(&self.jars).unwrap_or_default();
+            if versions::is_too_old_for(&version, &data) {
+                let detail = format!(
+                    "{} was made by Kafka 4.3 or later, which {version} does not read: use another data dir, or that Kafka",
+                    data.display()
+                );
+                return Err(StackError::prepare(self.kind(), detail));
+            }
             return Ok(());
         }
         let fresh = self.dir.join("data.new");
@@ -187,15 +200,15 @@ impl KafkaNode {
 }
 
 fn has_kafka(dir: &Path) -> bool {
-    let names = sorted_entries(dir);
-    let mut names = names.iter().filter_map(|path| path.file_name()?.to_str());
-    names.any(|name| name.starts_with("kafka_2.13-") && name.ends_with(".jar"))
+    versions::of_jars(dir).is_some()
 }
 
-/// The folders `kafka-VERSION-...` of a cache, by version.
+/// The folders `kafka-VERSION-...` of a cache: by version, but last the one that is meant for this build.
 fn fetched(cache: &Path) -> Vec<PathBuf> {
     let is_kafka = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("kafka-"));
-    sorted_entries(cache).into_iter().filter(is_kafka).collect()
+    let mut folders: Vec<PathBuf> = sorted_entries(cache).into_iter().filter(is_kafka).collect();
+    folders.sort_by_key(|dir| versions::of_jars(dir).as_deref() == Some(versions::pinned()));
+    folders
 }
 
 /// Ten years: who starts again after a holiday goes on where it stopped. Kafka's default is a week.
@@ -220,5 +233,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let error = KafkaNode::find_jars(Some(dir.path())).unwrap_err().to_string();
         assert!(error.contains("expected kafka_2.13-*.jar: run ./dev"), "{error}");
+    }
+
+    #[test]
+    fn of_a_cache_the_pinned_version_is_taken_even_if_a_later_one_is_there() {
+        let cache = tempfile::tempdir().unwrap();
+        for version in ["3.9.0", versions::pinned(), "9.0.0"] {
+            let dir = cache.path().join(format!("kafka-{version}-0123"));
+            fs::create_dir(&dir).unwrap();
+            fs::write(dir.join(format!("kafka_2.13-{version}.jar")), "").unwrap();
+        }
+        let last = fetched(cache.path()).pop().unwrap();
+        assert!(last.ends_with(format!("kafka-{}-0123", versions::pinned())), "{}", last.display());
     }
 }

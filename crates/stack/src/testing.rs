@@ -63,6 +63,36 @@ pub fn own(data_dir: &Path) -> StackConfig {
     StackConfig { ephemeral: true, ..StackConfig::new(data_dir) }
 }
 
+/// A temporary folder for a stack of the test's own, which stays if the test fails: only the broker's log and records tell what it did.
+/// Name it before the stack, so that it goes after it.
+#[derive(Debug)]
+pub struct Evidence(tempfile::TempDir);
+
+impl Evidence {
+    /// A new folder.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    #[expect(clippy::new_without_default, reason = "it makes a folder")]
+    pub fn new() -> Self {
+        Self(tempfile::Builder::new().prefix("vigie-test-").tempdir().expect("a temporary folder"))
+    }
+
+    /// A configuration for the stack.
+    pub fn stack(&self) -> StackConfig {
+        StackConfig::new(self.0.path())
+    }
+}
+
+impl Drop for Evidence {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.disable_cleanup(true);
+            println!("what the servers wrote is kept in {}", self.0.path().display());
+        }
+    }
+}
+
 fn named() -> Option<Endpoints> {
     let value = std::env::var("VIGIE_TEST_STACK").ok().filter(|value| !value.is_empty())?;
     let text = if value.trim_start().starts_with('{') {

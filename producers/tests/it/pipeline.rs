@@ -20,6 +20,8 @@ pub(crate) async fn prepare(stack: &TestStack) -> (KafkaConfig, RegistryConfig) 
     if let Ok(filter) = std::env::var("VIGIE_LOG") {
         vigie_daemon::init_logging(vigie_daemon::LogFormat::Text, &filter);
     }
+    // Shown of a test that fails; the first test has set it for all.
+    let _ = tracing_subscriber::fmt().with_test_writer().try_init();
     register_schemas(&registry, &stack.prefix).await.unwrap();
     let created = kafka.clone();
     tokio::task::spawn_blocking(move || {
@@ -219,8 +221,8 @@ async fn published(kafka: &KafkaConfig, codec: &Codec) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_outage_is_waited_out_and_nothing_is_told_twice() {
-    let folder = tempfile::tempdir().unwrap();
-    let stack = vigie_stack::Stack::start(vigie_stack::testing::own(folder.path())).await.unwrap();
+    let evidence = vigie_stack::testing::Evidence::new();
+    let stack = vigie_stack::Stack::start(evidence.stack()).await.unwrap();
     let endpoints = stack.endpoints();
     let place = TestStack {
         brokers: endpoints.kafka_brokers.clone(),

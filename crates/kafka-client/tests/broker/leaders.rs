@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use vigie_clock::{Clock, SystemClock};
-use vigie_kafka_client::{Admin, KafkaConfig, KafkaError, TopicPartition, TopicSpec};
+use vigie_kafka_client::{
+    Admin, KafkaConfig, KafkaError, OutgoingRecord, Start, TopicPartition, TopicSpec, read_to_end,
+};
 use vigie_stack::testing::{own, shared};
 use vigie_stack::{ServerKind, Stack, StackConfig};
+
+use crate::{producer, value};
 
 const PARTITIONS: i32 = 6;
 
@@ -36,5 +40,41 @@ async fn the_end_of_a_partition_is_found_after_its_leader_has_moved() {
     // Afterwards it is back and answers, and leads nothing any more, which the client does not know.
     stack.server(ServerKind::Kafka(1)).unwrap().restart().await.unwrap();
     tokio::task::block_in_place(|| ends(&admin)).unwrap();
+    stack.stop().await;
+}
+
+/// What the transactions decided must hold in the partitions that nobody leads at that moment, too. Brokers of 4.3 and 4.4 forget these: the
+/// transaction stays open there, and the next commit of its producer would show records that were aborted (KAFKA-20734).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_ends_while_a_partition_has_no_leader_ends_there_too() {
+    let _ = tokio::task::spawn_blocking(shared).await.unwrap(); // as above
+    let dir = tempfile::tempdir().unwrap();
+    let stack = Stack::start(StackConfig { kafka_nodes: 3, ..own(dir.path()) }).await.unwrap();
+    let config = KafkaConfig::new(&stack.endpoints().kafka_brokers, "");
+    let spec = TopicSpec { name: "t".to_owned(), partitions: PARTITIONS, replication: 1, config: BTreeMap::new() };
+    let (mut committing, mut aborting) = tokio::task::block_in_place(|| {
+        Admin::new(&config).unwrap().create_topics(&[spec]).unwrap();
+        let mut producers = (producer(&config, "commits"), producer(&config, "aborts"));
+        for (producer, value) in [(&mut producers.0, "committed"), (&mut producers.1, "aborted")] {
+            producer.begin().unwrap();
+            for partition in 0..PARTITIONS {
+                let record = OutgoingRecord::new("t", value, value);
+                producer.send(&OutgoingRecord { partition: Some(partition), ..record }).unwrap();
+            }
+            producer.flush().unwrap();
+        }
+        producers
+    });
+    let third = stack.server(ServerKind::Kafka(3)).unwrap();
+    third.stop().await.unwrap();
+    tokio::task::block_in_place(|| {
+        committing.commit().unwrap();
+        aborting.abort().unwrap();
+    });
+    third.start().await.unwrap();
+    let values = tokio::task::spawn_blocking(move || -> Result<Vec<String>, KafkaError> {
+        read_to_end(&config, "t", &Start::Beginning)?.map(|record| Ok(value(&record?))).collect()
+    });
+    assert_eq!(values.await.unwrap().unwrap(), ["committed"; PARTITIONS as usize]);
     stack.stop().await;
 }

@@ -12,8 +12,8 @@ use crate::place::{Place, Running};
 #[test]
 fn killed_broker_is_ridden_out_and_a_stopped_one_does_not_hold_the_shutdown_up() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let stack = runtime.block_on(Stack::start(testing::own(dir.path()))).unwrap();
+    let evidence = testing::Evidence::new();
+    let stack = runtime.block_on(Stack::start(evidence.stack())).unwrap();
     let kafka = stack.server(ServerKind::Kafka(1)).unwrap();
     let config = KafkaConfig::new(&stack.endpoints().kafka_brokers, "");
     let words = ["btc", "eth", "luna", "ust", "sol", "doge"];
