@@ -43,15 +43,15 @@ def write_card(card: pathlib.Path, figures: str) -> None:
 
 def sentiment(data: pathlib.Path | None, vigie: str) -> None:
     here, python = MODELS / "sentiment", [sys.executable, "-B"]
-    files = ["crypto_val.tsv", "french_val.tsv:fr"]
+    files = ["crypto_val.tsv:en", "french_val.tsv:fr"]
     with tempfile.TemporaryDirectory() as scratch:
         if data:
             real = pathlib.Path(scratch) / "real_val.tsv"
             subprocess.run([*python, here / "real_posts.py", "--posts", data / "recorded/posts", "--val", real], check=True)
-            files = [data / "sentiment/val.tsv", real, *files]
+            files = [f"{data}/sentiment/val.tsv:en", f"{real}:en", *files]
         figures = run("sentiment", [*python, "evaluate.py", *files], here)
         if data:
-            learnt, judged = [data / "sentiment/train.tsv", "crypto_train.tsv"], files[:3]
+            learnt, judged = [data / "sentiment/train.tsv", "crypto_train.tsv"], [name.removesuffix(":en") for name in files[:3]]
             figures += "\n" + run("sentiment, faster ways", [*python, "frontier.py", "--train", *learnt, "--val", *judged], here)
             figures += "\n" + without_vnni([*python, "evaluate.py", files[0]], here)
     if data:

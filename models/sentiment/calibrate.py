@@ -1,11 +1,11 @@
 """Temperatures and exit thresholds of an exported model; called by ``export.py``, or alone for a model that is there.
 
-    python calibrate.py [--val VAL.tsv REALVAL.tsv] [--language fr=french_val.tsv] --version 2.0.1 [--model DIR]
+    python calibrate.py [--val VAL.tsv REALVAL.tsv] [--language en=VAL.tsv fr=french_val.tsv] --version 2.0.1 [--model DIR]
 
-Temperature scaling (Guo et al. 2017) by exit, by minimising the log loss on the even lines (0, 2, ...) of the first file. An exit answers if its top
-probability is so high that, of the even lines of all files that would leave there, ``AGREEMENT`` get the label that the last exit gives them: no
-labels needed, and no loss by construction. A language may have temperatures of its own, fitted in the same way on its file; where to leave is decided
-by the common ones all the same, so that they change probabilities and not labels. Without --val the common ones stay as they are. All figures of quality are then measured by ``evaluate.py``, on the odd lines for calibration.
+Temperature scaling (Guo et al. 2017) by exit, by minimising the log loss on the first file. An exit answers if its top
+probability is so high that, of the even lines (0, 2, ...) of all files that would leave there, ``AGREEMENT`` get the label that the last exit gives them: no
+labels needed, and no loss by construction. A language may have temperatures of its own, fitted on its file, by exit on the texts that leave there (those that stayed
+so far are harder than the rest); where to leave is decided by the common ones all the same, so that they change probabilities and not labels. Without --val the common ones stay as they are. All figures of quality are then measured by ``evaluate.py``, which judges the calibration on these files by fitting it anew on the other half.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from labels import LABELS
 from onnx_model import OnnxModel, softmax
 
 AGREEMENT = 0.995
+ENOUGH = 100  # texts to fit a language's temperature on; where fewer leave, all are taken
 
 # Awkward texts, and the language that vigie is told.
 GOLDEN_TEXTS = [
@@ -30,7 +31,7 @@ GOLDEN_TEXTS = [
     ("WAGMI", None),
     ("Le café fermé, señor Müller: 買う BTC 吧", "fr"),
     ("this is awful ❤️ no wait, I love it 💔", None),
-    ("UST lost its peg again and nobody from the team is talking", None),
+    ("UST lost its peg again and nobody from the team is talking", "en"),
     ("a\u0000b\u200bc \ufffd tab\tand\nline 👍🏽", None),
     ("Je garde mes ETH, le réseau tient bon et j'ai confiance", "fr"),
 ]
@@ -57,17 +58,32 @@ def exit_threshold(probabilities: np.ndarray, last: np.ndarray, agreement: float
     return float(np.ceil(top[order][enough[-1]] * 1e4) / 1e4) if len(enough) else 1.0
 
 
+def leaving(logits: np.ndarray, segments: list[dict]) -> np.ndarray:
+    """The exit [texts] at which each leaves, of logits [exits, texts, 3]."""
+    at = np.full(logits.shape[1], len(segments) - 1)
+    for number in reversed(range(len(segments) - 1)):
+        at[softmax(logits[number], segments[number]["temperature"]).max(-1) >= segments[number]["exit_at"]] = number
+    return at
+
+
+def own_temperatures(logits: np.ndarray, labels: np.ndarray, segments: list[dict]) -> list[float]:
+    at, fitted = leaving(logits, segments), []
+    for number, each in enumerate(logits):
+        mine = at == number if (at == number).sum() >= ENOUGH else slice(None)
+        fitted.append(fit_temperature(each[mine], labels[mine]))
+    return fitted
+
+
 def common_settings(card: dict, model: OnnxModel, files: list[str]) -> None:
-    texts = []
-    for path in files:
-        texts += read_tsv(path)[1][0::2]
-    labels = read_tsv(files[0])[0][0::2]
-    logits = model.every_exit(texts).astype(float)
-    last = logits[-1].argmax(-1)
+    labels, texts, _ = read_tsv(files[0])
+    first = model.every_exit(texts).astype(float)
+    others = [model.every_exit(read_tsv(path)[1][0::2]).astype(float) for path in files[1:]]
+    even = np.concatenate([first[:, 0::2], *others], axis=1)
+    last = even[-1].argmax(-1)
     for number, segment in enumerate(card["segments"]):
-        segment["temperature"] = round(fit_temperature(logits[number][: len(labels)], labels), 4)
+        segment["temperature"] = round(fit_temperature(first[number], labels), 4)
         if number + 1 < len(card["segments"]):
-            segment["exit_at"] = exit_threshold(softmax(logits[number], segment["temperature"]), last)
+            segment["exit_at"] = exit_threshold(softmax(even[number], segment["temperature"]), last)
 
 
 def calibrate(card: dict, folder: pathlib.Path, files: list[str], languages: dict[str, str]) -> None:
@@ -77,9 +93,9 @@ def calibrate(card: dict, folder: pathlib.Path, files: list[str], languages: dic
         common_settings(card, model, files)
     for language, path in sorted(languages.items()):
         labels, texts, _ = read_tsv(path)
-        logits = model.every_exit(texts[0::2]).astype(float)
-        for number, segment in enumerate(card["segments"]):
-            segment.setdefault("temperatures", {})[language] = round(fit_temperature(logits[number], labels[0::2]), 4)
+        logits = model.every_exit(texts).astype(float)
+        for segment, fitted in zip(card["segments"], own_temperatures(logits, labels, card["segments"])):
+            segment.setdefault("temperatures", {})[language] = round(fitted, 4)
     (folder / "model.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     golden = []
     for text, language in GOLDEN_TEXTS:

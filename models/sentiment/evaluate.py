@@ -4,9 +4,9 @@
                                                         lines: label, text, and optionally a source, tab-separated
 
 For each file: accuracy, macro-recall (the measure of SemEval and TweetEval) with a 95 % bootstrap interval, macro-F1, recall by class, the
-confusion matrix by source, expected calibration error (15 equal-width bins of the top probability; odd lines only, since ``calibrate.py``
-used the even ones) beside the error that as many answers of perfect calibration would have by chance, and how far the mean top probability is above
-the accuracy; where the language has temperatures of its own also the error of all lines, each half with temperatures fitted on the other; and the
+confusion matrix by source, expected calibration error (15 equal-width bins of the top probability) beside the error that as many answers of perfect
+calibration would have by chance, and how far the mean top probability is above the accuracy; the files of --fitted, on which the temperatures were fitted, are
+judged with temperatures fitted on their other half (even or odd lines). The
 same with every post read by all layers, in int8 and in fp32: with the same weights (``dequantise.py``), or with those before rounding if --float or
 VIGIE_FLOAT_MODEL names the segments that ``export.py --float`` wrote. Baselines: VADER (Hutto and Gilbert 2014, thresholds +-0.05), the most
 frequent class, and the null: the model's answers shuffled. Texts per second
@@ -22,7 +22,7 @@ import time
 
 import numpy as np
 
-from calibrate import fit_temperature, read_tsv
+from calibrate import leaving, own_temperatures, read_tsv
 from dequantise import dequantise
 from labels import LABELS
 from onnx_model import OnnxModel, softmax
@@ -58,14 +58,11 @@ def chance_error(probability: np.ndarray) -> list[float]:
 def cross_fitted(model: OnnxModel, texts: list[str], labels: np.ndarray) -> np.ndarray:
     """Probabilities [texts, 3] (first windows) by temperatures that were fitted on the other half: odd or even lines."""
     logits, segments = model.every_exit(texts).astype(float), model.card["segments"]
-    out = np.zeros((len(texts), 3))
+    at, out = leaving(logits, segments), np.zeros((len(texts), 3))
     for mine, other in ((0, 1), (1, 0)):
-        fitted = [fit_temperature(each[other::2], labels[other::2]) for each in logits]
+        fitted = own_temperatures(logits[:, other::2], labels[other::2], segments)
         for text in range(mine, len(texts), 2):
-            for number, segment in enumerate(segments):
-                if softmax(logits[number, text], segment["temperature"]).max() >= segment.get("exit_at", 0):
-                    out[text] = softmax(logits[number, text], fitted[number])
-                    break
+            out[text] = softmax(logits[at[text], text], fitted[at[text]])
     return out
 
 
@@ -98,7 +95,7 @@ def vader(texts: list[str]) -> np.ndarray | None:
     return np.where(compound >= 0.05, 2, np.where(compound <= -0.05, 0, 1))
 
 
-def evaluate(model: OnnxModel, path: str, language: str | None, floating: OnnxModel) -> dict:
+def evaluate(model: OnnxModel, path: pathlib.Path, language: str | None, floating: OnnxModel, fitted: bool) -> dict:
     labels, texts, sources = read_tsv(path)
     started = time.process_time()
     probability, left = model.probabilities(texts, language=language)
@@ -108,12 +105,11 @@ def evaluate(model: OnnxModel, path: str, language: str | None, floating: OnnxMo
     whole_seconds = time.process_time() - started
     guess, whole_guess = probability.argmax(1), whole.argmax(1)
     out = scores(labels, guess)
-    out["calibration_error"] = round(calibration_error(probability[1::2], labels[1::2]), 4)
-    out["chance_error"] = chance_error(probability[1::2])
-    out["surplus"] = round(float(probability[1::2].max(1).mean() - (guess[1::2] == labels[1::2]).mean()), 4)
-    if any(language in segment.get("temperatures", {}) for segment in model.card["segments"]):
-        crossed = cross_fitted(model, texts, labels)
-        out["cross_fitted_error"] = [round(calibration_error(crossed, labels), 4), *chance_error(crossed)]
+    judged = cross_fitted(model, texts, labels) if fitted else probability
+    out["fitted"] = fitted
+    out["calibration_error"] = round(calibration_error(judged, labels), 4)
+    out["chance_error"] = chance_error(judged)
+    out["surplus"] = round(float(judged.max(1).mean() - (judged.argmax(1) == labels).mean()), 4)
     out["all_layers"] = {
         "macro_recall": round(macro_recall(labels, whole_guess), 4),
         "same_label": round(float((guess == whole_guess).mean()), 4),
@@ -150,11 +146,9 @@ def print_report(name: str, r: dict) -> None:
     print("  recall " + ", ".join(f"{label} {value:.3f}" for label, value in r["recall"].items()))
     print("  baselines " + ", ".join(f"{label} {value:.3f}" for label, value in r["baselines"].items()))
     mean, most = r["chance_error"]
-    print(f"  calibration error {r['calibration_error']:.3f} (odd lines; by chance {mean:.3f}, in 95 % below {most:.3f}), "
+    how = "cross-fitted; " if r["fitted"] else ""
+    print(f"  calibration error {r['calibration_error']:.3f} ({how}by chance {mean:.3f}, in 95 % below {most:.3f}), "
           f"mean top probability {r['surplus']:+.3f} from accuracy")
-    if "cross_fitted_error" in r:
-        error, mean, most = r["cross_fitted_error"]
-        print(f"  calibration error {error:.3f} (all lines, cross-fitted; by chance {mean:.3f}, in 95 % below {most:.3f})")
     a = r["all_layers"]
     print(f"  left at exits {r['left_at_exit']}: {r['texts_per_second']} texts/s; all layers: {a['texts_per_second']} texts/s, "
           f"macro-recall {a['macro_recall']:.3f}, same label {a['same_label']:.3f}")
@@ -169,9 +163,10 @@ def print_report(name: str, r: dict) -> None:
 def main() -> None:
     here = pathlib.Path(__file__).parent
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    cli.add_argument("files", nargs="*", default=[str(here / name) for name in ("crypto_val.tsv", "french_val.tsv:fr")])
+    cli.add_argument("files", nargs="*", default=[str(here / name) for name in ("crypto_val.tsv:en", "french_val.tsv:fr")])
     cli.add_argument("--model", default=here, type=pathlib.Path)
     cli.add_argument("--float", default=os.environ.get("VIGIE_FLOAT_MODEL"), type=pathlib.Path, help="folder of the fp32 segments")
+    cli.add_argument("--fitted", nargs="*", default=["val.tsv", "french_val.tsv"], help="names of the files the temperatures were fitted on")
     cli.add_argument("--json", type=pathlib.Path, help="also write the figures there")
     args = cli.parse_args()
     model = OnnxModel(args.model)
@@ -185,7 +180,7 @@ def main() -> None:
     for name in args.files:
         path, _, language = name.partition(":")
         path = pathlib.Path(path)
-        figures[path.name] = evaluate(model, path, language or None, floating)
+        figures[path.name] = evaluate(model, path, language or None, floating, path.name in args.fitted)
         print_report(path.name, figures[path.name])
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1) + "\n")

@@ -24,7 +24,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import SGDClassifier
 from sklearn.pipeline import FeatureUnion
 
-from calibrate import AGREEMENT, exit_threshold, fit_temperature, read_tsv
+from calibrate import AGREEMENT, exit_threshold, fit_temperature, leaving, read_tsv
 from evaluate import macro_recall
 from onnx_model import OnnxModel, softmax
 
@@ -91,9 +91,7 @@ def main() -> None:
 
     def cascade(thresholds: list[float]) -> tuple[np.ndarray, np.ndarray]:
         """Labels and seconds by text."""
-        at = np.full(len(texts), len(segments) - 1)
-        for number in reversed(range(len(thresholds))):
-            at[probability[number].max(-1) >= thresholds[number]] = number
+        at = leaving(logits, [segment | {"exit_at": t} for segment, t in zip(segments, [*thresholds, 0.0])])
         every = np.arange(len(texts))
         return probability[at, every].argmax(-1), seconds[at, every]
 

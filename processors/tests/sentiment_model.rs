@@ -87,8 +87,8 @@ fn a_language_changes_how_sure_the_model_is_and_never_the_label() {
     let texts = ["Je garde mes ETH, ça va encore monter !", "C'est la catastrophe pour BTC.", "La réunion est mardi."];
     let plain = model(1).score(&texts).unwrap();
     let french = model(1).score(&texts.map(|text| Passage { text, language: Some("fr") })).unwrap();
-    let english = model(1).score(&texts.map(|text| Passage { text, language: Some("en") })).unwrap();
-    assert_eq!(plain, english);
+    let without_its_own = model(1).score(&texts.map(|text| Passage { text, language: Some("de") })).unwrap();
+    assert_eq!(plain, without_its_own);
     for (plain, french) in plain.iter().zip(&french) {
         assert_eq!(plain.label, french.label);
         assert!(french.score.abs() < plain.score.abs() || plain.label == Label::Neutral, "{plain:?}, {french:?}");
