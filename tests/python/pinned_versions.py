@@ -19,7 +19,6 @@ PINS = {
     ],
     "kafka": [
         ("crates/stack/kafka-jars.txt", r"/kafka_2\.13-([\d.]+)\.jar"),
-        ("benches/peers/kafka-streams/jars.txt", r"/kafka-streams-([\d.]+)\.jar"),
         ("docker-compose.yml", r"apache/kafka:([\d.]+)"),
         ("k8s/overlays/local/kafka.yaml", r"apache/kafka:([\d.]+)"),
     ],
