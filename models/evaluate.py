@@ -11,6 +11,7 @@ file is measured, and no card is written.
 import argparse
 import os
 import pathlib
+import platform
 import shutil
 import subprocess
 import sys
@@ -60,12 +61,17 @@ def sentiment(data: pathlib.Path | None, vigie: str) -> None:
 
 def without_vnni(command: list, here: pathlib.Path) -> str:
     """The figures as the kernels of a processor with AVX2 alone give them."""
-    if missing := [tool for tool in ("gdb", "objdump") if not shutil.which(tool)]:
-        print(f"\n== sentiment without AVX-512 and VNNI\nskipped: {' and '.join(missing)} not installed (Debian: gdb, binutils)")
+    lacking = [tool for tool in ("gdb", "objdump") if not shutil.which(tool)]
+    if lacking or platform.machine() != "x86_64":
+        reason = f"{' and '.join(lacking)} not installed (Debian: gdb, binutils)" if lacking else f"{platform.machine()} is not x86_64"
+        print(f"\n== sentiment without AVX-512 and VNNI\nskipped: {reason}")
         return ""
     printed = run("sentiment without AVX-512 and VNNI", ["gdb", "-nx", "-batch", "-x", "without_vnni.py", "--args", *command], here)
     # The rest is gdb's.
     figures = [line for line in printed.splitlines() if line.startswith(("  ", "val.tsv"))]
+    if not figures:
+        print("skipped: gdb cannot run it here (some containers forbid tracing)")
+        return ""
     return "\n".join(["without AVX-512 and VNNI", *figures])
 
 

@@ -65,4 +65,5 @@ gdb.execute("set print inferior-events off")
 gdb.execute("set debuginfod enabled off")
 gdb.events.new_objfile.connect(loaded)
 gdb.execute("run")
-gdb.execute("quit " + str(int(gdb.parse_and_eval("$_exitcode"))))
+code = gdb.parse_and_eval("$_exitcode")
+gdb.execute(f"quit {1 if code.type.code == gdb.TYPE_CODE_VOID else int(code)}")  # void: ended by a signal
