@@ -16,7 +16,6 @@ from torch import nn
 
 import data
 import export
-import features
 from network import One, Forecaster
 
 SEED, MEMBERS, EPOCHS, BATCH, RATE = 7, 3, 20, 1024, 2e-3
