@@ -1,6 +1,6 @@
 """Run a command as if the processor had AVX2 but neither AVX-512 nor VNNI: the kernels of older processors, at this one's clock.
 
-    gdb -batch -x without_vnni.py --args python evaluate.py --speed VAL.tsv
+    gdb -nx -batch -x without_vnni.py --args python evaluate.py VAL.tsv:en
 
 To be read by gdb (Debian: gdb, binutils). ONNX Runtime chooses its kernels by what CPUID says when it is loaded; this stops at each
 CPUID instruction of its library and takes those features out of the answers (leaf 7; Intel's Software Developer's Manual, volume 2). After
