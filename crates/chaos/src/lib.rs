@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 mod check;
-mod coordinator;
 mod drain;
 mod error;
 mod fault;

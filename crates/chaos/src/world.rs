@@ -9,9 +9,9 @@ use tempfile::TempDir;
 use vigie_clock::{Clock, SystemClock, Timestamp};
 use vigie_kafka_client::KafkaConfig;
 use vigie_schemas::{Codec, RegistryConfig};
+use vigie_stack::testing::Coordinated;
 use vigie_stack::{Endpoints, ServerHandle, ServerKind, Stack};
 
-use crate::coordinator::{self, Coordinated};
 use crate::error::ChaosError;
 use crate::fault::FaultKind;
 use crate::faults::state;
@@ -102,7 +102,7 @@ impl World {
     /// The broker that coordinates a consumer group or a transactional id.
     pub(crate) async fn coordinator(&self, name: &str, kind: Coordinated) -> Result<&ServerHandle, ChaosError> {
         let brokers = &self.stack.endpoints().kafka_brokers;
-        let asked = coordinator::find(brokers, name, kind).await;
+        let asked = vigie_stack::testing::coordinator(brokers, name, kind).await;
         let node = asked.map_err(ChaosError::io(format!("find the coordinator of {name}")))?;
         self.server(ServerKind::Kafka(node))
     }

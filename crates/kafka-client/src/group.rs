@@ -1,6 +1,6 @@
 //! The callbacks of a group member: rebalances are held back until the owner has seen them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -11,6 +11,8 @@ use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 use tracing::{debug, warn};
+
+use crate::progress::{Progress, ProgressBoard};
 
 /// A rebalance that librdkafka announced and that waits for its `assign` or `unassign`.
 pub(crate) struct Rebalance {
@@ -25,23 +27,12 @@ pub(crate) enum RebalanceKind {
     Lost,
 }
 
-/// What the statistics say of one partition.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Progress {
-    /// The next offset that will be fetched: past transaction markers, unlike the application's position.
-    pub(crate) next_fetch: i64,
-    /// Records fetched and not yet polled.
-    pub(crate) queued: i64,
-    /// The end of what a read_committed reader may see.
-    pub(crate) end: i64,
-}
-
 #[derive(Default)]
 pub(crate) struct GroupContext {
     rebalances: Mutex<VecDeque<Rebalance>>,
     /// How many there are, for those who ask before every record.
     waiting: AtomicUsize,
-    progress: Mutex<HashMap<(String, i32), Progress>>,
+    progress: ProgressBoard,
     disconnected: AtomicBool,
     member: AtomicBool,
     closing: AtomicBool,
@@ -66,7 +57,7 @@ impl GroupContext {
     }
 
     pub(crate) fn progress(&self, wire_topic: &str, partition: i32) -> Option<Progress> {
-        lock(&self.progress).get(&(wire_topic.to_owned(), partition)).copied()
+        self.progress.of(wire_topic, partition)
     }
 
     /// Whether a broker was connected at the last statistics, or there were none yet.
@@ -80,7 +71,7 @@ impl GroupContext {
     }
 
     pub(crate) fn forget_progress(&self) {
-        lock(&self.progress).clear();
+        self.progress.forget();
     }
 }
 
@@ -90,19 +81,7 @@ impl ClientContext for GroupContext {
         self.disconnected.store(!connected, Ordering::Relaxed);
         let member = statistics.cgrp.as_ref().is_some_and(|group| group.join_state == "steady");
         self.member.store(member, Ordering::Relaxed);
-        let mut progress = lock(&self.progress);
-        for (name, topic) in statistics.topics {
-            for (number, partition) in topic.partitions {
-                if number >= 0 && partition.desired && partition.ls_offset >= 0 {
-                    let seen = Progress {
-                        next_fetch: partition.next_offset,
-                        queued: partition.fetchq_cnt,
-                        end: partition.ls_offset,
-                    };
-                    progress.insert((name.clone(), number), seen);
-                }
-            }
-        }
+        self.progress.update(statistics);
     }
 
     fn error(&self, error: NativeError, reason: &str) {

@@ -10,6 +10,7 @@ mod fetched;
 mod group;
 mod open_transaction;
 mod producer;
+mod progress;
 mod publisher;
 mod quiet;
 mod reader;

@@ -4,12 +4,23 @@ use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext as _};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError as NativeError, KafkaResult};
+use rdkafka::statistics::Statistics;
 use tracing::debug;
 
-/// Logs remarks, the end of a partition among them, for those who look closely only.
-pub(crate) struct Quiet;
+use crate::progress::ProgressBoard;
+
+/// Logs remarks for those who look closely only.
+#[derive(Default)]
+pub(crate) struct Quiet {
+    /// Filled only where statistics are asked for.
+    pub(crate) progress: ProgressBoard,
+}
 
 impl ClientContext for Quiet {
+    fn stats(&self, statistics: Statistics) {
+        self.progress.update(statistics);
+    }
+
     fn error(&self, error: NativeError, reason: &str) {
         debug!(%error, reason, "kafka client remark");
     }
@@ -22,5 +33,5 @@ pub(crate) type QuietConsumer = BaseConsumer<Quiet>;
 
 /// Makes one of `config`.
 pub(crate) fn quiet_consumer(config: &ClientConfig) -> KafkaResult<QuietConsumer> {
-    BaseConsumer::from_config_and_context(config, Quiet)
+    BaseConsumer::from_config_and_context(config, Quiet::default())
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::KafkaError as NativeError;
 use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::Offset;
 use tracing::debug;
@@ -24,9 +23,10 @@ const STALL: Duration = Duration::from_secs(60);
 
 /// How long a broker may wait for new records before it answers that there are none.
 const FETCH_WAIT: Duration = Duration::from_millis(500);
-/// The same where the end is all that is waited for: a partition that ends with a transaction marker is known to be read to its end
-/// only by such an answer.
+/// The same where the end is all that is waited for: how far a partition is read is noted at each answer.
 const END_WAIT: Duration = Duration::from_millis(5);
+/// How often a bounded read learns how far it is. A partition that ends with a transaction marker has no record that would tell.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Where a read begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,13 +48,6 @@ pub struct PartitionReader {
     topics: TopicNames,
 }
 
-/// What one poll of a [`PartitionReader`] brings.
-enum Read {
-    Record(Record),
-    /// The reader is at the end of this partition.
-    AtEnd(i32),
-}
-
 impl PartitionReader {
     /// Reads all partitions of `topic` from `start` on.
     ///
@@ -64,7 +57,7 @@ impl PartitionReader {
         let admin = Admin::new(config)?;
         let partitions = partitions_of(&admin, topic)?;
         let offsets = start_offsets(&admin, topic, partitions, start)?;
-        Self::assigned(config, topic, &offsets, FETCH_WAIT)
+        Self::assigned(config, topic, &offsets, FETCH_WAIT, None)
     }
 
     /// Waits up to `timeout` for records; returns up to `max` of them.
@@ -76,31 +69,33 @@ impl PartitionReader {
         let mut wait = timeout;
         while records.len() < max {
             match self.next(wait)? {
-                Some(Read::Record(record)) => {
+                Some(record) => {
                     records.push(record);
                     wait = Duration::ZERO;
                 }
-                Some(Read::AtEnd(_)) => {}
                 None => break,
             }
         }
         Ok(records)
     }
 
-    /// `wait` is how long the broker may hold an answer back while there is nothing new.
+    /// `wait` is how long the broker may hold an answer back while there is nothing new, `look` how often to note how far it has come.
     fn assigned(
         config: &KafkaConfig,
         topic: &str,
         offsets: &BTreeMap<i32, i64>,
         wait: Duration,
+        look: Option<Duration>,
     ) -> Result<Self, KafkaError> {
         let mut native = config.reading_client();
         native
             // Needed by librdkafka to assign partitions; the group is never joined and nothing is committed to it.
             .set("group.id", config.wire_name("reader"))
-            .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
             .set("fetch.wait.max.ms", wait.as_millis().to_string());
+        if let Some(look) = look {
+            native.set("statistics.interval.ms", look.as_millis().to_string());
+        }
         let inner = quiet_consumer(&native).map_err(|e| KafkaError::from_native("create reader", &e))?;
         let mut list = TopicPartitionList::with_capacity(offsets.len());
         let wire = config.wire_name(topic);
@@ -112,14 +107,19 @@ impl PartitionReader {
         Ok(Self { inner, config: config.clone(), topics: TopicNames::new(config) })
     }
 
-    fn next(&mut self, wait: Duration) -> Result<Option<Read>, KafkaError> {
+    /// Whether everything before `end` was fetched and polled.
+    fn has_read(&self, wire_topic: &str, partition: i32, end: i64) -> bool {
+        let progress = self.inner.context().progress.of(wire_topic, partition);
+        progress.is_some_and(|seen| seen.next_fetch >= end && seen.queued == 0)
+    }
+
+    fn next(&mut self, wait: Duration) -> Result<Option<Record>, KafkaError> {
         match self.inner.poll(wait) {
             None => Ok(None),
             Some(Ok(message)) => {
                 let topic = self.topics.plain(message.topic());
-                Ok(Some(Read::Record(record_from(&message, topic))))
+                Ok(Some(record_from(&message, topic)))
             }
-            Some(Err(NativeError::PartitionEOF(partition))) => Ok(Some(Read::AtEnd(partition))),
             Some(Err(error)) => match error.rdkafka_error_code() {
                 Some(code) if is_transient(code) => {
                     debug!(%error, "kafka client remark");
@@ -182,6 +182,7 @@ pub fn last_offset_before(admin: &Admin, partition: &TopicPartition, end: i64) -
 /// The records of a bounded read. Made by [`read_to_end`].
 pub struct ReadToEnd {
     reader: Option<PartitionReader>,
+    wire_topic: String,
     open: BTreeMap<i32, i64>,
     ends: BTreeMap<i32, i64>,
     deadline: Deadline,
@@ -226,12 +227,13 @@ impl ReadToEnd {
         for (partition, end) in &open {
             admin.wait_until_stable(&TopicPartition::new(topic, *partition), *end, STALL)?;
         }
-        // Made only now: an end-of-partition that it reports lies at or after the end that was just found stable.
+        let config = admin.config();
         let reader = match open.is_empty() {
             true => None,
-            false => Some(PartitionReader::assigned(admin.config(), topic, &starts, END_WAIT)?),
+            false => Some(PartitionReader::assigned(config, topic, &starts, END_WAIT, Some(LOOK))?),
         };
-        Ok(Self { reader, open, ends, deadline: Deadline::after(STALL), brokers: admin.config().brokers.clone() })
+        let (wire_topic, brokers) = (config.wire_name(topic), config.brokers.clone());
+        Ok(Self { reader, wire_topic, open, ends, deadline: Deadline::after(STALL), brokers })
     }
 
     /// The offsets at which the read ends, by partition.
@@ -239,14 +241,13 @@ impl ReadToEnd {
         &self.ends
     }
 
+    /// The end is where the read has come to, not where a broker says that a partition ends: one that has just become the leader, or does
+    /// not know yet that it no longer is, may place that end before records which it holds and others have shown
+    /// (<https://cwiki.apache.org/confluence/display/KAFKA/KIP-207>).
     fn advance(&mut self) -> Result<Option<Record>, KafkaError> {
-        while !self.open.is_empty() {
-            let Some(reader) = &mut self.reader else { break };
-            match reader.next(Duration::from_millis(200))? {
-                Some(Read::AtEnd(partition)) => {
-                    self.open.remove(&partition);
-                }
-                Some(Read::Record(record)) => {
+        while let Some(reader) = &mut self.reader {
+            match reader.next(LOOK)? {
+                Some(record) => {
                     self.deadline = Deadline::after(STALL);
                     let Some(end) = self.open.get(&record.partition).copied() else { continue };
                     if record.offset + 1 >= end {
@@ -260,10 +261,12 @@ impl ReadToEnd {
                     let detail = format!("nothing was read for {} s before the end", STALL.as_secs());
                     return Err(KafkaError::unavailable(&self.brokers, detail));
                 }
-                None => {}
+                None => self.open.retain(|partition, end| !reader.has_read(&self.wire_topic, *partition, *end)),
+            }
+            if self.open.is_empty() {
+                self.reader = None;
             }
         }
-        self.reader = None;
         Ok(None)
     }
 }
@@ -274,7 +277,7 @@ impl Iterator for ReadToEnd {
     fn next(&mut self) -> Option<Self::Item> {
         let next = self.advance().transpose();
         if matches!(next, Some(Err(_))) {
-            self.open.clear();
+            self.reader = None;
         }
         next
     }

@@ -6,13 +6,20 @@ mod versions;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::process::Command;
+use vigie_clock::{Clock, SystemClock};
 
 use crate::java::sorted_entries;
 use crate::program::LaunchSpec;
 use crate::watchdog::Ending;
 use crate::{ServerKind, StackError};
+
+/// How long the others may take to replace a broker that was killed: its session (9 s by default), that of the active controller if it was
+/// this broker, and as much again on a busy machine. Two of three that are killed at once are not replaced: then this is how long they wait.
+const TAKE_OVER: Duration = Duration::from_secs(40);
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// A proxy that the broker sends its clients to. Brokers reach each other at a listener of their own.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +49,8 @@ pub(crate) struct KafkaNode {
     pub(crate) voters: String,
     /// Size of the cluster.
     pub(crate) nodes: u8,
+    /// Ports of the other brokers.
+    pub(crate) peers: Vec<u16>,
     pub(crate) log: PathBuf,
 }
 
@@ -111,6 +120,29 @@ impl KafkaNode {
             log: self.log.clone(),
             ending: Ending::Kill,
         }
+    }
+
+    /// Waits until the other brokers have taken over from this one, which was killed. A broker that starts earlier takes itself for the leader
+    /// of what it led, until it has registered again. As coordinator of transactions it then commits what only its own log says was to be
+    /// committed, which its successor rolls back: the transaction is torn (docs/adr/0014-torn-transactions.md).
+    ///
+    /// Not waited for where nobody else is there to take over.
+    pub(crate) async fn until_taken_over(&self) {
+        let clock = SystemClock::default();
+        let until = clock.monotonic() + TAKE_OVER;
+        while clock.monotonic() < until && self.is_named_by_a_peer().await {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn is_named_by_a_peer(&self) -> bool {
+        for peer in &self.peers {
+            let answer = tokio::time::timeout(LOOK_AGAIN, probe::live_brokers(*peer)).await;
+            if answer.is_ok_and(|brokers| brokers.is_ok_and(|brokers| brokers.contains(&i32::from(self.id)))) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Asks the broker for the cluster's metadata: it serves once it lists itself, which a fenced broker does not.

@@ -67,6 +67,13 @@ impl Program {
         }
     }
 
+    /// Waits until the server may be launched again after it ended on its own.
+    pub(crate) async fn until_replaceable(&self) {
+        if let Self::Kafka(node) = self {
+            node.until_taken_over().await;
+        }
+    }
+
     pub(crate) async fn launch(&self, watchdog: &Arc<Watchdog>) -> Result<Running, StackError> {
         let spec = match self {
             Self::Kafka(node) => node.launch_spec(),

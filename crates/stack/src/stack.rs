@@ -154,6 +154,7 @@ fn plan(config: &StackConfig, found: Binaries, data: &DataDir) -> Result<(Vec<Pr
             },
             voters: String::new(),
             nodes: config.kafka_nodes,
+            peers: Vec::new(),
             log: data.log_path(kind),
         });
     }
@@ -161,8 +162,10 @@ fn plan(config: &StackConfig, found: Binaries, data: &DataDir) -> Result<(Vec<Pr
         nodes.iter().map(|node| format!("{}@127.0.0.1:{}", node.id, node.controller_port)).collect();
     let brokers: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
     let mut programs = Vec::new();
+    let ports_of_all: Vec<u16> = nodes.iter().map(|node| node.port).collect();
     for node in nodes {
-        programs.push(Program::Kafka(KafkaNode { voters: voters.join(","), ..node }));
+        let peers = ports_of_all.iter().copied().filter(|port| *port != node.port).collect();
+        programs.push(Program::Kafka(KafkaNode { voters: voters.join(","), peers, ..node }));
     }
 
     let postgres_port = port("postgres".to_owned(), ServerKind::Postgres, config.ports.postgres_port)?;

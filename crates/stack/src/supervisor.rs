@@ -305,8 +305,12 @@ impl Supervisor {
 
     /// Waits before a restart; false if the supervision is over.
     async fn waited(&mut self, delay: Duration) -> bool {
+        let pause = async {
+            tokio::time::sleep(delay).await;
+            self.program.until_replaceable().await;
+        };
         tokio::select! {
-            () = tokio::time::sleep(delay) => true,
+            () = pause => true,
             command = self.commands.recv() => match command {
                 Some(Command::Start | Command::Kill) => true,
                 Some(Command::Stop(done)) => {

@@ -8,6 +8,8 @@
 //! `./dev test` starts the stack and names it in `VIGIE_TEST_STACK`: [`Endpoints`] as JSON, or the path of a file with them. Without
 //! that variable the first call starts one in a temporary folder; it ends, and the folder goes, with the test process.
 
+mod coordinator;
+
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,6 +17,7 @@ use std::sync::mpsc;
 
 use vigie_clock::{Clock, SystemClock};
 
+pub use self::coordinator::{Coordinated, coordinator};
 use crate::postgres::NAME;
 use crate::postgres::wire::Session;
 use crate::{Endpoints, Stack, StackConfig};

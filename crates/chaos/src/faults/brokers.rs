@@ -3,8 +3,8 @@
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use vigie_stack::ServerKind;
+use vigie_stack::testing::Coordinated;
 
-use crate::coordinator::Coordinated;
 use crate::error::ChaosError;
 use crate::world::World;
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use rand::Rng;
 use rand::seq::IndexedRandom;
+use vigie_stack::testing::Coordinated;
 
-use crate::coordinator::Coordinated;
 use crate::error::ChaosError;
 use crate::fleet::Fleet;
 use crate::proxy::Trick;

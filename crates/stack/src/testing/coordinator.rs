@@ -11,13 +11,18 @@ const LONGEST_ANSWER: usize = 1 << 16;
 
 /// What is coordinated.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Coordinated {
+pub enum Coordinated {
+    /// A consumer group, by its id.
     Group = 0,
+    /// The transactions of a transactional id.
     Transaction = 1,
 }
 
 /// The node id of the coordinator of `name`, as one of `brokers` (`host:port`, by commas) tells it.
-pub(crate) async fn find(brokers: &str, name: &str, kind: Coordinated) -> io::Result<u8> {
+///
+/// # Errors
+/// If none of them tells it.
+pub async fn coordinator(brokers: &str, name: &str, kind: Coordinated) -> io::Result<u8> {
     let mut last = io::Error::other("no broker was named");
     for broker in brokers.split(',') {
         match ask(broker, name, kind).await {
