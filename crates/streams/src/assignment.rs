@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::{error, warn};
 use vigie_kafka_client::{Committed, Consumer, Reset, TopicPartition};
 
 use crate::changelog;
 use crate::error::StreamsError;
+use crate::mark::Mark;
 use crate::metadata::Metadata;
 use crate::restore;
 use crate::task::{InputStart, StreamTask, TaskParts};
@@ -16,6 +18,11 @@ use crate::topology::{TaskId, difference};
 
 /// How long the group coordinator may take, with pending transactions that it waits for.
 const WAIT: Duration = Duration::from_secs(30);
+/// How often, and how far apart, a task's state is read before a disagreement is believed: longer than a broker that was replaced may go on
+/// answering.
+const LOOKS: u32 = 6;
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+const TICK: Duration = Duration::from_millis(20);
 
 /// Makes and restores a task for each partition number among `partitions`, and sets the consumer to where each begins.
 pub(crate) fn make_tasks(
@@ -26,32 +33,16 @@ pub(crate) fn make_tasks(
     alive: &dyn Fn(),
 ) -> Result<Vec<StreamTask>, Interrupted> {
     refuse_growth(shared, partitions)?;
-    let starts = starts(shared, consumer, partitions)?;
-    let mut tasks = Vec::with_capacity(starts.len());
-    for (partition, Start { inputs, committed }) in starts {
-        for input in &inputs {
-            let at = TopicPartition::new(&*input.topic, partition);
-            if let Some(bounds) = &shared.bounds {
-                bounds.committed(&at, input.offset);
-            }
-            consumer.start_at(at, input.offset);
-        }
-        let mut task = StreamTask::new(TaskParts {
-            topology: shared.topology,
-            partition,
-            inputs,
-            clock: Arc::clone(shared.clock),
-            encoder: Arc::clone(shared.encoder),
-            idle_after: shared.config.idle_timeout,
-        });
+    let mut tasks = Vec::new();
+    for (partition, start) in starts(shared, consumer, partitions)? {
         let began = shared.clock.monotonic();
         // Told to stop: a task that is not restored is never started.
-        let Some(records) = restore::restore(shared, &mut task, stop, alive)? else { break };
-        if !committed && records > 0 {
-            let sources = shared.topology.sources().map(str::to_owned).collect();
-            let task = task.id().to_string();
-            let state = place_of_state(shared);
-            return Err(Interrupted::Fatal(StreamsError::StateWithoutOffsets { task, records, sources, state }));
+        let Some(mut task) = restored(shared, consumer, partition, start, stop, alive)? else { break };
+        for (at, position) in task.positions() {
+            if let Some(bounds) = &shared.bounds {
+                bounds.committed(&at, position);
+            }
+            consumer.start_at(at, position);
         }
         let took = shared.clock.monotonic().saturating_sub(began);
         shared.metrics.restore_seconds.observe(took.as_secs_f64());
@@ -59,6 +50,73 @@ pub(crate) fn make_tasks(
         tasks.push(task);
     }
     Ok(tasks)
+}
+
+/// A task with its state as of the last whole commit; `None` if it was told to stop.
+fn restored(
+    shared: &Shared<'_>,
+    consumer: &Consumer,
+    partition: i32,
+    mut start: Start,
+    stop: &dyn Fn() -> bool,
+    alive: &dyn Fn(),
+) -> Result<Option<StreamTask>, Interrupted> {
+    let sources: Vec<TopicPartition> =
+        start.inputs.iter().map(|input| TopicPartition::new(&*input.topic, partition)).collect();
+    let mut looks = 0;
+    loop {
+        let mark = Mark::committed(&start.inputs);
+        let mut task = StreamTask::new(TaskParts {
+            topology: shared.topology,
+            partition,
+            inputs: start.inputs,
+            clock: Arc::clone(shared.clock),
+            encoder: Arc::clone(shared.encoder),
+            idle_after: shared.config.idle_timeout,
+        });
+        let id = task.id().to_string();
+        let state = || place_of_state(shared);
+        let Some(restored) = restore::restore(shared, &mut task, mark.as_ref(), stop, alive)? else { return Ok(None) };
+        if !start.committed && restored.records > 0 {
+            let (records, sources) = (restored.records, shared.topology.sources().map(str::to_owned).collect());
+            let error = StreamsError::StateWithoutOffsets { task: id, records, sources, state: state() };
+            return Err(Interrupted::Fatal(error));
+        }
+        let Some(torn) = restored.torn else { return Ok(Some(task)) };
+        looks += 1;
+        if looks < LOOKS {
+            // A broker that does not know yet that another leads or coordinates now tells of the past.
+            warn!(task = id, found = torn.found, looks, "state and offsets tell of different commits, looking again");
+            if waited(shared, LOOK_AGAIN, stop, alive) {
+                return Ok(None);
+            }
+            start = starts(shared, consumer, &sources)?.remove(&partition).unwrap_or_default();
+            continue;
+        }
+        shared.metrics.torn_commits.inc();
+        let Some(rollback) = torn.rollback else {
+            let error = StreamsError::TornCommit { task: id, found: torn.found, state: state() };
+            return Err(Interrupted::Fatal(error));
+        };
+        error!(
+            task = id,
+            found = torn.found,
+            commit = rollback.to.commit,
+            "the brokers have torn a commit, it is rolled back and its records are processed again; what it sent may appear twice"
+        );
+        task.roll_back(rollback, torn.held);
+        return Ok(Some(task));
+    }
+}
+
+/// Lets `time` pass; `true` if it was told to stop meanwhile.
+fn waited(shared: &Shared<'_>, time: Duration, stop: &dyn Fn() -> bool, alive: &dyn Fn()) -> bool {
+    let until = shared.clock.monotonic() + time;
+    while shared.clock.monotonic() < until && !stop() {
+        alive();
+        std::thread::sleep(TICK);
+    }
+    stop()
 }
 
 /// Refuses partitions that the sources did not have when the application started, if anything depends on a key's partition.

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use vigie_kafka_client::{Consumer, KafkaError, TransactionalProducer};
 
 use crate::error::StreamsError;
+use crate::mark;
 use crate::metrics::StreamsMetrics;
 use crate::task::StreamTask;
 use crate::testing::{CommitStep, Fault};
@@ -110,15 +111,23 @@ fn transact(
                 &output.headers,
             )?;
         }
-        let partition = Some(task.id().partition);
-        for (store, key, value) in task.changes() {
-            let changelog = &shared.changelogs[store];
+        let mut log = |store: usize, key: &[u8], value: Option<&[u8]>| {
             let logged = (task.id().partition, store, producer.sent());
-            match last.last_mut() {
-                Some(same) if (same.0, same.1) == (logged.0, logged.1) => *same = logged,
-                _ => last.push(logged),
+            match last.iter_mut().rfind(|same| (same.0, same.1) == (logged.0, logged.1)) {
+                Some(same) => *same = logged,
+                None => last.push(logged),
             }
-            producer.produce(changelog, partition, Some(key), value.map(|value| &value[..]), None, &[])?;
+            producer.produce(&shared.changelogs[store], Some(task.id().partition), Some(key), value, None, &[])
+        };
+        let mark = task.next_mark();
+        if mark.commit != task.mark().commit {
+            let value = mark.to_bytes();
+            for (store, _) in mark.stores.iter().enumerate().filter(|(_, commit)| **commit == mark.commit) {
+                log(store, &mark::KEY, Some(&value))?;
+            }
+        }
+        for (store, key, value) in task.changes() {
+            log(store, key, value.map(|value| &value[..]))?;
         }
         offsets.extend(task.offsets());
     }

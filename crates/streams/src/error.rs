@@ -102,6 +102,19 @@ pub enum StreamsError {
         /// Where the state is, by the brokers' names.
         state: String,
     },
+    /// The brokers kept only parts of a commit, and the commit before it can no longer be found in the changelogs.
+    #[error(
+        "the state of task {task} and its committed offsets tell of different commits ({found}), and of none that all of them had: \
+         begin anew with a new application id, or delete the state ({state}) and process the sources again"
+    )]
+    TornCommit {
+        /// Whose state.
+        task: String,
+        /// The commits found.
+        found: String,
+        /// Where the state is, by the brokers' names.
+        state: String,
+    },
     /// Offsets are committed, but the state that belongs to them is gone: going on would count from nothing in the middle of the log.
     #[error(
         "the changelogs {topics:?} are gone, but offsets are committed for this topology, expected both or neither: \

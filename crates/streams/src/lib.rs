@@ -11,6 +11,7 @@ mod error;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod lag;
+mod mark;
 mod metadata;
 mod metrics;
 mod per_record;

@@ -1,8 +1,10 @@
 //! What is stored beside each committed offset, in the same transaction: the task's times, and whose state it is.
 //!
 //! ```text
-//! 2 <highest event time> <watermark> <stream time> <incarnation> <fingerprint of the topology>
+//! 3 <highest event time> <watermark> <stream time> <incarnation> <commit mark> <fingerprint of the topology>
 //! ```
+//!
+//! Version 2 had no [commit mark](crate::mark).
 //!
 //! The *incarnation* is a random number that is drawn when an application begins without committed offsets. It tells state that was begun
 //! anew from what a local snapshot kept of its predecessor, whose changelogs had the same names.
@@ -19,6 +21,8 @@ pub(crate) struct Metadata<'a> {
     pub(crate) times: &'a str,
     /// `None` in what version 1 wrote.
     pub(crate) incarnation: Option<u64>,
+    /// As written by [`Mark::word`](crate::mark::Mark::word); `None` in what versions 1 and 2 wrote.
+    pub(crate) mark: Option<&'a str>,
     /// `None` in what version 1 wrote.
     pub(crate) fingerprint: Option<&'a str>,
 }
@@ -29,15 +33,25 @@ impl<'a> Metadata<'a> {
         if let Some(times) = stored.strip_prefix("1 ") {
             return Self { times, ..Self::default() };
         }
-        let Some(rest) = stored.strip_prefix("2 ") else { return Self::default() };
+        let (marked, rest) = match (stored.strip_prefix("3 "), stored.strip_prefix("2 ")) {
+            (Some(rest), _) => (true, rest),
+            (None, Some(rest)) => (false, rest),
+            (None, None) => return Self::default(),
+        };
         let Some((end_of_times, _)) = rest.match_indices(' ').nth(2) else { return Self::default() };
         let (times, identity) = (&rest[..end_of_times], &rest[end_of_times + 1..]);
-        let Some((incarnation, fingerprint)) = identity.split_once(' ') else { return Self::default() };
-        Self { times, incarnation: u64::from_str_radix(incarnation, 16).ok(), fingerprint: Some(fingerprint) }
+        let Some((incarnation, rest)) = identity.split_once(' ') else { return Self::default() };
+        let (mark, fingerprint) = match rest.split_once(' ') {
+            Some((mark, fingerprint)) if marked => (Some(mark), fingerprint),
+            None if marked => return Self::default(),
+            _ => (None, rest),
+        };
+        let incarnation = u64::from_str_radix(incarnation, 16).ok();
+        Self { times, incarnation, mark, fingerprint: Some(fingerprint) }
     }
 
-    pub(crate) fn write(times: &str, incarnation: u64, fingerprint: &str) -> String {
-        format!("2 {times} {incarnation:016x} {fingerprint}")
+    pub(crate) fn write(times: &str, incarnation: u64, mark: &str, fingerprint: &str) -> String {
+        format!("3 {times} {incarnation:016x} {mark} {fingerprint}")
     }
 }
 
@@ -57,19 +71,22 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_and_older_or_foreign_text_is_passed_over() {
-        let written = Metadata::write("1 - 3", 255, "word-count|a,b|counts");
+        let written = Metadata::write("1 - 3", 255, "7:7,5", "word count|a,b|counts");
         let read = Metadata::parse(&written);
         assert_eq!(read.times, "1 - 3");
-        assert_eq!((read.incarnation, read.fingerprint), (Some(255), Some("word-count|a,b|counts")));
+        assert_eq!((read.incarnation, read.mark), (Some(255), Some("7:7,5")));
+        assert_eq!(read.fingerprint, Some("word count|a,b|counts"));
+        let second = Metadata::parse("2 1 - 3 00000000000000ff word count|a,b|counts");
+        assert_eq!(second, Metadata { mark: None, ..read });
         assert_eq!(Metadata::parse("1 1 - 3"), Metadata { times: "1 - 3", ..Metadata::default() });
-        for foreign in ["", "2", "2 1 2", "2 1 2 3 4", "something else"] {
+        for foreign in ["", "2", "2 1 2", "2 1 2 3 4", "3 1 2 3 4", "3 1 2 3 4 5", "something else"] {
             assert_eq!(Metadata::parse(foreign), Metadata::default(), "{foreign:?}");
         }
     }
 
     #[test]
     fn inputs_that_disagree_are_begun_anew() {
-        let (one, other) = (Metadata::write("- - -", 1, "t"), Metadata::write("- - -", 2, "t"));
+        let (one, other) = (Metadata::write("- - -", 1, "1:", "t"), Metadata::write("- - -", 2, "1:", "t"));
         assert_eq!(incarnation([&*one, &*one].into_iter()), 1);
         for disagreeing in [[&*one, &*other], [&*one, ""], ["", &*one]] {
             assert!(![1, 2].contains(&incarnation(disagreeing.into_iter())));

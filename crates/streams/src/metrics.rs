@@ -18,6 +18,7 @@ pub(crate) struct StreamsMetrics {
     pub(crate) restore_seconds: Histogram,
     pub(crate) restarts: IntCounter,
     pub(crate) stalls: IntCounter,
+    pub(crate) torn_commits: IntCounter,
     pub(crate) tasks: IntGauge,
     snapshot_restored: IntCounter,
     snapshots: IntCounterVec,
@@ -62,6 +63,10 @@ impl StreamsMetrics {
             stalls: IntCounter::with_opts(opts(
                 "stalls_total",
                 "Times that nothing moved although there was work: a session that starts afresh, or a processor that does not return",
+            ))?,
+            torn_commits: IntCounter::with_opts(opts(
+                "torn_commits_total",
+                "Commits of which the brokers kept only parts, found when a task was restored",
             ))?,
             snapshot_restored: IntCounter::with_opts(opts(
                 "snapshot_restored_records_total",
@@ -194,12 +199,13 @@ impl StreamsMetrics {
         }
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 22] {
+    fn collectors(&self) -> [Box<dyn Collector>; 23] {
         [
             Box::new(self.restored.clone()),
             Box::new(self.restore_seconds.clone()),
             Box::new(self.restarts.clone()),
             Box::new(self.stalls.clone()),
+            Box::new(self.torn_commits.clone()),
             Box::new(self.snapshot_restored.clone()),
             Box::new(self.snapshots.clone()),
             Box::new(self.snapshot_discards.clone()),

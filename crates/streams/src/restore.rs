@@ -1,13 +1,15 @@
 //! Restoring a task: its local snapshot, if there is one that fits, then what the changelogs have after it.
 //!
 //! A restore reads a changelog up to the end that the log has when the restore starts, waiting for transactions that are still open below
-//! that end: the previous owner's last commit may have reached the offsets before its markers reach the changelog.
+//! that end: the previous owner's last commit may have reached the offsets before its markers reach the changelog. Then changelogs and
+//! committed offsets are compared: they should tell of the same [commit](crate::mark).
 
 use std::time::Duration;
 
 use tracing::info;
 use vigie_kafka_client::{KafkaError, ReadToEnd, TopicPartition};
 
+use crate::mark::{self, Agreement, Change, Mark, Rollback, Tail};
 use crate::task::StreamTask;
 use crate::thread::Shared;
 
@@ -16,14 +18,31 @@ const LOOK_EVERY: u64 = 10_000;
 /// How often a restore says how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(3);
 
-/// Fills the stores of `task`: how many changelog records that took, or `None` if it was told to stop before it was done. `alive` is called
-/// now and then.
+/// What a restore found.
+pub(crate) struct Restored {
+    /// How many changelog records were read.
+    pub(crate) records: u64,
+    /// Set if the changelogs and the committed offsets tell of different commits: then what the last one wrote is not in the stores.
+    pub(crate) torn: Option<Torn>,
+}
+
+/// A commit that is not everywhere.
+pub(crate) struct Torn {
+    pub(crate) found: String,
+    pub(crate) rollback: Option<Rollback>,
+    /// By store: what its last commit wrote.
+    pub(crate) held: Vec<Vec<Change>>,
+}
+
+/// Fills the stores of `task`, whose committed offsets tell of `committed`; `None` if it was told to stop before it was done. `alive` is
+/// called now and then.
 pub(crate) fn restore(
     shared: &Shared<'_>,
     task: &mut StreamTask,
+    committed: Option<&Mark>,
     stop: &dyn Fn() -> bool,
     alive: &dyn Fn(),
-) -> Result<Option<u64>, KafkaError> {
+) -> Result<Option<Restored>, KafkaError> {
     let partition = task.id().partition;
     let logs: Vec<TopicPartition> =
         shared.changelogs.iter().map(|topic| TopicPartition::new(topic, partition)).collect();
@@ -32,13 +51,31 @@ pub(crate) fn restore(
         Some(dir) if !logs.is_empty() => dir.load(task, &bounds, shared.metrics),
         _ => None,
     };
-    let mut restored = 0;
+    let (mut records, mut tails) = (0, Vec::new());
     for (store, log) in logs.iter().enumerate() {
-        let from = snapshot.as_ref().map_or(bounds[store].0, |from| from[store]);
-        let Some(records) = restore_store(shared, task, store, log, from, stop, alive)? else { return Ok(None) };
-        restored += records;
+        let (from, tail) = match &snapshot {
+            Some((from, mark)) => (from[store], Tail::after(store, mark.as_ref())),
+            None if bounds[store].0 == 0 => (0, Tail::of_whole_log()),
+            None => (bounds[store].0, Tail::after(store, None)),
+        };
+        let Some((read, tail)) = restore_store(shared, task, store, log, (from, tail), stop, alive)? else {
+            return Ok(None);
+        };
+        records += read;
+        tails.push(tail);
     }
-    Ok(Some(restored))
+    let agreement = mark::compare(&tails, committed);
+    let held = tails.into_iter().map(Tail::into_held).collect::<Vec<_>>();
+    let torn = match agreement {
+        Agreement::Torn { found, rollback } => Some(Torn { found, rollback, held }),
+        Agreement::Whole => {
+            for (store, changes) in held.into_iter().enumerate() {
+                changes.into_iter().for_each(|(key, value)| task.restore_record(store, key, value));
+            }
+            None
+        }
+    };
+    Ok(Some(Restored { records, torn }))
 }
 
 fn restore_store(
@@ -46,10 +83,10 @@ fn restore_store(
     task: &mut StreamTask,
     store: usize,
     log: &TopicPartition,
-    from: i64,
+    (from, mut tail): (i64, Tail),
     stop: &dyn Fn() -> bool,
     alive: &dyn Fn(),
-) -> Result<Option<u64>, KafkaError> {
+) -> Result<Option<(u64, Tail)>, KafkaError> {
     let began = shared.clock.monotonic();
     let mut say_at = began + SAY_EVERY;
     let read = ReadToEnd::of_partition(shared.admin, log, Some(from))?;
@@ -58,8 +95,9 @@ fn restore_store(
     for record in read {
         let record = record?;
         if let Some(key) = record.key {
-            task.restore_record(store, key, record.value);
-            records += 1;
+            records += u64::from(key != mark::KEY[..]);
+            let followed = tail.push(key, record.value).map_err(|error| unreadable(log, record.offset, &error))?;
+            followed.into_iter().for_each(|(key, value)| task.restore_record(store, key, value));
         }
         if records % LOOK_EVERY == 0 {
             if stop() {
@@ -79,5 +117,10 @@ fn restore_store(
     shared.metrics.restored.inc_by(records);
     let millis = shared.clock.monotonic().saturating_sub(began).as_millis();
     info!(task = %task.id(), %log, records, from, end, millis, "store restored");
-    Ok(Some(records))
+    Ok(Some((records, tail)))
+}
+
+fn unreadable(log: &TopicPartition, offset: i64, error: &serde_json::Error) -> KafkaError {
+    let detail = format!("the commit mark at {log} offset {offset} cannot be read: {error}");
+    KafkaError::Fatal { operation: "restore", detail }
 }

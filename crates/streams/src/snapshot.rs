@@ -41,6 +41,7 @@ use vigie_clock::{SharedClock, Timestamp};
 
 use self::format::{FrameReader, Header};
 use self::writer::Writer;
+use crate::mark::Mark;
 use crate::metrics::StreamsMetrics;
 use crate::task::StreamTask;
 
@@ -118,13 +119,13 @@ impl StateDir {
     }
 
     /// Fills the stores of `task`, whose changelogs have the given beginnings and ends, from its snapshot if there is one that can be
-    /// used: then returns the offsets from where on the changelogs complete it.
+    /// used: then returns the offsets from where on the changelogs complete it, and the commit that it is of.
     pub(crate) fn load(
         &self,
         task: &mut StreamTask,
         logs: &[(i64, i64)],
         metrics: &StreamsMetrics,
-    ) -> Option<Vec<i64>> {
+    ) -> Option<(Vec<i64>, Option<Mark>)> {
         let path = self.path(task.id().partition);
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -142,7 +143,7 @@ impl StateDir {
                 }
                 info!(task = %task.id(), records = count, written_at = %header.written_at, "snapshot loaded");
                 metrics.snapshot_loaded(count as u64);
-                Some(header.from)
+                Some((header.from, header.mark))
             }
             Err(discard) => {
                 self.discarded(task, &discard, metrics);
@@ -202,6 +203,7 @@ impl StateDir {
             partition: task.id().partition,
             incarnation: task.incarnation(),
             written_at: self.parts.clock.now(),
+            mark: Some(task.mark().clone()),
             from: from.to_vec(),
         };
         let header = serde_json::to_vec(&header).map_err(io::Error::other)?;

@@ -150,6 +150,12 @@ impl KeyValueStore {
         self.staged.iter()
     }
 
+    /// Stages what is committed under `key`, so that the next commit writes it to the changelog once more.
+    pub(crate) fn rewrite(&mut self, key: &[u8]) {
+        let value = self.committed.get(key).map(|entry| Bytes::copy_from_slice(entry.parts().1));
+        self.staged.set(key, value);
+    }
+
     pub(crate) fn commit(&mut self) {
         let staged = std::mem::take(&mut self.staged);
         for (key, value) in staged.iter() {

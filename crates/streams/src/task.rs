@@ -21,6 +21,7 @@ use vigie_kafka_client::{Committed, Headers, Record, TopicPartition};
 
 use crate::dead_letter::DeadLetterEncoder;
 use crate::error::ProcessorError;
+use crate::mark::{Change, Mark, Position, Rollback};
 use crate::metadata::{self, Metadata};
 use crate::per_record::ErrorPolicy;
 use crate::processor::{Processor, ProcessorContext};
@@ -124,8 +125,15 @@ pub(crate) struct StreamTask {
     core: Core,
     inputs: Vec<Input>,
     committed_watermark: Watermark,
+    idle_after: Duration,
     incarnation: u64,
     fingerprint: Arc<str>,
+    /// The last commit.
+    mark: Mark,
+    /// What a torn commit wrote, by store: the next commit takes it back.
+    repairs: Vec<(usize, Bytes)>,
+    /// A torn commit was left out, and nothing committed since.
+    rolled_back: bool,
     /// By store: what it holds is what the changelog says below this offset. `None` if that is not known.
     logged: Vec<Option<i64>>,
 }
@@ -137,6 +145,8 @@ impl StreamTask {
         for (index, input) in parts.inputs.iter().enumerate() {
             watermark.restore(index, Metadata::parse(&input.metadata).times);
         }
+        let mut mark = Mark::committed(&parts.inputs).unwrap_or_default();
+        mark.stores.resize(parts.topology.stores.len(), 0);
         let incarnation = metadata::incarnation(parts.inputs.iter().map(|input| &*input.metadata));
         let inputs = parts.inputs.into_iter();
         let inputs =
@@ -149,6 +159,9 @@ impl StreamTask {
             processor: parts.topology.processor(id.clone()),
             incarnation,
             fingerprint: parts.topology.fingerprint().into(),
+            mark,
+            repairs: Vec::new(),
+            rolled_back: false,
             logged: vec![None; stores.len()],
             core: Core {
                 id,
@@ -164,6 +177,7 @@ impl StreamTask {
             },
             inputs,
             committed_watermark: watermark,
+            idle_after: parts.idle_after,
         }
     }
 
@@ -201,6 +215,67 @@ impl StreamTask {
     pub(crate) fn restore_record(&mut self, store: usize, key: Bytes, value: Option<Bytes>) {
         debug_assert_eq!(self.state, State::Restoring, "task {}", self.core.id);
         self.core.stores[store].1.restore(&key, value.as_deref());
+    }
+
+    /// Leaves out the last commit, which is torn. `held` is what it wrote to each store's changelog.
+    pub(crate) fn roll_back(&mut self, rollback: Rollback, held: Vec<Vec<Change>>) {
+        for (store, changes) in held.into_iter().enumerate() {
+            for (key, value) in changes {
+                match rollback.drop[store] {
+                    true => self.repairs.push((store, key)),
+                    false => self.restore_record(store, key, value),
+                }
+            }
+        }
+        for input in &mut self.inputs {
+            let Some(found) = rollback.to.inputs.iter().position(|position| *position.topic == *input.topic) else {
+                continue;
+            };
+            (input.position, input.committed) = (rollback.to.inputs[found].offset, rollback.to.inputs[found].offset);
+        }
+        let mut watermark = Watermark::new(self.inputs.len(), self.idle_after, self.core.clock.monotonic());
+        for (index, input) in self.inputs.iter().enumerate() {
+            if let Some(position) = rollback.to.inputs.iter().find(|position| *position.topic == *input.topic) {
+                watermark.restore(index, &position.times);
+            }
+        }
+        self.core.watermark = watermark.clone();
+        self.committed_watermark = watermark;
+        self.mark = Mark { commit: rollback.highest, ..rollback.to };
+        self.rolled_back = true;
+        self.stage_repairs();
+    }
+
+    fn stage_repairs(&mut self) {
+        for (store, key) in &self.repairs {
+            self.core.stores[*store].1.rewrite(key);
+        }
+    }
+
+    /// The last commit of which the stores and positions are.
+    pub(crate) fn mark(&self) -> &Mark {
+        &self.mark
+    }
+
+    /// The commit that what is staged will be; the last one if nothing is.
+    pub(crate) fn next_mark(&self) -> Mark {
+        if !self.has_staged() {
+            return self.mark.clone();
+        }
+        let commit = self.mark.commit + 1;
+        let changed = self.core.stores.iter().map(|(_, store)| store.staged().len() > 0);
+        let stores = changed.zip(&self.mark.stores).enumerate();
+        // The first store tells of every commit: one that changes no store is known from its mark alone.
+        let stores = stores.map(|(at, (changed, last))| match changed || self.rolled_back || at == 0 {
+            true => commit,
+            false => *last,
+        });
+        let inputs = self.inputs.iter().enumerate().map(|(index, input)| Position {
+            topic: input.topic.to_string(),
+            offset: input.position,
+            times: self.core.watermark.encode(index),
+        });
+        Mark { commit, stores: stores.collect(), inputs: inputs.collect() }
     }
 
     /// The stores hold what was committed: records may come.
@@ -265,7 +340,9 @@ impl StreamTask {
 
     /// Whether there is anything to commit.
     pub(crate) fn has_staged(&self) -> bool {
-        self.inputs.iter().any(|input| input.position != input.committed) || self.staged_records() > 0
+        self.rolled_back
+            || self.inputs.iter().any(|input| input.position != input.committed)
+            || self.staged_records() > 0
     }
 
     /// How many records the next commit writes.
@@ -287,11 +364,12 @@ impl StreamTask {
     /// The offsets to commit, with the watermark beside each.
     pub(crate) fn offsets(&self) -> BTreeMap<TopicPartition, Committed> {
         let mut offsets = BTreeMap::new();
+        let mark = self.next_mark().word();
         for (index, input) in self.inputs.iter().enumerate() {
             let times = self.core.watermark.encode(index);
             let committed = Committed {
                 offset: input.position,
-                metadata: Metadata::write(&times, self.incarnation, &self.fingerprint),
+                metadata: Metadata::write(&times, self.incarnation, &mark, &self.fingerprint),
             };
             offsets.insert(TopicPartition::new(&*input.topic, self.core.id.partition), committed);
         }
@@ -310,6 +388,9 @@ impl StreamTask {
 
     /// What was staged has been committed.
     pub(crate) fn committed(&mut self) -> Counts {
+        self.mark = self.next_mark();
+        self.rolled_back = false;
+        self.repairs.clear();
         for (_, store) in &mut self.core.stores {
             store.commit();
         }
@@ -334,6 +415,7 @@ impl StreamTask {
         }
         self.core.watermark = self.committed_watermark.clone();
         self.processor = self.topology.processor(self.core.id.clone());
+        self.stage_repairs();
     }
 
     #[cfg(test)]

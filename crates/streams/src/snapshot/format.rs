@@ -16,6 +16,8 @@ use bytes::{Buf, BufMut, Bytes};
 use serde::{Deserialize, Serialize};
 use vigie_clock::Timestamp;
 
+use crate::mark::Mark;
+
 /// Begins every file. The last byte is the format's version.
 pub(crate) const MAGIC: [u8; 8] = *b"vigsnap\x01";
 
@@ -36,6 +38,9 @@ pub(crate) struct Header {
     /// See [`Metadata`](crate::metadata::Metadata).
     pub(crate) incarnation: u64,
     pub(crate) written_at: Timestamp,
+    /// The last commit when it was begun; `None` in what an older version wrote.
+    #[serde(default)]
+    pub(crate) mark: Option<Mark>,
     /// By store: everything below this changelog offset is in the entries.
     pub(crate) from: Vec<i64>,
 }
@@ -172,6 +177,7 @@ mod tests {
             partition: 3,
             incarnation: 7,
             written_at: Timestamp::from_millis(1),
+            mark: Some(Mark { commit: 9, stores: vec![8], inputs: Vec::new() }),
             from: vec![5],
         }
     }

@@ -37,7 +37,7 @@ fn task(incarnation: u64) -> StreamTask {
     let topology = Topology::builder("t").source("in");
     let topology = topology.store(StoreSpec::key_value("a")).store(StoreSpec::key_value("b"));
     let topology = topology.processor(|_| Box::new(Nothing)).build().unwrap();
-    let metadata = Metadata::write("- - -", incarnation, &topology.fingerprint());
+    let metadata = Metadata::write("- - -", incarnation, "0:0,0", &topology.fingerprint());
     StreamTask::new(TaskParts {
         topology: &topology,
         partition: 3,
@@ -138,7 +138,8 @@ fn snapshot_brings_back_what_was_committed() {
     let saved = place.saved();
     let mut restarted = task(7);
     let from = place.dir().load(&mut restarted, &LOGS, &place.metrics);
-    assert_eq!(from, Some(vec![3, 0]));
+    assert_eq!(from, Some((vec![3, 0], Some(saved.mark().clone()))));
+    assert_eq!(saved.mark().stores.len(), 2);
     assert_eq!(contents(&restarted, 0), contents(&saved, 0));
     assert!(place.file().exists());
 }
@@ -365,6 +366,7 @@ proptest! {
             partition: 3,
             incarnation: 7,
             written_at: NOON,
+            mark: None,
             from: vec![from as i64, 0],
         };
         blocks.insert(0, serde_json::to_vec(&header).unwrap());

@@ -9,3 +9,4 @@ mod place;
 mod snapshots;
 mod stalls;
 mod topologies;
+mod torn;
