@@ -62,6 +62,7 @@ pub fn topology<C: RecordCodec>(
         .sink(&settings.scored)
         .sink(&settings.mentions)
         .store(StoreSpec::key_value(SEEN))
+        .accounted()
         .max_batch(usize::from(max_batch))
         .processor(move |_| {
             let (settings, analyser) = (Arc::clone(&settings), Arc::clone(&analyser));

@@ -63,6 +63,7 @@ pub fn topology<C: RecordCodec>(
         .source(&settings.source)
         .sink(&settings.insights)
         .sink(&settings.alerts)
+        .accounted()
         .max_batch(MAX_BATCH);
     for store in stores::specs() {
         builder = builder.store(store);

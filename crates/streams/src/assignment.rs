@@ -8,7 +8,7 @@ use tracing::{error, warn};
 use vigie_kafka_client::{Committed, Consumer, Reset, TopicPartition};
 
 use crate::changelog;
-use crate::error::StreamsError;
+use crate::error::{ProcessorError, StreamsError};
 use crate::mark::Mark;
 use crate::metadata::Metadata;
 use crate::restore;
@@ -46,7 +46,17 @@ pub(crate) fn make_tasks(
         }
         let took = shared.clock.monotonic().saturating_sub(began);
         shared.metrics.restore_seconds.observe(took.as_secs_f64());
-        task.start();
+        match task.start() {
+            Ok(()) => {}
+            Err(ProcessorError::Retry(reason)) => return Err(Interrupted::Restart(reason)),
+            Err(ProcessorError::Fatal(reason)) => {
+                return Err(Interrupted::Fatal(StreamsError::Processor { task: task.id().to_string(), reason }));
+            }
+        }
+        if let Some(found) = task.distrust() {
+            error!(task = %task.id(), found, "the restored state cannot be trusted");
+        }
+        shared.metrics.set_unaccounted(&task);
         tasks.push(task);
     }
     Ok(tasks)

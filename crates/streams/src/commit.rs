@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 
+use tracing::error;
 use vigie_kafka_client::{Consumer, KafkaError, TransactionalProducer};
 
 use crate::error::StreamsError;
@@ -143,7 +144,13 @@ fn transact(
 fn settle(metrics: &StreamsMetrics, tasks: &mut BTreeMap<i32, StreamTask>) {
     for task in tasks.values_mut() {
         metrics.produced(task.outputs());
+        let before = task.unaccounted();
         let counts = task.committed();
         metrics.consumed(counts);
+        if task.unaccounted() != before {
+            let (records, account) = (task.unaccounted(), task.mark().account);
+            error!(task = %task.id(), records, ?account, "records are not accounted for, the numbers may be wrong");
+        }
+        metrics.set_unaccounted(task);
     }
 }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod account;
 mod app;
 mod assignment;
 mod bounds;
@@ -29,6 +30,7 @@ mod topology;
 mod watermark;
 mod window;
 
+pub use account::Outcome;
 pub use app::StreamsApp;
 pub use config::{StreamsConfig, StreamsOptions};
 pub use dead_letter::{DeadLetter, DeadLetterEncoder, PlainDeadLetters, dead_letter_topic};

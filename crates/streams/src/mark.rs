@@ -15,6 +15,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::account::Account;
 use crate::metadata::Metadata;
 use crate::task::InputStart;
 
@@ -31,6 +32,9 @@ pub(crate) struct Mark {
     pub(crate) stores: Vec<u64>,
     /// Where it leaves the inputs.
     pub(crate) inputs: Vec<Position>,
+    /// What became of all records up to it; not known beside the offsets.
+    #[serde(default)]
+    pub(crate) account: Account,
 }
 
 /// Where a commit leaves one input.
@@ -57,7 +61,12 @@ impl Mark {
             times: stored.times.to_owned(),
         });
         // Inputs that tell of different commits agree with no store.
-        Some(Self { commit, stores: if agree { stores } else { Vec::new() }, inputs: positions.collect() })
+        Some(Self {
+            commit,
+            stores: if agree { stores } else { Vec::new() },
+            inputs: positions.collect(),
+            account: Account::default(),
+        })
     }
 
     /// As it stands in a changelog.
@@ -162,6 +171,11 @@ pub(crate) struct Rollback {
     pub(crate) highest: u64,
 }
 
+/// The account of a commit, if the end of a changelog knows it.
+pub(crate) fn account(tails: &[Tail], commit: u64) -> Option<Account> {
+    tails.iter().flat_map(|tail| &tail.marks).find(|mark| mark.commit == commit).map(|mark| mark.account)
+}
+
 /// Whether all changelogs stand on the commit that the offsets tell of. Offsets without one are believed: they are of an older version.
 pub(crate) fn compare(tails: &[Tail], committed: Option<&Mark>) -> Agreement {
     let Some(committed) = committed else { return Agreement::Whole };
@@ -170,7 +184,8 @@ pub(crate) fn compare(tails: &[Tail], committed: Option<&Mark>) -> Agreement {
     if covers(committed) && tails.iter().zip(&committed.stores).all(|(tail, commit)| stands_on(tail, *commit)) {
         return Agreement::Whole;
     }
-    let known: Vec<&Mark> = tails.iter().flat_map(|tail| &tail.marks).chain([committed]).collect();
+    // Of the same commit, `max_by_key` takes the last: a changelog's mark, which knows the account.
+    let known: Vec<&Mark> = [committed].into_iter().chain(tails.iter().flat_map(|tail| &tail.marks)).collect();
     let reachable = |mark: &&&Mark| {
         let mut pairs = tails.iter().zip(&mark.stores);
         covers(mark) && pairs.all(|(tail, commit)| stands_on(tail, *commit) || tail.before == Some(*commit))
@@ -194,7 +209,7 @@ mod tests {
 
     fn mark(commit: u64, stores: &[u64]) -> Mark {
         let position = Position { topic: "in".to_owned(), offset: commit as i64 * 10, times: "- - -".to_owned() };
-        Mark { commit, stores: stores.to_vec(), inputs: vec![position] }
+        Mark { commit, stores: stores.to_vec(), inputs: vec![position], account: Account::default() }
     }
 
     /// The end of a changelog with these marks, each followed by a record of that number.

@@ -9,7 +9,7 @@ use prometheus::{
 use tracing::debug;
 use vigie_kafka_client::TopicPartition;
 
-use crate::task::{Counts, Output};
+use crate::task::{Counts, Output, StreamTask};
 
 pub(crate) struct StreamsMetrics {
     registry: Registry,
@@ -37,6 +37,7 @@ pub(crate) struct StreamsMetrics {
     lag: IntGaugeVec,
     lag_seconds: GaugeVec,
     watermark: IntGaugeVec,
+    unaccounted: IntGaugeVec,
 }
 
 impl StreamsMetrics {
@@ -118,6 +119,13 @@ impl StreamsMetrics {
                 opts("watermark_seconds", "The watermark of the task, in seconds since the epoch"),
                 &["partition"],
             )?,
+            unaccounted: IntGaugeVec::new(
+                opts(
+                    "unaccounted_records",
+                    "Records consumed of which it is not known what became, or 1 where a restored task's stores disagree; anything but 0 is an error",
+                ),
+                &["partition"],
+            )?,
         };
         metrics.register();
         Ok(metrics)
@@ -177,6 +185,14 @@ impl StreamsMetrics {
         }
     }
 
+    pub(crate) fn set_unaccounted(&self, task: &StreamTask) {
+        let records = match (task.unaccounted(), task.distrust()) {
+            (0, Some(_)) => 1,
+            (records, _) => records,
+        };
+        self.unaccounted.with_label_values(&[&task.id().partition.to_string()]).set(records);
+    }
+
     pub(crate) fn set_watermark(&self, partition: i32, seconds: i64) {
         self.watermark.with_label_values(&[partition.to_string()]).set(seconds);
     }
@@ -187,6 +203,7 @@ impl StreamsMetrics {
         let _ = self.lag.remove_label_values(&[&*partition.topic, &number]);
         let _ = self.lag_seconds.remove_label_values(&[&*partition.topic, &number]);
         let _ = self.watermark.remove_label_values(&[&*number]);
+        let _ = self.unaccounted.remove_label_values(&[&*number]);
     }
 
     /// Makes the metrics visible. A second application of the same name in one process goes without.
@@ -199,7 +216,7 @@ impl StreamsMetrics {
         }
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 23] {
+    fn collectors(&self) -> [Box<dyn Collector>; 24] {
         [
             Box::new(self.restored.clone()),
             Box::new(self.restore_seconds.clone()),
@@ -224,6 +241,7 @@ impl StreamsMetrics {
             Box::new(self.lag.clone()),
             Box::new(self.lag_seconds.clone()),
             Box::new(self.watermark.clone()),
+            Box::new(self.unaccounted.clone()),
         ]
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use vigie_clock::Timestamp;
 use vigie_kafka_client::{Headers, Record};
 
+use crate::account::Outcome;
 use crate::dead_letter::{self, DeadLetter};
 use crate::error::ProcessorError;
 use crate::per_record::{ErrorPolicy, RecordError};
@@ -33,6 +34,16 @@ pub trait Processor: Send {
     fn punctuate(&mut self, at: Punctuation, ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let _ = (at, ctx);
         Ok(())
+    }
+
+    /// Called once when the task has been restored: whether its stores agree with each other. A disagreement, in words, is reported as records
+    /// that are [not accounted for](crate::TopologyBuilder::accounted); the task goes on.
+    ///
+    /// # Errors
+    /// As [`process`](Self::process).
+    fn audit(&mut self, ctx: &mut ProcessorContext<'_>) -> Result<Option<String>, ProcessorError> {
+        let _ = ctx;
+        Ok(None)
     }
 }
 
@@ -90,6 +101,7 @@ impl<'a> ProcessorContext<'a> {
                 let headers = dead_letter::headers(&letter);
                 let key = record.key.clone();
                 core.counts.dead_letters += 1;
+                core.account.settle(Outcome::DeadLetter, 1);
                 core.outputs.push(Output {
                     topic,
                     partition: None,
@@ -169,8 +181,14 @@ impl<'a> ProcessorContext<'a> {
         &self.core.id
     }
 
-    /// Counts `records` that came after their window was closed, for the metrics.
+    /// Says what became of `records` of the current batch. Late ones and dead letters say so themselves.
+    pub fn settle(&mut self, outcome: Outcome, records: u64) {
+        self.core.account.settle(outcome, records);
+    }
+
+    /// Counts `records` that came after their window was closed.
     pub fn count_late(&mut self, records: u64) {
         self.core.counts.late += records;
+        self.settle(Outcome::Late, records);
     }
 }

@@ -65,6 +65,9 @@ pub(crate) fn restore(
         tails.push(tail);
     }
     let agreement = mark::compare(&tails, committed);
+    if let Some(account) = committed.and_then(|committed| mark::account(&tails, committed.commit)) {
+        task.restore_account(account);
+    }
     let held = tails.into_iter().map(Tail::into_held).collect::<Vec<_>>();
     let torn = match agreement {
         Agreement::Torn { found, rollback } => Some(Torn { found, rollback, held }),

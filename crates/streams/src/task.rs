@@ -19,6 +19,7 @@ use bytes::Bytes;
 use vigie_clock::{SharedClock, Timestamp};
 use vigie_kafka_client::{Committed, Headers, Record, TopicPartition};
 
+use crate::account::Account;
 use crate::dead_letter::DeadLetterEncoder;
 use crate::error::ProcessorError;
 use crate::mark::{Change, Mark, Position, Rollback};
@@ -59,6 +60,7 @@ pub(crate) struct Core {
     pub(crate) outputs: Vec<Output>,
     pub(crate) watermark: Watermark,
     pub(crate) counts: Counts,
+    pub(crate) account: Account,
     /// Set where the context cannot return an error.
     pub(crate) failure: Option<ProcessorError>,
     pub(crate) policy: ErrorPolicy,
@@ -134,6 +136,8 @@ pub(crate) struct StreamTask {
     repairs: Vec<(usize, Bytes)>,
     /// A torn commit was left out, and nothing committed since.
     rolled_back: bool,
+    /// What the processor found wrong when the task was restored.
+    disagreement: Option<String>,
     /// By store: what it holds is what the changelog says below this offset. `None` if that is not known.
     logged: Vec<Option<i64>>,
 }
@@ -162,6 +166,7 @@ impl StreamTask {
             mark,
             repairs: Vec::new(),
             rolled_back: false,
+            disagreement: None,
             logged: vec![None; stores.len()],
             core: Core {
                 id,
@@ -170,6 +175,7 @@ impl StreamTask {
                 outputs: Vec::new(),
                 watermark: watermark.clone(),
                 counts: Counts::default(),
+                account: Account::default(),
                 failure: None,
                 policy: parts.topology.policy,
                 sinks: parts.topology.sinks.clone(),
@@ -241,6 +247,7 @@ impl StreamTask {
         }
         self.core.watermark = watermark.clone();
         self.committed_watermark = watermark;
+        self.core.account = rollback.to.account;
         self.mark = Mark { commit: rollback.highest, ..rollback.to };
         self.rolled_back = true;
         self.stage_repairs();
@@ -275,12 +282,33 @@ impl StreamTask {
             offset: input.position,
             times: self.core.watermark.encode(index),
         });
-        Mark { commit, stores: stores.collect(), inputs: inputs.collect() }
+        Mark { commit, stores: stores.collect(), inputs: inputs.collect(), account: self.core.account }
     }
 
-    /// The stores hold what was committed: records may come.
-    pub(crate) fn start(&mut self) {
+    pub(crate) fn restore_account(&mut self, account: Account) {
+        (self.core.account, self.mark.account) = (account, account);
+    }
+
+    /// The stores hold what was committed: records may come, once the processor has looked at them.
+    pub(crate) fn start(&mut self) -> Result<(), ProcessorError> {
         self.state = State::Running;
+        self.disagreement = self.processor.audit(&mut ProcessorContext::new(&mut self.core, None))?;
+        Ok(())
+    }
+
+    /// Committed records of which the processor did not say what became of them; 0 where it need not.
+    pub(crate) fn unaccounted(&self) -> i64 {
+        if self.topology.accounted { self.mark.account.unaccounted() } else { 0 }
+    }
+
+    /// Why the task's numbers cannot be trusted.
+    pub(crate) fn distrust(&self) -> Option<String> {
+        let id = &self.core.id;
+        match (self.unaccounted(), &self.disagreement) {
+            (0, None) => None,
+            (0, Some(disagreement)) => Some(format!("task {id}: its stores disagree: {disagreement}")),
+            (records, _) => Some(format!("task {id}: {records} records are not accounted for")),
+        }
     }
 
     /// Processes records of one input partition, in batches.
@@ -302,6 +330,7 @@ impl StreamTask {
                 self.inputs[index].position = last.offset + 1;
             }
             self.core.counts.records += batch.len() as u64;
+            self.core.account.consumed += batch.len() as u64;
             self.tell_time(false)?;
         }
         Ok(())
@@ -409,6 +438,7 @@ impl StreamTask {
         }
         self.core.outputs.clear();
         self.core.counts = Counts::default();
+        self.core.account = self.mark.account;
         self.core.failure = None;
         for input in &mut self.inputs {
             input.position = input.committed;

@@ -188,6 +188,7 @@ impl TopologyTestDriver {
             }
             self.committed.extend(task.offsets());
             self.late += task.committed().late;
+            assert_eq!(task.distrust(), None, "every record is accounted for");
         }
         Ok(())
     }
@@ -276,7 +277,8 @@ impl TopologyTestDriver {
                     task.restore_record(*store, key.clone(), value.clone());
                 }
             }
-            task.start();
+            task.start().expect("the stores can be read");
+            assert_eq!(task.distrust(), None, "restored stores agree");
             task
         })
     }

@@ -388,9 +388,11 @@ impl<'a> StreamThread<'a> {
         }
         if session.joined || session.consumer.is_member() {
             session.joined = true;
-            let state = match session.consumer.is_connected() {
-                true => AppState::Running,
-                false => AppState::Degraded("no broker can be reached".to_owned()),
+            let distrusted = session.tasks.values().find_map(StreamTask::distrust);
+            let state = match (session.consumer.is_connected(), distrusted) {
+                (true, None) => AppState::Running,
+                (true, Some(found)) => AppState::Degraded(found),
+                (false, _) => AppState::Degraded("no broker can be reached".to_owned()),
             };
             self.shared.board.set(self.index, state);
         }

@@ -42,6 +42,8 @@ pub struct Topology {
     pub(crate) stores: Vec<StoreSpec>,
     pub(crate) max_batch: usize,
     pub(crate) policy: ErrorPolicy,
+    /// Whether the processor says of each record what became of it.
+    pub(crate) accounted: bool,
     factory: Arc<Factory>,
 }
 
@@ -55,6 +57,7 @@ impl Topology {
             stores: Vec::new(),
             max_batch: 500,
             policy: ErrorPolicy::default(),
+            accounted: false,
             factory: None,
         }
     }
@@ -109,6 +112,7 @@ pub struct TopologyBuilder {
     stores: Vec<StoreSpec>,
     max_batch: usize,
     policy: ErrorPolicy,
+    accounted: bool,
     factory: Option<Arc<Factory>>,
 }
 
@@ -148,6 +152,14 @@ impl TopologyBuilder {
         self
     }
 
+    /// The processor says of each record what became of it ([`settle`](crate::ProcessorContext::settle)), and the records of which it does not are
+    /// reported: as an error, in the metric `vigie_streams_unaccounted_records`, and as [`AppState::Degraded`](crate::AppState::Degraded).
+    #[must_use]
+    pub fn accounted(mut self) -> Self {
+        self.accounted = true;
+        self
+    }
+
     /// Makes the processor of each task.
     #[must_use]
     pub fn processor(mut self, factory: impl Fn(TaskId) -> Box<dyn Processor> + Send + Sync + 'static) -> Self {
@@ -184,6 +196,7 @@ impl TopologyBuilder {
             stores: self.stores,
             max_batch: self.max_batch,
             policy: self.policy,
+            accounted: self.accounted,
             factory,
         };
         let fingerprint = topology.fingerprint().len();

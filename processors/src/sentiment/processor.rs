@@ -17,7 +17,7 @@ use bytes::Bytes;
 use vigie_authors::AuthorKey;
 use vigie_clock::Timestamp;
 use vigie_schemas::{Lineage, Mention, RawPost, ScoredPost, Topic, WHOLE_MARKET};
-use vigie_streams::{Processor, ProcessorContext, ProcessorError, Punctuation, Record};
+use vigie_streams::{Outcome, Processor, ProcessorContext, ProcessorError, Punctuation, Record};
 
 use super::SEEN;
 use super::dedupe::{self, Sweep, Verdict};
@@ -134,6 +134,7 @@ impl<C: RecordCodec> Processor for SentimentProcessor<C> {
             if in_batch.contains(&post.post_id) {
                 if post.edited_at.is_none() {
                     self.metrics.duplicates.inc();
+                    ctx.settle(Outcome::Duplicate, 1);
                     continue;
                 }
                 // It may be an edit of a post of this very batch.
@@ -142,6 +143,7 @@ impl<C: RecordCodec> Processor for SentimentProcessor<C> {
             let before = match self.judge(&post, record, ctx) {
                 Judged::Known => {
                     self.metrics.duplicates.inc();
+                    ctx.settle(Outcome::Duplicate, 1);
                     continue;
                 }
                 Judged::New => None,
@@ -155,6 +157,7 @@ impl<C: RecordCodec> Processor for SentimentProcessor<C> {
                 candidates.push(Candidate { record, post, before });
             } else {
                 remember(&post.post_id, record, None, ctx);
+                ctx.settle(Outcome::Skipped, 1);
             }
         }
         self.flush(&mut candidates, &mut in_batch, ctx)
@@ -217,7 +220,11 @@ impl<C: RecordCodec> SentimentProcessor<C> {
     /// Takes back a post that its source deleted. One that was never told, or is gone already, needs nothing.
     fn delete(&self, key: &[u8], record: &Record, ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let told = ctx.store(SEEN).get(key).as_deref().and_then(told::told).filter(|told| !told.deleted);
-        let (Some(told), Ok(post_id)) = (told, std::str::from_utf8(key)) else { return Ok(()) };
+        let (Some(told), Ok(post_id)) = (told, std::str::from_utf8(key)) else {
+            ctx.settle(Outcome::Skipped, 1);
+            return Ok(());
+        };
+        ctx.settle(Outcome::Retracted, 1);
         let lineage = self.lineage(record);
         let gone = tombstone(post_id, &told, record.timestamp, ctx.now(), lineage);
         for asset in told.assets.iter().map(String::as_str).chain([WHOLE_MARKET]) {
@@ -254,6 +261,7 @@ impl<C: RecordCodec> SentimentProcessor<C> {
         ctx: &mut ProcessorContext<'_>,
     ) -> Result<(), ProcessorError> {
         let Candidate { record, post, before } = candidate;
+        ctx.settle(Outcome::Counted, 1);
         let author_id = self.author_id(&post);
         let now = ctx.now();
         let (edited_at, revision) = (post.edited_at, before.as_ref().map_or(1, |told| told.revision + 1));
@@ -334,6 +342,8 @@ impl<C: RecordCodec> SentimentProcessor<C> {
         self.metrics.dead_letters.with_label_values(&[rejection.reason]).inc();
         if self.settings.dead_letters {
             ctx.dead_letter(record, rejection.reason, &rejection.detail);
+        } else {
+            ctx.settle(Outcome::Skipped, 1);
         }
     }
 }

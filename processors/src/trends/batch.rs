@@ -52,7 +52,7 @@ impl Batch {
     /// # Errors
     /// If what was kept of another mention cannot be read: never, unless this program is wrong.
     pub fn add(&mut self, spec: &TumblingWindows, mention: &Mention, offset: i64) -> Result<(), ProcessorError> {
-        counting::take_in(&mut self.copies, &mut self.counts, spec, mention, offset)
+        counting::take_in(&mut self.copies, &mut self.counts, spec, mention, offset).map(drop)
     }
 
     /// The final revision of every window, in the order of time. `input` is the topic and partition of the offsets.
@@ -150,6 +150,27 @@ mod tests {
         let windows = insights(&[by("a", "1", 0), by("a", "2", 9), by("b", "3", 9), by("a", "4", 300)]);
         let counts: Vec<_> = windows.iter().map(|w| (w.posts, w.unique_authors, w.r#final, w.revision)).collect();
         assert_eq!(counts, [(3, 2, true, 1), (1, 1, true, 1)]);
+    }
+
+    #[test]
+    fn windows_count_what_the_stores_list_until_an_entry_is_lost() {
+        let by = |author: &str, post: &str, revision, retracted| Mention {
+            author_id: Some(author.into()),
+            revision,
+            retracted,
+            ..mention("BTC", post, 0, Some(0.5))
+        };
+        let mut batch = Batch::default();
+        for told in [by("a", "1", 1, false), by("b", "2", 1, false), by("a", "1", 2, false), by("b", "2", 2, true)] {
+            batch.add(&SPEC, &told, 0).unwrap();
+        }
+        let counted: Vec<_> =
+            batch.counts.windows.iter().map(|(key, window)| (key.clone(), (window.posts, window.authors))).collect();
+        assert_eq!(counting::disagreement(&mut batch.counts, &counted).unwrap(), None);
+        let (key, _) = batch.counts.posts.iter().next().map(|(key, value)| (key.to_vec(), value.to_vec())).unwrap();
+        batch.counts.posts.delete(key);
+        let found = counting::disagreement(&mut batch.counts, &counted).unwrap().unwrap();
+        assert!(found.ends_with("of BTC counts 1 posts and 1 authors, listed are 0 and 1"), "{found}");
     }
 
     #[test]

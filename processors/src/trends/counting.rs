@@ -9,12 +9,13 @@
 //! What a window has counted is the same whatever the order in which the mentions of different posts came; revisions of one post come in their
 //! order. What a window read stays in its lineage: offsets and newest mention are not taken away.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vigie_clock::Timestamp;
 use vigie_schemas::Mention;
-use vigie_streams::{KeyValueStore, ProcessorError, TumblingWindows, WindowStore};
+use vigie_streams::{KeyValueStore, Outcome, ProcessorError, TumblingWindows, WindowStore};
 
 use super::copies::{Copies, Spot};
 use super::window::{Label, WindowState};
@@ -78,24 +79,24 @@ impl Counted {
     }
 }
 
-/// Takes a mention in that was read at `offset`.
+/// Takes a mention in that was read at `offset`, and says what became of it.
 pub(crate) fn take_in(
     copies: &mut Copies,
     place: &mut impl Place,
     spec: &TumblingWindows,
     mention: &Mention,
     offset: i64,
-) -> Result<()> {
+) -> Result<Outcome> {
     let start = spec.window_of(mention.published_at).start;
     let key = post_key(&mention.asset, &mention.post_id);
     if let Some(old) = counted(place, start, &key)? {
         if old.revision >= mention.revision {
-            return Ok(());
+            return Ok(Outcome::Duplicate);
         }
         take_away(copies, place, spec, mention, start, &old)?;
     }
     if mention.retracted {
-        return Ok(());
+        return Ok(Outcome::Retracted);
     }
     let spot = spot(mention.published_at, &mention.post_id);
     let fingerprint = mention.fingerprint.map(Fingerprint::from_long);
@@ -104,14 +105,14 @@ pub(crate) fn take_in(
     let own = Counted::of(mention, copy);
     put(place, start, &key, &own)?;
     place.window(start, &mention.asset)?.add(mention, new_author, copy, offset);
-    let Some(fingerprint) = fingerprint else { return Ok(()) };
+    let Some(fingerprint) = fingerprint else { return Ok(Outcome::Counted) };
     copies.insert(&mention.asset, &spot, fingerprint, copy);
     for (later, is_copy) in copies.followers(&mention.asset, &spot, fingerprint) {
         if !is_copy {
             mark(copies, place, spec, &mention.asset, &later, true)?;
         }
     }
-    Ok(())
+    Ok(Outcome::Counted)
 }
 
 /// Takes away what was counted of the mention's post.
@@ -161,6 +162,35 @@ fn mark(
     copies.mark(asset, spot, copy);
     place.window(start, asset)?.unique += i64::from(after.is_unique()) - i64::from(before.is_unique());
     Ok(())
+}
+
+/// The first of `windows`, in the order of time, whose posts and authors are not as many as the stores list, in words.
+pub(crate) fn disagreement(
+    place: &mut impl Place,
+    windows: &[((Timestamp, String), (i64, i64))],
+) -> Result<Option<String>> {
+    let Some(((first, _), _)) = windows.first() else { return Ok(None) };
+    let mut listed: BTreeMap<(Timestamp, String), (i64, i64)> = BTreeMap::new();
+    let mut list = |store: &mut KeyValueStore, add: fn(&mut (i64, i64))| {
+        for (start, key, _) in WindowStore::over(store).between(*first, Timestamp::from_millis(i64::MAX)) {
+            let Some((asset, _)) = key_parts(&key) else {
+                return Err(ProcessorError::fatal("a store of posts or authors holds a key that names no asset"));
+            };
+            add(listed.entry((start, asset.to_owned())).or_default());
+        }
+        Ok(())
+    };
+    list(place.posts(), |(posts, _)| *posts += 1)?;
+    list(place.authors(), |(_, authors)| *authors += 1)?;
+    let listed_of = |window| listed.get(window).copied().unwrap_or_default();
+    let wrong = windows.iter().find(|(window, counted)| *counted != listed_of(window));
+    Ok(wrong.map(|(window, (posts, authors))| {
+        let (start, asset) = window;
+        let (listed_posts, listed_authors) = listed_of(window);
+        format!(
+            "window {start} of {asset} counts {posts} posts and {authors} authors, listed are {listed_posts} and {listed_authors}"
+        )
+    }))
 }
 
 /// The index of what a store of counted mentions holds.

@@ -125,7 +125,8 @@ impl<C: RecordCodec> Processor for TrendsProcessor<C> {
                 Some(copies) => copies,
                 None => self.copies.insert(counting::index(place.posts())?),
             };
-            counting::take_in(copies, &mut place, &windows, &mention, record.offset)?;
+            let outcome = counting::take_in(copies, &mut place, &windows, &mention, record.offset)?;
+            ctx.settle(outcome, 1);
         }
         for ((start, asset), state) in touched {
             stores::put_window(ctx, start, &asset, &state)?;
@@ -157,6 +158,15 @@ impl<C: RecordCodec> Processor for TrendsProcessor<C> {
             self.metrics.watermark.with_label_values(&[&partition]).set(watermark.as_millis() / 1000);
         }
         Ok(())
+    }
+
+    fn audit(&mut self, ctx: &mut ProcessorContext<'_>) -> Result<Option<String>, ProcessorError> {
+        let mut counted = Vec::new();
+        for (start, asset) in stores::windows_in(ctx, Timestamp::MIN..Timestamp::from_millis(i64::MAX))? {
+            let Some(window) = stores::window(ctx, start, &asset)? else { continue };
+            counted.push(((start, asset), (window.posts, window.authors)));
+        }
+        counting::disagreement(&mut TaskState { ctx, touched: &mut BTreeMap::new() }, &counted)
     }
 }
 

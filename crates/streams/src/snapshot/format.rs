@@ -177,7 +177,7 @@ mod tests {
             partition: 3,
             incarnation: 7,
             written_at: Timestamp::from_millis(1),
-            mark: Some(Mark { commit: 9, stores: vec![8], inputs: Vec::new() }),
+            mark: Some(Mark { commit: 9, stores: vec![8], ..Mark::default() }),
             from: vec![5],
         }
     }

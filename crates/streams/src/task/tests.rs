@@ -186,7 +186,7 @@ fn watermark_goes_back_with_an_abort() {
         encoder: Arc::new(crate::PlainDeadLetters),
         idle_after: Duration::from_secs(30),
     });
-    task.start();
+    task.start().unwrap();
     task.process(&[record(0, NOON.as_millis() + 400_000)]).unwrap();
     assert!(task.watermark().is_some() && task.has_staged());
     task.aborted();
@@ -205,7 +205,7 @@ fn records_outside_the_bounds_are_not_processed() {
         encoder: Arc::new(crate::PlainDeadLetters),
         idle_after: Duration::from_secs(30),
     });
-    task.start();
+    task.start().unwrap();
     let records: Vec<Record> = (0..6).map(|offset| record(offset, NOON.as_millis())).collect();
     task.process(&records).unwrap();
     assert_eq!(task.outputs().len(), 2);
@@ -420,4 +420,37 @@ proptest::proptest! {
         let quiet = steps.iter().copied().filter(|step| matches!(step, Step::Event(_)));
         proptest::prop_assert_eq!(committed(steps.iter().copied()), committed(quiet));
     }
+}
+
+/// Swallows a record without a word.
+struct Careless;
+
+impl Processor for Careless {
+    fn process(&mut self, batch: &[Record], ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
+        ctx.settle(crate::Outcome::Counted, batch.len() as u64 - 1);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_record_of_which_nothing_is_said_is_found_out_at_the_commit_and_stays_so() {
+    let topology = Topology::builder("careless").source("in").store(crate::StoreSpec::key_value("counts"));
+    let topology = topology.accounted().processor(|_| Box::new(Careless)).build().unwrap();
+    let mut task = super::StreamTask::new(super::TaskParts {
+        topology: &topology,
+        partition: 0,
+        inputs: vec![super::InputStart { topic: "in".into(), offset: 0, metadata: String::new(), stop: i64::MAX }],
+        clock: Arc::new(ManualClock::new(NOON)),
+        encoder: Arc::new(crate::PlainDeadLetters),
+        idle_after: Duration::from_secs(30),
+    });
+    task.start().unwrap();
+    task.process(&[record(0, 0), record(1, 0)]).unwrap();
+    task.aborted();
+    assert_eq!((task.unaccounted(), task.next_mark().account.consumed), (0, 0), "an abort takes the account back");
+    task.process(&[record(0, 0), record(1, 0)]).unwrap();
+    let mark = task.next_mark();
+    task.committed();
+    assert_eq!(task.distrust().as_deref(), Some("task careless-0: 1 records are not accounted for"));
+    assert_eq!(*task.mark(), mark, "the changelog carries it to the next owner");
 }
