@@ -15,6 +15,7 @@ fn options(seed: u64) -> Options {
         seed,
         faults: Vec::new(),
         rate: Some(20),
+        busy: 0,
         kafka_nodes: 3,
         vigie: Some(PathBuf::from(env!("CARGO_BIN_EXE_vigie"))),
         model: ModelConfig {

@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+mod busy;
 mod check;
 mod coordinator;
 mod drain;
 mod error;
+mod evidence;
 mod fault;
 mod faults;
 mod feed;
@@ -20,6 +22,7 @@ mod run;
 mod service;
 mod world;
 
+pub use busy::load_average;
 pub use error::ChaosError;
 pub use fault::FaultKind;
 pub use options::Options;

@@ -1,5 +1,6 @@
 //! Apache Kafka in KRaft mode: each node is broker and controller.
 
+pub(crate) mod dump;
 mod probe;
 mod versions;
 
@@ -42,6 +43,8 @@ pub(crate) struct KafkaNode {
     pub(crate) voters: String,
     /// Size of the cluster.
     pub(crate) nodes: u8,
+    /// Packages that log at INFO.
+    pub(crate) log_info: Vec<String>,
     pub(crate) log: PathBuf,
 }
 
@@ -77,7 +80,7 @@ impl KafkaNode {
         let failed = |error: std::io::Error| StackError::prepare(self.kind(), error);
         fs::create_dir_all(&self.dir).map_err(failed)?;
         let data = self.dir.join("data");
-        fs::write(self.dir.join("log4j2.properties"), LOG4J).map_err(failed)?;
+        fs::write(self.dir.join("log4j2.properties"), self.logging()).map_err(failed)?;
         fs::write(self.settings_path(), self.settings(&data)).map_err(failed)?;
         if data.join("meta.properties").is_file() {
             let version = versions::of_jars(&self.jars).unwrap_or_default();
@@ -183,6 +186,12 @@ impl KafkaNode {
             controller_port = self.controller_port,
             data = data.display(),
         )
+    }
+
+    fn logging(&self) -> String {
+        let at_info = |(number, package)| format!("logger.{number}.name={package}\nlogger.{number}.level=info\n");
+        let more: String = self.log_info.iter().enumerate().map(at_info).collect();
+        format!("{LOG4J}{more}")
     }
 
     async fn format(&self, settings: &Path) -> Result<(), StackError> {
