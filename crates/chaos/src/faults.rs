@@ -2,7 +2,9 @@
 
 pub(crate) mod brokers;
 pub(crate) mod commits;
+pub(crate) mod coordinators;
 pub(crate) mod members;
 pub(crate) mod registry;
+pub(crate) mod requests;
 pub(crate) mod state;
 pub(crate) mod stores;

@@ -89,6 +89,8 @@ impl World {
         for service in &mut fleet.services {
             let folder = dir.join("state").join(&service.spec.name);
             service.spec.env.push((state::VARIABLE.to_owned(), folder.display().to_string()));
+            // By this the proxies tell them apart.
+            service.spec.env.push(("VIGIE_KAFKA_CLIENT_ID".to_owned(), service.spec.name.clone()));
         }
         fleet.start_all()?;
 

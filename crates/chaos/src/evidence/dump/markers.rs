@@ -1,79 +1,132 @@
-//! The control records that end transactions, gathered over all partitions and brokers.
+//! The ends of transactions, gathered from the control records of all partitions and brokers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 
-/// Ends of two transactions of a producer that are closer than this may be of one.
-const CLOSE_MS: i64 = 60_000;
+use vigie_clock::Timestamp;
 
 const ABOUT: &str = "\
-# Each end of a transaction in each partition: one line for each control record, by producer id and time.
-# A transaction has one end. TORN? marks a producer id and epoch of which some partitions have a COMMIT and some an ABORT, written by
-# coordinators of different epochs within a minute. The transactional id is in __transaction_state-*.txt, by producer id.
-# `nodes` are the brokers that have the record: one that only some have was never replicated, or was cut off.
+# One line for each end of a transaction: when it was written first, the producer, what was written, by a coordinator of which epoch,
+# and where: partition@offset of the control record, with the brokers that have it if others have not.
+# A transaction has one end. TORN: one that was open in some partition when this end was written elsewhere, and has the other end there.
+# Transactional ids are in __transaction_state-*.txt, by producer id; there, status 2 is a decision to commit, 3 one to abort.
 ";
 
+/// A control record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Marker {
     producer: i64,
-    epoch: i64,
     millis: i64,
+    epoch: i64,
     end: String,
     coordinator_epoch: i64,
     partition: String,
     offset: i64,
+    /// When the first record was appended that it ends.
+    begun: Option<i64>,
 }
 
-/// All ends of transactions that were read, with the brokers that have them.
+/// All control records that were read, with the brokers that have them.
 #[derive(Debug, Default)]
 pub(super) struct Markers {
-    /// Producer id and epoch of the batch that is being read.
+    /// The batch that is being read: producer id, epoch.
     batch: (i64, i64),
+    /// When a producer's open transaction began in a partition, as a broker has it.
+    open: HashMap<(u8, String, i64), i64>,
     found: BTreeMap<Marker, BTreeSet<u8>>,
+    nodes: BTreeSet<u8>,
 }
+
+/// The control records of one end of one transaction.
+type End<'a> = Vec<(&'a Marker, &'a BTreeSet<u8>)>;
 
 impl Markers {
     /// Takes note of a line of a dump.
     pub(super) fn read(&mut self, line: &str, partition: &str, node: u8) {
+        let millis = number(line, "CreateTime:").max(number(line, "LogAppendTime:"));
         if line.starts_with("baseOffset:") {
+            self.nodes.insert(node);
             self.batch = (number(line, "producerId:"), number(line, "producerEpoch:"));
+            // Records without the broker's time have one of the application's choice.
+            let appended = number(line, "LogAppendTime:");
+            let is_data = word(line, "isTransactional:") == Some("true") && word(line, "isControl:") == Some("false");
+            if is_data && appended >= 0 {
+                self.open.entry((node, partition.to_owned(), self.batch.0)).or_insert(appended);
+            }
         }
         let Some(end) = word(line, "endTxnMarker:") else { return };
+        let (producer, epoch) = self.batch;
         let marker = Marker {
-            producer: self.batch.0,
-            epoch: self.batch.1,
-            millis: number(line, "CreateTime:").max(number(line, "LogAppendTime:")),
+            producer,
+            millis,
+            epoch,
             end: end.to_owned(),
             coordinator_epoch: number(line, "coordinatorEpoch:"),
             partition: partition.to_owned(),
             offset: number(line, "offset:"),
+            begun: self.open.remove(&(node, partition.to_owned(), producer)),
         };
         self.found.entry(marker).or_default().insert(node);
     }
 
-    fn is_torn(&self, one: &Marker) -> bool {
-        self.found.keys().any(|other| {
-            (other.producer, other.epoch) == (one.producer, one.epoch)
-                && other.end != one.end
-                && other.coordinator_epoch != one.coordinator_epoch
-                && (other.millis - one.millis).abs() < CLOSE_MS
-        })
+    /// A partition has one control record for each transaction.
+    fn ends(&self) -> Vec<End<'_>> {
+        let mut ends: Vec<End<'_>> = Vec::new();
+        for (marker, nodes) in &self.found {
+            let of = |one: &Marker| (one.producer, one.epoch, one.end.clone(), one.coordinator_epoch);
+            match ends.last_mut() {
+                Some(end)
+                    if of(end[0].0) == of(marker) && end.iter().all(|(one, _)| one.partition != marker.partition) =>
+                {
+                    end.push((marker, nodes));
+                }
+                _ => ends.push(vec![(marker, nodes)]),
+            }
+        }
+        ends
     }
+}
+
+/// The ends, by their numbers, of transactions that have both: one was written when records that got the other one were there already.
+fn torn(ends: &[End<'_>]) -> HashSet<usize> {
+    let mut torn = HashSet::new();
+    for (number, end) in ends.iter().enumerate() {
+        let Some(begun) = end.iter().filter_map(|(marker, _)| marker.begun).min() else { continue };
+        let last = end[0].0;
+        // Ends are by producer, and then by time.
+        for (earlier, first) in ends[..number].iter().map(|end| end[0].0).enumerate().rev() {
+            if first.producer != last.producer || first.millis <= begun {
+                break;
+            }
+            if first.end != last.end {
+                torn.extend([earlier, number]);
+            }
+        }
+    }
+    torn
 }
 
 impl fmt::Display for Markers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(ABOUT)?;
-        for (marker, nodes) in &self.found {
-            let Marker { producer, epoch, millis, end, coordinator_epoch, partition, offset } = marker;
-            let torn = if self.is_torn(marker) { " TORN?" } else { "" };
-            let time = vigie_clock::Timestamp::from_millis(*millis);
-            writeln!(
+        let ends = self.ends();
+        let torn = torn(&ends);
+        for (number, end) in ends.into_iter().enumerate() {
+            let Marker { producer, millis, epoch, end: what, coordinator_epoch, .. } = end[0].0;
+            let torn = if torn.contains(&number) { "TORN " } else { "" };
+            let time = Timestamp::from_millis(*millis);
+            write!(
                 f,
-                "producer {producer} epoch {epoch} {time} {end} by coordinator epoch {coordinator_epoch}: \
-                 {partition} offset {offset}, nodes {nodes:?}{torn}"
+                "{time} producer {producer} epoch {epoch} {torn}{what} by coordinator epoch {coordinator_epoch}:"
             )?;
+            for (marker, nodes) in end {
+                write!(f, " {}@{}", marker.partition, marker.offset)?;
+                if *nodes != self.nodes {
+                    write!(f, "{nodes:?}")?;
+                }
+            }
+            writeln!(f)?;
         }
         Ok(())
     }
@@ -95,24 +148,49 @@ fn number(line: &str, name: &str) -> i64 {
 mod tests {
     use super::*;
 
-    fn marker(end: &str, coordinator: i64, partition: &str, offset: i64, node: u8, markers: &mut Markers) {
-        markers.read("baseOffset: 1 lastOffset: 1 producerId: 7 producerEpoch: 2 isControl: true", partition, node);
+    const START: i64 = 1_795_970_000_000;
+
+    fn batch(markers: &mut Markers, partition: &str, millis: i64, control: bool) {
+        let time = START + millis;
         let line = format!(
-            "| offset: {offset} LogAppendTime: 1795970078330 sequence: -1 endTxnMarker: {end} coordinatorEpoch: {coordinator}"
+            "baseOffset: 1 producerId: 7 producerEpoch: 2 isTransactional: true isControl: {control} LogAppendTime: {time}"
         );
-        markers.read(&line, partition, node);
+        markers.read(&line, partition, 1);
+    }
+
+    fn ended(markers: &mut Markers, partition: &str, millis: i64, end: &str, coordinator: i64) {
+        batch(markers, partition, millis, true);
+        let time = START + millis;
+        let line = format!(
+            "| offset: 9 LogAppendTime: {time} sequence: -1 endTxnMarker: {end} coordinatorEpoch: {coordinator}"
+        );
+        markers.read(&line, partition, 1);
     }
 
     #[test]
     fn a_transaction_with_two_ends_is_seen() {
         let mut markers = Markers::default();
-        marker("COMMIT", 0, "outputs-0", 12, 1, &mut markers);
-        marker("COMMIT", 0, "outputs-0", 12, 2, &mut markers);
-        assert!(!markers.to_string().contains("nodes {1, 2} TORN?"));
-        marker("ABORT", 1, "outputs-1", 9, 3, &mut markers);
+        batch(&mut markers, "outputs-0", 10, false);
+        ended(&mut markers, "outputs-0", 20, "COMMIT", 0);
+        batch(&mut markers, "outputs-1", 11, false);
+        ended(&mut markers, "outputs-1", 90, "ABORT", 1);
         let text = markers.to_string();
-        let line = "producer 7 epoch 2 2026-11-29T16:34:38.33Z COMMIT by coordinator epoch 0: outputs-0 offset 12, nodes {1, 2} TORN?";
-        assert!(text.contains(line), "{text}");
-        assert!(text.contains("ABORT by coordinator epoch 1: outputs-1 offset 9, nodes {3} TORN?"), "{text}");
+        let commit = "2026-11-29T16:33:20.02Z producer 7 epoch 2 TORN COMMIT by coordinator epoch 0: outputs-0@9\n";
+        assert!(text.contains(commit), "{text}");
+        assert!(text.contains("TORN ABORT by coordinator epoch 1: outputs-1@9\n"), "{text}");
+    }
+
+    #[test]
+    fn a_commit_and_an_abort_of_the_next_transaction_are_two() {
+        let mut markers = Markers::default();
+        for partition in ["outputs-0", "outputs-1"] {
+            batch(&mut markers, partition, 10, false);
+            ended(&mut markers, partition, 20, "COMMIT", 0);
+            batch(&mut markers, partition, 30, false);
+            ended(&mut markers, partition, 40, "ABORT", 0);
+        }
+        let text = markers.to_string();
+        assert!(text.contains("producer 7 epoch 2 COMMIT by coordinator epoch 0: outputs-0@9 outputs-1@9\n"), "{text}");
+        assert!(text.contains("producer 7 epoch 2 ABORT by coordinator epoch 0: outputs-0@9 outputs-1@9\n"), "{text}");
     }
 }
