@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use crate::error::ChaosError;
-use crate::faults::{brokers, commits, coordinators, members, registry, requests, state, stores};
+use crate::faults::{brokers, clock, commits, coordinators, members, registry, requests, state, stores};
 use crate::proxy::{Request, Trick};
 use crate::world::World;
 
@@ -39,7 +39,7 @@ pub enum FaultKind {
     /// The request to add partitions to a transaction is held back for seconds
     AddPartitionsDelayed,
     /// A processor does not reach its coordinator, and everybody else does
-    Partition,
+    NetworkPartition,
     /// Every service is stopped in order and started again, one after the other
     RollingRestart,
     /// A third instance joins and leaves again and again
@@ -74,6 +74,8 @@ pub enum FaultKind {
     DiskFull,
     /// Scoring takes longer than the group waits for a member
     SlowInference,
+    /// A processor's wall clock is an hour wrong for a while
+    ClockStep,
 }
 
 /// What became of a fault.
@@ -133,7 +135,7 @@ impl FaultKind {
             Self::EndTxnTwice => requests::trick(world, Request::EndTxn, Trick::Twice).await,
             Self::ProduceDelayed => requests::delay(world, Request::Produce).await,
             Self::AddPartitionsDelayed => requests::delay(world, Request::AddPartitionsToTxn).await,
-            Self::Partition => requests::part(world).await,
+            Self::NetworkPartition => requests::part(world).await,
             Self::PausePastTransaction => commits::pause(world).await,
             Self::RollingRestart => members::rolling_restart(world).await,
             Self::RebalanceStorm => members::storm(world).await,
@@ -150,6 +152,7 @@ impl FaultKind {
             Self::RegistryCold => registry::cold(world).await,
             Self::StateDeleted | Self::StateTruncated | Self::DiskFull => return state::fire(self, world).await,
             Self::SlowInference => commits::slow_inference(world).await,
+            Self::ClockStep => clock::step(world).await,
         }?;
         world.fleet.until_all_ready().await?;
         Ok(Fired::Proof(proof))

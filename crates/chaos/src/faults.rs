@@ -1,6 +1,7 @@
 //! How each fault is made.
 
 pub(crate) mod brokers;
+pub(crate) mod clock;
 pub(crate) mod commits;
 pub(crate) mod coordinators;
 pub(crate) mod members;

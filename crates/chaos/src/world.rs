@@ -56,7 +56,9 @@ impl World {
         clock: SystemClock,
     ) -> Result<Self, ChaosError> {
         let logs = options.logs.clone().unwrap_or_else(|| dir.join("logs"));
-        std::fs::create_dir_all(&logs).map_err(ChaosError::io("make the folder of logs"))?;
+        for folder in [&logs, &dir.join("clock")] {
+            std::fs::create_dir_all(folder).map_err(ChaosError::io(format!("make {}", folder.display())))?;
+        }
         let program = program(&options, dir)?;
         let mut proxies = Proxies::bind(options.kafka_nodes).await?;
         let config = vigie_stack::StackConfig {
@@ -89,6 +91,8 @@ impl World {
         for service in &mut fleet.services {
             let folder = dir.join("state").join(&service.spec.name);
             service.spec.env.push((state::VARIABLE.to_owned(), folder.display().to_string()));
+            let step = dir.join("clock").join(&service.spec.name);
+            service.spec.env.push((crate::faults::clock::VARIABLE.to_owned(), step.display().to_string()));
             // By this the proxies tell them apart.
             service.spec.env.push(("VIGIE_KAFKA_CLIENT_ID".to_owned(), service.spec.name.clone()));
         }
@@ -160,6 +164,11 @@ impl World {
     /// Where a service keeps its local state, if it keeps any.
     pub(crate) fn state_dir(&self, name: &str) -> PathBuf {
         self.dir.join("state").join(name)
+    }
+
+    /// By how much a service's wall clock is wrong.
+    pub(crate) fn clock_file(&self, name: &str) -> PathBuf {
+        self.dir.join("clock").join(name)
     }
 
     /// The faults that were asked for.
