@@ -50,7 +50,7 @@ async fn every_number_is_right_over_crashes_and_a_commit_without_outputs_is_foun
     assert!(report.faults.iter().all(|fault| fault.fired > 0), "{report}");
 
     let faults = vec![FaultKind::RegistryWarm];
-    let broken = Options { faults, kills: 1, sabotage: true, kafka_nodes: 1, ..options(12) };
+    let broken = Options { faults, kills: 1, sabotage: true, busy: 0, kafka_nodes: 1, ..options(12) };
     let report = run(broken, progress).await.unwrap_or_else(|error| panic!("{error}"));
     let window = |violation: &String| violation.starts_with("window (") && violation.contains("follows on");
     assert!(report.violations.iter().any(window), "a commit without outputs was not found out: {report}");

@@ -33,7 +33,8 @@ pub struct StackConfig {
     /// Packages of the brokers that log at INFO, and not from WARN on. For tests.
     #[arg(skip)]
     pub kafka_log_info: Vec<String>,
-    /// How many times as long as usual a server may take to start and to stop. For tests that slow the machine down.
+    /// How many times as long as usual a server may take to start and to stop, and a broker may be away before it is given up: one that is
+    /// back before is a case of its own. For tests that slow the machine down.
     #[arg(skip = 1_u32)]
     pub patience: u32,
 }

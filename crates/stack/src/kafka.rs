@@ -43,6 +43,8 @@ pub(crate) struct KafkaNode {
     pub(crate) voters: String,
     /// Size of the cluster.
     pub(crate) nodes: u8,
+    /// See [`crate::StackConfig::patience`].
+    pub(crate) patience: u32,
     /// Packages that log at INFO.
     pub(crate) log_info: Vec<String>,
     pub(crate) log: PathBuf,
@@ -179,12 +181,14 @@ impl KafkaNode {
              group.initial.rebalance.delay.ms=0\n\
              group.min.session.timeout.ms=1000\n\
              broker.heartbeat.interval.ms=500\n\
+             broker.session.timeout.ms={session_ms}\n\
              log.cleaner.dedupe.buffer.size=33554432\n",
             id = self.id,
             voters = self.voters,
             port = self.port,
             controller_port = self.controller_port,
             data = data.display(),
+            session_ms = SESSION_MS * self.patience,
         )
     }
 
@@ -222,6 +226,9 @@ fn fetched(cache: &Path) -> Vec<PathBuf> {
 
 /// Ten years: who starts again after a holiday goes on where it stopped. Kafka's default is a week.
 const OFFSETS_RETENTION_MINUTES: u32 = 5_256_000;
+
+/// Kafka's default, in which a broker that was killed is back, unless the machine is slow.
+const SESSION_MS: u32 = 9_000;
 
 const LOG4J: &str = "\
 status=error

@@ -154,6 +154,7 @@ fn plan(config: &StackConfig, found: Binaries, data: &DataDir) -> Result<(Vec<Pr
             },
             voters: String::new(),
             nodes: config.kafka_nodes,
+            patience: config.patience,
             log_info: config.kafka_log_info.clone(),
             log: data.log_path(kind),
         });
