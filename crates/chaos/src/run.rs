@@ -86,7 +86,15 @@ async fn attempt(options: Options, dir: &Path, progress: &Progress) -> Result<Re
     }
     drop(fleet);
     stack.stop().await;
-    ended.map(|()| report)
+    match ended {
+        Ok(()) => Ok(report),
+        // That no service ends by itself is promised.
+        Err(died @ ChaosError::Died { .. }) => {
+            report.violations.push(died.to_string());
+            Ok(report)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn go(world: &mut World, report: &mut Report, progress: &Progress) -> Result<(), ChaosError> {

@@ -188,7 +188,7 @@ impl KafkaNode {
             port = self.port,
             controller_port = self.controller_port,
             data = data.display(),
-            session_ms = SESSION_MS * self.patience,
+            session_ms = SESSION_MS * self.patience.min(MOST_SESSIONS),
         )
     }
 
@@ -229,6 +229,8 @@ const OFFSETS_RETENTION_MINUTES: u32 = 5_256_000;
 
 /// Kafka's default, in which a broker that was killed is back, unless the machine is slow.
 const SESSION_MS: u32 = 9_000;
+/// Nor does it take longer than so many times that; and the controllers take a broker back only when its last session is over.
+const MOST_SESSIONS: u32 = 3;
 
 const LOG4J: &str = "\
 status=error
