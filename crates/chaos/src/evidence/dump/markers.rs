@@ -48,8 +48,8 @@ impl Markers {
         if line.starts_with("baseOffset:") {
             self.nodes.insert(node);
             self.batch = (number(line, "producerId:"), number(line, "producerEpoch:"));
-            // Records without the broker's time have one of the application's choice.
-            let appended = number(line, "LogAppendTime:");
+            // Of Kafka's own topics the broker makes the records; others that do not have its time have one of the application's choice.
+            let appended = if partition.starts_with("__") { millis } else { number(line, "LogAppendTime:") };
             let is_data = word(line, "isTransactional:") == Some("true") && word(line, "isControl:") == Some("false");
             if is_data && appended >= 0 {
                 self.open.entry((node, partition.to_owned(), self.batch.0)).or_insert(appended);
