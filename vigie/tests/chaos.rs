@@ -1,5 +1,5 @@
-//! A small run of `./dev chaos`: the services as processes on three brokers, some of them killed, and every number checked; and the same
-//! with a commit that is broken on purpose, which the checks must find.
+//! A small run of `./dev chaos`: the services as processes on three brokers, some of them killed, on a machine that is kept busy, and every
+//! number checked; and the same with a commit that is broken on purpose, which the checks must find.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +15,7 @@ fn options(seed: u64) -> Options {
         seed,
         faults: Vec::new(),
         rate: Some(20),
+        busy: 2,
         kafka_nodes: 3,
         vigie: Some(PathBuf::from(env!("CARGO_BIN_EXE_vigie"))),
         model: ModelConfig {
@@ -39,7 +40,7 @@ async fn every_number_is_right_over_crashes_and_a_commit_without_outputs_is_foun
     let faults = [
         FaultKind::CrashOffsets,
         FaultKind::EndTxnAnswerCut,
-        FaultKind::TransactionCoordinatorKill,
+        FaultKind::CoordinatorKillUnreplicated,
         FaultKind::PostgresKill,
     ];
     let report = run(Options { faults: faults.to_vec(), ..options(11) }, Arc::clone(&progress)).await;
@@ -49,7 +50,7 @@ async fn every_number_is_right_over_crashes_and_a_commit_without_outputs_is_foun
     assert!(report.faults.iter().all(|fault| fault.fired > 0), "{report}");
 
     let faults = vec![FaultKind::RegistryWarm];
-    let broken = Options { faults, kills: 1, sabotage: true, kafka_nodes: 1, ..options(12) };
+    let broken = Options { faults, kills: 1, sabotage: true, busy: 0, kafka_nodes: 1, ..options(12) };
     let report = run(broken, progress).await.unwrap_or_else(|error| panic!("{error}"));
     let window = |violation: &String| violation.starts_with("window (") && violation.contains("follows on");
     assert!(report.violations.iter().any(window), "a commit without outputs was not found out: {report}");

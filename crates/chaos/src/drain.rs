@@ -17,7 +17,7 @@ const SLOWEST: u64 = 15;
 
 /// Waits until no service has a lag.
 pub(crate) async fn drain(world: &mut World, what: &str) -> Result<(), ChaosError> {
-    let patience = Duration::from_secs(120 + world.writer.count() / SLOWEST);
+    let patience = world.fleet.patience + Duration::from_secs(world.writer.count() / SLOWEST);
     let since = world.clock.monotonic();
     let mut quiet = 0;
     while quiet < LOOKS {

@@ -55,6 +55,16 @@ pub enum ChaosError {
         /// The last lines of its log.
         log: String,
     },
+    /// A run could not be carried through, and what it wrote is kept.
+    #[error("seed {seed}: {why} (what was written is in {evidence})")]
+    GaveUp {
+        /// Of which run.
+        seed: u64,
+        /// Why.
+        why: Box<ChaosError>,
+        /// Where.
+        evidence: String,
+    },
     /// Anything else, in words.
     #[error("{0}")]
     Other(String),

@@ -3,8 +3,8 @@
 use clap::ValueEnum;
 
 use crate::error::ChaosError;
-use crate::faults::{brokers, commits, members, registry, state, stores};
-use crate::proxy::Trick;
+use crate::faults::{brokers, clock, commits, coordinators, members, registry, requests, state, stores};
+use crate::proxy::{Request, Trick};
 use crate::world::World;
 
 /// A fault. The crate's README says of each how it proves that it fired.
@@ -22,6 +22,8 @@ pub enum FaultKind {
     Abort,
     /// A processor is stopped in a commit for longer than its session, and goes on when another has its partitions
     Zombie,
+    /// A processor is stopped in a commit for longer than its transaction may be open, and goes on before its session is over
+    PausePastTransaction,
     /// The transaction coordinator freezes as it is asked to commit
     CommitAnswerLost,
     /// The request to commit is lost
@@ -30,6 +32,14 @@ pub enum FaultKind {
     EndTxnAnswerCut,
     /// The request to commit arrives when the client has given up
     EndTxnDelayed,
+    /// The broker gets the request to commit twice
+    EndTxnTwice,
+    /// The outputs of a transaction are held back for seconds
+    ProduceDelayed,
+    /// The request to add partitions to a transaction is held back for seconds
+    AddPartitionsDelayed,
+    /// A processor does not reach its coordinator, and everybody else does
+    NetworkPartition,
     /// Every service is stopped in order and started again, one after the other
     RollingRestart,
     /// A third instance joins and leaves again and again
@@ -44,6 +54,10 @@ pub enum FaultKind {
     GroupCoordinatorKill,
     /// The transaction coordinator's broker is killed
     TransactionCoordinatorKill,
+    /// The transaction coordinator is killed, and as soon as another has taken over, that one
+    TwoCoordinatorsKill,
+    /// The transaction coordinator is killed when it alone knows that a transaction is to be committed
+    CoordinatorKillUnreplicated,
     /// PostgreSQL is killed while the sink writes
     PostgresKill,
     /// Redis loses everything
@@ -60,6 +74,8 @@ pub enum FaultKind {
     DiskFull,
     /// Scoring takes longer than the group waits for a member
     SlowInference,
+    /// A processor's wall clock is an hour wrong for a while
+    ClockStep,
 }
 
 /// What became of a fault.
@@ -82,11 +98,18 @@ impl FaultKind {
 
     fn needs_three_brokers(self) -> bool {
         use FaultKind::{
-            BrokerKill, BrokerRestart, CommitAnswerLost, GroupCoordinatorKill, TransactionCoordinatorKill,
+            BrokerKill, BrokerRestart, CommitAnswerLost, CoordinatorKillUnreplicated, GroupCoordinatorKill,
+            TransactionCoordinatorKill, TwoCoordinatorsKill,
         };
         matches!(
             self,
-            BrokerKill | BrokerRestart | GroupCoordinatorKill | TransactionCoordinatorKill | CommitAnswerLost
+            BrokerKill
+                | BrokerRestart
+                | GroupCoordinatorKill
+                | TransactionCoordinatorKill
+                | TwoCoordinatorsKill
+                | CoordinatorKillUnreplicated
+                | CommitAnswerLost
         )
     }
 
@@ -106,9 +129,14 @@ impl FaultKind {
             Self::Abort => commits::abort(world).await,
             Self::Zombie => commits::zombie(world).await,
             Self::CommitAnswerLost => commits::answer_lost(world).await,
-            Self::EndTxnCut => commits::trick(world, Trick::Cut).await,
-            Self::EndTxnAnswerCut => commits::trick(world, Trick::CutAnswer).await,
-            Self::EndTxnDelayed => commits::trick(world, Trick::Delay(commits::TOO_LATE)).await,
+            Self::EndTxnCut => requests::trick(world, Request::EndTxn, Trick::Cut).await,
+            Self::EndTxnAnswerCut => requests::trick(world, Request::EndTxn, Trick::CutAnswer).await,
+            Self::EndTxnDelayed => requests::trick(world, Request::EndTxn, Trick::Delay(requests::TOO_LATE)).await,
+            Self::EndTxnTwice => requests::trick(world, Request::EndTxn, Trick::Twice).await,
+            Self::ProduceDelayed => requests::delay(world, Request::Produce).await,
+            Self::AddPartitionsDelayed => requests::delay(world, Request::AddPartitionsToTxn).await,
+            Self::NetworkPartition => requests::part(world).await,
+            Self::PausePastTransaction => commits::pause(world).await,
             Self::RollingRestart => members::rolling_restart(world).await,
             Self::RebalanceStorm => members::storm(world).await,
             Self::SlowConsumer => members::slow_consumer(world).await,
@@ -116,12 +144,15 @@ impl FaultKind {
             Self::BrokerRestart => brokers::restart(world).await,
             Self::GroupCoordinatorKill => brokers::kill_group_coordinator(world).await,
             Self::TransactionCoordinatorKill => brokers::kill_transaction_coordinator(world).await,
+            Self::TwoCoordinatorsKill => coordinators::kill_two(world).await,
+            Self::CoordinatorKillUnreplicated => coordinators::kill_unreplicated(world).await,
             Self::PostgresKill => stores::kill_postgres(world).await,
             Self::RedisFlush => stores::flush_redis(world).await,
             Self::RegistryWarm => registry::warm(world).await,
             Self::RegistryCold => registry::cold(world).await,
             Self::StateDeleted | Self::StateTruncated | Self::DiskFull => return state::fire(self, world).await,
             Self::SlowInference => commits::slow_inference(world).await,
+            Self::ClockStep => clock::step(world).await,
         }?;
         world.fleet.until_all_ready().await?;
         Ok(Fired::Proof(proof))

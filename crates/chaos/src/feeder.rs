@@ -20,8 +20,6 @@ const TICK: Duration = Duration::from_millis(200);
 /// Records in a batch at full speed.
 const LARGE: u64 = 250;
 const PAUSE: Duration = Duration::from_millis(250);
-/// A broker that is away for longer than this ends the run.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Writes records to `posts.raw.v1` and remembers them.
 #[derive(Clone)]
@@ -29,14 +27,17 @@ pub(crate) struct Writer {
     codec: Codec,
     publisher: Publisher,
     clock: SystemClock,
+    /// A broker that is away for longer than this ends the run.
+    patience: Duration,
     written: Arc<Mutex<Vec<Planned>>>,
     retries: Arc<AtomicU64>,
 }
 
 impl Writer {
-    pub(crate) fn new(kafka: &KafkaConfig, codec: Codec) -> Self {
+    pub(crate) fn new(kafka: &KafkaConfig, codec: Codec, patience: Duration) -> Self {
         let publisher = Publisher::new(kafka, "chaos");
-        Self { codec, publisher, clock: SystemClock::default(), written: Arc::default(), retries: Arc::default() }
+        let (clock, written) = (SystemClock::default(), Arc::default());
+        Self { codec, publisher, clock, patience, written, retries: Arc::default() }
     }
 
     /// Publishes `records`, again and again until the broker has them.
@@ -47,7 +48,7 @@ impl Writer {
         }
         let since = self.clock.monotonic();
         while let Err(error) = self.publisher.publish(outgoing.clone()).await {
-            if self.clock.monotonic().saturating_sub(since) > PATIENCE {
+            if self.clock.monotonic().saturating_sub(since) > self.patience {
                 return Err(error.into());
             }
             self.retries.fetch_add(1, Ordering::Relaxed);

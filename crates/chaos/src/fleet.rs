@@ -12,8 +12,6 @@ use crate::error::ChaosError;
 use crate::http;
 use crate::service::{Service, Spec, command, signal_of};
 
-/// How long anything may take that must come: a dead member's session, a transaction's time-out, a restart, a restore.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// A needed server was away at the start: a supervisor starts the service again, and so does the harness.
 const UNAVAILABLE: i32 = 69;
@@ -24,6 +22,8 @@ pub(crate) struct Fleet {
     env: Vec<(String, String)>,
     logs: PathBuf,
     clock: SystemClock,
+    /// How long anything may take that must come.
+    pub(crate) patience: Duration,
     /// How often a service ended with 69 and was started again.
     pub(crate) unavailable: u32,
 }
@@ -34,7 +34,7 @@ impl Fleet {
         program: &Path,
         env: &[(String, String)],
         logs: &Path,
-        produce: bool,
+        patience: Duration,
     ) -> Result<Self, ChaosError> {
         let mut services = Vec::new();
         let mut add = |name: &str, args: &str, env_of: &[(&str, &str)]| {
@@ -55,11 +55,9 @@ impl Fleet {
         add("sink-postgres", "sink postgres", &[])?;
         add("sink-redis", "sink redis", &[])?;
         add("api", "api", &[])?;
-        if produce {
-            add("produce", "produce", &[])?;
-        }
+        add("produce", "produce", &[])?;
         let (program, env, logs) = (program.to_owned(), env.to_vec(), logs.to_owned());
-        Ok(Self { services, program, env, logs, clock: SystemClock::default(), unavailable: 0 })
+        Ok(Self { services, program, env, logs, clock: SystemClock::default(), patience, unavailable: 0 })
     }
 
     /// A service beside the others, which ends when it is dropped.
@@ -99,8 +97,8 @@ impl Fleet {
             if met(self).await? {
                 return Ok(took);
             }
-            if took > PATIENCE {
-                return Err(ChaosError::TooLong { what: what.to_owned(), patience: PATIENCE });
+            if took > self.patience {
+                return Err(ChaosError::TooLong { what: what.to_owned(), patience: self.patience });
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }

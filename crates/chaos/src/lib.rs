@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod busy;
 mod check;
 mod drain;
 mod error;
+mod evidence;
 mod fault;
 mod faults;
 mod feed;
@@ -19,6 +21,7 @@ mod run;
 mod service;
 mod world;
 
+pub use busy::load_average;
 pub use error::ChaosError;
 pub use fault::FaultKind;
 pub use options::Options;

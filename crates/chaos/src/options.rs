@@ -24,6 +24,9 @@ pub struct Options {
     /// Records a second while there are faults [default: what spreads the posts over them]
     #[arg(long)]
     pub rate: Option<u64>,
+    /// Busy processes beside the run, which make the machine slow
+    #[arg(long, default_value_t = 0, value_name = "PROCESSES")]
+    pub busy: u32,
     /// Kafka brokers: 1 or 3; faults of brokers need 3
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=3))]
     pub kafka_nodes: u8,
@@ -33,7 +36,7 @@ pub struct Options {
     /// The model, of the services and of the oracle.
     #[command(flatten)]
     pub model: ModelConfig,
-    /// Where the services' logs go; kept if the run fails [default: a temporary folder]
+    /// Where the services' logs go [default: the run's temporary folder, which is kept if the run fails]
     #[arg(long, value_name = "DIR")]
     pub logs: Option<PathBuf>,
     /// Commit without offsets (in the trends topology): the run must fail, or its checks are worth nothing

@@ -49,8 +49,8 @@ pub struct Report {
     pub faults: Vec<FaultReport>,
     /// Promises that were found broken; none if the run is good.
     pub violations: Vec<String>,
-    /// Where the logs of the services are.
-    pub logs: String,
+    /// Where everything is that the services and the servers wrote, if a promise was broken.
+    pub evidence: Option<String>,
 }
 
 impl Report {
@@ -112,6 +112,7 @@ impl fmt::Display for Report {
         for violation in &self.violations {
             writeln!(f, "BROKEN  {violation}")?;
         }
-        write!(f, "seed {}: {} promises broken; logs are in {}", self.seed, self.violations.len(), self.logs)
+        write!(f, "seed {}: {} promises broken", self.seed, self.violations.len())?;
+        self.evidence.iter().try_for_each(|dir| write!(f, "; what was written is in {dir}, of Kafka in {dir}/dump"))
     }
 }

@@ -1,15 +1,18 @@
 //! One run: start, break, drain, close the windows, be late, drain, check.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use rand::seq::SliceRandom;
 use vigie_clock::{Clock, SystemClock, Timestamp};
 use vigie_schemas::{RawPost, Topic};
 
+use crate::busy::{Busy, Patience};
 use crate::check::{ledger, stores, windows};
 use crate::drain::drain;
 use crate::error::ChaosError;
+use crate::evidence::Evidence;
 use crate::fault::{FaultKind, Fired};
 use crate::faults::members;
 use crate::feeder::Feeder;
@@ -42,15 +45,37 @@ enum Step {
 /// # Errors
 /// If the run could not be carried through, or if a fault had no effect: then nothing is proven either way.
 pub async fn run(options: Options, progress: Progress) -> Result<Report, ChaosError> {
+    let evidence = Evidence::new()?;
+    let (seed, sabotage) = (options.seed, options.sabotage);
+    let outcome = attempt(options, evidence.path(), &progress).await;
+    // A sabotaged run is to break promises.
+    if outcome.as_ref().is_ok_and(|report| report.passed() || sabotage) {
+        return outcome;
+    }
+    progress("keeping what was written");
+    let (dir, dumped) = evidence.keep().await;
+    if let Err(error) = dumped {
+        progress(&format!("the brokers' logs are not dumped: {error}"));
+    }
+    let evidence = dir.display().to_string();
+    match outcome {
+        Ok(report) => Ok(Report { evidence: Some(evidence), ..report }),
+        Err(error) => Err(ChaosError::GaveUp { seed, why: Box::new(error), evidence }),
+    }
+}
+
+/// A run, all that it writes in `dir`. Afterwards nothing runs any more.
+async fn attempt(options: Options, dir: &Path, progress: &Progress) -> Result<Report, ChaosError> {
     let clock = SystemClock::default();
     let seed = options.seed;
+    let patience = Patience::of(options.busy);
+    let _busy = Busy::start(options.busy)?;
     progress(&format!("seed {seed}: starting {} brokers and the services", options.kafka_nodes));
-    let mut world = World::start(options, clock).await?;
-    let mut report = Report { seed, logs: world.logs.display().to_string(), ..Report::default() };
-    let ended = go(&mut world, &mut report, &progress).await;
+    let mut world = World::start(options, dir, patience, clock).await?;
+    let mut report = Report { seed, ..Report::default() };
+    let ended = go(&mut world, &mut report, progress).await;
     report.seconds = clock.monotonic().as_secs_f64();
-    // The folder goes last, with its owner.
-    let World { mut fleet, stack, logs, program, mut dir, options, .. } = world;
+    let World { mut fleet, stack, .. } = world;
     report.unavailable = fleet.unavailable;
     for service in &fleet.services {
         report.peak_memory_mib.insert(service.spec.name.clone(), service.peak_memory >> 20);
@@ -59,16 +84,17 @@ pub async fn run(options: Options, progress: Progress) -> Result<Report, ChaosEr
         progress("stopping the services in order");
         report.violations.extend(fleet.stop().await?);
     }
-    // A sabotaged run is to break promises; of any other that does, the folder with the logs outlives the run.
-    if ended.is_err() || (!report.passed() && !options.sabotage) {
-        dir.disable_cleanup(true);
-    }
     drop(fleet);
     stack.stop().await;
-    let _ = std::fs::remove_file(program);
-    drop(dir);
-    ended.map_err(|error| ChaosError::Other(format!("seed {seed}: {error} (logs are in {})", logs.display())))?;
-    Ok(report)
+    match ended {
+        Ok(()) => Ok(report),
+        // That no service ends by itself is promised.
+        Err(died @ ChaosError::Died { .. }) => {
+            report.violations.push(died.to_string());
+            Ok(report)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn go(world: &mut World, report: &mut Report, progress: &Progress) -> Result<(), ChaosError> {

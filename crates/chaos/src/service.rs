@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -142,7 +143,20 @@ pub(crate) fn signal_of(status: ExitStatus) -> Option<i32> {
     status.signal()
 }
 
+/// A free port, below the range from which the kernel takes those of outgoing connections, for it is bound only later, and again and
+/// again; and below the range of the stack's servers. None is given twice.
 fn free_port() -> Result<u16, ChaosError> {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).map_err(ChaosError::io("find a free port"))?;
-    Ok(listener.local_addr().map_err(ChaosError::io("find a free port"))?.port())
+    const FIRST: u32 = 5_000;
+    const COUNT: u32 = 10_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Runs beside each other begin at different ports.
+    let begin = std::process::id().wrapping_mul(37);
+    for _ in 0..COUNT {
+        let step = begin.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(FIRST + step % COUNT).unwrap_or_default();
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(ChaosError::Other(format!("no port from {FIRST} on is free")))
 }

@@ -5,19 +5,20 @@ use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tempfile::TempDir;
 use vigie_clock::{Clock, SystemClock, Timestamp};
 use vigie_kafka_client::KafkaConfig;
 use vigie_schemas::{Codec, RegistryConfig};
 use vigie_stack::testing::Coordinated;
 use vigie_stack::{Endpoints, ServerHandle, ServerKind, Stack};
 
+use crate::busy::Patience;
 use crate::error::ChaosError;
+use crate::evidence::PROGRAM;
 use crate::fault::FaultKind;
 use crate::faults::state;
 use crate::feed::Feed;
 use crate::feeder::Writer;
-use crate::fleet::{Fleet, PATIENCE, run_job};
+use crate::fleet::{Fleet, run_job};
 use crate::options::Options;
 use crate::posts::{GRACE_HOURS, MINUTE, SPAN};
 use crate::proxy::Proxies;
@@ -25,6 +26,8 @@ use crate::proxy::Proxies;
 /// Entries of the feed that the producer reads.
 const ENTRIES: usize = 300;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Who is the coordinator, from when, and how a transaction ends: the brokers' packages that log it.
+const COORDINATOR_LOGS: [&str; 2] = ["kafka.coordinator.transaction", "org.apache.kafka.coordinator.transaction"];
 
 pub(crate) struct World {
     pub(crate) options: Options,
@@ -40,57 +43,69 @@ pub(crate) struct World {
     /// Where the event time of counted posts begins.
     pub(crate) from: Timestamp,
     pub(crate) program: PathBuf,
-    pub(crate) logs: PathBuf,
-    /// Goes away with the run.
-    pub(crate) dir: TempDir,
+    /// All that the run writes lies in it.
+    pub(crate) dir: PathBuf,
 }
 
 impl World {
-    /// Starts servers and services, and waits until all are ready.
-    pub(crate) async fn start(options: Options, clock: SystemClock) -> Result<Self, ChaosError> {
-        let dir = tempfile::Builder::new().prefix("vigie-chaos-").tempdir().map_err(ChaosError::io("make a folder"))?;
-        open_to_others(dir.path())?;
-        let logs = options.logs.clone().unwrap_or_else(|| dir.path().join("logs"));
-        std::fs::create_dir_all(&logs).map_err(ChaosError::io("make the folder of logs"))?;
-        let program = program(&options, dir.path())?;
+    /// Starts servers and services, all that they write in `dir`, and waits until all are ready.
+    pub(crate) async fn start(
+        options: Options,
+        dir: &Path,
+        patience: Patience,
+        clock: SystemClock,
+    ) -> Result<Self, ChaosError> {
+        let logs = options.logs.clone().unwrap_or_else(|| dir.join("logs"));
+        for folder in [&logs, &dir.join("clock")] {
+            std::fs::create_dir_all(folder).map_err(ChaosError::io(format!("make {}", folder.display())))?;
+        }
+        let program = program(&options, dir)?;
         let mut proxies = Proxies::bind(options.kafka_nodes).await?;
         let config = vigie_stack::StackConfig {
             kafka_advertised: proxies.ports(),
             kafka_nodes: options.kafka_nodes,
-            ..vigie_stack::testing::own(&dir.path().join("servers"))
+            kafka_log_info: COORDINATOR_LOGS.map(str::to_owned).to_vec(),
+            patience: patience.factor,
+            leave_data: true,
+            ..vigie_stack::testing::own(&dir.join("servers"))
         };
         let stack = Stack::start(config).await?;
         proxies.serve(&stack.endpoints().kafka_brokers);
         let now = clock.now().as_millis() / (5 * MINUTE) * (5 * MINUTE);
         let from = Timestamp::from_millis(now - SPAN - GRACE_HOURS * 60 * MINUTE - 20 * MINUTE);
         let feed = Feed::serve(options.seed, from, ENTRIES).await?;
-        let sources = dir.path().join("sources.toml");
+        let sources = dir.join("sources.toml");
         std::fs::write(&sources, feed.sources()).map_err(ChaosError::io("write sources.toml"))?;
 
-        let env = environment(stack.endpoints(), &options, &sources, dir.path());
+        let env = environment(stack.endpoints(), &options, &sources, dir);
         let replicas = options.kafka_nodes;
         run_job(&program, &format!("topics apply --replication-factor {replicas}"), &env)?;
         run_job(&program, "schemas register", &env)?;
         run_job(&program, "migrate", &env)?;
-        let mut fleet = Fleet::new(&program, &env, &logs, true)?;
+        let mut fleet = Fleet::new(&program, &env, &logs, patience.long())?;
         if options.sabotage {
             for service in fleet.services.iter_mut().filter(|service| service.spec.name.starts_with("trends")) {
                 service.spec.env.push(("VIGIE_FAILPOINTS".to_owned(), "sabotage".to_owned()));
             }
         }
         for service in &mut fleet.services {
-            let folder = dir.path().join("state").join(&service.spec.name);
+            let folder = dir.join("state").join(&service.spec.name);
             service.spec.env.push((state::VARIABLE.to_owned(), folder.display().to_string()));
+            let step = dir.join("clock").join(&service.spec.name);
+            service.spec.env.push((crate::faults::clock::VARIABLE.to_owned(), step.display().to_string()));
+            // By this the proxies tell them apart.
+            service.spec.env.push(("VIGIE_KAFKA_CLIENT_ID".to_owned(), service.spec.name.clone()));
         }
         fleet.start_all()?;
 
         let kafka = KafkaConfig::new(&stack.endpoints().kafka_brokers, "");
         let registry = RegistryConfig { schema_registry_url: stack.endpoints().registry_url.clone() };
         let codec = Codec::connect(&registry, "").await?;
-        let writer = Writer::new(&kafka, codec.clone());
+        let writer = Writer::new(&kafka, codec.clone(), patience.long());
         let rng = StdRng::seed_from_u64(options.seed);
+        let dir = dir.to_owned();
         let mut world =
-            Self { options, stack, proxies, fleet, writer, codec, kafka, feed, rng, clock, from, program, logs, dir };
+            Self { options, stack, proxies, fleet, writer, codec, kafka, feed, rng, clock, from, program, dir };
         world.fleet.until_all_ready().await?;
         Ok(world)
     }
@@ -122,8 +137,9 @@ impl World {
 
     /// Waits until a server answers.
     pub(crate) async fn back(&self, server: &ServerHandle) -> Result<(), ChaosError> {
-        let waited = tokio::time::timeout(PATIENCE, server.wait_ready()).await;
-        let late = |_| ChaosError::TooLong { what: format!("{} answers again", server.kind()), patience: PATIENCE };
+        let patience = self.fleet.patience;
+        let waited = tokio::time::timeout(patience, server.wait_ready()).await;
+        let late = |_| ChaosError::TooLong { what: format!("{} answers again", server.kind()), patience };
         waited.map_err(late)?.map_err(ChaosError::from)
     }
 
@@ -147,7 +163,12 @@ impl World {
 
     /// Where a service keeps its local state, if it keeps any.
     pub(crate) fn state_dir(&self, name: &str) -> PathBuf {
-        self.dir.path().join("state").join(name)
+        self.dir.join("state").join(name)
+    }
+
+    /// By how much a service's wall clock is wrong.
+    pub(crate) fn clock_file(&self, name: &str) -> PathBuf {
+        self.dir.join("clock").join(name)
     }
 
     /// The faults that were asked for.
@@ -169,7 +190,7 @@ fn program(options: &Options, dir: &Path) -> Result<PathBuf, ChaosError> {
     let program = options.vigie.clone().or_else(beside).filter(|path| path.is_file());
     let program = program
         .ok_or_else(|| ChaosError::Other("no program vigie beside this one, expected one or --vigie".to_owned()))?;
-    let own = dir.join("vigie");
+    let own = dir.join(PROGRAM);
     let linked = std::fs::hard_link(&program, &own).or_else(|_| std::fs::copy(&program, &own).map(drop));
     linked.map_err(ChaosError::io(format!("take {}", program.display())))?;
     Ok(own)
@@ -198,11 +219,4 @@ fn environment(servers: &Endpoints, options: &Options, sources: &Path, dir: &Pat
         env.push(("ORT_DYLIB_PATH", absolute(library)));
     }
     env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-/// PostgreSQL may run as another user.
-fn open_to_others(dir: &Path) -> Result<(), ChaosError> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let permissions = std::fs::Permissions::from_mode(0o711);
-    std::fs::set_permissions(dir, permissions).map_err(ChaosError::io("open the folder"))
 }

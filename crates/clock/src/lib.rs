@@ -3,6 +3,9 @@
 //! Nothing else in the workspace reads the system's clocks: code takes a [`Clock`], so that logic runs in tests under a
 //! [`ManualClock`] and never sleeps. Event times and wall-clock times are both [`Timestamp`]s: milliseconds since the Unix epoch, UTC.
 
+#[cfg(feature = "failpoints")]
+mod step;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -111,7 +114,10 @@ impl Default for SystemClock {
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     fn now(&self) -> Timestamp {
-        jiff::Timestamp::now().into()
+        let now: Timestamp = jiff::Timestamp::now().into();
+        #[cfg(feature = "failpoints")]
+        let now = step::step(now);
+        now
     }
 
     fn monotonic(&self) -> Duration {

@@ -23,18 +23,23 @@ pub struct KafkaConfig {
         default_value = ""
     )]
     pub topic_prefix: String,
+    /// How the brokers' logs, quotas and metrics name this program (Kafka's client.id)
+    #[arg(id = "kafka_client_id", long = "kafka-client-id", env = "VIGIE_KAFKA_CLIENT_ID", default_value = CLIENT_ID)]
+    pub client_id: String,
 }
+
+const CLIENT_ID: &str = "vigie";
 
 impl Default for KafkaConfig {
     fn default() -> Self {
-        Self { brokers: "127.0.0.1:9092".to_owned(), topic_prefix: String::new() }
+        Self::new("127.0.0.1:9092", "")
     }
 }
 
 impl KafkaConfig {
     /// The configuration for `brokers` with `topic_prefix` before every name.
     pub fn new(brokers: impl Into<String>, topic_prefix: impl Into<String>) -> Self {
-        Self { brokers: brokers.into(), topic_prefix: topic_prefix.into() }
+        Self { brokers: brokers.into(), topic_prefix: topic_prefix.into(), client_id: CLIENT_ID.to_owned() }
     }
 
     /// Asks a broker for the cluster's metadata, waiting up to `timeout`: the number of brokers.
@@ -88,7 +93,7 @@ impl KafkaConfig {
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", &self.brokers)
-            .set("client.id", "vigie")
+            .set("client.id", &self.client_id)
             .set("allow.auto.create.topics", "false")
             // A restarted broker should be found again within a second or two, not ten.
             .set("reconnect.backoff.max.ms", "2000")

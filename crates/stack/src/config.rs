@@ -24,9 +24,18 @@ pub struct StackConfig {
     /// Whether the data dir goes away with the stack, so that nothing need reach the disk. For tests.
     #[arg(skip)]
     pub ephemeral: bool,
+    /// Of an ephemeral data dir only PostgreSQL's part goes; who reads the rest deletes it. For tests.
+    #[arg(skip)]
+    pub leave_data: bool,
     /// Ports that the brokers tell their clients in place of their own, in the nodes' order: those of proxies. For tests.
     #[arg(skip)]
     pub kafka_advertised: Vec<u16>,
+    /// Packages of the brokers that log at INFO, and not from WARN on. For tests.
+    #[arg(skip)]
+    pub kafka_log_info: Vec<String>,
+    /// How many times as long as usual a server may take to start, to stop and to be replaced. For tests that slow the machine down.
+    #[arg(skip = 1_u32)]
+    pub patience: u32,
 }
 
 impl StackConfig {
@@ -39,7 +48,10 @@ impl StackConfig {
             kafka_heap_mib: 512,
             ports: Ports::default(),
             ephemeral: false,
+            leave_data: false,
             kafka_advertised: Vec::new(),
+            kafka_log_info: Vec::new(),
+            patience: 1,
         }
     }
 }

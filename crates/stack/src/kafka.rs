@@ -1,5 +1,6 @@
 //! Apache Kafka in KRaft mode: each node is broker and controller.
 
+pub(crate) mod dump;
 mod probe;
 mod versions;
 
@@ -51,6 +52,10 @@ pub(crate) struct KafkaNode {
     pub(crate) nodes: u8,
     /// Ports of the other brokers.
     pub(crate) peers: Vec<u16>,
+    /// See [`crate::StackConfig::patience`].
+    pub(crate) patience: u32,
+    /// Packages that log at INFO.
+    pub(crate) log_info: Vec<String>,
     pub(crate) log: PathBuf,
 }
 
@@ -86,7 +91,7 @@ impl KafkaNode {
         let failed = |error: std::io::Error| StackError::prepare(self.kind(), error);
         fs::create_dir_all(&self.dir).map_err(failed)?;
         let data = self.dir.join("data");
-        fs::write(self.dir.join("log4j2.properties"), LOG4J).map_err(failed)?;
+        fs::write(self.dir.join("log4j2.properties"), self.logging()).map_err(failed)?;
         fs::write(self.settings_path(), self.settings(&data)).map_err(failed)?;
         if data.join("meta.properties").is_file() {
             let version = versions::of_jars(&self.jars).unwrap_or_default();
@@ -129,7 +134,7 @@ impl KafkaNode {
     /// Not waited for where nobody else is there to take over.
     pub(crate) async fn until_taken_over(&self) {
         let clock = SystemClock::default();
-        let until = clock.monotonic() + TAKE_OVER;
+        let until = clock.monotonic() + TAKE_OVER * self.patience;
         while clock.monotonic() < until && self.is_named_by_a_peer().await {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
@@ -215,6 +220,12 @@ impl KafkaNode {
             controller_port = self.controller_port,
             data = data.display(),
         )
+    }
+
+    fn logging(&self) -> String {
+        let at_info = |(number, package)| format!("logger.{number}.name={package}\nlogger.{number}.level=info\n");
+        let more: String = self.log_info.iter().enumerate().map(at_info).collect();
+        format!("{LOG4J}{more}")
     }
 
     async fn format(&self, settings: &Path) -> Result<(), StackError> {

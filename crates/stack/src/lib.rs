@@ -22,6 +22,7 @@ pub use check::check;
 pub use config::{Endpoints, Ports, ServerKind, StackConfig};
 pub use error::StackError;
 pub use hold::hold;
+pub use kafka::dump::{LogContent, dump_logs};
 pub use memory::ServerMemory;
 pub use stack::Stack;
 pub use supervisor::{Phase, ServerHandle, Status};

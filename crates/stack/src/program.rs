@@ -109,8 +109,8 @@ impl Program {
         }
     }
 
-    /// Stops the server in order; one that takes longer than 8 s is killed.
-    pub(crate) async fn terminate(&self, running: &mut Running) {
+    /// Stops the server in order; one that takes longer than 8 s times `patience` is killed.
+    pub(crate) async fn terminate(&self, running: &mut Running, patience: u32) {
         const GRACE: Duration = Duration::from_secs(8);
         match running {
             Running::Registry(serving) => serving.stop(),
@@ -119,8 +119,8 @@ impl Program {
                 signal(*pid, Signal::SIGCONT);
             }
         }
-        if tokio::time::timeout(GRACE, running.wait()).await.is_err() {
-            tracing::warn!(server = %self.kind(), "server did not stop within 8 s, killing it");
+        if tokio::time::timeout(GRACE * patience, running.wait()).await.is_err() {
+            tracing::warn!(server = %self.kind(), patience, "server did not stop in time, killing it");
             running.kill().await;
         }
     }

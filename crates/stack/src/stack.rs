@@ -11,7 +11,7 @@ use crate::program::Program;
 use crate::redis::Redis;
 use crate::registry::RegistryServer;
 use crate::supervisor::Supervisor;
-use crate::watchdog::Watchdog;
+use crate::watchdog::{Removal, Watchdog};
 use crate::{Endpoints, ServerHandle, ServerKind, ServerMemory, StackConfig, StackError, java, memory};
 
 /// Servers that run, and are kept running, until [`Stack::stop`]. If it is dropped, or if the process dies, they are killed.
@@ -49,12 +49,12 @@ impl Stack {
                 .map_err(|error| StackError::Io { action: "look for java".to_owned(), source: error.into() })??,
         };
         let data_dir = DataDir::open(&config.data_dir).await?;
-        let remove = config.ephemeral.then(|| data_dir.path().to_owned());
+        let remove = config.ephemeral.then(|| Removal::of(data_dir.path(), config.leave_data));
         let watchdog = Arc::new(Watchdog::start(data_dir.share_lock()?, remove)?);
         let (programs, endpoints) = plan(&config, binaries, &data_dir)?;
         let launch = |program: Program| {
             let log = data_dir.log_path(program.kind());
-            Supervisor::spawn(program, Arc::clone(&watchdog), log)
+            Supervisor::spawn(program, Arc::clone(&watchdog), log, config.patience)
         };
         let servers = programs.into_iter().map(launch).collect();
         let stack = Self { endpoints, servers, watchdog, data_dir };
@@ -97,7 +97,7 @@ impl Stack {
         memory::of_trees(roots).await.map_err(StackError::io("run ps"))
     }
 
-    /// Stops all servers in order, the registry last, each within 8 s.
+    /// Stops all servers in order, the registry last, each within 8 s times [`StackConfig::patience`].
     pub async fn stop(self) {
         let (last, first): (Vec<_>, Vec<_>) =
             self.servers.iter().partition(|server| server.kind() == ServerKind::Registry);
@@ -155,6 +155,8 @@ fn plan(config: &StackConfig, found: Binaries, data: &DataDir) -> Result<(Vec<Pr
             voters: String::new(),
             nodes: config.kafka_nodes,
             peers: Vec::new(),
+            patience: config.patience,
+            log_info: config.kafka_log_info.clone(),
             log: data.log_path(kind),
         });
     }

@@ -191,6 +191,7 @@ pub(crate) struct Supervisor {
     program: Program,
     watchdog: Arc<Watchdog>,
     log: std::path::PathBuf,
+    patience: u32,
     status: Arc<watch::Sender<Status>>,
     commands: mpsc::Receiver<Command>,
     clock: SystemClock,
@@ -198,7 +199,12 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     /// Starts the server, and keeps it running until told to stop or until all handles are gone.
-    pub(crate) fn spawn(program: Program, watchdog: Arc<Watchdog>, log: std::path::PathBuf) -> ServerHandle {
+    pub(crate) fn spawn(
+        program: Program,
+        watchdog: Arc<Watchdog>,
+        log: std::path::PathBuf,
+        patience: u32,
+    ) -> ServerHandle {
         let kind = program.kind();
         let gate = match &program {
             Program::Registry(registry) => Some(registry.gate()),
@@ -207,7 +213,7 @@ impl Supervisor {
         let status = Arc::new(watch::Sender::new(Status { phase: Phase::Starting, pid: None, restarts: 0 }));
         let (sender, commands) = mpsc::channel(8);
         let handle = ServerHandle { kind, status: Arc::clone(&status), commands: sender, gate };
-        let supervisor = Self { program, watchdog, log, status, commands, clock: SystemClock::default() };
+        let supervisor = Self { program, watchdog, log, patience, status, commands, clock: SystemClock::default() };
         tokio::spawn(supervisor.run());
         handle
     }
@@ -252,7 +258,7 @@ impl Supervisor {
             Err(error) => return End::Exited(error.to_string()),
         };
         self.set(Phase::Starting, running.pid());
-        let mut answers = std::pin::pin!(until_ready(&self.program, self.clock));
+        let mut answers = std::pin::pin!(until_ready(&self.program, self.patience, self.clock));
         let mut ready = false;
         loop {
             tokio::select! {
@@ -274,7 +280,7 @@ impl Supervisor {
                     Some(Command::Start) => {}
                     Some(Command::Kill) => running.kill().await,
                     Some(Command::Stop(done)) => {
-                        self.program.terminate(&mut running).await;
+                        self.program.terminate(&mut running, self.patience).await;
                         self.set(Phase::Stopped, None);
                         let _ = done.send(());
                         return End::Stopped;
@@ -332,8 +338,8 @@ impl Supervisor {
 }
 
 /// Asks the server again and again until it answers that it serves, or until it has had long enough.
-async fn until_ready(program: &Program, clock: SystemClock) -> Result<(), String> {
-    let started = clock.monotonic();
+async fn until_ready(program: &Program, patience: u32, clock: SystemClock) -> Result<(), String> {
+    let (started, most) = (clock.monotonic(), program.start_timeout() * patience);
     loop {
         let detail = match tokio::time::timeout(PROBE_TIMEOUT, program.probe()).await {
             Ok(Ok(())) => {
@@ -344,8 +350,8 @@ async fn until_ready(program: &Program, clock: SystemClock) -> Result<(), String
             Ok(Err(detail)) => detail,
             Err(_) => format!("no answer within {} s", PROBE_TIMEOUT.as_secs()),
         };
-        if clock.monotonic().saturating_sub(started) > program.start_timeout() {
-            return Err(format!("not ready within {} s: {detail}", program.start_timeout().as_secs()));
+        if clock.monotonic().saturating_sub(started) > most {
+            return Err(format!("not ready within {} s: {detail}", most.as_secs()));
         }
         tokio::time::sleep(PROBE_INTERVAL).await;
     }

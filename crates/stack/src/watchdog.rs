@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
@@ -36,7 +36,7 @@ for pid in $quit $killed; do gone $pid; done
 [ -n "$1" ] || exit
 cluster=$(readlink "$1/postgres")
 case "$cluster" in /var/lib/vigie/postgres-*) rm -rf "$cluster" ;; esac
-rm -rf "$1"
+rm -rf "$2"
 "#;
 
 /// How the watchdog ends a process.
@@ -46,6 +46,22 @@ pub(crate) enum Ending {
     Kill,
     /// SIGQUIT, then SIGKILL after 3 s: PostgreSQL frees its shared memory on SIGQUIT.
     Quit,
+}
+
+/// What goes at the end.
+#[derive(Debug)]
+pub(crate) struct Removal {
+    data_dir: PathBuf,
+    /// The data dir, or a part of it.
+    gone: PathBuf,
+}
+
+impl Removal {
+    /// All of `data_dir`, or only what PostgreSQL stores, which may lie elsewhere.
+    pub(crate) fn of(data_dir: &Path, only_postgres: bool) -> Self {
+        let gone = if only_postgres { data_dir.join("postgres") } else { data_dir.to_owned() };
+        Self { data_dir: data_dir.to_owned(), gone }
+    }
 }
 
 #[derive(Debug)]
@@ -59,12 +75,12 @@ struct Inner {
     pipe: Option<ChildStdin>,
     watched: BTreeMap<u32, Ending>,
     lock: File,
-    remove: Option<PathBuf>,
+    remove: Option<Removal>,
 }
 
 impl Watchdog {
     /// Starts the watchdog. It keeps `lock` open, and deletes `remove` at its end.
-    pub(crate) fn start(lock: File, remove: Option<PathBuf>) -> Result<Self, StackError> {
+    pub(crate) fn start(lock: File, remove: Option<Removal>) -> Result<Self, StackError> {
         let (child, pipe) = spawn(&lock, remove.as_ref()).map_err(StackError::io("start the watchdog"))?;
         Ok(Self { inner: Mutex::new(Inner { child, pipe, watched: BTreeMap::new(), lock, remove }) })
     }
@@ -124,9 +140,10 @@ impl Inner {
     }
 }
 
-fn spawn(lock: &File, remove: Option<&PathBuf>) -> io::Result<(Child, Option<ChildStdin>)> {
+fn spawn(lock: &File, remove: Option<&Removal>) -> io::Result<(Child, Option<ChildStdin>)> {
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", SCRIPT, "vigie-watchdog"]).arg(remove.map(|dir| dir.as_os_str()).unwrap_or_default());
+    command.args(["-c", SCRIPT, "vigie-watchdog"]);
+    command.args(remove.into_iter().flat_map(|remove| [&remove.data_dir, &remove.gone]));
     command.current_dir("/").stdin(Stdio::piped()).stdout(lock.try_clone()?).stderr(Stdio::null()).process_group(0);
     let mut child = command.spawn()?;
     let pipe = child.stdin.take();

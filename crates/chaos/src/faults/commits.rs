@@ -7,20 +7,20 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use vigie_stack::testing::Coordinated;
 
+use super::requests::until_commits_again;
 use crate::error::ChaosError;
 use crate::fleet::Fleet;
-use crate::proxy::Trick;
 use crate::service::signal_of;
 use crate::world::World;
 
 const REACHED: &str = "fail point reached";
-const COMMITS: &str = "vigie_streams_commits_total";
-/// Longer than a client waits for the answer to a commit, and than a transaction may be open.
-pub(crate) const TOO_LATE: Duration = Duration::from_secs(8);
-const TOPOLOGIES: [&str; 2] = ["sentiment", "trends"];
+pub(super) const COMMITS: &str = "vigie_streams_commits_total";
+/// Longer than the transaction's time-out (2 s, looked at each second), shorter than a member's session (10 s, from its last heartbeat on).
+const PAUSE: Duration = Duration::from_secs(5);
+pub(super) const TOPOLOGIES: [&str; 2] = ["sentiment", "trends"];
 
 /// Some instance of some topology, and the other one.
-fn pick(world: &mut World) -> (String, String) {
+pub(super) fn pick(world: &mut World) -> (String, String) {
     let topology = TOPOLOGIES.choose(&mut world.rng).copied().unwrap_or("trends");
     let (one, other) = if world.rng.random_bool(0.5) { ("a", "b") } else { ("b", "a") };
     (format!("{topology}-{one}"), format!("{topology}-{other}"))
@@ -31,7 +31,7 @@ async fn arm(world: &mut World, name: &str, point: &str) -> Result<u64, ChaosErr
     arm_with(world, name, &[("VIGIE_FAILPOINTS", point)]).await
 }
 
-async fn arm_with(world: &mut World, name: &str, env: &[(&str, &str)]) -> Result<u64, ChaosError> {
+pub(super) async fn arm_with(world: &mut World, name: &str, env: &[(&str, &str)]) -> Result<u64, ChaosError> {
     world.fleet.terminate(name).await?;
     let service = world.fleet.get(name)?;
     let log = service.log_length();
@@ -103,6 +103,38 @@ pub(crate) async fn zombie(world: &mut World) -> Result<String, ChaosError> {
     Ok(format!("{name} stopped in commit {time} until {successor} had its tasks and committed; then {proof}"))
 }
 
+/// The process is stopped in a commit for longer than the transaction may be open, and goes on before its session is over: the broker has
+/// ended the transaction, but the processor still has its partitions.
+///
+/// Proof: the system says that the process was stopped all the time; then it counts a commit that was refused, and no lost partitions,
+/// and commits again.
+pub(crate) async fn pause(world: &mut World) -> Result<String, ChaosError> {
+    const LOST: (&str, &str) = ("vigie_streams_rebalances_total", "kind=\"lost\"");
+    let (name, _) = pick(world);
+    let point = format!("commit.send=stop@{}", world.rng.random_range(1..=3));
+    arm_with(world, &name, &[("VIGIE_FAILPOINTS", &point), ("VIGIE_TRANSACTION_TIMEOUT_MS", "2000")]).await?;
+    until_stopped(world, &name).await?;
+    world.pass(PAUSE).await?;
+    let service = world.fleet.get(&name)?;
+    if !service.is_stopped() {
+        return Err(ChaosError::DidNotFire(format!("{name} was not stopped any more")));
+    }
+    service.signal(Signal::SIGCONT);
+    let proof = refused(world, &name).await?;
+    until_commits_again(world, &name).await?;
+    let lost = world.fleet.metric(&name, LOST.0, &[LOST.1]).await;
+    if lost > 0.0 {
+        return Err(ChaosError::DidNotFire(format!("{name} lost its partitions, so it was stopped for too long")));
+    }
+    // From here on with the usual time-out.
+    world.fleet.terminate(&name).await?;
+    world.fleet.get(&name)?.start(&[])?;
+    let seconds = PAUSE.as_secs();
+    Ok(format!(
+        "{name} was stopped for {seconds} s in a transaction that may take 2 s; {proof}, its partitions were not lost"
+    ))
+}
+
 /// A batch that takes longer than the group waits for a poll, while the client's heartbeats go on.
 ///
 /// Proof: the log, another instance has all four tasks meanwhile, and then a commit is refused, or partitions are lost.
@@ -140,7 +172,7 @@ async fn until_taken_over(world: &mut World, successor: &str) -> Result<(), Chao
 }
 
 /// Waits until `name` says that something of its was refused.
-async fn refused(world: &mut World, name: &str) -> Result<String, ChaosError> {
+pub(super) async fn refused(world: &mut World, name: &str) -> Result<String, ChaosError> {
     let signs = [
         (COMMITS, "outcome=\"fenced\"", "its commit was fenced"),
         (COMMITS, "outcome=\"aborted\"", "its commit was aborted"),
@@ -165,7 +197,7 @@ async fn refused(world: &mut World, name: &str) -> Result<String, ChaosError> {
     Ok(proof)
 }
 
-async fn until_stopped(world: &mut World, name: &str) -> Result<(), ChaosError> {
+pub(super) async fn until_stopped(world: &mut World, name: &str) -> Result<(), ChaosError> {
     world
         .fleet
         .until(&format!("{name} stops itself"), async |fleet| {
@@ -197,33 +229,4 @@ pub(crate) async fn answer_lost(world: &mut World) -> Result<String, ChaosError>
     broker.resume();
     let proof = refused?;
     Ok(format!("{} froze on the EndTxn of {name}; {proof}", broker.kind()))
-}
-
-/// Proof: the proxy before the broker did it to an EndTxn of the processor, which commits again afterwards.
-pub(crate) async fn trick(world: &mut World, trick: Trick) -> Result<String, ChaosError> {
-    let topology = TOPOLOGIES.choose(&mut world.rng).copied().unwrap_or("trends");
-    let (name, id) = (format!("{topology}-a"), format!("vigie-{topology}-a-0"));
-    let before = world.proxies.done();
-    world.proxies.order(&id, trick);
-    let proxies = &world.proxies;
-    let met = async |fleet: &mut Fleet| {
-        fleet.revive(&name)?;
-        Ok(proxies.done() > before)
-    };
-    world.fleet.until(&format!("{name} ends a transaction"), met).await?;
-    let committed = ["outcome=\"committed\""];
-    let so_far = world.fleet.metric(&name, COMMITS, &committed).await;
-    world
-        .fleet
-        .until(&format!("{name} commits again"), async |fleet| {
-            fleet.revive(&name)?;
-            Ok(fleet.metric(&name, COMMITS, &committed).await > so_far + 1.0)
-        })
-        .await?;
-    let unclear = ["unknown", "fenced", "aborted"].map(|outcome| format!("outcome=\"{outcome}\""));
-    let mut failed = 0.0;
-    for outcome in &unclear {
-        failed += world.fleet.metric(&name, COMMITS, &[outcome]).await;
-    }
-    Ok(format!("{trick:?} of an EndTxn of {id}; since its start {name} counts {failed} commits that failed"))
 }

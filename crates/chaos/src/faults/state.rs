@@ -69,7 +69,7 @@ async fn damaged(
 /// Proof: the tmpfs has no room left.
 async fn full(world: &mut World) -> Result<Option<String>, ChaosError> {
     let name = ["sentiment-b", "trends-b"].choose(&mut world.rng).copied().unwrap_or("trends-b");
-    let folder = world.dir.path().join("small");
+    let folder = world.dir.join("small");
     std::fs::create_dir_all(&folder).map_err(ChaosError::io("make a folder"))?;
     let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&folder).status();
     if !mounted.is_ok_and(|status| status.success()) {
