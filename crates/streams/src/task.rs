@@ -198,6 +198,10 @@ impl StreamTask {
 
     /// By store: what it holds is what the changelog says below this offset. `None` if that is not known.
     pub(crate) fn logged(&self) -> Option<Vec<i64>> {
+        if self.rolled_back {
+            // The changelogs still hold what the next commit takes back.
+            return None;
+        }
         self.logged.iter().copied().collect()
     }
 

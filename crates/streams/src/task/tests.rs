@@ -8,6 +8,7 @@ use bytes::Bytes;
 use vigie_clock::{ManualClock, Timestamp};
 use vigie_kafka_client::{OutgoingRecord, Record};
 
+use crate::mark::{Mark, Position, Rollback};
 use crate::testing::TopologyTestDriver;
 use crate::{
     DeadLetter, DeadLetterEncoder, Every, PerRecord, Processor, ProcessorContext, ProcessorError, Punctuation,
@@ -453,4 +454,34 @@ fn a_record_of_which_nothing_is_said_is_found_out_at_the_commit_and_stays_so() {
     task.committed();
     assert_eq!(task.distrust().as_deref(), Some("task careless-0: 1 records are not accounted for"));
     assert_eq!(*task.mark(), mark, "the changelog carries it to the next owner");
+}
+
+#[test]
+fn what_a_torn_commit_wrote_is_taken_back_by_the_next_commit_also_after_an_abort() {
+    let mark = |commit, offset| Mark {
+        commit,
+        stores: vec![commit],
+        inputs: vec![Position { topic: "in".to_owned(), offset, times: "- - -".to_owned() }],
+        ..Mark::default()
+    };
+    let mut task = super::StreamTask::new(super::TaskParts {
+        topology: &topology(),
+        partition: 0,
+        inputs: vec![super::InputStart { topic: "in".into(), offset: 9, metadata: String::new(), stop: i64::MAX }],
+        clock: Arc::new(ManualClock::new(NOON)),
+        encoder: Arc::new(crate::PlainDeadLetters),
+        idle_after: Duration::from_secs(30),
+    });
+    task.restore_record(0, Bytes::from("old"), Some(Bytes::from("1")));
+    task.logged_to(0, Some(5));
+    let held = vec![vec![(Bytes::from("old"), Some(Bytes::from("2"))), (Bytes::from("new"), Some(Bytes::from("1")))]];
+    task.roll_back(Rollback { to: mark(7, 4), drop: vec![true], highest: 8 }, held);
+    task.aborted();
+    assert_eq!(task.positions().next().unwrap().1, 4);
+    assert_eq!(task.logged(), None, "a snapshot of now would hide what the changelog still says");
+    let changes: Vec<_> = task.changes().map(|(_, key, value)| (key.clone(), value.cloned())).collect();
+    assert_eq!(changes, [(Bytes::from("new"), None), (Bytes::from("old"), Some(Bytes::from("1")))]);
+    assert_eq!((task.next_mark().commit, task.next_mark().stores), (9, vec![9]));
+    task.committed();
+    assert!(!task.has_staged() && task.logged().is_some());
 }
