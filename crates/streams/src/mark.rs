@@ -244,7 +244,7 @@ mod tests {
     fn a_commit_that_is_missing_in_a_store_or_in_the_offsets_is_rolled_back_everywhere() {
         let (one, two) = (mark(1, &[1, 1]), mark(2, &[2, 2]));
         let kept = || tail(&[one.clone(), two.clone()]);
-        let lost = || tail(&[one.clone()]);
+        let lost = || tail(std::slice::from_ref(&one));
         let cases = [
             ([kept(), kept()], &one, [true, true]),
             ([kept(), lost()], &one, [true, false]),
@@ -279,7 +279,7 @@ mod tests {
         };
         let (one, two) = (mark(1, &[1]), mark(2, &[2]));
         let same = Mark::committed(&[input(&one), input(&one)]).unwrap();
-        assert_eq!(compare(&[tail(&[one.clone()])], Some(&same)), Agreement::Whole);
+        assert_eq!(compare(&[tail(std::slice::from_ref(&one))], Some(&same)), Agreement::Whole);
         let different = Mark::committed(&[input(&one), input(&two)]).unwrap();
         assert!(matches!(compare(&[tail(&[one])], Some(&different)), Agreement::Torn { .. }));
     }

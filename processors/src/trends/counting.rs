@@ -164,11 +164,11 @@ fn mark(
     Ok(())
 }
 
+/// A window by start and asset, with its posts and authors.
+pub(crate) type Tally = ((Timestamp, String), (i64, i64));
+
 /// The first of `windows`, in the order of time, whose posts and authors are not as many as the stores list, in words.
-pub(crate) fn disagreement(
-    place: &mut impl Place,
-    windows: &[((Timestamp, String), (i64, i64))],
-) -> Result<Option<String>> {
+pub(crate) fn disagreement(place: &mut impl Place, windows: &[Tally]) -> Result<Option<String>> {
     let Some(((first, _), _)) = windows.first() else { return Ok(None) };
     let mut listed: BTreeMap<(Timestamp, String), (i64, i64)> = BTreeMap::new();
     let mut list = |store: &mut KeyValueStore, add: fn(&mut (i64, i64))| {
