@@ -13,6 +13,7 @@ pub mod inference;
 pub mod language;
 mod metrics;
 mod record_codec;
+pub mod recount;
 pub mod replay;
 pub mod score_lines;
 pub mod sentiment;

@@ -16,11 +16,11 @@
 //! sent again. A model that fails on every text stops the topology.
 
 mod config;
-mod dedupe;
+pub(crate) mod dedupe;
 mod enrich;
 mod metrics;
 mod processor;
-mod scoring;
+pub(crate) mod scoring;
 mod told;
 
 use std::sync::Arc;
@@ -28,6 +28,7 @@ use std::sync::Arc;
 pub use config::{Config, EnrichmentConfig};
 pub use enrich::enrich;
 pub use metrics::SentimentMetrics;
+pub(crate) use processor::{FUTURE_TOLERANCE, check_post};
 pub use processor::{SentimentProcessor, SentimentSettings, SharedAnalyser};
 use vigie_authors::AuthorKey;
 use vigie_daemon::{Context, ServiceError};

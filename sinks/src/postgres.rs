@@ -3,6 +3,7 @@
 //! A batch is copied (binary `COPY`) into temporary tables and merged from there by key and revision, so a redelivered record changes
 //! nothing. The stored offsets are locked and compared first, so of two instances that believe to own a partition only one can write.
 
+mod accounts;
 mod authors;
 mod cell;
 mod runs;
@@ -26,10 +27,13 @@ pub use crate::postgres::runs::{RunError, RunFinished, RunStarted, RunState, rec
 use crate::config::{BatchOptions, PostgresUrl};
 use crate::driver;
 use crate::migrations::migrate;
+use crate::postgres::accounts::Accounts;
 use crate::postgres::session::{Session, describe};
 use crate::sink::{Batch, Offsets, Sink, SinkError, Start, Written};
 
-const NAME: &str = "sink-postgres";
+/// Name of the consumer group, and of the sink wherever it says who it is.
+pub const POSTGRES_GROUP: &str = "sink-postgres";
+const NAME: &str = POSTGRES_GROUP;
 const TOPICS: [Topic; 7] = [
     Topic::InsightsSentiment,
     Topic::InsightsTrends,
@@ -79,14 +83,14 @@ pub async fn run_postgres(config: PostgresSinkConfig, ctx: Context) -> Result<()
         let applied = migrate(&config.postgres_url).await.map_err(ServiceError::failed)?;
         info!(?applied, "database is up to date");
     }
+    let windows = ctx.health.component("sink-postgres-windows");
+    let accounts = Accounts::new(NAME, sink.config.clone(), config.kafka.clone(), windows, &ctx.metrics);
     let topics = TOPICS.to_vec();
-    driver::run(
-        driver::Options { kafka: config.kafka, registry: config.registry, topics, batch: config.batch },
-        sink,
-        health,
-        ctx,
-    )
-    .await
+    let options = driver::Options { kafka: config.kafka, registry: config.registry, topics, batch: config.batch };
+    tokio::select! {
+        outcome = driver::run(options, sink, health, ctx) => outcome,
+        never = accounts.map_err(ServiceError::failed)?.watch() => match never {},
+    }
 }
 
 pub(crate) struct PostgresSink {

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use vigie_authors::{AuthorKeyOptions, KeyringOptions};
 use vigie_daemon::{LogConfig, OpsConfig};
 use vigie_kafka_client::KafkaConfig;
+use vigie_processors::duration::parse_duration;
 use vigie_schemas::RegistryConfig;
 
 /// Insight streams from what people say about crypto assets
@@ -82,6 +84,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ReplayCommand,
     },
+    /// Recount windows from the raw posts and compare them with what the API serves
+    Verify(Box<VerifyArgs>),
     /// Look at records that could not be processed
     Dlq {
         #[command(subcommand)]
@@ -357,6 +361,45 @@ pub(crate) struct ReplayArgs {
     /// Where the run is recorded, so that the API lists it
     #[arg(long, env = "VIGIE_POSTGRES_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) postgres_url: Option<vigie_sinks::PostgresUrl>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArgs {
+    /// Windows that start at this time (RFC 3339) or later
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: jiff::Timestamp,
+    /// Windows that start before this time (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: jiff::Timestamp,
+    /// Where the API is
+    #[arg(long, env = "VIGIE_API_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub(crate) api_url: url::Url,
+    /// Bearer token for the API, with read:insights
+    #[arg(long, env = "VIGIE_API_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// Compare posts, authors and sources only: without the model it goes much faster
+    #[arg(long)]
+    pub(crate) counts_only: bool,
+    /// How long windows waited for late posts, at least: --grace of the trends topology, or less
+    #[arg(long, value_name = "DURATION", env = "VIGIE_GRACE", default_value = "6h", value_parser = parse_duration)]
+    pub(crate) grace: Duration,
+    /// Longest time from the arrival of a post to its count; after a longer outage of a topology, as long as that was
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
+    pub(crate) max_lag: Duration,
+    /// How long a post is known after it was last seen, as the sentiment topology has it
+    #[arg(long, value_name = "DURATION", env = "VIGIE_DEDUPE_RETENTION", default_value = "7d", value_parser = parse_duration)]
+    pub(crate) dedupe_retention: Duration,
+    /// How long to wait until the pipeline has counted what is there
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
+    pub(crate) wait: Duration,
+    #[command(flatten)]
+    pub(crate) kafka: KafkaConfig,
+    #[command(flatten)]
+    pub(crate) registry: RegistryConfig,
+    #[command(flatten)]
+    pub(crate) model: vigie_processors::inference::ModelConfig,
+    #[command(flatten)]
+    pub(crate) assets: vigie_processors::assets::AssetsConfig,
 }
 
 #[derive(Subcommand, Debug)]

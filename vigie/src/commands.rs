@@ -10,6 +10,7 @@ mod tail;
 mod token;
 mod topics;
 mod up;
+mod verify;
 
 pub(crate) use source::parse_since;
 
@@ -65,6 +66,7 @@ pub(crate) async fn run(command: Command, output: Output) -> Result<(), ServiceE
         Command::Token { command } => token::run(command, output),
         Command::Author { command } => author::run(command, output).await,
         Command::Replay { command } => replay::run(command, output).await,
+        Command::Verify(args) => verify::run(*args, output).await,
         Command::Dlq { command } => dlq::run(command, output).await,
         Command::Doctor(args) => doctor::run(args, output).await,
     }

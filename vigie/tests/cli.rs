@@ -52,6 +52,19 @@ fn a_backfill_says_what_is_wrong_with_its_source_its_date_and_its_servers() {
 }
 
 #[test]
+fn an_audit_says_what_is_wrong_with_its_range_its_address_and_its_servers() {
+    let verify = |more: &[&str]| vigie(&[&["verify", "--from", "2026-01-01T00:00:00Z"], more].concat(), &[]);
+    let to = ["--to", "2026-01-02T00:00:00Z"];
+    assert_fails(&verify(&[]), 64, &["--to"]);
+    assert_fails(&verify(&["--to", "yesterday"]), 64, &["yesterday"]);
+    assert_fails(&verify(&["--to", "2026-01-01T00:00:00Z"]), 64, &["is not before --to"]);
+    assert_fails(&verify(&[&to[..], &["--api-url", "ftp://127.0.0.1"]].concat()), 64, &["--api-url", "http://"]);
+    assert_fails(&verify(&[&to[..], &["--grace", "long"]].concat()), 64, &["long", "6h"]);
+    let away = ["--schema-registry-url", "http://127.0.0.1:1", "--api-url", "http://127.0.0.1:1"];
+    assert_fails(&verify(&[&to[..], &away].concat()), 69, &["schema registry", "127.0.0.1:1"]);
+}
+
+#[test]
 fn rendering_without_a_chromium_exits_64() {
     let output =
         vigie(&["produce", "--render", "--chromium", "/no/such/chromium", "--proxy", "http://127.0.0.1:1"], &[]);

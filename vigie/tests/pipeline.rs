@@ -6,6 +6,8 @@
 mod authors;
 #[path = "pipeline/up.rs"]
 mod up;
+#[path = "pipeline/verify.rs"]
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

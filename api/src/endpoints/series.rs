@@ -148,6 +148,9 @@ pub(crate) struct Point {
     /// What the point stands on, if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     lineage: Option<Lineage>,
+    /// Posts by source, if the lineage is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sources: Option<BTreeMap<String, i64>>,
 }
 
 /// A time series of an asset
@@ -166,7 +169,7 @@ pub(crate) struct Point {
         ("interval" = Option<String>, Query, description = "5m (default), 1h or 1d"),
         ("as_of" = Option<String>, Query, description = "Only what was known at this time, so that a backtest does not see the future"),
         ("run" = Option<String>, Query, description = "A replay's id; `live` by default"),
-        ("lineage" = Option<bool>, Query, description = "Whether each point tells its lineage"),
+        ("lineage" = Option<bool>, Query, description = "Whether each point tells its lineage, and its posts by source"),
         ("format" = Option<String>, Query, description = "json or csv; by default what `Accept` prefers")),
     responses((status = 200, content((Series = "application/json"), (String = "text/csv")))))]
 pub(crate) async fn series(
@@ -226,6 +229,7 @@ async fn build(app: &App, query: &SeriesQuery, metrics: &[Metric], with_lineage:
     let authors = if count_authors { Some(app.store.unique_authors(query).await?) } else { None };
     let by_bucket = app.store.series_lineage(query).await?;
     let mut lineages: BTreeMap<UtcTime, Lineage> = by_bucket.into_iter().collect();
+    let mut sources = if with_lineage { app.store.series_sources(query).await? } else { BTreeMap::new() };
     let lineage = lineages.values().fold(Lineage::new(&query.run), Lineage::union);
 
     let sample = buckets.values().any(|bucket| bucket.sample);
@@ -245,6 +249,7 @@ async fn build(app: &App, query: &SeriesQuery, metrics: &[Metric], with_lineage:
             revision: place.own.map(|bucket| bucket.revision),
             r#final: place.own.or(place.market).map(|bucket| bucket.r#final),
             lineage: if with_lineage { lineages.remove(&start) } else { None },
+            sources: sources.remove(&start),
         });
         start = start.plus(query.interval);
     }

@@ -101,6 +101,24 @@ impl Store {
         rows.iter().map(|row| Ok((UtcTime(row.try_get("bucket")?), row.try_get("authors")?))).collect()
     }
 
+    /// Posts of each bucket by source.
+    pub(crate) async fn series_sources(
+        &self,
+        query: &SeriesQuery,
+    ) -> Result<BTreeMap<UtcTime, BTreeMap<String, i64>>, StoreError> {
+        let sql = format!(
+            "WITH w AS ({}) SELECT date_bin($5::text::interval, window_start, '1970-01-01T00:00:00Z') AS bucket, s.key AS source, \
+             sum(s.value::bigint)::bigint AS posts FROM w CROSS JOIN LATERAL jsonb_each_text(w.sources) s GROUP BY 1, 2",
+            query.windows()
+        );
+        let mut sources: BTreeMap<UtcTime, BTreeMap<String, i64>> = BTreeMap::new();
+        for row in self.series_rows(&sql, query, &query.asset).await? {
+            let bucket = UtcTime(row.try_get("bucket")?);
+            sources.entry(bucket).or_default().insert(row.try_get("source")?, row.try_get("posts")?);
+        }
+        Ok(sources)
+    }
+
     pub(super) async fn series_rows(
         &self,
         sql: &str,

@@ -56,6 +56,9 @@ async fn a_series_of_windows_tells_zero_from_missing() {
     let detailed =
         world.json("/v1/assets/BTC/series?from=2022-05-09T12:00:00Z&to=2022-05-09T12:20:00Z&lineage=true").await;
     assert_eq!(detailed["points"][2]["lineage"]["inputs"][0]["first_offset"], 30);
+    world.sql("UPDATE trend_windows SET sources = '{\"hn\": 3, \"blog\": 1}' WHERE asset = 'BTC'").await;
+    let hour = world.json("/v1/assets/BTC/series?from=2022-05-09T12:00:00Z&interval=1h&lineage=true").await;
+    assert_eq!(hour["points"][0]["sources"], json!({"blog": 2, "hn": 6}));
 }
 
 #[tokio::test]

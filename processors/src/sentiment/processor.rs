@@ -31,7 +31,7 @@ use crate::inference::ModelInfo;
 use crate::record_codec::{RecordCodec, Rejection, decode, encode};
 
 /// A post may be published this long after its arrival, by clocks that disagree.
-const FUTURE_TOLERANCE: Duration = Duration::from_secs(3600);
+pub(crate) const FUTURE_TOLERANCE: Duration = Duration::from_secs(3600);
 
 /// What the topology does, apart from where it runs.
 #[derive(Clone, Debug)]
@@ -353,7 +353,7 @@ fn remember(post_id: &str, record: &Record, told: Option<&Told>, ctx: &mut Proce
 }
 
 /// What a decoded post must be to be processed.
-fn check_post(post: &RawPost, record: &Record) -> Result<(), Rejection> {
+pub(crate) fn check_post(post: &RawPost, record: &Record) -> Result<(), Rejection> {
     if post.post_id.is_empty() || record.key.as_deref() != Some(post.post_id.as_bytes()) {
         return Err(Rejection::invalid("the key is not the post_id, so duplicates may lie in other partitions"));
     }

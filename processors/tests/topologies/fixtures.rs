@@ -67,8 +67,12 @@ impl Lexicon {
             sha256: "00".repeat(32),
             languages: vec!["en".into()],
         };
+        Analyser::new(Box::new(Self(info)), Self::matcher())
+    }
+
+    pub(crate) fn matcher() -> AssetMatcher {
         let matcher = AssetMatcher::new(AssetTable::bundled().expect("the bundled table is valid"));
-        Analyser::new(Box::new(Self(info)), matcher.expect("the bundled table compiles"))
+        matcher.expect("the bundled table compiles")
     }
 }
 

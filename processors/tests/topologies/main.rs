@@ -3,6 +3,7 @@
 
 mod fixtures;
 mod forecasts;
+mod recount;
 mod revisions;
 mod sentiment;
 mod trends;

@@ -1,6 +1,7 @@
 //! The sinks between a real Kafka, a real PostgreSQL and a real Redis.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod accounts;
 mod authors;
 mod harness;
 mod kill;

@@ -1,0 +1,348 @@
+//! What the windows should hold, counted anew from the raw posts: the other side of an audit.
+//!
+//! ```text
+//! posts.raw.v1 ─▶ check ─▶ known id? ─▶ assets, sentiment ─▶ versions of each post ─▶ windows
+//!                 (as the sentiment topology)                 (plain maps, counted at the end)
+//! ```
+//!
+//! Of the pipeline it uses what is a function of a record: what is valid, what is a duplicate, what a text says. Nothing is taken from the
+//! topologies' state, from mentions or from offsets that were committed, so what a torn transaction lost is missed here.
+//!
+//! **Late posts.** A post that comes after its window was closed is not counted, by design. When that was cannot be told from the raw posts
+//! alone: it depends on which partition was read first. What can be told is that a window was open as long as nothing that was published
+//! [`RecountSettings::grace`] after its end had arrived. Posts that came later than that *may* be late; the counts of a final window are then
+//! known within [`Window::bounds`]. A window that is not final has left nothing out.
+
+mod tally;
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
+pub use tally::{Counts, Window};
+use vigie_authors::AuthorKey;
+use vigie_clock::Timestamp;
+use vigie_kafka_client::Record;
+use vigie_schemas::{CodecError, RawPost};
+
+use crate::analysis::Analyser;
+use crate::assets::{AssetMatcher, post_text};
+use crate::inference::{Label, ModelError, ModelInfo, Passage, Probabilities, Scorer, Sentiment};
+use crate::record_codec::RecordCodec;
+use crate::sentiment::dedupe::{self, Verdict};
+use crate::sentiment::scoring::score_batch;
+use crate::sentiment::{FUTURE_TOLERANCE, check_post};
+
+/// Length of the windows that are served.
+pub const WINDOW: Duration = Duration::from_secs(300);
+/// Posts that are scored together.
+const BATCH: usize = 64;
+/// Posts of before the producers made pseudonyms have handles. Any key tells authors apart.
+const KEY: &str = "only to tell authors apart";
+
+/// Which windows are counted, and how the pipeline was set that they are held against.
+#[derive(Clone, Debug)]
+pub struct RecountSettings {
+    /// Windows that start in this range.
+    pub windows: Range<Timestamp>,
+    /// How long windows waited for late posts, at least.
+    pub grace: Duration,
+    /// How long a post is known after it was last seen.
+    pub dedupe_retention: Duration,
+    /// How long the pipeline took from a post's arrival to its count, at most. Decides which posts may have been late.
+    pub max_lag: Duration,
+}
+
+impl RecountSettings {
+    /// Records that arrived before this have no part in the windows, not even as the first of two copies.
+    pub fn reads_from(&self) -> Timestamp {
+        self.earliest_arrival(self.windows.start).saturating_sub(self.dedupe_retention)
+    }
+
+    /// Nothing that is in the window at `start` arrived before this.
+    pub fn earliest_arrival(&self, start: Timestamp) -> Timestamp {
+        start.saturating_sub(FUTURE_TOLERANCE)
+    }
+}
+
+/// Why a recount cannot go on. Bad records are counted, not errors.
+#[derive(Debug, thiserror::Error)]
+pub enum RecountError {
+    /// The schema registry is away.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// The model fails on harmless texts too.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+/// What was read, besides what is in the windows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Read {
+    /// Records.
+    pub records: u64,
+    /// Records that repeated a post.
+    pub duplicates: u64,
+    /// Records that the sentiment topology puts aside.
+    pub dead_letters: u64,
+}
+
+/// Takes the records of `posts.raw.v1`, those of each partition in their order, and counts.
+pub struct Recount<C> {
+    settings: RecountSettings,
+    codec: C,
+    analyser: Analyser,
+    author_key: AuthorKey,
+    read: Read,
+    posts: HashMap<Bytes, Post>,
+    pending: Vec<Pending>,
+    names: Names,
+    /// By partition: the arrivals at which a later window was published than any before, and the end of that window.
+    reached: BTreeMap<i32, Vec<(Timestamp, Timestamp)>>,
+}
+
+/// What is known of a post id.
+struct Post {
+    last_seen: Timestamp,
+    published_at: Timestamp,
+    edited_at: Option<Timestamp>,
+    deleted: bool,
+    /// What it said in the range, one after the other; mostly one.
+    versions: Vec<Version>,
+}
+
+/// What a post said from `arrived` on.
+struct Version {
+    arrived: Timestamp,
+    window: Timestamp,
+    /// `None`: it was deleted.
+    said: Option<Said>,
+}
+
+/// What counts of a post. Names are numbers of [`Names`].
+struct Said {
+    /// Without the whole market.
+    assets: Box<[u32]>,
+    author: Option<u32>,
+    source: u32,
+    /// With the score in millionths.
+    mood: Option<(Label, i64)>,
+}
+
+/// A post that is still to be analysed.
+struct Pending {
+    id: Bytes,
+    post: RawPost,
+    text: String,
+    arrived: Timestamp,
+}
+
+/// Texts that occur again and again, as numbers.
+#[derive(Default)]
+struct Names {
+    numbers: HashMap<String, u32>,
+    texts: Vec<String>,
+}
+
+impl Names {
+    fn number(&mut self, text: &str) -> u32 {
+        if let Some(number) = self.numbers.get(text) {
+            return *number;
+        }
+        let number = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
+        self.numbers.insert(text.to_owned(), number);
+        self.texts.push(text.to_owned());
+        number
+    }
+}
+
+impl<C: RecordCodec> Recount<C> {
+    /// Has read nothing. `analyser` is made of the model and the assets that the topology has, or by [`without_sentiment`].
+    pub fn new(settings: RecountSettings, codec: C, analyser: Analyser) -> Self {
+        Self {
+            settings,
+            codec,
+            analyser,
+            author_key: KEY.parse().expect("it is long enough"),
+            read: Read::default(),
+            posts: HashMap::new(),
+            pending: Vec::with_capacity(BATCH),
+            names: Names::default(),
+            reached: BTreeMap::new(),
+        }
+    }
+
+    /// What was read so far.
+    pub fn read(&self) -> Read {
+        self.read
+    }
+
+    /// Takes the next record.
+    ///
+    /// # Errors
+    /// [`RecountError`].
+    pub fn take(&mut self, record: &Record) -> Result<(), RecountError> {
+        self.read.records += 1;
+        let id = record.key.clone().unwrap_or_default();
+        if self.pending.iter().any(|pending| pending.id == id) {
+            self.settle()?;
+        }
+        let Some(value) = &record.value else {
+            self.delete(&id, record);
+            return Ok(());
+        };
+        let Some(post) = self.check(record, value)? else {
+            self.read.dead_letters += 1;
+            return Ok(());
+        };
+        self.observe(record, post.published_at);
+        let Some(post) = self.judge(&id, post, record.timestamp) else {
+            self.read.duplicates += 1;
+            return Ok(());
+        };
+        if self.is_in_range(post.published_at) {
+            let text = post_text(post.title.as_deref(), &post.text);
+            self.pending.push(Pending { id, post, text, arrived: record.timestamp });
+            if self.pending.len() == BATCH {
+                self.settle()?;
+            }
+        } else {
+            self.remember(id, &post, record.timestamp);
+        }
+        Ok(())
+    }
+
+    /// The windows as they are after the records so far, by asset (`*`: all posts) and start.
+    ///
+    /// # Errors
+    /// [`RecountError`].
+    pub fn windows(&mut self) -> Result<BTreeMap<(String, Timestamp), Window>, RecountError> {
+        self.settle()?;
+        Ok(tally::windows(self.posts.values(), &self.names, |version| self.may_be_late(version)))
+    }
+
+    /// `None`: a dead letter.
+    fn check(&self, record: &Record, value: &[u8]) -> Result<Option<RawPost>, RecountError> {
+        match self.codec.decode(value) {
+            Ok(post) => Ok(Some(post).filter(|post| check_post(post, record).is_ok())),
+            Err(error) if error.is_retriable() => Err(error.into()),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The post as it counts, at the time of its first version; `None`: it repeats what is known.
+    fn judge(&mut self, id: &Bytes, post: RawPost, arrived: Timestamp) -> Option<RawPost> {
+        let Some(known) = self.posts.get_mut(id) else { return Some(post) };
+        match dedupe::judge(Some(known.last_seen), arrived, self.settings.dedupe_retention) {
+            Verdict::New => Some(post),
+            _ if post.edited_at > known.edited_at => Some(RawPost { published_at: known.published_at, ..post }),
+            Verdict::Renew => {
+                known.last_seen = arrived;
+                None
+            }
+            Verdict::Duplicate => None,
+        }
+    }
+
+    fn is_in_range(&self, published_at: Timestamp) -> bool {
+        self.settings.windows.contains(&published_at.window_start(WINDOW))
+    }
+
+    fn observe(&mut self, record: &Record, published_at: Timestamp) {
+        let end = published_at.window_start(WINDOW).saturating_add(WINDOW);
+        let steps = self.reached.entry(record.partition).or_default();
+        let (arrived, highest) = steps.last().copied().unwrap_or((Timestamp::MIN, Timestamp::MIN));
+        if end > highest {
+            steps.push((record.timestamp.max(arrived), end));
+        }
+    }
+
+    /// Whether the version's window may have been closed before it was counted.
+    fn may_be_late(&self, version: &Version) -> bool {
+        let counted_by = version.arrived.saturating_add(self.settings.max_lag);
+        let open_until = version.window.saturating_add(WINDOW).saturating_add(self.settings.grace);
+        self.reached.values().any(|steps| {
+            let before = steps.partition_point(|(arrived, _)| *arrived <= counted_by);
+            before > 0 && steps[before - 1].1 >= open_until
+        })
+    }
+
+    fn delete(&mut self, id: &Bytes, record: &Record) {
+        let Some(known) = self.posts.get_mut(id).filter(|known| !known.deleted) else { return };
+        if record.timestamp.since(known.last_seen) > self.settings.dedupe_retention {
+            return;
+        }
+        (known.deleted, known.last_seen) = (true, record.timestamp);
+        if let Some(last) = known.versions.last() {
+            let window = last.window;
+            known.versions.push(Version { arrived: record.timestamp, window, said: None });
+        }
+    }
+
+    fn remember(&mut self, id: Bytes, post: &RawPost, arrived: Timestamp) -> &mut Post {
+        let known = self.posts.entry(id).or_insert_with(|| Post {
+            last_seen: arrived,
+            published_at: post.published_at,
+            edited_at: None,
+            deleted: false,
+            versions: Vec::new(),
+        });
+        (known.last_seen, known.published_at) = (arrived, post.published_at);
+        (known.edited_at, known.deleted) = (post.edited_at, false);
+        known
+    }
+
+    /// Analyses what is pending. A post on which the model fails is a dead letter, and not known.
+    fn settle(&mut self) -> Result<(), RecountError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let pending = std::mem::replace(&mut self.pending, Vec::with_capacity(BATCH));
+        let texts: Vec<&str> = pending.iter().map(|pending| pending.text.as_str()).collect();
+        let analyses = score_batch(&mut self.analyser, &texts)?;
+        for (Pending { id, post, arrived, .. }, analysis) in pending.into_iter().zip(analyses) {
+            let Ok(analysis) = analysis else {
+                self.read.dead_letters += 1;
+                continue;
+            };
+            let handle = || self.author_key.pseudonym(&post.kind, &post.source, post.author.as_deref()?);
+            let author = post.author_id.clone().or_else(handle);
+            let said = Said {
+                assets: analysis.assets.iter().map(|found| self.names.number(&found.asset)).collect(),
+                author: author.map(|author| self.names.number(&author)),
+                source: self.names.number(&post.source),
+                mood: analysis.sentiment.map(|Sentiment { label, score, .. }| (label, (score * 1e6).round() as i64)),
+            };
+            let is_edit = self.posts.get(&id).is_some_and(|known| post.edited_at > known.edited_at);
+            let window = post.published_at.window_start(WINDOW);
+            let known = self.remember(id, &post, arrived);
+            // A post that was forgotten and comes again counts where it is not counted already.
+            let counted = known.versions.last().is_some_and(|last| last.window == window && last.said.is_some());
+            if is_edit || !counted {
+                known.versions.push(Version { arrived, window, said: Some(said) });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An analyser that runs no model: labels and scores mean nothing, posts, authors and sources are counted right, and much faster.
+pub fn without_sentiment(matcher: AssetMatcher) -> Analyser {
+    let info = ModelInfo { name: String::new(), version: String::new(), sha256: String::new(), languages: Vec::new() };
+    Analyser::new(Box::new(Silent(info)), matcher)
+}
+
+/// Knows no language, so nothing is left to be scored but rows of emoji.
+struct Silent(ModelInfo);
+
+impl Scorer for Silent {
+    fn info(&self) -> &ModelInfo {
+        &self.0
+    }
+
+    fn score(&mut self, passages: &[Passage<'_>]) -> Result<Vec<Sentiment>, ModelError> {
+        let neutral = Probabilities { negative: 0.0, neutral: 1.0, positive: 0.0 };
+        Ok(passages.iter().map(|_| Sentiment::from_probabilities(neutral, false)).collect())
+    }
+}
