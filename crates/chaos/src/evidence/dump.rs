@@ -72,7 +72,7 @@ fn name_of(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Gives each partition a file of its own, and leaves out what records say: they are binary, and posts at that.
+/// Gives each partition a file of its own, and leaves out what records say, but for commit marks: they are binary, and posts at that.
 fn split(raw: &Path, to: &Path, node: u8, content: LogContent, markers: &mut Markers) -> std::io::Result<()> {
     let mut partition = String::new();
     let mut output: Option<BufWriter<File>> = None;
@@ -87,14 +87,19 @@ fn split(raw: &Path, to: &Path, node: u8, content: LogContent, markers: &mut Mar
         if content == LogContent::Records && !is_of_the_tool(&line) {
             continue;
         }
-        let shown = match content {
-            LogContent::Records => line.split(" payload:").next().unwrap_or_default(),
+        let shown = match (content, line.split_once(" payload:")) {
+            (LogContent::Records, Some((head, payload))) if !is_commit_mark(payload) => head,
             _ => &line,
         };
         writeln!(output, "{shown}")?;
         markers.read(shown, &partition, node);
     }
     Ok(())
+}
+
+/// Whether it is a commit mark of a changelog: the ledger of a task, with the commit's number, its input offsets and its account.
+fn is_commit_mark(payload: &str) -> bool {
+    payload.trim_start().starts_with("{\"commit\":")
 }
 
 /// Whether a line is the tool's, and not the rest of a record with a line break in it.
