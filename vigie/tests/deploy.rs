@@ -111,7 +111,7 @@ fn published_and_probed_ports_are_those_that_are_listened_on() {
 #[test]
 fn environment_names_in_the_readme_exist() {
     let mut known = BTreeSet::new();
-    let others = ["up", "doctor", "token issue", "tail", "replay run", "dlq list", "model score"];
+    let others = ["up", "doctor", "token issue", "tail", "verify", "replay run", "dlq list", "model score"];
     for words in SERVICES.iter().chain(&JOBS).chain(&others) {
         let args: Vec<String> = words.split(' ').map(str::to_owned).collect();
         known.extend(env_names(&help(&args).unwrap()));
