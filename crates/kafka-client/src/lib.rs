@@ -23,5 +23,7 @@ pub use consumer::{Assignor, Consumer, ConsumerOptions, Event, Reset};
 pub use error::KafkaError;
 pub use producer::{ProducerOptions, TransactionalProducer};
 pub use publisher::Publisher;
-pub use reader::{PartitionReader, ReadToEnd, Start, last_offset_before, read_partition_to_end, read_to_end};
+pub use reader::{
+    PartitionReader, ReadToEnd, Start, last_offset_before, read_partition_to_end, read_to_end, rolled_back,
+};
 pub use record::{Headers, OutgoingRecord, Record, TopicPartition};

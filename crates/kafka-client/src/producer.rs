@@ -261,8 +261,13 @@ impl TransactionalProducer {
     /// The offset of the `index`-th record of the transaction, counted from 0 in the order sent: known for every one after a
     /// successful commit, until the next transaction begins.
     pub fn delivered_at(&self, index: usize) -> Option<i64> {
-        let (_, offset) = *self.inner.context().lock().get(index)?;
-        (offset >= 0).then_some(offset)
+        self.delivery(index).map(|(_, offset)| offset)
+    }
+
+    /// Partition and offset of the `index`-th record of the transaction: known of every one after a [`flush`](Self::flush).
+    pub fn delivery(&self, index: usize) -> Option<(i32, i64)> {
+        let (partition, offset) = *self.inner.context().lock().get(index)?;
+        (offset >= 0).then_some((partition, offset))
     }
 
     /// Partition and offset of each record of the transaction, in the order sent; complete after a successful commit.

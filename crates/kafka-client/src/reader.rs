@@ -28,6 +28,10 @@ const END_WAIT: Duration = Duration::from_millis(5);
 /// How often a bounded read learns how far it is. A partition that ends with a transaction marker has no record that would tell.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// What a read shows: committed records only, or all.
+const COMMITTED: &str = "read_committed";
+const UNCOMMITTED: &str = "read_uncommitted";
+
 /// Where a read begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -57,7 +61,7 @@ impl PartitionReader {
         let admin = Admin::new(config)?;
         let partitions = partitions_of(&admin, topic)?;
         let offsets = start_offsets(&admin, topic, partitions, start)?;
-        Self::assigned(config, topic, &offsets, FETCH_WAIT, None)
+        Self::assigned(config, topic, &offsets, FETCH_WAIT, None, COMMITTED)
     }
 
     /// Waits up to `timeout` for records; returns up to `max` of them.
@@ -86,9 +90,11 @@ impl PartitionReader {
         offsets: &BTreeMap<i32, i64>,
         wait: Duration,
         look: Option<Duration>,
+        isolation: &str,
     ) -> Result<Self, KafkaError> {
         let mut native = config.reading_client();
         native
+            .set("isolation.level", isolation)
             // Needed by librdkafka to assign partitions; the group is never joined and nothing is committed to it.
             .set("group.id", config.wire_name("reader"))
             .set("auto.offset.reset", "earliest")
@@ -179,6 +185,27 @@ pub fn last_offset_before(admin: &Admin, partition: &TopicPartition, end: i64) -
     }
 }
 
+/// Of the records of `topic` at `offsets`, by partition, those that were rolled back with their transaction: the partitions. Open transactions are
+/// waited for. A record that retention or compaction has removed counts as committed.
+///
+/// # Errors
+/// As [`read_to_end`].
+pub fn rolled_back(admin: &Admin, topic: &str, offsets: &BTreeMap<i32, i64>) -> Result<Vec<i32>, KafkaError> {
+    let (mut starts, mut ends) = (BTreeMap::new(), BTreeMap::new());
+    for (partition, offset) in offsets {
+        let (low, high) = admin.watermarks(&TopicPartition::new(topic, *partition))?;
+        if (low..high).contains(offset) {
+            starts.insert(*partition, *offset);
+            ends.insert(*partition, offset + 1);
+        }
+    }
+    let mut unseen = starts.clone();
+    for record in ReadToEnd::open(admin, topic, starts, ends.clone(), COMMITTED)? {
+        unseen.remove(&record?.partition);
+    }
+    ReadToEnd::open(admin, topic, unseen, ends, UNCOMMITTED)?.map(|record| Ok(record?.partition)).collect()
+}
+
 /// The records of a bounded read. Made by [`read_to_end`].
 pub struct ReadToEnd {
     reader: Option<PartitionReader>,
@@ -206,14 +233,14 @@ impl ReadToEnd {
             *start = (*start).max(low);
             ends.insert(*partition, high);
         }
-        Self::open(admin, topic, starts, ends)
+        Self::open(admin, topic, starts, ends, COMMITTED)
     }
 
     /// Reads one partition from `from` up to `end`, which must not be after its high watermark.
     fn bounded(admin: &Admin, partition: &TopicPartition, from: i64, end: i64) -> Result<Self, KafkaError> {
         let number = partition.partition;
         let (starts, ends) = (BTreeMap::from([(number, from)]), BTreeMap::from([(number, end)]));
-        Self::open(admin, &partition.topic, starts, ends)
+        Self::open(admin, &partition.topic, starts, ends, COMMITTED)
     }
 
     fn open(
@@ -221,6 +248,7 @@ impl ReadToEnd {
         topic: &str,
         mut starts: BTreeMap<i32, i64>,
         ends: BTreeMap<i32, i64>,
+        isolation: &str,
     ) -> Result<Self, KafkaError> {
         starts.retain(|partition, start| *start < ends[partition]);
         let open: BTreeMap<i32, i64> = starts.keys().map(|partition| (*partition, ends[partition])).collect();
@@ -230,7 +258,7 @@ impl ReadToEnd {
         let config = admin.config();
         let reader = match open.is_empty() {
             true => None,
-            false => Some(PartitionReader::assigned(config, topic, &starts, END_WAIT, Some(LOOK))?),
+            false => Some(PartitionReader::assigned(config, topic, &starts, END_WAIT, Some(LOOK), isolation)?),
         };
         let (wire_topic, brokers) = (config.wire_name(topic), config.brokers.clone());
         Ok(Self { reader, wire_topic, open, ends, deadline: Deadline::after(STALL), brokers })

@@ -4,19 +4,20 @@
 //! readers downstream, who wait at an open transaction, wait little, and a crash in a batch leaves none.
 //!
 //! ```text
-//!   begin ─▶ send outputs, changelog ─▶ send offsets ─▶ commit ─▶ the tasks make their staged state real
-//!     └──────────┴───────── fails ─────────┘              │
-//!                 abort: nothing happened, the            └ fails: abortable, or else the outcome is unknown:
-//!                 work since the last commit is redone       drop all, make anew, read back what happened
+//!   begin ─▶ send outputs, changelog ─▶ send offsets ─▶ log where the outputs went ─▶ commit ─▶ the tasks make their staged state real
+//!     └──────────┴───────── fails ─────────┴───────────────────┘                        │
+//!                 abort: nothing happened, the                                          └ fails: abortable, or else the outcome is unknown:
+//!                 work since the last commit is redone                                     drop all, make anew, read back what happened
 //! ```
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use tracing::error;
 use vigie_kafka_client::{Consumer, KafkaError, TransactionalProducer};
 
 use crate::error::StreamsError;
-use crate::mark;
+use crate::mark::{self, Sent};
 use crate::metrics::StreamsMetrics;
 use crate::task::StreamTask;
 use crate::testing::{CommitStep, Fault};
@@ -100,8 +101,10 @@ fn transact(
     producer.begin()?;
     let with_outputs = passed(CommitStep::Begin)?;
     let mut offsets = BTreeMap::new();
-    let mut last: Vec<Logged> = Vec::new();
+    let mut log = Log { changelogs: &shared.changelogs, last: Vec::new() };
+    let mut sent = Vec::new();
     for task in tasks.values() {
+        let first = producer.sent();
         for output in task.outputs().iter().filter(|_| with_outputs) {
             producer.produce(
                 &output.topic,
@@ -112,23 +115,16 @@ fn transact(
                 &output.headers,
             )?;
         }
-        let mut log = |store: usize, key: &[u8], value: Option<&[u8]>| {
-            let logged = (task.id().partition, store, producer.sent());
-            match last.iter_mut().rfind(|same| (same.0, same.1) == (logged.0, logged.1)) {
-                Some(same) => *same = logged,
-                None => last.push(logged),
-            }
-            producer.produce(&shared.changelogs[store], Some(task.id().partition), Some(key), value, None, &[])
-        };
+        sent.push(first..producer.sent());
         let mark = task.next_mark();
         if mark.commit != task.mark().commit {
-            let value = mark.to_bytes();
+            let value = mark::to_bytes(&mark);
             for (store, _) in mark.stores.iter().enumerate().filter(|(_, commit)| **commit == mark.commit) {
-                log(store, &mark::KEY, Some(&value))?;
+                log.write(producer, task, store, &mark::KEY, Some(&value))?;
             }
         }
         for (store, key, value) in task.changes() {
-            log(store, key, value.map(|value| &value[..]))?;
+            log.write(producer, task, store, key, value.map(|value| &value[..]))?;
         }
         offsets.extend(task.offsets());
     }
@@ -136,9 +132,52 @@ fn transact(
         producer.send_offsets(&offsets, consumer)?;
     }
     passed(CommitStep::SendOffsets)?;
+    if !shared.changelogs.is_empty() && sent.iter().any(|records| !records.is_empty()) {
+        // Most is there by now: the offsets took two round trips.
+        producer.flush()?;
+        for (task, records) in tasks.values().zip(sent).filter(|(_, records)| !records.is_empty()) {
+            let value = mark::to_bytes(&where_sent(producer, task, records));
+            log.write(producer, task, 0, &mark::SENT_KEY, Some(&value))?;
+        }
+    }
     producer.commit()?;
     passed(CommitStep::Commit)?;
-    Ok(last)
+    Ok(log.last)
+}
+
+/// What the transaction writes to changelogs.
+struct Log<'a> {
+    changelogs: &'a [String],
+    last: Vec<Logged>,
+}
+
+impl Log<'_> {
+    fn write(
+        &mut self,
+        producer: &mut TransactionalProducer,
+        task: &StreamTask,
+        store: usize,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), KafkaError> {
+        let partition = task.id().partition;
+        let logged = (partition, store, producer.sent());
+        match self.last.iter_mut().rfind(|same| (same.0, same.1) == (partition, store)) {
+            Some(same) => *same = logged,
+            None => self.last.push(logged),
+        }
+        producer.produce(&self.changelogs[store], Some(partition), Some(key), value, None, &[])
+    }
+}
+
+/// Where the outputs of a task went; `records` are their places among all sent.
+fn where_sent(producer: &TransactionalProducer, task: &StreamTask, records: Range<usize>) -> Sent {
+    let mut sent = Sent { commit: task.next_mark().commit, ..Sent::default() };
+    for (output, index) in task.outputs().iter().zip(records) {
+        let Some((partition, offset)) = producer.delivery(index) else { continue };
+        sent.topics.entry(output.topic.to_string()).or_default().insert(partition, offset);
+    }
+    sent
 }
 
 fn settle(metrics: &StreamsMetrics, tasks: &mut BTreeMap<i32, StreamTask>) {

@@ -9,8 +9,10 @@
 //!   of another:             ... [mark 6] x y   [mark 8] z
 //! ```
 //!
-//! If they still disagree after some looks, the last commit is torn: it is dropped where it was kept, by writing what was there before, and
+//! Last comes where the outputs went, and a restore looks whether they are there. If something still disagrees after some looks, the last commit is torn: it is dropped where it was kept, by writing what was there before, and
 //! the task goes on from the commit before it. Its inputs are processed again, so records that it sent may be sent twice.
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,18 @@ use crate::task::InputStart;
 /// The key of a mark: random bytes, which no processor takes for one of its own.
 pub(crate) const KEY: [u8; 16] =
     [0xb1, 0x5e, 0x0c, 0x93, 0x44, 0xd7, 0x4f, 0x2a, 0x9d, 0x61, 0x3e, 0xf0, 0x27, 0x8a, 0xc5, 0x19];
+
+/// The key of what a commit sent, in the changelog of the first store: the last record of the commit.
+pub(crate) const SENT_KEY: [u8; 16] =
+    [0x3d, 0xe9, 0x71, 0x08, 0xba, 0x52, 0x46, 0xc4, 0x8f, 0x1d, 0xa0, 0x6b, 0xf5, 0x33, 0x9e, 0x70];
+
+/// Where the outputs of a commit went, so that a restore can look whether they are there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sent {
+    pub(crate) commit: u64,
+    /// By topic and partition: the offset of the last record.
+    pub(crate) topics: BTreeMap<String, BTreeMap<i32, i64>>,
+}
 
 /// One commit of a task.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,16 +83,16 @@ impl Mark {
         })
     }
 
-    /// As it stands in a changelog.
-    pub(crate) fn to_bytes(&self) -> Bytes {
-        serde_json::to_vec(self).expect("numbers and texts are JSON").into()
-    }
-
     /// As it stands beside the offsets.
     pub(crate) fn word(&self) -> String {
         let stores: Vec<String> = self.stores.iter().map(u64::to_string).collect();
         format!("{}:{}", self.commit, stores.join(","))
     }
+}
+
+/// A mark, or what was sent, as it stands in a changelog.
+pub(crate) fn to_bytes(record: &impl Serialize) -> Bytes {
+    serde_json::to_vec(record).expect("numbers and texts are JSON").into()
 }
 
 fn parse(word: &str) -> Option<(u64, Vec<u64>)> {
@@ -102,6 +116,7 @@ pub(crate) struct Tail {
     /// Whether a mark was read.
     marked: bool,
     held: Vec<Change>,
+    sent: Option<Sent>,
 }
 
 impl Tail {
@@ -113,13 +128,20 @@ impl Tail {
     /// Of a log that is read from some commit on: that of a snapshot, if it tells.
     pub(crate) fn after(store: usize, snapshot: Option<&Mark>) -> Self {
         let last = snapshot.and_then(|mark| mark.stores.get(store).copied());
-        Self { last, before: None, marks: snapshot.cloned().into_iter().collect(), marked: false, held: Vec::new() }
+        Self {
+            last,
+            before: None,
+            marks: snapshot.cloned().into_iter().collect(),
+            marked: false,
+            held: Vec::new(),
+            sent: None,
+        }
     }
 
     /// Takes the next record; gives back the records that are known to be followed by another commit.
     ///
     /// # Errors
-    /// If the record is a mark that cannot be read.
+    /// If the record is one of ours that cannot be read.
     pub(crate) fn push(&mut self, key: Bytes, value: Option<Bytes>) -> Result<Vec<Change>, serde_json::Error> {
         if key == KEY[..] {
             let mark: Mark = serde_json::from_slice(&value.unwrap_or_default())?;
@@ -131,6 +153,10 @@ impl Tail {
             }
             return Ok(std::mem::take(&mut self.held));
         }
+        if key == SENT_KEY[..] {
+            self.sent = Some(serde_json::from_slice(&value.unwrap_or_default())?);
+            return Ok(Vec::new());
+        }
         if !self.marked {
             // Of before there were marks, or of commits whose marks were compacted away.
             self.last = None;
@@ -138,6 +164,10 @@ impl Tail {
         }
         self.held.push((key, value));
         Ok(Vec::new())
+    }
+
+    fn stands_on(&self, commit: u64) -> bool {
+        self.last.unwrap_or(0) == commit
     }
 
     /// What the last commit wrote.
@@ -171,6 +201,11 @@ pub(crate) struct Rollback {
     pub(crate) highest: u64,
 }
 
+/// What `commit` sent, if anything.
+pub(crate) fn sent(tails: &[Tail], commit: u64) -> Option<Sent> {
+    tails.iter().find_map(|tail| tail.sent.clone()).filter(|sent| sent.commit == commit)
+}
+
 /// The account of a commit, if the end of a changelog knows it.
 pub(crate) fn account(tails: &[Tail], commit: u64) -> Option<Account> {
     tails.iter().flat_map(|tail| &tail.marks).find(|mark| mark.commit == commit).map(|mark| mark.account)
@@ -179,28 +214,28 @@ pub(crate) fn account(tails: &[Tail], commit: u64) -> Option<Account> {
 /// Whether all changelogs stand on the commit that the offsets tell of. Offsets without one are believed: they are of an older version.
 pub(crate) fn compare(tails: &[Tail], committed: Option<&Mark>) -> Agreement {
     let Some(committed) = committed else { return Agreement::Whole };
-    let stands_on = |tail: &Tail, commit: u64| tail.last.unwrap_or(0) == commit;
-    let covers = |mark: &Mark| mark.stores.len() == tails.len();
-    if covers(committed) && tails.iter().zip(&committed.stores).all(|(tail, commit)| stands_on(tail, *commit)) {
+    let mut pairs = tails.iter().zip(&committed.stores);
+    if committed.stores.len() == tails.len() && pairs.all(|(tail, commit)| tail.stands_on(*commit)) {
         return Agreement::Whole;
     }
+    let last: Vec<u64> = tails.iter().map(|tail| tail.last.unwrap_or(0)).collect();
+    let found = format!("stores stand on commits {last:?}, offsets on {}", committed.word());
+    Agreement::Torn { found, rollback: rollback(tails, committed) }
+}
+
+/// How to go back to the commit before the last one. Even where all stores have that one it is left out: what it sent may be missing.
+pub(crate) fn rollback(tails: &[Tail], committed: &Mark) -> Option<Rollback> {
     // Of the same commit, `max_by_key` takes the last: a changelog's mark, which knows the account.
     let known: Vec<&Mark> = [committed].into_iter().chain(tails.iter().flat_map(|tail| &tail.marks)).collect();
+    let highest = known.iter().map(|mark| mark.commit).max().unwrap_or(0);
     let reachable = |mark: &&&Mark| {
         let mut pairs = tails.iter().zip(&mark.stores);
-        covers(mark) && pairs.all(|(tail, commit)| stands_on(tail, *commit) || tail.before == Some(*commit))
+        mark.stores.len() == tails.len()
+            && pairs.all(|(tail, commit)| tail.stands_on(*commit) || tail.before == Some(*commit))
     };
-    let highest = known.iter().map(|mark| mark.commit).max().unwrap_or(0);
-    // Even where all stores have the torn commit it is left out: what it sent may be missing.
-    let whole = known.iter().filter(|mark| mark.commit < highest);
-    let to = whole.filter(reachable).max_by_key(|mark| mark.commit);
-    let rollback = to.map(|to| Rollback {
-        to: (**to).clone(),
-        drop: tails.iter().zip(&to.stores).map(|(tail, commit)| !stands_on(tail, *commit)).collect(),
-        highest,
-    });
-    let last: Vec<u64> = tails.iter().map(|tail| tail.last.unwrap_or(0)).collect();
-    Agreement::Torn { found: format!("stores stand on commits {last:?}, offsets on {}", committed.word()), rollback }
+    let to = known.iter().filter(|mark| mark.commit < highest).filter(reachable).max_by_key(|mark| mark.commit)?;
+    let drop = tails.iter().zip(&to.stores).map(|(tail, commit)| !tail.stands_on(*commit)).collect();
+    Some(Rollback { to: (**to).clone(), drop, highest })
 }
 
 #[cfg(test)]
@@ -216,7 +251,7 @@ mod tests {
     fn tail(marks: &[Mark]) -> Tail {
         let mut tail = Tail::of_whole_log();
         for mark in marks {
-            tail.push(Bytes::copy_from_slice(&KEY), Some(mark.to_bytes())).unwrap();
+            tail.push(Bytes::copy_from_slice(&KEY), Some(to_bytes(mark))).unwrap();
             tail.push(Bytes::from(mark.commit.to_string()), None).unwrap();
         }
         tail
@@ -225,7 +260,7 @@ mod tests {
     #[test]
     fn what_the_last_commit_wrote_is_held_back_until_the_next() {
         let mut tail = tail(&[mark(1, &[1])]);
-        let released = tail.push(Bytes::copy_from_slice(&KEY), Some(mark(2, &[2]).to_bytes())).unwrap();
+        let released = tail.push(Bytes::copy_from_slice(&KEY), Some(to_bytes(&mark(2, &[2])))).unwrap();
         assert_eq!(released, [(Bytes::from("1"), None)]);
         tail.push(Bytes::from("x"), None).unwrap();
         assert_eq!(tail.into_held(), [(Bytes::from("x"), None)]);
@@ -264,7 +299,7 @@ mod tests {
         // The mark before was compacted away, so what the store held then is not known.
         let mut compacted = Tail::of_whole_log();
         compacted.push(Bytes::from("a"), None).unwrap();
-        compacted.push(Bytes::copy_from_slice(&KEY), Some(mark(9, &[9]).to_bytes())).unwrap();
+        compacted.push(Bytes::copy_from_slice(&KEY), Some(to_bytes(&mark(9, &[9])))).unwrap();
         let agreement = compare(&[compacted], Some(&mark(8, &[8])));
         assert!(matches!(agreement, Agreement::Torn { rollback: None, .. }), "{agreement:?}");
     }

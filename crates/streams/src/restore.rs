@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use tracing::info;
-use vigie_kafka_client::{KafkaError, ReadToEnd, TopicPartition};
+use vigie_kafka_client::{Admin, KafkaError, ReadToEnd, TopicPartition, rolled_back};
 
 use crate::mark::{self, Agreement, Change, Mark, Rollback, Tail};
 use crate::task::StreamTask;
@@ -64,7 +64,10 @@ pub(crate) fn restore(
         records += read;
         tails.push(tail);
     }
-    let agreement = mark::compare(&tails, committed);
+    let agreement = match mark::compare(&tails, committed) {
+        Agreement::Whole => check_outputs(shared.admin, &tails, committed)?,
+        torn => torn,
+    };
     if let Some(account) = committed.and_then(|committed| mark::account(&tails, committed.commit)) {
         task.restore_account(account);
     }
@@ -79,6 +82,19 @@ pub(crate) fn restore(
         }
     };
     Ok(Some(Restored { records, torn }))
+}
+
+/// Whether what the last commit sent is there.
+fn check_outputs(admin: &Admin, tails: &[Tail], committed: Option<&Mark>) -> Result<Agreement, KafkaError> {
+    let Some(committed) = committed else { return Ok(Agreement::Whole) };
+    for (topic, offsets) in mark::sent(tails, committed.commit).unwrap_or_default().topics {
+        let gone = rolled_back(admin, &topic, &offsets)?;
+        if !gone.is_empty() {
+            let found = format!("partitions {gone:?} of {topic} have rolled commit {} back", committed.commit);
+            return Ok(Agreement::Torn { found, rollback: mark::rollback(tails, committed) });
+        }
+    }
+    Ok(Agreement::Whole)
 }
 
 fn restore_store(
@@ -98,7 +114,7 @@ fn restore_store(
     for record in read {
         let record = record?;
         if let Some(key) = record.key {
-            records += u64::from(key != mark::KEY[..]);
+            records += u64::from(key != mark::KEY[..] && key != mark::SENT_KEY[..]);
             let followed = tail.push(key, record.value).map_err(|error| unreadable(log, record.offset, &error))?;
             followed.into_iter().for_each(|(key, value)| task.restore_record(store, key, value));
         }

@@ -12,7 +12,7 @@ use vigie_clock::{Clock, SystemClock, Timestamp};
 use vigie_kafka_client::{
     Admin, Committed, Consumer, ConsumerOptions, Created, Event, KafkaConfig, KafkaError, OutgoingRecord,
     PartitionReader, ProducerOptions, Publisher, Record, Start, TopicPartition, TopicSpec, TransactionalProducer,
-    last_offset_before, read_to_end,
+    last_offset_before, read_to_end, rolled_back,
 };
 
 const POLL: Duration = Duration::from_millis(200);
@@ -365,4 +365,16 @@ fn keys_go_to_the_partition_that_the_java_client_would_choose() {
         assert!(producer.delivered_at(at).is_some(), "{key}");
     }
     assert_eq!(producer.delivered_at(hashes.len()), None);
+}
+
+#[test]
+fn records_that_were_rolled_back_are_told_from_committed_ones_and_from_those_that_are_not_there() {
+    let config = place(1);
+    let mut producer = producer(&config, "w");
+    write(&mut producer, &["kept"]);
+    write_aborted(&mut producer, "dropped");
+    let admin = Admin::new(&config).unwrap();
+    // The committed record, its marker, the aborted record, its marker, and after the end.
+    let gone = |offset| rolled_back(&admin, "t", &BTreeMap::from([(0, offset)])).unwrap();
+    assert_eq!([gone(0), gone(1), gone(2), gone(3), gone(4)], [vec![], vec![], vec![0], vec![], vec![]]);
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use vigie_kafka_client::{
-    Committed, Consumer, ConsumerOptions, Event, OutgoingRecord, ProducerOptions, TopicPartition,
+    Committed, Consumer, ConsumerOptions, Event, OutgoingRecord, ProducerOptions, Record, TopicPartition,
     TransactionalProducer, committed_offsets,
 };
 
-use crate::place::{PARTITIONS, Place, Running, text};
+use crate::place::{Place, Running, text};
 
 const CHANGELOG: &str = "word-count-counts-changelog";
 
@@ -21,7 +21,8 @@ fn counted_twice(place: &mut Place) -> (i32, Bytes, String) {
     app.stop();
     let log = place.read(CHANGELOG);
     let partition = log.iter().find(|record| record.key.as_deref() == Some(b"btc")).unwrap().partition;
-    let mark = log.iter().rfind(|record| record.partition == partition && record.key.as_ref().unwrap().len() == 16);
+    let is_mark = |record: &&Record| text(record.value.as_ref()).contains("inputs");
+    let mark = log.iter().rfind(|record| record.partition == partition && is_mark(record));
     let mark = mark.unwrap();
     (partition, mark.key.clone().unwrap(), text(mark.value.as_ref()))
 }
@@ -31,9 +32,15 @@ fn number(mark: &str) -> u64 {
     digits.parse().unwrap()
 }
 
-fn producer(place: &Place) -> TransactionalProducer {
-    let options =
-        ProducerOptions { transactional_id: "broker".to_owned(), transaction_timeout: Duration::from_secs(30) };
+/// The mark of the next commit, which moves no input.
+fn following(mark: &str) -> String {
+    let (commit, next) = (number(mark), number(mark) + 1);
+    let following = mark.replace(&format!("\"commit\":{commit}"), &format!("\"commit\":{next}"));
+    following.replace(&format!("\"stores\":[{commit}]"), &format!("\"stores\":[{next}]"))
+}
+
+fn producer(place: &Place, id: &str) -> TransactionalProducer {
+    let options = ProducerOptions { transactional_id: id.to_owned(), transaction_timeout: Duration::from_secs(30) };
     TransactionalProducer::new(&place.kafka, &options).unwrap()
 }
 
@@ -56,12 +63,11 @@ fn assert_repaired(mut place: Place, words: &[&str]) {
 fn state_of_a_commit_whose_offsets_were_rolled_back_is_taken_back() {
     let mut place = Place::new();
     let (partition, key, mark) = counted_twice(&mut place);
-    let (commit, next) = (number(&mark), number(&mark) + 1);
-    let torn = mark.replace(&format!("\"commit\":{commit}"), &format!("\"commit\":{next}"));
-    let torn = torn.replace(&format!("\"stores\":[{commit}]"), &format!("\"stores\":[{next}]"));
-    let mut broker = producer(&place);
+    let mut broker = producer(&place, "broker");
     broker.begin().unwrap();
-    for (key, value) in [(key, torn), (Bytes::from("btc"), "7".to_owned()), (Bytes::from("new"), "1".to_owned())] {
+    for (key, value) in
+        [(key, following(&mark)), (Bytes::from("btc"), "7".to_owned()), (Bytes::from("new"), "1".to_owned())]
+    {
         broker
             .send(&OutgoingRecord { partition: Some(partition), ..OutgoingRecord::new(CHANGELOG, key, value) })
             .unwrap();
@@ -70,24 +76,55 @@ fn state_of_a_commit_whose_offsets_were_rolled_back_is_taken_back() {
     assert_repaired(place, &["btc"]);
 }
 
-#[test]
-fn input_of_a_commit_whose_state_was_rolled_back_is_processed_again() {
-    let mut place = Place::new();
-    let (partition, _, mark) = counted_twice(&mut place);
-    let (commit, next) = (number(&mark), number(&mark) + 1);
-    place.write(["btc"]);
-    let inputs: Vec<_> = (0..PARTITIONS).map(|partition| TopicPartition::new("words", partition)).collect();
-    let found = committed_offsets(&place.kafka, "word-count", &inputs, Duration::from_secs(30)).unwrap();
-    let Committed { offset, metadata } = found[&inputs[usize::try_from(partition).unwrap()]].clone();
+/// Moves the committed offset past one more record, as the next commit would. What `beside` sends belongs to the same transaction.
+fn commit_one_more(place: &Place, partition: i32, mark: &str, beside: impl FnOnce(&mut TransactionalProducer)) {
+    let (commit, next) = (number(mark), number(mark) + 1);
+    let input = TopicPartition::new("words", partition);
+    let found =
+        committed_offsets(&place.kafka, "word-count", std::slice::from_ref(&input), Duration::from_secs(30)).unwrap();
+    let Committed { offset, metadata } = found[&input].clone();
     let metadata = metadata.replace(&format!(" {commit}:{commit} "), &format!(" {next}:{next} "));
     let mut member = Consumer::new(&place.kafka, &ConsumerOptions::new("word-count", ["words"])).unwrap();
     let joined = |event: &Event| matches!(event, Event::Assigned(_));
     while !member.poll(Duration::from_millis(200)).unwrap().iter().any(joined) {}
-    let mut broker = producer(&place);
+    let mut broker = producer(place, "broker");
     broker.begin().unwrap();
-    let skipped = Committed { offset: offset + 1, metadata };
-    broker.send_offsets(&BTreeMap::from([(TopicPartition::new("words", partition), skipped)]), &member).unwrap();
+    beside(&mut broker);
+    broker.send_offsets(&BTreeMap::from([(input, Committed { offset: offset + 1, metadata })]), &member).unwrap();
     broker.commit().unwrap();
     member.close();
+}
+
+#[test]
+fn input_of_a_commit_whose_state_was_rolled_back_is_processed_again() {
+    let mut place = Place::new();
+    let (partition, _, mark) = counted_twice(&mut place);
+    place.write(["btc"]);
+    commit_one_more(&place, partition, &mark, |_| {});
+    assert_repaired(place, &[]);
+}
+
+#[test]
+fn input_of_a_commit_whose_output_was_rolled_back_is_processed_again() {
+    let mut place = Place::new();
+    let (partition, key, mark) = counted_twice(&mut place);
+    place.write(["btc"]);
+    let record =
+        |topic, key, value| OutgoingRecord { partition: Some(partition), ..OutgoingRecord::new(topic, key, value) };
+    let mut other = producer(&place, "other");
+    other.begin().unwrap();
+    other.send(&record("counts", Bytes::from("btc"), "3".to_owned())).unwrap();
+    other.flush().unwrap();
+    let (_, offset) = other.delivery(0).unwrap();
+    other.abort().unwrap();
+    let sent =
+        place.read(CHANGELOG).into_iter().rfind(|record| text(record.value.as_ref()).contains("topics")).unwrap();
+    let next = number(&mark) + 1;
+    let whereto = format!("{{\"commit\":{next},\"topics\":{{\"counts\":{{\"{partition}\":{offset}}}}}}}");
+    commit_one_more(&place, partition, &mark, |broker| {
+        broker.send(&record(CHANGELOG, key, following(&mark))).unwrap();
+        broker.send(&record(CHANGELOG, Bytes::from("btc"), "3".to_owned())).unwrap();
+        broker.send(&record(CHANGELOG, sent.key.unwrap(), whereto)).unwrap();
+    });
     assert_repaired(place, &[]);
 }
