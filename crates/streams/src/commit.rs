@@ -131,7 +131,6 @@ fn transact(
     if passed(CommitStep::Send)? {
         producer.send_offsets(&offsets, consumer)?;
     }
-    passed(CommitStep::SendOffsets)?;
     if !shared.changelogs.is_empty() && sent.iter().any(|records| !records.is_empty()) {
         // Most is there by now: the offsets took two round trips.
         producer.flush()?;
@@ -140,6 +139,9 @@ fn transact(
             log.write(producer, task, 0, &mark::SENT_KEY, Some(&value))?;
         }
     }
+    // So that all that is left after this step is to ask for the commit.
+    producer.flush()?;
+    passed(CommitStep::SendOffsets)?;
     producer.commit()?;
     passed(CommitStep::Commit)?;
     Ok(log.last)
