@@ -22,7 +22,7 @@ use vigie_kafka_client::{Committed, Headers, Record, TopicPartition};
 use crate::account::Account;
 use crate::dead_letter::DeadLetterEncoder;
 use crate::error::ProcessorError;
-use crate::mark::{Change, Mark, Position, Rollback};
+use crate::mark::{Mark, Position};
 use crate::metadata::{self, Metadata};
 use crate::per_record::ErrorPolicy;
 use crate::processor::{Processor, ProcessorContext};
@@ -227,42 +227,6 @@ impl StreamTask {
         self.core.stores[store].1.restore(&key, value.as_deref());
     }
 
-    /// Leaves out the last commit, which is torn. `held` is what it wrote to each store's changelog.
-    pub(crate) fn roll_back(&mut self, rollback: Rollback, held: Vec<Vec<Change>>) {
-        for (store, changes) in held.into_iter().enumerate() {
-            for (key, value) in changes {
-                match rollback.drop[store] {
-                    true => self.repairs.push((store, key)),
-                    false => self.restore_record(store, key, value),
-                }
-            }
-        }
-        for input in &mut self.inputs {
-            let Some(found) = rollback.to.inputs.iter().position(|position| *position.topic == *input.topic) else {
-                continue;
-            };
-            (input.position, input.committed) = (rollback.to.inputs[found].offset, rollback.to.inputs[found].offset);
-        }
-        let mut watermark = Watermark::new(self.inputs.len(), self.idle_after, self.core.clock.monotonic());
-        for (index, input) in self.inputs.iter().enumerate() {
-            if let Some(position) = rollback.to.inputs.iter().find(|position| *position.topic == *input.topic) {
-                watermark.restore(index, &position.times);
-            }
-        }
-        self.core.watermark = watermark.clone();
-        self.committed_watermark = watermark;
-        self.core.account = rollback.to.account;
-        self.mark = Mark { commit: rollback.highest, ..rollback.to };
-        self.rolled_back = true;
-        self.stage_repairs();
-    }
-
-    fn stage_repairs(&mut self) {
-        for (store, key) in &self.repairs {
-            self.core.stores[*store].1.rewrite(key);
-        }
-    }
-
     /// The last commit of which the stores and positions are.
     pub(crate) fn mark(&self) -> &Mark {
         &self.mark
@@ -462,5 +426,6 @@ impl StreamTask {
     }
 }
 
+mod roll_back;
 #[cfg(test)]
 mod tests;
