@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use tracing::info;
+use tracing::{debug, info};
 use vigie_kafka_client::{Admin, KafkaError, ReadToEnd, TopicPartition, rolled_back};
 
 use crate::mark::{self, Agreement, Change, Mark, Rollback, Tail};
@@ -65,7 +65,13 @@ pub(crate) fn restore(
         tails.push(tail);
     }
     let agreement = match mark::compare(&tails, committed) {
-        Agreement::Whole => check_outputs(shared.admin, &tails, committed)?,
+        Agreement::Whole => {
+            let began = shared.clock.monotonic();
+            let agreement = check_outputs(shared.admin, &tails, committed)?;
+            let millis = shared.clock.monotonic().saturating_sub(began).as_millis();
+            debug!(task = %task.id(), millis, "outputs of the last commit looked at");
+            agreement
+        }
         torn => torn,
     };
     if let Some(account) = committed.and_then(|committed| mark::account(&tails, committed.commit)) {
