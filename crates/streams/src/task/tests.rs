@@ -177,16 +177,21 @@ fn watermark_survives_a_restart() {
     assert_eq!(driver.late(), 1, "a window that was closed before the restart stays closed");
 }
 
-#[test]
-fn watermark_goes_back_with_an_abort() {
-    let mut task = super::StreamTask::new(super::TaskParts {
-        topology: &topology(),
+/// A task without a driver, that begins at `offset` and goes up to `stop`.
+fn task(topology: &Topology, offset: i64, stop: i64) -> super::StreamTask {
+    super::StreamTask::new(super::TaskParts {
+        topology,
         partition: 0,
-        inputs: vec![super::InputStart { topic: "in".into(), offset: 0, metadata: String::new(), stop: i64::MAX }],
+        inputs: vec![super::InputStart { topic: "in".into(), offset, metadata: String::new(), stop }],
         clock: Arc::new(ManualClock::new(NOON)),
         encoder: Arc::new(crate::PlainDeadLetters),
         idle_after: Duration::from_secs(30),
-    });
+    })
+}
+
+#[test]
+fn watermark_goes_back_with_an_abort() {
+    let mut task = task(&topology(), 0, i64::MAX);
     task.start().unwrap();
     task.process(&[record(0, NOON.as_millis() + 400_000)]).unwrap();
     assert!(task.watermark().is_some() && task.has_staged());
@@ -198,14 +203,7 @@ fn watermark_goes_back_with_an_abort() {
 
 #[test]
 fn records_outside_the_bounds_are_not_processed() {
-    let mut task = super::StreamTask::new(super::TaskParts {
-        topology: &topology(),
-        partition: 0,
-        inputs: vec![super::InputStart { topic: "in".into(), offset: 2, metadata: String::new(), stop: 4 }],
-        clock: Arc::new(ManualClock::new(NOON)),
-        encoder: Arc::new(crate::PlainDeadLetters),
-        idle_after: Duration::from_secs(30),
-    });
+    let mut task = task(&topology(), 2, 4);
     task.start().unwrap();
     let records: Vec<Record> = (0..6).map(|offset| record(offset, NOON.as_millis())).collect();
     task.process(&records).unwrap();
@@ -437,14 +435,7 @@ impl Processor for Careless {
 fn a_record_of_which_nothing_is_said_is_found_out_at_the_commit_and_stays_so() {
     let topology = Topology::builder("careless").source("in").store(crate::StoreSpec::key_value("counts"));
     let topology = topology.accounted().processor(|_| Box::new(Careless)).build().unwrap();
-    let mut task = super::StreamTask::new(super::TaskParts {
-        topology: &topology,
-        partition: 0,
-        inputs: vec![super::InputStart { topic: "in".into(), offset: 0, metadata: String::new(), stop: i64::MAX }],
-        clock: Arc::new(ManualClock::new(NOON)),
-        encoder: Arc::new(crate::PlainDeadLetters),
-        idle_after: Duration::from_secs(30),
-    });
+    let mut task = task(&topology, 0, i64::MAX);
     task.start().unwrap();
     task.process(&[record(0, 0), record(1, 0)]).unwrap();
     task.aborted();
@@ -464,14 +455,7 @@ fn what_a_torn_commit_wrote_is_taken_back_by_the_next_commit_also_after_an_abort
         inputs: vec![Position { topic: "in".to_owned(), offset, times: "- - -".to_owned() }],
         ..Mark::default()
     };
-    let mut task = super::StreamTask::new(super::TaskParts {
-        topology: &topology(),
-        partition: 0,
-        inputs: vec![super::InputStart { topic: "in".into(), offset: 9, metadata: String::new(), stop: i64::MAX }],
-        clock: Arc::new(ManualClock::new(NOON)),
-        encoder: Arc::new(crate::PlainDeadLetters),
-        idle_after: Duration::from_secs(30),
-    });
+    let mut task = task(&topology(), 9, i64::MAX);
     task.restore_record(0, Bytes::from("old"), Some(Bytes::from("1")));
     task.logged_to(0, Some(5));
     let held = vec![vec![(Bytes::from("old"), Some(Bytes::from("2"))), (Bytes::from("new"), Some(Bytes::from("1")))]];
