@@ -61,7 +61,7 @@ impl PartitionReader {
         let admin = Admin::new(config)?;
         let partitions = partitions_of(&admin, topic)?;
         let offsets = start_offsets(&admin, topic, partitions, start)?;
-        Self::assigned(config, topic, &offsets, FETCH_WAIT, None, COMMITTED)
+        Self::assigned(config, &offsets, FETCH_WAIT, None, COMMITTED)
     }
 
     /// Waits up to `timeout` for records; returns up to `max` of them.
@@ -86,8 +86,7 @@ impl PartitionReader {
     /// `wait` is how long the broker may hold an answer back while there is nothing new, `look` how often to note how far it has come.
     fn assigned(
         config: &KafkaConfig,
-        topic: &str,
-        offsets: &BTreeMap<i32, i64>,
+        offsets: &BTreeMap<TopicPartition, i64>,
         wait: Duration,
         look: Option<Duration>,
         isolation: &str,
@@ -104,9 +103,8 @@ impl PartitionReader {
         }
         let inner = quiet_consumer(&native).map_err(|e| KafkaError::from_native("create reader", &e))?;
         let mut list = TopicPartitionList::with_capacity(offsets.len());
-        let wire = config.wire_name(topic);
-        for (partition, offset) in offsets {
-            list.add_partition_offset(&wire, *partition, Offset::Offset(*offset))
+        for (at, offset) in offsets {
+            list.add_partition_offset(&config.wire_name(&at.topic), at.partition, Offset::Offset(*offset))
                 .map_err(|e| KafkaError::from_native("assign", &e))?;
         }
         inner.assign(&list).map_err(|e| KafkaError::from_native("assign", &e))?;
@@ -148,7 +146,7 @@ pub fn read_to_end(config: &KafkaConfig, topic: &str, from: &Start) -> Result<Re
     let admin = Admin::new(config)?;
     let partitions = partitions_of(&admin, topic)?;
     let starts = start_offsets(&admin, topic, partitions, from)?;
-    ReadToEnd::new(&admin, topic, starts)
+    ReadToEnd::of_partitions(&admin, starts)
 }
 
 /// As [`read_to_end`], for one partition from `from` on (`None`: its oldest record).
@@ -160,7 +158,8 @@ pub fn read_partition_to_end(
     partition: &TopicPartition,
     from: Option<i64>,
 ) -> Result<ReadToEnd, KafkaError> {
-    ReadToEnd::of_partition(&Admin::new(config)?, partition, from)
+    let starts = BTreeMap::from([(partition.clone(), from.unwrap_or(0))]);
+    ReadToEnd::of_partitions(&Admin::new(config)?, starts)
 }
 
 /// The offset of the last record before `end` that a reader can see; `None` if there is none. Records of aborted transactions and
@@ -185,87 +184,96 @@ pub fn last_offset_before(admin: &Admin, partition: &TopicPartition, end: i64) -
     }
 }
 
-/// Of the records of `topic` at `offsets`, by partition, those that were rolled back with their transaction: the partitions. Open transactions are
-/// waited for. A record that retention or compaction has removed counts as committed.
+/// Of the records at `offsets`, those that were rolled back with their transaction: their partitions. Open transactions are waited for.
+/// A record that retention or compaction has removed counts as committed.
 ///
 /// # Errors
 /// As [`read_to_end`].
-pub fn rolled_back(admin: &Admin, topic: &str, offsets: &BTreeMap<i32, i64>) -> Result<Vec<i32>, KafkaError> {
+pub fn rolled_back(admin: &Admin, offsets: &BTreeMap<TopicPartition, i64>) -> Result<Vec<TopicPartition>, KafkaError> {
     let (mut starts, mut ends) = (BTreeMap::new(), BTreeMap::new());
     for (partition, offset) in offsets {
-        let (low, high) = admin.watermarks(&TopicPartition::new(topic, *partition))?;
+        let (low, high) = admin.watermarks(partition)?;
         if (low..high).contains(offset) {
-            starts.insert(*partition, *offset);
-            ends.insert(*partition, offset + 1);
+            starts.insert(partition.clone(), *offset);
+            ends.insert(partition.clone(), offset + 1);
         }
     }
     let mut unseen = starts.clone();
-    for record in ReadToEnd::open(admin, topic, starts, ends.clone(), COMMITTED)? {
-        unseen.remove(&record?.partition);
+    for record in ReadToEnd::open(admin, starts, ends.clone(), COMMITTED)? {
+        unseen.remove(&record?.topic_partition());
     }
-    ReadToEnd::open(admin, topic, unseen, ends, UNCOMMITTED)?.map(|record| Ok(record?.partition)).collect()
+    ReadToEnd::open(admin, unseen, ends, UNCOMMITTED)?.map(|record| Ok(record?.topic_partition())).collect()
 }
 
 /// The records of a bounded read. Made by [`read_to_end`].
 pub struct ReadToEnd {
     reader: Option<PartitionReader>,
-    wire_topic: String,
-    open: BTreeMap<i32, i64>,
-    ends: BTreeMap<i32, i64>,
+    open: Vec<Open>,
+    /// Where the partition of the last record stands in `open`: records of a partition come in runs.
+    at: usize,
+    ends: BTreeMap<TopicPartition, i64>,
     deadline: Deadline,
     brokers: String,
 }
 
+/// A partition that is not read to its end yet.
+struct Open {
+    partition: TopicPartition,
+    wire_topic: String,
+    end: i64,
+}
+
+impl Open {
+    fn holds(&self, record: &Record) -> bool {
+        self.partition.partition == record.partition && *self.partition.topic == *record.topic
+    }
+}
+
 impl ReadToEnd {
-    /// As [`read_partition_to_end`], with a client that is there already: a restore reads many partitions.
+    /// Reads partitions of any topics, each from the given offset on (or its oldest record, if that is later), with one client.
     ///
     /// # Errors
     /// As [`read_to_end`].
-    pub fn of_partition(admin: &Admin, partition: &TopicPartition, from: Option<i64>) -> Result<Self, KafkaError> {
-        Self::new(admin, &partition.topic, BTreeMap::from([(partition.partition, from.unwrap_or(0))]))
-    }
-
-    fn new(admin: &Admin, topic: &str, mut starts: BTreeMap<i32, i64>) -> Result<Self, KafkaError> {
+    pub fn of_partitions(admin: &Admin, mut starts: BTreeMap<TopicPartition, i64>) -> Result<Self, KafkaError> {
         let mut ends = BTreeMap::new();
         for (partition, start) in &mut starts {
-            let at = TopicPartition::new(topic, *partition);
-            let (low, high) = admin.watermarks(&at)?;
+            let (low, high) = admin.watermarks(partition)?;
             *start = (*start).max(low);
-            ends.insert(*partition, high);
+            ends.insert(partition.clone(), high);
         }
-        Self::open(admin, topic, starts, ends, COMMITTED)
+        Self::open(admin, starts, ends, COMMITTED)
     }
 
     /// Reads one partition from `from` up to `end`, which must not be after its high watermark.
     fn bounded(admin: &Admin, partition: &TopicPartition, from: i64, end: i64) -> Result<Self, KafkaError> {
-        let number = partition.partition;
-        let (starts, ends) = (BTreeMap::from([(number, from)]), BTreeMap::from([(number, end)]));
-        Self::open(admin, &partition.topic, starts, ends, COMMITTED)
+        let (starts, ends) = (BTreeMap::from([(partition.clone(), from)]), BTreeMap::from([(partition.clone(), end)]));
+        Self::open(admin, starts, ends, COMMITTED)
     }
 
     fn open(
         admin: &Admin,
-        topic: &str,
-        mut starts: BTreeMap<i32, i64>,
-        ends: BTreeMap<i32, i64>,
+        mut starts: BTreeMap<TopicPartition, i64>,
+        ends: BTreeMap<TopicPartition, i64>,
         isolation: &str,
     ) -> Result<Self, KafkaError> {
         starts.retain(|partition, start| *start < ends[partition]);
-        let open: BTreeMap<i32, i64> = starts.keys().map(|partition| (*partition, ends[partition])).collect();
-        for (partition, end) in &open {
-            admin.wait_until_stable(&TopicPartition::new(topic, *partition), *end, STALL)?;
-        }
         let config = admin.config();
+        let mut open = Vec::new();
+        for partition in starts.keys() {
+            let end = ends[partition];
+            admin.wait_until_stable(partition, end, STALL)?;
+            open.push(Open { partition: partition.clone(), wire_topic: config.wire_name(&partition.topic), end });
+        }
         let reader = match open.is_empty() {
             true => None,
-            false => Some(PartitionReader::assigned(config, topic, &starts, END_WAIT, Some(LOOK), isolation)?),
+            false => Some(PartitionReader::assigned(config, &starts, END_WAIT, Some(LOOK), isolation)?),
         };
-        let (wire_topic, brokers) = (config.wire_name(topic), config.brokers.clone());
-        Ok(Self { reader, wire_topic, open, ends, deadline: Deadline::after(STALL), brokers })
+        let brokers = config.brokers.clone();
+        Ok(Self { reader, open, at: 0, ends, deadline: Deadline::after(STALL), brokers })
     }
 
     /// The offsets at which the read ends, by partition.
-    pub fn ends(&self) -> &BTreeMap<i32, i64> {
+    pub fn ends(&self) -> &BTreeMap<TopicPartition, i64> {
         &self.ends
     }
 
@@ -277,9 +285,13 @@ impl ReadToEnd {
             match reader.next(LOOK)? {
                 Some(record) => {
                     self.deadline = Deadline::after(STALL);
-                    let Some(end) = self.open.get(&record.partition).copied() else { continue };
+                    if !self.open.get(self.at).is_some_and(|open| open.holds(&record)) {
+                        let Some(at) = self.open.iter().position(|open| open.holds(&record)) else { continue };
+                        self.at = at;
+                    }
+                    let end = self.open[self.at].end;
                     if record.offset + 1 >= end {
-                        self.open.remove(&record.partition);
+                        self.open.swap_remove(self.at);
                     }
                     if record.offset < end {
                         return Ok(Some(record));
@@ -289,7 +301,7 @@ impl ReadToEnd {
                     let detail = format!("nothing was read for {} s before the end", STALL.as_secs());
                     return Err(KafkaError::unavailable(&self.brokers, detail));
                 }
-                None => self.open.retain(|partition, end| !reader.has_read(&self.wire_topic, *partition, *end)),
+                None => self.open.retain(|at| !reader.has_read(&at.wire_topic, at.partition.partition, at.end)),
             }
             if self.open.is_empty() {
                 self.reader = None;
@@ -317,11 +329,17 @@ fn partitions_of(admin: &Admin, topic: &str) -> Result<i32, KafkaError> {
         .ok_or_else(|| KafkaError::fatal("read", format!("there is no topic {topic}, expected an existing one")))
 }
 
-fn start_offsets(admin: &Admin, topic: &str, partitions: i32, start: &Start) -> Result<BTreeMap<i32, i64>, KafkaError> {
-    match start {
-        Start::Beginning => Ok((0..partitions).map(|p| (p, 0)).collect()),
-        Start::Offsets(given) => Ok((0..partitions).map(|p| (p, given.get(&p).copied().unwrap_or(0))).collect()),
-        Start::End => admin.end_offsets(topic),
-        Start::Time(time) => admin.offsets_for_time(topic, *time),
-    }
+fn start_offsets(
+    admin: &Admin,
+    topic: &str,
+    partitions: i32,
+    start: &Start,
+) -> Result<BTreeMap<TopicPartition, i64>, KafkaError> {
+    let offsets = match start {
+        Start::Beginning => (0..partitions).map(|p| (p, 0)).collect(),
+        Start::Offsets(given) => (0..partitions).map(|p| (p, given.get(&p).copied().unwrap_or(0))).collect(),
+        Start::End => admin.end_offsets(topic)?,
+        Start::Time(time) => admin.offsets_for_time(topic, *time)?,
+    };
+    Ok(offsets.into_iter().map(|(partition, offset)| (TopicPartition::new(topic, partition), offset)).collect())
 }

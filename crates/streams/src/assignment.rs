@@ -1,6 +1,6 @@
 //! From assigned partitions to restored tasks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::changelog;
 use crate::error::{ProcessorError, StreamsError};
 use crate::mark::Mark;
 use crate::metadata::Metadata;
-use crate::restore;
+use crate::restore::{self, Restored, Torn};
 use crate::task::{InputStart, StreamTask, TaskParts};
 use crate::thread::{Interrupted, Shared};
 use crate::topology::{TaskId, difference};
@@ -24,7 +24,8 @@ const LOOKS: u32 = 6;
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(20);
 
-/// Makes and restores a task for each partition number among `partitions`, and sets the consumer to where each begins.
+/// Makes and restores a task for each partition number among `partitions`, and sets the consumer to where each begins. Told to stop, it
+/// gives back none: a task that is not restored is never started.
 pub(crate) fn make_tasks(
     shared: &Shared<'_>,
     consumer: &mut Consumer,
@@ -33,18 +34,16 @@ pub(crate) fn make_tasks(
     alive: &dyn Fn(),
 ) -> Result<Vec<StreamTask>, Interrupted> {
     refuse_growth(shared, partitions)?;
-    let mut tasks = Vec::new();
-    for (partition, start) in starts(shared, consumer, partitions)? {
-        let began = shared.clock.monotonic();
-        // Told to stop: a task that is not restored is never started.
-        let Some(mut task) = restored(shared, consumer, partition, start, stop, alive)? else { break };
+    let began = shared.clock.monotonic();
+    let Some(mut tasks) = restored(shared, consumer, partitions, stop, alive)? else { return Ok(Vec::new()) };
+    let took = shared.clock.monotonic().saturating_sub(began);
+    for task in &mut tasks {
         for (at, position) in task.positions() {
             if let Some(bounds) = &shared.bounds {
                 bounds.committed(&at, position);
             }
             consumer.start_at(at, position);
         }
-        let took = shared.clock.monotonic().saturating_sub(began);
         shared.metrics.restore_seconds.observe(took.as_secs_f64());
         match task.start() {
             Ok(()) => {}
@@ -56,67 +55,85 @@ pub(crate) fn make_tasks(
         if let Some(found) = task.distrust() {
             error!(task = %task.id(), found, "the restored state cannot be trusted");
         }
-        shared.metrics.set_unaccounted(&task);
-        tasks.push(task);
+        shared.metrics.set_unaccounted(task);
     }
     Ok(tasks)
 }
 
-/// A task with its state as of the last whole commit; `None` if it was told to stop.
+/// Tasks with their state as of the last whole commit; `None` if it was told to stop.
 fn restored(
     shared: &Shared<'_>,
     consumer: &Consumer,
-    partition: i32,
-    mut start: Start,
+    partitions: &[TopicPartition],
     stop: &dyn Fn() -> bool,
     alive: &dyn Fn(),
-) -> Result<Option<StreamTask>, Interrupted> {
-    let sources: Vec<TopicPartition> =
-        start.inputs.iter().map(|input| TopicPartition::new(&*input.topic, partition)).collect();
-    let mut looks = 0;
-    loop {
-        let mark = Mark::committed(&start.inputs);
-        let mut task = StreamTask::new(TaskParts {
-            topology: shared.topology,
-            partition,
-            inputs: start.inputs,
-            clock: Arc::clone(shared.clock),
-            encoder: Arc::clone(shared.encoder),
-            idle_after: shared.config.idle_timeout,
-        });
-        let id = task.id().to_string();
-        let state = || place_of_state(shared);
-        let Some(restored) = restore::restore(shared, &mut task, mark.as_ref(), stop, alive)? else { return Ok(None) };
-        if !start.committed && restored.records > 0 {
-            let (records, sources) = (restored.records, shared.topology.sources().map(str::to_owned).collect());
-            let error = StreamsError::StateWithoutOffsets { task: id, records, sources, state: state() };
-            return Err(Interrupted::Fatal(error));
+) -> Result<Option<Vec<StreamTask>>, Interrupted> {
+    let mut tasks = Vec::new();
+    let mut left: Vec<TopicPartition> = partitions.to_vec();
+    for looks in 1..=LOOKS {
+        let mut made = Vec::new();
+        let mut committed = BTreeSet::new();
+        for (partition, start) in starts(shared, consumer, &left)? {
+            let mark = Mark::committed(&start.inputs);
+            committed.extend(start.committed.then_some(partition));
+            let task = StreamTask::new(TaskParts {
+                topology: shared.topology,
+                partition,
+                inputs: start.inputs,
+                clock: Arc::clone(shared.clock),
+                encoder: Arc::clone(shared.encoder),
+                idle_after: shared.config.idle_timeout,
+            });
+            made.push((task, mark));
         }
-        let Some(torn) = restored.torn else { return Ok(Some(task)) };
-        looks += 1;
-        if looks < LOOKS {
-            // A broker that does not know yet that another leads or coordinates now tells of the past.
-            warn!(task = id, found = torn.found, looks, "state and offsets tell of different commits, looking again");
-            if waited(shared, LOOK_AGAIN, stop, alive) {
-                return Ok(None);
+        let Some(restored) = restore::restore(shared, made, stop, alive)? else { return Ok(None) };
+        let mut torn = BTreeSet::new();
+        for Restored { mut task, records, torn: found } in restored {
+            let id = task.id().clone();
+            if !committed.contains(&id.partition) && records > 0 {
+                let (task, state) = (id.to_string(), place_of_state(shared));
+                let sources = shared.topology.sources().map(str::to_owned).collect();
+                return Err(Interrupted::Fatal(StreamsError::StateWithoutOffsets { task, records, sources, state }));
             }
-            start = starts(shared, consumer, &sources)?.remove(&partition).unwrap_or_default();
-            continue;
+            if let Some(found) = found {
+                if looks < LOOKS {
+                    let found = found.found;
+                    warn!(task = %id, found, looks, "state and offsets tell of different commits, looking again");
+                    torn.insert(id.partition);
+                    continue;
+                }
+                roll_back(shared, &mut task, found)?;
+            }
+            tasks.push(task);
         }
-        shared.metrics.torn_commits.inc();
-        let Some(rollback) = torn.rollback else {
-            let error = StreamsError::TornCommit { task: id, found: torn.found, state: state() };
-            return Err(Interrupted::Fatal(error));
-        };
-        error!(
-            task = id,
-            found = torn.found,
-            commit = rollback.to.commit,
-            "the brokers have torn a commit, it is rolled back and its records are processed again; what it sent may appear twice"
-        );
-        task.roll_back(rollback, torn.held);
-        return Ok(Some(task));
+        left.retain(|at| torn.contains(&at.partition));
+        // A broker that does not know yet that another leads or coordinates now tells of the past.
+        if left.is_empty() {
+            break;
+        }
+        if waited(shared, LOOK_AGAIN, stop, alive) {
+            return Ok(None);
+        }
     }
+    Ok(Some(tasks))
+}
+
+/// Leaves the last commit of `task` out.
+fn roll_back(shared: &Shared<'_>, task: &mut StreamTask, torn: Torn) -> Result<(), Interrupted> {
+    shared.metrics.torn_commits.inc();
+    let (id, found) = (task.id().to_string(), torn.found);
+    let Some(rollback) = torn.rollback else {
+        let error = StreamsError::TornCommit { task: id, found, state: place_of_state(shared) };
+        return Err(Interrupted::Fatal(error));
+    };
+    error!(
+        task = id,
+        found,
+        commit = rollback.to.commit,
+        "the brokers have torn a commit, it is rolled back and its records are processed again; what it sent may appear twice"
+    );
+    task.roll_back(rollback, torn.held);
+    Ok(())
 }
 
 /// Lets `time` pass; `true` if it was told to stop meanwhile.

@@ -59,7 +59,11 @@ impl StreamsMetrics {
             registry: registry.clone(),
             registered: false,
             restored: IntCounter::with_opts(opts("restored_records_total", "Changelog records read back"))?,
-            restore_seconds: histogram("restore_seconds", "Time to restore one task", &RESTORE)?,
+            restore_seconds: histogram(
+                "restore_seconds",
+                "Time to restore the tasks of an assignment, for each task",
+                &RESTORE,
+            )?,
             restarts: IntCounter::with_opts(opts("thread_restarts_total", "Stream threads that had to start afresh"))?,
             stalls: IntCounter::with_opts(opts(
                 "stalls_total",

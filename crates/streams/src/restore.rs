@@ -1,13 +1,14 @@
-//! Restoring a task: its local snapshot, if there is one that fits, then what the changelogs have after it.
+//! Restoring the tasks of an assignment: of each its local snapshot, if there is one that fits, then what the changelogs have after it.
 //!
-//! A restore reads a changelog up to the end that the log has when the restore starts, waiting for transactions that are still open below
-//! that end: the previous owner's last commit may have reached the offsets before its markers reach the changelog. Then changelogs and
-//! committed offsets are compared: they should tell of the same [commit](crate::mark).
+//! A restore reads the changelogs up to the ends that they have when it starts, all of them with one client, waiting for transactions that
+//! are still open below those ends: the previous owner's last commit may have reached the offsets before its markers reach the changelog.
+//! Then changelogs and committed offsets are compared: they should tell of the same [commit](crate::mark).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tracing::{debug, info};
-use vigie_kafka_client::{Admin, KafkaError, ReadToEnd, TopicPartition, rolled_back};
+use vigie_kafka_client::{KafkaError, ReadToEnd, Record, TopicPartition, rolled_back};
 
 use crate::mark::{self, Agreement, Change, Mark, Rollback, Tail};
 use crate::task::StreamTask;
@@ -18,8 +19,9 @@ const LOOK_EVERY: u64 = 10_000;
 /// How often a restore says how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(3);
 
-/// What a restore found.
+/// A task whose stores are filled.
 pub(crate) struct Restored {
+    pub(crate) task: StreamTask,
     /// How many changelog records were read.
     pub(crate) records: u64,
     /// Set if the changelogs and the committed offsets tell of different commits: then what the last one wrote is not in the stores.
@@ -34,118 +36,166 @@ pub(crate) struct Torn {
     pub(crate) held: Vec<Vec<Change>>,
 }
 
-/// Fills the stores of `task`, whose committed offsets tell of `committed`; `None` if it was told to stop before it was done. `alive` is
-/// called now and then.
+/// A task whose stores are being filled.
+struct Restoring {
+    task: StreamTask,
+    /// What its committed offsets tell of.
+    committed: Option<Mark>,
+    /// By store: its changelog, where it is read from, and what was read.
+    logs: Vec<TopicPartition>,
+    from: Vec<i64>,
+    tails: Vec<Tail>,
+    records: u64,
+}
+
+/// Fills the stores of tasks, each given with what its committed offsets tell of; `None` if it was told to stop before it was done. `alive`
+/// is called now and then.
 pub(crate) fn restore(
     shared: &Shared<'_>,
-    task: &mut StreamTask,
-    committed: Option<&Mark>,
+    tasks: Vec<(StreamTask, Option<Mark>)>,
     stop: &dyn Fn() -> bool,
     alive: &dyn Fn(),
-) -> Result<Option<Restored>, KafkaError> {
-    let partition = task.id().partition;
-    let logs: Vec<TopicPartition> =
-        shared.changelogs.iter().map(|topic| TopicPartition::new(topic, partition)).collect();
-    let bounds: Vec<(i64, i64)> = logs.iter().map(|log| shared.admin.watermarks(log)).collect::<Result<_, _>>()?;
-    let snapshot = match &shared.state_dir {
-        Some(dir) if !logs.is_empty() => dir.load(task, &bounds, shared.metrics),
-        _ => None,
-    };
-    let (mut records, mut tails) = (0, Vec::new());
-    for (store, log) in logs.iter().enumerate() {
-        let (from, tail) = match &snapshot {
-            Some((from, mark)) => (from[store], Tail::after(store, mark.as_ref())),
-            None if bounds[store].0 == 0 => (0, Tail::of_whole_log()),
-            None => (bounds[store].0, Tail::after(store, None)),
-        };
-        let Some((read, tail)) = restore_store(shared, task, store, log, (from, tail), stop, alive)? else {
-            return Ok(None);
-        };
-        records += read;
-        tails.push(tail);
+) -> Result<Option<Vec<Restored>>, KafkaError> {
+    let mut restoring = Vec::new();
+    for (task, committed) in tasks {
+        restoring.push(Restoring::new(shared, task, committed)?);
     }
-    let agreement = match mark::compare(&tails, committed) {
-        Agreement::Whole => {
-            let began = shared.clock.monotonic();
-            let agreement = check_outputs(shared.admin, &tails, committed)?;
-            let millis = shared.clock.monotonic().saturating_sub(began).as_millis();
-            debug!(task = %task.id(), millis, "outputs of the last commit looked at");
-            agreement
+    if !read_changelogs(shared, &mut restoring, stop, alive)? {
+        return Ok(None);
+    }
+    let began = shared.clock.monotonic();
+    // One client for each task: tasks that send to the same partition stand at different offsets of it.
+    let gone = std::thread::scope(|scope| {
+        let looks: Vec<_> = restoring
+            .iter()
+            .map(Restoring::sent)
+            .map(|sent| scope.spawn(move || rolled_back(shared.admin, &sent)))
+            .collect();
+        let found = looks.into_iter().map(|look| look.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        found.collect::<Result<Vec<_>, _>>()
+    })?;
+    let millis = shared.clock.monotonic().saturating_sub(began).as_millis();
+    debug!(millis, "outputs of the last commits looked at");
+    Ok(Some(restoring.into_iter().zip(gone).map(|(task, gone)| task.finish(&gone)).collect()))
+}
+
+impl Restoring {
+    /// Loads the snapshot.
+    fn new(shared: &Shared<'_>, mut task: StreamTask, committed: Option<Mark>) -> Result<Self, KafkaError> {
+        let number = task.id().partition;
+        let logs: Vec<_> = shared.changelogs.iter().map(|topic| TopicPartition::new(topic, number)).collect();
+        let bounds: Vec<(i64, i64)> = logs.iter().map(|log| shared.admin.watermarks(log)).collect::<Result<_, _>>()?;
+        let snapshot = match &shared.state_dir {
+            Some(dir) if !logs.is_empty() => dir.load(&mut task, &bounds, shared.metrics),
+            _ => None,
+        };
+        let (mut from, mut tails) = (Vec::new(), Vec::new());
+        for (store, (low, _)) in bounds.into_iter().enumerate() {
+            let (start, tail) = match &snapshot {
+                Some((from, mark)) => (from[store], Tail::after(store, mark.as_ref())),
+                None if low == 0 => (0, Tail::of_whole_log()),
+                None => (low, Tail::after(store, None)),
+            };
+            from.push(start);
+            tails.push(tail);
         }
-        torn => torn,
-    };
-    if let Some(account) = committed.and_then(|committed| mark::account(&tails, committed.commit)) {
-        task.restore_account(account);
+        Ok(Self { task, committed, logs, from, tails, records: 0 })
     }
-    let held = tails.into_iter().map(Tail::into_held).collect::<Vec<_>>();
-    let torn = match agreement {
-        Agreement::Torn { found, rollback } => Some(Torn { found, rollback, held }),
-        Agreement::Whole => {
-            for (store, changes) in held.into_iter().enumerate() {
-                changes.into_iter().for_each(|(key, value)| task.restore_record(store, key, value));
+
+    fn take(&mut self, store: usize, record: Record) -> Result<(), KafkaError> {
+        let Some(key) = record.key else { return Ok(()) };
+        self.records += u64::from(key != mark::KEY[..] && key != mark::SENT_KEY[..]);
+        let followed = self.tails[store].push(key, record.value).map_err(|error| {
+            let detail = format!("the commit mark at {} offset {}: {error}", self.logs[store], record.offset);
+            KafkaError::Fatal { operation: "restore", detail }
+        })?;
+        followed.into_iter().for_each(|(key, value)| self.task.restore_record(store, key, value));
+        Ok(())
+    }
+
+    /// Where the last records went that the last commit sent.
+    fn sent(&self) -> BTreeMap<TopicPartition, i64> {
+        let sent = self.committed.as_ref().and_then(|committed| mark::sent(&self.tails, committed.commit));
+        let topics = sent.unwrap_or_default().topics.into_iter();
+        let records = topics.flat_map(|(topic, offsets)| {
+            offsets.into_iter().map(move |(partition, last)| (TopicPartition::new(&topic, partition), last))
+        });
+        records.collect()
+    }
+
+    /// Compares changelogs, offsets and outputs, of which `gone` were rolled back.
+    fn finish(mut self, gone: &[TopicPartition]) -> Restored {
+        let mut agreement = mark::compare(&self.tails, self.committed.as_ref());
+        if let Some(committed) = &self.committed {
+            if !gone.is_empty() && agreement == Agreement::Whole {
+                let gone: Vec<_> = gone.iter().map(TopicPartition::to_string).collect();
+                let found = format!("{} rolled commit {} back", gone.join(", "), committed.commit);
+                agreement = Agreement::Torn { found, rollback: mark::rollback(&self.tails, committed) };
             }
-            None
+            if let Some(account) = mark::account(&self.tails, committed.commit) {
+                self.task.restore_account(account);
+            }
         }
-    };
-    Ok(Some(Restored { records, torn }))
-}
-
-/// Whether what the last commit sent is there.
-fn check_outputs(admin: &Admin, tails: &[Tail], committed: Option<&Mark>) -> Result<Agreement, KafkaError> {
-    let Some(committed) = committed else { return Ok(Agreement::Whole) };
-    for (topic, offsets) in mark::sent(tails, committed.commit).unwrap_or_default().topics {
-        let gone = rolled_back(admin, &topic, &offsets)?;
-        if !gone.is_empty() {
-            let found = format!("partitions {gone:?} of {topic} have rolled commit {} back", committed.commit);
-            return Ok(Agreement::Torn { found, rollback: mark::rollback(tails, committed) });
-        }
+        let held = self.tails.into_iter().map(Tail::into_held).collect::<Vec<_>>();
+        let torn = match agreement {
+            Agreement::Torn { found, rollback } => Some(Torn { found, rollback, held }),
+            Agreement::Whole => {
+                for (store, changes) in held.into_iter().enumerate() {
+                    changes.into_iter().for_each(|(key, value)| self.task.restore_record(store, key, value));
+                }
+                None
+            }
+        };
+        Restored { task: self.task, records: self.records, torn }
     }
-    Ok(Agreement::Whole)
 }
 
-fn restore_store(
+/// Reads the changelogs to their ends; `false` if it was told to stop before that.
+fn read_changelogs(
     shared: &Shared<'_>,
-    task: &mut StreamTask,
-    store: usize,
-    log: &TopicPartition,
-    (from, mut tail): (i64, Tail),
+    tasks: &mut [Restoring],
     stop: &dyn Fn() -> bool,
     alive: &dyn Fn(),
-) -> Result<Option<(u64, Tail)>, KafkaError> {
+) -> Result<bool, KafkaError> {
     let began = shared.clock.monotonic();
     let mut say_at = began + SAY_EVERY;
-    let read = ReadToEnd::of_partition(shared.admin, log, Some(from))?;
-    let end = read.ends().get(&log.partition).copied().unwrap_or(from);
-    let mut records = 0;
+    let starts: BTreeMap<TopicPartition, i64> =
+        tasks.iter().flat_map(|task| task.logs.iter().cloned().zip(task.from.iter().copied())).collect();
+    let read = ReadToEnd::of_partitions(shared.admin, starts)?;
+    let ends = read.ends().clone();
+    let mut records: u64 = 0;
+    // Records of a partition come in runs.
+    let (mut task, mut store) = (0, 0);
     for record in read {
         let record = record?;
-        if let Some(key) = record.key {
-            records += u64::from(key != mark::KEY[..] && key != mark::SENT_KEY[..]);
-            let followed = tail.push(key, record.value).map_err(|error| unreadable(log, record.offset, &error))?;
-            followed.into_iter().for_each(|(key, value)| task.restore_record(store, key, value));
+        let is = |log: &TopicPartition| log.partition == record.partition && *log.topic == *record.topic;
+        if !is(&tasks[task].logs[store]) {
+            let place = |(task, restoring): (usize, &Restoring)| Some((task, restoring.logs.iter().position(is)?));
+            let Some(found) = tasks.iter().enumerate().find_map(place) else { continue };
+            (task, store) = found;
         }
-        if records % LOOK_EVERY == 0 {
+        tasks[task].take(store, record)?;
+        records += 1;
+        if records.is_multiple_of(LOOK_EVERY) {
             if stop() {
-                return Ok(None);
+                return Ok(false);
             }
             alive();
             let now = shared.clock.monotonic();
             if now >= say_at {
                 say_at = now + SAY_EVERY;
-                let (done, of) = (record.offset + 1 - from, end - from);
-                let percent = done * 100 / of.max(1);
-                info!(task = %task.id(), %log, records, done, of, percent, "store is being restored");
+                info!(tasks = tasks.len(), records, "stores are being restored");
             }
         }
     }
-    task.logged_to(store, Some(end));
-    shared.metrics.restored.inc_by(records);
     let millis = shared.clock.monotonic().saturating_sub(began).as_millis();
-    info!(task = %task.id(), %log, records, from, end, millis, "store restored");
-    Ok(Some((records, tail)))
-}
-
-fn unreadable(log: &TopicPartition, offset: i64, error: &serde_json::Error) -> KafkaError {
-    let detail = format!("the commit mark at {log} offset {offset} cannot be read: {error}");
-    KafkaError::Fatal { operation: "restore", detail }
+    for restoring in tasks {
+        for (store, log) in restoring.logs.iter().enumerate() {
+            restoring.task.logged_to(store, ends.get(log).copied());
+            info!(task = %restoring.task.id(), %log, from = restoring.from[store], end = ends.get(log), "store restored");
+        }
+        shared.metrics.restored.inc_by(restoring.records);
+        info!(task = %restoring.task.id(), records = restoring.records, millis, "task restored");
+    }
+    Ok(true)
 }

@@ -182,7 +182,7 @@ impl Audit {
     fn read(&mut self, starts: &BTreeMap<i32, i64>, mut cut: BTreeSet<i32>) -> Result<(), ServiceError> {
         let records = read_to_end(&self.kafka, Topic::PostsRaw.name(), &Start::Offsets(starts.clone()));
         let records = records.map_err(kafka_error)?;
-        let ends = records.ends().clone();
+        let ends: BTreeMap<i32, i64> = records.ends().iter().map(|(at, end)| (at.partition, *end)).collect();
         let length: i64 = ends.iter().map(|(partition, end)| end - starts.get(partition).copied().unwrap_or(0)).sum();
         self.bar.set_length(u64::try_from(length).unwrap_or(0));
         for record in records {

@@ -375,6 +375,7 @@ fn records_that_were_rolled_back_are_told_from_committed_ones_and_from_those_tha
     write_aborted(&mut producer, "dropped");
     let admin = Admin::new(&config).unwrap();
     // The committed record, its marker, the aborted record, its marker, and after the end.
-    let gone = |offset| rolled_back(&admin, "t", &BTreeMap::from([(0, offset)])).unwrap();
-    assert_eq!([gone(0), gone(1), gone(2), gone(3), gone(4)], [vec![], vec![], vec![0], vec![], vec![]]);
+    let at = TopicPartition::new("t", 0);
+    let gone = |offset| rolled_back(&admin, &BTreeMap::from([(at.clone(), offset)])).unwrap();
+    assert_eq!([gone(0), gone(1), gone(2), gone(3), gone(4)], [vec![], vec![], vec![at.clone()], vec![], vec![]]);
 }
