@@ -93,6 +93,9 @@ pub trait Clock: Send + Sync + fmt::Debug {
 
     /// Time since an arbitrary start. Never goes backwards.
     fn monotonic(&self) -> Duration;
+
+    /// Blocks for `duration` on this clock.
+    fn sleep(&self, duration: Duration);
 }
 
 /// A clock that can be shared between threads.
@@ -123,6 +126,10 @@ impl Clock for SystemClock {
     fn monotonic(&self) -> Duration {
         self.started.elapsed()
     }
+
+    fn sleep(&self, duration: Duration) {
+        std::thread::sleep(duration);
+    }
 }
 
 /// A clock that stands still until it is told to move. Clones share the time.
@@ -152,6 +159,11 @@ impl Clock for ManualClock {
     fn monotonic(&self) -> Duration {
         self.now().since(Timestamp(self.start))
     }
+
+    /// Returns at once, and moves the time forward: whoever sleeps is the only one to wait for it.
+    fn sleep(&self, duration: Duration) {
+        self.advance(duration);
+    }
 }
 
 #[cfg(test)]
@@ -171,7 +183,8 @@ mod tests {
         let clock = ManualClock::new(Timestamp(5));
         assert_eq!(clock.now(), clock.now());
         clock.clone().advance(Duration::from_millis(3));
-        assert_eq!((clock.now(), clock.monotonic()), (Timestamp(8), Duration::from_millis(3)));
+        clock.sleep(Duration::from_millis(4));
+        assert_eq!((clock.now(), clock.monotonic()), (Timestamp(12), Duration::from_millis(7)));
     }
 
     #[test]

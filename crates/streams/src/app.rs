@@ -12,16 +12,17 @@ use tracing::{debug, error, info, warn};
 use vigie_clock::SharedClock;
 use vigie_kafka_client::{Admin, TopicSpec};
 
-use crate::bounds::Bounds;
 use crate::changelog;
 use crate::config::StreamsConfig;
-use crate::dead_letter::{DeadLetterEncoder, dead_letter_topic};
 use crate::error::StreamsError;
 use crate::metrics::StreamsMetrics;
+use crate::processor::dead_letter::{DeadLetterEncoder, dead_letter_topic};
 use crate::snapshot::{self, StateDir, StateDirParts};
-use crate::stall::Heartbeat;
 use crate::state::{AppState, StateBoard};
-use crate::thread::{Shared, StreamThread};
+use crate::thread::StreamThread;
+use crate::thread::bounds::Bounds;
+use crate::thread::shared::Shared;
+use crate::thread::stall::Heartbeat;
 use crate::topology::Topology;
 
 /// How long a start waits for a broker.
@@ -67,7 +68,7 @@ impl StreamsApp {
 
     /// The changelog topics of the application.
     pub fn changelog_topics(&self) -> Vec<String> {
-        changelog::topics(&self.config.application_id, &self.topology)
+        self.topology.changelogs(&self.config.application_id)
     }
 
     /// Deletes what the application keeps: its consumer group, its changelogs and the snapshots in this instance's folder. It must not be running.
@@ -158,7 +159,7 @@ impl StreamsApp {
     /// Checks the topics, creates changelogs and dead-letter topics, and returns the number of partitions.
     fn prepare(&self, admin: &Admin, stop: &dyn Fn() -> bool) -> Result<i32, StreamsError> {
         let wanted: Vec<&str> = self.topology.sources().chain(self.topology.sinks()).collect();
-        let found = wait_for_topics(admin, &wanted, stop)?;
+        let found = wait_for_topics(admin, &self.clock, &wanted, stop)?;
         let Some((source, partitions)) = self.topology.sources().find_map(|s| Some((s, *found.get(s)?))) else {
             return Ok(0);
         };
@@ -178,7 +179,7 @@ impl StreamsApp {
         admin.create_topics(&specs)?;
         // A topic that was just created takes a moment to show.
         let made: Vec<&str> = changelogs.iter().chain(&dead_letters).map(String::as_str).collect();
-        let made = wait_for_topics(admin, &made, stop)?;
+        let made = wait_for_topics(admin, &self.clock, &made, stop)?;
         for changelog in &changelogs {
             same_partitions(changelog, made.get(changelog).copied().unwrap_or(partitions), source, partitions)?;
         }
@@ -189,6 +190,7 @@ impl StreamsApp {
 /// The partitions of `topics`, once all exist; of those that do when `stop` says so.
 fn wait_for_topics(
     admin: &Admin,
+    clock: &SharedClock,
     topics: &[&str],
     stop: &dyn Fn() -> bool,
 ) -> Result<BTreeMap<String, i32>, StreamsError> {
@@ -210,7 +212,7 @@ fn wait_for_topics(
             let missing = topics.iter().filter(|topic| !found.contains_key(**topic));
             return Err(StreamsError::MissingTopics { topics: missing.map(|topic| (*topic).to_owned()).collect() });
         }
-        thread::sleep(LOOK_AGAIN);
+        clock.sleep(LOOK_AGAIN);
     }
 }
 
@@ -278,6 +280,6 @@ fn watch<T>(shared: &Shared<'_>, handles: Vec<(usize, &ScopedJoinHandle<'_, T>)>
                 shared.board.set(thread, AppState::Degraded(reason));
             }
         }
-        thread::sleep(WATCH);
+        shared.clock.sleep(WATCH);
     }
 }

@@ -9,23 +9,13 @@ use vigie_kafka_client::{Admin, KafkaError, TopicPartition, TopicSpec, committed
 
 use crate::config::StreamsConfig;
 use crate::error::StreamsError;
-use crate::metadata::Metadata;
+use crate::task::metadata::Metadata;
 use crate::topology::Topology;
 
 /// For how long a compacted topic keeps tombstones if it does not say so itself.
 const DELETE_RETENTION: Duration = Duration::from_secs(24 * 3600);
 /// How long the group coordinator may take, with pending transactions that it waits for.
 const WAIT: Duration = Duration::from_secs(30);
-
-/// The changelog of a store.
-pub(crate) fn topic(application_id: &str, store: &str) -> String {
-    format!("{application_id}-{store}-changelog")
-}
-
-/// The changelogs of all stores, in the stores' order.
-pub(crate) fn topics(application_id: &str, topology: &Topology) -> Vec<String> {
-    topology.stores.iter().map(|store| topic(application_id, &store.name)).collect()
-}
 
 pub(crate) fn spec(name: String, partitions: i32) -> TopicSpec {
     let config = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vigie_kafka_client::{KafkaConfig, Reset, TopicPartition};
 
-use crate::testing::FailPoint;
+use crate::failpoint::FailPoint;
 
 /// The options of an application that its operator sets.
 #[derive(clap::Args, Clone, Debug, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl StreamsConfig {
             start_at: BTreeMap::new(),
             stop_at: None,
             #[cfg(feature = "failpoints")]
-            fail_point: crate::failpoints::from_env(),
+            fail_point: crate::failpoint::from_env::from_env(),
             #[cfg(not(feature = "failpoints"))]
             fail_point: None,
         }

@@ -9,7 +9,8 @@ use prometheus::{
 use tracing::debug;
 use vigie_kafka_client::TopicPartition;
 
-use crate::task::{Counts, Output, StreamTask};
+use crate::processor::core::{Counts, Output};
+use crate::task::StreamTask;
 
 pub(crate) struct StreamsMetrics {
     registry: Registry,

@@ -1,19 +1,27 @@
 //! What an application writes: a processor, and what it can do while it processes.
 
+pub(crate) mod account;
+pub(crate) mod core;
+pub(crate) mod dead_letter;
+pub(crate) mod per_record;
+pub(crate) mod punctuation;
+pub(crate) mod watermark;
+pub(crate) mod window;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use vigie_clock::Timestamp;
 use vigie_kafka_client::{Headers, Record};
 
-use crate::account::Outcome;
-use crate::dead_letter::{self, DeadLetter};
+use account::Outcome;
+use core::{Core, Output, TaskId};
+use dead_letter::DeadLetter;
+use per_record::{ErrorPolicy, RecordError};
+use punctuation::Punctuation;
+
 use crate::error::ProcessorError;
-use crate::per_record::{ErrorPolicy, RecordError};
-use crate::punctuation::Punctuation;
 use crate::store::KeyValueStore;
-use crate::task::{Core, Output};
-use crate::topology::TaskId;
 
 /// The logic of one task: it sees the records of one partition of each source topic, in order, and nothing of other tasks.
 ///

@@ -41,9 +41,9 @@ use vigie_clock::{SharedClock, Timestamp};
 
 use self::format::{FrameReader, Header};
 use self::writer::Writer;
-use crate::mark::Mark;
 use crate::metrics::StreamsMetrics;
 use crate::task::StreamTask;
+use crate::task::mark::Mark;
 
 /// How far the clocks of two machines may differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);

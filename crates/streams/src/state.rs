@@ -41,6 +41,13 @@ impl fmt::Display for AppState {
     }
 }
 
+impl AppState {
+    /// Whether a thread in this state may change to `next`; see the diagram.
+    fn may_become(&self, next: &Self) -> bool {
+        !matches!((self, next), (Self::Stopped, _) | (_, Self::Starting))
+    }
+}
+
 pub(crate) type Listener = dyn Fn(&AppState) + Send + Sync;
 
 /// The states of the stream threads and what they amount to.
@@ -61,11 +68,16 @@ impl StateBoard {
     }
 
     /// Notes what a thread does; tells the listener if that changes what the application does.
+    ///
+    /// # Panics
+    /// On a transition that is not in the diagram of [`AppState`].
     pub(crate) fn set(&self, thread: usize, state: AppState) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.threads[thread] == state && inner.reported.is_some() {
             return;
         }
+        let now = &inner.threads[thread];
+        assert!(*now == state || now.may_become(&state), "stream thread {thread} cannot go from {now} to {state}");
         inner.threads[thread] = state;
         let overall = overall(&inner.threads);
         if inner.reported.as_ref() != Some(&overall) {
@@ -89,6 +101,14 @@ fn overall(threads: &[AppState]) -> AppState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[should_panic(expected = "stream thread 0 cannot go from stopped to running")]
+    fn a_stopped_thread_does_not_run_again() {
+        let board = StateBoard::new(1, None);
+        board.set(0, AppState::Stopped);
+        board.set(0, AppState::Running);
+    }
 
     #[test]
     fn application_is_running_only_when_all_threads_are() {

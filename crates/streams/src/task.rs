@@ -11,78 +11,33 @@
 //!                                                  └─────┘   positions and watermark as of the last commit
 //! ```
 
+pub(crate) mod mark;
+pub(crate) mod metadata;
+mod roll_back;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use vigie_clock::{SharedClock, Timestamp};
-use vigie_kafka_client::{Committed, Headers, Record, TopicPartition};
+use vigie_kafka_client::{Committed, Record, TopicPartition};
 
-use crate::account::Account;
-use crate::dead_letter::DeadLetterEncoder;
+use mark::{Mark, Position};
+use metadata::Metadata;
+
 use crate::error::ProcessorError;
-use crate::mark::{Mark, Position};
-use crate::metadata::{self, Metadata};
-use crate::per_record::ErrorPolicy;
+use crate::processor::account::Account;
+use crate::processor::core::{Core, Counts, Output, TaskId};
+use crate::processor::dead_letter::DeadLetterEncoder;
+use crate::processor::punctuation::Punctuation;
+use crate::processor::watermark::Watermark;
 use crate::processor::{Processor, ProcessorContext};
-use crate::punctuation::Punctuation;
 use crate::store::window::WindowStore;
 use crate::store::{KeyValueStore, StoreKind};
-use crate::topology::{TaskId, Topology};
-use crate::watermark::Watermark;
-
-/// A record that waits for the commit.
-#[derive(Clone, Debug)]
-pub(crate) struct Output {
-    pub(crate) topic: Arc<str>,
-    pub(crate) partition: Option<i32>,
-    pub(crate) key: Option<Bytes>,
-    pub(crate) value: Option<Bytes>,
-    pub(crate) timestamp: Timestamp,
-    pub(crate) headers: Headers,
-}
-
-/// What happened since the last commit, for the metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) records: u64,
-    pub(crate) late: u64,
-    pub(crate) dead_letters: u64,
-    pub(crate) refused_times: u64,
-}
-
-/// The part of a task that its processor sees through a [`ProcessorContext`].
-pub(crate) struct Core {
-    pub(crate) id: TaskId,
-    pub(crate) clock: SharedClock,
-    pub(crate) encoder: Arc<dyn DeadLetterEncoder>,
-    pub(crate) outputs: Vec<Output>,
-    pub(crate) watermark: Watermark,
-    pub(crate) counts: Counts,
-    pub(crate) account: Account,
-    /// Set where the context cannot return an error.
-    pub(crate) failure: Option<ProcessorError>,
-    pub(crate) policy: ErrorPolicy,
-    sinks: Vec<Arc<str>>,
-    stores: Vec<(String, KeyValueStore)>,
-}
-
-impl Core {
-    pub(crate) fn sink(&self, name: &str) -> Arc<str> {
-        match self.sinks.iter().find(|sink| &***sink == name) {
-            Some(sink) => Arc::clone(sink),
-            None => panic!("task {}: {name} is not a sink of the topology, expected one of {:?}", self.id, self.sinks),
-        }
-    }
-
-    pub(crate) fn store(&mut self, name: &str) -> &mut KeyValueStore {
-        let Some(index) = self.stores.iter().position(|(store, _)| store == name) else {
-            panic!("task {}: {name} is not a store of the topology", self.id)
-        };
-        &mut self.stores[index].1
-    }
-}
+use crate::topology::Topology;
 
 /// Where a task begins in one input partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -259,6 +214,7 @@ impl StreamTask {
 
     /// The stores hold what was committed: records may come, once the processor has looked at them.
     pub(crate) fn start(&mut self) -> Result<(), ProcessorError> {
+        assert_eq!(self.state, State::Restoring, "task {} cannot start twice", self.core.id);
         self.state = State::Running;
         self.disagreement = self.processor.audit(&mut ProcessorContext::new(&mut self.core, None))?;
         Ok(())
@@ -425,7 +381,3 @@ impl StreamTask {
         self.core.failure.take().map_or(Ok(()), Err)
     }
 }
-
-mod roll_back;
-#[cfg(test)]
-mod tests;

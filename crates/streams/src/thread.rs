@@ -12,32 +12,34 @@
 //!                       Lost:     drop tasks         ─┘
 //! ```
 
+mod assignment;
+pub(crate) mod bounds;
+mod commit;
+mod lag;
+mod restore;
+pub(crate) mod shared;
+pub(crate) mod stall;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{info, warn};
-use vigie_clock::SharedClock;
 use vigie_kafka_client::{
-    Admin, Assignor, Consumer, ConsumerOptions, Event, KafkaError, ProducerOptions, Record, TopicPartition,
+    Assignor, Consumer, ConsumerOptions, Event, KafkaError, ProducerOptions, Record, TopicPartition,
     TransactionalProducer,
 };
 
-use crate::assignment;
-use crate::bounds::Bounds;
-use crate::commit::{self, Outcome};
-use crate::config::StreamsConfig;
-use crate::dead_letter::DeadLetterEncoder;
+use bounds::Bounds;
+use commit::Outcome;
+use lag::Lags;
+use shared::{Interrupted, Shared};
+use stall::StallWatch;
+
 use crate::error::{ProcessorError, StreamsError};
-use crate::lag::Lags;
-use crate::metrics::StreamsMetrics;
-use crate::snapshot::StateDir;
+use crate::failpoint::FailPoint;
 use crate::snapshot::schedule::Snapshots;
-use crate::stall::{Heartbeat, StallWatch};
-use crate::state::{AppState, StateBoard};
+use crate::state::AppState;
 use crate::task::StreamTask;
-use crate::testing::FailPoint;
-use crate::topology::Topology;
 
 /// The longest wait for records: how soon a shutdown is seen.
 const POLL: Duration = Duration::from_millis(100);
@@ -49,41 +51,6 @@ const MAX_ABORTS: u32 = 5;
 const SNAPSHOT_POLL: Duration = Duration::from_millis(2);
 /// How often lag and watermarks are reported.
 const REPORT: Duration = Duration::from_secs(1);
-
-/// What all threads of an application share.
-pub(crate) struct Shared<'a> {
-    pub(crate) config: &'a StreamsConfig,
-    pub(crate) admin: &'a Admin,
-    pub(crate) topology: &'a Topology,
-    pub(crate) encoder: &'a Arc<dyn DeadLetterEncoder>,
-    pub(crate) clock: &'a SharedClock,
-    pub(crate) metrics: &'a StreamsMetrics,
-    pub(crate) changelogs: Vec<String>,
-    /// Of each source, when the application started.
-    pub(crate) partitions: i32,
-    pub(crate) state_dir: Option<StateDir>,
-    /// By thread.
-    pub(crate) hearts: Vec<Heartbeat>,
-    pub(crate) board: StateBoard,
-    pub(crate) bounds: Option<Bounds>,
-}
-
-/// Why a session ended early.
-pub(crate) enum Interrupted {
-    /// Make everything anew and go on.
-    Restart(String),
-    /// Stop the application.
-    Fatal(StreamsError),
-}
-
-impl From<KafkaError> for Interrupted {
-    fn from(error: KafkaError) -> Self {
-        match error {
-            KafkaError::Fatal { .. } => Self::Fatal(StreamsError::Kafka(error)),
-            other => Self::Restart(other.to_string()),
-        }
-    }
-}
 
 pub(crate) struct StreamThread<'a> {
     index: usize,
@@ -436,7 +403,7 @@ impl<'a> StreamThread<'a> {
             if (self.stop)() {
                 return true;
             }
-            std::thread::sleep(Duration::from_millis(20));
+            self.shared.clock.sleep(Duration::from_millis(20));
         }
         (self.stop)()
     }

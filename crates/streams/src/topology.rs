@@ -5,30 +5,18 @@ mod describe;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::dead_letter::dead_letter_topic;
 use crate::error::TopologyError;
-use crate::metadata::MAX_FINGERPRINT;
-use crate::per_record::ErrorPolicy;
 use crate::processor::Processor;
+use crate::processor::core::TaskId;
+use crate::processor::dead_letter::dead_letter_topic;
+use crate::processor::per_record::ErrorPolicy;
 use crate::store::StoreSpec;
 
 pub use describe::TopologyDescription;
 pub(crate) use describe::difference;
 
-/// Names a task: the topology and the partition number that it processes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TaskId {
-    /// The topology's name.
-    pub topology: Arc<str>,
-    /// The partition, of every source topic, that is this task's.
-    pub partition: i32,
-}
-
-impl fmt::Display for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.topology, self.partition)
-    }
-}
+/// The most bytes of a fingerprint: brokers take 4096 bytes of metadata by default.
+const MAX_FINGERPRINT: usize = 2048;
 
 type Factory = dyn Fn(TaskId) -> Box<dyn Processor> + Send + Sync;
 
@@ -82,6 +70,11 @@ impl Topology {
     pub(crate) fn dead_letters(&self) -> impl Iterator<Item = &str> {
         let declared = self.sinks.len() - self.sources.len();
         self.sinks[declared..].iter().map(|topic| &**topic)
+    }
+
+    /// The changelogs of all stores, in the stores' order.
+    pub(crate) fn changelogs(&self, application_id: &str) -> Vec<String> {
+        self.stores.iter().map(|store| changelog(application_id, &store.name)).collect()
     }
 
     pub(crate) fn task_id(&self, partition: i32) -> TaskId {
@@ -207,6 +200,11 @@ impl TopologyBuilder {
         }
         Ok(topology)
     }
+}
+
+/// The changelog of a store.
+fn changelog(application_id: &str, store: &str) -> String {
+    format!("{application_id}-{store}-changelog")
 }
 
 fn first_duplicate(names: &[Arc<str>]) -> Option<&str> {

@@ -16,7 +16,7 @@ use bytes::{Buf, BufMut, Bytes};
 use serde::{Deserialize, Serialize};
 use vigie_clock::Timestamp;
 
-use crate::mark::Mark;
+use crate::task::mark::Mark;
 
 /// Begins every file. The last byte is the format's version.
 pub(crate) const MAGIC: [u8; 8] = *b"vigsnap\x01";
@@ -35,7 +35,7 @@ pub(crate) struct Header {
     /// The topology; see [`Topology::fingerprint`](crate::Topology::fingerprint).
     pub(crate) topology: String,
     pub(crate) partition: i32,
-    /// See [`Metadata`](crate::metadata::Metadata).
+    /// See [`Metadata`](crate::task::metadata::Metadata).
     pub(crate) incarnation: u64,
     pub(crate) written_at: Timestamp,
     /// The last commit when it was begun; `None` in what an older version wrote.

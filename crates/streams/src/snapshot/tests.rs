@@ -15,7 +15,7 @@ use super::format::{FrameReader, MAGIC, seal};
 use super::schedule::Snapshots;
 use super::walk::Cursor;
 use super::*;
-use crate::metadata::Metadata;
+use crate::task::metadata::Metadata;
 use crate::task::{InputStart, TaskParts};
 use crate::{PlainDeadLetters, Processor, ProcessorContext, ProcessorError, Record, StoreSpec, Topology};
 

@@ -1,8 +1,8 @@
-//! How a task leaves a commit out of which the brokers kept only parts: see [`mark`](crate::mark).
+//! How a task leaves a commit out of which the brokers kept only parts: see [`mark`](crate::task::mark).
 
 use super::StreamTask;
-use crate::mark::{Change, Mark, Rollback};
-use crate::watermark::Watermark;
+use super::mark::{Change, Mark, Rollback};
+use crate::processor::watermark::Watermark;
 
 impl StreamTask {
     /// Leaves out the last commit, which is torn. `held` is what it wrote to each store's changelog.

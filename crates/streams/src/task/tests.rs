@@ -8,7 +8,7 @@ use bytes::Bytes;
 use vigie_clock::{ManualClock, Timestamp};
 use vigie_kafka_client::{OutgoingRecord, Record};
 
-use crate::mark::{Mark, Position, Rollback};
+use super::mark::{Mark, Position, Rollback};
 use crate::testing::TopologyTestDriver;
 use crate::{
     DeadLetter, DeadLetterEncoder, Every, PerRecord, Processor, ProcessorContext, ProcessorError, Punctuation,

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::Topology;
-use crate::changelog;
 
 /// What a topology reads, keeps and writes, as text. Made by [`Topology::describe`].
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +59,7 @@ impl fmt::Display for TopologyDescription<'_> {
             topology.name, topology.max_batch, topology.policy
         )?;
         for store in &topology.stores {
-            let changelog = changelog::topic(self.application_id, &store.name);
+            let changelog = super::changelog(self.application_id, &store.name);
             writeln!(f, "  Store: {} ({}, version {}) --> {changelog}", store.name, store.kind, store.version)?;
         }
         for sink in topology.sinks() {

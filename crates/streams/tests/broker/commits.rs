@@ -5,7 +5,7 @@ use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use vigie_kafka_client::KafkaError;
-use vigie_streams::testing::{CommitStep, FailPoint, Fault};
+use vigie_streams::failpoint::{CommitStep, FailPoint, Fault};
 use vigie_streams::{AppState, StreamsError};
 
 use crate::place::{Place, Running};

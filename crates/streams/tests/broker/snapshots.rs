@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use vigie_kafka_client::Admin;
-use vigie_streams::testing::{CommitStep, FailPoint, Fault};
+use vigie_streams::failpoint::{CommitStep, FailPoint, Fault};
 use vigie_streams::{StreamsConfig, StreamsError};
 
 use crate::place::{PARTITIONS, Place, Running, word_count};

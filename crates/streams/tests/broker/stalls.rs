@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use vigie_streams::testing::FailPoint;
+use vigie_streams::failpoint::FailPoint;
 use vigie_streams::{AppState, Processor, ProcessorContext, ProcessorError, Record, Topology};
 
 use crate::place::{Place, Running};

@@ -4,15 +4,12 @@
 //! 3 <highest event time> <watermark> <stream time> <incarnation> <commit mark> <fingerprint of the topology>
 //! ```
 //!
-//! Version 2 had no [commit mark](crate::mark).
+//! Version 2 had no [commit mark](crate::task::mark).
 //!
 //! The *incarnation* is a random number that is drawn when an application begins without committed offsets. It tells state that was begun
 //! anew from what a local snapshot kept of its predecessor, whose changelogs had the same names.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-
-/// The most bytes of a fingerprint: brokers take 4096 bytes of metadata by default.
-pub(crate) const MAX_FINGERPRINT: usize = 2048;
 
 /// The metadata of one committed offset, taken apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,7 +18,7 @@ pub(crate) struct Metadata<'a> {
     pub(crate) times: &'a str,
     /// `None` in what version 1 wrote.
     pub(crate) incarnation: Option<u64>,
-    /// As written by [`Mark::word`](crate::mark::Mark::word); `None` in what versions 1 and 2 wrote.
+    /// As written by [`Mark::word`](crate::task::mark::Mark::word); `None` in what versions 1 and 2 wrote.
     pub(crate) mark: Option<&'a str>,
     /// `None` in what version 1 wrote.
     pub(crate) fingerprint: Option<&'a str>,

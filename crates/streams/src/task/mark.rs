@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::account::Account;
-use crate::metadata::Metadata;
+use super::metadata::Metadata;
+use crate::processor::account::Account;
 use crate::task::InputStart;
 
 /// The key of a mark: random bytes, which no processor takes for one of its own.

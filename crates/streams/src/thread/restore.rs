@@ -2,7 +2,7 @@
 //!
 //! A restore reads the changelogs up to the ends that they have when it starts, all of them with one client, waiting for transactions that
 //! are still open below those ends: the previous owner's last commit may have reached the offsets before its markers reach the changelog.
-//! Then changelogs and committed offsets are compared: they should tell of the same [commit](crate::mark).
+//! Then changelogs and committed offsets are compared: they should tell of the same [commit](crate::task::mark).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use std::time::Duration;
 use tracing::{debug, info};
 use vigie_kafka_client::{KafkaError, ReadToEnd, Record, TopicPartition, rolled_back};
 
-use crate::mark::{self, Agreement, Change, Mark, Rollback, Tail};
+use super::shared::Shared;
 use crate::task::StreamTask;
-use crate::thread::Shared;
+use crate::task::mark::{self, Agreement, Change, Mark, Rollback, Tail};
 
 /// After so many records a restore asks whether it should stop, and how long it has been at it.
 const LOOK_EVERY: u64 = 10_000;

@@ -25,7 +25,7 @@ use std::time::Duration;
 use tracing::warn;
 use vigie_kafka_client::KafkaError;
 
-use crate::testing::{CommitStep, FailPoint, Fault};
+use super::{CommitStep, FailPoint, Fault};
 
 /// Longer than an instance may go without a poll, where that is set to 10 s, and its partitions take to be another's.
 const HOLD: Duration = Duration::from_secs(25);

@@ -16,12 +16,12 @@ use std::ops::Range;
 use tracing::error;
 use vigie_kafka_client::{Consumer, KafkaError, TransactionalProducer};
 
+use super::shared::{Interrupted, Shared};
 use crate::error::StreamsError;
-use crate::mark::{self, Sent};
+use crate::failpoint::{CommitStep, Fault};
 use crate::metrics::StreamsMetrics;
 use crate::task::StreamTask;
-use crate::testing::{CommitStep, Fault};
-use crate::thread::{Interrupted, Shared};
+use crate::task::mark::{self, Sent};
 
 /// How a commit ended, if the thread can go on.
 pub(crate) enum Outcome {

@@ -7,14 +7,15 @@ use std::time::Duration;
 use tracing::{error, warn};
 use vigie_kafka_client::{Committed, Consumer, Reset, TopicPartition};
 
+use super::restore::{self, Restored, Torn};
+use super::shared::{Interrupted, Shared};
 use crate::changelog;
 use crate::error::{ProcessorError, StreamsError};
-use crate::mark::Mark;
-use crate::metadata::Metadata;
-use crate::restore::{self, Restored, Torn};
+use crate::processor::core::TaskId;
+use crate::task::mark::Mark;
+use crate::task::metadata::Metadata;
 use crate::task::{InputStart, StreamTask, TaskParts};
-use crate::thread::{Interrupted, Shared};
-use crate::topology::{TaskId, difference};
+use crate::topology::difference;
 
 /// How long the group coordinator may take, with pending transactions that it waits for.
 const WAIT: Duration = Duration::from_secs(30);
@@ -141,7 +142,7 @@ fn waited(shared: &Shared<'_>, time: Duration, stop: &dyn Fn() -> bool, alive: &
     let until = shared.clock.monotonic() + time;
     while shared.clock.monotonic() < until && !stop() {
         alive();
-        std::thread::sleep(TICK);
+        shared.clock.sleep(TICK);
     }
     stop()
 }
