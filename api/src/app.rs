@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use vigie_authors::Keyring;
 use vigie_clock::SharedClock;
 use vigie_daemon::{Context, ServiceError};
+use vigie_schemas::{LIVE_RUN, WHOLE_MARKET};
 
 use crate::auth::Authenticator;
 use crate::cache::Cache;
@@ -17,7 +18,6 @@ use crate::rate_limit::RateLimit;
 use crate::redis;
 use crate::store::Store;
 use crate::store::assets::Extent;
-use crate::store::series::WHOLE_MARKET;
 
 /// Everything that requests share.
 pub(crate) struct App {
@@ -65,7 +65,7 @@ impl App {
     pub(crate) async fn extent(&self, run: &str) -> Result<Option<Extent>, Problem> {
         let extent = self.store.extent(run).await?;
         // The live run has no data until the first post came through: that is no error.
-        if extent.is_none() && run != "live" && !self.store.run_exists(run).await? {
+        if extent.is_none() && run != LIVE_RUN && !self.store.run_exists(run).await? {
             return Err(Problem::not_found(format!("there is no run {run:?}, see /v1/runs")));
         }
         Ok(extent)

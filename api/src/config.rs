@@ -28,7 +28,7 @@ pub struct Config {
     #[arg(long, env = "VIGIE_REDIS_URL", hide_env_values = true, default_value = "redis://127.0.0.1:6379")]
     pub redis_url: Secret,
     /// Prefix of every Redis key
-    #[arg(long, env = "VIGIE_REDIS_PREFIX", default_value = "vigie:")]
+    #[arg(long, env = "VIGIE_REDIS_PREFIX", default_value = vigie_schemas::redis::PREFIX)]
     pub redis_prefix: String,
     /// Who may read
     #[command(flatten)]

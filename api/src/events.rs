@@ -19,6 +19,7 @@ use serde::Deserialize;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use vigie_schemas::redis::{ALERT, EVENTS, POST, TREND};
 
 use crate::params::Choice;
 
@@ -36,8 +37,7 @@ pub(crate) enum EventKind {
 }
 
 impl Choice for EventKind {
-    const ALL: &'static [(&'static str, Self)] =
-        &[("trend", Self::Trend), ("alert", Self::Alert), ("post", Self::Post)];
+    const ALL: &'static [(&'static str, Self)] = &[(TREND, Self::Trend), (ALERT, Self::Alert), (POST, Self::Post)];
 }
 
 impl EventKind {
@@ -125,7 +125,7 @@ impl Events {
     pub(crate) fn new(redis: Client, prefix: &str) -> Self {
         Self {
             redis,
-            key: format!("{prefix}stream"),
+            key: format!("{prefix}{EVENTS}"),
             sender: broadcast::channel(BROADCAST_CAPACITY).0,
             pumping: watch::Sender::new(false),
         }

@@ -2,6 +2,7 @@ use std::ops::RangeInclusive;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use vigie_schemas::LIVE_RUN;
 
 use crate::problem::{Problem, WrongParameter};
 use crate::time::{self, UtcTime};
@@ -82,7 +83,7 @@ impl Params {
 
     /// The run whose results are asked for.
     pub(crate) fn run(&mut self) -> String {
-        self.text("run", 128).unwrap_or_else(|| "live".to_owned())
+        self.text("run", 128).unwrap_or_else(|| LIVE_RUN.to_owned())
     }
 
     pub(crate) fn reject(&mut self, name: &'static str, detail: String) {

@@ -3,7 +3,7 @@ use utoipa::ToSchema;
 use vigie_clock::Timestamp;
 
 /// Length of the windows that everything is counted in, in seconds.
-pub(crate) const WINDOW_SECONDS: i64 = 300;
+pub(crate) const WINDOW_SECONDS: i64 = vigie_schemas::WINDOW.as_secs() as i64;
 
 /// A time in an answer: RFC 3339, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]

@@ -32,7 +32,7 @@ pub use history::{ForecastHistory, LEAST_WINDOWS, WindowFacts};
 pub use model::{ForecastModel, ForecasterConfig, SharedForecaster};
 
 /// Length of the windows that the model was trained on, in milliseconds.
-pub const WINDOW_MILLIS: i64 = 300_000;
+pub const WINDOW_MILLIS: i64 = vigie_schemas::WINDOW.as_millis() as i64;
 
 /// Why a window has no forecast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ pub use tally::{Counts, Window};
 use vigie_authors::AuthorKey;
 use vigie_clock::Timestamp;
 use vigie_kafka_client::Record;
-use vigie_schemas::{CodecError, RawPost};
+use vigie_schemas::{CodecError, RawPost, WINDOW};
 
 use crate::analysis::Analyser;
 use crate::assets::{AssetMatcher, post_text};
@@ -34,8 +34,6 @@ use crate::sentiment::dedupe::{self, Verdict};
 use crate::sentiment::scoring::score_batch;
 use crate::sentiment::{FUTURE_TOLERANCE, check_post};
 
-/// Length of the windows that are served.
-pub const WINDOW: Duration = Duration::from_secs(300);
 /// Posts that are scored together.
 const BATCH: usize = 64;
 /// Posts of before the producers made pseudonyms have handles. Any key tells authors apart.

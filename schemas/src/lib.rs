@@ -4,17 +4,17 @@
 //! A value on a topic is in Confluent's wire format (a zero byte, the schema's id as four bytes big-endian, Avro binary) under the
 //! subject `<topic>-value`. A key is plain UTF-8.
 
-mod apply;
 mod catalogue;
 mod codec;
 mod records;
+pub mod redis;
 mod registry;
+pub mod sql;
 
-pub use apply::{ApplyError, TopicChange, apply_topics, inspect_topics};
 pub use catalogue::{Compatibility, Topic, TopicConfig};
 pub use codec::{Codec, CodecError, SyncCodec};
 pub use records::{
     Alert, AssetMention, AuthorKeyRecord, AvroRecord, Cursor, DeadLetter, FetchRecord, Forecast, LIVE_RUN, Lineage,
-    Mention, RawPost, ScoredPost, TrendInsight, WHOLE_MARKET,
+    Mention, RawPost, ScoredPost, TrendInsight, WHOLE_MARKET, WINDOW,
 };
 pub use registry::{RegistryConfig, SchemaCheck, check_schemas, register_schemas};

@@ -2,6 +2,7 @@
 #![expect(missing_docs, reason = "the .avsc files document the fields; two copies would drift")]
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use vigie_clock::Timestamp;
@@ -83,6 +84,9 @@ pub struct ScoredPost {
     #[serde(with = "apache_avro::serde::bytes_opt")]
     pub author_sealed: Option<Vec<u8>>,
 }
+
+/// How long the windows are that everything is counted in.
+pub const WINDOW: Duration = Duration::from_secs(5 * 60);
 
 /// The asset id under which every post is counted once.
 pub const WHOLE_MARKET: &str = "*";

@@ -1,13 +1,8 @@
 //! The catalogue and the codec against a real broker and a real registry.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use vigie_clock::{Clock, SystemClock, Timestamp};
-use vigie_kafka_client::{Admin, KafkaConfig};
+use vigie_clock::Timestamp;
 use vigie_schemas::{
-    Codec, CodecError, DeadLetter, FetchRecord, RegistryConfig, SyncCodec, Topic, apply_topics, check_schemas,
-    inspect_topics, register_schemas,
+    Codec, CodecError, DeadLetter, FetchRecord, RegistryConfig, SyncCodec, Topic, check_schemas, register_schemas,
 };
 use vigie_stack::testing::{TestStack, shared};
 
@@ -31,34 +26,6 @@ fn fetch() -> FetchRecord {
         reason: None,
         sample: true,
     }
-}
-
-#[test]
-fn applying_topics_twice_changes_nothing_and_drift_is_reported_not_repaired() {
-    let stack = shared();
-    let admin = Admin::new(&KafkaConfig::new(stack.brokers.clone(), stack.prefix.clone())).unwrap();
-    let first = apply_topics(&admin, 1).unwrap();
-    assert!(first.iter().all(|change| change.action == "created" && change.drift.is_empty()), "{first:?}");
-    let second = apply_topics(&admin, 1).unwrap();
-    assert!(second.iter().all(|change| change.action == "unchanged" && change.drift.is_empty()), "{second:?}");
-
-    // Somebody keeps posts for longer and adds partitions: neither is taken back.
-    let name = Topic::PostsRaw.name();
-    admin.add_partitions(name, 8).unwrap();
-    admin.alter_config(name, &BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())])).unwrap();
-    // The broker answers before its own view of the change is new: ask until it is.
-    let (clock, patience) = (SystemClock::default(), Duration::from_secs(30));
-    let third = loop {
-        let changes = apply_topics(&admin, 1).unwrap();
-        let raw = changes.iter().find(|change| change.topic == name).unwrap();
-        assert_eq!(raw.action, "unchanged");
-        if raw.partitions == 8 && raw.drift.iter().any(|d| d.starts_with("retention.ms: -1")) {
-            assert!(raw.drift.iter().any(|d| d == "partitions: 8, expected 4"), "{raw:?}");
-            break changes;
-        }
-        assert!(clock.monotonic() < patience, "{raw:?}");
-    };
-    assert_eq!(inspect_topics(&admin).unwrap(), third);
 }
 
 #[tokio::test]

@@ -1,12 +1,10 @@
 //! The tables, as numbered SQL files that are part of the binary.
 
+use refinery::{Migration, Runner};
 use tokio_postgres::NoTls;
+use vigie_schemas::sql::MIGRATIONS;
 
 use crate::config::PostgresUrl;
-
-mod embedded {
-    refinery::embed_migrations!("migrations");
-}
 
 /// Held while migrating, so that two services that start at once take turns. The number spells "vigie".
 const ADVISORY_LOCK: i64 = 0x76_69_67_69_65;
@@ -38,7 +36,9 @@ pub async fn migrate(url: &PostgresUrl) -> Result<Vec<String>, MigrateError> {
     let connection = tokio::spawn(connection);
     // The lock goes with the session, also when this process dies.
     client.execute("SELECT pg_advisory_lock($1)", &[&ADVISORY_LOCK]).await.map_err(unavailable)?;
-    let report = embedded::migrations::runner().run_async(&mut client).await?;
+    let migrations =
+        MIGRATIONS.iter().map(|(name, sql)| Migration::unapplied(name, sql)).collect::<Result<Vec<_>, _>>()?;
+    let report = Runner::new(&migrations).run_async(&mut client).await?;
     drop(client);
     let _ = connection.await;
     Ok(report.applied_migrations().iter().map(ToString::to_string).collect())

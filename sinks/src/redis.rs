@@ -1,7 +1,7 @@
-//! Hot views that can be rebuilt from the topics at any time. The crate's README lists the keys.
+//! The stream of live events, which can be rebuilt from the topics at any time. The crate's README lists the keys.
 //!
-//! A batch is one Lua script: it compares the offsets, applies the rows, stores the offsets. So a redelivered batch changes nothing, and a
-//! snapshot that Redis restarts from is whole. If Redis is emptied, the offsets are gone with the views, and both are made anew from the
+//! A batch is one Lua script: it compares the offsets, appends the events, stores the offsets. So a redelivered batch changes nothing, and
+//! a snapshot that Redis restarts from is whole. If Redis is emptied, the offsets are gone with the events, and both are rebuilt from the
 //! topics' recent past.
 
 mod event;
@@ -15,9 +15,9 @@ use fred::types::Builder;
 use fred::types::config::ReconnectPolicy;
 use serde_json::json;
 use tokio::sync::OnceCell;
-use vigie_clock::SharedClock;
 use vigie_daemon::{Context, ServiceError};
 use vigie_kafka_client::{KafkaConfig, TopicPartition};
+use vigie_schemas::redis::{EVENTS, OFFSETS, PREFIX};
 use vigie_schemas::{RegistryConfig, Topic};
 
 use crate::config::{BatchOptions, RedisUrl};
@@ -30,10 +30,7 @@ const SCRIPT: &str = include_str!("redis/write.lua");
 /// Redis answers nobody else while the script runs: some 10 ms.
 const LARGEST_BATCH: u32 = 1_000;
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
-const LEADERBOARD: Duration = Duration::from_secs(60 * 60);
-const WINDOWS_PER_ASSET: u32 = 288;
-const ALERTS: u32 = 200;
-const EVENTS: u32 = 10_000;
+const EVENTS_CAP: u32 = 10_000;
 
 /// Options of `vigie sink redis`.
 #[derive(Args, Clone, Debug)]
@@ -44,11 +41,11 @@ pub struct RedisSinkConfig {
     /// Where the schemas are.
     #[command(flatten)]
     pub registry: RegistryConfig,
-    /// Redis database to keep the views in, as redis://user:password@host:port/database
+    /// Redis database to keep the events in, as redis://user:password@host:port/database
     #[arg(long, env = "VIGIE_REDIS_URL", hide_env_values = true, default_value = "redis://127.0.0.1:6379")]
     pub redis_url: RedisUrl,
     /// Prefix of every Redis key
-    #[arg(long, env = "VIGIE_REDIS_PREFIX", default_value = "vigie:")]
+    #[arg(long, env = "VIGIE_REDIS_PREFIX", default_value = PREFIX)]
     pub redis_prefix: String,
     /// How many hours of the topics are read again when Redis has been emptied
     #[arg(long, env = "VIGIE_REDIS_REBUILD_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=8_760))]
@@ -58,14 +55,14 @@ pub struct RedisSinkConfig {
     pub batch: BatchOptions,
 }
 
-/// Keeps the views in Redis until the shutdown.
+/// Keeps the events in Redis until the shutdown.
 ///
 /// # Errors
 /// [`ServiceError::Unavailable`] if Redis, Kafka or the schema registry is not there at the start. Later it waits for them.
 pub async fn run_redis(config: RedisSinkConfig, ctx: Context) -> Result<(), ServiceError> {
     let health = ctx.health.component(NAME);
     let rebuild = Duration::from_secs(u64::from(config.redis_rebuild_hours) * 3600);
-    let sink = RedisSink::connect(&config.redis_url, config.redis_prefix, rebuild, ctx.clock.clone())
+    let sink = RedisSink::connect(&config.redis_url, config.redis_prefix, rebuild)
         .await
         .map_err(|e| ServiceError::unavailable(format!("redis at {}", config.redis_url), e))?;
     let batch = BatchOptions { batch_records: config.batch.batch_records.min(LARGEST_BATCH), ..config.batch };
@@ -78,24 +75,18 @@ pub(crate) struct RedisSink {
     client: Client,
     prefix: String,
     rebuild: Duration,
-    clock: SharedClock,
     script: OnceCell<String>,
 }
 
 impl RedisSink {
-    pub(crate) async fn connect(
-        url: &RedisUrl,
-        prefix: String,
-        rebuild: Duration,
-        clock: SharedClock,
-    ) -> Result<Self, fred::error::Error> {
+    pub(crate) async fn connect(url: &RedisUrl, prefix: String, rebuild: Duration) -> Result<Self, fred::error::Error> {
         let client = Builder::from_config(url.to_config())
             .with_performance_config(|performance| performance.default_command_timeout = COMMAND_TIMEOUT)
             .with_connection_config(|connection| connection.connection_timeout = COMMAND_TIMEOUT)
             .set_policy(ReconnectPolicy::new_exponential(0, 50, 2_000, 2))
             .build()?;
         client.init().await?;
-        Ok(Self { client, prefix, rebuild, clock, script: OnceCell::new() })
+        Ok(Self { client, prefix, rebuild, script: OnceCell::new() })
     }
 
     fn key(&self, name: &str) -> String {
@@ -105,11 +96,11 @@ impl RedisSink {
     /// Runs the script, and loads it first if this or the server's process is new.
     async fn run_script(&self, batch: &str) -> Result<Vec<String>, fred::error::Error> {
         let hash = self.script.get_or_try_init(|| self.client.script_load::<String, _>(SCRIPT)).await?;
-        let arguments = || vec![self.prefix.clone(), batch.to_owned()];
-        match self.client.evalsha(hash.as_str(), None, arguments()).await {
+        let keys = || vec![self.key(OFFSETS), self.key(EVENTS)];
+        match self.client.evalsha(hash.as_str(), keys(), batch).await {
             Err(error) if error.details().contains("NOSCRIPT") => {
                 self.client.script_load::<String, _>(SCRIPT).await?;
-                self.client.evalsha(hash.as_str(), None, arguments()).await
+                self.client.evalsha(hash.as_str(), keys(), batch).await
             }
             outcome => outcome,
         }
@@ -130,16 +121,16 @@ impl Sink for RedisSink {
             return Ok(Offsets::new());
         }
         let fields: Vec<String> = partitions.iter().map(field).collect();
-        let stored: Vec<Option<i64>> = self.client.hmget(self.key("offsets"), fields).await.map_err(classify)?;
+        let stored: Vec<Option<i64>> = self.client.hmget(self.key(OFFSETS), fields).await.map_err(classify)?;
         Ok(partitions.iter().cloned().zip(stored).filter_map(|(at, next)| Some((at, next?))).collect())
     }
 
     async fn claim(&self, starts: &Offsets, replace: bool) -> Result<Offsets, SinkError> {
         for (at, &next) in starts {
             if replace {
-                let () = self.client.hset(self.key("offsets"), (field(at), next)).await.map_err(classify)?;
+                let () = self.client.hset(self.key(OFFSETS), (field(at), next)).await.map_err(classify)?;
             } else {
-                let () = self.client.hsetnx(self.key("offsets"), field(at), next).await.map_err(classify)?;
+                let () = self.client.hsetnx(self.key(OFFSETS), field(at), next).await.map_err(classify)?;
             }
         }
         self.load(&starts.keys().cloned().collect::<Vec<_>>()).await
@@ -147,25 +138,17 @@ impl Sink for RedisSink {
 
     async fn write(&self, batch: &Batch) -> Result<Written, SinkError> {
         let rejected = |e: serde_json::Error| SinkError::Rejected(e.to_string());
-        let mut rows = Vec::with_capacity(batch.rows.len());
+        let mut events = Vec::with_capacity(batch.rows.len());
         for row in &batch.rows {
-            rows.extend(event::row(&row.insight).map_err(rejected)?);
+            events.extend(event::of(&row.insight).map_err(rejected)?);
         }
-        let written = vec![("views", rows.len() as u64)];
+        let written = vec![("events", events.len() as u64)];
         let offsets: Vec<[String; 3]> = batch
             .advances
             .iter()
             .map(|(at, advance)| [field(at), advance.expected.to_string(), advance.next.to_string()])
             .collect();
-        let json = json!({
-            "offsets": offsets,
-            "rows": rows,
-            "now": self.clock.now().as_millis(),
-            "leaderboard_ms": u64::try_from(LEADERBOARD.as_millis()).unwrap_or(u64::MAX),
-            "windows_cap": WINDOWS_PER_ASSET,
-            "alerts_cap": ALERTS,
-            "stream_cap": EVENTS,
-        });
+        let json = json!({ "offsets": offsets, "events": events, "events_cap": EVENTS_CAP });
         let conflict = self.run_script(&json.to_string()).await.map_err(classify)?;
         let Some(differs) = conflict.first() else { return Ok(written) };
         let stored = conflict.get(1).and_then(|offset| offset.parse().ok());
@@ -182,7 +165,7 @@ fn field(at: &TopicPartition) -> String {
     format!("{}/{}", at.topic, at.partition)
 }
 
-/// The views hold nothing that Redis could refuse for good.
+/// An event is nothing that Redis could refuse for good.
 fn classify(error: fred::error::Error) -> SinkError {
     SinkError::Retry(error.to_string())
 }

@@ -36,14 +36,14 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("vigie-kafka-client", &["vigie-clock"]),
     ("vigie-stack", &["vigie-clock"]),
     ("vigie-streams", &["vigie-clock", "vigie-kafka-client"]),
-    ("vigie-schemas", &["vigie-clock", "vigie-kafka-client"]),
+    ("vigie-schemas", &["vigie-clock"]),
     ("vigie-producers", &["vigie-authors", "vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas"]),
     (
         "vigie-processors",
         &["vigie-authors", "vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas", "vigie-streams"],
     ),
     ("vigie-sinks", &["vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas"]),
-    ("vigie-api", &["vigie-authors", "vigie-clock", "vigie-daemon"]),
+    ("vigie-api", &["vigie-authors", "vigie-clock", "vigie-daemon", "vigie-schemas"]),
     (
         "vigie-benches",
         &["vigie-clock", "vigie-kafka-client", "vigie-processors", "vigie-schemas", "vigie-stack", "vigie-streams"],

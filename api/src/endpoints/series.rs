@@ -8,6 +8,7 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
+use vigie_schemas::WHOLE_MARKET;
 
 use crate::answer;
 use crate::app::{App, SharedApp};
@@ -15,7 +16,7 @@ use crate::params::{Choice, Params};
 use crate::problem::Problem;
 use crate::store::lineage::Lineage;
 use crate::store::next_hour::NextHour;
-use crate::store::series::{Bucket, SeriesQuery, WHOLE_MARKET};
+use crate::store::series::{Bucket, SeriesQuery};
 use crate::time::{UtcTime, WINDOW_SECONDS};
 
 const MAX_POINTS: i64 = 10_000;

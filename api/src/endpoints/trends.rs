@@ -3,6 +3,7 @@ use axum::http::{Extensions, HeaderMap};
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
+use vigie_schemas::WHOLE_MARKET;
 
 use crate::app::{App, SharedApp};
 use crate::auth::Scope;
@@ -11,7 +12,6 @@ use crate::params::Params;
 use crate::problem::Problem;
 use crate::store::lineage::Lineage;
 use crate::store::posts::Post;
-use crate::store::series::WHOLE_MARKET;
 use crate::time::UtcTime;
 use crate::{answer, guard};
 

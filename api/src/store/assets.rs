@@ -119,7 +119,7 @@ impl Store {
 
 /// No window of an asset where the whole market has one: nobody mentioned it, and that is known.
 fn zero_where_observed(assets: &mut [Asset]) {
-    let Some(market) = assets.iter().find(|a| a.asset == super::series::WHOLE_MARKET) else { return };
+    let Some(market) = assets.iter().find(|a| a.asset == vigie_schemas::WHOLE_MARKET) else { return };
     let (hour, day) = (market.posts_1h.map(|_| 0), market.posts_24h.map(|_| 0));
     for asset in assets {
         asset.posts_1h = asset.posts_1h.or(hour);

@@ -1,9 +1,9 @@
 use serde::Serialize;
 use tokio_postgres::Row;
 use utoipa::ToSchema;
+use vigie_schemas::WHOLE_MARKET;
 
 use super::lineage::Model;
-use super::series::WHOLE_MARKET;
 use super::{Store, StoreError};
 use crate::time::UtcTime;
 

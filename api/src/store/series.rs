@@ -1,13 +1,11 @@
 use std::collections::BTreeMap;
 
 use tokio_postgres::Row;
+use vigie_schemas::WHOLE_MARKET;
 
 use super::next_hour::{NEXT_HOUR, NextHour};
 use super::{Store, StoreError};
 use crate::time::UtcTime;
-
-/// The asset that stands for all posts.
-pub(crate) const WHOLE_MARKET: &str = "*";
 
 /// Which windows, and how to put them together.
 #[derive(Clone, Debug)]

@@ -1,6 +1,5 @@
 //! A database and a Redis prefix of the test's own, filled row by row, with the API over them.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -79,13 +78,8 @@ impl World {
         let stack = tokio::task::spawn_blocking(vigie_stack::testing::shared).await.unwrap();
         let (db, connection) = tokio_postgres::connect(&stack.postgres_url, tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
-        let mut files: Vec<_> = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../sinks/migrations"))
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
-        files.sort();
-        for file in files {
-            db.batch_execute(&std::fs::read_to_string(&file).unwrap()).await.unwrap();
+        for (_, migration) in vigie_schemas::sql::MIGRATIONS {
+            db.batch_execute(migration).await.unwrap();
         }
         let (postgres, redis) =
             (format!("--postgres-url={}", stack.postgres_url), format!("--redis-url={}", stack.redis_url));

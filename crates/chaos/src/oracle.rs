@@ -11,7 +11,7 @@ use vigie_schemas::{RawPost, TrendInsight, WHOLE_MARKET};
 use crate::error::ChaosError;
 use crate::posts::Fate;
 
-pub(crate) const WINDOW_MS: i64 = 300_000;
+pub(crate) const WINDOW_MS: i64 = vigie_schemas::WINDOW.as_millis() as i64;
 
 /// Asset and start of a window in milliseconds.
 pub(crate) type Key = (String, i64);

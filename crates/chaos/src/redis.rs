@@ -10,16 +10,32 @@ use crate::error::ChaosError;
 /// # Errors
 /// If Redis does not answer, or answers with an error.
 pub(crate) async fn ask(url: &str, command: &str) -> Result<String, ChaosError> {
+    Ok(exchange(url, command, 1).await?.remove(0))
+}
+
+/// The first lines of the answer, `most` of them unless the first says that there is nothing.
+async fn exchange(url: &str, command: &str, most: usize) -> Result<Vec<String>, ChaosError> {
     let address = url.trim_start_matches("redis://").split('/').next().unwrap_or_default();
     let failed = |source| ChaosError::Io { action: format!("ask redis for {command}"), source };
     let mut stream = TcpStream::connect(address).await.map_err(failed)?;
     stream.write_all(format!("{command}\r\n").as_bytes()).await.map_err(failed)?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).await.map_err(failed)?;
-    match line.trim_end().strip_prefix('-') {
-        Some(error) => Err(ChaosError::Other(format!("redis refuses {command}: {error}"))),
-        None => Ok(line.trim_end().to_owned()),
+    let mut reader = BufReader::new(stream);
+    let mut lines: Vec<String> = Vec::new();
+    while lines.len() < most && !lines.first().is_some_and(|first| first.starts_with('-') || first == "$-1") {
+        let mut line = String::new();
+        reader.read_line(&mut line).await.map_err(failed)?;
+        lines.push(line.trim_end().to_owned());
     }
+    match lines[0].strip_prefix('-') {
+        Some(error) => Err(ChaosError::Other(format!("redis refuses {command}: {error}"))),
+        None => Ok(lines),
+    }
+}
+
+/// As [`ask`], for a command that answers a short text or nothing.
+pub(crate) async fn ask_text(url: &str, command: &str) -> Result<Option<String>, ChaosError> {
+    let answer = exchange(url, command, 2).await?;
+    Ok((answer[0] != "$-1").then(|| answer[1].clone()))
 }
 
 /// As [`ask`], for a command that answers a number.

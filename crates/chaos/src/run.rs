@@ -269,9 +269,9 @@ async fn check_stores(world: &mut World, expected: &oracle::Expected, report: &m
     let tries = if report.passed() { TRIES } else { 1 };
     for _ in 0..tries {
         let rows = stores::postgres(&servers.postgres_url, expected, report.revisions).await?;
-        let views = stores::views(api, &servers.redis_url, expected, world.from).await?;
-        let done = rows.is_empty() && views.is_empty();
-        found = [rows.into_vec(), views.into_vec()].concat();
+        let served = stores::served(api, (&servers.postgres_url, &servers.redis_url), expected, world.from).await?;
+        let done = rows.is_empty() && served.is_empty();
+        found = [rows.into_vec(), served.into_vec()].concat();
         if done {
             break;
         }

@@ -55,7 +55,7 @@ pub struct TrendsOptions {
 impl Default for TrendsOptions {
     fn default() -> Self {
         Self {
-            window: Duration::from_secs(5 * 60),
+            window: vigie_schemas::WINDOW,
             grace: Duration::from_secs(6 * 3600),
             settle: Duration::from_secs(10 * 60),
             alert_score: 0.5,

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use vigie_clock::{ManualClock, Timestamp};
 use vigie_kafka_client::Record;
-use vigie_processors::recount::{Counts, Recount, RecountSettings, WINDOW, Window, without_sentiment};
+use vigie_processors::recount::{Counts, Recount, RecountSettings, Window, without_sentiment};
 use vigie_processors::sentiment::{SentimentMetrics, SentimentSettings, SharedAnalyser, topology};
 use vigie_processors::trends::batch::Batch;
-use vigie_schemas::{Mention, RawPost, TrendInsight};
+use vigie_schemas::{Mention, RawPost, TrendInsight, WINDOW};
 use vigie_streams::TumblingWindows;
 use vigie_streams::testing::TopologyTestDriver;
 

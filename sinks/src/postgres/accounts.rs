@@ -246,8 +246,7 @@ fn dead_letters(kafka: &KafkaConfig, topic: Topic) -> Result<i64, KafkaError> {
 #[cfg(test)]
 mod tests {
     use vigie_daemon::Context;
-    use vigie_kafka_client::{OutgoingRecord, Publisher};
-    use vigie_schemas::apply_topics;
+    use vigie_kafka_client::{OutgoingRecord, Publisher, TopicSpec};
 
     use super::*;
     use crate::config::PostgresUrl;
@@ -257,7 +256,17 @@ mod tests {
         let stack = tokio::task::spawn_blocking(vigie_stack::testing::shared).await.unwrap();
         let kafka = KafkaConfig::new(&stack.brokers, &stack.prefix);
         let (topics, url) = (kafka.clone(), stack.postgres_url.parse::<PostgresUrl>().unwrap());
-        tokio::task::spawn_blocking(move || apply_topics(&Admin::new(&topics).unwrap(), 1).unwrap()).await.unwrap();
+        tokio::task::spawn_blocking(move || {
+            let specs = Topic::ALL.into_iter().flat_map(Topic::configs).map(|topic| TopicSpec {
+                name: topic.name,
+                partitions: topic.partitions,
+                replication: 1,
+                config: topic.config,
+            });
+            Admin::new(&topics).unwrap().create_topics(&specs.collect::<Vec<_>>()).unwrap()
+        })
+        .await
+        .unwrap();
         crate::migrate(&url).await.unwrap();
         let ctx = Context::system();
         let health = ctx.health.component("windows");

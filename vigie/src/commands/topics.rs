@@ -1,9 +1,12 @@
 //! `vigie topics` and `vigie schemas`.
 
+mod apply;
+
 use vigie_daemon::ServiceError;
 use vigie_kafka_client::{Admin, KafkaConfig, KafkaError};
-use vigie_schemas::{ApplyError, CodecError, SchemaCheck, TopicChange};
+use vigie_schemas::{CodecError, SchemaCheck};
 
+use self::apply::TopicChange;
 use crate::cli::{SchemasCommand, TopicsCommand};
 use crate::output::Output;
 
@@ -25,14 +28,10 @@ pub(crate) async fn run_topics(command: TopicsCommand, output: Output) -> Result
 /// Creates missing topics with `replication` copies, or only inspects.
 pub(crate) fn apply(kafka: &KafkaConfig, replication: Option<i32>) -> Result<Vec<TopicChange>, ServiceError> {
     let admin = Admin::new(kafka).map_err(kafka_error)?;
-    let changes = match replication {
-        Some(copies) => vigie_schemas::apply_topics(&admin, copies),
-        None => vigie_schemas::inspect_topics(&admin),
-    };
-    changes.map_err(|e: ApplyError| match e.source {
-        source if source.is_unavailable() => kafka_error(source),
-        source => ServiceError::failed(ApplyError { topic: e.topic, source }),
-    })
+    match replication {
+        Some(copies) => apply::apply_topics(&admin, copies),
+        None => apply::inspect_topics(&admin),
+    }
 }
 
 pub(crate) async fn run_schemas(command: SchemasCommand, output: Output) -> Result<(), ServiceError> {

@@ -61,7 +61,7 @@ pub(crate) async fn run(args: VerifyArgs, output: Output) -> Result<(), ServiceE
 
     output.note(format!("asking {} for what it serves", args.api_url));
     for (asset, start) in before.keys() {
-        let end = start.saturating_add(recount::WINDOW);
+        let end = start.saturating_add(vigie_schemas::WINDOW);
         let span = spans.entry(asset.clone()).or_insert(*start..end);
         *span = span.start.min(*start)..span.end.max(end);
     }
@@ -81,7 +81,11 @@ pub(crate) async fn run(args: VerifyArgs, output: Output) -> Result<(), ServiceE
         let verdict = comparison.verdict(expired(key.1), recounted != now);
         report.add(key, verdict, comparison.has_sentiment(), output)?;
     }
-    report.posts = before.iter().filter(|((asset, _), _)| asset == "*").map(|(_, window)| window.counts.posts).sum();
+    report.posts = before
+        .iter()
+        .filter(|((asset, _), _)| asset == vigie_schemas::WHOLE_MARKET)
+        .map(|(_, window)| window.counts.posts)
+        .sum();
     report.finish(output)
 }
 

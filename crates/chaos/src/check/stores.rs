@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tokio_postgres::{Client, NoTls};
 use vigie_clock::Timestamp;
+use vigie_schemas::redis::{OFFSETS, PREFIX};
+use vigie_schemas::{Topic, WHOLE_MARKET};
 
 use super::Violations;
 use crate::error::ChaosError;
@@ -63,15 +65,15 @@ pub(crate) async fn postgres(url: &str, expected: &Expected, revisions: u64) -> 
     Ok(violations)
 }
 
-/// The windows of the whole market that the API tells, and the number of those that Redis keeps.
-pub(crate) async fn views(
+/// The windows of the whole market that the API serves, and how far Redis has announced.
+pub(crate) async fn served(
     api: u16,
-    redis_url: &str,
+    (postgres_url, redis_url): (&str, &str),
     expected: &Expected,
     from: Timestamp,
 ) -> Result<Violations, ChaosError> {
     let mut violations = Violations::default();
-    let market = expected.windows.iter().filter(|((asset, _), _)| asset == "*");
+    let market = expected.windows.iter().filter(|((asset, _), _)| asset == WHOLE_MARKET);
     let should: BTreeMap<i64, i64> = market.map(|((_, start), counts)| (*start, counts.posts)).collect();
     let end = should.keys().max().copied().unwrap_or_default() + WINDOW_MS;
     let path = format!("/v1/assets/*/series?metrics=posts&interval=5m&from={from}&to={}", Timestamp::from_millis(end));
@@ -85,9 +87,23 @@ pub(crate) async fn views(
     if is != should {
         violations.add(format!("api: the market's windows are {is:?}, expected {should:?}"));
     }
-    let kept = redis::ask_number(redis_url, "ZCARD vigie:windows:*").await?;
-    if kept != should.len() as u64 {
-        violations.add(format!("redis: {kept} windows of the market, expected {}", should.len()));
+    // Redis has announced everything that PostgreSQL holds.
+    let client = connect(postgres_url).await?;
+    for topic in [Topic::InsightsSentiment, Topic::InsightsTrends, Topic::InsightsAlerts] {
+        let rows = client
+            .query(
+                "SELECT partition, next_offset FROM sink_offsets WHERE sink = 'sink-postgres' AND topic = $1",
+                &[&topic.name()],
+            )
+            .await?;
+        for row in rows {
+            let (partition, stored): (i32, i64) = (row.get(0), row.get(1));
+            let field = format!("{}/{partition}", topic.name());
+            let announced = redis::ask_text(redis_url, &format!("HGET {PREFIX}{OFFSETS} {field}")).await?;
+            if announced.as_deref() != Some(stored.to_string().as_str()) {
+                violations.add(format!("redis: {field} is announced up to {announced:?}, and stored up to {stored}"));
+            }
+        }
     }
     Ok(violations)
 }

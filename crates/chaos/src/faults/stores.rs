@@ -1,5 +1,6 @@
 //! Faults of PostgreSQL and Redis.
 
+use vigie_schemas::redis::{OFFSETS, PREFIX};
 use vigie_stack::ServerKind;
 
 use crate::error::ChaosError;
@@ -38,7 +39,7 @@ pub(crate) async fn flush_redis(world: &mut World) -> Result<String, ChaosError>
     let mut before = 0;
     world
         .fleet
-        .until("redis has views", async |_| {
+        .until("redis has events", async |_| {
             before = redis::ask_number(&url, "DBSIZE").await?;
             Ok(before > 0)
         })
@@ -47,8 +48,8 @@ pub(crate) async fn flush_redis(world: &mut World) -> Result<String, ChaosError>
     let mut after = 0;
     world
         .fleet
-        .until("redis has views again", async |_| {
-            after = redis::ask_number(&url, "EXISTS vigie:offsets").await?;
+        .until("redis has events again", async |_| {
+            after = redis::ask_number(&url, &format!("EXISTS {PREFIX}{OFFSETS}")).await?;
             Ok(after > 0)
         })
         .await?;

@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use url::Url;
 use vigie_clock::Timestamp;
 use vigie_daemon::ServiceError;
-use vigie_processors::recount::{Counts, WINDOW};
+use vigie_processors::recount::Counts;
+use vigie_schemas::WINDOW;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// As many points as the API gives in one answer.
