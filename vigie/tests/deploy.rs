@@ -28,6 +28,20 @@ const ADDRESSES: [&str; 6] = [
     "VIGIE_OPS_LISTEN",
 ];
 
+/// Documents whose commands and environment names must exist.
+const DOCUMENTS: [&str; 10] = [
+    "README.md",
+    "docs/ARCHITECTURE.md",
+    "docs/assets.md",
+    "docs/authors.md",
+    "docs/guarantees.md",
+    "docs/operations.md",
+    "docs/performance.md",
+    "docs/sources.md",
+    "docs/usage.md",
+    "docs/verify.md",
+];
+
 #[test]
 fn every_service_and_job_is_deployed_in_compose_and_kubernetes() {
     let expected: BTreeSet<String> = SERVICES.iter().chain(&JOBS).map(|words| (*words).to_owned()).collect();
@@ -109,7 +123,7 @@ fn published_and_probed_ports_are_those_that_are_listened_on() {
 }
 
 #[test]
-fn environment_names_in_the_readme_exist() {
+fn environment_names_in_the_documents_exist() {
     let mut known = BTreeSet::new();
     let others = ["up", "doctor", "token issue", "tail", "verify", "replay run", "dlq list", "model score"];
     for words in SERVICES.iter().chain(&JOBS).chain(&others) {
@@ -119,8 +133,10 @@ fn environment_names_in_the_readme_exist() {
     // Read by docker compose or by the script `dev`, not by the binary.
     known.extend(env_names(&read(".env.example")));
     known.extend(env_names(&read("dev")));
-    for name in env_names(&read("README.md")) {
-        assert!(known.contains(&name), "README.md: nothing reads {name}");
+    for document in DOCUMENTS {
+        for name in env_names(&read(document)) {
+            assert!(known.contains(&name), "{document}: nothing reads {name}");
+        }
     }
 }
 
@@ -149,7 +165,7 @@ fn no_replica_of_the_producers_idles() {
 #[test]
 fn commands_in_the_documents_exist() {
     let mut seen = 0;
-    for document in ["README.md", "k8s/README.md", "docs/ARCHITECTURE.md"] {
+    for document in DOCUMENTS.into_iter().chain(["k8s/README.md"]) {
         let text = read(document);
         // Commands stand on lines of code blocks, perhaps behind a pipe, or between backticks.
         let commands = text.split(['\n', '`', '|']).filter_map(|piece| piece.trim().strip_prefix("vigie "));
