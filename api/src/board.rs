@@ -9,7 +9,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::params::Choice;
-use crate::store::next_hour::NextHour;
 use crate::time::{UtcTime, WINDOW_SECONDS};
 
 /// Slices of both periods together; each holds a whole number of windows.
@@ -68,6 +67,21 @@ impl Span {
     pub(crate) fn slice_seconds(self) -> i64 {
         self.period.seconds() * 2 / SLICES as i64
     }
+}
+
+/// What is expected of the hour that follows a window.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub(crate) struct NextHour {
+    /// Start of the hour: the end of the window that the forecast was made after.
+    pub from: UtcTime,
+    /// One time in ten it will be this many posts or fewer.
+    pub p10: f64,
+    /// Half of the time it will be this many posts or fewer.
+    pub p50: f64,
+    /// Nine times in ten it will be this many posts or fewer.
+    pub p90: f64,
+    /// Probability that some hour which ends within this one has at least twice the posts of the hour before it, and 10 or more.
+    pub doubling_probability: f64,
 }
 
 /// The windows of one slice, put together.

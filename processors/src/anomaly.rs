@@ -17,14 +17,12 @@
 //! [`OnlineAnomaly`] that was stored and read back goes on exactly as if it had not been. Until [`WARM_UP`] counts were seen the
 //! score is 0 and there is no forecast.
 
-mod csv;
 #[cfg(test)]
 mod nab;
 mod score;
 
 use std::collections::VecDeque;
 
-pub use csv::{DetectError, detect_csv};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 

@@ -20,12 +20,14 @@
 //! **Failures.** A history shorter than an hour has no forecast, only a [`NoForecast`]. A damaged or foreign model file is refused when it is
 //! loaded ([`crate::inference::ModelError`]).
 
+mod csv;
 mod detect;
 mod features;
 mod history;
 mod model;
 mod time_of_row;
 
+pub use csv::{DetectError, detect_csv};
 pub use detect::RowForecaster;
 pub use features::{FEATURES, Features};
 pub use history::{ForecastHistory, LEAST_WINDOWS, WindowFacts};

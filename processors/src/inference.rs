@@ -135,7 +135,7 @@ pub trait Scorer: Send {
     fn info(&self) -> &ModelInfo;
 
     /// One answer per text, in order. A text without any token is answered with a uniform triple; callers leave
-    /// such texts out and say why ([`crate::analysis`] does).
+    /// such texts out and say why (`analysis` does).
     fn score(&mut self, passages: &[Passage<'_>]) -> Result<Vec<Sentiment>, ModelError>;
 }
 

@@ -15,7 +15,7 @@
 //! windows up to it ([`crate::forecast`]); all assets whose windows settle together are forecast in one run.
 //!
 //! **Known gap.** When a source is read for the first time it brings posts that are older than the grace; those are late. They are in the post
-//! history, and a replay of the range ([`crate::replay`]) counts them in windows.
+//! history, and a replay of the range (the module `replay`) counts them in windows.
 //!
 //! **Failures.** Records that cannot be decoded or contradict the contract go to `posts.mentions.v1.dlq`.
 

@@ -4,8 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use vigie_processors::anomaly::detect_csv;
-use vigie_processors::forecast::{Features, ForecastHistory, ForecastModel, SharedForecaster, WindowFacts};
+use vigie_processors::forecast::{Features, ForecastHistory, ForecastModel, SharedForecaster, WindowFacts, detect_csv};
 use vigie_processors::inference::ModelError;
 use vigie_schemas::Forecast;
 

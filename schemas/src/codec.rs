@@ -8,39 +8,12 @@ use apache_avro::types::Value;
 use schema_registry_converter::async_impl::avro::{AvroDecoder, AvroEncoder};
 use schema_registry_converter::async_impl::schema_registry::SrSettings;
 use schema_registry_converter::error::SRCError;
-use schema_registry_converter::schema_registry_common::{SchemaType, SubjectNameStrategy, SuppliedSchema};
+use schema_registry_converter::schema_registry_common::SubjectNameStrategy;
 use tokio::runtime::Handle;
 
+use crate::error::CodecError;
 use crate::records::AvroRecord;
-use crate::registry::RegistryConfig;
-
-/// Why a record could not be encoded or decoded.
-#[derive(Debug, thiserror::Error)]
-pub enum CodecError {
-    /// The registry did not answer, or not sensibly. The record may be fine: try again.
-    #[error("schema registry {url}: {detail}")]
-    Registry {
-        /// Where the registry was looked for.
-        url: String,
-        /// What went wrong.
-        detail: String,
-    },
-    /// The bytes are not a record of this type. Trying again does not help.
-    #[error("not a {expected} record: {detail}")]
-    Invalid {
-        /// The type that was expected.
-        expected: &'static str,
-        /// What is wrong with the bytes.
-        detail: String,
-    },
-}
-
-impl CodecError {
-    /// Whether the same call may succeed later.
-    pub fn is_retriable(&self) -> bool {
-        matches!(self, Self::Registry { .. })
-    }
-}
+use crate::registry::{RegistryConfig, supplied};
 
 /// Encodes and decodes the values of topics. Clones share one cache of schemas.
 #[derive(Clone)]
@@ -219,10 +192,6 @@ impl SyncCodec {
     pub fn decode<T: AvroRecord>(&self, bytes: &[u8]) -> Result<T, CodecError> {
         self.handle.block_on(self.codec.decode(bytes))
     }
-}
-
-pub(crate) fn supplied(schema: &str) -> SuppliedSchema {
-    SuppliedSchema::new(None, SchemaType::Avro, schema.to_owned())
 }
 
 fn short_name<T>() -> &'static str {

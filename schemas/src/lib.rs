@@ -6,13 +6,15 @@
 
 mod catalogue;
 mod codec;
+mod error;
 mod records;
 pub mod redis;
 mod registry;
 pub mod sql;
 
 pub use catalogue::{Compatibility, Topic, TopicConfig};
-pub use codec::{Codec, CodecError, SyncCodec};
+pub use codec::{Codec, SyncCodec};
+pub use error::CodecError;
 pub use records::{
     Alert, AssetMention, AuthorKeyRecord, AvroRecord, Cursor, DeadLetter, FetchRecord, Forecast, LIVE_RUN, Lineage,
     Mention, RawPost, ScoredPost, TrendInsight, WHOLE_MARKET, WINDOW,

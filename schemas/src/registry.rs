@@ -6,10 +6,11 @@ use clap::Args;
 use schema_registry_converter::async_impl::schema_registry::{
     SrSettings, get_all_subjects, is_compatible_schema, post_schema,
 };
+use schema_registry_converter::schema_registry_common::{SchemaType, SuppliedSchema};
 use serde::Serialize;
 
 use crate::catalogue::{Compatibility, Topic};
-use crate::codec::{CodecError, supplied};
+use crate::error::CodecError;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -121,4 +122,8 @@ pub async fn check_schemas(config: &RegistryConfig, topic_prefix: &str) -> Resul
         checks.push(SchemaCheck { subject, compatible, id: None, reason });
     }
     Ok(checks)
+}
+
+pub(crate) fn supplied(schema: &str) -> SuppliedSchema {
+    SuppliedSchema::new(None, SchemaType::Avro, schema.to_owned())
 }

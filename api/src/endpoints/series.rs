@@ -12,10 +12,10 @@ use vigie_schemas::WHOLE_MARKET;
 
 use crate::answer;
 use crate::app::{App, SharedApp};
+use crate::board::NextHour;
 use crate::params::{Choice, Params};
 use crate::problem::Problem;
 use crate::store::lineage::Lineage;
-use crate::store::next_hour::NextHour;
 use crate::store::series::{Bucket, SeriesQuery};
 use crate::time::{UtcTime, WINDOW_SECONDS};
 

@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 
-use super::next_hour::{NEXT_HOUR, NextHour};
+use super::next_hour::NEXT_HOUR;
 use super::series::VOLUME;
 use super::{Store, StoreError};
+use crate::board::NextHour;
 use crate::board::{AssetTotals, SLICES, Slice, Span};
 use crate::mood::Opinions;
 

@@ -1,24 +1,7 @@
-use serde::Serialize;
 use tokio_postgres::Row;
-use utoipa::ToSchema;
 
 use super::StoreError;
-use crate::time::UtcTime;
-
-/// What is expected of the hour that follows a window.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub(crate) struct NextHour {
-    /// Start of the hour: the end of the window that the forecast was made after.
-    pub from: UtcTime,
-    /// One time in ten it will be this many posts or fewer.
-    pub p10: f64,
-    /// Half of the time it will be this many posts or fewer.
-    pub p50: f64,
-    /// Nine times in ten it will be this many posts or fewer.
-    pub p90: f64,
-    /// Probability that some hour which ends within this one has at least twice the posts of the hour before it, and 10 or more.
-    pub doubling_probability: f64,
-}
+use crate::board::NextHour;
 
 /// The forecast of the newest window of a group that has one: columns for [`NextHour::read`].
 pub(crate) const NEXT_HOUR: &str = "(array_agg(window_end ORDER BY window_start DESC) FILTER (WHERE next_hour_p50 IS NOT NULL))[1] AS forecast_from, \

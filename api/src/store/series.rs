@@ -3,8 +3,9 @@ use std::collections::BTreeMap;
 use tokio_postgres::Row;
 use vigie_schemas::WHOLE_MARKET;
 
-use super::next_hour::{NEXT_HOUR, NextHour};
+use super::next_hour::NEXT_HOUR;
 use super::{Store, StoreError};
+use crate::board::NextHour;
 use crate::time::UtcTime;
 
 /// Which windows, and how to put them together.

@@ -15,13 +15,17 @@ use crate::busy::Patience;
 use crate::error::ChaosError;
 use crate::evidence::PROGRAM;
 use crate::fault::FaultKind;
-use crate::faults::state;
 use crate::feed::Feed;
 use crate::feeder::Writer;
 use crate::fleet::{Fleet, run_job};
 use crate::options::Options;
 use crate::posts::{GRACE_HOURS, MINUTE, SPAN};
 use crate::proxy::Proxies;
+
+/// The variable that names the folder for a processor's local state.
+pub(crate) const STATE_DIR: &str = "VIGIE_STATE_DIR";
+/// The variable that names the file by which a service's clock is stepped.
+const CLOCK_STEP_FILE: &str = "VIGIE_CLOCK_STEP_FILE";
 
 /// Entries of the feed that the producer reads.
 const ENTRIES: usize = 300;
@@ -90,9 +94,9 @@ impl World {
         }
         for service in &mut fleet.services {
             let folder = dir.join("state").join(&service.spec.name);
-            service.spec.env.push((state::VARIABLE.to_owned(), folder.display().to_string()));
+            service.spec.env.push((STATE_DIR.to_owned(), folder.display().to_string()));
             let step = dir.join("clock").join(&service.spec.name);
-            service.spec.env.push((crate::faults::clock::VARIABLE.to_owned(), step.display().to_string()));
+            service.spec.env.push((CLOCK_STEP_FILE.to_owned(), step.display().to_string()));
             // By this the proxies tell them apart.
             service.spec.env.push(("VIGIE_KAFKA_CLIENT_ID".to_owned(), service.spec.name.clone()));
         }

@@ -13,7 +13,7 @@ use tokio::process::Command;
 use vigie_clock::{Clock, SystemClock};
 
 use crate::java::sorted_entries;
-use crate::program::LaunchSpec;
+use crate::launch::LaunchSpec;
 use crate::watchdog::Ending;
 use crate::{ServerKind, StackError};
 

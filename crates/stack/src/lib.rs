@@ -7,6 +7,7 @@ mod error;
 mod hold;
 mod java;
 mod kafka;
+mod launch;
 mod memory;
 mod ports;
 mod postgres;

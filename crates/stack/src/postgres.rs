@@ -14,8 +14,8 @@ use nix::unistd::{User, geteuid};
 
 use self::wire::Session;
 use crate::java::{in_path, sorted_entries};
+use crate::launch::LaunchSpec;
 use crate::ports::random_cluster_id;
-use crate::program::LaunchSpec;
 use crate::watchdog::Ending;
 use crate::{ServerKind, StackError};
 

@@ -1,7 +1,5 @@
 //! What the supervisor supervises: how each server is prepared, launched, asked and told to stop.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +11,11 @@ use tokio::process::{Child, Command};
 
 use crate::data_dir::open_log;
 use crate::kafka::KafkaNode;
+use crate::launch::LaunchSpec;
 use crate::postgres::Postgres;
 use crate::redis::Redis;
 use crate::registry::{RegistryServer, Serving};
-use crate::watchdog::{Ending, Watchdog};
+use crate::watchdog::Watchdog;
 use crate::{ServerKind, StackError};
 
 /// A server that can be run again and again.
@@ -26,18 +25,6 @@ pub(crate) enum Program {
     Postgres(Postgres),
     Redis(Redis),
     Registry(RegistryServer),
-}
-
-/// A process to start.
-#[derive(Debug)]
-pub(crate) struct LaunchSpec {
-    pub(crate) program: PathBuf,
-    pub(crate) args: Vec<OsString>,
-    pub(crate) current_dir: PathBuf,
-    /// User and group id to run as, if not the parent's.
-    pub(crate) user: Option<(u32, u32)>,
-    pub(crate) log: PathBuf,
-    pub(crate) ending: Ending,
 }
 
 /// A server that has been launched.

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::java::in_path;
-use crate::program::LaunchSpec;
+use crate::launch::LaunchSpec;
 use crate::watchdog::Ending;
 use crate::{ServerKind, StackError};
 

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use vigie_daemon::ServiceError;
 use vigie_processors::analysis::Analyser;
-use vigie_processors::anomaly::detect_csv;
 use vigie_processors::assets::AssetsConfig;
+use vigie_processors::forecast::detect_csv;
 use vigie_processors::inference::ModelConfig;
 use vigie_processors::score_lines::score_lines;
 

@@ -8,7 +8,6 @@ use crate::check::stores;
 use crate::error::ChaosError;
 use crate::world::World;
 
-pub(crate) const VARIABLE: &str = "VIGIE_CLOCK_STEP_FILE";
 const STEP_MS: i64 = 3_600_000;
 
 /// The wall clock of a processor goes an hour ahead or behind, and is set right after a while.

@@ -8,11 +8,10 @@ use rand::seq::IndexedRandom;
 
 use crate::error::ChaosError;
 use crate::fault::{FaultKind, Fired};
-use crate::world::World;
+use crate::world::{STATE_DIR, World};
 
-/// The option that names the folder, and its variable.
+/// The option that names the folder.
 pub(crate) const OPTION: &str = "--state-dir";
-pub(crate) const VARIABLE: &str = "VIGIE_STATE_DIR";
 
 const RESTORED: &str = "vigie_streams_restored_records_total";
 
@@ -86,7 +85,7 @@ async fn fill(world: &mut World, name: &str, folder: &Path) -> Result<String, Ch
     world.fleet.terminate(name).await?;
     let service = world.fleet.get(name)?;
     let log = service.log_length();
-    service.start(&[(VARIABLE, &folder.display().to_string())])?;
+    service.start(&[(STATE_DIR, &folder.display().to_string())])?;
     world
         .fleet
         .until(&format!("{name} finds no room"), async |fleet| {

@@ -4,8 +4,8 @@ use std::io::{self, BufRead, Read, Write};
 
 use thiserror::Error;
 
-use super::{InvalidCount, OnlineAnomaly};
-use crate::forecast::{RowForecaster, SharedForecaster};
+use super::{RowForecaster, SharedForecaster};
+use crate::anomaly::{InvalidCount, OnlineAnomaly};
 use crate::inference::ModelError;
 
 /// Most bytes of a line; a longer one is no row of this format.

@@ -1,0 +1,29 @@
+//! Why a record could not be encoded or decoded.
+
+/// Why a record could not be encoded or decoded.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// The registry did not answer, or not sensibly. The record may be fine: try again.
+    #[error("schema registry {url}: {detail}")]
+    Registry {
+        /// Where the registry was looked for.
+        url: String,
+        /// What went wrong.
+        detail: String,
+    },
+    /// The bytes are not a record of this type. Trying again does not help.
+    #[error("not a {expected} record: {detail}")]
+    Invalid {
+        /// The type that was expected.
+        expected: &'static str,
+        /// What is wrong with the bytes.
+        detail: String,
+    },
+}
+
+impl CodecError {
+    /// Whether the same call may succeed later.
+    pub fn is_retriable(&self) -> bool {
+        matches!(self, Self::Registry { .. })
+    }
+}
