@@ -41,7 +41,6 @@ mod revise;
 pub mod rhythm;
 pub mod rss;
 mod scheduler;
-pub mod site;
 pub mod sitemap;
 mod slots;
 pub mod snapshot;

@@ -24,8 +24,7 @@ use tracing::{info, warn};
 use url::Url;
 use vigie_clock::SharedClock;
 use vigie_daemon::ServiceError;
-
-use crate::source::{Kind, SourceConfig};
+use vigie_producers::{Kind, SourceConfig};
 
 pub use archive::Archive;
 pub use generator::{Channel, Generator, SamplePost};
