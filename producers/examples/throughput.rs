@@ -6,7 +6,7 @@
 use url::Url;
 use vigie_clock::{Clock, SystemClock};
 use vigie_producers::Kind;
-use vigie_producers::source::{Document, Origin};
+use vigie_producers::kinds::source::{Document, Origin};
 
 fn main() {
     let mut args = std::env::args().skip(1);

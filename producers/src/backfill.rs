@@ -23,14 +23,14 @@ use vigie_daemon::{Context, ServiceError};
 use vigie_kafka_client::{KafkaConfig, KafkaError, Publisher, Start, read_to_end};
 use vigie_schemas::{Codec, Cursor, FetchRecord, Topic};
 
-use crate::access::Access;
 use crate::config::Config;
-use crate::cursors::TakeError;
 use crate::fetcher::{FetchError, Fetched, Fetcher, Request};
-use crate::key::Key;
+use crate::keys::Key;
+use crate::keys::access::Access;
+use crate::kinds::source::{Document, Kind, Origin, Page, ParseError, SourceConfig};
+use crate::poll::walk::Position;
 use crate::poll::{Polled, fresh_cursor};
-use crate::source::{Document, Kind, Origin, Page, ParseError, SourceConfig};
-use crate::walk::Position;
+use crate::publish::cursors::TakeError;
 use output::Output;
 use state::{Published, State};
 

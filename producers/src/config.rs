@@ -9,11 +9,11 @@ use vigie_daemon::ServiceError;
 use vigie_kafka_client::KafkaConfig;
 use vigie_schemas::RegistryConfig;
 
-use crate::authors::Authors;
-use crate::catalogue;
 use crate::fetcher::FetcherConfig;
-use crate::render::{self, RenderConfig};
-use crate::source::SourceConfig;
+use crate::fetcher::render::{self, RenderConfig};
+use crate::kinds::source::SourceConfig;
+use crate::publish::authors::Authors;
+use crate::sources::catalogue;
 
 /// Configures [`crate::run`].
 #[derive(clap::Args, Clone, Debug)]

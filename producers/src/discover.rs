@@ -15,9 +15,9 @@ use std::collections::HashSet;
 use url::Url;
 use vigie_clock::SharedClock;
 
+use crate::content::web_page;
 use crate::fetcher::{FetchError, Fetched, Fetcher, Request};
-use crate::source::{Document, Kind, Origin, Page};
-use crate::web_page;
+use crate::kinds::source::{Document, Kind, Origin, Page};
 
 pub use address::candidates;
 pub use proposal::{Proposal, append};

@@ -5,10 +5,11 @@
 use url::Url;
 use vigie_clock::Timestamp;
 
+use crate::content::{charset, dates, identity, plain_text};
 use crate::fetcher;
-use crate::html::Selectors;
-use crate::source::{Document, Kind, Origin};
-use crate::{catalogue, charset, dates, identity, plain_text};
+use crate::kinds::html::Selectors;
+use crate::kinds::source::{Document, Kind, Origin};
+use crate::sources::catalogue;
 
 /// A parser under test.
 pub type Target = fn(&[u8]);
@@ -59,7 +60,7 @@ fn parse(kind: Kind, bytes: &[u8], select: Option<&Selectors>) {
     for post in page.posts {
         assert!(post.post_id.starts_with(kind.name()), "post id {}", post.post_id);
         assert!(post.published_at <= NOW && post.published_at.as_millis() > 0, "published at {}", post.published_at);
-        assert!(post.text.len() <= crate::draft::MAX_TEXT, "a text of {} bytes", post.text.len());
+        assert!(post.text.len() <= crate::kinds::draft::MAX_TEXT, "a text of {} bytes", post.text.len());
         assert!(post.url.as_deref().is_none_or(|url| url.starts_with("http")), "url {:?}", post.url);
         let shown = [post.author.as_deref(), post.title.as_deref(), Some(post.text.as_str())];
         let is_unwanted =

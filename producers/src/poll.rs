@@ -1,5 +1,10 @@
 //! One poll of one source: from its cursor to new posts, a new cursor and an entry of the fetch ledger.
 
+pub mod backoff;
+pub(crate) mod revise;
+pub mod rhythm;
+pub mod walk;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -8,16 +13,15 @@ use url::Url;
 use vigie_clock::{Clock, Timestamp};
 use vigie_schemas::{Cursor, FetchRecord, RawPost};
 
-use crate::access::Access;
-use crate::backoff;
-use crate::draft::MAX_TEXT;
+use crate::content::plain_text;
 use crate::fetcher::{FetchError, Fetched, Fetcher, Request};
-use crate::jetstream;
-use crate::plain_text;
-use crate::revise::{post_of, revisions};
-use crate::rhythm::{Rhythm, Schedule};
-use crate::source::{Document, Origin, Overlap, ParseError, SourceConfig};
-use crate::walk::{Position, Walk};
+use crate::keys::access::Access;
+use crate::kinds::draft::MAX_TEXT;
+use crate::kinds::jetstream;
+use crate::kinds::source::{Document, Origin, Overlap, ParseError, SourceConfig};
+use crate::poll::revise::{post_of, revisions};
+use crate::poll::rhythm::{Rhythm, Schedule};
+use crate::poll::walk::{Position, Walk};
 
 /// Entries of one feed that are looked at.
 const MAX_ENTRIES: usize = 5000;

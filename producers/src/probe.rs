@@ -12,12 +12,12 @@ use vigie_clock::SharedClock;
 use vigie_daemon::ServiceError;
 use vigie_schemas::RawPost;
 
-use crate::access::Access;
-use crate::catalogue::as_web;
 use crate::fetcher::{FetchError, Fetched, Fetcher, FetcherConfig, Request, guard};
-use crate::jetstream;
-use crate::key::{self, Key};
-use crate::source::{Document, Kind, Origin, SourceConfig};
+use crate::keys::access::Access;
+use crate::keys::{self, Key};
+use crate::kinds::jetstream;
+use crate::kinds::source::{Document, Kind, Origin, SourceConfig};
+use crate::sources::catalogue::as_web;
 
 /// How long [`reachable`] waits at most.
 const PROBE: Duration = Duration::from_secs(5);
@@ -82,7 +82,7 @@ async fn fetch(
     let local = guard::is_inside(&as_web(&url));
     let host = url.host_str().unwrap_or_default().to_owned();
     let fetcher = Fetcher::new(config, clock.clone()).map_err(|e| ServiceError::Config(vec![e.to_string()]))?;
-    let mistake = key::mistake(kind, &url, local, key.as_ref().map(Key::variable));
+    let mistake = keys::mistake(kind, &url, local, key.as_ref().map(Key::variable));
     let source = once(kind, url, local, key);
     if let Some(mistake) = mistake.or_else(|| source.waits_for_key().then(|| "the variable of --key is not set".into()))
     {

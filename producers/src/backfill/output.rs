@@ -11,10 +11,10 @@ use vigie_daemon::ServiceError;
 use vigie_kafka_client::{KafkaConfig, KafkaError, Publisher};
 use vigie_schemas::{AuthorKeyRecord, Codec, Cursor};
 
-use crate::authors::Authors;
-use crate::cursors::{TakeError, read_cursors};
 use crate::poll::Polled;
-use crate::publisher::encode;
+use crate::publish::authors::Authors;
+use crate::publish::cursors::{TakeError, read_cursors};
+use crate::publish::publisher::encode;
 
 /// The way of a backfill to Kafka.
 pub(super) struct Output {

@@ -8,9 +8,9 @@ use url::Url;
 use vigie_clock::Timestamp;
 use vigie_schemas::RawPost;
 
-use crate::source::{Older, Overlap, Page, SourceConfig};
-use crate::walk::StoredOlder;
-use crate::walk::nested::{Choice, Queue};
+use crate::kinds::source::{Older, Overlap, Page, SourceConfig};
+use crate::poll::walk::StoredOlder;
+use crate::poll::walk::nested::{Choice, Queue};
 
 /// The posts published already, by the hash of their ids.
 #[derive(Debug, Default)]
@@ -183,11 +183,11 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::Kind;
+    use crate::kinds::source::Kind;
 
     fn source() -> SourceConfig {
         let text = "[[source]]\nid = \"hn\"\nkind = \"hackernews\"\nurl = \"https://hn.example/\"\nevery_seconds = 60";
-        crate::catalogue::parse(text).unwrap().remove(0)
+        crate::sources::catalogue::parse(text).unwrap().remove(0)
     }
 
     fn at(second: i64) -> Timestamp {
@@ -207,9 +207,14 @@ mod tests {
             .map(|n| format!(r#"{{"objectID":"{n}","created_at_i":{},"comment_text":"x"}}"#, n / 2))
             .collect();
         let text = format!(r#"{{"hits":[{}],"hitsPerPage":10}}"#, items.join(","));
-        let origin =
-            crate::source::Origin { source: "hn", language: None, sample: false, select: None, fetched_at: at(10_000) };
-        let document = crate::source::Document { bytes: text.as_bytes(), charset: None, base: None };
+        let origin = crate::kinds::source::Origin {
+            source: "hn",
+            language: None,
+            sample: false,
+            select: None,
+            fetched_at: at(10_000),
+        };
+        let document = crate::kinds::source::Document { bytes: text.as_bytes(), charset: None, base: None };
         Kind::HackerNews.source().parse(document, origin).unwrap()
     }
 

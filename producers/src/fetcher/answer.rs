@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::access::Access;
+use crate::keys::access::Access;
 
 /// What to ask for.
 #[derive(Clone, Debug)]

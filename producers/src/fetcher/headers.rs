@@ -85,7 +85,7 @@ pub(super) fn target(from: &Url, headers: &HeaderMap) -> Result<Url, FetchError>
 /// anew, as X says it (`x-rate-limit-reset`, seconds since the epoch) or Reddit (`x-ratelimit-reset`, seconds from now).
 pub(super) fn retry_after(headers: &HeaderMap, status: StatusCode, now: Timestamp) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let server = || text("date").and_then(crate::dates::parse).unwrap_or(now);
+    let server = || text("date").and_then(crate::content::dates::parse).unwrap_or(now);
     let reset = || {
         let at = text("x-rate-limit-reset").and_then(|at| at.parse::<i64>().ok()?.checked_mul(1000));
         let left = text("x-ratelimit-reset").and_then(|left| Duration::try_from_secs_f64(left.parse().ok()?).ok());
@@ -94,7 +94,7 @@ pub(super) fn retry_after(headers: &HeaderMap, status: StatusCode, now: Timestam
     let wait = match text("retry-after") {
         Some(value) => match value.parse::<u64>() {
             Ok(seconds) => Some(Duration::from_secs(seconds)),
-            Err(_) => crate::dates::parse(value).map(|at| at.since(server())),
+            Err(_) => crate::content::dates::parse(value).map(|at| at.since(server())),
         },
         None if status == StatusCode::TOO_MANY_REQUESTS => reset(),
         None => None,

@@ -10,9 +10,9 @@ use url::Url;
 
 use super::headers::retry_after;
 use super::{FetchError, Fetcher, body, guard, name_of};
-use crate::access::{Access, Means};
-use crate::json;
-use crate::key::Secret;
+use crate::content::json;
+use crate::keys::Secret;
+use crate::keys::access::{Access, Means};
 
 /// How long before its end a token is not used any more.
 const MARGIN: Duration = Duration::from_secs(60);

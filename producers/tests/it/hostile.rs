@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use url::Url;
 use vigie_clock::Timestamp;
 use vigie_producers::Kind;
-use vigie_producers::draft::{MAX_AUTHOR, MAX_TEXT, MAX_TITLE, MAX_URL};
-use vigie_producers::source::{Document, Origin, Page, ParseError};
+use vigie_producers::kinds::draft::{MAX_AUTHOR, MAX_TEXT, MAX_TITLE, MAX_URL};
+use vigie_producers::kinds::source::{Document, Origin, Page, ParseError};
 
 /// No document of this size may take longer; the tests are not optimised and run beside each other.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -12,7 +12,7 @@ use serde_json::json;
 use url::Url;
 use vigie_clock::{ManualClock, SystemClock, Timestamp};
 use vigie_producers::fetcher::{Fetcher, FetcherConfig};
-use vigie_producers::key::{Key, Secret};
+use vigie_producers::keys::{Key, Secret};
 use vigie_producers::poll::{Polled, fresh_cursor, poll};
 use vigie_producers::{Kind, SourceConfig, test_source};
 

@@ -3,8 +3,8 @@
 
 use url::Url;
 use vigie_clock::Timestamp;
-use vigie_producers::html::Selectors;
-use vigie_producers::source::{Document, Older, Origin, Page, ParseError};
+use vigie_producers::kinds::html::Selectors;
+use vigie_producers::kinds::source::{Document, Older, Origin, Page, ParseError};
 use vigie_producers::{Kind, SourceConfig};
 
 use crate::server::source;

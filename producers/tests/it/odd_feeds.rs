@@ -3,7 +3,7 @@
 use url::Url;
 use vigie_clock::Timestamp;
 use vigie_producers::Kind;
-use vigie_producers::source::{Document, Origin, Page, ParseError};
+use vigie_producers::kinds::source::{Document, Origin, Page, ParseError};
 use vigie_schemas::RawPost;
 
 fn parse(bytes: &[u8]) -> Result<Page, ParseError> {

@@ -1,0 +1,3 @@
+//! The list of sources.
+
+pub mod catalogue;
