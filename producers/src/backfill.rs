@@ -24,13 +24,15 @@ use vigie_kafka_client::{KafkaConfig, KafkaError, Publisher, Start, read_to_end}
 use vigie_schemas::{Codec, Cursor, FetchRecord, Topic};
 
 use crate::config::Config;
+use crate::content::document::{Document, ParseError};
 use crate::fetcher::{FetchError, Fetched, Fetcher, Request};
 use crate::keys::Key;
-use crate::keys::access::Access;
-use crate::kinds::source::{Document, Kind, Origin, Page, ParseError, SourceConfig};
+use crate::kinds::Kind;
+use crate::kinds::source::{Origin, Page};
 use crate::poll::walk::Position;
 use crate::poll::{Polled, fresh_cursor};
 use crate::publish::cursors::TakeError;
+use crate::sources::SourceConfig;
 use output::Output;
 use state::{Published, State};
 
@@ -234,7 +236,7 @@ impl Run {
 
     async fn ask_once(&self, url: Url) -> Result<(Page, u16, usize), Failure> {
         let handler = self.source.kind.source();
-        let access = Access::of(&self.source);
+        let access = self.source.access();
         let request = Request {
             url: access.as_ref().map_or(url.clone(), |access| access.address(url)),
             accept: handler.accept(),

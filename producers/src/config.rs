@@ -11,8 +11,8 @@ use vigie_schemas::RegistryConfig;
 
 use crate::fetcher::FetcherConfig;
 use crate::fetcher::render::{self, RenderConfig};
-use crate::kinds::source::SourceConfig;
 use crate::publish::authors::Authors;
+use crate::sources::SourceConfig;
 use crate::sources::catalogue;
 
 /// Configures [`crate::run`].

@@ -2,6 +2,7 @@
 
 pub mod charset;
 pub mod dates;
+pub mod document;
 pub mod identity;
 pub(crate) mod json;
 pub mod plain_text;

@@ -15,9 +15,11 @@ use std::collections::HashSet;
 use url::Url;
 use vigie_clock::SharedClock;
 
+use crate::content::document::Document;
 use crate::content::web_page;
 use crate::fetcher::{FetchError, Fetched, Fetcher, Request};
-use crate::kinds::source::{Document, Kind, Origin, Page};
+use crate::kinds::Kind;
+use crate::kinds::source::{Origin, Page};
 
 pub use address::candidates;
 pub use proposal::{Proposal, append};

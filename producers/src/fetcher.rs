@@ -20,6 +20,7 @@ mod hosts;
 mod network;
 pub mod render;
 mod robots;
+mod sockets;
 mod tokens;
 mod upgrade;
 
@@ -31,9 +32,7 @@ use reqwest::header;
 use url::Url;
 use vigie_clock::SharedClock;
 
-use crate::fetcher::render::{RenderConfig, Renderer};
 use crate::keys::access::Means;
-use crate::kinds::jetstream::Sockets;
 use crate::lease::Lease;
 pub use answer::{Body, FetchError, Fetched, Request};
 use body::BodyError;
@@ -43,7 +42,10 @@ pub(crate) use hosts::name_of;
 use hosts::{Hosts, Manners, Outcome};
 use network::GuardedResolver;
 pub use network::{Lookup, Network, SystemNetwork};
+use render::{RenderConfig, Renderer};
 use robots::Robots;
+pub(crate) use sockets::OpenSocket;
+use sockets::Sockets;
 use tokens::{Credential, Tokens};
 
 pub(crate) use upgrade::Socket;

@@ -5,10 +5,12 @@
 use url::Url;
 use vigie_clock::Timestamp;
 
+use crate::content::document::Document;
 use crate::content::{charset, dates, identity, plain_text};
 use crate::fetcher;
+use crate::kinds::Kind;
 use crate::kinds::html::Selectors;
-use crate::kinds::source::{Document, Kind, Origin};
+use crate::kinds::source::Origin;
 use crate::sources::catalogue;
 
 /// A parser under test.

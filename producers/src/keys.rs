@@ -7,14 +7,6 @@ pub mod access;
 
 use std::fmt;
 
-use url::Url;
-
-use crate::fetcher::guard;
-use crate::kinds::source::{Kind, SourceConfig};
-
-/// The longest name of a variable.
-const MAX_VARIABLE: usize = 64;
-
 /// A text that is never shown.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
@@ -78,58 +70,6 @@ impl Key {
     }
 }
 
-/// Whether a source of this kind is not asked without a key.
-pub(crate) fn is_needed(kind: Kind) -> bool {
-    matches!(kind, Kind::X | Kind::CoinGecko)
-}
-
-/// The hosts whose API takes keys of this kind.
-fn hosts(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        Kind::X => &["api.x.com", "api.twitter.com"],
-        Kind::Reddit => &["www.reddit.com", "reddit.com"],
-        Kind::CoinGecko => &["pro-api.coingecko.com", "api.coingecko.com"],
-        _ => &[],
-    }
-}
-
-/// What is wrong with the key of a source. A key goes to the API that it is for, over https, or to a private address of one's own: a list of
-/// sources from elsewhere cannot send it away.
-pub(crate) fn mistake(kind: Kind, url: &Url, local: bool, variable: Option<&str>) -> Option<String> {
-    let hosts = hosts(kind);
-    let Some(variable) = variable else {
-        return is_needed(kind)
-            .then(|| format!("kind {kind} without a key, expected key = the name of a variable that holds it"));
-    };
-    let is_plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-    if !variable.starts_with(|c: char| c.is_ascii_uppercase())
-        || variable.len() > MAX_VARIABLE
-        || !variable.chars().all(is_plain)
-    {
-        // Who wrote the secret itself there does not want to see it in a log.
-        return Some(format!(
-            "key, expected the name of a variable of the environment: 1 to {MAX_VARIABLE} of A-Z 0-9 _"
-        ));
-    }
-    if hosts.is_empty() {
-        return Some(format!("key with kind {kind}, expected kind x, reddit or coingecko"));
-    }
-    let is_official =
-        url.scheme() == "https" && url.port().is_none() && url.host_str().is_some_and(|host| hosts.contains(&host));
-    let is_own = local && guard::is_inside(url);
-    (!is_official && !is_own).then(|| format!("key with url {url}, expected https and one of {}", hosts.join(", ")))
-}
-
-/// The sources that can be asked; each that waits for its key is told once.
-pub(crate) fn ready(sources: Vec<SourceConfig>) -> Vec<SourceConfig> {
-    let (ready, waiting): (Vec<_>, Vec<_>) = sources.into_iter().partition(|source| !source.waits_for_key());
-    for source in waiting {
-        let variable = source.key.as_ref().map(Key::variable);
-        tracing::warn!(source = source.id, variable, "source left out: the variable of its key is not set");
-    }
-    ready
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,29 +81,5 @@ mod tests {
         assert_eq!(key.hide("bad client:tellnobody, no tellnobody".into()), "bad [key], no [key]");
         assert_eq!(Key::from_env("VIGIE_NOT_SET_ANYWHERE").secret(), None);
         assert!(Key::from_env("PATH").secret().is_some());
-    }
-
-    #[test]
-    fn a_key_goes_to_the_api_that_it_is_for_or_to_oneself() {
-        let wrong = |kind, url: &str, local, variable| {
-            mistake(kind, &Url::parse(url).unwrap(), local, variable).unwrap_or_default()
-        };
-        let key = Some("VIGIE_KEY");
-        assert_eq!(wrong(Kind::X, "https://api.x.com/2/tweets/search/recent?query=btc", false, key), "");
-        assert_eq!(wrong(Kind::Reddit, "https://www.reddit.com/r/a/new.json", false, key), "");
-        assert_eq!(wrong(Kind::Reddit, "https://old.reddit.com/r/a/new.json", false, None), "");
-        assert_eq!(wrong(Kind::X, "http://127.0.0.1:1/2", true, key), "");
-        for (kind, url, local, key, part) in [
-            (Kind::X, "https://api.x.com/", false, None, "without a key"),
-            (Kind::X, "http://api.x.com/", false, key, "expected https"),
-            (Kind::X, "https://api.x.com:444/", false, key, "expected https"),
-            (Kind::X, "https://api.x.com.a.example/", false, key, "api.twitter.com"),
-            (Kind::CoinGecko, "https://a.example/", true, key, "pro-api.coingecko.com"),
-            (Kind::Rss, "https://a.example/", false, key, "expected kind x"),
-        ] {
-            assert!(wrong(kind, url, local, key).contains(part), "{url}: {}", wrong(kind, url, local, key));
-        }
-        let said = wrong(Kind::X, "https://api.x.com/", false, Some("AAAA%2Fsecret"));
-        assert!(said.contains("expected the name") && !said.contains("secret"), "{said}");
     }
 }

@@ -18,5 +18,6 @@ pub mod sources;
 
 pub use config::Config;
 pub use group::{GROUP, run};
-pub use kinds::source::{Kind, SourceConfig};
+pub use kinds::Kind;
 pub use probe::{reachable, test_source};
+pub use sources::SourceConfig;

@@ -1,6 +1,7 @@
 //! One poll of one source: from its cursor to new posts, a new cursor and an entry of the fetch ledger.
 
 pub mod backoff;
+pub(crate) mod listen;
 pub(crate) mod revise;
 pub mod rhythm;
 pub mod walk;
@@ -13,15 +14,16 @@ use url::Url;
 use vigie_clock::{Clock, Timestamp};
 use vigie_schemas::{Cursor, FetchRecord, RawPost};
 
+use crate::content::document::{Document, ParseError};
 use crate::content::plain_text;
-use crate::fetcher::{FetchError, Fetched, Fetcher, Request};
-use crate::keys::access::Access;
+use crate::fetcher::{Body, FetchError, Fetched, Fetcher, Request};
 use crate::kinds::draft::MAX_TEXT;
-use crate::kinds::jetstream;
-use crate::kinds::source::{Document, Origin, Overlap, ParseError, SourceConfig};
+use crate::kinds::schedule::Schedule;
+use crate::kinds::source::{Origin, Overlap};
 use crate::poll::revise::{post_of, revisions};
-use crate::poll::rhythm::{Rhythm, Schedule};
+use crate::poll::rhythm::Rhythm;
 use crate::poll::walk::{Position, Walk};
+use crate::sources::SourceConfig;
 
 /// Entries of one feed that are looked at.
 const MAX_ENTRIES: usize = 5000;
@@ -277,7 +279,7 @@ async fn follow(
     gathered: &mut Gathered,
 ) -> Result<(), Failure> {
     let handler = source.kind.source();
-    let access = Access::of(source);
+    let access = source.access();
     let mut known: HashSet<String> = before.recent_ids.iter().cloned().collect();
     let mut validators = (!walk.is_resumed()).then(|| Validators::of(before));
     for page in 0..source.max_pages {
@@ -298,12 +300,12 @@ async fn follow(
         let request = Request { url, accept: handler.accept(), etag, last_modified, validated_by, local, access };
         let is_nested = walk.is_at_nested();
         let answer = if source.is_stream() {
-            let heard = jetstream::listen(source, walk.stream(), fetcher, clock).await.map_err(Failure::Fetch)?;
+            let heard = listen::listen(source, walk.stream(), fetcher, clock).await.map_err(Failure::Fetch)?;
             walk.heard(heard.position);
             // Its position tells what was heard.
             gathered.kept = Some(STREAM_IDS);
             gathered.seen += heard.passed_over;
-            Fetched::Body(heard.body)
+            Fetched::Body(Body::bare(101, source.url.clone(), heard.lines))
         } else {
             let answer = if source.render { fetcher.render(&request).await } else { fetcher.fetch(&request).await };
             match answer {

@@ -12,12 +12,15 @@ use vigie_clock::SharedClock;
 use vigie_daemon::ServiceError;
 use vigie_schemas::RawPost;
 
-use crate::fetcher::{FetchError, Fetched, Fetcher, FetcherConfig, Request, guard};
-use crate::keys::access::Access;
-use crate::keys::{self, Key};
-use crate::kinds::jetstream;
-use crate::kinds::source::{Document, Kind, Origin, SourceConfig};
+use crate::content::document::Document;
+use crate::fetcher::{Body, FetchError, Fetched, Fetcher, FetcherConfig, Request, guard};
+use crate::keys::Key;
+use crate::kinds::Kind;
+use crate::kinds::source::Origin;
+use crate::poll::listen::listen;
+use crate::sources::SourceConfig;
 use crate::sources::catalogue::as_web;
+use crate::sources::key;
 
 /// How long [`reachable`] waits at most.
 const PROBE: Duration = Duration::from_secs(5);
@@ -82,21 +85,23 @@ async fn fetch(
     let local = guard::is_inside(&as_web(&url));
     let host = url.host_str().unwrap_or_default().to_owned();
     let fetcher = Fetcher::new(config, clock.clone()).map_err(|e| ServiceError::Config(vec![e.to_string()]))?;
-    let mistake = keys::mistake(kind, &url, local, key.as_ref().map(Key::variable));
+    let mistake = key::mistake(kind, &url, local, key.as_ref().map(Key::variable));
     let source = once(kind, url, local, key);
     if let Some(mistake) = mistake.or_else(|| source.waits_for_key().then(|| "the variable of --key is not set".into()))
     {
         return Err(ServiceError::Config(vec![mistake]));
     }
     let answer = if as_web(&source.url) == source.url {
-        let access = Access::of(&source);
+        let access = source.access();
         // An API tells little of a post unless it is asked for more.
-        let url = access.as_ref().map(|access| access.address(kind.source().newest(&source, None)));
+        let url = access.as_ref().map(|access| access.address(kind.source().newest(&source.url, None)));
         let url = url.unwrap_or_else(|| source.url.clone());
         let (accept, etag, last_modified, validated_by) = (kind.source().accept(), None, None, None);
         fetcher.fetch(&Request { url, accept, etag, last_modified, validated_by, local, access }).await
     } else {
-        jetstream::listen(&source, None, &fetcher, &*clock).await.map(|heard| Fetched::Body(heard.body))
+        listen(&source, None, &fetcher, &*clock)
+            .await
+            .map(|heard| Fetched::Body(Body::bare(101, source.url, heard.lines)))
     };
     match answer {
         Ok(Fetched::Body(body)) => Ok((body.bytes, body.charset, Some(body.url))),

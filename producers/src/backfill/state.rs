@@ -8,9 +8,10 @@ use url::Url;
 use vigie_clock::Timestamp;
 use vigie_schemas::RawPost;
 
-use crate::kinds::source::{Older, Overlap, Page, SourceConfig};
+use crate::kinds::source::{Older, Overlap, Page};
 use crate::poll::walk::StoredOlder;
 use crate::poll::walk::nested::{Choice, Queue};
+use crate::sources::SourceConfig;
 
 /// The posts published already, by the hash of their ids.
 #[derive(Debug, Default)]
@@ -87,8 +88,8 @@ impl State {
             return Some(url.clone());
         }
         match (&self.older, self.begun) {
-            (Some(older), _) => handler.older(source, None, &Older::from(older.clone())),
-            (None, false) => Some(handler.newest(source, None)),
+            (Some(older), _) => handler.older(&source.url, None, &Older::from(older.clone())),
+            (None, false) => Some(handler.newest(&source.url, None)),
             (None, true) => None,
         }
     }
@@ -183,7 +184,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kinds::source::Kind;
+    use crate::kinds::Kind;
 
     fn source() -> SourceConfig {
         let text = "[[source]]\nid = \"hn\"\nkind = \"hackernews\"\nurl = \"https://hn.example/\"\nevery_seconds = 60";
@@ -214,7 +215,7 @@ mod tests {
             select: None,
             fetched_at: at(10_000),
         };
-        let document = crate::kinds::source::Document { bytes: text.as_bytes(), charset: None, base: None };
+        let document = crate::content::document::Document { bytes: text.as_bytes(), charset: None, base: None };
         Kind::HackerNews.source().parse(document, origin).unwrap()
     }
 

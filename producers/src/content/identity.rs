@@ -3,15 +3,13 @@
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::kinds::source::Kind;
-
 /// The id of a post that has a native id: `<kind>:<native id>`.
-pub fn native(kind: Kind, id: &str) -> String {
+pub fn native(kind: &str, id: &str) -> String {
     format!("{kind}:{id}")
 }
 
 /// The id of a post whose name is any text: `<kind>:<name>` if it is short and plain, else `<kind>:` and its SHA-256.
-pub fn named(kind: Kind, name: &str) -> String {
+pub fn named(kind: &str, name: &str) -> String {
     if !name.is_empty() && name.len() <= 256 && name.bytes().all(|b| b.is_ascii_graphic()) {
         return native(kind, name);
     }
@@ -19,15 +17,15 @@ pub fn named(kind: Kind, name: &str) -> String {
 }
 
 /// The id of a page: its kind and the SHA-256 of its canonical address.
-pub fn page(kind: Kind, url: &Url) -> String {
+pub fn page(kind: &str, url: &Url) -> String {
     hashed(kind, &canonical(url))
 }
 
-/// The id of a feed entry: `rss:` and the SHA-256 of what names it.
+/// The id of a feed entry: its kind and the SHA-256 of what names it.
 ///
 /// A guid that is an address or a URN names the entry anywhere; any other guid only within its feed, so that the feed's host is hashed with it.
 /// Without a guid the canonical link does, and without a link title and text have to.
-pub fn feed_entry(guid: &str, link: Option<&Url>, feed_host: &str, title: &str, text: &str) -> String {
+pub fn feed_entry(kind: &str, guid: &str, link: Option<&Url>, feed_host: &str, title: &str, text: &str) -> String {
     let name = if let Some(url) = absolute(guid) {
         canonical(&url)
     } else if is_urn(guid) {
@@ -39,10 +37,10 @@ pub fn feed_entry(guid: &str, link: Option<&Url>, feed_host: &str, title: &str, 
     } else {
         format!("{feed_host}\n{title}\n{text}")
     };
-    hashed(Kind::Rss, &name)
+    hashed(kind, &name)
 }
 
-fn hashed(kind: Kind, name: &str) -> String {
+fn hashed(kind: &str, name: &str) -> String {
     let digest = Sha256::digest(name.as_bytes());
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{kind}:{hex}")
@@ -88,7 +86,7 @@ mod tests {
 
     fn id(guid: &str, link: Option<&str>, host: &str) -> String {
         let link = link.map(|link| Url::parse(link).unwrap());
-        feed_entry(guid, link.as_ref(), host, "t", "x")
+        feed_entry("rss", guid, link.as_ref(), host, "t", "x")
     }
 
     #[test]

@@ -5,7 +5,7 @@ use url::Url;
 use vigie_clock::Timestamp;
 
 use crate::content::dates;
-use crate::kinds::source::ParseError;
+use crate::content::document::ParseError;
 
 /// Reads a document.
 pub(crate) fn read(bytes: &[u8]) -> Result<Value, ParseError> {

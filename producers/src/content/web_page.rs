@@ -2,8 +2,8 @@
 
 use scraper::{ElementRef, Html, Selector};
 
+use crate::content::document::{Document, ParseError};
 use crate::content::{charset, plain_text};
-use crate::kinds::source::{Document, ParseError};
 
 /// A page longer than this (bytes) is cut before it is parsed.
 const MAX_PAGE: usize = 4 * 1024 * 1024;

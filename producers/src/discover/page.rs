@@ -7,7 +7,7 @@ use url::Url;
 use super::Candidate;
 use crate::content::web_page::constant;
 use crate::content::xml::resolve;
-use crate::kinds::source::Kind;
+use crate::kinds::Kind;
 
 static ALTERNATE: LazyLock<Selector> = LazyLock::new(|| constant("link[rel][href]"));
 static GENERATOR: LazyLock<Selector> = LazyLock::new(|| constant("meta[content]"));

@@ -8,7 +8,8 @@ use vigie_clock::Timestamp;
 
 use super::Candidate;
 use crate::content::identity;
-use crate::kinds::source::{Kind, Page};
+use crate::kinds::Kind;
+use crate::kinds::source::Page;
 use crate::sources::catalogue;
 
 /// Pauses between two polls that a proposal chooses from, in seconds.

@@ -71,6 +71,14 @@ pub struct Body {
     pub moved_to: Option<Url>,
 }
 
+impl Body {
+    /// Content that no HTTP header says anything of.
+    pub(crate) fn bare(status: u16, url: Url, bytes: Vec<u8>) -> Self {
+        let (charset, etag, last_modified, fresh_for, moved_to) = (None, None, None, None, None);
+        Self { status, url, bytes, charset, etag, last_modified, fresh_for, moved_to }
+    }
+}
+
 /// Why there is no useful answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {

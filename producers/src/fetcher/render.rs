@@ -22,7 +22,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use url::Url;
 
-use crate::fetcher::{Body, FetchError};
+use super::answer::{Body, FetchError};
+use super::guard;
 use chromium::Chromium;
 use devtools::Devtools;
 use filter::Filter;
@@ -113,18 +114,13 @@ impl Renderer {
         match opened {
             // What the page's own host leads to was refused by us, not by the site.
             Err(FetchError::Network(_) | FetchError::Status { .. }) if filter.refused(url) => {
-                Err(FetchError::Blocked(crate::fetcher::guard::REFUSED.to_owned()))
+                Err(FetchError::Blocked(guard::REFUSED.to_owned()))
             }
-            Ok(document) => Ok(Body {
-                status: document.status,
-                url: document.url.unwrap_or_else(|| url.clone()),
-                bytes: document.html.into_bytes(),
-                charset: Some("utf-8".to_owned()),
-                etag: None,
-                last_modified: None,
-                fresh_for: None,
-                moved_to: None,
-            }),
+            Ok(document) => {
+                let url = document.url.unwrap_or_else(|| url.clone());
+                let body = Body::bare(document.status, url, document.html.into_bytes());
+                Ok(Body { charset: Some("utf-8".to_owned()), ..body })
+            }
             Err(error) => Err(error),
         }
     }

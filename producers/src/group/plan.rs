@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::fetcher::name_of;
-use crate::kinds::source::SourceConfig;
+use crate::sources::SourceConfig;
 
 /// All sources, spread over the partitions by host: a host's sources stay together, so that one replica keeps its rate.
 #[derive(Debug)]

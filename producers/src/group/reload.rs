@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::kinds::source::SourceConfig;
+use crate::sources::SourceConfig;
 use crate::sources::catalogue;
 
 /// A new list, or every mistake in it.

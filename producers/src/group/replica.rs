@@ -14,10 +14,10 @@ use crate::group::plan::Plan;
 use crate::group::reload;
 use crate::group::scheduler::Scheduler;
 use crate::group::takeover::partitions;
-use crate::keys;
 use crate::lease::Lease;
 use crate::publish::metrics::Metrics;
 use crate::publish::publisher::{Known, Ledger};
+use crate::sources;
 
 /// How long a start waits for Kafka and the registry.
 const START_PATIENCE: Duration = Duration::from_secs(15);
@@ -37,7 +37,7 @@ pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
     let health = ctx.health.component("producers");
     let metrics = Metrics::register(&ctx.metrics)?;
     let Some((codec, partitions)) = connect(&config, &ctx).await? else { return Ok(()) };
-    let plan = Plan::new(keys::ready(sources), partitions);
+    let plan = Plan::new(sources::ready(sources), partitions);
     if config.keyring.is_absent() {
         warn!("no keyring: handles of authors are not kept, not even under seal");
     }

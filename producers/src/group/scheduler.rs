@@ -28,10 +28,10 @@ use crate::group::plan::Plan;
 use crate::group::reload::Reloaded;
 use crate::group::slots::Slots;
 use crate::group::takeover::{Taken, Takeover, take};
-use crate::keys;
 use crate::poll::{fresh_cursor, poll};
 use crate::publish::cursors::TakeError;
 use crate::publish::publisher::{Lane, Ledger, Report};
+use crate::sources;
 
 /// How long a stop waits for polls under way: what they would have brought is read again after the next start.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -359,7 +359,7 @@ impl Scheduler {
                 return;
             }
         };
-        let plan = Plan::new(keys::ready(sources), self.plan.partitions());
+        let plan = Plan::new(sources::ready(sources), self.plan.partitions());
         let added = plan.iter().filter(|planned| self.plan.get(&planned.source.id).is_none()).count();
         let gone = self.plan.iter().filter(|planned| plan.get(&planned.source.id).is_none()).count();
         self.plan = plan;

@@ -9,7 +9,7 @@ use vigie_clock::Timestamp;
 use vigie_schemas::Cursor;
 
 use crate::group::plan::{Plan, Planned};
-use crate::kinds::source::SourceConfig;
+use crate::sources::SourceConfig;
 
 /// The state of one source.
 pub(crate) struct Slot {

@@ -11,11 +11,7 @@
 
 use url::Url;
 
-use crate::keys::{Key, Secret};
-use crate::kinds::source::{Kind, SourceConfig};
-
-/// The path at which Reddit gives tokens to applications.
-const TOKEN_PATH: &str = "/api/v1/access_token";
+use crate::keys::Secret;
 
 /// What a source may show, and to whom.
 #[derive(Clone, Debug)]
@@ -43,31 +39,20 @@ pub(crate) enum Means {
     },
 }
 
+/// The API of a kind of source that is asked with a key.
+#[derive(Debug)]
+pub struct Api {
+    /// Its hosts, by https only.
+    pub hosts: &'static [&'static str],
+    /// Whether it answers nothing without a key.
+    pub needs_key: bool,
+    /// How a key is shown, given the address of the source in `sources.toml`.
+    pub access: fn(&Url, Secret) -> Option<Access>,
+}
+
 impl Access {
-    /// The access of a source that has a key.
-    pub fn of(source: &SourceConfig) -> Option<Self> {
-        let secret = source.key.as_ref().and_then(Key::secret)?.clone();
-        let mut api = source.url.clone();
-        let means = match source.kind {
-            Kind::X => Means::Bearer(secret),
-            Kind::CoinGecko if api.host_str() == Some("api.coingecko.com") => {
-                Means::Header("x-cg-demo-api-key", secret)
-            }
-            Kind::CoinGecko => Means::Header("x-cg-pro-api-key", secret),
-            Kind::Reddit => {
-                let mut at = source.url.clone();
-                if matches!(api.host_str(), Some("www.reddit.com" | "reddit.com")) {
-                    api.set_host(Some("oauth.reddit.com")).ok()?;
-                    at.set_host(Some("www.reddit.com")).ok()?;
-                }
-                at.set_path(TOKEN_PATH);
-                at.set_query(None);
-                at.set_fragment(None);
-                Means::Token { at, client: secret }
-            }
-            _ => return None,
-        };
-        Some(Self { listed: source.url.clone(), api, means })
+    pub(crate) fn new(listed: &Url, api: Url, means: Means) -> Self {
+        Self { listed: listed.clone(), api, means }
     }
 
     /// Where the API answers what the source's own site would answer at `url`.
@@ -89,42 +74,5 @@ impl Access {
 
     pub(crate) fn means(&self) -> &Means {
         &self.means
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn access(kind: Kind, url: &str) -> Access {
-        let source = SourceConfig {
-            kind,
-            url: Url::parse(url).unwrap(),
-            key: Some(Key::given("VIGIE_KEY", Secret::new("client:tellnobody"))),
-            ..crate::sources::catalogue::bundled().unwrap().remove(0)
-        };
-        Access::of(&source).unwrap()
-    }
-
-    #[test]
-    fn reddit_is_asked_at_its_api_and_only_there_is_the_token_shown() {
-        let access = access(Kind::Reddit, "https://www.reddit.com/r/Bitcoin/new.json?limit=100");
-        let url = access.address(Url::parse("https://www.reddit.com/r/Bitcoin/new.json?limit=100&after=t3_1").unwrap());
-        assert_eq!(url.as_str(), "https://oauth.reddit.com/r/Bitcoin/new?limit=100&after=t3_1");
-        assert!(access.is_for(&url) && !access.is_for(&Url::parse("https://www.reddit.com/r/Bitcoin/new").unwrap()));
-        assert!(!access.is_for(&Url::parse("http://oauth.reddit.com/").unwrap()));
-        let Means::Token { at, .. } = access.means() else { panic!("{access:?}") };
-        assert_eq!(at.as_str(), "https://www.reddit.com/api/v1/access_token");
-        assert!(!format!("{access:?}").contains("tellnobody"));
-    }
-
-    #[test]
-    fn the_header_of_coingecko_goes_by_the_host() {
-        let header = |url| match access(Kind::CoinGecko, url).means() {
-            Means::Header(name, _) => *name,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(header("https://pro-api.coingecko.com/api/v3/news"), "x-cg-pro-api-key");
-        assert_eq!(header("https://api.coingecko.com/api/v3/news"), "x-cg-demo-api-key");
     }
 }

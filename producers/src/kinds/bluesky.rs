@@ -9,9 +9,13 @@ use serde_json::Value;
 use url::Url;
 use vigie_clock::Timestamp;
 
+use crate::content::document::{Document, ParseError};
 use crate::content::{identity, json};
 use crate::kinds::draft::Draft;
-use crate::kinds::source::{Document, Kind, Older, Origin, Overlap, Page, ParseError, Source, SourceConfig};
+use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
+
+/// As `sources.toml` and post ids have it.
+const NAME: &str = "bluesky";
 
 /// How late a post may turn up in the search index.
 const INDEX_DELAY: Duration = Duration::from_secs(600);
@@ -24,8 +28,8 @@ const POSTS: &str = "app.bsky.feed.post";
 pub struct Bluesky;
 
 impl Source for Bluesky {
-    fn kind(&self) -> Kind {
-        Kind::Bluesky
+    fn name(&self) -> &'static str {
+        NAME
     }
 
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
@@ -36,14 +40,14 @@ impl Source for Bluesky {
         }
     }
 
-    fn newest(&self, source: &SourceConfig, _: Option<Timestamp>) -> Url {
-        json::with_query(&source.url, &[("sort", "latest"), ("limit", "100")])
+    fn newest(&self, listed: &Url, _: Option<Timestamp>) -> Url {
+        json::with_query(listed, &[("sort", "latest"), ("limit", "100")])
     }
 
-    fn older(&self, source: &SourceConfig, _: Option<Timestamp>, older: &Older) -> Option<Url> {
+    fn older(&self, listed: &Url, _: Option<Timestamp>, older: &Older) -> Option<Url> {
         match older {
             Older::After(cursor) => {
-                Some(json::with_query(&source.url, &[("sort", "latest"), ("limit", "100"), ("cursor", cursor)]))
+                Some(json::with_query(listed, &[("sort", "latest"), ("limit", "100"), ("cursor", cursor)]))
             }
             Older::NotAfter(_) => None,
         }
@@ -127,7 +131,7 @@ fn event(item: &Value, origin: Origin<'_>, page: &mut Page) {
     let uri = format!("at://{did}/{POSTS}/{key}");
     let seen = item.get("time_us").and_then(Value::as_i64).map(|micros| Timestamp::from_millis(micros / 1000));
     match (json::text(commit, "operation"), commit.get("record")) {
-        (Some("delete"), _) => page.deleted.push(identity::named(Kind::Bluesky, &uri)),
+        (Some("delete"), _) => page.deleted.push(identity::named(NAME, &uri)),
         (Some(operation), Some(record)) => {
             let made = json::time(record, "createdAt").into_iter().chain(seen).min();
             let edited = seen.filter(|_| operation == "update");
@@ -148,17 +152,17 @@ fn add(
 ) {
     let parent = record.get("reply").and_then(|reply| reply.get("parent")).and_then(|parent| json::text(parent, "uri"));
     Draft {
-        id: identity::named(Kind::Bluesky, uri),
+        id: identity::named(NAME, uri),
         url: address(uri),
         author: author.map(str::to_owned),
         title: None,
         text: json::text(record, "text").unwrap_or_default().to_owned(),
-        parent: parent.map(|parent| identity::named(Kind::Bluesky, parent)),
+        parent: parent.map(|parent| identity::named(NAME, parent)),
         language: json::list(record, "langs").first().and_then(Value::as_str).map(str::to_owned),
         published,
         edited,
     }
-    .add_to(page, Kind::Bluesky, origin);
+    .add_to(page, NAME, origin);
 }
 
 /// Where people read a post; by the account's permanent id, since handles change.

@@ -7,21 +7,40 @@
 use serde_json::Value;
 use url::Url;
 
+use crate::content::document::{Document, ParseError};
 use crate::content::{identity, json, plain_text};
+use crate::keys::access::{Access, Api, Means};
 use crate::kinds::draft::Draft;
-use crate::kinds::source::{Document, Kind, Origin, Page, ParseError, Source};
+use crate::kinds::source::{Origin, Page, Source};
+
+/// As `sources.toml` and post ids have it.
+const NAME: &str = "coingecko";
+
+static API: Api = Api {
+    hosts: &["pro-api.coingecko.com", "api.coingecko.com"],
+    needs_key: true,
+    access: |listed, key| {
+        let is_demo = listed.host_str() == Some("api.coingecko.com");
+        let header = if is_demo { "x-cg-demo-api-key" } else { "x-cg-pro-api-key" };
+        Some(Access::new(listed, listed.clone(), Means::Header(header, key)))
+    },
+};
 
 /// Reads CoinGecko.
 #[derive(Clone, Copy, Debug)]
 pub struct CoinGecko;
 
 impl Source for CoinGecko {
-    fn kind(&self) -> Kind {
-        Kind::CoinGecko
+    fn name(&self) -> &'static str {
+        NAME
     }
 
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         parse(&json::read(document.bytes)?, origin)
+    }
+
+    fn api(&self) -> Option<&'static Api> {
+        Some(&API)
     }
 
     fn accept(&self) -> &'static str {
@@ -40,7 +59,7 @@ fn parse(answer: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
         }
     };
     let mut page = Page::default();
-    articles.iter().filter_map(draft).for_each(|draft| draft.add_to(&mut page, Kind::CoinGecko, origin));
+    articles.iter().filter_map(draft).for_each(|draft| draft.add_to(&mut page, NAME, origin));
     if page.posts.is_empty() && !articles.is_empty() {
         return Err(ParseError::Shape("no article has a url".into()));
     }
@@ -59,7 +78,7 @@ fn draft(article: &Value) -> Option<Draft> {
     let first = |names: &[&str]| names.iter().find_map(|name| json::text(article, name));
     let text = first(&["description", "content", "summary"]).map(plain_text::from_html);
     Some(Draft {
-        id: identity::page(Kind::CoinGecko, &url),
+        id: identity::page(NAME, &url),
         author: first(&["author", "source_name", "news_site"]).map(str::to_owned),
         title: json::text(article, "title").map(plain_text::title),
         text: text.unwrap_or_default(),
@@ -75,11 +94,26 @@ mod tests {
     use vigie_clock::Timestamp;
 
     use super::*;
+    use crate::keys::Secret;
 
     fn read(text: &str) -> Result<Page, ParseError> {
         let fetched_at = Timestamp::from_millis(1_800_000_000_000);
         let origin = Origin { source: "s", language: None, sample: false, select: None, fetched_at };
         CoinGecko.parse(Document { bytes: text.as_bytes(), charset: None, base: None }, origin)
+    }
+
+    fn access(url: &str) -> Access {
+        (API.access)(&Url::parse(url).unwrap(), Secret::new("client:tellnobody")).unwrap()
+    }
+
+    #[test]
+    fn the_header_of_coingecko_goes_by_the_host() {
+        let header = |url| match access(url).means() {
+            Means::Header(name, _) => *name,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(header("https://pro-api.coingecko.com/api/v3/news"), "x-cg-pro-api-key");
+        assert_eq!(header("https://api.coingecko.com/api/v3/news"), "x-cg-demo-api-key");
     }
 
     #[test]

@@ -9,9 +9,13 @@ use serde_json::Value;
 use url::Url;
 use vigie_clock::Timestamp;
 
+use crate::content::document::{Document, ParseError};
 use crate::content::{identity, json, plain_text};
 use crate::kinds::draft::Draft;
-use crate::kinds::source::{Document, Kind, Older, Origin, Overlap, Page, ParseError, Source, SourceConfig};
+use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
+
+/// As `sources.toml` and post ids have it.
+const NAME: &str = "discourse";
 
 /// How late a post may turn up: one that waited for approval.
 const APPROVAL_DELAY: Duration = Duration::from_secs(3600);
@@ -21,8 +25,8 @@ const APPROVAL_DELAY: Duration = Duration::from_secs(3600);
 pub struct Discourse;
 
 impl Source for Discourse {
-    fn kind(&self) -> Kind {
-        Kind::Discourse
+    fn name(&self) -> &'static str {
+        NAME
     }
 
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
@@ -32,9 +36,9 @@ impl Source for Discourse {
         Ok(page)
     }
 
-    fn older(&self, source: &SourceConfig, _: Option<Timestamp>, older: &Older) -> Option<Url> {
+    fn older(&self, listed: &Url, _: Option<Timestamp>, older: &Older) -> Option<Url> {
         match older {
-            Older::After(id) => Some(json::with_query(&source.url, &[("before", id)])),
+            Older::After(id) => Some(json::with_query(listed, &[("before", id)])),
             Older::NotAfter(_) => None,
         }
     }
@@ -145,7 +149,7 @@ impl Forum<'_> {
             published: json::time(post, "created_at"),
             edited: json::time(post, "updated_at").filter(|_| changed),
         }
-        .add_to(page, Kind::Discourse, origin);
+        .add_to(page, NAME, origin);
     }
 
     /// A topic in a list stands for its first post.
@@ -168,12 +172,12 @@ impl Forum<'_> {
             published: json::time(topic, "created_at"),
             ..Draft::default()
         }
-        .add_to(page, Kind::Discourse, origin);
+        .add_to(page, NAME, origin);
     }
 
     fn name(&self, topic: &str, number: u64) -> String {
         let host = self.base.and_then(Url::host_str).map(|host| format!("{host}/")).unwrap_or_default();
-        identity::named(Kind::Discourse, &format!("{host}{topic}/{number}"))
+        identity::named(NAME, &format!("{host}{topic}/{number}"))
     }
 
     /// Where people read a post. A forum in a folder of its host keeps the part of the path before the API's.

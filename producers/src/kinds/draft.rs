@@ -5,7 +5,7 @@ use vigie_clock::Timestamp;
 use vigie_schemas::RawPost;
 
 use crate::content::plain_text;
-use crate::kinds::source::{Kind, Origin, Page, event_time};
+use crate::kinds::source::{Origin, Page};
 
 /// Longest text of a post, in bytes: a record has to fit a Kafka message.
 pub const MAX_TEXT: usize = 128 * 1024;
@@ -40,7 +40,7 @@ pub(crate) struct Draft {
 
 impl Draft {
     /// Cleans the draft and adds the post to a page.
-    pub(crate) fn add_to(self, page: &mut Page, kind: Kind, origin: Origin<'_>) {
+    pub(crate) fn add_to(self, page: &mut Page, kind: &str, origin: Origin<'_>) {
         if page.posts.len() >= MAX_POSTS {
             return;
         }
@@ -57,7 +57,7 @@ impl Draft {
         page.posts.push(RawPost {
             post_id: self.id,
             source: origin.source.to_owned(),
-            kind: kind.name().to_owned(),
+            kind: kind.to_owned(),
             url: self.url.and_then(web),
             author: line(self.author, MAX_AUTHOR),
             title: line(self.title, MAX_TITLE),
@@ -72,6 +72,15 @@ impl Draft {
             author_id: None,
             author_sealed: None,
         });
+    }
+}
+
+/// The event time of a post: what the source says, or the time of the fetch if it says nothing usable (nothing, a time before 1970, or one
+/// after the fetch). The flag tells that it is an estimate.
+pub(crate) fn event_time(published: Option<Timestamp>, fetched_at: Timestamp) -> (Timestamp, bool) {
+    match published {
+        Some(time) if time.as_millis() > 0 && time <= fetched_at => (time, false),
+        _ => (fetched_at, true),
     }
 }
 
@@ -119,7 +128,7 @@ mod tests {
             edited: Some(Timestamp::from_millis(6000)),
             ..Draft::default()
         }
-        .add_to(&mut page, Kind::Rss, origin);
+        .add_to(&mut page, "rss", origin);
         let post = &page.posts[0];
         assert_eq!((post.url.as_deref(), post.author.as_deref()), (None, Some("ab c")));
         assert_eq!(post.title.as_deref().map(str::len), Some(MAX_TITLE));
@@ -140,5 +149,15 @@ mod tests {
         ] {
             assert_eq!(web(written.to_owned()).as_deref(), kept, "{written}");
         }
+    }
+
+    #[test]
+    fn a_missing_or_future_date_becomes_the_time_of_the_fetch() {
+        let now = Timestamp::from_millis(1_000_000);
+        let past = Timestamp::from_millis(999_999);
+        assert_eq!(event_time(Some(past), now), (past, false));
+        assert_eq!(event_time(Some(now.saturating_add(std::time::Duration::from_millis(1))), now), (now, true));
+        assert_eq!(event_time(Some(Timestamp::from_millis(-62_135_596_800_000)), now), (now, true));
+        assert_eq!(event_time(None, now), (now, true));
     }
 }

@@ -9,9 +9,13 @@ use serde_json::Value;
 use url::Url;
 use vigie_clock::Timestamp;
 
+use crate::content::document::{Document, ParseError};
 use crate::content::{identity, plain_text};
 use crate::kinds::draft::Draft;
-use crate::kinds::source::{Document, Kind, Older, Origin, Overlap, Page, ParseError, Source, SourceConfig};
+use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
+
+/// As `sources.toml` and post ids have it.
+const NAME: &str = "hackernews";
 
 /// How late an item may turn up in the search index.
 const INDEX_DELAY: Duration = Duration::from_secs(600);
@@ -21,8 +25,8 @@ const INDEX_DELAY: Duration = Duration::from_secs(600);
 pub struct HackerNews;
 
 impl Source for HackerNews {
-    fn kind(&self) -> Kind {
-        Kind::HackerNews
+    fn name(&self) -> &'static str {
+        NAME
     }
 
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
@@ -30,13 +34,13 @@ impl Source for HackerNews {
         parse(&json, origin)
     }
 
-    fn newest(&self, source: &SourceConfig, seen_until: Option<Timestamp>) -> Url {
-        search(source, seen_until, None)
+    fn newest(&self, listed: &Url, seen_until: Option<Timestamp>) -> Url {
+        search(listed, seen_until, None)
     }
 
-    fn older(&self, source: &SourceConfig, seen_until: Option<Timestamp>, older: &Older) -> Option<Url> {
+    fn older(&self, listed: &Url, seen_until: Option<Timestamp>, older: &Older) -> Option<Url> {
         match older {
-            Older::NotAfter(second) => Some(search(source, seen_until, Some(*second))),
+            Older::NotAfter(second) => Some(search(listed, seen_until, Some(*second))),
             Older::After(_) => None,
         }
     }
@@ -51,7 +55,7 @@ impl Source for HackerNews {
 }
 
 /// The search between the newest post seen (less the index delay) and `until`, both in seconds.
-fn search(source: &SourceConfig, seen_until: Option<Timestamp>, until: Option<i64>) -> Url {
+fn search(listed: &Url, seen_until: Option<Timestamp>, until: Option<i64>) -> Url {
     let mut bounds = Vec::new();
     if let Some(seen) = seen_until {
         bounds.push(format!("created_at_i>{}", seen.saturating_sub(INDEX_DELAY).as_millis() / 1000));
@@ -59,11 +63,11 @@ fn search(source: &SourceConfig, seen_until: Option<Timestamp>, until: Option<i6
     if let Some(until) = until {
         bounds.push(format!("created_at_i<={until}"));
     }
-    let mut url = source.url.clone();
+    let mut url = listed.clone();
     if !bounds.is_empty() {
         url.query_pairs_mut().append_pair("numericFilters", &bounds.join(","));
     }
-    if !source.url.query_pairs().any(|(key, _)| key == "hitsPerPage") {
+    if !listed.query_pairs().any(|(key, _)| key == "hitsPerPage") {
         url.query_pairs_mut().append_pair("hitsPerPage", "100");
     }
     url
@@ -95,7 +99,7 @@ fn parse(json: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
             (Some(a), Some(b)) => Some(std::cmp::min::<i64>(a, b)),
             (a, b) => a.or(b),
         };
-        draft(item, &mut page.deleted)?.into_iter().for_each(|draft| draft.add_to(&mut page, Kind::HackerNews, origin));
+        draft(item, &mut page.deleted)?.into_iter().for_each(|draft| draft.add_to(&mut page, NAME, origin));
     }
     // `nbPages` counts 1000 hits at most, so that a full page, not the count, says that there may be more.
     let asked = json.get("hitsPerPage").and_then(Value::as_u64).unwrap_or(u64::MAX);
@@ -112,7 +116,7 @@ fn draft(item: &Value, deleted: &mut Vec<String>) -> Result<Option<Draft>, Parse
     };
     let id = id_of(item, "objectID").or_else(|| id_of(item, "id"));
     if flag("deleted") || flag("dead") || text_of(&["type"]) == Some("pollopt") {
-        deleted.extend(id.filter(|_| flag("deleted")).map(|id| identity::native(Kind::HackerNews, &id)));
+        deleted.extend(id.filter(|_| flag("deleted")).map(|id| identity::native(NAME, &id)));
         return Ok(None);
     }
     let Some(id) = id else {
@@ -125,14 +129,14 @@ fn draft(item: &Value, deleted: &mut Vec<String>) -> Result<Option<Draft>, Parse
         .or_else(|| text_of(&["created_at"]).and_then(|text| Timestamp::parse_rfc3339(text).ok()));
     let parent = id_of(item, "parent_id").or_else(|| id_of(item, "parent"));
     Ok(Some(Draft {
-        id: identity::native(Kind::HackerNews, &id),
+        id: identity::native(NAME, &id),
         url: Some(
             text_of(&["url"]).map_or_else(|| format!("https://news.ycombinator.com/item?id={id}"), str::to_owned),
         ),
         author: text_of(&["author", "by"]).map(str::to_owned),
         title: text_of(&["title"]).map(plain_text::title),
         text: text_of(&["comment_text", "story_text", "text"]).map(plain_text::from_html).unwrap_or_default(),
-        parent: parent.map(|parent| identity::native(Kind::HackerNews, &parent)),
+        parent: parent.map(|parent| identity::native(NAME, &parent)),
         published,
         ..Draft::default()
     }))

@@ -6,8 +6,12 @@ mod linked_data;
 mod meta;
 mod select;
 
+use crate::content::document::{Document, ParseError};
 use crate::content::web_page;
-use crate::kinds::source::{Document, Kind, Origin, Page, ParseError, Source};
+use crate::kinds::source::{Origin, Page, Source};
+
+/// As `sources.toml` and post ids have it.
+const NAME: &str = "html";
 
 pub use select::Selectors;
 
@@ -16,8 +20,8 @@ pub use select::Selectors;
 pub struct WebPage;
 
 impl Source for WebPage {
-    fn kind(&self) -> Kind {
-        Kind::Html
+    fn name(&self) -> &'static str {
+        NAME
     }
 
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {

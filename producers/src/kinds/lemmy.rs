@@ -9,9 +9,13 @@ use serde_json::Value;
 use url::Url;
 use vigie_clock::Timestamp;
 
+use crate::content::document::{Document, ParseError};
 use crate::content::{identity, json};
 use crate::kinds::draft::Draft;
-use crate::kinds::source::{Document, Kind, Older, Origin, Overlap, Page, ParseError, Source, SourceConfig};
+use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
+
+/// As `sources.toml` and post ids have it.
+const NAME: &str = "lemmy";
 
 /// How late a post of another instance may turn up.
 const FEDERATION_DELAY: Duration = Duration::from_secs(1800);
@@ -21,8 +25,8 @@ const FEDERATION_DELAY: Duration = Duration::from_secs(1800);
 pub struct Lemmy;
 
 impl Source for Lemmy {
-    fn kind(&self) -> Kind {
-        Kind::Lemmy
+    fn name(&self) -> &'static str {
+        NAME
     }
 
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
@@ -32,14 +36,14 @@ impl Source for Lemmy {
         Ok(page)
     }
 
-    fn newest(&self, source: &SourceConfig, _: Option<Timestamp>) -> Url {
-        json::with_query(&source.url, &[("sort", "New"), ("limit", "50")])
+    fn newest(&self, listed: &Url, _: Option<Timestamp>) -> Url {
+        json::with_query(listed, &[("sort", "New"), ("limit", "50")])
     }
 
-    fn older(&self, source: &SourceConfig, _: Option<Timestamp>, older: &Older) -> Option<Url> {
+    fn older(&self, listed: &Url, _: Option<Timestamp>, older: &Older) -> Option<Url> {
         match older {
             Older::After(cursor) => {
-                Some(json::with_query(&source.url, &[("sort", "New"), ("limit", "50"), ("page_cursor", cursor)]))
+                Some(json::with_query(listed, &[("sort", "New"), ("limit", "50"), ("page_cursor", cursor)]))
             }
             Older::NotAfter(_) => None,
         }
@@ -92,7 +96,7 @@ fn parse(answer: &Value, base: Option<&Url>, origin: Origin<'_>) -> Result<Page,
 }
 
 fn name(thing: &Value) -> Option<String> {
-    json::text(thing, "ap_id").map(|name| identity::named(Kind::Lemmy, name))
+    json::text(thing, "ap_id").map(|name| identity::named(NAME, name))
 }
 
 /// The last but one id of the path "0.1.2", else the post.
@@ -106,7 +110,7 @@ fn parent(
     match path.next().filter(|id| *id != "0" && json::is_id(id)) {
         Some(id) => {
             let host = base.and_then(Url::host_str).unwrap_or_default();
-            let unseen = || identity::named(Kind::Lemmy, &format!("https://{host}/comment/{id}"));
+            let unseen = || identity::named(NAME, &format!("https://{host}/comment/{id}"));
             Some(names.get(id).cloned().unwrap_or_else(unseen))
         }
         None => post.and_then(name),
@@ -132,7 +136,7 @@ fn add(thing: &Value, view: &Value, parent: Option<String>, origin: Origin<'_>, 
         published: json::time(thing, "published").or_else(|| json::time(thing, "published_at")),
         edited: json::time(thing, "updated").or_else(|| json::time(thing, "updated_at")),
     }
-    .add_to(page, Kind::Lemmy, origin);
+    .add_to(page, NAME, origin);
 }
 
 /// The full address of an account, `user@host`.

@@ -10,9 +10,13 @@ use serde_json::Value;
 use url::Url;
 use vigie_clock::Timestamp;
 
+use crate::content::document::{Document, ParseError};
 use crate::content::{identity, json, plain_text};
 use crate::kinds::draft::Draft;
-use crate::kinds::source::{Document, Kind, Older, Origin, Overlap, Page, ParseError, Source, SourceConfig};
+use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
+
+/// As `sources.toml` and post ids have it.
+const NAME: &str = "mastodon";
 
 /// How late a status of another instance may turn up.
 const FEDERATION_DELAY: Duration = Duration::from_secs(1800);
@@ -22,21 +26,21 @@ const FEDERATION_DELAY: Duration = Duration::from_secs(1800);
 pub struct Mastodon;
 
 impl Source for Mastodon {
-    fn kind(&self) -> Kind {
-        Kind::Mastodon
+    fn name(&self) -> &'static str {
+        NAME
     }
 
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         parse(&json::read(document.bytes)?, document.base, origin)
     }
 
-    fn newest(&self, source: &SourceConfig, _: Option<Timestamp>) -> Url {
-        json::with_query(&source.url, &[("limit", "40")])
+    fn newest(&self, listed: &Url, _: Option<Timestamp>) -> Url {
+        json::with_query(listed, &[("limit", "40")])
     }
 
-    fn older(&self, source: &SourceConfig, _: Option<Timestamp>, older: &Older) -> Option<Url> {
+    fn older(&self, listed: &Url, _: Option<Timestamp>, older: &Older) -> Option<Url> {
         match older {
-            Older::After(id) => Some(json::with_query(&source.url, &[("limit", "40"), ("max_id", id)])),
+            Older::After(id) => Some(json::with_query(listed, &[("limit", "40"), ("max_id", id)])),
             Older::NotAfter(_) => None,
         }
     }
@@ -75,7 +79,7 @@ fn parse(answer: &Value, base: Option<&Url>, origin: Origin<'_>) -> Result<Page,
         }
         let draft = draft(status, &names, base);
         let draft = draft.ok_or_else(|| ParseError::Shape("a status has neither uri nor url".into()))?;
-        draft.add_to(&mut page, Kind::Mastodon, origin);
+        draft.add_to(&mut page, NAME, origin);
     }
     let last = statuses.iter().filter_map(|status| json::text(status, "id")).next_back();
     page.older = last.filter(|id| answer.is_array() && json::is_id(id)).map(|id| Older::After(id.to_owned()));
@@ -85,7 +89,7 @@ fn parse(answer: &Value, base: Option<&Url>, origin: Origin<'_>) -> Result<Page,
 /// The post id of a status.
 fn name(status: &Value) -> Option<String> {
     let uri = json::text(status, "uri").or_else(|| json::text(status, "url"))?;
-    Some(identity::named(Kind::Mastodon, uri))
+    Some(identity::named(NAME, uri))
 }
 
 fn draft(status: &Value, names: &HashMap<&str, String>, base: Option<&Url>) -> Option<Draft> {
@@ -93,10 +97,7 @@ fn draft(status: &Value, names: &HashMap<&str, String>, base: Option<&Url>) -> O
     let parent = json::id(status, "in_reply_to_id").map(|parent| {
         // The answer names it by its local id only, unless the parent is on the page, too.
         let host = base.and_then(Url::host_str).unwrap_or_default();
-        names
-            .get(parent.as_str())
-            .cloned()
-            .unwrap_or_else(|| identity::named(Kind::Mastodon, &format!("{host}/{parent}")))
+        names.get(parent.as_str()).cloned().unwrap_or_else(|| identity::named(NAME, &format!("{host}/{parent}")))
     });
     let mut text = plain_text::from_html(json::text(status, "content").unwrap_or_default());
     for option in status.get("poll").map(|poll| json::list(poll, "options")).unwrap_or_default() {

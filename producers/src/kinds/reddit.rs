@@ -7,17 +7,29 @@ use serde_json::Value;
 use url::Url;
 use vigie_clock::Timestamp;
 
+use crate::content::document::{Document, ParseError};
 use crate::content::{identity, plain_text};
+use crate::keys::Secret;
+use crate::keys::access::{Access, Api, Means};
 use crate::kinds::draft::Draft;
-use crate::kinds::source::{Document, Kind, Older, Origin, Overlap, Page, ParseError, Source, SourceConfig};
+use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
+
+/// As `sources.toml` and post ids have it.
+const NAME: &str = "reddit";
+
+/// Public listings are read without a key; with one, the API answers at a host of its own.
+static API: Api = Api { hosts: &["www.reddit.com", "reddit.com"], needs_key: false, access };
+
+/// The path at which applications get their tokens.
+const TOKEN_PATH: &str = "/api/v1/access_token";
 
 /// Reads Reddit.
 #[derive(Clone, Copy, Debug)]
 pub struct Reddit;
 
 impl Source for Reddit {
-    fn kind(&self) -> Kind {
-        Kind::Reddit
+    fn name(&self) -> &'static str {
+        NAME
     }
 
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
@@ -25,13 +37,13 @@ impl Source for Reddit {
         parse(&json, origin)
     }
 
-    fn newest(&self, source: &SourceConfig, _: Option<Timestamp>) -> Url {
-        listing(source, None)
+    fn newest(&self, listed: &Url, _: Option<Timestamp>) -> Url {
+        listing(listed, None)
     }
 
-    fn older(&self, source: &SourceConfig, _: Option<Timestamp>, older: &Older) -> Option<Url> {
+    fn older(&self, listed: &Url, _: Option<Timestamp>, older: &Older) -> Option<Url> {
         match older {
-            Older::After(name) => Some(listing(source, Some(name))),
+            Older::After(name) => Some(listing(listed, Some(name))),
             Older::NotAfter(_) => None,
         }
     }
@@ -40,14 +52,30 @@ impl Source for Reddit {
         Overlap::Anchor
     }
 
+    fn api(&self) -> Option<&'static Api> {
+        Some(&API)
+    }
+
     fn accept(&self) -> &'static str {
         "application/json"
     }
 }
 
-fn listing(source: &SourceConfig, after: Option<&str>) -> Url {
-    let mut url = source.url.clone();
-    if !source.url.query_pairs().any(|(key, _)| key == "limit") {
+fn access(listed: &Url, client: Secret) -> Option<Access> {
+    let (mut api, mut at) = (listed.clone(), listed.clone());
+    if matches!(api.host_str(), Some("www.reddit.com" | "reddit.com")) {
+        api.set_host(Some("oauth.reddit.com")).ok()?;
+        at.set_host(Some("www.reddit.com")).ok()?;
+    }
+    at.set_path(TOKEN_PATH);
+    at.set_query(None);
+    at.set_fragment(None);
+    Some(Access::new(listed, api, Means::Token { at, client }))
+}
+
+fn listing(listed: &Url, after: Option<&str>) -> Url {
+    let mut url = listed.clone();
+    if !listed.query_pairs().any(|(key, _)| key == "limit") {
         url.query_pairs_mut().append_pair("limit", "100");
     }
     if let Some(after) = after {
@@ -92,9 +120,9 @@ fn parse(json: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
                 if let Some(replies) = data.get("replies").filter(|replies| replies.is_object()) {
                     waiting.push(replies);
                 }
-                comment(data).into_iter().for_each(|draft| draft.add_to(&mut page, Kind::Reddit, origin));
+                comment(data).into_iter().for_each(|draft| draft.add_to(&mut page, NAME, origin));
             }
-            Some("t3") => submission(data).into_iter().for_each(|draft| draft.add_to(&mut page, Kind::Reddit, origin)),
+            Some("t3") => submission(data).into_iter().for_each(|draft| draft.add_to(&mut page, NAME, origin)),
             // `more` names comments that are left out, t2, t4, t5 and t6 are accounts, messages, subreddits and awards.
             Some(_) => {}
             None => return Err(ParseError::Shape("a thing has no kind".into())),
@@ -114,7 +142,7 @@ fn comment(data: &Value) -> Option<Draft> {
     post.parent = string(data, "parent_id")
         .or_else(|| string(data, "link_id"))
         .filter(|id| is_full_name(id))
-        .map(|id| identity::native(Kind::Reddit, id));
+        .map(|id| identity::native(NAME, id));
     Some(post)
 }
 
@@ -137,7 +165,7 @@ fn thing(data: &Value, prefix: &str, body: &str) -> Option<Draft> {
         None => string(data, "url").or_else(|| string(data, "link_url")).map(str::to_owned),
     };
     Some(Draft {
-        id: identity::native(Kind::Reddit, &name),
+        id: identity::native(NAME, &name),
         url,
         author: string(data, "author").filter(|author| *author != "[deleted]").map(str::to_owned),
         text: if is_withdrawn(text) { String::new() } else { plain_text::tidy(&plain_text::unescape(text)) },
@@ -164,4 +192,25 @@ fn string<'a>(data: &'a Value, name: &str) -> Option<&'a str> {
 
 fn is_full_name(name: &str) -> bool {
     name.len() <= 32 && name.starts_with('t') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(url: &str) -> Access {
+        (API.access)(&Url::parse(url).unwrap(), Secret::new("client:tellnobody")).unwrap()
+    }
+
+    #[test]
+    fn reddit_is_asked_at_its_api_and_only_there_is_the_token_shown() {
+        let access = access("https://www.reddit.com/r/Bitcoin/new.json?limit=100");
+        let url = access.address(Url::parse("https://www.reddit.com/r/Bitcoin/new.json?limit=100&after=t3_1").unwrap());
+        assert_eq!(url.as_str(), "https://oauth.reddit.com/r/Bitcoin/new?limit=100&after=t3_1");
+        assert!(access.is_for(&url) && !access.is_for(&Url::parse("https://www.reddit.com/r/Bitcoin/new").unwrap()));
+        assert!(!access.is_for(&Url::parse("http://oauth.reddit.com/").unwrap()));
+        let Means::Token { at, .. } = access.means() else { panic!("{access:?}") };
+        assert_eq!(at.as_str(), "https://www.reddit.com/api/v1/access_token");
+        assert!(!format!("{access:?}").contains("tellnobody"));
+    }
 }

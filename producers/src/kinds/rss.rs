@@ -9,18 +9,22 @@ mod schedule;
 
 use url::Url;
 
+use crate::content::document::{Document, ParseError};
 use crate::content::xml::{Element, Space, Tree};
 use crate::content::{charset, plain_text};
 use crate::kinds::draft::MAX_POSTS;
-use crate::kinds::source::{Document, Kind, Origin, Page, ParseError, Source};
+use crate::kinds::source::{Origin, Page, Source};
+
+/// As `sources.toml` and post ids have it.
+const NAME: &str = "rss";
 
 /// Reads feeds.
 #[derive(Clone, Copy, Debug)]
 pub struct Rss;
 
 impl Source for Rss {
-    fn kind(&self) -> Kind {
-        Kind::Rss
+    fn name(&self) -> &'static str {
+        NAME
     }
 
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {

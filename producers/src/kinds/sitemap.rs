@@ -10,10 +10,14 @@ use flate2::read::MultiGzDecoder;
 use url::Url;
 use vigie_clock::Timestamp;
 
+use crate::content::document::{Document, ParseError};
 use crate::content::xml::{Element, Space, Tree, resolve};
 use crate::content::{charset, dates, identity, plain_text};
 use crate::kinds::draft::Draft;
-use crate::kinds::source::{Document, Kind, Nested, Origin, Page, ParseError, Source};
+use crate::kinds::source::{Nested, Origin, Page, Source};
+
+/// As `sources.toml` and post ids have it.
+const NAME: &str = "sitemap";
 
 /// Bytes of a sitemap at most, decompressed: what the protocol allows.
 const MAX_BYTES: u64 = 50 * 1024 * 1024;
@@ -23,8 +27,8 @@ const MAX_BYTES: u64 = 50 * 1024 * 1024;
 pub struct Sitemap;
 
 impl Source for Sitemap {
-    fn kind(&self) -> Kind {
-        Kind::Sitemap
+    fn name(&self) -> &'static str {
+        NAME
     }
 
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
@@ -41,7 +45,7 @@ impl Source for Sitemap {
         let mut page = Page::default();
         for url in root.children().filter(|child| child.name() == "url" && child.is_closed()) {
             if let Some(draft) = draft(url, document.base) {
-                draft.add_to(&mut page, Kind::Sitemap, origin);
+                draft.add_to(&mut page, NAME, origin);
             }
         }
         let listed = root.children().filter(|child| child.name() == "sitemap" && child.is_closed());
@@ -98,7 +102,7 @@ fn draft(entry: Element<'_>, base: Option<&Url>) -> Option<Draft> {
     let modified = said(entry.child(Space::Core, "lastmod")).and_then(|text| dates::parse(&text));
     let published = of_news("publication_date").and_then(|text| dates::parse(&text));
     Some(Draft {
-        id: identity::page(Kind::Sitemap, &url),
+        id: identity::page(NAME, &url),
         url: Some(url.into()),
         title: of_news("title").map(|title| plain_text::title(&title)),
         language: said(publication.and_then(|publication| publication.child(Space::News, "language"))),

@@ -9,9 +9,13 @@ use serde_json::Value;
 use url::Url;
 use vigie_clock::Timestamp;
 
+use crate::content::document::{Document, ParseError};
 use crate::content::{identity, json};
 use crate::kinds::draft::Draft;
-use crate::kinds::source::{Document, Kind, Older, Origin, Overlap, Page, ParseError, Source, SourceConfig};
+use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
+
+/// As `sources.toml` and post ids have it.
+const NAME: &str = "snapshot";
 
 /// How late a proposal may turn up.
 const INDEX_DELAY: Duration = Duration::from_secs(600);
@@ -24,21 +28,21 @@ const PAGE: usize = 100;
 pub struct Snapshot;
 
 impl Source for Snapshot {
-    fn kind(&self) -> Kind {
-        Kind::Snapshot
+    fn name(&self) -> &'static str {
+        NAME
     }
 
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         parse(&json::read(document.bytes)?, origin)
     }
 
-    fn newest(&self, source: &SourceConfig, seen_until: Option<Timestamp>) -> Url {
-        query(source, seen_until, None)
+    fn newest(&self, listed: &Url, seen_until: Option<Timestamp>) -> Url {
+        query(listed, seen_until, None)
     }
 
-    fn older(&self, source: &SourceConfig, seen_until: Option<Timestamp>, older: &Older) -> Option<Url> {
+    fn older(&self, listed: &Url, seen_until: Option<Timestamp>, older: &Older) -> Option<Url> {
         match older {
-            Older::NotAfter(second) => Some(query(source, seen_until, Some(*second))),
+            Older::NotAfter(second) => Some(query(listed, seen_until, Some(*second))),
             Older::After(_) => None,
         }
     }
@@ -53,12 +57,11 @@ impl Source for Snapshot {
 }
 
 /// The query for the proposals between the newest seen (less the index delay) and `until`, in seconds.
-fn query(source: &SourceConfig, seen_until: Option<Timestamp>, until: Option<i64>) -> Url {
-    if source.url.query_pairs().any(|(key, _)| key == "query") {
-        return source.url.clone();
+fn query(listed: &Url, seen_until: Option<Timestamp>, until: Option<i64>) -> Url {
+    if listed.query_pairs().any(|(key, _)| key == "query") {
+        return listed.clone();
     }
-    let spaces: Vec<String> = source
-        .url
+    let spaces: Vec<String> = listed
         .query_pairs()
         .filter(|(key, _)| key == "space")
         .map(|(_, space)| {
@@ -81,7 +84,7 @@ fn query(source: &SourceConfig, seen_until: Option<Timestamp>, until: Option<i64
          {{id title body author created state space{{id name}}}}}}",
         bounds.join(",")
     );
-    let mut url = source.url.clone();
+    let mut url = listed.clone();
     url.query_pairs_mut().clear().append_pair("query", &text);
     url
 }
@@ -111,7 +114,7 @@ fn parse(answer: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
         let space = proposal.get("space").and_then(|space| json::text(space, "id"));
         let made = || space.map(|space| format!("https://snapshot.org/#/{space}/proposal/{id}"));
         Draft {
-            id: identity::named(Kind::Snapshot, id),
+            id: identity::named(NAME, id),
             url: json::text(proposal, "link").map(str::to_owned).or_else(made),
             author: json::text(proposal, "author").map(str::to_owned),
             title: json::text(proposal, "title").map(str::to_owned),
@@ -120,7 +123,7 @@ fn parse(answer: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
             edited: json::time(proposal, "updated"),
             ..Draft::default()
         }
-        .add_to(&mut page, Kind::Snapshot, origin);
+        .add_to(&mut page, NAME, origin);
     }
     page.older = oldest.filter(|_| proposals.len() >= PAGE).map(Older::NotAfter);
     Ok(page)

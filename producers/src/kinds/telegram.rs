@@ -9,9 +9,13 @@ use scraper::{ElementRef, Selector};
 use url::Url;
 use vigie_clock::Timestamp;
 
+use crate::content::document::{Document, ParseError};
 use crate::content::{dates, identity, json, web_page};
 use crate::kinds::draft::Draft;
-use crate::kinds::source::{Document, Kind, Older, Origin, Overlap, Page, ParseError, Source, SourceConfig};
+use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
+
+/// As `sources.toml` and post ids have it.
+const NAME: &str = "telegram";
 
 /// Reads Telegram channels.
 #[derive(Clone, Copy, Debug)]
@@ -32,8 +36,8 @@ static CHANNEL: LazyLock<Selector> =
 static HISTORY: LazyLock<Selector> = LazyLock::new(|| web_page::constant(".tgme_channel_history"));
 
 impl Source for Telegram {
-    fn kind(&self) -> Kind {
-        Kind::Telegram
+    fn name(&self) -> &'static str {
+        NAME
     }
 
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
@@ -41,7 +45,7 @@ impl Source for Telegram {
         let mut page = Page::default();
         for message in html.select(&MESSAGE) {
             if let Some(draft) = draft(message) {
-                draft.add_to(&mut page, Kind::Telegram, origin);
+                draft.add_to(&mut page, NAME, origin);
             }
         }
         page.posts.reverse();
@@ -57,9 +61,9 @@ impl Source for Telegram {
         Ok(page)
     }
 
-    fn older(&self, source: &SourceConfig, _: Option<Timestamp>, older: &Older) -> Option<Url> {
+    fn older(&self, listed: &Url, _: Option<Timestamp>, older: &Older) -> Option<Url> {
         match older {
-            Older::After(before) => Some(json::with_query(&source.url, &[("before", before)])),
+            Older::After(before) => Some(json::with_query(listed, &[("before", before)])),
             Older::NotAfter(_) => None,
         }
     }
@@ -84,10 +88,10 @@ fn draft(message: ElementRef<'_>) -> Option<Draft> {
     let parent = message.select(&REPLY).find_map(|reply| {
         let url = Url::parse(reply.attr("href")?).ok()?;
         let name = url.path().trim_matches('/').trim_start_matches("s/").to_owned();
-        is_name(&name).then(|| identity::native(Kind::Telegram, &name))
+        is_name(&name).then(|| identity::native(NAME, &name))
     });
     Some(Draft {
-        id: identity::native(Kind::Telegram, name),
+        id: identity::native(NAME, name),
         url: Some(format!("https://t.me/{name}")),
         author: message.select(&OWNER).next().map(web_page::line_of),
         text,

@@ -11,9 +11,14 @@ use serde_json::Value;
 use url::Url;
 use vigie_clock::Timestamp;
 
+use crate::content::document::{Document, ParseError};
 use crate::content::{identity, json, plain_text};
+use crate::keys::access::{Access, Api, Means};
 use crate::kinds::draft::Draft;
-use crate::kinds::source::{Document, Kind, Older, Origin, Overlap, Page, ParseError, Source, SourceConfig};
+use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
+
+/// As `sources.toml` and post ids have it.
+const NAME: &str = "x";
 
 /// How late the search may find a post.
 const INDEX_DELAY: Duration = Duration::from_secs(60);
@@ -29,26 +34,32 @@ const FIELDS: [(&str, &str); 4] = [
     ("user.fields", "username"),
 ];
 
+static API: Api = Api {
+    hosts: &["api.x.com", "api.twitter.com"],
+    needs_key: true,
+    access: |listed, key| Some(Access::new(listed, listed.clone(), Means::Bearer(key))),
+};
+
 /// Reads X.
 #[derive(Clone, Copy, Debug)]
 pub struct X;
 
 impl Source for X {
-    fn kind(&self) -> Kind {
-        Kind::X
+    fn name(&self) -> &'static str {
+        NAME
     }
 
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         parse(&json::read(document.bytes)?, origin)
     }
 
-    fn newest(&self, source: &SourceConfig, seen_until: Option<Timestamp>) -> Url {
-        search(&source.url, seen_until)
+    fn newest(&self, listed: &Url, seen_until: Option<Timestamp>) -> Url {
+        search(listed, seen_until)
     }
 
-    fn older(&self, source: &SourceConfig, seen_until: Option<Timestamp>, older: &Older) -> Option<Url> {
+    fn older(&self, listed: &Url, seen_until: Option<Timestamp>, older: &Older) -> Option<Url> {
         match older {
-            Older::After(token) => Some(json::with_query(&search(&source.url, seen_until), &[("next_token", token)])),
+            Older::After(token) => Some(json::with_query(&search(listed, seen_until), &[("next_token", token)])),
             Older::NotAfter(_) => None,
         }
     }
@@ -59,6 +70,10 @@ impl Source for X {
 
     fn reach(&self) -> Option<Duration> {
         Some(REACH)
+    }
+
+    fn api(&self) -> Option<&'static Api> {
+        Some(&API)
     }
 
     fn accept(&self) -> &'static str {
@@ -101,7 +116,7 @@ fn parse(answer: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
     let mut page = Page::default();
     for post in posts.iter().filter(|post| referenced(post, "retweeted").is_none()) {
         let draft = draft(post, &names).ok_or_else(|| ParseError::Shape("a post has no id".into()))?;
-        draft.add_to(&mut page, Kind::X, origin);
+        draft.add_to(&mut page, NAME, origin);
     }
     let next = answer.get("meta").and_then(|meta| json::id(meta, "next_token"));
     page.older = next.map(Older::After);
@@ -123,12 +138,12 @@ fn draft(post: &Value, names: &HashMap<String, &str>) -> Option<Draft> {
     let long = post.get("note_tweet").and_then(|note| json::text(note, "text"));
     let text = long.or_else(|| json::text(post, "text")).unwrap_or_default();
     Some(Draft {
-        id: identity::native(Kind::X, first.unwrap_or(&id)),
+        id: identity::native(NAME, first.unwrap_or(&id)),
         // Without its author, `i` leads there, too.
         url: Some(format!("https://x.com/{}/status/{id}", author.unwrap_or("i"))),
         author: author.map(str::to_owned),
         text: plain_text::tidy(&plain_text::unescape(text)),
-        parent: referenced(post, "replied_to").map(|parent| identity::native(Kind::X, &parent)),
+        parent: referenced(post, "replied_to").map(|parent| identity::native(NAME, &parent)),
         language: json::text(post, "lang").filter(|language| is_language(language)).map(str::to_owned),
         published: json::time(post, "created_at"),
         ..Draft::default()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use crate::kinds::source::SourceConfig;
+use crate::sources::SourceConfig;
 
 /// The longest pause after failures.
 const LONGEST: Duration = Duration::from_secs(6 * 3600);

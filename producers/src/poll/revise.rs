@@ -66,7 +66,7 @@ mod tests {
 
     use super::*;
     use crate::kinds::draft::Draft;
-    use crate::kinds::source::{Kind, Origin};
+    use crate::kinds::source::Origin;
 
     fn page(text: &str, edited: i64) -> Page {
         let fetched_at = Timestamp::from_millis(100_000);
@@ -79,7 +79,7 @@ mod tests {
             edited: Some(Timestamp::from_millis(edited)),
             ..Draft::default()
         };
-        draft.add_to(&mut page, Kind::Rss, origin);
+        draft.add_to(&mut page, "rss", origin);
         page
     }
 

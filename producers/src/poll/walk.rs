@@ -19,7 +19,8 @@ use vigie_clock::Timestamp;
 use vigie_schemas::RawPost;
 
 use crate::kinds::jetstream::StreamPosition;
-use crate::kinds::source::{Older, Overlap, Page, Source, SourceConfig};
+use crate::kinds::source::{Older, Overlap, Page, Source};
+use crate::sources::SourceConfig;
 use nested::{Choice, Queue};
 
 /// How many of the newest posts are remembered as marks: one of them may be deleted, hardly all.
@@ -119,12 +120,6 @@ pub struct Walk<'a> {
     done: bool,
 }
 
-impl std::fmt::Debug for dyn Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Source({})", self.kind())
-    }
-}
-
 impl<'a> Walk<'a> {
     /// Continues the pending walk, or begins a new one at the newest post.
     pub fn begin(source: &'a SourceConfig, handler: &'static dyn Source, mut position: Position) -> Self {
@@ -178,8 +173,8 @@ impl<'a> Walk<'a> {
         }
         let from = self.position.seen_until.filter(|seen| self.earliest.is_none_or(|earliest| *seen >= earliest));
         match &self.at {
-            None => Some(self.handler.newest(self.source, from)),
-            Some(older) => self.handler.older(self.source, from, older),
+            None => Some(self.handler.newest(&self.source.url, from)),
+            Some(older) => self.handler.older(&self.source.url, from, older),
         }
     }
 
@@ -247,7 +242,7 @@ impl<'a> Walk<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kinds::source::Kind;
+    use crate::kinds::Kind;
     use std::time::Duration;
 
     fn source(backlog: bool) -> SourceConfig {

@@ -8,9 +8,11 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::fetcher::guard;
-use crate::keys::{self, Key};
+use crate::keys::Key;
+use crate::kinds::Kind;
 use crate::kinds::html::Selectors;
-use crate::kinds::source::{Kind, SourceConfig};
+use crate::sources::SourceConfig;
+use crate::sources::key;
 
 /// The sources that come with the binary.
 const BUNDLED: &str = include_str!("../../sources.toml");
@@ -135,7 +137,7 @@ fn check(entry: &Entry) -> Vec<String> {
     if entry.render && entry.kind != Kind::Html {
         mistakes.push(format!("render with kind {}, expected kind html", entry.kind));
     }
-    mistakes.extend(keys::mistake(entry.kind, &entry.url, entry.local, entry.key.as_deref()));
+    mistakes.extend(key::mistake(entry.kind, &entry.url, entry.local, entry.key.as_deref()));
     if !entry.keywords.is_empty() && !is_stream {
         mistakes.push("keywords without a stream, expected a url that begins with wss://".into());
     }
@@ -187,7 +189,7 @@ mod tests {
         assert!(sources.len() >= 30, "{}", sources.len());
         // Pages and sitemaps are examples in comments there: which are worth reading is the reader's matter. So is what needs a key.
         let is_example = |kind: &Kind| matches!(kind, Kind::Html | Kind::Sitemap | Kind::X | Kind::CoinGecko);
-        assert!(Kind::ALL.iter().all(|kind| is_example(kind) || sources.iter().any(|source| source.kind == *kind)));
+        assert!(Kind::all().iter().all(|kind| is_example(kind) || sources.iter().any(|source| source.kind == *kind)));
         assert!(sources.iter().all(|source| !source.local && !source.sample));
     }
 
@@ -231,7 +233,7 @@ mod tests {
         assert_eq!(names(&entry["properties"]["select"]["properties"]), known(error));
         let kinds: BTreeSet<&str> =
             entry["properties"]["kind"]["enum"].as_array().unwrap().iter().filter_map(|kind| kind.as_str()).collect();
-        assert_eq!(kinds, Kind::ALL.iter().map(|kind| kind.name()).collect());
+        assert_eq!(kinds, Kind::all().iter().map(|kind| kind.name()).collect());
         for name in ["id", "kind", "url", "every_seconds"] {
             assert!(entry["required"].as_array().unwrap().contains(&name.into()), "{name}");
         }

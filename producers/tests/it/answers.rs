@@ -7,7 +7,8 @@ use std::time::Instant;
 use serde_json::Value;
 use vigie_clock::Timestamp;
 use vigie_producers::Kind;
-use vigie_producers::kinds::source::{Older, Page, ParseError};
+use vigie_producers::content::document::ParseError;
+use vigie_producers::kinds::source::{Older, Page};
 
 use crate::recorded::{check, files, folder, parse};
 

@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use url::Url;
 use vigie_clock::Timestamp;
 use vigie_producers::Kind;
+use vigie_producers::content::document::{Document, ParseError};
 use vigie_producers::kinds::draft::{MAX_AUTHOR, MAX_TEXT, MAX_TITLE, MAX_URL};
-use vigie_producers::kinds::source::{Document, Origin, Page, ParseError};
+use vigie_producers::kinds::source::{Origin, Page};
 
 /// No document of this size may take longer; the tests are not optimised and run beside each other.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -106,7 +107,7 @@ fn bombs_of_depth_width_and_entities_end_soon() {
         repeated("<meta property=a content=b>"),
     ];
     for bomb in &bombs {
-        for kind in Kind::ALL {
+        for &kind in Kind::all() {
             drop(parse(kind, bomb.as_bytes()));
         }
     }
@@ -117,7 +118,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
-        for kind in Kind::ALL {
+        for &kind in Kind::all() {
             drop(parse(kind, &bytes));
         }
     }
@@ -125,7 +126,7 @@ proptest! {
     #[test]
     fn any_text_of_markup_is_read_or_refused(pieces in proptest::collection::vec(prop::sample::select(PIECES), 0..200)) {
         let text = pieces.concat();
-        for kind in Kind::ALL {
+        for &kind in Kind::all() {
             drop(parse(kind, text.as_bytes()));
         }
     }

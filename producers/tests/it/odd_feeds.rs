@@ -3,7 +3,8 @@
 use url::Url;
 use vigie_clock::Timestamp;
 use vigie_producers::Kind;
-use vigie_producers::kinds::source::{Document, Origin, Page, ParseError};
+use vigie_producers::content::document::{Document, ParseError};
+use vigie_producers::kinds::source::{Origin, Page};
 use vigie_schemas::RawPost;
 
 fn parse(bytes: &[u8]) -> Result<Page, ParseError> {

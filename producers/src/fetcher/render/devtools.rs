@@ -10,9 +10,9 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use url::Url;
 
+use super::super::answer::FetchError;
 use super::traffic::Traffic;
 use crate::content::plain_text;
-use crate::fetcher::FetchError;
 
 /// Nothing under way for so long after the load counts as settled.
 const QUIET: Duration = Duration::from_millis(500);

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use url::Url;
 
-use crate::fetcher::guard;
+use super::super::guard;
 
 /// The longest head of a request.
 const MAX_HEAD: usize = 64 * 1024;

@@ -8,12 +8,14 @@ use scraper::{ElementRef, Html, Selector};
 use url::Url;
 use vigie_clock::Timestamp;
 
+use super::NAME;
 use super::linked_data;
 use super::meta::Meta;
+use crate::content::document::ParseError;
 use crate::content::xml::resolve;
 use crate::content::{dates, identity, plain_text, web_page};
 use crate::kinds::draft::Draft;
-use crate::kinds::source::{Kind, Origin, Page, ParseError};
+use crate::kinds::source::{Origin, Page};
 
 static ROOT: LazyLock<Selector> = LazyLock::new(|| web_page::constant("html"));
 static CANONICAL: LazyLock<Selector> = LazyLock::new(|| web_page::constant("link[rel~=canonical][href]"));
@@ -61,8 +63,8 @@ pub(super) fn read(html: &Html, base: Option<&Url>, origin: Origin<'_>, page: &m
     let modified = meta.first(&["article:modified_time", "og:updated_time", "datemodified"]).and_then(dates::parse);
     Draft {
         id: match &url {
-            Some(url) => identity::page(Kind::Html, url),
-            None => identity::named(Kind::Html, &format!("{}\n{text}", title.as_deref().unwrap_or_default())),
+            Some(url) => identity::page(NAME, url),
+            None => identity::named(NAME, &format!("{}\n{text}", title.as_deref().unwrap_or_default())),
         },
         url: url.map(String::from),
         author: data.author.or_else(|| author(html, &meta)),
@@ -73,7 +75,7 @@ pub(super) fn read(html: &Html, base: Option<&Url>, origin: Origin<'_>, page: &m
         published,
         edited: data.modified.or(modified),
     }
-    .add_to(page, Kind::Html, origin);
+    .add_to(page, NAME, origin);
     Ok(())
 }
 

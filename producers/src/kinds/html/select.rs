@@ -4,10 +4,12 @@ use scraper::{ElementRef, Html, Selector};
 use serde::Deserialize;
 use url::Url;
 
+use super::NAME;
+use crate::content::document::ParseError;
 use crate::content::xml::resolve;
 use crate::content::{dates, identity, web_page};
 use crate::kinds::draft::Draft;
-use crate::kinds::source::{Kind, Origin, Page, ParseError};
+use crate::kinds::source::{Origin, Page};
 
 /// Where the parts of an entry are. All but `item` are looked for inside the item.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -74,8 +76,8 @@ impl Selectors {
             }
             Draft {
                 id: match &url {
-                    Some(url) => identity::page(Kind::Html, url),
-                    None => identity::named(Kind::Html, &format!("{}\n{text}", title.as_deref().unwrap_or_default())),
+                    Some(url) => identity::page(NAME, url),
+                    None => identity::named(NAME, &format!("{}\n{text}", title.as_deref().unwrap_or_default())),
                 },
                 url: url.map(String::from),
                 author: find(&author).map(web_page::line_of),
@@ -84,7 +86,7 @@ impl Selectors {
                 published: find(&date).and_then(time),
                 ..Draft::default()
             }
-            .add_to(page, Kind::Html, origin);
+            .add_to(page, NAME, origin);
         }
         Ok(())
     }

@@ -4,12 +4,10 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use url::Url;
 use vigie_clock::Timestamp;
 
 use super::{Heard, StreamPosition, Words};
 use crate::content::{json, plain_text};
-use crate::fetcher::Body;
 
 /// Events kept in one batch at most.
 const MAX_EVENTS: usize = 4000;
@@ -28,7 +26,7 @@ const AHEAD: i64 = 300_000_000;
 
 /// The messages of one poll.
 #[derive(Debug)]
-pub(super) struct Batch<'a> {
+pub(crate) struct Batch<'a> {
     words: &'a Words,
     position: StreamPosition,
     told: HashSet<u64>,
@@ -41,27 +39,27 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(position: StreamPosition, words: &'a Words) -> Self {
+    pub(crate) fn new(position: StreamPosition, words: &'a Words) -> Self {
         let told = position.told.iter().map(|(_, hash)| *hash).collect();
         Self { words, position, told, lines: Vec::new(), events: 0, bytes: 0, kept: 0, passed_over: 0, garbage: None }
     }
 
     /// Whether nothing came that makes sense.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.events == 0
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.kept >= MAX_EVENTS || self.bytes >= MAX_BYTES || self.lines.len() >= MAX_KEPT
     }
 
     /// The cursor so far.
-    pub(super) fn at(&self) -> Option<i64> {
+    pub(crate) fn at(&self) -> Option<i64> {
         (self.position.at > 0).then_some(self.position.at)
     }
 
     /// Takes a message in.
-    pub(super) fn take(&mut self, text: &str, now: Timestamp) {
+    pub(crate) fn take(&mut self, text: &str, now: Timestamp) {
         self.bytes += text.len();
         let event = json::read(text.as_bytes()).ok();
         let time = event.as_ref().and_then(|event| event.get("time_us")).and_then(Value::as_i64);
@@ -90,32 +88,22 @@ impl<'a> Batch<'a> {
     }
 
     /// Notes a message that is no event.
-    pub(super) fn garbage(&mut self, text: &str) {
+    pub(crate) fn garbage(&mut self, text: &str) {
         self.bytes += 1;
         self.garbage.get_or_insert_with(|| plain_text::cut(text, 200).to_owned());
     }
 
     /// What came of it.
-    pub(super) fn into_heard(mut self, url: Url) -> Heard {
+    pub(crate) fn into_heard(mut self) -> Heard {
         self.position.behind = self.is_full();
         self.forget();
-        let bytes = match self.garbage {
+        let lines = match self.garbage {
             // Nothing but garbage: the parser shall say so.
             Some(garbage) if self.events == 0 => garbage.into_bytes(),
             _ if self.lines.is_empty() => b"[]".to_vec(),
             _ => self.lines,
         };
-        let body = Body {
-            status: 101,
-            url,
-            bytes,
-            charset: None,
-            etag: None,
-            last_modified: None,
-            fresh_for: None,
-            moved_to: None,
-        };
-        Heard { body, position: self.position, passed_over: self.passed_over }
+        Heard { lines, position: self.position, passed_over: self.passed_over }
     }
 
     /// Forgets events that no new connection would repeat, and others only with the promise not to go back to them.
@@ -171,7 +159,7 @@ mod tests {
         let words = Words::new(&[]);
         let mut batch = Batch::new(position, &words);
         events.into_iter().for_each(|event| batch.take(&event, now()));
-        (batch.kept, batch.into_heard(Url::parse("wss://j.example/").unwrap()))
+        (batch.kept, batch.into_heard())
     }
 
     #[test]
@@ -197,7 +185,7 @@ mod tests {
         let (kept, heard) = read(StreamPosition::default(), [event(1, "lunch"), event(2, "dinner"), event(3, "#btc")]);
         assert_eq!((kept, heard.passed_over, heard.position.at), (1, 2, START + 3000));
         let (_, heard) = read(heard.position, [event(9, "tea")]);
-        assert_eq!((heard.body.bytes.as_slice(), heard.position.at), (&b"[]"[..], START + 9000));
+        assert_eq!((heard.lines.as_slice(), heard.position.at), (&b"[]"[..], START + 9000));
     }
 
     #[test]
@@ -205,7 +193,7 @@ mod tests {
         let future = event(3_600_000 + 301_000, "btc");
         let (kept, heard) =
             read(StreamPosition::default(), ["{".into(), "[]".into(), future, r#"{"time_us":-1}"#.into()]);
-        assert_eq!((kept, heard.position.at, heard.body.bytes.as_slice()), (0, 0, &b"{"[..]));
+        assert_eq!((kept, heard.position.at, heard.lines.as_slice()), (0, 0, &b"{"[..]));
         let (_, heard) = read(StreamPosition { at: START, ..StreamPosition::default() }, [event(-5, "btc")]);
         assert_eq!(heard.position.at, START, "a cursor never goes back");
     }

@@ -3,10 +3,11 @@
 use url::Url;
 use vigie_clock::Timestamp;
 
+use super::NAME;
 use crate::content::xml::{Element, Space, decode, resolve};
 use crate::content::{dates, identity, plain_text};
 use crate::kinds::draft::Draft;
-use crate::kinds::source::{Kind, Origin, Page};
+use crate::kinds::source::{Origin, Page};
 
 /// What the entries of a feed inherit from it.
 pub(super) struct Feed {
@@ -65,10 +66,10 @@ pub(super) fn read(item: Element<'_>, feed: &Feed, origin: Origin<'_>, page: &mu
         let name = parent.attribute("ref").unwrap_or_default();
         let link = parent.attribute("href").and_then(|href| resolve(base, href.trim()));
         (!name.is_empty() || link.is_some())
-            .then(|| identity::feed_entry(name.trim(), link.as_ref(), &feed.host, "", ""))
+            .then(|| identity::feed_entry(NAME, name.trim(), link.as_ref(), &feed.host, "", ""))
     });
     Draft {
-        id: identity::feed_entry(&id, link.as_ref(), &feed.host, title.as_deref().unwrap_or_default(), words),
+        id: identity::feed_entry(NAME, &id, link.as_ref(), &feed.host, title.as_deref().unwrap_or_default(), words),
         url: link.map(String::from),
         author: author.or_else(|| item.child(Space::Core, "source").and_then(authors)).or_else(|| feed.author.clone()),
         title,
@@ -78,7 +79,7 @@ pub(super) fn read(item: Element<'_>, feed: &Feed, origin: Origin<'_>, page: &mu
         published: published.or(updated),
         edited: published.and(updated),
     }
-    .add_to(page, Kind::Rss, origin);
+    .add_to(page, NAME, origin);
 }
 
 /// Where an entry says when it was published, best first.

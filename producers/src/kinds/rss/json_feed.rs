@@ -3,10 +3,12 @@
 use serde_json::Value;
 use url::Url;
 
+use super::NAME;
+use crate::content::document::ParseError;
 use crate::content::xml::resolve;
 use crate::content::{identity, json, plain_text};
 use crate::kinds::draft::{Draft, MAX_POSTS};
-use crate::kinds::source::{Kind, Origin, Page, ParseError};
+use crate::kinds::source::{Origin, Page};
 
 pub(super) fn read(text: &str, base: Option<&Url>, origin: Origin<'_>) -> Result<Page, ParseError> {
     let begins = || format!("the document begins with {:?}", plain_text::cut(text, 40));
@@ -44,7 +46,7 @@ pub(super) fn read(text: &str, base: Option<&Url>, origin: Origin<'_>) -> Result
         let published = json::time(item, "date_published");
         let modified = json::time(item, "date_modified");
         Draft {
-            id: identity::feed_entry(&id, link.as_ref(), &host, title.as_deref().unwrap_or_default(), &text),
+            id: identity::feed_entry(NAME, &id, link.as_ref(), &host, title.as_deref().unwrap_or_default(), &text),
             url: link.map(String::from),
             author: authors(item).or_else(|| authors(&feed)),
             title,
@@ -54,7 +56,7 @@ pub(super) fn read(text: &str, base: Option<&Url>, origin: Origin<'_>) -> Result
             edited: published.and(modified),
             ..Draft::default()
         }
-        .add_to(&mut page, Kind::Rss, origin);
+        .add_to(&mut page, NAME, origin);
     }
     Ok(page)
 }

@@ -1,7 +1,7 @@
 //! When a feed wants to be asked: RSS's `ttl`, `skipHours`, `skipDays`, and the syndication module's `updatePeriod`, `updateFrequency`.
 
 use crate::content::xml::Element;
-use crate::poll::rhythm::Schedule;
+use crate::kinds::schedule::Schedule;
 
 const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 
