@@ -76,15 +76,7 @@ pub async fn discover(
         return Ok(found);
     }
     // The address itself: a feed, or a page that tells where feeds are.
-    let request = Request {
-        url: url.clone(),
-        accept: Kind::Html.source().accept(),
-        etag: None,
-        last_modified: None,
-        validated_by: None,
-        local,
-        access: None,
-    };
+    let request = Request::new(url.clone(), Kind::Html.source().accept(), local);
     let body = match fetcher.fetch(&request).await {
         Ok(Fetched::Body(body)) => body,
         Ok(Fetched::NotModified { .. }) => return Err(search.nothing(url)),
@@ -137,15 +129,7 @@ impl Search<'_> {
 
     async fn fetch(&self, candidate: &Candidate) -> Result<Page, String> {
         let accept = candidate.kind.source().accept();
-        let request = Request {
-            url: candidate.url.clone(),
-            accept,
-            etag: None,
-            last_modified: None,
-            validated_by: None,
-            local: self.local,
-            access: None,
-        };
+        let request = Request::new(candidate.url.clone(), accept, self.local);
         let body = match self.fetcher.fetch(&request).await {
             Ok(Fetched::Body(body)) => body,
             Ok(Fetched::NotModified { .. }) => return Err("http status 304".into()),

@@ -305,15 +305,7 @@ impl Fetcher {
                 file.set_path("/robots.txt");
                 file.set_query(None);
                 file.set_fragment(None);
-                let request = Request {
-                    url: file,
-                    accept: "text/plain, */*;q=0.1",
-                    etag: None,
-                    last_modified: None,
-                    validated_by: None,
-                    local: false,
-                    access: None,
-                };
+                let request = Request::new(file, "text/plain, */*;q=0.1", false);
                 let answer = Box::pin(self.follow(&request, false, None)).await;
                 let now = self.clock.monotonic();
                 let rules = site.learn(answer, now)?;
@@ -416,7 +408,7 @@ fn moved(fetched: Fetched, to: Option<Url>) -> Fetched {
 }
 
 /// Whether the rules of a robots.txt allow a path.
-pub(crate) fn robots_allow(bytes: &[u8], path: &str) -> bool {
+pub fn robots_allow(bytes: &[u8], path: &str) -> bool {
     robots::Rules::parse(bytes).allows(path)
 }
 
@@ -449,15 +441,7 @@ mod tests {
         let fetcher = Fetcher::new(FetcherConfig::default(), shared).unwrap().under(Arc::clone(&lease));
         // Nobody listens there: whoever asks is told so.
         let url = Url::parse("http://127.0.0.1:1/").unwrap();
-        let request = Request {
-            url,
-            accept: "*/*",
-            etag: None,
-            last_modified: None,
-            validated_by: None,
-            local: true,
-            access: None,
-        };
+        let request = Request::new(url, "*/*", true);
         let asked = async || {
             clock.advance(Duration::from_millis(10));
             !matches!(fetcher.fetch(&request).await, Err(FetchError::Blocked(_)))

@@ -5,8 +5,6 @@ mod config;
 pub mod content;
 pub mod discover;
 pub mod fetcher;
-#[doc(hidden)]
-pub mod fuzz;
 mod group;
 pub mod keys;
 pub mod kinds;

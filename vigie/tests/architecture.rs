@@ -29,7 +29,7 @@ const ONLY: [(&str, &[&str]); 13] = [
 ];
 
 /// The crates of the workspace that each crate may build on. Tests may use more.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("vigie-authors", &[]),
     ("vigie-clock", &[]),
     ("vigie-daemon", &["vigie-clock"]),
@@ -38,6 +38,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("vigie-streams", &["vigie-clock", "vigie-kafka-client"]),
     ("vigie-schemas", &["vigie-clock", "vigie-kafka-client"]),
     ("vigie-producers", &["vigie-authors", "vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas"]),
+    ("vigie-fuzz", &["vigie-clock", "vigie-producers"]),
     ("vigie-sample", &["vigie-clock", "vigie-daemon", "vigie-producers"]),
     (
         "vigie-processors",

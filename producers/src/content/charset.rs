@@ -2,7 +2,6 @@
 
 mod code_pages;
 mod label;
-mod seven_bit;
 
 use chardetng::EncodingDetector;
 use encoding_rs::{Encoding, UTF_8};
@@ -13,9 +12,6 @@ use label::Charset;
 /// chance), then what the XML declaration says, then what HTTP says (RFC 7303 has these the other way round; real servers label every
 /// feed alike), then what the bytes look like. What cannot be decoded becomes U+FFFD.
 pub fn decode(bytes: &[u8], http: Option<&str>) -> String {
-    if let Some(text) = utf32(bytes) {
-        return text;
-    }
     if let Some((encoding, bom)) = Encoding::for_bom(bytes) {
         return encoding.decode_without_bom_handling(&bytes[bom..]).0.into_owned();
     }
@@ -25,18 +21,16 @@ pub fn decode(bytes: &[u8], http: Option<&str>) -> String {
         [(1..), 0, (1..), 0, ..] => return encoding_rs::UTF_16LE.decode_without_bom_handling(bytes).0.into_owned(),
         _ => {}
     }
-    if let Some(text) = code_pages::ebcdic(bytes) {
-        return text;
-    }
     // A document of bytes is not UTF-16, whatever it says.
     let is_usable =
         |charset: &Charset| !matches!(charset, Charset::Web(e) if *e == UTF_8 || e.name().starts_with("UTF-16"));
     let labels = [declared(bytes), http.map(str::to_owned)];
     let named: Vec<Charset> =
         labels.iter().flatten().filter_map(|label| label::find(label)).filter(is_usable).collect();
-    // Some encodings have ASCII bytes for more than ASCII.
-    let is_escaped = bytes.contains(&0x1b) || (bytes.is_ascii() && matches!(named.first(), Some(Charset::SevenBit(_))));
-    if !is_escaped && let Ok(text) = std::str::from_utf8(bytes) {
+    // ISO-2022-JP has ASCII bytes for more than ASCII.
+    if !bytes.contains(&0x1b)
+        && let Ok(text) = std::str::from_utf8(bytes)
+    {
         return text.to_owned();
     }
     for charset in &named {
@@ -57,18 +51,6 @@ pub fn decode(bytes: &[u8], http: Option<&str>) -> String {
     let mut detector = EncodingDetector::new();
     detector.feed(bytes, true);
     detector.guess(None, false).decode_without_bom_handling(bytes).0.into_owned()
-}
-
-/// UTF-32, which the web's own list of encodings leaves out; known by its byte order mark or by the zeros around the first `<`.
-fn utf32(bytes: &[u8]) -> Option<String> {
-    let read: fn([u8; 4]) -> u32 = match bytes.get(..4)? {
-        [0xff, 0xfe, 0, 0] | [b'<', 0, 0, 0] => u32::from_le_bytes,
-        [0, 0, 0xfe, 0xff] | [0, 0, 0, b'<'] => u32::from_be_bytes,
-        _ => return None,
-    };
-    let codes = bytes.chunks_exact(4).filter_map(|four| four.try_into().ok()).map(read);
-    let text: String = codes.map(|code| char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
-    Some(text.trim_start_matches('\u{feff}').to_owned())
 }
 
 /// The encoding that the XML declaration names, or a page's meta element.
@@ -115,8 +97,6 @@ mod tests {
         assert_eq!(decode(b"\xef\xbb\xbf<a/>", Some("latin1")), "<a/>");
         let not_wide = b"<?xml version='1.0' encoding='utf-16'?><a>plain</a>";
         assert_eq!(decode(not_wide, Some("utf-16")).as_bytes(), not_wide);
-        let quads: Vec<u8> = "\u{feff}<a>é😀</a>".chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
-        assert_eq!(decode(&quads, None), "<a>é😀</a>");
         assert_eq!(decode(b"<meta charset=\"iso-8859-2\"><a>\xb1</a>", None), "<meta charset=\"iso-8859-2\"><a>ą</a>");
     }
 
@@ -141,8 +121,6 @@ mod tests {
         ] {
             assert_eq!(xml(label, bytes), text, "{label}");
         }
-        let ebcdic = b"\x4c\x6f\xa7\x94\x93\x40\xa5\x85\x99\xa2\x89\x96\x95\x7e\x7d\xf1\x4b\xf0\x7d\x40\x85\x95\x83\x96\x84\x89\x95\x87\x7e\x7d\x83\x97\xf0\xf3\xf7\x7d\x6f\x6e\x15\x4c\x81\x61\x6e";
-        assert_eq!(decode(ebcdic, None), "<?xml version='1.0' encoding='cp037'?>\n<a/>");
     }
 
     #[test]

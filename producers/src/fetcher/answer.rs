@@ -26,6 +26,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// A request for whatever is there now, without a key.
+    pub fn new(url: Url, accept: &'static str, local: bool) -> Self {
+        Self { url, accept, etag: None, last_modified: None, validated_by: None, local, access: None }
+    }
+
     /// Whether a key is shown at this address.
     pub(super) fn is_with_access(&self, url: &Url) -> bool {
         self.access.as_ref().is_some_and(|access| access.is_for(url))

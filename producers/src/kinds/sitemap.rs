@@ -56,6 +56,10 @@ impl Source for Sitemap {
         Ok(page)
     }
 
+    fn has_archive(&self) -> bool {
+        true
+    }
+
     fn accept(&self) -> &'static str {
         "application/xml, text/xml;q=0.9, */*;q=0.1"
     }

@@ -106,14 +106,6 @@ async fn connect(
     fetcher: &Fetcher,
 ) -> Result<Socket, FetchError> {
     let url = address(&source.url, before).ok_or_else(|| FetchError::Redirect(format!("no stream: {}", source.url)))?;
-    let request = Request {
-        url,
-        accept: "*/*",
-        etag: None,
-        last_modified: None,
-        validated_by: None,
-        local: source.local,
-        access: None,
-    };
+    let request = Request::new(url, "*/*", source.local);
     fetcher.upgrade(&request, MAX_MESSAGE).await
 }

@@ -210,7 +210,7 @@ mod tests {
             ("rss", "https://a.example/", "render = true", "expected kind html"),
             ("x", "https://api.x.com/2/tweets/search/recent?query=btc", "", "without a key"),
             ("x", "https://a.example/", r#"key = "VIGIE_X_BEARER""#, "api.x.com"),
-            ("rss", "https://a.example/", r#"key = "VIGIE_X_BEARER""#, "expected kind x"),
+            ("rss", "https://a.example/", r#"key = "VIGIE_X_BEARER""#, "expected kind reddit"),
         ] {
             let mistakes = parse(&entry(kind, url, more)).unwrap_err();
             assert!(mistakes.len() == 1 && mistakes[0].contains(part), "{part} in {mistakes:?}");

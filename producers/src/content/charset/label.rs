@@ -3,7 +3,6 @@
 use encoding_rs::Encoding;
 
 use super::code_pages::{self, CodePage};
-use super::seven_bit::{self, SevenBit};
 
 /// How bytes are read.
 #[derive(Clone, Copy, Debug)]
@@ -12,8 +11,6 @@ pub(super) enum Charset {
     Web(&'static Encoding),
     /// A code page that the web does without.
     Page(CodePage),
-    /// An encoding in ASCII bytes that the web has given up.
-    SevenBit(SevenBit),
 }
 
 impl Charset {
@@ -25,7 +22,6 @@ impl Charset {
                 (text.into_owned(), malformed)
             }
             Self::Page(page) => page.decode(bytes),
-            Self::SevenBit(encoding) => encoding.decode(bytes),
         }
     }
 }
@@ -43,9 +39,6 @@ pub(super) fn find(label: &str) -> Option<Charset> {
     let bare: String = label.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     if let Some(page) = code_pages::named(&bare) {
         return Some(Charset::Page(page));
-    }
-    if let Some(encoding) = seven_bit::named(&bare) {
-        return Some(Charset::SevenBit(encoding));
     }
     let usual = match bare.as_str() {
         "cp949" | "ms949" | "uhc" | "ksc5601" | "ksx1001" | "euckr" => "euc-kr",

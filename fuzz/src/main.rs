@@ -1,5 +1,5 @@
-//! Mutates recorded answers and hands them to every parser for a while: `./dev fuzz [SECONDS] [TARGET]`. No coverage guides it, so that it needs no special
-//! compiler; `fuzz/` has the same targets for libFuzzer. Prints executions; stops at the first input that panics, is slow, or breaks a promise.
+//! Mutates recorded answers and hands them to every parser for a while: `./dev fuzz [SECONDS] [TARGET]`. No coverage guides it, so that
+//! it needs no special compiler; `libfuzzer.rs` hands the same parsers to libFuzzer. Prints executions; stops at the first input that panics, is slow, or breaks a promise.
 
 #![expect(clippy::unwrap_used, reason = "a tool of developers ends where something it needs is missing")]
 
@@ -11,7 +11,7 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use vigie_clock::{Clock, SystemClock};
-use vigie_producers::fuzz::{TARGETS, Target};
+use vigie_fuzz::targets;
 
 /// An input that takes more processor time than this is a finding.
 const SLOW: Duration = Duration::from_secs(3);
@@ -26,21 +26,21 @@ fn main() {
     let only = args.next();
     let seed: u64 = std::env::var("VIGIE_FUZZ_SEED")
         .map_or_else(|_| clock.now().as_millis().unsigned_abs(), |text| text.parse().unwrap());
-    let targets: Vec<_> = TARGETS.iter().filter(|(name, _)| only.as_deref().is_none_or(|only| only == *name)).collect();
-    assert!(!targets.is_empty(), "no such target, expected one of {:?}", TARGETS.map(|(name, _)| name));
+    let chosen: Vec<_> = targets().filter(|name| only.as_deref().is_none_or(|only| only == *name)).collect();
+    assert!(!chosen.is_empty(), "no such target, expected one of {:?}", targets().collect::<Vec<_>>());
     let seeds = seeds();
-    println!("seed {seed}, {} seed files, {} targets, {seconds} s", seeds.len(), targets.len());
+    println!("seed {seed}, {} seed files, {} targets, {seconds} s", seeds.len(), chosen.len());
     let mut random = SmallRng::seed_from_u64(seed);
-    let each = Duration::from_secs(seconds) / u32::try_from(targets.len()).unwrap();
+    let each = Duration::from_secs(seconds) / u32::try_from(chosen.len()).unwrap();
     let mut total = 0_u64;
-    for (name, target) in targets {
+    for name in chosen {
         let fitting: Vec<&(PathBuf, Vec<u8>)> = seeds.iter().filter(|(path, _)| fits(name, path)).collect();
         let started = clock.monotonic();
         let (mut runs, mut slowest) = (0_u64, Duration::ZERO);
         while clock.monotonic() - started < each {
             let bytes = mutated(&fitting, &mut random);
             let before = busy(&clock);
-            run(name, *target, &bytes);
+            run(name, &bytes);
             let took = busy(&clock).saturating_sub(before);
             slowest = slowest.max(took);
             if took > SLOW {
@@ -55,15 +55,15 @@ fn main() {
     println!("{total} executions, no finding");
 }
 
-/// Time that this thread has run, where the system tells it: a machine that is busy with something else must not make an input slow.
+/// Time that this thread has run, where the system counts it: a machine that is busy with something else must not make an input slow.
 fn busy(clock: &SystemClock) -> Duration {
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanos = told.and_then(|told| told.split_whitespace().next()?.parse().ok());
+    let schedule = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = schedule.and_then(|text| text.split_whitespace().next()?.parse().ok());
     nanos.map_or_else(|| clock.monotonic(), Duration::from_nanos)
 }
 
-fn run(name: &str, target: Target, bytes: &[u8]) {
-    if catch_unwind(AssertUnwindSafe(|| target(bytes))).is_err() {
+fn run(name: &str, bytes: &[u8]) {
+    if catch_unwind(AssertUnwindSafe(|| vigie_fuzz::run(name, bytes))).is_err() {
         keep(name, bytes);
         std::process::exit(1);
     }
@@ -77,12 +77,12 @@ fn keep(name: &str, bytes: &[u8]) {
 
 /// The fixtures of the tests, and recorded answers where there are any.
 fn seeds() -> Vec<(PathBuf, Vec<u8>)> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let producers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../producers");
     let recorded = std::env::var_os("VIGIE_TEST_DATA")
-        .map_or_else(|| here.join("../../shared/data"), PathBuf::from)
+        .map_or_else(|| producers.join("../../shared/data"), PathBuf::from)
         .join("recorded");
     let mut found = Vec::new();
-    let mut folders = vec![here.join("tests/fixtures"), here.join("sources.toml"), recorded];
+    let mut folders = vec![producers.join("tests/fixtures"), producers.join("sources.toml"), recorded];
     while let Some(path) = folders.pop() {
         if path.is_dir() {
             folders.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));

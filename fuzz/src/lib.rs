@@ -1,37 +1,21 @@
-//! One entry per parser of what the web sends, for fuzzers: `fuzz/` has a libFuzzer target for each, `./dev fuzz` mutates recorded answers without one.
-//!
-//! Each takes any bytes and must come back: no panic, no hang, no post that breaks what all posts promise.
+#![doc = include_str!("../README.md")]
 
 use url::Url;
 use vigie_clock::Timestamp;
+use vigie_producers::Kind;
+use vigie_producers::content::document::Document;
+use vigie_producers::content::{charset, dates, identity, plain_text};
+use vigie_producers::fetcher;
+use vigie_producers::kinds::draft::MAX_TEXT;
+use vigie_producers::kinds::html::Selectors;
+use vigie_producers::kinds::source::Origin;
+use vigie_producers::sources::catalogue;
 
-use crate::content::document::Document;
-use crate::content::{charset, dates, identity, plain_text};
-use crate::fetcher;
-use crate::kinds::Kind;
-use crate::kinds::html::Selectors;
-use crate::kinds::source::Origin;
-use crate::sources::catalogue;
+type Parser = fn(&[u8]);
 
-/// A parser under test.
-pub type Target = fn(&[u8]);
-
-/// Every parser, by name.
-pub const TARGETS: [(&str, Target); 20] = [
-    ("rss", rss),
+/// The parsers that are no kind of source of their own.
+const OTHERS: [(&str, Parser); 7] = [
     ("json_feed", json_feed),
-    ("sitemap", sitemap),
-    ("hackernews", hackernews),
-    ("reddit", reddit),
-    ("mastodon", mastodon),
-    ("discourse", discourse),
-    ("bluesky", bluesky),
-    ("lemmy", lemmy),
-    ("snapshot", snapshot),
-    ("x", x),
-    ("coingecko", coingecko),
-    ("telegram", telegram),
-    ("html", html),
     ("html_select", html_select),
     ("plain_text", plain),
     ("charset", characters),
@@ -40,13 +24,21 @@ pub const TARGETS: [(&str, Target); 20] = [
     ("catalogue", sources),
 ];
 
+/// The names of all parsers: every kind of source, and what they are made of.
+pub fn targets() -> impl Iterator<Item = &'static str> {
+    Kind::all().iter().map(|kind| kind.name()).chain(OTHERS.iter().map(|(name, _)| *name))
+}
+
 /// Hands bytes to the parser of this name.
 ///
 /// # Panics
 /// If there is no such parser, or the bytes make it break a promise.
 pub fn run(name: &str, bytes: &[u8]) {
-    let target = TARGETS.iter().find(|(known, _)| *known == name).map(|(_, target)| target);
-    target.expect("a parser of TARGETS")(bytes);
+    if let Some((_, parser)) = OTHERS.iter().find(|(known, _)| *known == name) {
+        return parser(bytes);
+    }
+    let kind = Kind::all().iter().find(|kind| kind.name() == name).expect("one of targets()");
+    parse(*kind, bytes, None);
 }
 
 /// When the answers of a fuzzer come.
@@ -62,7 +54,7 @@ fn parse(kind: Kind, bytes: &[u8], select: Option<&Selectors>) {
     for post in page.posts {
         assert!(post.post_id.starts_with(kind.name()), "post id {}", post.post_id);
         assert!(post.published_at <= NOW && post.published_at.as_millis() > 0, "published at {}", post.published_at);
-        assert!(post.text.len() <= crate::kinds::draft::MAX_TEXT, "a text of {} bytes", post.text.len());
+        assert!(post.text.len() <= MAX_TEXT, "a text of {} bytes", post.text.len());
         assert!(post.url.as_deref().is_none_or(|url| url.starts_with("http")), "url {:?}", post.url);
         let shown = [post.author.as_deref(), post.title.as_deref(), Some(post.text.as_str())];
         let is_unwanted =
@@ -75,62 +67,10 @@ fn parse(kind: Kind, bytes: &[u8], select: Option<&Selectors>) {
     }
 }
 
-fn rss(bytes: &[u8]) {
-    parse(Kind::Rss, bytes, None);
-}
-
 fn json_feed(bytes: &[u8]) {
     let feed = [b"{\"version\":\"https://jsonfeed.org/version/1.1\",\"items\":[", bytes, b"]}"].concat();
     parse(Kind::Rss, &feed, None);
     parse(Kind::Rss, bytes, None);
-}
-
-fn sitemap(bytes: &[u8]) {
-    parse(Kind::Sitemap, bytes, None);
-}
-
-fn hackernews(bytes: &[u8]) {
-    parse(Kind::HackerNews, bytes, None);
-}
-
-fn reddit(bytes: &[u8]) {
-    parse(Kind::Reddit, bytes, None);
-}
-
-fn mastodon(bytes: &[u8]) {
-    parse(Kind::Mastodon, bytes, None);
-}
-
-fn discourse(bytes: &[u8]) {
-    parse(Kind::Discourse, bytes, None);
-}
-
-fn bluesky(bytes: &[u8]) {
-    parse(Kind::Bluesky, bytes, None);
-}
-
-fn lemmy(bytes: &[u8]) {
-    parse(Kind::Lemmy, bytes, None);
-}
-
-fn snapshot(bytes: &[u8]) {
-    parse(Kind::Snapshot, bytes, None);
-}
-
-fn x(bytes: &[u8]) {
-    parse(Kind::X, bytes, None);
-}
-
-fn coingecko(bytes: &[u8]) {
-    parse(Kind::CoinGecko, bytes, None);
-}
-
-fn telegram(bytes: &[u8]) {
-    parse(Kind::Telegram, bytes, None);
-}
-
-fn html(bytes: &[u8]) {
-    parse(Kind::Html, bytes, None);
 }
 
 fn html_select(bytes: &[u8]) {
@@ -173,15 +113,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_parser_has_a_target_of_libfuzzer_and_takes_odd_bytes() {
-        for (name, target) in TARGETS {
-            let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fuzz/targets/{name}.rs"));
-            let source = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-            assert!(source.contains(&format!("run(\"{name}\", bytes)")), "{name}");
-            for bytes in
-                [&b""[..], b"\0", b"<", b"{}", b"[]", b"\xff\xfe\0", b"<rss><item><title>\xf0\x9f", b"\x4c\x6f\xa7\x94"]
-            {
-                target(bytes);
+    fn each_parser_takes_odd_bytes() {
+        for name in targets() {
+            for bytes in [&b""[..], b"\0", b"<", b"{}", b"[]", b"\xff\xfe\0", b"<rss><item><title>\xf0\x9f"] {
+                run(name, bytes);
             }
         }
     }
