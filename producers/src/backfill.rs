@@ -6,7 +6,7 @@
 //!         └────────── older ◀── committed: posts, position and ledger entry in one transaction
 //! ```
 //!
-//! Guarantees: a backfill that is interrupted at any moment goes on where it stopped, and tells no post twice, nor one that is in `posts.raw.v1`
+//! Guarantees: a backfill that is interrupted at any moment goes on where it stopped, and publishes no post twice, nor one that is in `posts.raw.v1`
 //! already; the cursor of the live source is read, never written; two backfills of one source fence each other. Posts keep the time at which
 //! they were published, so that they count then.
 

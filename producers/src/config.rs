@@ -24,7 +24,7 @@ pub struct Config {
     /// Sources given by the program, in place of a file.
     #[arg(skip)]
     pub list: Option<Vec<SourceConfig>>,
-    /// Who runs this instance, an address or mail, told to sites in the User-Agent
+    /// Who runs this instance, an address or mail, sent to sites in the User-Agent
     #[arg(long, env = "VIGIE_CONTACT")]
     pub contact: Option<String>,
     /// Polls under way at once, at most

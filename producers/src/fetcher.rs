@@ -39,7 +39,7 @@ use body::BodyError;
 use freshness::fresh_for;
 use headers::{charset, headers, retry_after, target, user_agent, validator};
 pub(crate) use hosts::name_of;
-use hosts::{Hosts, Manners, Outcome};
+use hosts::{Hosts, Outcome, Politeness};
 use network::GuardedResolver;
 pub use network::{Lookup, Network, SystemNetwork};
 use render::{RenderConfig, Renderer};
@@ -69,7 +69,7 @@ pub struct FetcherConfig {
     pub local_spacing: Duration,
     /// Requests to one host under way at most; local sources are not limited.
     pub at_once: usize,
-    /// The longest wait for a turn at a host; a longer one is told with [`FetchError::Wait`].
+    /// The longest wait for a turn at a host; a longer one is returned as [`FetchError::Wait`].
     pub patience: Duration,
     /// How pages are rendered that want it; `None` leaves them alone.
     pub render: Option<RenderConfig>,
@@ -181,7 +181,7 @@ impl Fetcher {
 
     /// Whoever had the host of `url` before may have asked it a moment ago: it is not asked before its spacing is over.
     pub(crate) fn hold_off(&self, url: &Url, is_local: bool) {
-        self.hosts.hold_off(&name_of(url, is_local), self.manners(is_local), self.clock.monotonic());
+        self.hosts.hold_off(&name_of(url, is_local), self.politeness(is_local), self.clock.monotonic());
     }
 
     /// Asks once.
@@ -229,14 +229,14 @@ impl Fetcher {
         self.check_robots(url).await
     }
 
-    /// Waits for a turn at the host, and tells it what came of it.
+    /// Waits for a turn at the host, asks, and reports the outcome to the host's pace.
     async fn in_turn<T>(
         &self,
         url: &Url,
         is_local: bool,
         asking: impl Future<Output = Result<T, FetchError>>,
     ) -> Result<T, FetchError> {
-        let turn = self.hosts.turn(&name_of(url, is_local), self.manners(is_local), &self.clock).await?;
+        let turn = self.hosts.turn(&name_of(url, is_local), self.politeness(is_local), &self.clock).await?;
         if self.lease.as_ref().is_some_and(|lease| !lease.holds()) {
             return Err(FetchError::Blocked("the source may be another replica's by now".to_owned()));
         }
@@ -309,7 +309,7 @@ impl Fetcher {
                 let answer = Box::pin(self.follow(&request, false, None)).await;
                 let now = self.clock.monotonic();
                 let rules = site.learn(answer, now)?;
-                self.hosts.slow_down(&name_of(url, false), self.manners(false), rules.delay, now);
+                self.hosts.slow_down(&name_of(url, false), self.politeness(false), rules.delay, now);
                 rules
             }
         };
@@ -317,13 +317,13 @@ impl Fetcher {
         if rules.allows(path) { Ok(()) } else { Err(FetchError::Blocked(format!("robots.txt disallows {path}"))) }
     }
 
-    fn manners(&self, is_local: bool) -> Manners {
+    fn politeness(&self, is_local: bool) -> Politeness {
         let (gap, at_once) = if is_local {
             (self.config.local_spacing, LOCAL_AT_ONCE)
         } else {
             (self.config.spacing, self.config.at_once)
         };
-        Manners { gap, at_once, patience: self.config.patience }
+        Politeness { gap, at_once, patience: self.config.patience }
     }
 
     /// Waits for a turn at the host, and asks. The wait is not the server's fault; what it takes from then on is taken off the budget.
@@ -397,7 +397,7 @@ impl Fetcher {
     }
 }
 
-/// An answer with what the redirects before it tell.
+/// An answer, with where the redirects before it led.
 fn moved(fetched: Fetched, to: Option<Url>) -> Fetched {
     match fetched {
         Fetched::Body(body) => Fetched::Body(Body { moved_to: to, ..body }),
@@ -439,7 +439,7 @@ mod tests {
         let shared: SharedClock = Arc::new(clock.clone());
         let lease = Arc::new(Lease::new(Arc::clone(&shared), Duration::from_secs(5)));
         let fetcher = Fetcher::new(FetcherConfig::default(), shared).unwrap().under(Arc::clone(&lease));
-        // Nobody listens there: whoever asks is told so.
+        // Nobody listens there: a request that is made fails otherwise.
         let url = Url::parse("http://127.0.0.1:1/").unwrap();
         let request = Request::new(url, "*/*", true);
         let asked = async || {

@@ -1,7 +1,7 @@
 //! Keys of official APIs: `sources.toml` names a variable of the environment, which holds the secret.
 //!
 //! Guarantees: a secret is shown by no `Debug` and no `Display`, and goes to no other host than the API that it is for. What a host says of a failure
-//! is cleaned of it before it is told (`Key::hide`), should the host repeat what it was sent.
+//! is cleaned of it before it is logged (`Key::hide`), should the host repeat what it was sent.
 
 pub mod access;
 

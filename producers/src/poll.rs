@@ -42,9 +42,9 @@ const WORTH_KEEPING: Duration = Duration::from_secs(60);
 pub struct Polled {
     /// New posts, oldest first.
     pub posts: Vec<RawPost>,
-    /// Posts that were told before, with another text now.
+    /// Posts that were published before, with another text now.
     pub edited: Vec<RawPost>,
-    /// Ids of posts that were told before and are gone.
+    /// Ids of posts that were published before and are gone.
     pub deleted: Vec<String>,
     /// Where the source stands once they are published.
     pub cursor: Cursor,

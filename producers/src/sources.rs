@@ -59,14 +59,14 @@ impl SourceConfig {
         (self.kind.source().api()?.access)(&self.url, secret.clone())
     }
 
-    /// How posts that were seen before are told from new ones.
+    /// How posts that were seen before are recognised.
     pub fn overlap(&self) -> Overlap {
-        // A stream never repeats itself: its position tells what was heard.
+        // A stream never repeats itself: its position says what was heard.
         if self.is_stream() { Overlap::SinglePage } else { self.kind.source().overlap() }
     }
 }
 
-/// The sources that can be asked; each that waits for its key is told once.
+/// The sources that can be asked; each that waits for its key is logged.
 pub(crate) fn ready(sources: Vec<SourceConfig>) -> Vec<SourceConfig> {
     let (ready, waiting): (Vec<_>, Vec<_>) = sources.into_iter().partition(|source| !source.waits_for_key());
     for source in waiting {

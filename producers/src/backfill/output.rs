@@ -42,7 +42,7 @@ impl Output {
         let mut pause = Duration::from_millis(200);
         let mut is_unsettled = false;
         loop {
-            // After a failure the id is claimed anew, and what became of the page is read.
+            // After a failure the id is claimed again, and what became of the page is read.
             let outcome = match is_unsettled {
                 true => self.is_committed(&page).await,
                 false => Ok(false),

@@ -27,7 +27,7 @@ impl Published {
 /// Where a backfill stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct State {
-    /// Nothing newer is told: that is for the live source. Set once, at the first run.
+    /// Nothing newer is published: that is for the live source. Set once, at the first run.
     until: Option<Timestamp>,
     begun: bool,
     older: Option<StoredOlder>,
@@ -37,11 +37,11 @@ pub(super) struct State {
     #[serde(default)]
     edge: Option<Edge>,
     /// What was older than this was left out in the last run.
-    #[serde(default)]
-    told_since: Option<Timestamp>,
+    #[serde(default, rename = "told_since")]
+    published_since: Option<Timestamp>,
     /// How far back it has read.
     pub(super) reached: Option<Timestamp>,
-    /// Back to this all has been told; to the beginning of time where the archive ended before.
+    /// Back to this all has been published; to the beginning of time where the archive ended before.
     done_since: Option<Timestamp>,
     pub(super) pages: u64,
     pub(super) posts: u64,
@@ -67,7 +67,7 @@ impl State {
 
     /// Begins a run to this date. Where an earlier one left out what was too old for it, that is read again.
     pub(super) fn reopen(&mut self, since: Timestamp) {
-        let before = self.told_since.replace(since);
+        let before = self.published_since.replace(since);
         if before.is_none_or(|before| before <= since) || self.is_done(since) {
             return;
         }
@@ -105,7 +105,7 @@ impl State {
         self.end_listing(since);
     }
 
-    /// Takes a page in; returns what of it is to be told, oldest first. Posts without a time of their own are left out: they would count as of today.
+    /// Takes a page in; returns what of it is to be published, oldest first. Posts without a time of their own are left out: they would count as of today.
     pub(super) fn take(
         &mut self,
         source: &SourceConfig,

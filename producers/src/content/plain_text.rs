@@ -129,7 +129,7 @@ struct Open<'t> {
 }
 
 impl<'t> Open<'t> {
-    /// Names that are told apart; elements of further ones count as never closed.
+    /// Names that are kept apart; elements of further ones count as never closed.
     const NAMES: usize = 128;
 
     fn open(&mut self, tag: &'t str) {

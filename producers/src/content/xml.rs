@@ -20,7 +20,7 @@ pub(crate) use tree::{Element, Tree, resolve};
 /// Tags of one document that are looked at; the rest counts as cut off.
 const MAX_TOKENS: usize = 1_000_000;
 
-/// Elements inside one another that are told apart.
+/// The deepest nesting of elements that is kept.
 const MAX_DEPTH: usize = 128;
 
 /// Attributes of one tag that are kept.

@@ -17,7 +17,7 @@ pub struct Request {
     pub etag: Option<String>,
     /// `Last-Modified` of the last answer, as it came.
     pub last_modified: Option<String>,
-    /// The address that gave them, if it is another than [`Request::url`]: they are told to no other.
+    /// The address that gave them, if it is another than [`Request::url`]: they are sent to no other.
     pub validated_by: Option<Url>,
     /// Private and loopback addresses are allowed, and their robots.txt is not asked.
     pub local: bool,

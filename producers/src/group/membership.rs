@@ -116,7 +116,7 @@ impl Member {
             match end {
                 End::Left => return,
                 End::Rejoin(reason) => {
-                    warn!(reason, "dropping all sources and joining the group anew");
+                    warn!(reason, "dropping all sources and joining the group again");
                     self.lose();
                 }
                 End::Failed(error) => {
@@ -189,7 +189,7 @@ impl Member {
         self.ask(Change::Lost);
     }
 
-    /// Tells a change and waits until it has been carried out.
+    /// Sends a change and waits until it has been carried out.
     fn ask(&self, change: impl FnOnce(Answer) -> Change) {
         let (answer, answered) = sync_channel(0);
         if self.changes.send(change(Answer(answer))).is_err() {

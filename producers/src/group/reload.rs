@@ -22,7 +22,9 @@ pub(crate) fn watch(path: PathBuf, every: Duration) -> mpsc::Receiver<Reloaded> 
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut file = Watched::new(path);
-        let mut hangups = signal(SignalKind::hangup()).inspect_err(|error| warn!(%error, "SIGHUP is not heard")).ok();
+        let mut hangups = signal(SignalKind::hangup())
+            .inspect_err(|error| warn!(%error, "no handler for SIGHUP, changes of the file are polled only"))
+            .ok();
         loop {
             let asked = tokio::select! {
                 () = sender.closed() => return,
@@ -122,7 +124,7 @@ mod tests {
         assert!(file.look(false).is_none());
         let mistakes = file.look(false).unwrap().unwrap_err();
         assert!(mistakes[0].contains("sources.toml"), "{mistakes:?}");
-        assert!(file.look(false).is_none(), "mistakes are told once");
+        assert!(file.look(false).is_none(), "mistakes are reported once");
         std::fs::write(&path, one).unwrap();
         assert_eq!(file.look(true).unwrap().unwrap().len(), 1, "asked for, it is read at once");
         std::fs::remove_file(&path).unwrap();

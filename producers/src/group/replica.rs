@@ -16,7 +16,7 @@ use crate::group::scheduler::Scheduler;
 use crate::group::takeover::partitions;
 use crate::lease::Lease;
 use crate::publish::metrics::Metrics;
-use crate::publish::publisher::{Known, Ledger};
+use crate::publish::publisher::{Known, Shared};
 use crate::sources;
 
 /// How long a start waits for Kafka and the registry.
@@ -42,7 +42,7 @@ pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
         warn!("no keyring: handles of authors are not kept, not even under seal");
     }
     info!(sources = plan.len(), partitions, "producers started, joining the group");
-    let ledger = Ledger {
+    let shared = Shared {
         codec,
         metrics,
         health: health.clone(),
@@ -60,7 +60,7 @@ pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
     let membership =
         Membership::join(&config.kafka, session_timeout, Arc::clone(&lease)).map_err(ServiceError::failed)?;
     let fetcher = Arc::new(fetcher.under(lease));
-    let scheduler = Scheduler::new(plan, lists, ledger, fetcher, &config, ctx);
+    let scheduler = Scheduler::new(plan, lists, shared, fetcher, &config, ctx);
     let result = scheduler.run(membership).await;
     if let Err(error) = &result {
         health.failed(error.to_string());

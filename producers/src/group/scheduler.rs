@@ -1,13 +1,13 @@
-//! Asks every source that this replica owns when it is due, and gives what comes to the lane of its partition.
+//! Asks every source that this replica owns when it is due, and gives what comes to the writer of its partition.
 //!
 //! ```text
-//!   due ─▶ poll (many at once) ─▶ lane (one transaction for the polls that are there) ─▶ committed ─▶ due again
+//!   due ─▶ poll (many at once) ─▶ writer (one transaction for the polls that are there) ─▶ committed ─▶ due again
 //!    ▲
 //!    └── take over: claim partitions, read cursors ◀── what the group gives, or the list of sources, has changed
 //! ```
 //!
 //! A source is not asked again before its last poll is committed, so that there is never more than one poll of a source under way.
-//! That the group gave or took partitions, that a lane ended and that the list changed are one thing here: the sources that are
+//! That the group gave or took partitions, that a writer ended and that the list changed are one thing here: the sources that are
 //! owned are not those that should be, and [`Scheduler::reconcile`] takes over what is missing.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -30,7 +30,7 @@ use crate::group::slots::Slots;
 use crate::group::takeover::{Taken, Takeover, take};
 use crate::poll::{fresh_cursor, poll};
 use crate::publish::cursors::TakeError;
-use crate::publish::publisher::{Lane, Ledger, Report};
+use crate::publish::publisher::{PartitionWriter, Report, Shared};
 use crate::sources;
 
 /// How long a stop waits for polls under way: what they would have brought is read again after the next start.
@@ -52,8 +52,8 @@ pub(crate) struct Scheduler {
     /// The partitions that the group has given this replica.
     assigned: BTreeSet<i32>,
     /// Those of them that are claimed.
-    lanes: BTreeMap<i32, Lane>,
-    lanes_opened: u64,
+    writers: BTreeMap<i32, PartitionWriter>,
+    writers_opened: u64,
     slots: Slots,
     polls: JoinSet<()>,
     taking: JoinSet<Result<Taken, TakeError>>,
@@ -65,7 +65,7 @@ pub(crate) struct Scheduler {
     not_before: Duration,
     /// Revocations that wait for a take-over under way, which must not claim afterwards.
     answers: Vec<Arc<Answer>>,
-    ledger: Arc<Ledger>,
+    shared: Arc<Shared>,
     report: mpsc::UnboundedSender<Report>,
     reports: mpsc::UnboundedReceiver<Report>,
     fetcher: Arc<Fetcher>,
@@ -78,7 +78,7 @@ impl Scheduler {
     pub(crate) fn new(
         plan: Plan,
         lists: Option<mpsc::Receiver<Reloaded>>,
-        ledger: Ledger,
+        shared: Shared,
         fetcher: Arc<Fetcher>,
         config: &Config,
         ctx: Context,
@@ -89,8 +89,8 @@ impl Scheduler {
             lists,
             is_member: false,
             assigned: BTreeSet::new(),
-            lanes: BTreeMap::new(),
-            lanes_opened: 0,
+            writers: BTreeMap::new(),
+            writers_opened: 0,
             slots: Slots::default(),
             polls: JoinSet::new(),
             taking: JoinSet::new(),
@@ -98,7 +98,7 @@ impl Scheduler {
             is_regrouped: false,
             not_before: Duration::ZERO,
             answers: Vec::new(),
-            ledger: Arc::new(ledger),
+            shared: Arc::new(shared),
             report,
             reports,
             fetcher,
@@ -136,13 +136,13 @@ impl Scheduler {
                 return IDLE;
             }
             let Some((serial, slot)) = self.slots.take_due() else { break };
-            // Sources have lanes: both go at once.
-            let Some(lane) = self.lanes.get(&slot.partition) else { continue };
-            let (source, cursor, inbox) = (Arc::clone(&slot.source), Arc::clone(&slot.cursor), lane.inbox.clone());
+            // Sources have writers: both go at once.
+            let Some(writer) = self.writers.get(&slot.partition) else { continue };
+            let (source, cursor, inbox) = (Arc::clone(&slot.source), Arc::clone(&slot.cursor), writer.inbox.clone());
             let (fetcher, clock) = (Arc::clone(&self.fetcher), self.ctx.clock.clone());
             slot.polled_by(self.polls.spawn(async move {
                 let polled = poll(&source, &cursor, &fetcher, &*clock).await;
-                // A lane that has ended is told of by its report.
+                // A writer that has ended says so in its report.
                 let _ = inbox.send((serial, polled)).await;
             }));
         }
@@ -162,7 +162,7 @@ impl Scheduler {
         let mut claim = BTreeSet::new();
         let mut sources = HashSet::new();
         for planned in self.plan.iter().filter(|planned| self.assigned.contains(&planned.partition)) {
-            if !self.lanes.contains_key(&planned.partition) {
+            if !self.writers.contains_key(&planned.partition) {
                 claim.insert(planned.partition);
             }
             if !self.slots.contains(&planned.source.id) {
@@ -174,7 +174,7 @@ impl Scheduler {
             return IDLE;
         }
         debug!(partitions = ?claim, sources = sources.len(), "taking over");
-        let (codec, lease) = (self.ledger.codec.clone(), Arc::clone(&self.ledger.lease));
+        let (codec, lease) = (self.shared.codec.clone(), Arc::clone(&self.shared.lease));
         self.taking.spawn(take(Takeover { claim, sources }, self.kafka.clone(), codec, lease));
         IDLE
     }
@@ -189,38 +189,39 @@ impl Scheduler {
                     to = taken.partitions,
                     "number of partitions changed, sources move"
                 );
-                self.drop_lanes(|_| true);
+                self.drop_writers(|_| true);
                 self.plan = self.plan.over(taken.partitions);
                 self.is_stale = true;
             }
             Ok(taken) => self.adopt(taken),
             Err(error) => {
                 debug!(%error, "sources not taken over yet");
-                self.ledger.health.not_ready(error.to_string());
+                self.shared.health.not_ready(error.to_string());
                 self.retry();
             }
         }
     }
 
-    /// Opens the lanes of what was claimed and schedules its sources.
+    /// Opens the writers of what was claimed and schedules its sources.
     fn adopt(&mut self, mut taken: Taken) {
         let mut claimed = BTreeSet::new();
         for (partition, publisher) in taken.publishers {
-            if !self.assigned.contains(&partition) || self.lanes.contains_key(&partition) {
+            if !self.assigned.contains(&partition) || self.writers.contains_key(&partition) {
                 continue;
             }
             claimed.insert(partition);
-            self.lanes_opened += 1;
-            let (ledger, report) = (Arc::clone(&self.ledger), self.report.clone());
-            self.lanes.insert(partition, Lane::open(self.lanes_opened, partition, publisher, ledger, report));
-            self.ledger.metrics.takeovers.inc();
+            self.writers_opened += 1;
+            let (shared, report) = (Arc::clone(&self.shared), self.report.clone());
+            self.writers
+                .insert(partition, PartitionWriter::open(self.writers_opened, partition, publisher, shared, report));
+            self.shared.metrics.takeovers.inc();
         }
         let mut resumed = 0;
         {
-            let mut known = self.ledger.known();
+            let mut known = self.shared.known();
             for planned in self.plan.iter().filter(|planned| taken.sources.contains(&planned.source.id)) {
                 let source = &planned.source;
-                if !self.lanes.contains_key(&planned.partition) || self.slots.contains(&source.id) {
+                if !self.writers.contains_key(&planned.partition) || self.slots.contains(&source.id) {
                     continue;
                 }
                 let cursor = taken.cursors.remove(&source.id);
@@ -236,7 +237,7 @@ impl Scheduler {
             }
         }
         if !taken.sources.is_empty() {
-            info!(partitions = ?self.lanes.keys(), sources = self.slots.len(), resumed, "sources taken over");
+            info!(partitions = ?self.writers.keys(), sources = self.slots.len(), resumed, "sources taken over");
         }
         self.settle();
         // The list, or what the group gave, may have changed meanwhile.
@@ -259,8 +260,8 @@ impl Scheduler {
             Some(Change::Lost(answer)) => {
                 self.is_member = false;
                 self.assigned.clear();
-                self.drop_lanes(|_| true);
-                self.ledger.health.not_ready("not a member of the group");
+                self.drop_writers(|_| true);
+                self.shared.health.not_ready("not a member of the group");
                 drop(answer);
             }
             Some(Change::Failed(error)) => return Err(ServiceError::failed(error)),
@@ -274,23 +275,24 @@ impl Scheduler {
     fn give_up(&mut self, partitions: &[i32], answer: Answer) {
         self.assigned.retain(|partition| !partitions.contains(partition));
         self.slots.drop_partitions(|partition| partitions.contains(&partition));
-        let going: Vec<Lane> = partitions.iter().filter_map(|partition| self.lanes.remove(partition)).collect();
+        let going: Vec<PartitionWriter> =
+            partitions.iter().filter_map(|partition| self.writers.remove(partition)).collect();
         let answer = Arc::new(answer);
         if !self.taking.is_empty() {
             self.answers.push(Arc::clone(&answer));
         }
         tokio::spawn(async move {
-            for lane in going {
-                lane.stop().await;
+            for writer in going {
+                writer.stop().await;
             }
             drop(answer);
         });
     }
 
-    fn drop_lanes(&mut self, goes: impl Fn(i32) -> bool) {
+    fn drop_writers(&mut self, goes: impl Fn(i32) -> bool) {
         self.slots.drop_partitions(&goes);
-        for (_, lane) in self.lanes.extract_if(.., |partition, _| goes(*partition)) {
-            lane.abandon();
+        for (_, writer) in self.writers.extract_if(.., |partition, _| goes(*partition)) {
+            writer.abandon();
         }
     }
 
@@ -305,14 +307,14 @@ impl Scheduler {
                     let was = before.map_or(is, |before| before.failures > 0);
                     self.account(&polled.record, was, is);
                 }
-                self.ledger.metrics.failing.set(to_gauge(self.slots.failing()));
+                self.shared.metrics.failing.set(to_gauge(self.slots.failing()));
             }
-            Report::Ended { partition, lane, reason } => {
-                if self.lanes.get(&partition).is_some_and(|open| open.number == lane) {
-                    warn!(partition, reason, "what was polled is not published, the partition is taken over anew");
-                    self.ledger.metrics.publish_retries.inc();
-                    self.ledger.health.not_ready(reason);
-                    self.drop_lanes(|other| other == partition);
+            Report::Ended { partition, writer, reason } => {
+                if self.writers.get(&partition).is_some_and(|open| open.number == writer) {
+                    warn!(partition, reason, "polls not published, the partition is taken over again");
+                    self.shared.metrics.publish_retries.inc();
+                    self.shared.health.not_ready(reason);
+                    self.drop_writers(|other| other == partition);
                     self.retry();
                 }
             }
@@ -323,7 +325,7 @@ impl Scheduler {
 
     /// Counts a poll, and says when a source begins or ends to fail.
     fn account(&self, record: &FetchRecord, was: bool, is: bool) {
-        let metrics = &self.ledger.metrics;
+        let metrics = &self.shared.metrics;
         metrics.fetches.with_label_values(&[&record.kind, &record.decision]).inc();
         metrics.bytes.with_label_values(&[&record.kind]).inc_by(u64::try_from(record.bytes).unwrap_or_default());
         metrics.fetch_seconds.with_label_values(&[&record.kind]).observe(record.duration_ms as f64 / 1000.0);
@@ -347,7 +349,7 @@ impl Scheduler {
     }
 
     fn on_list(&mut self, list: Reloaded) {
-        let metrics = &self.ledger.metrics;
+        let metrics = &self.shared.metrics;
         metrics.file_invalid.set(i64::from(list.is_err()));
         metrics.reloads.with_label_values(&[if list.is_ok() { "applied" } else { "invalid" }]).inc();
         let sources = match list {
@@ -374,7 +376,7 @@ impl Scheduler {
     /// Everything that should be owned is.
     fn settle(&self) {
         if self.is_member {
-            self.ledger.health.ready();
+            self.shared.health.ready();
         }
         self.count();
     }
@@ -386,28 +388,28 @@ impl Scheduler {
     }
 
     fn count(&self) {
-        let metrics = &self.ledger.metrics;
+        let metrics = &self.shared.metrics;
         metrics.sources.set(to_gauge(self.plan.len()));
         metrics.partitions.set(to_gauge(self.assigned.len()));
         metrics.owned.set(to_gauge(self.slots.len()));
         metrics.failing.set(to_gauge(self.slots.failing()));
     }
 
-    /// Gives polls under way a moment, publishes what came, drops the rest, which nobody has been told of, and leaves the group.
+    /// Gives polls under way a moment, publishes what came, drops the rest, of which nothing is published, and leaves the group.
     async fn drain(mut self, membership: Membership) -> Result<(), ServiceError> {
         let polls = async { while self.polls.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(DRAIN, polls).await;
         self.polls.abort_all();
         self.taking.abort_all();
-        let lanes = std::mem::take(&mut self.lanes);
+        let writers = std::mem::take(&mut self.writers);
         let publishing = async {
-            for (_, lane) in lanes {
-                lane.finish().await;
+            for (_, writer) in writers {
+                writer.finish().await;
             }
         };
         let published = tokio::time::timeout(PATIENCE, publishing).await;
         membership.leave().await;
-        // A lane that ended early says so; what it had in hand will be polled again.
+        // A writer that ended early says so; what it had in hand will be polled again.
         while let Ok(report) = self.reports.try_recv() {
             if let Report::Hopeless(error) = report {
                 return Err(error);

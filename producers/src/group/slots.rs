@@ -31,7 +31,7 @@ pub(crate) struct Applied {
     pub(crate) removed: usize,
 }
 
-/// Slots by a serial number that is never used again, so that what comes late for a source that has gone is told from what is awaited.
+/// Slots by a serial number that is never used again, so that what comes late for a source that has gone is not taken for what is awaited.
 #[derive(Default)]
 pub(crate) struct Slots {
     slots: HashMap<u64, Slot>,

@@ -1,7 +1,7 @@
 //! Bluesky: search answers, author feeds and threads as JSON, and recorded lines of Jetstream.
 //!
 //! A post is named by its `at://` address, which holds the account's permanent id. Search lists newest first and continues with an opaque cursor. Of
-//! Jetstream, posts that are made and changed become posts, those that are deleted are told as deleted, everything else is passed over.
+//! Jetstream, posts that are made and changed become posts, those that are deleted are reported as deleted, everything else is passed over.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Discourse forums: `/posts.json`, `/latest.json` and other topic lists, `/t/ID.json`, `/search.json`, single posts.
 //!
 //! A post is named by its forum, topic and number, since replies name their parent by number. A topic list knows the first posts of its topics, without
-//! all of their text. Answers are sorted newest first here, since pinned topics come first and topics are told oldest first.
+//! all of their text. Answers are sorted newest first here, since pinned topics come first and topics list their posts oldest first.
 
 use std::time::Duration;
 
@@ -126,7 +126,7 @@ impl Forum<'_> {
             page.deleted.push(id);
             return;
         }
-        // Hidden by flags; or a deed told in the stream (3), or a whisper among the staff (4).
+        // Hidden by flags; or an action noted in the stream (3), or a whisper among the staff (4).
         if flag("hidden") || post.get("post_type").and_then(Value::as_u64).is_some_and(|kind| kind > 2) {
             return;
         }

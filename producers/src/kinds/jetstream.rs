@@ -21,14 +21,14 @@ pub(crate) const MAX_MESSAGE: usize = 1024 * 1024;
 /// Where a stream stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamPosition {
-    /// The time of the newest event heard, in microseconds since the epoch, as the server tells it.
+    /// The time of the newest event heard, in microseconds since the epoch, as the server has it.
     at: i64,
     /// No new connection goes back beyond this: older events are not remembered.
     #[serde(default)]
     back_to: i64,
-    /// What was told of the last seconds: time and hash of each event.
-    #[serde(default)]
-    told: Vec<(i64, u64)>,
+    /// What was published of the last seconds: time and hash of each event.
+    #[serde(default, rename = "told")]
+    published: Vec<(i64, u64)>,
     /// Whether the last batch ended because it was full, so that more is waiting.
     #[serde(default)]
     behind: bool,

@@ -49,7 +49,7 @@ pub struct Page {
 pub struct Nested {
     /// Where it is.
     pub url: Url,
-    /// When it changed last, if that is told.
+    /// When it changed last, if the listing says.
     pub modified: Option<Timestamp>,
 }
 
@@ -85,7 +85,7 @@ pub trait Source: Send + Sync {
         None
     }
 
-    /// How posts that were seen before are told from new ones.
+    /// How posts that were seen before are recognised.
     fn overlap(&self) -> Overlap {
         Overlap::SinglePage
     }
@@ -112,11 +112,11 @@ pub trait Source: Send + Sync {
 /// How a walk back in time ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overlap {
-    /// One page holds all there is; posts seen before are told by their ids.
+    /// One page holds all there is; posts seen before are recognised by their ids.
     SinglePage,
     /// The listing is strictly newest first: the walk ends at the first post that was the newest of an earlier walk.
     Anchor,
-    /// Posts may turn up late by this much: the walk ends there, and posts seen before are told by their ids.
+    /// Posts may turn up late by this much: the walk ends there, and posts seen before are recognised by their ids.
     Late(std::time::Duration),
 }
 

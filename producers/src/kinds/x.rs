@@ -1,6 +1,6 @@
 //! X: the recent search of API v2 (`/2/tweets/search/recent?query=…`), which reaches back seven days and wants a bearer token.
 //!
-//! A post keeps the id of its first version through edits (`edit_history_tweet_ids`). Retweets repeat what is told already: the search is asked without
+//! A post keeps the id of its first version through edits (`edit_history_tweet_ids`). Retweets repeat what is published already: the search is asked without
 //! them (`-is:retweet`, unless the query speaks of retweets itself), and those that come are left out. Answers carry `errors` beside posts where a part
 //! could not be had, which is no failure; without posts it is one.
 

@@ -86,7 +86,8 @@ fn keep_validators(cursor: &mut Cursor, answer: &mut Answer) {
     }
 }
 
-/// Keeps the ids by which posts seen before are told, those that were just listed last, so that an entry that stays in a feed for ever is never forgotten.
+/// Keeps the ids by which posts seen before are recognised; those that were just listed come last, so that an entry that stays in a feed for ever
+/// is never forgotten.
 fn remember(cursor: &mut Cursor, reading: &Reading, overlap: Overlap) {
     let listed = &reading.found.listed;
     if listed.is_empty() {

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A stream is read in batches, as if each were a page: what was heard is published with the cursor in one transaction, as all polls are. Guarantee: an
-//! event between two cursors is told once, also where the socket breaks: the cursor is rewound no further than the events of which the position
-//! remembers that they were told.
+//! event between two cursors is published once, also where the socket breaks: the cursor is rewound no further than the events of which the position
+//! remembers that they were published.
 
 use std::time::Duration;
 

@@ -211,7 +211,7 @@ impl<'a> Reader<'a> {
     async fn listen(&mut self) -> Result<Body, FetchError> {
         let heard = listen(self.source, self.walk.stream(), self.fetcher, self.clock).await?;
         self.walk.heard(heard.position);
-        // Its position tells what was heard.
+        // Its position says what was heard.
         self.reading.kept = Some(STREAM_IDS);
         self.reading.found.seen += heard.passed_over;
         Ok(Body::bare(101, self.source.url.clone(), heard.lines))

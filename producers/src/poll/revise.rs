@@ -1,6 +1,6 @@
-//! Edits and deletions of posts that were told before.
+//! Edits and deletions of posts that were published before.
 //!
-//! A cursor remembers the posts that it has told by their ids, and beside the id of one that was edited a mark: the id, a blank, and a hash of
+//! A cursor remembers the ids of published posts, and beside the id of one that was edited a mark: the id, a blank, and a hash of
 //! what the edit made of it. A source that moves the date of its entries at every fetch, without another text, thus tells nothing new.
 
 use std::collections::HashSet;
@@ -13,7 +13,7 @@ use crate::kinds::source::Page;
 /// What a page says of posts that are known.
 #[derive(Debug, Default)]
 pub(crate) struct Revisions {
-    /// Posts with another text than they were told with.
+    /// Posts with another text than they were published with.
     pub(crate) edited: Vec<RawPost>,
     /// Ids of posts that are gone.
     pub(crate) deleted: Vec<String>,

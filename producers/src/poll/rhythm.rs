@@ -4,8 +4,8 @@
 //!   quiet    = max(median gap of the last 20 publication times, time since the last one)
 //!   own      = quiet / 4                                between `every` and min(4 x every, every + 1 h)
 //!   declared = sy:updatePeriod / sy:updateFrequency     likewise, since generators write "hourly" into every feed
-//!   told     = ttl, max-age, Expires                    at most 1 h
-//!   pause    = max(every, own, declared, told) x 1.0..1.1
+//!   asked    = ttl, max-age, Expires                    at most 1 h
+//!   pause    = max(every, own, declared, asked) x 1.0..1.1
 //! ```
 //!
 //! Then `skipHours` and `skipDays` put the time off, by two days at most. A quarter of the quiet time means that a post is seen late by an eighth of
@@ -19,7 +19,7 @@ use vigie_clock::Timestamp;
 use crate::kinds::schedule::Schedule;
 
 /// The longest pause that a source asks for with `ttl`, `max-age` or `Expires` that is honoured.
-pub const LONGEST_TOLD: Duration = Duration::from_secs(3600);
+pub const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 
 /// How much longer than asked for in the configuration a pause gets for quiet.
 const MOST_STRETCH: u32 = 4;
@@ -63,8 +63,8 @@ impl Rhythm {
         let longest = every.saturating_mul(MOST_STRETCH).min(every.saturating_add(LONGEST_STRETCH));
         let declared = Duration::from_secs(self.schedule.period.unwrap_or_default());
         let ttl = Duration::from_secs(self.schedule.ttl.unwrap_or_default());
-        let told = ttl.max(fresh_for.unwrap_or_default()).min(LONGEST_TOLD);
-        (self.quiet(now) / 4).max(declared).clamp(every, longest).max(told)
+        let asked = ttl.max(fresh_for.unwrap_or_default()).min(LONGEST_ASKED);
+        (self.quiet(now) / 4).max(declared).clamp(every, longest).max(asked)
     }
 
     /// When a poll planned for `at` is made.

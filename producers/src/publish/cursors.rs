@@ -1,4 +1,4 @@
-//! Where each source was left off, as `sources.cursors.v1` tells.
+//! Where each source was left off, from `sources.cursors.v1`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -28,8 +28,8 @@ pub(crate) async fn read_cursors(
                 cursors.insert(source, cursor);
             }
             Err(error) if error.is_retriable() => return Err(error.into()),
-            // Reading the source anew is better than not reading it; downstream drops what it has seen.
-            Err(error) => warn!(source, %error, "cursor unreadable, the source is read anew"),
+            // Reading the source from the start is better than not reading it; downstream drops what it has seen.
+            Err(error) => warn!(source, %error, "cursor unreadable, the source is read from the start"),
         }
     }
     Ok(cursors)

@@ -1,8 +1,8 @@
-//! From polls to Kafka: posts, cursor and ledger entry of a poll in one transaction, so that a crash neither loses a post nor tells it twice.
+//! From polls to Kafka: posts, cursor and ledger entry of a poll in one transaction, so that a crash neither loses a post nor publishes it twice.
 //!
-//! Each partition that this replica owns has a lane: a task with the partition's own transactional id, which the next owner takes over before
-//! it reads a cursor. A lane that was taken over, or does not know what became of a transaction, ends: its sources are
-//! taken over anew, from what is committed, if the group still says so.
+//! Each partition that this replica owns has a writer: a task with the partition's own transactional id, which the next owner takes over before
+//! it reads a cursor. A writer that was taken over, or does not know what became of a transaction, ends: its sources are
+//! taken over again, from what is committed, if the group still says so.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,17 +22,17 @@ use crate::poll::Polled;
 use crate::publish::authors::Authors;
 use crate::publish::metrics::Metrics;
 
-/// How many post ids are remembered over all sources, to tell what two sources both have.
+/// How many post ids are remembered over all sources, to recognise what two sources both have.
 const KNOWN: usize = 200_000;
 
 /// Posts of one transaction at most, unless a single poll brings more.
 const BATCH_POSTS: usize = 5000;
 
-/// Polls that wait for a lane at most; more wait with their posts in hand and hold a place among the polls under way.
+/// Polls that wait for a writer at most; more wait with their posts in hand and hold a place among the polls under way.
 const WAITING: usize = 64;
 
-/// What all lanes share.
-pub(crate) struct Ledger {
+/// What all writers share.
+pub(crate) struct Shared {
     pub(crate) codec: Codec,
     pub(crate) metrics: Metrics,
     pub(crate) health: Component,
@@ -42,37 +42,37 @@ pub(crate) struct Ledger {
     pub(crate) lease: Arc<Lease>,
 }
 
-/// What a lane reports.
+/// What a writer reports.
 pub(crate) enum Report {
     /// These polls are committed; each with the serial number of its slot.
     Committed(Vec<(u64, Polled)>),
-    /// The lane of this partition and number has ended, what it had in hand is not published or not known to be.
-    Ended { partition: i32, lane: u64, reason: String },
-    /// No lane will ever succeed.
+    /// The writer of this partition and number has ended, what it had in hand is not published or not known to be.
+    Ended { partition: i32, writer: u64, reason: String },
+    /// No writer will ever succeed.
     Hopeless(ServiceError),
 }
 
 /// A partition's way to Kafka.
-pub(crate) struct Lane {
+pub(crate) struct PartitionWriter {
     pub(crate) number: u64,
-    /// Takes polls; the lane ends when all of these are gone and everything is published.
+    /// Takes polls; the writer ends when all of these are gone and everything is published.
     pub(crate) inbox: mpsc::Sender<(u64, Polled)>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
-impl Lane {
-    /// Opens the lane of `partition`, which `publisher` has claimed.
+impl PartitionWriter {
+    /// Opens the writer of `partition`, which `publisher` has claimed.
     pub(crate) fn open(
         number: u64,
         partition: i32,
         publisher: Publisher,
-        ledger: Arc<Ledger>,
+        shared: Arc<Shared>,
         reports: mpsc::UnboundedSender<Report>,
     ) -> Self {
         let (inbox, polls) = mpsc::channel(WAITING);
         let stop = CancellationToken::new();
-        let worker = Worker { number, partition, publisher, ledger, reports, stop: stop.clone() };
+        let worker = Worker { number, partition, publisher, shared, reports, stop: stop.clone() };
         Self { number, inbox, stop, task: tokio::spawn(worker.run(polls)) }
     }
 
@@ -98,14 +98,14 @@ struct Worker {
     number: u64,
     partition: i32,
     publisher: Publisher,
-    ledger: Arc<Ledger>,
+    shared: Arc<Shared>,
     reports: mpsc::UnboundedSender<Report>,
     stop: CancellationToken,
 }
 
 /// Why polls were not published.
 enum Refused {
-    /// The partition, or what became of the transaction, is to be asked for anew.
+    /// The partition has to be taken over again: it is another's, or the outcome of the transaction is unknown.
     End(String),
     Hopeless(ServiceError),
 }
@@ -156,7 +156,7 @@ impl Worker {
             let report = match self.publish(&mut batch).await {
                 Ok(()) => Report::Committed(batch),
                 Err(Refused::Hopeless(error)) => Report::Hopeless(error),
-                Err(Refused::End(reason)) => Report::Ended { partition: self.partition, lane: self.number, reason },
+                Err(Refused::End(reason)) => Report::Ended { partition: self.partition, writer: self.number, reason },
             };
             let goes_on = matches!(report, Report::Committed(_));
             // Nobody listens after a stop that ran out of patience.
@@ -168,28 +168,28 @@ impl Worker {
 
     /// Publishes polls in one transaction; on return they are committed.
     async fn publish(&self, batch: &mut [(u64, Polled)]) -> Result<(), Refused> {
-        // Only what is committed is known to the other lanes: what this one fails to publish must not be missing from them.
+        // Only what is committed is known to the other writers: what this one fails to publish must not be missing from them.
         let mut ours = HashSet::new();
         {
-            let known = self.ledger.known();
+            let known = self.shared.known();
             for (_, polled) in batch.iter_mut() {
                 let before = polled.posts.len();
                 let mut is_news = |name: String| !known.contains(&name) && ours.insert(name);
                 polled.posts.retain(|post| {
                     let is_new = is_news(post.post_id.clone());
-                    // Another source may have told it before it was edited.
+                    // Another source may have published it before it was edited.
                     revision_of(post).is_some_and(&mut is_news) || is_new
                 });
                 polled.edited.retain(|post| revision_of(post).is_none_or(&mut is_news));
-                self.ledger.metrics.duplicates.inc_by((before - polled.posts.len()) as u64);
+                self.shared.metrics.duplicates.inc_by((before - polled.posts.len()) as u64);
                 polled.record.posts_new = i64::try_from(polled.posts.len()).unwrap_or(i64::MAX);
             }
         }
         let posts = batch.iter_mut().flat_map(|(_, polled)| polled.posts.iter_mut().chain(&mut polled.edited));
-        let keys = self.ledger.authors().seal(posts, self.ledger.clock.now());
+        let keys = self.shared.authors().seal(posts, self.shared.clock.now());
         self.transact(batch, &keys).await?;
-        self.ledger.authors().committed(&keys);
-        let mut known = self.ledger.known();
+        self.shared.authors().committed(&keys);
+        let mut known = self.shared.known();
         for (_, polled) in batch.iter() {
             for post in polled.posts.iter().chain(&polled.edited) {
                 known.insert(&post.post_id);
@@ -197,7 +197,7 @@ impl Worker {
                     known.insert(&revision);
                 }
             }
-            let published = self.ledger.metrics.published.with_label_values(&[&polled.record.kind]);
+            let published = self.shared.metrics.published.with_label_values(&[&polled.record.kind]);
             published.inc_by(polled.posts.len() as u64);
         }
         Ok(())
@@ -206,7 +206,7 @@ impl Worker {
     async fn transact(&self, batch: &[(u64, Polled)], keys: &[AuthorKeyRecord]) -> Result<(), Refused> {
         let records = self.encode_until_done(batch, keys).await?;
         // A poll that slept knows less than whoever polled meanwhile.
-        if !self.ledger.lease.holds() {
+        if !self.shared.lease.holds() {
             return Err(Refused::End("no longer a member of the group".to_owned()));
         }
         match self.publisher.publish(records).await {
@@ -214,7 +214,7 @@ impl Worker {
             Err(error @ KafkaError::Fatal { .. }) => Err(Refused::Hopeless(ServiceError::failed(error))),
             Err(error) => {
                 if matches!(error, KafkaError::Fenced { .. }) {
-                    self.ledger.metrics.fenced.inc();
+                    self.shared.metrics.fenced.inc();
                 }
                 // Also where nothing was written: trying again would be a claim, which is for those whom the group still trusts.
                 Err(Refused::End(error.to_string()))
@@ -232,12 +232,12 @@ impl Worker {
         let mut is_first = true;
         loop {
             let problem =
-                match encode(&self.ledger.codec, batch.iter().map(|(_, polled)| polled), keys, Some(self.partition))
+                match encode(&self.shared.codec, batch.iter().map(|(_, polled)| polled), keys, Some(self.partition))
                     .await
                 {
                     Ok(records) => {
                         if !is_first {
-                            self.ledger.health.ready();
+                            self.shared.health.ready();
                         }
                         return Ok(records);
                     }
@@ -247,8 +247,8 @@ impl Worker {
             if std::mem::take(&mut is_first) {
                 warn!(partition = self.partition, error = problem, "publishing waits for the registry");
             }
-            self.ledger.metrics.publish_retries.inc();
-            self.ledger.health.not_ready(problem.clone());
+            self.shared.metrics.publish_retries.inc();
+            self.shared.health.not_ready(problem.clone());
             tokio::select! {
                 () = self.stop.cancelled() => return Err(Refused::End(problem)),
                 () = tokio::time::sleep(pause) => {}
@@ -258,7 +258,7 @@ impl Worker {
     }
 }
 
-/// The name of an edit of a post, by which it is told from what two sources both have.
+/// The name of an edit of a post, by which an edit that two sources have is recognised.
 fn revision_of(post: &RawPost) -> Option<String> {
     post.edited_at.map(|at| format!("{} {}", post.post_id, at.as_millis()))
 }
@@ -298,7 +298,7 @@ pub(crate) async fn encode<'a>(
     Ok(records)
 }
 
-impl Ledger {
+impl Shared {
     pub(crate) fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

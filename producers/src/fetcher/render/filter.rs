@@ -37,7 +37,7 @@ pub(super) struct Filter {
 }
 
 struct Shared {
-    /// The one private place that may be reached: host and port of a local page.
+    /// The one private address that may be reached: host and port of a local page.
     own: Option<(String, u16)>,
     left: AtomicU64,
     exhausted: Notify,
@@ -55,7 +55,7 @@ impl Filter {
     pub(super) async fn start(own: Option<&Url>, traffic: u64) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let own = own.and_then(place);
+        let own = own.and_then(host_and_port);
         let shared = Arc::new(Shared {
             own,
             left: AtomicU64::new(traffic),
@@ -73,7 +73,7 @@ impl Filter {
     /// Whether this address's host was refused.
     pub(super) fn refused(&self, url: &Url) -> bool {
         let refused = self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        place(url).is_some_and(|(host, _)| refused.contains(&host))
+        host_and_port(url).is_some_and(|(host, _)| refused.contains(&host))
     }
 
     /// Ends once as many bytes came through as may.
@@ -88,7 +88,7 @@ impl Drop for Filter {
     }
 }
 
-fn place(url: &Url) -> Option<(String, u16)> {
+fn host_and_port(url: &Url) -> Option<(String, u16)> {
     Some((url.host_str()?.trim_matches(['[', ']']).to_ascii_lowercase(), url.port_or_known_default()?))
 }
 
@@ -134,7 +134,7 @@ impl Shared {
 
     /// Connects to an address that passed the guard.
     async fn connect(&self, url: &Url) -> Result<TcpStream, Refusal> {
-        let Some((host, port)) = place(url) else { return Err(Refusal::Refused) };
+        let Some((host, port)) = host_and_port(url) else { return Err(Refusal::Refused) };
         let is_own = self.own.as_ref().is_some_and(|own| *own == (host.clone(), port));
         if !is_own && (guard::check(url).is_err() || !matches!(port, 80 | 443)) {
             return Err(self.refuse(host));

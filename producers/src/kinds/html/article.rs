@@ -169,7 +169,7 @@ fn prose(html: &Html) -> Option<String> {
         if paragraph.value().name() == "li" && weight_of(*paragraph) < PROSE {
             return false;
         }
-        // A list item or a quote that holds paragraphs is told by these.
+        // A list item or a quote that holds paragraphs gives its text by these.
         !paragraph.descendants().skip(1).any(|node| node.value().as_element().is_some_and(|e| e.name() == "p"))
     });
     let text = lines.map(web_page::text_of).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");

@@ -18,8 +18,8 @@ const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of kept messages in one batch at most.
 const MAX_KEPT: usize = 8 * 1024 * 1024;
 
-/// Events remembered at most, to tell repeats.
-const MAX_TOLD: usize = 1000;
+/// Events remembered at most, to recognise repeats.
+const MAX_REMEMBERED: usize = 1000;
 
 /// A server's clock may be ahead of ours by this, in microseconds; an event from further ahead does not move the cursor, which never goes back.
 const AHEAD: i64 = 300_000_000;
@@ -29,7 +29,7 @@ const AHEAD: i64 = 300_000_000;
 pub(crate) struct Batch<'a> {
     words: &'a Words,
     position: StreamPosition,
-    told: HashSet<u64>,
+    published: HashSet<u64>,
     lines: Vec<u8>,
     events: usize,
     bytes: usize,
@@ -40,8 +40,18 @@ pub(crate) struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     pub(crate) fn new(position: StreamPosition, words: &'a Words) -> Self {
-        let told = position.told.iter().map(|(_, hash)| *hash).collect();
-        Self { words, position, told, lines: Vec::new(), events: 0, bytes: 0, kept: 0, passed_over: 0, garbage: None }
+        let published = position.published.iter().map(|(_, hash)| *hash).collect();
+        Self {
+            words,
+            position,
+            published,
+            lines: Vec::new(),
+            events: 0,
+            bytes: 0,
+            kept: 0,
+            passed_over: 0,
+            garbage: None,
+        }
     }
 
     /// Whether nothing came that makes sense.
@@ -79,8 +89,8 @@ impl<'a> Batch<'a> {
             return;
         }
         let hash = name(&event, commit, time);
-        if self.told.insert(hash) {
-            self.position.told.push((time, hash));
+        if self.published.insert(hash) {
+            self.position.published.push((time, hash));
             self.lines.extend(text.bytes().filter(|byte| *byte != b'\n' && *byte != b'\r'));
             self.lines.push(b'\n');
             self.kept += 1;
@@ -109,11 +119,11 @@ impl<'a> Batch<'a> {
     /// Forgets events that no new connection would repeat, and others only with the promise not to go back to them.
     fn forget(&mut self) {
         let position = &mut self.position;
-        position.told.sort_unstable();
+        position.published.sort_unstable();
         let oldest = position.rewound();
-        position.told.retain(|(time, _)| *time >= oldest);
-        let excess = position.told.len().saturating_sub(MAX_TOLD);
-        if let Some((last, _)) = position.told.drain(..excess).next_back() {
+        position.published.retain(|(time, _)| *time >= oldest);
+        let excess = position.published.len().saturating_sub(MAX_REMEMBERED);
+        if let Some((last, _)) = position.published.drain(..excess).next_back() {
             position.back_to = last + 1;
         }
     }
@@ -165,19 +175,19 @@ mod tests {
     #[test]
     fn what_a_rewound_connection_repeats_is_not_told_again() {
         let mut position = StreamPosition::default();
-        let (mut told, mut sent) = (0, 0);
+        let (mut kept_in_all, mut sent) = (0, 0);
         // Each connection begins where the last one says; a thousandth of a second lies between two events.
         for top in [3000, 9000, 9001, 12_000, 30_000] {
             let first = ((position.rewound() - START) as f64 / (SECOND / 1000) as f64).ceil().max(0.0) as i64;
             let events: Vec<String> = (first..top).map(|n| event(n, "btc")).collect();
             sent += events.len();
             let (kept, heard) = read(position, events);
-            told += kept;
+            kept_in_all += kept;
             position = heard.position;
-            assert!(position.told.len() <= MAX_TOLD);
+            assert!(position.published.len() <= MAX_REMEMBERED);
         }
-        assert_eq!(told, 30_000);
-        assert!(sent > told, "something was repeated");
+        assert_eq!(kept_in_all, 30_000);
+        assert!(sent > kept_in_all, "something was repeated");
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub(super) fn read(item: Element<'_>, feed: &Feed, origin: Origin<'_>, page: &mu
     if says_nothing && id.is_empty() && author.is_none() && !has_anything() {
         return;
     }
-    // What has neither words nor a name is told apart by all that it has.
+    // What has neither words nor a name is identified by all that it has.
     let words = if says_nothing { item.markup(true) } else { String::new() };
     let words = if says_nothing { &words } else { &text };
     let language = item.child(Space::Dublin, "language").map(|language| language.text().trim().to_owned());
