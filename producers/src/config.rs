@@ -87,7 +87,9 @@ impl Config {
         if !(100..=60_000).contains(&self.listen_ms) {
             mistakes.push(format!("--listen-ms {}, expected 100 to 60000", self.listen_ms));
         }
-        if self.render && render::find(self.chromium.as_deref()).is_none() {
+        if self.render && !cfg!(feature = "render") {
+            mistakes.push("--render: this build cannot render, expected one with the cargo feature render".into());
+        } else if self.render && render::find(self.chromium.as_deref()).is_none() {
             let place = self
                 .chromium
                 .as_ref()

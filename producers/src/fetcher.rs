@@ -42,7 +42,9 @@ pub(crate) use hosts::name_of;
 use hosts::{Hosts, Outcome, Politeness};
 use network::GuardedResolver;
 pub use network::{Lookup, Network, SystemNetwork};
-use render::{RenderConfig, Renderer};
+use render::RenderConfig;
+#[cfg(feature = "render")]
+use render::renderer::Renderer;
 use robots::Robots;
 pub(crate) use sockets::OpenSocket;
 use sockets::Sockets;
@@ -120,6 +122,7 @@ pub struct Fetcher {
     robots: Robots,
     tokens: Tokens,
     sockets: Sockets,
+    #[cfg(feature = "render")]
     renderer: Option<Renderer>,
     clock: SharedClock,
     /// Where there is one, nobody is asked unless it holds.
@@ -167,6 +170,7 @@ impl Fetcher {
             robots: Robots::default(),
             tokens: Tokens::default(),
             sockets: Sockets::default(),
+            #[cfg(feature = "render")]
             renderer: config.render.clone().map(Renderer::new),
             config,
             clock,
@@ -205,19 +209,13 @@ impl Fetcher {
     ///
     /// # Errors
     /// If the page is not to be asked, does not come, or goes beyond its bounds; [`FetchError::Blocked`] where rendering is off.
+    #[cfg_attr(not(feature = "render"), expect(unused_variables, reason = "nothing is asked in this build"))]
     pub async fn render(&self, request: &Request) -> Result<Fetched, FetchError> {
-        let Some(renderer) = &self.renderer else {
-            return Err(FetchError::Blocked("the page is to be rendered, and rendering is off".into()));
-        };
-        self.check(&request.url, request.local).await?;
-        let agent = user_agent(self.config.contact.as_deref());
-        let rendering = renderer.render(&request.url, request.local, &agent, self.config.max_body);
-        let body = self.in_turn(&request.url, request.local, rendering).await?;
-        if body.url != request.url {
-            // A page may lead anywhere: what is not to be read there is not read.
-            self.check(&body.url, request.local).await?;
+        #[cfg(feature = "render")]
+        if let Some(renderer) = &self.renderer {
+            return self.render_with(renderer, &request.url, request.local).await;
         }
-        Ok(Fetched::Body(body))
+        Err(FetchError::Blocked("the page is to be rendered, and rendering is off".into()))
     }
 
     /// Whether an address may be asked: the guard and robots.txt.
