@@ -37,7 +37,7 @@ use crate::lease::Lease;
 pub use answer::{Body, FetchError, Fetched, Request};
 use body::BodyError;
 use freshness::fresh_for;
-use headers::{charset, headers, retry_after, target, user_agent, validator};
+use headers::{Credential, charset, headers, retry_after, target, user_agent, validator};
 pub(crate) use hosts::name_of;
 use hosts::{Hosts, Outcome, Politeness};
 use network::GuardedResolver;
@@ -48,7 +48,7 @@ use render::renderer::Renderer;
 use robots::Robots;
 pub(crate) use sockets::OpenSocket;
 use sockets::Sockets;
-use tokens::{Credential, Tokens};
+use tokens::Tokens;
 
 pub(crate) use upgrade::Socket;
 

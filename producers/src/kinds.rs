@@ -14,6 +14,7 @@ pub mod mastodon;
 pub mod reddit;
 pub mod rss;
 pub mod schedule;
+pub mod selectors;
 pub mod sitemap;
 pub mod snapshot;
 pub mod source;

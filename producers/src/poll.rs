@@ -28,9 +28,6 @@ use reading::{Reader, Reading};
 use rhythm::Rhythm;
 use walk::{Position, Walk};
 
-/// Entries of one feed that are looked at.
-const MAX_ENTRIES: usize = 5000;
-
 /// Failures in a row after which a source is looked for at its first address again.
 const MOVED_FAILURES: u32 = 3;
 

@@ -8,7 +8,7 @@ use url::Url;
 use crate::keys::Key;
 use crate::keys::access::Access;
 use crate::kinds::Kind;
-use crate::kinds::html::Selectors;
+use crate::kinds::selectors::Selectors;
 use crate::kinds::source::Overlap;
 
 /// One source to poll.

@@ -60,7 +60,7 @@ impl Output {
                 Err(Attempt::Later(problem)) => problem,
             };
             is_unsettled = true;
-            warn!(error = problem, "page not published, trying again until it is");
+            warn!(error = problem, "page not published, trying again");
             tokio::select! {
                 () = self.shutdown.cancelled() => return Err(ServiceError::unavailable("kafka or schema registry", problem)),
                 () = tokio::time::sleep(pause) => {}

@@ -8,14 +8,34 @@ use url::Url;
 use vigie_clock::Timestamp;
 
 use super::body::ACCEPT_ENCODING;
-use super::tokens::Credential;
 use super::{FetchError, MAX_RETRY_AFTER, Request};
+use crate::keys::Secret;
 
 pub(super) fn user_agent(contact: Option<&str>) -> String {
     let about = "vigie/0.1 (+https://github.com/vigie-insights/vigie";
     let contact: String =
         contact.unwrap_or_default().chars().filter(|c| (' '..='~').contains(c) && !matches!(c, '(' | ')')).collect();
     if contact.is_empty() { format!("{about})") } else { format!("{about}; {contact})") }
+}
+
+/// A header that proves who asks. Its `Debug` hides the value.
+#[derive(Clone, Debug)]
+pub(super) struct Credential {
+    pub(super) name: HeaderName,
+    pub(super) value: HeaderValue,
+}
+
+impl Credential {
+    pub(super) fn new(name: HeaderName, value: &str) -> Result<Self, FetchError> {
+        let mut value = HeaderValue::from_str(value)
+            .map_err(|_| FetchError::Key("the key holds characters that no header can have".into()))?;
+        value.set_sensitive(true);
+        Ok(Self { name, value })
+    }
+
+    pub(super) fn bearer(token: &Secret) -> Result<Self, FetchError> {
+        Self::new(header::AUTHORIZATION, &format!("Bearer {}", token.expose()))
+    }
 }
 
 /// The longest validator that is kept; a longer one is as good as none.

@@ -81,7 +81,7 @@ impl Membership {
         drop((self.leave, self.changes));
         let left = tokio::task::spawn_blocking(move || self.thread.join());
         if tokio::time::timeout(LEAVE, left).await.is_err() {
-            debug!("left the group without its answer");
+            debug!("left the group without waiting for its answer");
         }
     }
 }
@@ -145,7 +145,7 @@ impl Member {
                 Ok(events) => events,
                 Err(error) if error.is_retriable() => {
                     // One for each failure of a broker connection: they are worked off at once, so as not to miss the recovery.
-                    debug!(%error, "group not available");
+                    debug!(%error, "consumer group not available");
                     continue;
                 }
                 Err(error @ KafkaError::Fatal { .. }) => return End::Failed(error),
@@ -154,7 +154,7 @@ impl Member {
             if !fresh.is_empty() {
                 // Assigned by that poll: what is written to them is our own.
                 if let Err(error) = consumer.pause(&std::mem::take(&mut fresh)) {
-                    debug!(%error, "partitions are gone again");
+                    debug!(%error, "assigned partitions were revoked at once");
                 }
             }
             if !joined && consumer.is_member() {
@@ -199,10 +199,7 @@ impl Member {
         while answered.recv_timeout(STEP) == Err(RecvTimeoutError::Timeout) {
             waited += STEP;
             if waited >= HAND_OVER {
-                warn!(
-                    seconds = HAND_OVER.as_secs(),
-                    "work on partitions that go has not ended in time, their next owner ends it"
-                );
+                warn!(seconds = HAND_OVER.as_secs(), "revoked partitions still busy, their next owner will fence them");
                 return;
             }
             if self.changes.is_closed() || !self.lease.renew() {

@@ -39,7 +39,7 @@ pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
     let Some((codec, partitions)) = connect(&config, &ctx).await? else { return Ok(()) };
     let plan = Plan::new(sources::ready(sources), partitions);
     if config.keyring.is_absent() {
-        warn!("no keyring: handles of authors are not kept, not even under seal");
+        warn!("no keyring: handles of authors are not kept, not even sealed");
     }
     info!(sources = plan.len(), partitions, "producers started, joining the group");
     let shared = Shared {

@@ -195,7 +195,7 @@ impl Scheduler {
             }
             Ok(taken) => self.adopt(taken),
             Err(error) => {
-                debug!(%error, "sources not taken over yet");
+                debug!(%error, "take-over failed, trying again");
                 self.shared.health.not_ready(error.to_string());
                 self.retry();
             }
@@ -333,7 +333,7 @@ impl Scheduler {
             let reason = record.reason.as_deref().unwrap_or_default();
             warn!(source = record.source, decision = record.decision, reason, next_at = %record.next_at, "source failing");
         } else if was && !is {
-            info!(source = record.source, "source answers again");
+            info!(source = record.source, "source recovered");
         }
     }
 
@@ -356,7 +356,7 @@ impl Scheduler {
             Ok(sources) => sources,
             Err(mistakes) => {
                 for mistake in mistakes {
-                    warn!(mistake, "changed file of sources not used");
+                    warn!(mistake, "sources file has a mistake, the previous list stays in use");
                 }
                 return;
             }
@@ -367,7 +367,7 @@ impl Scheduler {
         self.plan = plan;
         let applied = self.slots.apply(&self.plan, self.ctx.clock.now());
         if added + gone + applied.changed + applied.removed > 0 {
-            info!(added, gone, sources = self.plan.len(), changed_here = applied.changed, "file of sources read again");
+            info!(added, gone, sources = self.plan.len(), changed_here = applied.changed, "sources reloaded");
         }
         self.is_stale = true;
         self.count();

@@ -13,8 +13,6 @@ use crate::kinds::source::{Origin, Page, Source};
 /// As `sources.toml` and post ids have it.
 const NAME: &str = "html";
 
-pub use select::Selectors;
-
 /// Reads web pages.
 #[derive(Clone, Copy, Debug)]
 pub struct WebPage;
@@ -28,7 +26,7 @@ impl Source for WebPage {
         let html = web_page::parse(document)?;
         let mut page = Page::default();
         match origin.select {
-            Some(selectors) => selectors.read(&html, document.base, origin, &mut page)?,
+            Some(selectors) => select::read(selectors, &html, document.base, origin, &mut page)?,
             None => article::read(&html, document.base, origin, &mut page)?,
         }
         Ok(page)

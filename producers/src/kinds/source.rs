@@ -9,8 +9,8 @@ use vigie_schemas::RawPost;
 
 use crate::content::document::{Document, ParseError};
 use crate::keys::access::Api;
-use crate::kinds::html::Selectors;
 use crate::kinds::schedule::Schedule;
+use crate::kinds::selectors::Selectors;
 
 /// What all posts of one answer share.
 #[derive(Clone, Copy, Debug)]

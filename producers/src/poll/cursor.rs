@@ -7,8 +7,7 @@ use url::Url;
 use vigie_clock::Timestamp;
 use vigie_schemas::Cursor;
 
-use super::MAX_ENTRIES;
-use super::reading::{Answer, Reading};
+use super::reading::{Answer, MAX_ENTRIES, Reading};
 use super::revise::post_of;
 use super::rhythm::Rhythm;
 use crate::kinds::source::Overlap;

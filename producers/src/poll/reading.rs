@@ -7,7 +7,6 @@ use url::Url;
 use vigie_clock::{Clock, Timestamp};
 use vigie_schemas::{Cursor, RawPost};
 
-use super::MAX_ENTRIES;
 use super::listen::listen;
 use super::page::{self, Failure};
 use super::revise::{post_of, revisions};
@@ -16,6 +15,9 @@ use crate::fetcher::{Body, FetchError, Fetched, Fetcher, Request};
 use crate::kinds::schedule::Schedule;
 use crate::kinds::source::{Overlap, Page};
 use crate::sources::SourceConfig;
+
+/// Entries of one feed that are looked at.
+pub(super) const MAX_ENTRIES: usize = 5000;
 
 /// Ids that are kept of a stream.
 const STREAM_IDS: usize = 200;

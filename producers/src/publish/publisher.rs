@@ -245,7 +245,7 @@ impl Worker {
                     Err(error) => return Err(Refused::Hopeless(ServiceError::failed(error))),
                 };
             if std::mem::take(&mut is_first) {
-                warn!(partition = self.partition, error = problem, "publishing waits for the registry");
+                warn!(partition = self.partition, error = problem, "registry not available, publishing waits");
             }
             self.shared.metrics.publish_retries.inc();
             self.shared.health.not_ready(problem.clone());

@@ -10,7 +10,7 @@ use url::Url;
 use crate::fetcher::guard;
 use crate::keys::Key;
 use crate::kinds::Kind;
-use crate::kinds::html::Selectors;
+use crate::kinds::selectors::Selectors;
 use crate::sources::SourceConfig;
 use crate::sources::key;
 

@@ -5,7 +5,7 @@ use url::Url;
 use vigie_clock::Timestamp;
 use vigie_producers::Kind;
 use vigie_producers::content::document::{Document, ParseError};
-use vigie_producers::kinds::html::Selectors;
+use vigie_producers::kinds::selectors::Selectors;
 use vigie_producers::kinds::source::{Older, Origin, Page};
 
 fn parse(kind: Kind, text: &str) -> Result<Page, ParseError> {
