@@ -6,7 +6,8 @@
 use url::Url;
 use vigie_clock::{Clock, SystemClock};
 use vigie_producers::Kind;
-use vigie_producers::source::{Document, Origin};
+use vigie_producers::content::document::Document;
+use vigie_producers::kinds::source::Origin;
 
 fn main() {
     let mut args = std::env::args().skip(1);

@@ -6,7 +6,7 @@
 //!         └────────── older ◀── committed: posts, position and ledger entry in one transaction
 //! ```
 //!
-//! Guarantees: a backfill that is interrupted at any moment goes on where it stopped, and tells no post twice, nor one that is in `posts.raw.v1`
+//! Guarantees: a backfill that is interrupted at any moment goes on where it stopped, and publishes no post twice, nor one that is in `posts.raw.v1`
 //! already; the cursor of the live source is read, never written; two backfills of one source fence each other. Posts keep the time at which
 //! they were published, so that they count then.
 
@@ -21,16 +21,18 @@ use url::Url;
 use vigie_clock::Timestamp;
 use vigie_daemon::{Context, ServiceError};
 use vigie_kafka_client::{KafkaConfig, KafkaError, Publisher, Start, read_to_end};
-use vigie_schemas::{Codec, Cursor, FetchRecord, Topic};
+use vigie_schemas::{Codec, Cursor, Topic};
 
-use crate::access::Access;
 use crate::config::Config;
-use crate::cursors::TakeError;
-use crate::fetcher::{FetchError, Fetched, Fetcher, Request};
-use crate::key::Key;
+use crate::fetcher::{FetchError, Fetched, Fetcher};
+use crate::keys::Key;
+use crate::kinds::Kind;
+use crate::kinds::source::Page;
+use crate::poll::page::{self, Failure};
+use crate::poll::walk::Position;
 use crate::poll::{Polled, fresh_cursor};
-use crate::source::{Document, Kind, Origin, Page, ParseError, SourceConfig};
-use crate::walk::Position;
+use crate::publish::cursors::TakeError;
+use crate::sources::SourceConfig;
 use output::Output;
 use state::{Published, State};
 
@@ -65,7 +67,7 @@ pub struct Report {
 
 /// Whether sources of this kind can be read back.
 pub fn has_archive(source: &SourceConfig) -> bool {
-    !source.is_stream() && !matches!(source.kind, Kind::Rss | Kind::Html | Kind::CoinGecko)
+    !source.is_stream() && source.kind.source().has_archive()
 }
 
 /// Reads the source of this id back to a date, or to the end of its archive. `progress` is called after each page.
@@ -103,12 +105,6 @@ struct Run {
     fetcher: Fetcher,
     output: Output,
     ctx: Context,
-}
-
-/// Why a page was not read.
-enum Failure {
-    Fetch(FetchError),
-    Parse(ParseError),
 }
 
 impl Run {
@@ -163,7 +159,8 @@ impl Run {
     async fn page(&mut self, url: Url) -> Result<(), ServiceError> {
         let at = self.ctx.clock.now();
         let begun = self.ctx.clock.monotonic();
-        let (mut record, mut posts) = (self.record(&url, at), Vec::new());
+        let (mut record, mut posts) = (page::record(&self.source, at), Vec::new());
+        (record.source, record.url) = (self.cursor.source.clone(), url.to_string());
         let failure = match self.ask(url).await? {
             Ok((page, status, bytes)) => {
                 record.posts_seen = i64::try_from(page.posts.len()).unwrap_or(i64::MAX);
@@ -204,7 +201,7 @@ impl Run {
             .await?;
         match failure {
             None => Ok(()),
-            Some(failure) => Err(failure.into_error(&self.source)),
+            Some(failure) => Err(into_error(failure, &self.source)),
         }
     }
 
@@ -233,96 +230,23 @@ impl Run {
     }
 
     async fn ask_once(&self, url: Url) -> Result<(Page, u16, usize), Failure> {
-        let handler = self.source.kind.source();
-        let access = Access::of(&self.source);
-        let request = Request {
-            url: access.as_ref().map_or(url.clone(), |access| access.address(url)),
-            accept: handler.accept(),
-            etag: None,
-            last_modified: None,
-            validated_by: None,
-            local: self.source.local,
-            access,
-        };
-        let body = match self.fetcher.fetch(&request).await.map_err(Failure::Fetch)? {
+        let body = match self.fetcher.fetch(&page::request(&self.source, url)).await? {
             Fetched::Body(body) => body,
             Fetched::NotModified { .. } => {
-                return Err(Failure::Fetch(FetchError::Network("status 304 to an unconditional request".into())));
+                return Err(FetchError::Network("status 304 to an unconditional request".into()).into());
             }
         };
-        let document = Document { bytes: &body.bytes, charset: body.charset.as_deref(), base: Some(&body.url) };
-        let origin = Origin {
-            source: &self.source.id,
-            language: self.source.language.as_deref(),
-            sample: self.source.sample,
-            select: self.source.select.as_ref(),
-            fetched_at: self.ctx.clock.now(),
-        };
-        let page = handler.parse(document, origin).map_err(|error| match (error, &self.source.key) {
-            (ParseError::Reported(said), Some(key)) => Failure::Parse(ParseError::Reported(key.hide(said))),
-            (error, _) => Failure::Parse(error),
-        })?;
+        let page = page::parse(&self.source, &body, self.ctx.clock.now())?;
         Ok((page, body.status, body.bytes.len()))
     }
-
-    fn record(&self, url: &Url, at: Timestamp) -> FetchRecord {
-        FetchRecord {
-            source: self.cursor.source.clone(),
-            kind: self.source.kind.name().to_owned(),
-            url: url.to_string(),
-            at,
-            decision: "fetched".to_owned(),
-            status: None,
-            bytes: 0,
-            posts_seen: 0,
-            posts_new: 0,
-            duration_ms: 0,
-            next_at: at,
-            reason: None,
-            sample: self.source.sample,
-        }
-    }
 }
 
-impl Failure {
-    fn is_lasting(&self) -> bool {
-        match self {
-            Self::Fetch(error) => error.is_lasting(),
-            Self::Parse(_) => true,
+fn into_error(failure: Failure, source: &SourceConfig) -> ServiceError {
+    match failure {
+        Failure::Fetch(error) if !error.is_lasting() => {
+            ServiceError::unavailable(source.url.host_str().unwrap_or_default(), error)
         }
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Fetch(FetchError::Status { retry_after, .. }) => *retry_after,
-            _ => None,
-        }
-    }
-
-    fn decision(&self) -> &'static str {
-        match self {
-            Self::Fetch(FetchError::Blocked(_)) => "blocked",
-            Self::Fetch(_) => "failed",
-            Self::Parse(_) => "unparsable",
-        }
-    }
-
-    fn into_error(self, source: &SourceConfig) -> ServiceError {
-        let host = source.url.host_str().unwrap_or_default();
-        match self {
-            Self::Fetch(error) if !error.is_lasting() => ServiceError::unavailable(host, error),
-            Self::Fetch(error) => ServiceError::failed(error),
-            Self::Parse(error) => ServiceError::failed(error),
-        }
-    }
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Fetch(error) => error.fmt(f),
-            Self::Parse(error) => error.fmt(f),
-        }
+        failure => ServiceError::failed(failure),
     }
 }
 

@@ -9,11 +9,11 @@ use vigie_daemon::ServiceError;
 use vigie_kafka_client::KafkaConfig;
 use vigie_schemas::RegistryConfig;
 
-use crate::authors::Authors;
-use crate::catalogue;
 use crate::fetcher::FetcherConfig;
-use crate::render::{self, RenderConfig};
-use crate::source::SourceConfig;
+use crate::fetcher::render::{self, RenderConfig};
+use crate::publish::authors::Authors;
+use crate::sources::SourceConfig;
+use crate::sources::catalogue;
 
 /// Configures [`crate::run`].
 #[derive(clap::Args, Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct Config {
     /// Sources given by the program, in place of a file.
     #[arg(skip)]
     pub list: Option<Vec<SourceConfig>>,
-    /// Who runs this instance, an address or mail, told to sites in the User-Agent
+    /// Who runs this instance, an address or mail, sent to sites in the User-Agent
     #[arg(long, env = "VIGIE_CONTACT")]
     pub contact: Option<String>,
     /// Polls under way at once, at most
@@ -87,7 +87,9 @@ impl Config {
         if !(100..=60_000).contains(&self.listen_ms) {
             mistakes.push(format!("--listen-ms {}, expected 100 to 60000", self.listen_ms));
         }
-        if self.render && render::find(self.chromium.as_deref()).is_none() {
+        if self.render && !cfg!(feature = "render") {
+            mistakes.push("--render: this build cannot render, expected one with the cargo feature render".into());
+        } else if self.render && render::find(self.chromium.as_deref()).is_none() {
             let place = self
                 .chromium
                 .as_ref()

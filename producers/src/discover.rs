@@ -15,9 +15,11 @@ use std::collections::HashSet;
 use url::Url;
 use vigie_clock::SharedClock;
 
+use crate::content::document::Document;
+use crate::content::web_page;
 use crate::fetcher::{FetchError, Fetched, Fetcher, Request};
-use crate::source::{Document, Kind, Origin, Page};
-use crate::web_page;
+use crate::kinds::Kind;
+use crate::kinds::source::{Origin, Page};
 
 pub use address::candidates;
 pub use proposal::{Proposal, append};
@@ -74,15 +76,7 @@ pub async fn discover(
         return Ok(found);
     }
     // The address itself: a feed, or a page that tells where feeds are.
-    let request = Request {
-        url: url.clone(),
-        accept: Kind::Html.source().accept(),
-        etag: None,
-        last_modified: None,
-        validated_by: None,
-        local,
-        access: None,
-    };
+    let request = Request::new(url.clone(), Kind::Html.source().accept(), local);
     let body = match fetcher.fetch(&request).await {
         Ok(Fetched::Body(body)) => body,
         Ok(Fetched::NotModified { .. }) => return Err(search.nothing(url)),
@@ -135,15 +129,7 @@ impl Search<'_> {
 
     async fn fetch(&self, candidate: &Candidate) -> Result<Page, String> {
         let accept = candidate.kind.source().accept();
-        let request = Request {
-            url: candidate.url.clone(),
-            accept,
-            etag: None,
-            last_modified: None,
-            validated_by: None,
-            local: self.local,
-            access: None,
-        };
+        let request = Request::new(candidate.url.clone(), accept, self.local);
         let body = match self.fetcher.fetch(&request).await {
             Ok(Fetched::Body(body)) => body,
             Ok(Fetched::NotModified { .. }) => return Err("http status 304".into()),

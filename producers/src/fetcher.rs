@@ -18,7 +18,9 @@ pub mod guard;
 mod headers;
 mod hosts;
 mod network;
+pub mod render;
 mod robots;
+mod sockets;
 mod tokens;
 mod upgrade;
 
@@ -30,20 +32,23 @@ use reqwest::header;
 use url::Url;
 use vigie_clock::SharedClock;
 
-use crate::access::Means;
-use crate::jetstream::Sockets;
+use crate::keys::access::Means;
 use crate::lease::Lease;
-use crate::render::{RenderConfig, Renderer};
 pub use answer::{Body, FetchError, Fetched, Request};
 use body::BodyError;
 use freshness::fresh_for;
-use headers::{charset, headers, retry_after, target, user_agent, validator};
+use headers::{Credential, charset, headers, retry_after, target, user_agent, validator};
 pub(crate) use hosts::name_of;
-use hosts::{Hosts, Manners, Outcome};
+use hosts::{Hosts, Outcome, Politeness};
 use network::GuardedResolver;
 pub use network::{Lookup, Network, SystemNetwork};
+use render::RenderConfig;
+#[cfg(feature = "render")]
+use render::renderer::Renderer;
 use robots::Robots;
-use tokens::{Credential, Tokens};
+pub(crate) use sockets::OpenSocket;
+use sockets::Sockets;
+use tokens::Tokens;
 
 pub(crate) use upgrade::Socket;
 
@@ -66,7 +71,7 @@ pub struct FetcherConfig {
     pub local_spacing: Duration,
     /// Requests to one host under way at most; local sources are not limited.
     pub at_once: usize,
-    /// The longest wait for a turn at a host; a longer one is told with [`FetchError::Wait`].
+    /// The longest wait for a turn at a host; a longer one is returned as [`FetchError::Wait`].
     pub patience: Duration,
     /// How pages are rendered that want it; `None` leaves them alone.
     pub render: Option<RenderConfig>,
@@ -117,6 +122,7 @@ pub struct Fetcher {
     robots: Robots,
     tokens: Tokens,
     sockets: Sockets,
+    #[cfg(feature = "render")]
     renderer: Option<Renderer>,
     clock: SharedClock,
     /// Where there is one, nobody is asked unless it holds.
@@ -164,6 +170,7 @@ impl Fetcher {
             robots: Robots::default(),
             tokens: Tokens::default(),
             sockets: Sockets::default(),
+            #[cfg(feature = "render")]
             renderer: config.render.clone().map(Renderer::new),
             config,
             clock,
@@ -178,7 +185,7 @@ impl Fetcher {
 
     /// Whoever had the host of `url` before may have asked it a moment ago: it is not asked before its spacing is over.
     pub(crate) fn hold_off(&self, url: &Url, is_local: bool) {
-        self.hosts.hold_off(&name_of(url, is_local), self.manners(is_local), self.clock.monotonic());
+        self.hosts.hold_off(&name_of(url, is_local), self.politeness(is_local), self.clock.monotonic());
     }
 
     /// Asks once.
@@ -202,19 +209,13 @@ impl Fetcher {
     ///
     /// # Errors
     /// If the page is not to be asked, does not come, or goes beyond its bounds; [`FetchError::Blocked`] where rendering is off.
+    #[cfg_attr(not(feature = "render"), expect(unused_variables, reason = "nothing is asked in this build"))]
     pub async fn render(&self, request: &Request) -> Result<Fetched, FetchError> {
-        let Some(renderer) = &self.renderer else {
-            return Err(FetchError::Blocked("the page is to be rendered, and rendering is off".into()));
-        };
-        self.check(&request.url, request.local).await?;
-        let agent = user_agent(self.config.contact.as_deref());
-        let rendering = renderer.render(&request.url, request.local, &agent, self.config.max_body);
-        let body = self.in_turn(&request.url, request.local, rendering).await?;
-        if body.url != request.url {
-            // A page may lead anywhere: what is not to be read there is not read.
-            self.check(&body.url, request.local).await?;
+        #[cfg(feature = "render")]
+        if let Some(renderer) = &self.renderer {
+            return self.render_with(renderer, &request.url, request.local).await;
         }
-        Ok(Fetched::Body(body))
+        Err(FetchError::Blocked("the page is to be rendered, and rendering is off".into()))
     }
 
     /// Whether an address may be asked: the guard and robots.txt.
@@ -226,14 +227,14 @@ impl Fetcher {
         self.check_robots(url).await
     }
 
-    /// Waits for a turn at the host, and tells it what came of it.
+    /// Waits for a turn at the host, asks, and reports the outcome to the host's pace.
     async fn in_turn<T>(
         &self,
         url: &Url,
         is_local: bool,
         asking: impl Future<Output = Result<T, FetchError>>,
     ) -> Result<T, FetchError> {
-        let turn = self.hosts.turn(&name_of(url, is_local), self.manners(is_local), &self.clock).await?;
+        let turn = self.hosts.turn(&name_of(url, is_local), self.politeness(is_local), &self.clock).await?;
         if self.lease.as_ref().is_some_and(|lease| !lease.holds()) {
             return Err(FetchError::Blocked("the source may be another replica's by now".to_owned()));
         }
@@ -302,19 +303,11 @@ impl Fetcher {
                 file.set_path("/robots.txt");
                 file.set_query(None);
                 file.set_fragment(None);
-                let request = Request {
-                    url: file,
-                    accept: "text/plain, */*;q=0.1",
-                    etag: None,
-                    last_modified: None,
-                    validated_by: None,
-                    local: false,
-                    access: None,
-                };
+                let request = Request::new(file, "text/plain, */*;q=0.1", false);
                 let answer = Box::pin(self.follow(&request, false, None)).await;
                 let now = self.clock.monotonic();
                 let rules = site.learn(answer, now)?;
-                self.hosts.slow_down(&name_of(url, false), self.manners(false), rules.delay, now);
+                self.hosts.slow_down(&name_of(url, false), self.politeness(false), rules.delay, now);
                 rules
             }
         };
@@ -322,13 +315,13 @@ impl Fetcher {
         if rules.allows(path) { Ok(()) } else { Err(FetchError::Blocked(format!("robots.txt disallows {path}"))) }
     }
 
-    fn manners(&self, is_local: bool) -> Manners {
+    fn politeness(&self, is_local: bool) -> Politeness {
         let (gap, at_once) = if is_local {
             (self.config.local_spacing, LOCAL_AT_ONCE)
         } else {
             (self.config.spacing, self.config.at_once)
         };
-        Manners { gap, at_once, patience: self.config.patience }
+        Politeness { gap, at_once, patience: self.config.patience }
     }
 
     /// Waits for a turn at the host, and asks. The wait is not the server's fault; what it takes from then on is taken off the budget.
@@ -402,7 +395,7 @@ impl Fetcher {
     }
 }
 
-/// An answer with what the redirects before it tell.
+/// An answer, with where the redirects before it led.
 fn moved(fetched: Fetched, to: Option<Url>) -> Fetched {
     match fetched {
         Fetched::Body(body) => Fetched::Body(Body { moved_to: to, ..body }),
@@ -413,7 +406,7 @@ fn moved(fetched: Fetched, to: Option<Url>) -> Fetched {
 }
 
 /// Whether the rules of a robots.txt allow a path.
-pub(crate) fn robots_allow(bytes: &[u8], path: &str) -> bool {
+pub fn robots_allow(bytes: &[u8], path: &str) -> bool {
     robots::Rules::parse(bytes).allows(path)
 }
 
@@ -444,17 +437,9 @@ mod tests {
         let shared: SharedClock = Arc::new(clock.clone());
         let lease = Arc::new(Lease::new(Arc::clone(&shared), Duration::from_secs(5)));
         let fetcher = Fetcher::new(FetcherConfig::default(), shared).unwrap().under(Arc::clone(&lease));
-        // Nobody listens there: whoever asks is told so.
+        // Nobody listens there: a request that is made fails otherwise.
         let url = Url::parse("http://127.0.0.1:1/").unwrap();
-        let request = Request {
-            url,
-            accept: "*/*",
-            etag: None,
-            last_modified: None,
-            validated_by: None,
-            local: true,
-            access: None,
-        };
+        let request = Request::new(url, "*/*", true);
         let asked = async || {
             clock.advance(Duration::from_millis(10));
             !matches!(fetcher.fetch(&request).await, Err(FetchError::Blocked(_)))

@@ -12,12 +12,16 @@ use vigie_clock::SharedClock;
 use vigie_daemon::ServiceError;
 use vigie_schemas::RawPost;
 
-use crate::access::Access;
-use crate::catalogue::as_web;
-use crate::fetcher::{FetchError, Fetched, Fetcher, FetcherConfig, Request, guard};
-use crate::jetstream;
-use crate::key::{self, Key};
-use crate::source::{Document, Kind, Origin, SourceConfig};
+use crate::content::document::Document;
+use crate::fetcher::{Body, FetchError, Fetched, Fetcher, FetcherConfig, Request, guard};
+use crate::keys::Key;
+use crate::kinds::Kind;
+use crate::kinds::source::Origin;
+use crate::poll::listen::listen;
+use crate::poll::page;
+use crate::sources::SourceConfig;
+use crate::sources::catalogue::as_web;
+use crate::sources::key;
 
 /// How long [`reachable`] waits at most.
 const PROBE: Duration = Duration::from_secs(5);
@@ -89,14 +93,14 @@ async fn fetch(
         return Err(ServiceError::Config(vec![mistake]));
     }
     let answer = if as_web(&source.url) == source.url {
-        let access = Access::of(&source);
-        // An API tells little of a post unless it is asked for more.
-        let url = access.as_ref().map(|access| access.address(kind.source().newest(&source, None)));
-        let url = url.unwrap_or_else(|| source.url.clone());
-        let (accept, etag, last_modified, validated_by) = (kind.source().accept(), None, None, None);
-        fetcher.fetch(&Request { url, accept, etag, last_modified, validated_by, local, access }).await
+        // An API says little of a post unless it is asked for more.
+        let has_key = source.access().is_some();
+        let url = if has_key { kind.source().newest(&source.url, None) } else { source.url.clone() };
+        fetcher.fetch(&page::request(&source, url)).await
     } else {
-        jetstream::listen(&source, None, &fetcher, &*clock).await.map(|heard| Fetched::Body(heard.body))
+        listen(&source, None, &fetcher, &*clock)
+            .await
+            .map(|heard| Fetched::Body(Body::bare(101, source.url, heard.lines)))
     };
     match answer {
         Ok(Fetched::Body(body)) => Ok((body.bytes, body.charset, Some(body.url))),
@@ -148,15 +152,7 @@ pub async fn reachable(sources: &[SourceConfig], clock: SharedClock) -> bool {
     let mut probes = JoinSet::new();
     for source in sources.iter().filter(|source| !source.local && source.key.is_none()).take(16) {
         let fetcher = Arc::clone(&fetcher);
-        let request = Request {
-            url: source.url.clone(),
-            accept: "*/*",
-            etag: None,
-            last_modified: None,
-            validated_by: None,
-            local: false,
-            access: None,
-        };
+        let request = Request::new(source.url.clone(), "*/*", false);
         probes.spawn(async move { is_answer(&fetcher.fetch(&request).await) });
     }
     let any = async {

@@ -111,7 +111,7 @@ pub(crate) struct UpArgs {
     #[arg(long)]
     pub(crate) sample: bool,
     #[command(flatten)]
-    pub(crate) site: vigie_producers::site::SiteConfig,
+    pub(crate) site: vigie_sample::SiteConfig,
     #[command(flatten)]
     pub(crate) stack: vigie_stack::StackConfig,
     /// Which broker to run on

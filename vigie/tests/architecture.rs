@@ -1,4 +1,5 @@
-//! The direction of dependencies and the layout of files, from `cargo metadata` and the files themselves.
+//! The direction of dependencies between crates and between the rooms of a crate (its top-level modules), and the layout of files, from
+//! `cargo metadata` and the files themselves.
 //!
 //! `deny.toml` says the same of dependencies for `cargo deny`; this test needs no tool but Cargo.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
@@ -29,7 +30,7 @@ const ONLY: [(&str, &[&str]); 13] = [
 ];
 
 /// The crates of the workspace that each crate may build on. Tests may use more.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("vigie-authors", &[]),
     ("vigie-clock", &[]),
     ("vigie-daemon", &["vigie-clock"]),
@@ -38,6 +39,8 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("vigie-streams", &["vigie-clock", "vigie-kafka-client"]),
     ("vigie-schemas", &["vigie-clock"]),
     ("vigie-producers", &["vigie-authors", "vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas"]),
+    ("vigie-fuzz", &["vigie-clock", "vigie-producers"]),
+    ("vigie-sample", &["vigie-clock", "vigie-daemon", "vigie-producers"]),
     (
         "vigie-processors",
         &["vigie-authors", "vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas", "vigie-streams"],
@@ -59,12 +62,33 @@ const LAYERS: [(&str, &[&str]); 14] = [
             "vigie-kafka-client",
             "vigie-processors",
             "vigie-producers",
+            "vigie-sample",
             "vigie-schemas",
             "vigie-sinks",
             "vigie-stack",
         ],
     ),
 ];
+
+/// The rooms of vigie-producers that each of its rooms may use. Tests may use more.
+const PRODUCERS: [(&str, &[&str]); 13] = [
+    ("content", &[]),
+    ("keys", &[]),
+    ("lease", &[]),
+    ("kinds", &["content", "keys"]),
+    ("fetcher", &["content", "keys", "lease"]),
+    ("sources", &["fetcher", "keys", "kinds"]),
+    ("poll", &["content", "fetcher", "kinds", "sources"]),
+    ("publish", &["lease", "poll"]),
+    ("config", &["fetcher", "publish", "sources"]),
+    ("discover", &["content", "fetcher", "kinds", "sources"]),
+    ("probe", &["content", "fetcher", "keys", "kinds", "poll", "sources"]),
+    ("backfill", &["config", "fetcher", "keys", "kinds", "poll", "publish", "sources"]),
+    ("group", &["config", "fetcher", "lease", "poll", "publish", "sources"]),
+];
+
+/// Rooms that use each other in a circle, by crate: each is to be broken, none is to be added.
+const KNOWN_CYCLES: [(&str, &[&str]); 2] = [("vigie", &["cli", "commands"]), ("vigie-api", &["auth", "config"])];
 
 const MAX_LINES: usize = 500;
 /// Nine files in ten are no longer than this.
@@ -74,15 +98,25 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
-/// Direct dependencies of each crate of the workspace: (normal and build, development).
-fn dependencies() -> BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)> {
+fn packages() -> Vec<Value> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let args = ["metadata", "--format-version", "1", "--no-deps", "--locked", "--offline"];
     let output = Command::new(cargo).args(args).current_dir(root()).output().unwrap();
     assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    metadata["packages"].as_array().unwrap().clone()
+}
+
+/// The folder of each crate of the workspace.
+fn folders() -> Vec<(String, PathBuf)> {
+    let folder = |package: &Value| Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap().to_owned();
+    packages().iter().map(|package| (package["name"].as_str().unwrap().to_owned(), folder(package))).collect()
+}
+
+/// Direct dependencies of each crate of the workspace: (normal and build, development).
+fn dependencies() -> BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)> {
     let mut crates = BTreeMap::new();
-    for package in metadata["packages"].as_array().unwrap() {
+    for package in packages() {
         let (mut normal, mut dev) = (BTreeSet::new(), BTreeSet::new());
         for dependency in package["dependencies"].as_array().unwrap() {
             let kind = if dependency["kind"] == "dev" { &mut dev } else { &mut normal };
@@ -95,7 +129,13 @@ fn dependencies() -> BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)> {
 
 /// Rust files of the workspace that git would keep.
 fn rust_files() -> Vec<PathBuf> {
-    let mut waiting = vec![root()];
+    let files = rust_files_in(&root());
+    assert!(files.len() > 50, "found only {} files", files.len());
+    files
+}
+
+fn rust_files_in(folder: &Path) -> Vec<PathBuf> {
+    let mut waiting = vec![folder.to_owned()];
     let mut files = Vec::new();
     while let Some(folder) = waiting.pop() {
         for entry in std::fs::read_dir(&folder).unwrap() {
@@ -108,7 +148,6 @@ fn rust_files() -> Vec<PathBuf> {
             }
         }
     }
-    assert!(files.len() > 50, "found only {} files", files.len());
     files
 }
 
@@ -157,6 +196,154 @@ fn the_doors_and_layers_name_what_exists() {
         let used = |door: &&str| crates.get(*door).is_some_and(|(normal, _)| normal.contains(library));
         assert!(doors.iter().any(used), "ONLY: none of {doors:?} depends on {library}");
     }
+}
+
+type Rooms = BTreeMap<String, BTreeSet<String>>;
+
+/// The rooms of a crate, or of a module with this path, and which others the files of each name, tests aside.
+fn rooms(src: &Path, path: &str) -> Rooms {
+    let read = |file: &Path| without_tests_and_comments(&std::fs::read_to_string(file).unwrap());
+    let files = rust_files_in(src).into_iter().map(|file| (file.strip_prefix(src).unwrap().to_owned(), file));
+    let files: Vec<(PathBuf, PathBuf)> =
+        files.filter(|(inside, _)| !inside.starts_with("bin") && !inside.ends_with("tests.rs")).collect();
+    let room_of = |inside: &Path| inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
+    let is_room = |name: &str| files.iter().any(|(inside, _)| room_of(inside) == name);
+    let root = files.iter().find(|(inside, _)| inside.ends_with("lib.rs") && inside.iter().count() == 1);
+    let root = root.map(|(_, file)| read(file)).unwrap_or_default();
+    // What the root re-exports is in the room that it comes from.
+    let home = |name: &str| {
+        let mut exports = root.split(';').filter_map(|item| item.split("use ").nth(1)?.split_once("::"));
+        let names = |paths: &str| paths.split(|c: char| !is_word(c)).any(|word| word == name);
+        exports.find(|(_, paths)| names(paths)).map(|(room, _)| room.to_owned())
+    };
+    let mut rooms = Rooms::new();
+    for (inside, file) in files.iter().filter(|(inside, _)| !matches!(room_of(inside).as_str(), "lib" | "main")) {
+        let room = room_of(inside);
+        let used = rooms.entry(room.clone()).or_default();
+        let up = "super::".repeat(inside.iter().count());
+        let named = [names_after(&read(file), path), names_after(&read(file), &up)].concat();
+        let homes = named.into_iter().filter_map(|name| if is_room(&name) { Some(name) } else { home(&name) });
+        used.extend(homes.filter(|other| *other != room));
+    }
+    rooms
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn without_tests_and_comments(source: &str) -> String {
+    let code = source.split("#[cfg(test)]\nmod tests").next().unwrap();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// The first names of the paths that begin with `start`, of `start{a, b::c}` too.
+fn names_after(code: &str, start: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for (at, _) in code.match_indices(start).filter(|(at, _)| !code[..*at].ends_with(|c| is_word(c) || c == ':')) {
+        let path = &code[at + start.len()..];
+        let first = |text: &str| text.trim_start().chars().take_while(|c| is_word(*c)).collect::<String>();
+        let Some(group) = path.strip_prefix('{') else {
+            names.push(first(path));
+            continue;
+        };
+        let (mut depth, mut begin) = (0, 0);
+        for (end, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                ',' | '}' if depth == 0 => {
+                    names.push(first(&group[begin..end]));
+                    begin = end + 1;
+                }
+                '}' => depth -= 1,
+                _ => {}
+            }
+            if c == '}' && end < begin {
+                break;
+            }
+        }
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+/// Everything that a room uses, directly or by others.
+fn reach(rooms: &Rooms, from: &str) -> BTreeSet<String> {
+    let (mut reached, mut waiting) = (BTreeSet::new(), vec![from.to_owned()]);
+    while let Some(room) = waiting.pop() {
+        let used = rooms.get(&room).into_iter().flatten();
+        waiting.extend(used.filter(|other| reached.insert((*other).clone())).cloned().collect::<Vec<_>>());
+    }
+    reached
+}
+
+/// The rooms that use each other in a circle.
+fn cycles(rooms: &Rooms) -> BTreeSet<BTreeSet<String>> {
+    let reached: BTreeMap<&String, BTreeSet<String>> = rooms.keys().map(|room| (room, reach(rooms, room))).collect();
+    let circle = |room: &String| {
+        let back = reached[room].iter().filter(|other| reached.get(other).is_some_and(|far| far.contains(room)));
+        back.cloned().collect::<BTreeSet<_>>()
+    };
+    rooms.keys().map(circle).filter(|circle| !circle.is_empty()).collect()
+}
+
+#[test]
+fn rooms_of_a_crate_form_no_circle() {
+    let known: BTreeSet<(String, BTreeSet<String>)> = KNOWN_CYCLES
+        .iter()
+        .map(|(name, rooms)| ((*name).to_owned(), rooms.iter().map(|room| (*room).to_owned()).collect()))
+        .collect();
+    let mut found = BTreeSet::new();
+    for (name, folder) in folders() {
+        found.extend(cycles(&rooms(&folder.join("src"), "crate::")).into_iter().map(|circle| (name.clone(), circle)));
+    }
+    let added: Vec<_> = found.difference(&known).collect();
+    assert!(added.is_empty(), "rooms that use each other in a circle: {added:#?}");
+    let broken: Vec<_> = known.difference(&found).collect();
+    assert!(broken.is_empty(), "no circle any more, take it out of KNOWN_CYCLES: {broken:#?}");
+}
+
+#[test]
+fn a_circle_of_rooms_is_found_however_a_path_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    std::fs::create_dir(folder.path().join("b")).unwrap();
+    write("lib.rs", "mod a;\nmod b;\nmod c;\npub use c::{Thing, other};\n");
+    write("a.rs", "// crate::c\nuse crate::{b::{x, y}, Nothing};\n#[cfg(test)]\nmod tests { use crate::c; }\n");
+    write("b.rs", "mod inner;\nuse self::inner::y;\n");
+    write("b/inner.rs", "use super::super::Thing;\n");
+    write("c.rs", "fn f() {}\n");
+    let used = rooms(folder.path(), "crate::");
+    assert_eq!(format!("{used:?}"), r#"{"a": {"b"}, "b": {"c"}, "c": {}}"#);
+    assert!(cycles(&used).is_empty());
+    write("c.rs", "fn f() { crate::a::g() }\n");
+    assert_eq!(format!("{:?}", cycles(&rooms(folder.path(), "crate::"))), r#"{{"a", "b", "c"}}"#);
+}
+
+#[test]
+fn rooms_of_the_producers_use_lower_rooms_only() {
+    let allowed: BTreeMap<&str, &[&str]> = PRODUCERS.into_iter().collect();
+    let mut breaches = Vec::new();
+    let src = root().join("producers/src");
+    let rooms = rooms(&src, "crate::");
+    for (room, used) in &rooms {
+        if src.join(room).is_dir() {
+            let circles = cycles(&self::rooms(&src.join(room), &format!("crate::{room}::")));
+            breaches.extend(circles.iter().map(|circle| format!("a circle in {room}: {circle:?}")));
+        }
+        let Some(allowed) = allowed.get(room.as_str()) else {
+            breaches.push(format!("{room} has no place in PRODUCERS"));
+            continue;
+        };
+        for other in used.iter().filter(|other| !allowed.contains(&other.as_str())) {
+            breaches.push(format!("{room} uses {other}, expected one of {allowed:?}"));
+        }
+        for other in allowed.iter().filter(|other| !used.contains(**other)) {
+            breaches.push(format!("{room} does not use {other}, as PRODUCERS allows"));
+        }
+    }
+    assert_eq!(rooms.len(), PRODUCERS.len(), "PRODUCERS names a room that does not exist");
+    assert!(breaches.is_empty(), "{breaches:#?}");
 }
 
 #[test]

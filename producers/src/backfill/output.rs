@@ -11,10 +11,10 @@ use vigie_daemon::ServiceError;
 use vigie_kafka_client::{KafkaConfig, KafkaError, Publisher};
 use vigie_schemas::{AuthorKeyRecord, Codec, Cursor};
 
-use crate::authors::Authors;
-use crate::cursors::{TakeError, read_cursors};
 use crate::poll::Polled;
-use crate::publisher::encode;
+use crate::publish::authors::Authors;
+use crate::publish::cursors::{TakeError, read_cursors};
+use crate::publish::publisher::encode;
 
 /// The way of a backfill to Kafka.
 pub(super) struct Output {
@@ -42,7 +42,7 @@ impl Output {
         let mut pause = Duration::from_millis(200);
         let mut is_unsettled = false;
         loop {
-            // After a failure the id is claimed anew, and what became of the page is read.
+            // After a failure the id is claimed again, and what became of the page is read.
             let outcome = match is_unsettled {
                 true => self.is_committed(&page).await,
                 false => Ok(false),
@@ -60,7 +60,7 @@ impl Output {
                 Err(Attempt::Later(problem)) => problem,
             };
             is_unsettled = true;
-            warn!(error = problem, "page not published, trying again until it is");
+            warn!(error = problem, "page not published, trying again");
             tokio::select! {
                 () = self.shutdown.cancelled() => return Err(ServiceError::unavailable("kafka or schema registry", problem)),
                 () = tokio::time::sleep(pause) => {}

@@ -8,9 +8,10 @@ use url::Url;
 use vigie_clock::Timestamp;
 use vigie_schemas::RawPost;
 
-use crate::source::{Older, Overlap, Page, SourceConfig};
-use crate::walk::StoredOlder;
-use crate::walk::nested::{Choice, Queue};
+use crate::kinds::source::{Older, Overlap, Page};
+use crate::poll::walk::StoredOlder;
+use crate::poll::walk::nested::{Choice, Queue};
+use crate::sources::SourceConfig;
 
 /// The posts published already, by the hash of their ids.
 #[derive(Debug, Default)]
@@ -26,7 +27,7 @@ impl Published {
 /// Where a backfill stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct State {
-    /// Nothing newer is told: that is for the live source. Set once, at the first run.
+    /// Nothing newer is published: that is for the live source. Set once, at the first run.
     until: Option<Timestamp>,
     begun: bool,
     older: Option<StoredOlder>,
@@ -36,11 +37,11 @@ pub(super) struct State {
     #[serde(default)]
     edge: Option<Edge>,
     /// What was older than this was left out in the last run.
-    #[serde(default)]
-    told_since: Option<Timestamp>,
+    #[serde(default, rename = "told_since")]
+    published_since: Option<Timestamp>,
     /// How far back it has read.
     pub(super) reached: Option<Timestamp>,
-    /// Back to this all has been told; to the beginning of time where the archive ended before.
+    /// Back to this all has been published; to the beginning of time where the archive ended before.
     done_since: Option<Timestamp>,
     pub(super) pages: u64,
     pub(super) posts: u64,
@@ -66,7 +67,7 @@ impl State {
 
     /// Begins a run to this date. Where an earlier one left out what was too old for it, that is read again.
     pub(super) fn reopen(&mut self, since: Timestamp) {
-        let before = self.told_since.replace(since);
+        let before = self.published_since.replace(since);
         if before.is_none_or(|before| before <= since) || self.is_done(since) {
             return;
         }
@@ -87,8 +88,8 @@ impl State {
             return Some(url.clone());
         }
         match (&self.older, self.begun) {
-            (Some(older), _) => handler.older(source, None, &Older::from(older.clone())),
-            (None, false) => Some(handler.newest(source, None)),
+            (Some(older), _) => handler.older(&source.url, None, &Older::from(older.clone())),
+            (None, false) => Some(handler.newest(&source.url, None)),
             (None, true) => None,
         }
     }
@@ -104,7 +105,7 @@ impl State {
         self.end_listing(since);
     }
 
-    /// Takes a page in; returns what of it is to be told, oldest first. Posts without a time of their own are left out: they would count as of today.
+    /// Takes a page in; returns what of it is to be published, oldest first. Posts without a time of their own are left out: they would count as of today.
     pub(super) fn take(
         &mut self,
         source: &SourceConfig,
@@ -183,11 +184,11 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::Kind;
+    use crate::kinds::Kind;
 
     fn source() -> SourceConfig {
         let text = "[[source]]\nid = \"hn\"\nkind = \"hackernews\"\nurl = \"https://hn.example/\"\nevery_seconds = 60";
-        crate::catalogue::parse(text).unwrap().remove(0)
+        crate::sources::catalogue::parse(text).unwrap().remove(0)
     }
 
     fn at(second: i64) -> Timestamp {
@@ -207,9 +208,14 @@ mod tests {
             .map(|n| format!(r#"{{"objectID":"{n}","created_at_i":{},"comment_text":"x"}}"#, n / 2))
             .collect();
         let text = format!(r#"{{"hits":[{}],"hitsPerPage":10}}"#, items.join(","));
-        let origin =
-            crate::source::Origin { source: "hn", language: None, sample: false, select: None, fetched_at: at(10_000) };
-        let document = crate::source::Document { bytes: text.as_bytes(), charset: None, base: None };
+        let origin = crate::kinds::source::Origin {
+            source: "hn",
+            language: None,
+            sample: false,
+            select: None,
+            fetched_at: at(10_000),
+        };
+        let document = crate::content::document::Document { bytes: text.as_bytes(), charset: None, base: None };
         Kind::HackerNews.source().parse(document, origin).unwrap()
     }
 

@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::Candidate;
-use crate::source::Kind;
+use crate::kinds::Kind;
 
 /// The places to look for what `url` names, best first; nothing for a site that is not known by its address.
 pub fn candidates(url: &Url) -> Vec<Candidate> {

@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 use url::Url;
 
 use super::Candidate;
-use crate::source::Kind;
-use crate::web_page::constant;
-use crate::xml::resolve;
+use crate::content::web_page::constant;
+use crate::content::xml::resolve;
+use crate::kinds::Kind;
 
 static ALTERNATE: LazyLock<Selector> = LazyLock::new(|| constant("link[rel][href]"));
 static GENERATOR: LazyLock<Selector> = LazyLock::new(|| constant("meta[content]"));

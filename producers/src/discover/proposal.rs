@@ -7,9 +7,10 @@ use url::Url;
 use vigie_clock::Timestamp;
 
 use super::Candidate;
-use crate::catalogue;
-use crate::identity;
-use crate::source::{Kind, Page};
+use crate::content::identity;
+use crate::kinds::Kind;
+use crate::kinds::source::Page;
+use crate::sources::catalogue;
 
 /// Pauses between two polls that a proposal chooses from, in seconds.
 const PAUSES: [u64; 9] = [60, 120, 300, 600, 900, 1800, 3600, 21_600, 86_400];

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::access::Access;
+use crate::keys::access::Access;
 
 /// What to ask for.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct Request {
     pub etag: Option<String>,
     /// `Last-Modified` of the last answer, as it came.
     pub last_modified: Option<String>,
-    /// The address that gave them, if it is another than [`Request::url`]: they are told to no other.
+    /// The address that gave them, if it is another than [`Request::url`]: they are sent to no other.
     pub validated_by: Option<Url>,
     /// Private and loopback addresses are allowed, and their robots.txt is not asked.
     pub local: bool,
@@ -26,6 +26,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// A request for whatever is there now, without a key.
+    pub fn new(url: Url, accept: &'static str, local: bool) -> Self {
+        Self { url, accept, etag: None, last_modified: None, validated_by: None, local, access: None }
+    }
+
     /// Whether a key is shown at this address.
     pub(super) fn is_with_access(&self, url: &Url) -> bool {
         self.access.as_ref().is_some_and(|access| access.is_for(url))
@@ -69,6 +74,14 @@ pub struct Body {
     pub fresh_for: Option<Duration>,
     /// Where an unbroken chain of permanent redirects (301, 308) from the address asked led.
     pub moved_to: Option<Url>,
+}
+
+impl Body {
+    /// Content that no HTTP header says anything of.
+    pub(crate) fn bare(status: u16, url: Url, bytes: Vec<u8>) -> Self {
+        let (charset, etag, last_modified, fresh_for, moved_to) = (None, None, None, None, None);
+        Self { status, url, bytes, charset, etag, last_modified, fresh_for, moved_to }
+    }
 }
 
 /// Why there is no useful answer.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::header::{self, HeaderMap, HeaderName};
 use vigie_clock::Timestamp;
 
-use crate::dates;
+use crate::content::dates;
 
 /// The freshness that is left of an answer that came at `now`: `max-age` less `Age`, else `Expires` less `Date`; none with `no-cache`, `no-store`, or
 /// where the headers do not say or contradict themselves. `s-maxage` is for shared caches, which we are not.

@@ -40,7 +40,7 @@ pub fn check(url: &Url) -> Result<(), String> {
     }
 }
 
-/// Whether an address names a place off the public web, as far as that can be told before a name is resolved.
+/// Whether an address names a place off the public web, as far as that can be known before a name is resolved.
 pub fn is_inside(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => !is_public(IpAddr::V4(ip)),

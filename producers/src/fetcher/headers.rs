@@ -8,14 +8,34 @@ use url::Url;
 use vigie_clock::Timestamp;
 
 use super::body::ACCEPT_ENCODING;
-use super::tokens::Credential;
 use super::{FetchError, MAX_RETRY_AFTER, Request};
+use crate::keys::Secret;
 
 pub(super) fn user_agent(contact: Option<&str>) -> String {
     let about = "vigie/0.1 (+https://github.com/vigie-insights/vigie";
     let contact: String =
         contact.unwrap_or_default().chars().filter(|c| (' '..='~').contains(c) && !matches!(c, '(' | ')')).collect();
     if contact.is_empty() { format!("{about})") } else { format!("{about}; {contact})") }
+}
+
+/// A header that proves who asks. Its `Debug` hides the value.
+#[derive(Clone, Debug)]
+pub(super) struct Credential {
+    pub(super) name: HeaderName,
+    pub(super) value: HeaderValue,
+}
+
+impl Credential {
+    pub(super) fn new(name: HeaderName, value: &str) -> Result<Self, FetchError> {
+        let mut value = HeaderValue::from_str(value)
+            .map_err(|_| FetchError::Key("the key holds characters that no header can have".into()))?;
+        value.set_sensitive(true);
+        Ok(Self { name, value })
+    }
+
+    pub(super) fn bearer(token: &Secret) -> Result<Self, FetchError> {
+        Self::new(header::AUTHORIZATION, &format!("Bearer {}", token.expose()))
+    }
 }
 
 /// The longest validator that is kept; a longer one is as good as none.
@@ -85,7 +105,7 @@ pub(super) fn target(from: &Url, headers: &HeaderMap) -> Result<Url, FetchError>
 /// anew, as X says it (`x-rate-limit-reset`, seconds since the epoch) or Reddit (`x-ratelimit-reset`, seconds from now).
 pub(super) fn retry_after(headers: &HeaderMap, status: StatusCode, now: Timestamp) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let server = || text("date").and_then(crate::dates::parse).unwrap_or(now);
+    let server = || text("date").and_then(crate::content::dates::parse).unwrap_or(now);
     let reset = || {
         let at = text("x-rate-limit-reset").and_then(|at| at.parse::<i64>().ok()?.checked_mul(1000));
         let left = text("x-ratelimit-reset").and_then(|left| Duration::try_from_secs_f64(left.parse().ok()?).ok());
@@ -94,7 +114,7 @@ pub(super) fn retry_after(headers: &HeaderMap, status: StatusCode, now: Timestam
     let wait = match text("retry-after") {
         Some(value) => match value.parse::<u64>() {
             Ok(seconds) => Some(Duration::from_secs(seconds)),
-            Err(_) => crate::dates::parse(value).map(|at| at.since(server())),
+            Err(_) => crate::content::dates::parse(value).map(|at| at.since(server())),
         },
         None if status == StatusCode::TOO_MANY_REQUESTS => reset(),
         None => None,

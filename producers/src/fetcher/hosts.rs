@@ -1,4 +1,4 @@
-//! Turns at a host: few requests at once, a gap between them, a longer one when the host is pushed too hard, none while it asks for peace.
+//! Turns at a host: few requests at once, a gap between them, a longer one when the host is pushed too hard, none while it asks to be left alone.
 //!
 //! ```text
 //!                  429, 503, timeout: gap x 2 (up to 256 x base, 5 min)
@@ -30,25 +30,25 @@ const MOST_STRETCH: u32 = 256;
 /// Hosts remembered before those at rest are forgotten.
 const MAX_HOSTS: usize = 100_000;
 
-/// How one host is treated.
+/// The politeness policy for a host.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Manners {
+pub(super) struct Politeness {
     /// Least time between two requests.
     pub(super) gap: Duration,
     /// Requests under way at most.
     pub(super) at_once: usize,
-    /// A longer wait is not waited out here, but told with [`FetchError::Wait`].
+    /// A longer wait is not waited out here, but returned as [`FetchError::Wait`].
     pub(super) patience: Duration,
 }
 
 /// What a request came to, as far as the host is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It answers as a host does that can bear it.
+    /// The host copes.
     Fine,
     /// Too much for it (429, 503, or silence), with what it asks for.
     Strained(Option<Duration>),
-    /// It cannot be told, for there was no answer.
+    /// Unknown, since there was no answer.
     Unknown,
 }
 
@@ -80,9 +80,9 @@ struct State {
     crawl_delay: Duration,
     /// Requests that wait for a seat.
     waiting: u32,
-    /// The last time that was told to one that could not wait.
+    /// The last time that was promised to a request that could not wait.
     promised: Duration,
-    /// No request before this, at the host's own wish.
+    /// No request before this, as the host asked.
     closed_until: Duration,
 }
 
@@ -154,7 +154,7 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Says what came of it.
+    /// Ends the turn with what the request came to.
     pub(super) fn end(mut self, outcome: Outcome) {
         self.outcome = outcome;
     }
@@ -171,7 +171,7 @@ impl Drop for Turn {
     }
 }
 
-/// One that waits for a seat, also if it stops waiting.
+/// A request that waits for a seat; counted out even if it stops waiting.
 struct Waiting<'a>(&'a Host);
 
 impl Drop for Waiting<'_> {
@@ -186,14 +186,19 @@ impl Hosts {
     ///
     /// # Errors
     /// [`FetchError::Wait`] if the host wants to be left alone or the queue is too long.
-    pub(super) async fn turn(&self, name: &str, manners: Manners, clock: &SharedClock) -> Result<Turn, FetchError> {
-        let host = self.host(name, manners.at_once, clock.monotonic());
+    pub(super) async fn turn(
+        &self,
+        name: &str,
+        politeness: Politeness,
+        clock: &SharedClock,
+    ) -> Result<Turn, FetchError> {
+        let host = self.host(name, politeness.at_once, clock.monotonic());
         host.check_open(clock.monotonic())?;
         let queued = {
             let mut state = host.state();
             let now = clock.monotonic();
-            state.settle(manners.gap);
-            if state.queue(now) > manners.patience {
+            state.settle(politeness.gap);
+            if state.queue(now) > politeness.patience {
                 let wait = state.promise(now);
                 let reason = format!("{name} is asked once in {:?}, others are before", state.gap);
                 return Err(FetchError::Wait { wait, reason });
@@ -201,7 +206,7 @@ impl Hosts {
             state.waiting += 1;
             Waiting(&host)
         };
-        let seat = tokio::time::timeout(manners.patience, Arc::clone(&host.seats).acquire_owned()).await;
+        let seat = tokio::time::timeout(politeness.patience, Arc::clone(&host.seats).acquire_owned()).await;
         drop(queued);
         let Ok(Ok(seat)) = seat else {
             let wait = host.state().promise(clock.monotonic());
@@ -211,7 +216,7 @@ impl Hosts {
             let mut state = host.state();
             let now = clock.monotonic();
             // What went before may have made the gap longer.
-            if state.next.saturating_sub(now) > manners.patience {
+            if state.next.saturating_sub(now) > politeness.patience {
                 let (wait, gap) = (state.promise(now), state.gap);
                 return Err(FetchError::Wait { wait, reason: format!("{name} is asked once in {gap:?}") });
             }
@@ -225,20 +230,20 @@ impl Hosts {
     }
 
     /// Keeps a host free for its gap from now on.
-    pub(super) fn hold_off(&self, name: &str, manners: Manners, now: Duration) {
-        let host = self.host(name, manners.at_once, now);
+    pub(super) fn hold_off(&self, name: &str, politeness: Politeness, now: Duration) {
+        let host = self.host(name, politeness.at_once, now);
         let mut state = host.state();
-        state.settle(manners.gap);
+        state.settle(politeness.gap);
         state.next = state.next.max(now + state.gap);
     }
 
     /// Takes note of a crawl-delay; `None` if there is none any more.
-    pub(super) fn slow_down(&self, name: &str, manners: Manners, delay: Option<Duration>, now: Duration) {
-        let host = self.host(name, manners.at_once, now);
+    pub(super) fn slow_down(&self, name: &str, politeness: Politeness, delay: Option<Duration>, now: Duration) {
+        let host = self.host(name, politeness.at_once, now);
         let mut state = host.state();
         let before = state.base;
         state.crawl_delay = delay.unwrap_or_default();
-        state.settle(manners.gap);
+        state.settle(politeness.gap);
         if state.gap == before {
             state.gap = state.base;
         }
@@ -278,7 +283,7 @@ mod tests {
     use vigie_clock::{ManualClock, Timestamp};
 
     const SECOND: Duration = Duration::from_secs(1);
-    const MANNERS: Manners = Manners { gap: SECOND, at_once: 1, patience: Duration::ZERO };
+    const POLITENESS: Politeness = Politeness { gap: SECOND, at_once: 1, patience: Duration::ZERO };
 
     fn state() -> State {
         let mut state = State::default();
@@ -323,16 +328,18 @@ mod tests {
         let hosts = Hosts::default();
         let manual = ManualClock::new(Timestamp::from_millis(1_000_000));
         let clock: SharedClock = Arc::new(manual.clone());
-        hosts.turn("a", MANNERS, &clock).await.unwrap().end(Outcome::Fine);
-        let mut told = Vec::new();
+        hosts.turn("a", POLITENESS, &clock).await.unwrap().end(Outcome::Fine);
+        let mut waits = Vec::new();
         for _ in 0..3 {
-            let FetchError::Wait { wait, .. } = hosts.turn("a", MANNERS, &clock).await.unwrap_err() else { panic!() };
-            told.push(wait.as_secs());
+            let FetchError::Wait { wait, .. } = hosts.turn("a", POLITENESS, &clock).await.unwrap_err() else {
+                panic!()
+            };
+            waits.push(wait.as_secs());
         }
-        assert_eq!(told, [1, 2, 3]);
-        assert!(hosts.turn("b", MANNERS, &clock).await.is_ok(), "another host is not concerned");
+        assert_eq!(waits, [1, 2, 3]);
+        assert!(hosts.turn("b", POLITENESS, &clock).await.is_ok(), "another host is not concerned");
         manual.advance(SECOND);
-        assert!(hosts.turn("a", MANNERS, &clock).await.is_ok());
+        assert!(hosts.turn("a", POLITENESS, &clock).await.is_ok());
     }
 
     #[tokio::test]
@@ -340,15 +347,15 @@ mod tests {
         let hosts = Hosts::default();
         let manual = ManualClock::new(Timestamp::from_millis(1_000_000));
         let clock: SharedClock = Arc::new(manual.clone());
-        hosts.turn("a", MANNERS, &clock).await.unwrap().end(Outcome::Strained(Some(90 * SECOND)));
+        hosts.turn("a", POLITENESS, &clock).await.unwrap().end(Outcome::Strained(Some(90 * SECOND)));
         for left in [90, 60, 30] {
-            let error = hosts.turn("a", MANNERS, &clock).await.unwrap_err();
+            let error = hosts.turn("a", POLITENESS, &clock).await.unwrap_err();
             assert!(
                 matches!(&error, FetchError::Wait { wait, reason } if *wait == left * SECOND && reason.contains("Retry-After"))
             );
             manual.advance(30 * SECOND);
         }
-        assert!(hosts.turn("a", MANNERS, &clock).await.is_ok());
+        assert!(hosts.turn("a", POLITENESS, &clock).await.is_ok());
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl Site {
         }
     }
 
-    /// Takes in what asking for the file came to. The error of a file that cannot be had is told once; until it is asked again, the site waits.
+    /// Takes in what asking for the file came to. The error of a file that cannot be had is returned once; until it is asked again, the site waits.
     pub(super) fn learn(
         &mut self,
         answer: Result<Fetched, FetchError>,

@@ -5,40 +5,20 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{self, HeaderName, HeaderValue};
+use reqwest::header::{self, HeaderName};
 use url::Url;
 
-use super::headers::retry_after;
+use super::headers::{Credential, retry_after};
 use super::{FetchError, Fetcher, body, guard, name_of};
-use crate::access::{Access, Means};
-use crate::json;
-use crate::key::Secret;
+use crate::content::json;
+use crate::keys::Secret;
+use crate::keys::access::{Access, Means};
 
 /// How long before its end a token is not used any more.
 const MARGIN: Duration = Duration::from_secs(60);
 
 /// Bytes of an answer with a token at most.
 const MAX_ANSWER: usize = 64 * 1024;
-
-/// A header that proves who asks. Its `Debug` hides the value.
-#[derive(Clone, Debug)]
-pub(super) struct Credential {
-    pub(super) name: HeaderName,
-    pub(super) value: HeaderValue,
-}
-
-impl Credential {
-    fn new(name: HeaderName, value: &str) -> Result<Self, FetchError> {
-        let mut value = HeaderValue::from_str(value)
-            .map_err(|_| FetchError::Key("the key holds characters that no header can have".into()))?;
-        value.set_sensitive(true);
-        Ok(Self { name, value })
-    }
-
-    fn bearer(token: &Secret) -> Result<Self, FetchError> {
-        Self::new(header::AUTHORIZATION, &format!("Bearer {}", token.expose()))
-    }
-}
 
 /// A token, and when (on the monotonic clock) it is not used any more.
 #[derive(Clone, Debug)]
@@ -129,10 +109,10 @@ impl Fetcher {
             )));
         }
         let bytes =
-            body::read(response, MAX_ANSWER).await.map_err(|_| FetchError::Key("the token does not come".into()))?;
-        let answer = json::read(&bytes).map_err(|_| FetchError::Key("the token does not come as json".into()))?;
-        let token =
-            json::text(&answer, "access_token").ok_or_else(|| FetchError::Key("no access_token comes".into()))?;
+            body::read(response, MAX_ANSWER).await.map_err(|_| FetchError::Key("no token in the answer".into()))?;
+        let answer = json::read(&bytes).map_err(|_| FetchError::Key("the answer is not json".into()))?;
+        let token = json::text(&answer, "access_token")
+            .ok_or_else(|| FetchError::Key("no access_token in the answer".into()))?;
         let lasts =
             answer.get("expires_in").and_then(serde_json::Value::as_u64).map_or(MARGIN * 10, Duration::from_secs);
         let until = self.clock.monotonic().saturating_add(lasts.saturating_sub(MARGIN));

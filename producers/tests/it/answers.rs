@@ -7,7 +7,8 @@ use std::time::Instant;
 use serde_json::Value;
 use vigie_clock::Timestamp;
 use vigie_producers::Kind;
-use vigie_producers::source::{Older, Page, ParseError};
+use vigie_producers::content::document::ParseError;
+use vigie_producers::kinds::source::{Older, Page};
 
 use crate::recorded::{check, files, folder, parse};
 
@@ -184,7 +185,7 @@ fn recorded_web_pages_are_told_as_their_notes_say() {
         }
         if let Some(time) = expected["publishedTime"].as_str() {
             timed += 1;
-            let time = vigie_producers::dates::parse(time);
+            let time = vigie_producers::content::dates::parse(time);
             if Some(post.published_at) == time {
                 times += 1
             } else {

@@ -9,7 +9,8 @@ mod shapes;
 use url::Url;
 use vigie_clock::Timestamp;
 use vigie_producers::Kind;
-use vigie_producers::source::{Document, Origin, Page};
+use vigie_producers::content::document::Document;
+use vigie_producers::kinds::source::{Origin, Page};
 use vigie_schemas::RawPost;
 
 const BASE: &str = "https://news.example/feeds/all.xml";

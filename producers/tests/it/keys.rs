@@ -12,7 +12,7 @@ use serde_json::json;
 use url::Url;
 use vigie_clock::{ManualClock, SystemClock, Timestamp};
 use vigie_producers::fetcher::{Fetcher, FetcherConfig};
-use vigie_producers::key::{Key, Secret};
+use vigie_producers::keys::{Key, Secret};
 use vigie_producers::poll::{Polled, fresh_cursor, poll};
 use vigie_producers::{Kind, SourceConfig, test_source};
 
@@ -46,7 +46,7 @@ fn posts_of_x() -> String {
 async fn a_key_is_shown_to_its_api_and_to_no_host_that_this_redirects_to() {
     let web = Web::start().await;
     let source = SourceConfig { local: false, ..keyed(Kind::X, "http://api.x.com/search?query=btc".parse().unwrap()) };
-    let asked = Kind::X.source().newest(&source, None);
+    let asked = Kind::X.source().newest(&source.url, None);
     let place = format!("api.x.com{}", &asked[url::Position::BeforePath..]);
     web.on(&place, |_| posts_of_x());
     let fetcher = web.quick();
@@ -75,7 +75,7 @@ async fn a_key_is_shown_to_its_api_and_to_no_host_that_this_redirects_to() {
 async fn the_reset_of_a_rate_limit_closes_the_host_until_then() {
     let web = Web::start().await;
     let source = SourceConfig { local: false, ..keyed(Kind::X, "http://api.x.com/search?query=btc".parse().unwrap()) };
-    let place = format!("api.x.com{}", &Kind::X.source().newest(&source, None)[url::Position::BeforePath..]);
+    let place = format!("api.x.com{}", &Kind::X.source().newest(&source.url, None)[url::Position::BeforePath..]);
     let clock = ManualClock::new(Timestamp::parse_rfc3339("2026-01-01T00:00:00Z").unwrap());
     web.on(&place, |_| {
         let headers = [("x-rate-limit-reset", "1767226500"), ("date", "Thu, 01 Jan 2026 00:00:00 GMT")];

@@ -3,11 +3,10 @@
 
 use url::Url;
 use vigie_clock::Timestamp;
-use vigie_producers::html::Selectors;
-use vigie_producers::source::{Document, Older, Origin, Page, ParseError};
-use vigie_producers::{Kind, SourceConfig};
-
-use crate::server::source;
+use vigie_producers::Kind;
+use vigie_producers::content::document::{Document, ParseError};
+use vigie_producers::kinds::selectors::Selectors;
+use vigie_producers::kinds::source::{Older, Origin, Page};
 
 fn parse(kind: Kind, text: &str) -> Result<Page, ParseError> {
     parse_with(kind, text, None)
@@ -20,8 +19,8 @@ fn parse_with(kind: Kind, text: &str, select: Option<&Selectors>) -> Result<Page
     kind.source().parse(Document { bytes: text.as_bytes(), charset: None, base: Some(&base) }, origin)
 }
 
-fn config(kind: Kind, url: &str) -> SourceConfig {
-    source("s", kind, Url::parse(url).unwrap())
+fn address(url: &str) -> Url {
+    Url::parse(url).unwrap()
 }
 
 #[test]
@@ -51,7 +50,7 @@ fn lemmy_posts_and_comments_are_named_by_what_every_instance_calls_them() {
     );
     assert!(matches!(parse(Kind::Lemmy, r#"{"error":"couldnt_find_community"}"#), Err(ParseError::Reported(_))));
     assert!(matches!(parse(Kind::Lemmy, r#"{"site":1}"#), Err(ParseError::Shape(_))));
-    let url = Kind::Lemmy.source().newest(&config(Kind::Lemmy, "https://l.example/api/v3/post/list?sort=Old"), None);
+    let url = Kind::Lemmy.source().newest(&address("https://l.example/api/v3/post/list?sort=Old"), None);
     assert_eq!(url.as_str(), "https://l.example/api/v3/post/list?sort=Old&limit=50");
 }
 
@@ -69,9 +68,9 @@ fn snapshot_proposals_are_read_and_asked_for_by_space_and_time() {
     let refused = r#"{"errors":[{"message":"too many requests"}],"data":null}"#;
     assert!(matches!(parse(Kind::Snapshot, refused), Err(ParseError::Reported(why)) if why == "too many requests"));
 
-    let config = config(Kind::Snapshot, "https://hub.example/graphql?space=a.eth&space=b%22){x}.eth");
+    let listed = address("https://hub.example/graphql?space=a.eth&space=b%22){x}.eth");
     let seen = Timestamp::parse_rfc3339("2023-11-14T22:13:20Z").unwrap();
-    let url = Kind::Snapshot.source().newest(&config, Some(seen));
+    let url = Kind::Snapshot.source().newest(&listed, Some(seen));
     let query = url.query_pairs().find(|(name, _)| name == "query").unwrap().1.into_owned();
     assert!(query.contains(r#"space_in:["a.eth","bx.eth"],created_gte:1699999400"#), "{query}");
     assert_eq!(url.query_pairs().count(), 1);
@@ -91,7 +90,7 @@ fn bluesky_searches_are_read_with_replies_and_the_earlier_of_two_times() {
         "a record dated in the future was indexed earlier"
     );
     assert_eq!(page.older, Some(Older::After("100".into())));
-    let url = Kind::Bluesky.source().newest(&config(Kind::Bluesky, "https://b.example/xrpc/search?q=bitcoin"), None);
+    let url = Kind::Bluesky.source().newest(&address("https://b.example/xrpc/search?q=bitcoin"), None);
     assert_eq!(url.query(), Some("q=bitcoin&sort=latest&limit=100"));
     assert!(matches!(
         parse(Kind::Bluesky, r#"{"error":"InvalidRequest","message":"q"}"#),

@@ -18,6 +18,7 @@ mod pipeline;
 mod politeness;
 mod recorded;
 mod reload;
+#[cfg(feature = "render")]
 mod rendering;
 mod replicas;
 mod sample_site;

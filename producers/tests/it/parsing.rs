@@ -5,7 +5,8 @@ use rand::{Rng, SeedableRng};
 use url::Url;
 use vigie_clock::Timestamp;
 use vigie_producers::Kind;
-use vigie_producers::source::{Document, Older, Origin, Page, ParseError};
+use vigie_producers::content::document::{Document, ParseError};
+use vigie_producers::kinds::source::{Older, Origin, Page};
 use vigie_schemas::RawPost;
 
 fn parse(kind: Kind, bytes: &[u8]) -> Result<Page, ParseError> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use vigie_authors::{AuthorKey, AuthorKeyOptions, Keyring, KeyringOptions};
 use vigie_daemon::Context;
 use vigie_kafka_client::{Admin, KafkaConfig, Start, TopicSpec, read_to_end};
-use vigie_producers::site::{Archive, Site, SiteConfig};
 use vigie_producers::{Config, Kind, SourceConfig, run};
+use vigie_sample::{Archive, Site, SiteConfig};
 use vigie_schemas::{Codec, FetchRecord, RawPost, RegistryConfig, Topic, register_schemas};
 use vigie_stack::testing::TestStack;
 

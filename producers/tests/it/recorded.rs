@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use url::Url;
 use vigie_clock::Timestamp;
 use vigie_producers::Kind;
-use vigie_producers::source::{Document, Origin, Page, ParseError};
+use vigie_producers::content::document::{Document, ParseError};
+use vigie_producers::kinds::source::{Origin, Page};
 use vigie_schemas::RawPost;
 
 /// The folder of recorded answers; `None`, with the reason on stderr, where there is none.

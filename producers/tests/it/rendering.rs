@@ -11,9 +11,9 @@ use axum::routing::get;
 use tokio::sync::{Mutex, MutexGuard};
 use url::Url;
 use vigie_clock::{Clock, SystemClock};
+use vigie_producers::fetcher::render::{self, RenderConfig};
 use vigie_producers::fetcher::{Fetcher, FetcherConfig};
 use vigie_producers::poll::{Polled, fresh_cursor, poll};
-use vigie_producers::render::{self, RenderConfig};
 use vigie_producers::{Kind, SourceConfig};
 
 use crate::server::{self, serve, source};

@@ -14,7 +14,8 @@ use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 use vigie_daemon::{Context, LogFormat, init_logging, spawn_signal_handler};
 use vigie_kafka_client::{Admin, KafkaConfig, Start, read_to_end};
-use vigie_producers::{backoff, run};
+use vigie_producers::poll::backoff;
+use vigie_producers::run;
 use vigie_schemas::{Codec, Cursor, RegistryConfig, Topic};
 
 use crate::farm::{Ask, Farm};
@@ -349,7 +350,7 @@ async fn cursors_of_another_number_of_partitions_are_found() {
     let (kafka, registry) = prepare(&stack).await;
     let codec = Codec::connect(&registry, &stack.prefix).await.unwrap();
     let farm = Farm::start(8, 1).await;
-    let list = vigie_producers::catalogue::parse(&farm.sources()).unwrap();
+    let list = vigie_producers::sources::catalogue::parse(&farm.sources()).unwrap();
     for partitions in [None, Some(11)] {
         if let Some(total) = partitions {
             let growing = kafka.clone();

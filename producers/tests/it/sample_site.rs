@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use vigie_clock::{Clock, ManualClock, Timestamp};
 use vigie_producers::fetcher::FetcherConfig;
 use vigie_producers::poll::{fresh_cursor, poll};
-use vigie_producers::site::{Generator, Site, SiteConfig};
+use vigie_sample::{Generator, Site, SiteConfig};
 use vigie_schemas::{Cursor, RawPost};
 
 use crate::server::fetcher;

@@ -37,7 +37,7 @@ pub(crate) async fn run(command: SourceCommand, output: Output) -> Result<(), Se
         SourceCommand::Backfill(args) => backfill::run(*args, output).await,
         SourceCommand::Add(args) => add::run(args, output).await,
         SourceCommand::List(args) => list::run(*args, output).await,
-        SourceCommand::Schema => print(vigie_producers::catalogue::SCHEMA),
+        SourceCommand::Schema => print(vigie_producers::sources::catalogue::SCHEMA),
     }
 }
 

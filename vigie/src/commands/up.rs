@@ -16,8 +16,8 @@ use vigie_daemon::{Context, ServiceError, spawn_signal_handler};
 use vigie_kafka_client::KafkaConfig;
 use vigie_processors::assets::AssetsConfig;
 use vigie_processors::inference::ModelConfig;
-use vigie_producers::site::Site;
-use vigie_producers::source::SourceConfig;
+use vigie_producers::SourceConfig;
+use vigie_sample::Site;
 use vigie_schemas::RegistryConfig;
 use vigie_stack::{Endpoints, Stack, StackError};
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use vigie_clock::Timestamp;
 use vigie_daemon::{Context, ServiceError};
 use vigie_kafka_client::{KafkaConfig, Start, read_to_end};
-use vigie_producers::key::Key;
+use vigie_producers::keys::Key;
 use vigie_schemas::{Codec, RegistryConfig};
 
 use crate::commands::topics::{codec_error, kafka_error};
@@ -34,8 +34,8 @@ pub(crate) struct ListArgs {
 
 pub(super) async fn run(args: ListArgs, output: Output) -> Result<(), ServiceError> {
     let found = match &args.sources {
-        Some(path) => vigie_producers::catalogue::load(path),
-        None => vigie_producers::catalogue::bundled(),
+        Some(path) => vigie_producers::sources::catalogue::load(path),
+        None => vigie_producers::sources::catalogue::bundled(),
     };
     let sources = found.map_err(ServiceError::Config)?;
     let health = if args.status { Some(health(args.kafka, &args.registry).await?) } else { None };

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use url::Url;
 use vigie_daemon::{Context, ServiceError};
 use vigie_producers::fetcher::FetcherConfig;
-use vigie_producers::key::Key;
+use vigie_producers::keys::Key;
 
 use crate::output::Output;
 

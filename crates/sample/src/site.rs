@@ -1,0 +1,225 @@
+//! The sample site: a web site on the loopback interface that the real scrapers read, so that the whole product runs without internet.
+//!
+//! Two modes. *Sample*: posts written by this program from templates of its own, the same for the same seed and time, some hours of backlog at the start
+//! and new ones as time goes on, as RSS, Algolia-shaped and Reddit-shaped JSON and HTML. *Archive*: recorded Reddit posts and comments,
+//! released in the order of their times, so many a second, as Reddit-shaped listings. All of it is marked as sample data.
+
+mod algolia_view;
+mod archive;
+mod generator;
+mod news_view;
+mod phrases;
+mod reddit_view;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use url::Url;
+use vigie_clock::SharedClock;
+use vigie_daemon::ServiceError;
+use vigie_producers::{Kind, SourceConfig};
+
+pub use archive::Archive;
+pub use generator::{Channel, Generator, SamplePost};
+
+/// Configures the sample site.
+#[derive(clap::Args, Clone, Debug)]
+pub struct SiteConfig {
+    /// Seed of the sample posts: the same seed gives the same posts at the same times
+    #[arg(long, env = "VIGIE_SAMPLE_SEED", default_value_t = 7, value_name = "N")]
+    pub sample_seed: u64,
+    /// Sample posts per minute, outside bursts
+    #[arg(long, env = "VIGIE_SAMPLE_RATE", default_value_t = 24.0, value_name = "PER_MINUTE")]
+    pub sample_rate: f64,
+    /// Hours of sample posts that are there at the start
+    #[arg(long, env = "VIGIE_SAMPLE_BACKLOG_HOURS", default_value_t = 6, value_name = "HOURS")]
+    pub sample_backlog_hours: u32,
+    /// Folder with recorded Reddit archives (reddit_*.tar.gz) to serve instead of sample posts
+    #[arg(long, env = "VIGIE_ARCHIVE", value_name = "DIR")]
+    pub archive: Option<PathBuf>,
+    /// Archived posts and comments released per second
+    #[arg(long, env = "VIGIE_ARCHIVE_RATE", default_value_t = 300.0, value_name = "PER_SECOND")]
+    pub archive_rate: f64,
+}
+
+impl Default for SiteConfig {
+    fn default() -> Self {
+        Self { sample_seed: 7, sample_rate: 24.0, sample_backlog_hours: 6, archive: None, archive_rate: 300.0 }
+    }
+}
+
+impl SiteConfig {
+    fn check(&self) -> Result<(), ServiceError> {
+        let mut mistakes = Vec::new();
+        if !(0.1..=6000.0).contains(&self.sample_rate) {
+            mistakes.push(format!("--sample-rate {}, expected 0.1 to 6000 per minute", self.sample_rate));
+        }
+        if !(1..=48).contains(&self.sample_backlog_hours) {
+            mistakes.push(format!("--sample-backlog-hours {}, expected 1 to 48", self.sample_backlog_hours));
+        }
+        if !(0.1..=1_000_000.0).contains(&self.archive_rate) {
+            mistakes.push(format!("--archive-rate {}, expected 0.1 to 1000000 per second", self.archive_rate));
+        }
+        if let Some(folder) = self.archive.as_ref().filter(|folder| !folder.is_dir()) {
+            mistakes.push(format!("--archive {}, expected a folder with reddit_*.tar.gz", folder.display()));
+        }
+        if mistakes.is_empty() { Ok(()) } else { Err(ServiceError::Config(mistakes)) }
+    }
+}
+
+/// How far the archive is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Progress {
+    /// Posts and comments that listings show by now.
+    pub released: usize,
+    /// All there are.
+    pub total: usize,
+    /// Whether all are released.
+    pub finished: bool,
+}
+
+/// A running sample site.
+#[derive(Clone, Debug)]
+pub struct Site {
+    base: Url,
+    state: State,
+}
+
+/// What the handlers serve from.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    base: Url,
+    clock: SharedClock,
+    generator: Arc<Generator>,
+    archive: Option<Arc<Archive>>,
+}
+
+impl Site {
+    /// Serves on a free port of the loopback interface until `shutdown`.
+    ///
+    /// # Errors
+    /// [`ServiceError::Config`] with every mistake, [`ServiceError::Failed`] if the archive is unreadable or no port can be had.
+    pub async fn start(
+        config: &SiteConfig,
+        clock: SharedClock,
+        shutdown: CancellationToken,
+    ) -> Result<Self, ServiceError> {
+        config.check()?;
+        let archive = match config.archive.clone() {
+            Some(folder) => {
+                let rate = config.archive_rate;
+                let loading = tokio::task::spawn_blocking(move || Archive::load(&folder, rate));
+                Some(Arc::new(loading.await.map_err(ServiceError::failed)?.map_err(ServiceError::failed)?))
+            }
+            None => None,
+        };
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.map_err(ServiceError::failed)?;
+        let address = listener.local_addr().map_err(ServiceError::failed)?;
+        let base = Url::parse(&format!("http://{address}/")).map_err(ServiceError::failed)?;
+        let backlog = Duration::from_secs(3600 * u64::from(config.sample_backlog_hours));
+        let generator =
+            Arc::new(Generator::new(config.sample_seed, config.sample_rate, clock.now().saturating_sub(backlog)));
+        let state = State { base: base.clone(), clock, generator, archive };
+        let app = router(state.clone());
+        tokio::spawn(async move {
+            let serving = axum::serve(listener, app).with_graceful_shutdown(shutdown.cancelled_owned());
+            if let Err(error) = serving.await {
+                warn!(%error, "sample site ended");
+            }
+        });
+        let site = Self { base, state };
+        info!(url = %site.base, archived = site.progress().map(|p| p.total), "sample site started");
+        Ok(site)
+    }
+
+    /// Where it is.
+    pub fn base_url(&self) -> &Url {
+        &self.base
+    }
+
+    /// The sources to scrape it with.
+    pub fn sources(&self) -> Vec<SourceConfig> {
+        match &self.state.archive {
+            Some(archive) => archive_sources(&self.base, &archive.subreddits()),
+            None => sample_sources(&self.base),
+        }
+    }
+
+    /// How far the archive is; `None` without one.
+    pub fn progress(&self) -> Option<Progress> {
+        self.state.archive.as_ref().map(|archive| archive.progress(self.state.clock.monotonic()))
+    }
+}
+
+fn router(state: State) -> Router {
+    let router = Router::new()
+        .route("/robots.txt", get(|| async { "User-agent: *\nAllow: /\n" }))
+        .route("/progress", get(reddit_view::progress))
+        .route("/r/{subs}/new.json", get(reddit_view::posts))
+        .route("/r/{subs}/comments.json", get(reddit_view::comments));
+    let router = if state.archive.is_some() {
+        router
+    } else {
+        router
+            .route("/", get(news_view::index))
+            .route("/rss/{feed}", get(news_view::feed))
+            .route("/post/{id}", get(news_view::article))
+            .route("/api/v1/search_by_date", get(algolia_view::search))
+    };
+    router.with_state(state)
+}
+
+/// The sources of the sample posts.
+pub fn sample_sources(base: &Url) -> Vec<SourceConfig> {
+    let source = |id: &str, kind, path: &str, language: &str| local(base, id, kind, path, Some(language), 60);
+    let mut sources: Vec<SourceConfig> = generator::FEEDS
+        .iter()
+        .map(|(feed, _, language)| source(&format!("sample-{feed}"), Kind::Rss, &format!("rss/{feed}.xml"), language))
+        .collect();
+    for (sub, language) in generator::SUBREDDITS {
+        let id = sub.to_ascii_lowercase();
+        sources.push(source(&format!("sample-reddit-{id}"), Kind::Reddit, &format!("r/{sub}/new.json"), language));
+        sources.push(source(
+            &format!("sample-reddit-{id}-comments"),
+            Kind::Reddit,
+            &format!("r/{sub}/comments.json"),
+            language,
+        ));
+    }
+    sources.push(source("sample-hackernews", Kind::HackerNews, "api/v1/search_by_date?tags=(story,comment)", "en"));
+    sources
+}
+
+/// The sources of an archive: one for all posts and one for all comments, so that what is read stays near the order of time.
+fn archive_sources(base: &Url, subreddits: &[String]) -> Vec<SourceConfig> {
+    let subs = subreddits.join("+");
+    vec![
+        local(base, "archive-reddit-posts", Kind::Reddit, &format!("r/{subs}/new.json"), None, 100),
+        local(base, "archive-reddit-comments", Kind::Reddit, &format!("r/{subs}/comments.json"), None, 100),
+    ]
+}
+
+fn local(base: &Url, id: &str, kind: Kind, path: &str, language: Option<&str>, max_pages: u32) -> SourceConfig {
+    SourceConfig {
+        id: id.to_owned(),
+        kind,
+        url: base.join(path).unwrap_or_else(|_| base.clone()),
+        every: Duration::from_secs(1),
+        language: language.map(str::to_owned),
+        local: true,
+        sample: true,
+        backlog: true,
+        max_pages,
+        select: None,
+        keywords: Vec::new(),
+        render: false,
+        key: None,
+    }
+}

@@ -1,5 +1,0 @@
-//! libFuzzer on the `bluesky` entry of `vigie_producers::fuzz`.
-
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vigie_producers::fuzz::run("bluesky", bytes));

@@ -1,5 +1,0 @@
-//! libFuzzer on the `hackernews` entry of `vigie_producers::fuzz`.
-
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vigie_producers::fuzz::run("hackernews", bytes));

@@ -1,5 +1,0 @@
-//! libFuzzer on the `html_select` entry of `vigie_producers::fuzz`.
-
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vigie_producers::fuzz::run("html_select", bytes));

@@ -1,0 +1,10 @@
+//! From an answer to text, times and names: pure functions that know no kind of source and no network.
+
+pub mod charset;
+pub mod dates;
+pub mod document;
+pub mod identity;
+pub(crate) mod json;
+pub mod plain_text;
+pub(crate) mod web_page;
+pub(crate) mod xml;

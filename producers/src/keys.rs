@@ -1,0 +1,85 @@
+//! Keys of official APIs: `sources.toml` names a variable of the environment, which holds the secret.
+//!
+//! Guarantees: a secret is shown by no `Debug` and no `Display`, and goes to no other host than the API that it is for. What a host says of a failure
+//! is cleaned of it before it is logged (`Key::hide`), should the host repeat what it was sent.
+
+pub mod access;
+
+use std::fmt;
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for the header that carries it.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(hidden)")
+    }
+}
+
+/// The key of a source: the variable that holds it, and what the variable held when the sources were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    variable: String,
+    secret: Option<Secret>,
+}
+
+impl Key {
+    /// The key in this variable of the environment; there is none if it is not set, or empty.
+    pub fn from_env(variable: &str) -> Self {
+        let secret = std::env::var(variable).ok().map(|text| text.trim().to_owned());
+        Self { variable: variable.to_owned(), secret: secret.filter(|text| !text.is_empty()).map(Secret) }
+    }
+
+    /// A key that does not come from the environment.
+    pub fn given(variable: &str, secret: Secret) -> Self {
+        Self { variable: variable.to_owned(), secret: Some(secret) }
+    }
+
+    /// The variable that holds it.
+    pub fn variable(&self) -> &str {
+        &self.variable
+    }
+
+    /// What it holds.
+    pub(crate) fn secret(&self) -> Option<&Secret> {
+        self.secret.as_ref()
+    }
+
+    /// A text without the secret, or its part behind a colon.
+    pub(crate) fn hide(&self, text: String) -> String {
+        let Some(secret) = self.secret.as_ref().map(Secret::expose) else { return text };
+        let part = secret.rsplit_once(':').map_or(secret, |(_, part)| part);
+        // What is shorter is no secret, and may be in any text.
+        if part.len() < 8 || !text.contains(part) {
+            return text;
+        }
+        text.replace(secret, "[key]").replace(part, "[key]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let key = Key::given("VIGIE_REDDIT", Secret::new("client:tellnobody"));
+        assert!(!format!("{key:?}").contains("tellnobody") && format!("{key:?}").contains("VIGIE_REDDIT"));
+        assert_eq!(key.hide("bad client:tellnobody, no tellnobody".into()), "bad [key], no [key]");
+        assert_eq!(Key::from_env("VIGIE_NOT_SET_ANYWHERE").secret(), None);
+        assert!(Key::from_env("PATH").secret().is_some());
+    }
+}

@@ -1,0 +1,114 @@
+//! The kinds of source, one file or folder each, all pure; this is the registry, the only place that names them all.
+//!
+//! [`Source`] is what each of them has, [`draft`] turns what a parser found into a post.
+
+pub mod bluesky;
+pub mod coingecko;
+pub mod discourse;
+pub mod draft;
+pub mod hackernews;
+pub mod html;
+pub mod jetstream;
+pub mod lemmy;
+pub mod mastodon;
+pub mod reddit;
+pub mod rss;
+pub mod schedule;
+pub mod selectors;
+pub mod sitemap;
+pub mod snapshot;
+pub mod source;
+pub mod telegram;
+pub mod x;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use source::Source;
+
+/// The kinds of source, one file each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// RSS 0.9x, 1.0, 2.0, Atom or JSON Feed: news sites, Medium, YouTube, Reddit's `.rss`, GitHub releases.
+    Rss,
+    /// Hacker News: Algolia's search API; Firebase items are read too.
+    #[value(name = "hackernews")]
+    HackerNews,
+    /// Reddit's JSON listings.
+    Reddit,
+    /// Mastodon: tag and public timelines of an instance's API.
+    Mastodon,
+    /// Discourse forums: posts.json, latest.json, t/ID.json.
+    Discourse,
+    /// Public previews of Telegram channels, t.me/s/CHANNEL.
+    Telegram,
+    /// Bluesky: Jetstream (wss://HOST/subscribe), search and author feeds as JSON; recorded lines of Jetstream.
+    Bluesky,
+    /// Lemmy: posts and comments of an instance's API.
+    Lemmy,
+    /// Proposals of Snapshot governance: hub.snapshot.org/graphql?space=NAME.
+    Snapshot,
+    /// Any web page: JSON-LD, OpenGraph and its prose, or entries by CSS selectors.
+    Html,
+    /// Sitemaps, with the news extension, and indexes of sitemaps.
+    Sitemap,
+    /// X: recent search of API v2; needs a key.
+    X,
+    /// News of CoinGecko's API; needs a key.
+    #[value(name = "coingecko")]
+    CoinGecko,
+}
+
+impl Kind {
+    /// Every kind.
+    pub fn all() -> &'static [Self] {
+        <Self as clap::ValueEnum>::value_variants()
+    }
+
+    /// The name in `sources.toml`, in post ids and on the command line.
+    pub fn name(self) -> &'static str {
+        self.source().name()
+    }
+
+    /// How sources of this kind are read.
+    pub const fn source(self) -> &'static dyn Source {
+        match self {
+            Self::Rss => &rss::Rss,
+            Self::HackerNews => &hackernews::HackerNews,
+            Self::Reddit => &reddit::Reddit,
+            Self::Mastodon => &mastodon::Mastodon,
+            Self::Discourse => &discourse::Discourse,
+            Self::Telegram => &telegram::Telegram,
+            Self::Bluesky => &bluesky::Bluesky,
+            Self::Lemmy => &lemmy::Lemmy,
+            Self::Snapshot => &snapshot::Snapshot,
+            Self::Html => &html::WebPage,
+            Self::Sitemap => &sitemap::Sitemap,
+            Self::X => &x::X,
+            Self::CoinGecko => &coingecko::CoinGecko,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum as _;
+
+    use super::*;
+
+    #[test]
+    fn a_kind_has_one_name() {
+        for kind in Kind::all() {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+            assert_eq!(kind.to_possible_value().unwrap().get_name(), kind.name());
+        }
+    }
+}

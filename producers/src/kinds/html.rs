@@ -1,0 +1,38 @@
+//! Any web page: an article by what it says of itself (JSON-LD, OpenGraph, Dublin Core, other meta elements) and its longest run of paragraphs, or a list of
+//! entries by CSS selectors that the source names.
+
+mod article;
+mod linked_data;
+mod meta;
+mod select;
+
+use crate::content::document::{Document, ParseError};
+use crate::content::web_page;
+use crate::kinds::source::{Origin, Page, Source};
+
+/// As `sources.toml` and post ids have it.
+const NAME: &str = "html";
+
+/// Reads web pages.
+#[derive(Clone, Copy, Debug)]
+pub struct WebPage;
+
+impl Source for WebPage {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
+        let html = web_page::parse(document)?;
+        let mut page = Page::default();
+        match origin.select {
+            Some(selectors) => select::read(selectors, &html, document.base, origin, &mut page)?,
+            None => article::read(&html, document.base, origin, &mut page)?,
+        }
+        Ok(page)
+    }
+
+    fn accept(&self) -> &'static str {
+        "text/html, application/xhtml+xml;q=0.9, */*;q=0.1"
+    }
+}

@@ -1,0 +1,62 @@
+//! Entries of a page by CSS selectors.
+
+use scraper::{ElementRef, Html, Selector};
+use url::Url;
+
+use super::NAME;
+use crate::content::document::ParseError;
+use crate::content::xml::resolve;
+use crate::content::{dates, identity, web_page};
+use crate::kinds::draft::Draft;
+use crate::kinds::selectors::Selectors;
+use crate::kinds::source::{Origin, Page};
+
+/// Reads the entries of a page.
+pub(super) fn read(
+    selectors: &Selectors,
+    html: &Html,
+    base: Option<&Url>,
+    origin: Origin<'_>,
+    page: &mut Page,
+) -> Result<(), ParseError> {
+    let parse =
+        |css: &str| Selector::parse(css).map_err(|_| ParseError::Page(format!("selector {css:?} is malformed")));
+    let part = |css: &Option<String>| css.as_deref().map(parse).transpose();
+    let (item, title, text) = (parse(&selectors.item)?, part(&selectors.title)?, part(&selectors.text)?);
+    let (author, date) = (part(&selectors.author)?, part(&selectors.date)?);
+    let link = parse(selectors.link.as_deref().unwrap_or("a[href]"))?;
+    for element in html.select(&item) {
+        let find = |selector: &Option<Selector>| selector.as_ref().and_then(|selector| element.select(selector).next());
+        let url = std::iter::once(element).filter(|e| link.matches(e)).chain(element.select(&link));
+        let url = url
+            .filter_map(|link| resolve(base, link.attr("href")?.trim()))
+            .find(|url| matches!(url.scheme(), "http" | "https"));
+        let title = find(&title).map(web_page::line_of).filter(|title| !title.is_empty());
+        let text = match &text {
+            Some(selector) => element.select(selector).map(web_page::text_of).collect::<Vec<_>>().join("\n"),
+            None => web_page::text_of(element),
+        };
+        if title.is_none() && url.is_none() && text.is_empty() {
+            continue;
+        }
+        Draft {
+            id: match &url {
+                Some(url) => identity::page(NAME, url),
+                None => identity::named(NAME, &format!("{}\n{text}", title.as_deref().unwrap_or_default())),
+            },
+            url: url.map(String::from),
+            author: find(&author).map(web_page::line_of),
+            title,
+            text,
+            published: find(&date).and_then(time),
+            ..Draft::default()
+        }
+        .add_to(page, NAME, origin);
+    }
+    Ok(())
+}
+
+fn time(element: ElementRef<'_>) -> Option<vigie_clock::Timestamp> {
+    let said = ["datetime", "content", "title"].iter().filter_map(|name| element.attr(name)).find_map(dates::parse);
+    said.or_else(|| dates::parse(&web_page::line_of(element)))
+}

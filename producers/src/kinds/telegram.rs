@@ -1,0 +1,120 @@
+//! Telegram's public channel previews, `t.me/s/CHANNEL`.
+//!
+//! The page shows some twenty messages, oldest first, and continues `before` a message number. Numbers only grow, so that a walk ends at a message that an
+//! earlier one began with.
+
+use std::sync::LazyLock;
+
+use scraper::{ElementRef, Selector};
+use url::Url;
+use vigie_clock::Timestamp;
+
+use crate::content::document::{Document, ParseError};
+use crate::content::{dates, identity, json, web_page};
+use crate::kinds::draft::Draft;
+use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
+
+/// As `sources.toml` and post ids have it.
+const NAME: &str = "telegram";
+
+/// Reads Telegram channels.
+#[derive(Clone, Copy, Debug)]
+pub struct Telegram;
+
+static MESSAGE: LazyLock<Selector> = LazyLock::new(|| web_page::constant(".tgme_widget_message[data-post]"));
+static TEXT: LazyLock<Selector> = LazyLock::new(|| web_page::constant(".tgme_widget_message_text"));
+static REPLY: LazyLock<Selector> = LazyLock::new(|| web_page::constant("a.tgme_widget_message_reply[href]"));
+static DATE: LazyLock<Selector> = LazyLock::new(|| web_page::constant(".tgme_widget_message_date time[datetime]"));
+static OWNER: LazyLock<Selector> = LazyLock::new(|| web_page::constant(".tgme_widget_message_owner_name"));
+static POLL: LazyLock<Selector> =
+    LazyLock::new(|| web_page::constant(".tgme_widget_message_poll_question, .tgme_widget_message_poll_option_text"));
+static FILE: LazyLock<Selector> =
+    LazyLock::new(|| web_page::constant(".tgme_widget_message_document_title, .tgme_widget_message_location_title"));
+static MORE: LazyLock<Selector> = LazyLock::new(|| web_page::constant("a.tme_messages_more[data-before]"));
+static CHANNEL: LazyLock<Selector> =
+    LazyLock::new(|| web_page::constant(".tgme_channel_history, .tgme_channel_info, .tgme_page_title"));
+static HISTORY: LazyLock<Selector> = LazyLock::new(|| web_page::constant(".tgme_channel_history"));
+
+impl Source for Telegram {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
+        let html = web_page::parse(document)?;
+        let mut page = Page::default();
+        for message in html.select(&MESSAGE) {
+            if let Some(draft) = draft(message) {
+                draft.add_to(&mut page, NAME, origin);
+            }
+        }
+        page.posts.reverse();
+        let before = html.select(&MORE).find_map(|link| link.attr("data-before").filter(|id| is_number(id)));
+        page.older = before.map(|id| Older::After(id.to_owned()));
+        if page.posts.is_empty() && html.select(&HISTORY).next().is_none() {
+            let why = match html.select(&CHANNEL).next() {
+                Some(_) => "a channel without a public preview, expected t.me/s/CHANNEL",
+                None => "no channel of telegram, expected t.me/s/CHANNEL",
+            };
+            return Err(ParseError::Page(why.into()));
+        }
+        Ok(page)
+    }
+
+    fn older(&self, listed: &Url, _: Option<Timestamp>, older: &Older) -> Option<Url> {
+        match older {
+            Older::After(before) => Some(json::with_query(listed, &[("before", before)])),
+            Older::NotAfter(_) => None,
+        }
+    }
+
+    fn overlap(&self) -> Overlap {
+        Overlap::Anchor
+    }
+
+    fn accept(&self) -> &'static str {
+        "text/html"
+    }
+}
+
+fn draft(message: ElementRef<'_>) -> Option<Draft> {
+    let name = message.attr("data-post").filter(|name| is_name(name))?;
+    let is_quoted = |text: &ElementRef<'_>| text.ancestors().any(|node| is_reply(node.value()));
+    let texts = message.select(&TEXT).filter(|text| !is_quoted(text));
+    let mut text = texts.map(web_page::text_of).filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n");
+    if text.is_empty() {
+        text = message.select(&POLL).chain(message.select(&FILE)).map(web_page::line_of).collect::<Vec<_>>().join("\n");
+    }
+    let parent = message.select(&REPLY).find_map(|reply| {
+        let url = Url::parse(reply.attr("href")?).ok()?;
+        let name = url.path().trim_matches('/').trim_start_matches("s/").to_owned();
+        is_name(&name).then(|| identity::native(NAME, &name))
+    });
+    Some(Draft {
+        id: identity::native(NAME, name),
+        url: Some(format!("https://t.me/{name}")),
+        author: message.select(&OWNER).next().map(web_page::line_of),
+        text,
+        parent,
+        published: message.select(&DATE).filter_map(|time| dates::parse(time.attr("datetime")?)).last(),
+        ..Draft::default()
+    })
+}
+
+fn is_reply(node: &scraper::Node) -> bool {
+    node.as_element().is_some_and(|element| element.classes().any(|class| class == "tgme_widget_message_reply"))
+}
+
+/// "channel/number".
+fn is_name(name: &str) -> bool {
+    name.split_once('/').is_some_and(|(channel, number)| {
+        !channel.is_empty()
+            && channel.len() <= 64
+            && channel.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            && is_number(number)
+    })
+}
+
+fn is_number(text: &str) -> bool {
+    (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
+}
