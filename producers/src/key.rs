@@ -6,6 +6,7 @@
 use std::fmt;
 
 use url::Url;
+use vigie_daemon::Mistake;
 
 use crate::fetcher::guard;
 use crate::source::{Kind, SourceConfig};
@@ -43,10 +44,24 @@ pub struct Key {
 }
 
 impl Key {
-    /// The key in this variable of the environment; there is none if it is not set, or empty.
-    pub fn from_env(variable: &str) -> Self {
-        let secret = std::env::var(variable).ok().map(|text| text.trim().to_owned());
-        Self { variable: variable.to_owned(), secret: secret.filter(|text| !text.is_empty()).map(Secret) }
+    /// The key in this variable of the environment, or in the file that `{variable}_FILE` names; there is none if neither is
+    /// set, or if it is empty.
+    ///
+    /// # Errors
+    /// If both are set, or the file cannot be read.
+    pub fn from_env(variable: &str) -> Result<Self, Mistake> {
+        let file = format!("{variable}_FILE");
+        let set = |name: &str| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
+        let text = match (set(variable), set(&file)) {
+            (Some(_), Some(_)) => return Err(Mistake::new(variable, format!("{file} is set too"), "one of them")),
+            (None, Some(path)) => {
+                let read = std::fs::read_to_string(&path);
+                Some(read.map_err(|error| Mistake::new(file, format!("{path}: {error}"), "a file with the key"))?)
+            }
+            (text, None) => text,
+        };
+        let secret = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).map(Secret);
+        Ok(Self { variable: variable.to_owned(), secret })
     }
 
     /// A key that does not come from the environment.
@@ -93,11 +108,12 @@ fn hosts(kind: Kind) -> &'static [&'static str] {
 
 /// What is wrong with the key of a source. A key goes to the API that it is for, over https, or to a private address of one's own: a list of
 /// sources from elsewhere cannot send it away.
-pub(crate) fn mistake(kind: Kind, url: &Url, local: bool, variable: Option<&str>) -> Option<String> {
+pub(crate) fn mistake(kind: Kind, url: &Url, local: bool, variable: Option<&str>) -> Option<Mistake> {
     let hosts = hosts(kind);
     let Some(variable) = variable else {
-        return is_needed(kind)
-            .then(|| format!("kind {kind} without a key, expected key = the name of a variable that holds it"));
+        let missing =
+            || Mistake::new("kind", format!("{kind} without a key"), "key = the name of a variable that holds it");
+        return is_needed(kind).then(missing);
     };
     let is_plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     if !variable.starts_with(|c: char| c.is_ascii_uppercase())
@@ -105,17 +121,24 @@ pub(crate) fn mistake(kind: Kind, url: &Url, local: bool, variable: Option<&str>
         || !variable.chars().all(is_plain)
     {
         // Who wrote the secret itself there does not want to see it in a log.
-        return Some(format!(
-            "key, expected the name of a variable of the environment: 1 to {MAX_VARIABLE} of A-Z 0-9 _"
-        ));
+        let expected = format!("the name of a variable of the environment: 1 to {MAX_VARIABLE} of A-Z 0-9 _");
+        return Some(Mistake::new("key", "another text, not shown here", expected));
     }
     if hosts.is_empty() {
-        return Some(format!("key with kind {kind}, expected kind x, reddit or coingecko"));
+        return Some(Mistake::new("key", format!("given with kind {kind}"), "kind x, reddit or coingecko"));
     }
     let is_official =
         url.scheme() == "https" && url.port().is_none() && url.host_str().is_some_and(|host| hosts.contains(&host));
     let is_own = local && guard::is_inside(url);
-    (!is_official && !is_own).then(|| format!("key with url {url}, expected https and one of {}", hosts.join(", ")))
+    let elsewhere = || {
+        let host = url.host_str().unwrap_or_default();
+        Mistake::new(
+            "key",
+            format!("given with {}://{host}", url.scheme()),
+            format!("https and one of {}", hosts.join(", ")),
+        )
+    };
+    (!is_official && !is_own).then(elsewhere)
 }
 
 /// The sources that can be asked; each that waits for its key is told once.
@@ -137,14 +160,15 @@ mod tests {
         let key = Key::given("VIGIE_REDDIT", Secret::new("client:tellnobody"));
         assert!(!format!("{key:?}").contains("tellnobody") && format!("{key:?}").contains("VIGIE_REDDIT"));
         assert_eq!(key.hide("bad client:tellnobody, no tellnobody".into()), "bad [key], no [key]");
-        assert_eq!(Key::from_env("VIGIE_NOT_SET_ANYWHERE").secret(), None);
-        assert!(Key::from_env("PATH").secret().is_some());
+        assert_eq!(Key::from_env("VIGIE_NOT_SET_ANYWHERE").unwrap().secret(), None);
+        assert!(Key::from_env("PATH").unwrap().secret().is_some());
     }
 
     #[test]
     fn a_key_goes_to_the_api_that_it_is_for_or_to_oneself() {
         let wrong = |kind, url: &str, local, variable| {
-            mistake(kind, &Url::parse(url).unwrap(), local, variable).unwrap_or_default()
+            let mistake = mistake(kind, &Url::parse(url).unwrap(), local, variable);
+            mistake.map(|mistake| mistake.to_string()).unwrap_or_default()
         };
         let key = Some("VIGIE_KEY");
         assert_eq!(wrong(Kind::X, "https://api.x.com/2/tweets/search/recent?query=btc", false, key), "");

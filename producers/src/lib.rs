@@ -53,7 +53,7 @@ mod web_page;
 pub mod x;
 mod xml;
 
-pub use config::Config;
+pub use config::{Checked, Config};
 pub use membership::GROUP;
 pub use probe::{reachable, test_source};
 pub use replica::run;

@@ -354,7 +354,7 @@ impl Scheduler {
             Ok(sources) => sources,
             Err(mistakes) => {
                 for mistake in mistakes {
-                    warn!(mistake, "changed file of sources not used");
+                    warn!(%mistake, "changed file of sources not used");
                 }
                 return;
             }
