@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use vigie_daemon::{Context, LogConfig, spawn_signal_handler};
+use vigie_daemon::{Context, LogConfig, ServiceError, spawn_signal_handler};
 
 #[derive(Parser)]
 struct Cli {
@@ -19,7 +19,12 @@ async fn main() -> ExitCode {
     cli.log.init();
     let ctx = Context::system();
     spawn_signal_handler(ctx.shutdown.clone());
-    match vigie_api::run(cli.api, ctx).await {
+    let checked = cli.api.check().map_err(ServiceError::Config);
+    let served = match checked {
+        Ok(checked) => vigie_api::run(checked, ctx).await,
+        Err(mistakes) => Err(mistakes),
+    };
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}", error.chain());

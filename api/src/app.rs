@@ -10,7 +10,7 @@ use vigie_schemas::{LIVE_RUN, WHOLE_MARKET};
 
 use crate::auth::Authenticator;
 use crate::cache::Cache;
-use crate::config::Config;
+use crate::config::Checked;
 use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
@@ -41,21 +41,21 @@ pub(crate) struct App {
 pub(crate) type SharedApp = axum::extract::State<Arc<App>>;
 
 impl App {
-    pub(crate) fn new(config: &Config, ctx: &Context) -> Result<Self, ServiceError> {
-        config.check()?;
-        let redis = redis::connect(config, None)?;
+    pub(crate) fn new(checked: &Checked, ctx: &Context) -> Result<Self, ServiceError> {
+        let redis = redis::connect(&checked.redis, None)?;
+        let config = &checked.config;
         Ok(Self {
-            store: Store::new(config)?,
+            store: Store::new(checked)?,
             cache: Cache::new(redis.clone(), &config.redis_prefix),
             events: Events::new(redis, &config.redis_prefix),
-            auth: Authenticator::new(&config.auth, config.listen, ctx.clock.clone())?,
-            keyring: config.keyring.keyring().map_err(|mistake| ServiceError::Config(vec![mistake]))?,
+            auth: checked.auth.clone().map(|check| Authenticator { check, clock: ctx.clock.clone() }),
+            keyring: checked.keyring.clone(),
             rate: RateLimit::new(config.rate, config.burst, ctx.clock.clone()),
             metrics: Metrics::register(&ctx.metrics)?,
             clock: ctx.clock.clone(),
             shutdown: ctx.shutdown.clone(),
             streams: Arc::new(Semaphore::new(config.max_streams)),
-            timeout: config.timeout(),
+            timeout: checked.timeout(),
             behind_proxy: config.behind_proxy,
             cors_origins: config.cors_origins.clone(),
         })

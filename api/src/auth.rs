@@ -8,15 +8,15 @@ use axum::http::{HeaderMap, header};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use vigie_clock::{SharedClock, Timestamp};
-use vigie_daemon::ServiceError;
+use vigie_daemon::{FromSecret, Mistake, Secret, SecretArg, ServiceError};
 
-use crate::config::Secret;
 use crate::problem::Problem;
 
 /// Tolerated difference between the clocks of issuer and server.
 const LEEWAY_SECONDS: i64 = 30;
 /// RFC 7518, 3.2: a key of the same size as the hash or larger.
 const MIN_SECRET_BYTES: usize = 32;
+const KEYS: &str = "--auth-secret (VIGIE_AUTH_SECRET) or --auth-public-key-file (VIGIE_AUTH_PUBLIC_KEY_FILE)";
 const CHALLENGE: &str = "Bearer";
 const CHALLENGE_INVALID: &str = r#"Bearer error="invalid_token""#;
 
@@ -35,9 +35,9 @@ pub struct AuthConfig {
     /// Whether a bearer token is needed; by default only if the address is not loopback
     #[arg(long, env = "VIGIE_AUTH", value_enum)]
     pub auth: Option<AuthMode>,
-    /// Shared secret of HS256 tokens, 32 bytes or more
-    #[arg(long, env = "VIGIE_AUTH_SECRET", hide_env_values = true)]
-    pub auth_secret: Option<Secret>,
+    /// Shared secret of HS256 tokens.
+    #[command(flatten)]
+    pub auth_secret: SecretArg<TokenSecret>,
     /// PEM file with the public key of the issuer: RSA for RS256, Ed25519 for EdDSA
     #[arg(long, env = "VIGIE_AUTH_PUBLIC_KEY_FILE")]
     pub auth_public_key_file: Option<PathBuf>,
@@ -54,49 +54,74 @@ impl AuthConfig {
         self.auth.unwrap_or(if listen.ip().is_loopback() { AuthMode::Off } else { AuthMode::Jwt })
     }
 
-    pub(crate) fn mistakes(&self, listen: SocketAddr) -> Vec<String> {
+    /// How tokens are checked; `None` if reading is open.
+    pub(crate) fn check(&self, listen: SocketAddr) -> Result<Option<TokenCheck>, Vec<Mistake>> {
         if self.mode(listen) == AuthMode::Off {
-            return Vec::new();
+            return Ok(None);
         }
-        match self.key() {
-            Ok(_) => Vec::new(),
-            Err(mistake) if self.auth.is_none() => {
-                vec![format!(
-                    "--api-listen {listen} is not loopback, so readers need tokens: {mistake}; or give --auth off"
-                )]
-            }
-            Err(mistake) => vec![mistake],
+        let (algorithm, key) = self.key(listen)?;
+        let mut validation = Validation::new(algorithm);
+        validation.set_audience(&[&self.auth_audience]);
+        validation.set_required_spec_claims(&["exp", "aud", "sub"]);
+        if let Some(issuer) = &self.auth_issuer {
+            validation.set_issuer(&[issuer]);
+            validation.required_spec_claims.insert("iss".to_owned());
         }
+        // The library reads the system's clock; the times are checked against ours instead.
+        validation.validate_exp = false;
+        Ok(Some(TokenCheck { key, validation }))
     }
 
-    fn key(&self) -> Result<(Algorithm, DecodingKey), String> {
-        match (&self.auth_secret, &self.auth_public_key_file) {
+    fn key(&self, listen: SocketAddr) -> Result<(Algorithm, DecodingKey), Vec<Mistake>> {
+        const FILE: &str = "auth-public-key-file";
+        match (self.auth_secret.read()?, &self.auth_public_key_file) {
+            (Some(TokenSecret(secret)), None) => {
+                Ok((Algorithm::HS256, DecodingKey::from_secret(secret.reveal().as_bytes())))
+            }
             (Some(_), Some(_)) => {
-                Err("--auth-secret and --auth-public-key-file are both given, expected one".to_owned())
+                Err(vec![Mistake::of::<Self>(FILE, "--auth-secret (VIGIE_AUTH_SECRET) is given too", "one of them")])
             }
-            (None, None) => Err("no key for tokens, expected --auth-secret or --auth-public-key-file".to_owned()),
-            (Some(secret), None) => {
-                let secret = check_secret(secret)?;
-                Ok((Algorithm::HS256, DecodingKey::from_secret(secret)))
-            }
+            (None, None) => Err(vec![match self.auth {
+                Some(_) => Mistake::of::<Self>("auth", "jwt without a key", KEYS),
+                None => {
+                    let found = format!("{listen} is not loopback, so readers need tokens");
+                    Mistake::of::<crate::Config>("api-listen", found, format!("{KEYS}, or --auth off"))
+                }
+            }]),
             (None, Some(path)) => {
+                let mistake = |found: String| vec![Mistake::of::<Self>(FILE, found, "a readable public key in PEM")];
                 let name = path.display();
-                let pem = std::fs::read(path).map_err(|error| format!("--auth-public-key-file {name}: {error}"))?;
+                let pem = std::fs::read(path).map_err(|error| mistake(format!("{name}: {error}")))?;
                 DecodingKey::from_ed_pem(&pem)
                     .map(|key| (Algorithm::EdDSA, key))
                     .or_else(|_| DecodingKey::from_rsa_pem(&pem).map(|key| (Algorithm::RS256, key)))
-                    .map_err(|_| format!("--auth-public-key-file {name}: expected an Ed25519 or RSA public key in PEM"))
+                    .map_err(|_| mistake(format!("{name} is no Ed25519 or RSA key")))
             }
         }
     }
 }
 
-fn check_secret(secret: &Secret) -> Result<&[u8], String> {
-    let bytes = secret.reveal().as_bytes();
-    if bytes.len() < MIN_SECRET_BYTES {
-        return Err(format!("--auth-secret: {} bytes, expected {MIN_SECRET_BYTES} or more", bytes.len()));
+/// The shared secret of HS256 tokens.
+#[derive(Clone, Debug)]
+pub struct TokenSecret(Secret);
+
+impl FromSecret for TokenSecret {
+    const LONG: &'static str = "auth-secret";
+    const VARIABLE: &'static str = "VIGIE_AUTH_SECRET";
+    const HELP: &'static str = "Shared secret of HS256 tokens, 32 bytes or more";
+    const EXPECTED: &'static str = "32 bytes or more";
+
+    fn from_secret(text: &str) -> Result<Self, String> {
+        let is_long = text.len() >= MIN_SECRET_BYTES;
+        if is_long { Ok(Self(text.to_owned().into())) } else { Err(format!("{} bytes", text.len())) }
     }
-    Ok(bytes)
+}
+
+/// How tokens are checked.
+#[derive(Clone)]
+pub(crate) struct TokenCheck {
+    key: DecodingKey,
+    validation: Validation,
 }
 
 /// What a token allows.
@@ -163,34 +188,11 @@ impl Identity {
 
 /// Checks tokens.
 pub(crate) struct Authenticator {
-    key: DecodingKey,
-    validation: Validation,
-    clock: SharedClock,
+    pub(crate) check: TokenCheck,
+    pub(crate) clock: SharedClock,
 }
 
 impl Authenticator {
-    /// `None` if reading is open.
-    pub(crate) fn new(
-        config: &AuthConfig,
-        listen: SocketAddr,
-        clock: SharedClock,
-    ) -> Result<Option<Self>, ServiceError> {
-        if config.mode(listen) == AuthMode::Off {
-            return Ok(None);
-        }
-        let (algorithm, key) = config.key().map_err(|mistake| ServiceError::Config(vec![mistake]))?;
-        let mut validation = Validation::new(algorithm);
-        validation.set_audience(&[&config.auth_audience]);
-        validation.set_required_spec_claims(&["exp", "aud", "sub"]);
-        if let Some(issuer) = &config.auth_issuer {
-            validation.set_issuer(&[issuer]);
-            validation.required_spec_claims.insert("iss".to_owned());
-        }
-        // The library reads the system's clock; the times are checked against ours instead.
-        validation.validate_exp = false;
-        Ok(Some(Self { key, validation, clock }))
-    }
-
     /// Whom the request's bearer token speaks for.
     pub(crate) fn identify(&self, headers: &HeaderMap) -> Result<Identity, Problem> {
         let Some(value) = headers.get(header::AUTHORIZATION) else {
@@ -206,7 +208,7 @@ impl Authenticator {
                 CHALLENGE,
             ));
         };
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation)
+        let claims = jsonwebtoken::decode::<Claims>(token, &self.check.key, &self.check.validation)
             .map_err(|error| Problem::unauthorized(format!("the token is not valid: {error}"), CHALLENGE_INVALID))?
             .claims;
         let now = self.clock.now().as_millis().div_euclid(1000);
@@ -231,12 +233,9 @@ pub fn issue_token(
     lifetime: Duration,
     now: Timestamp,
 ) -> Result<String, ServiceError> {
-    let mistake = |text: String| ServiceError::Config(vec![text]);
-    let secret =
-        config.auth_secret.as_ref().ok_or_else(|| mistake("no --auth-secret to sign the token with".to_owned()))?;
-    let secret = check_secret(secret).map_err(mistake)?;
+    let TokenSecret(secret) = config.auth_secret.require()?;
     if subject.is_empty() {
-        return Err(mistake("the token's subject is empty, expected a name".to_owned()));
+        return Err(Mistake::new("--subject", "empty", "a name").into());
     }
     let iat = now.as_millis().div_euclid(1000);
     let names: Vec<&str> = scopes.iter().map(|scope| scope.name()).collect();
@@ -249,7 +248,7 @@ pub fn issue_token(
         exp: iat.saturating_add(i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX)),
         scope: names.join(" "),
     };
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret))
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret.reveal().as_bytes()))
         .map_err(ServiceError::failed)
 }
 
@@ -267,7 +266,7 @@ mod tests {
     fn config() -> AuthConfig {
         AuthConfig {
             auth: Some(AuthMode::Jwt),
-            auth_secret: Some(SECRET.to_owned().into()),
+            auth_secret: SecretArg::text(SECRET),
             auth_audience: "vigie".to_owned(),
             ..AuthConfig::default()
         }
@@ -275,7 +274,8 @@ mod tests {
 
     fn authenticator(config: &AuthConfig, clock: &ManualClock) -> Authenticator {
         let listen = "127.0.0.1:0".parse().unwrap();
-        Authenticator::new(config, listen, Arc::new(clock.clone())).unwrap().unwrap()
+        let check = config.check(listen).unwrap_or_else(|mistakes| panic!("{mistakes:?}")).unwrap();
+        Authenticator { check, clock: Arc::new(clock.clone()) }
     }
 
     fn bearer(token: &str) -> HeaderMap {
@@ -306,7 +306,7 @@ mod tests {
         let (_, payload) = head.split_once('.').unwrap();
         let none = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{payload}.");
         let mut other = config();
-        other.auth_secret = Some("another secret, another secret, another".to_owned().into());
+        other.auth_secret = SecretArg::text("another secret, another secret, another");
         let foreign = issue_token(&other, "alice", &Scope::ALL, day, NOW).unwrap();
         let mut elsewhere = config();
         elsewhere.auth_audience = "elsewhere".to_owned();
@@ -323,12 +323,14 @@ mod tests {
     fn outside_loopback_a_key_is_needed() {
         let open: SocketAddr = "0.0.0.0:8080".parse().unwrap();
         let local: SocketAddr = "[::1]:8080".parse().unwrap();
+        let mistakes = |config: &AuthConfig, listen| config.check(listen).err().unwrap_or_default();
         let unset = AuthConfig::default();
-        assert_eq!(unset.mistakes(local), Vec::<String>::new());
-        assert_eq!(unset.mistakes(open).len(), 1);
-        assert!(AuthConfig { auth: Some(AuthMode::Off), ..AuthConfig::default() }.mistakes(open).is_empty());
-        assert!(config().mistakes(open).is_empty());
-        let short = AuthConfig { auth_secret: Some("short".to_owned().into()), ..config() };
-        assert_eq!(short.mistakes(open).len(), 1);
+        assert_eq!(mistakes(&unset, local), []);
+        assert_eq!(mistakes(&unset, open).len(), 1);
+        assert_eq!(mistakes(&AuthConfig { auth: Some(AuthMode::Off), ..AuthConfig::default() }, open), []);
+        assert_eq!(mistakes(&config(), open), []);
+        let short = AuthConfig { auth_secret: SecretArg::text("short"), ..config() };
+        let expected = Mistake::new("--auth-secret (VIGIE_AUTH_SECRET)", "5 bytes", "32 bytes or more");
+        assert_eq!(mistakes(&short, open), [expected]);
     }
 }

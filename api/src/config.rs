@@ -2,10 +2,10 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use vigie_authors::KeyringOptions;
-use vigie_daemon::ServiceError;
+use vigie_authors::Keyring;
+use vigie_daemon::{Check, FromSecret, Mistake, SecretArg};
 
-use crate::auth::AuthConfig;
+use crate::auth::{AuthConfig, TokenCheck};
 
 /// Options of the API.
 #[derive(clap::Args, Clone, Debug)]
@@ -13,20 +13,15 @@ pub struct Config {
     /// Address of the API and the dashboard; port 0 takes a free one
     #[arg(long = "api-listen", env = "VIGIE_API_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// PostgreSQL to read from, as postgres://user:password@host:port/database
-    #[arg(
-        long,
-        env = "VIGIE_POSTGRES_URL",
-        hide_env_values = true,
-        default_value = "postgres://vigie@127.0.0.1:5432/vigie"
-    )]
-    pub postgres_url: Secret,
+    /// PostgreSQL to read from.
+    #[command(flatten)]
+    pub postgres_url: SecretArg<PostgresUrl>,
     /// Connections to PostgreSQL, at most
     #[arg(long = "api-postgres-connections", env = "VIGIE_API_POSTGRES_CONNECTIONS", default_value_t = 8)]
     pub postgres_connections: usize,
-    /// Redis to read live events from, as redis://user:password@host:port/database
-    #[arg(long, env = "VIGIE_REDIS_URL", hide_env_values = true, default_value = "redis://127.0.0.1:6379")]
-    pub redis_url: Secret,
+    /// Redis to read live events from.
+    #[command(flatten)]
+    pub redis_url: SecretArg<RedisUrl>,
     /// Prefix of every Redis key
     #[arg(long, env = "VIGIE_REDIS_PREFIX", default_value = vigie_schemas::redis::PREFIX)]
     pub redis_prefix: String,
@@ -35,7 +30,7 @@ pub struct Config {
     pub auth: AuthConfig,
     /// What opens handles of authors
     #[command(flatten)]
-    pub keyring: KeyringOptions,
+    pub keyring: SecretArg<Keyring>,
     /// Requests per second and client that are answered in the long run; 0 means without limit
     #[arg(long = "api-rate", env = "VIGIE_API_RATE", default_value_t = 50)]
     pub rate: u32,
@@ -60,79 +55,103 @@ pub struct Config {
 }
 
 impl Config {
-    /// Checks what clap cannot. Lists every mistake.
+    /// Checks what clap cannot.
     ///
     /// # Errors
-    /// [`ServiceError::Config`]
-    pub fn check(&self) -> Result<(), ServiceError> {
-        let mut mistakes = Vec::new();
-        if tokio_postgres::Config::from_str(self.postgres_url.reveal()).is_err() {
-            mistakes.push("--postgres-url: expected postgres://user:password@host:port/database".to_owned());
-        }
-        if fred::types::config::Config::from_url(self.redis_url.reveal()).is_err() {
-            mistakes.push("--redis-url: expected redis://user:password@host:port/database".to_owned());
-        }
-        if self.postgres_connections == 0 {
-            mistakes.push("--api-postgres-connections: 0, expected at least 1".to_owned());
-        }
-        if self.max_streams >= self.max_connections {
-            mistakes.push(format!(
-                "--api-max-streams: {}, expected fewer than --api-max-connections ({})",
-                self.max_streams, self.max_connections
-            ));
-        }
-        if self.rate > 0 && self.burst == 0 {
-            mistakes.push("--api-burst: 0, expected at least 1".to_owned());
-        }
-        if !(1..=300).contains(&self.timeout_seconds) {
-            mistakes.push(format!("--api-timeout-seconds: {}, expected 1 to 300", self.timeout_seconds));
-        }
+    /// With every mistake.
+    pub fn check(self) -> Result<Checked, Vec<Mistake>> {
+        let mut check = Check::<Self>::default();
+        check.option("api-postgres-connections", self.postgres_connections > 0, 0, "at least 1");
+        let fewer = format!("fewer than --api-max-connections ({})", self.max_connections);
+        check.option("api-max-streams", self.max_streams < self.max_connections, self.max_streams, fewer);
+        check.option("api-burst", self.rate == 0 || self.burst > 0, 0, "at least 1");
+        check.option(
+            "api-timeout-seconds",
+            (1..=300).contains(&self.timeout_seconds),
+            self.timeout_seconds,
+            "1 to 300",
+        );
         for origin in &self.cors_origins {
             let parsed = url::Url::parse(origin).map(|url| url.origin().ascii_serialization());
-            if parsed.as_deref() != Ok(origin) {
-                mistakes.push(format!(
-                    "--api-cors-origin: {origin:?}, expected scheme, host and port only, as https://example.com"
-                ));
-            }
+            let expected = "scheme, host and port only, as https://example.com";
+            check.option("api-cors-origin", parsed.as_deref() == Ok(origin), format!("{origin:?}"), expected);
         }
-        mistakes.extend(self.auth.mistakes(self.listen));
-        mistakes.extend(self.keyring.keyring().err());
-        if mistakes.is_empty() { Ok(()) } else { Err(ServiceError::Config(mistakes)) }
+        let postgres = check.part(self.postgres_url.read());
+        let redis = check.part(self.redis_url.read());
+        let auth = check.part(self.auth.check(self.listen));
+        let keyring = check.part(self.keyring.read());
+        let checked =
+            (postgres.zip(redis)).zip(auth.zip(keyring)).map(|((postgres, redis), (auth, keyring))| Checked {
+                postgres: postgres.unwrap_or_default(),
+                redis: redis.unwrap_or_default(),
+                auth,
+                keyring,
+                config: self,
+            });
+        check.finish(checked)
+    }
+}
+
+/// A configuration without mistakes, for [`crate::run`].
+#[derive(Clone)]
+pub struct Checked {
+    /// What opens handles of authors; `None` if this server opens none.
+    pub keyring: Option<Keyring>,
+    pub(crate) postgres: PostgresUrl,
+    pub(crate) redis: RedisUrl,
+    pub(crate) auth: Option<TokenCheck>,
+    pub(crate) config: Config,
+}
+
+impl Checked {
+    /// The same on these servers.
+    #[must_use]
+    pub fn on(self, postgres: PostgresUrl, redis: RedisUrl) -> Self {
+        Self { postgres, redis, ..self }
     }
 
     pub(crate) fn timeout(&self) -> Duration {
-        Duration::from_secs(self.timeout_seconds)
+        Duration::from_secs(self.config.timeout_seconds)
     }
 }
 
-/// A text that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+/// A PostgreSQL server and database.
+#[derive(Clone)]
+pub struct PostgresUrl(pub(crate) tokio_postgres::Config);
 
-impl Secret {
-    /// The text itself.
-    pub fn reveal(&self) -> &str {
-        &self.0
+impl FromSecret for PostgresUrl {
+    const LONG: &'static str = "postgres-url";
+    const VARIABLE: &'static str = "VIGIE_POSTGRES_URL";
+    const HELP: &'static str = "PostgreSQL to read from, as postgres://user:password@host:port/database \
+                                [default: postgres://vigie@127.0.0.1:5432/vigie]";
+    const EXPECTED: &'static str = "postgres://user:password@host:port/database";
+
+    fn from_secret(text: &str) -> Result<Self, String> {
+        tokio_postgres::Config::from_str(text).map(Self).map_err(|_| "not a URL of PostgreSQL".to_owned())
     }
 }
 
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text)
+impl Default for PostgresUrl {
+    fn default() -> Self {
+        let mut config = tokio_postgres::Config::new();
+        config.user("vigie").host("127.0.0.1").port(5432).dbname("vigie");
+        Self(config)
     }
 }
 
-impl FromStr for Secret {
-    type Err = std::convert::Infallible;
+/// A Redis server and database.
+#[derive(Clone, Default)]
+pub struct RedisUrl(pub(crate) fred::types::config::Config);
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
+impl FromSecret for RedisUrl {
+    const LONG: &'static str = "redis-url";
+    const VARIABLE: &'static str = "VIGIE_REDIS_URL";
+    const HELP: &'static str = "Redis to read live events from, as redis://user:password@host:port/database \
+                                [default: redis://127.0.0.1:6379]";
+    const EXPECTED: &'static str = "redis://user:password@host:port/database";
 
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("[hidden]")
+    fn from_secret(text: &str) -> Result<Self, String> {
+        fred::types::config::Config::from_url(text).map(Self).map_err(|_| "not a URL of Redis".to_owned())
     }
 }
 
@@ -154,7 +173,8 @@ mod tests {
 
     #[test]
     fn defaults_are_valid_and_open_on_loopback() {
-        parse(&[]).check().unwrap();
+        let checked = parse(&[]).check().unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+        assert!(checked.auth.is_none());
     }
 
     #[test]
@@ -168,7 +188,7 @@ mod tests {
             "--api-cors-origin=https://a.example/path",
             "--api-listen=0.0.0.0:8080",
         ]);
-        let Err(ServiceError::Config(mistakes)) = config.check() else { panic!("accepted") };
+        let Err(mistakes) = config.check() else { panic!("accepted") };
         assert_eq!(mistakes.len(), 7, "{mistakes:#?}");
     }
 

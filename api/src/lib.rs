@@ -22,7 +22,7 @@ mod service;
 mod store;
 mod time;
 
-pub use auth::{AuthConfig, AuthMode, Scope, issue_token};
-pub use config::{Config, Secret};
+pub use auth::{AuthConfig, AuthMode, Scope, TokenSecret, issue_token};
+pub use config::{Checked, Config, PostgresUrl, RedisUrl};
 pub use endpoints::docs::openapi_json;
 pub use service::{bind, router, run, run_with_listener};

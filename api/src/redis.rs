@@ -5,18 +5,17 @@ use std::time::Duration;
 use fred::clients::Client;
 use fred::interfaces::ClientLike;
 use fred::types::Builder;
-use fred::types::config::{Config as RedisConfig, ReconnectPolicy};
+use fred::types::config::ReconnectPolicy;
 use vigie_daemon::ServiceError;
 
-use crate::config::Config;
+use crate::config::RedisUrl;
 
 /// Above this a command has failed. Blocking reads add their own time.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A client that connects in the background, and again whenever the connection is lost.
-pub(crate) fn connect(config: &Config, command_timeout: Option<Duration>) -> Result<Client, ServiceError> {
-    let wrong = |error: fred::error::Error| ServiceError::Config(vec![format!("--redis-url: {error}")]);
-    let mut redis = RedisConfig::from_url(config.redis_url.reveal()).map_err(wrong)?;
+pub(crate) fn connect(url: &RedisUrl, command_timeout: Option<Duration>) -> Result<Client, ServiceError> {
+    let mut redis = url.0.clone();
     redis.fail_fast = false;
     let client = Builder::from_config(redis)
         .with_connection_config(|connection| {
@@ -28,7 +27,7 @@ pub(crate) fn connect(config: &Config, command_timeout: Option<Duration>) -> Res
         })
         .set_policy(ReconnectPolicy::new_exponential(0, 100, 5000, 2))
         .build()
-        .map_err(wrong)?;
+        .map_err(ServiceError::failed)?;
     // The handle only tells when the client has been told to quit.
     drop(client.connect());
     Ok(client)

@@ -9,8 +9,7 @@ use tracing::{info, warn};
 use vigie_daemon::{Component, Context, ServiceError};
 
 use crate::app::App;
-use crate::auth::AuthMode;
-use crate::config::Config;
+use crate::config::Checked;
 use crate::events::READ_TIMEOUT;
 use crate::{connection, redis};
 
@@ -32,25 +31,24 @@ pub async fn bind(addr: SocketAddr) -> Result<TcpListener, ServiceError> {
 /// Serves until the shutdown.
 ///
 /// # Errors
-/// [`ServiceError::Config`] before anything is started, [`ServiceError::Failed`] if the address cannot be had. A database that
-/// is away is no error: requests are answered 503 until it is back.
-pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
-    config.check()?;
-    let listener = bind(config.listen).await?;
-    run_with_listener(config, listener, ctx).await
+/// [`ServiceError::Failed`] if the address cannot be had. A database that is away is no error: requests are answered 503 until
+/// it is back.
+pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
+    let listener = bind(checked.config.listen).await?;
+    run_with_listener(checked, listener, ctx).await
 }
 
 /// As [`run`], on a listener that the caller has made with [`bind`].
 ///
 /// # Errors
 /// As [`run`].
-pub async fn run_with_listener(config: Config, listener: TcpListener, ctx: Context) -> Result<(), ServiceError> {
+pub async fn run_with_listener(checked: Checked, listener: TcpListener, ctx: Context) -> Result<(), ServiceError> {
     let health = ctx.health.component("api");
     let shutdown = ctx.shutdown.clone();
-    let (app, router) = build(&config, &ctx)?;
-    let reader = redis::connect(&config, Some(READ_TIMEOUT))?;
+    let (app, router) = build(&checked, &ctx)?;
+    let reader = redis::connect(&checked.redis, Some(READ_TIMEOUT))?;
     let addr = listener.local_addr().map_err(ServiceError::failed)?;
-    if config.auth.mode(config.listen) == AuthMode::Off && !addr.ip().is_loopback() {
+    if checked.auth.is_none() && !addr.ip().is_loopback() {
         warn!(%addr, "reading needs no token and the address is not loopback: everyone who reaches it can read");
     }
     info!(%addr, "api listening");
@@ -60,7 +58,7 @@ pub async fn run_with_listener(config: Config, listener: TcpListener, ctx: Conte
         async move { app.events.pump(reader, shutdown).await }
     });
     let watch = tokio::spawn(watch(app, health));
-    connection::serve(listener, router, config.max_connections, &shutdown).await;
+    connection::serve(listener, router, checked.config.max_connections, &shutdown).await;
     watch.abort();
     pump.abort();
     Ok(())
@@ -69,13 +67,13 @@ pub async fn run_with_listener(config: Config, listener: TcpListener, ctx: Conte
 /// The API as a router, without a listener and without live events, for tests and for embedding.
 ///
 /// # Errors
-/// [`ServiceError::Config`]
-pub fn router(config: &Config, ctx: &Context) -> Result<Router, ServiceError> {
-    build(config, ctx).map(|(_, router)| router)
+/// [`ServiceError::Failed`] if the metrics are registered already.
+pub fn router(checked: &Checked, ctx: &Context) -> Result<Router, ServiceError> {
+    build(checked, ctx).map(|(_, router)| router)
 }
 
-fn build(config: &Config, ctx: &Context) -> Result<(Arc<App>, Router), ServiceError> {
-    let app = Arc::new(App::new(config, ctx)?);
+fn build(checked: &Checked, ctx: &Context) -> Result<(Arc<App>, Router), ServiceError> {
+    let app = Arc::new(App::new(checked, ctx)?);
     let router = crate::router::router(app.clone(), ctx.clone());
     Ok((app, router))
 }

@@ -1,6 +1,5 @@
 //! Reads from PostgreSQL. One file per question; the SQL stands beside the type of its answer.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
@@ -10,7 +9,7 @@ use tokio_postgres::{NoTls, Row};
 use tracing::{debug, error, warn};
 use vigie_daemon::ServiceError;
 
-use crate::config::Config;
+use crate::config::Checked;
 use crate::problem::Problem;
 
 pub(crate) mod alerts;
@@ -101,10 +100,8 @@ pub(crate) struct Store {
 
 impl Store {
     /// Connects on demand only.
-    pub(crate) fn new(config: &Config) -> Result<Self, ServiceError> {
-        let wrong = |error: &dyn std::fmt::Display| ServiceError::Config(vec![format!("--postgres-url: {error}")]);
-        let mut postgres =
-            tokio_postgres::Config::from_str(config.postgres_url.reveal()).map_err(|error| wrong(&error))?;
+    pub(crate) fn new(checked: &Checked) -> Result<Self, ServiceError> {
+        let (mut postgres, config) = (checked.postgres.0.clone(), &checked.config);
         postgres.application_name("vigie-api").connect_timeout(CONNECT_TIMEOUT);
         // The server gives up when nobody waits for the answer any more. Read-only guards against ourselves.
         let options = format!("-c statement_timeout={}s -c default_transaction_read_only=on", config.timeout_seconds);
@@ -117,7 +114,7 @@ impl Store {
             .create_timeout(Some(CONNECT_TIMEOUT))
             .recycle_timeout(Some(CONNECT_TIMEOUT))
             .build()
-            .map_err(|error| wrong(&error))?;
+            .map_err(ServiceError::failed)?;
         Ok(Self { pool })
     }
 

@@ -29,6 +29,9 @@ pub(crate) use runtime::{environment, open_session};
 pub use sentiment_model::{ModelOptions, SentimentModel};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use vigie_daemon::Mistake;
+
+use crate::service::chain;
 
 /// The three classes, in the order of every probability triple of this crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -227,6 +230,15 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
+    /// Loads the model, for a check of the configuration.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<SentimentModel, Vec<Mistake>> {
+        let expected = "a folder with a model, and an ONNX Runtime";
+        self.load().map_err(|error| vec![Mistake::of::<Self>("model", chain(&error), expected)])
+    }
+
     /// Loads the model that this configuration names.
     pub fn load(&self) -> Result<SentimentModel, ModelError> {
         let options = ModelOptions {

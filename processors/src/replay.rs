@@ -23,7 +23,7 @@ mod windows;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use config::{Config, new_run_id};
+pub use config::{Checked, Config, new_run_id};
 use plan::Plan;
 use serde::Serialize;
 use vigie_authors::AuthorKey;
@@ -32,7 +32,7 @@ use vigie_daemon::{Context, ServiceError};
 use vigie_schemas::{SyncCodec, Topic};
 use vigie_streams::{PlainDeadLetters, StreamsApp, StreamsConfig};
 
-use crate::analysis::Analyser;
+use crate::forecast::SharedForecaster;
 use crate::inference::ModelInfo;
 use crate::sentiment::{self, SentimentMetrics, SentimentSettings, SharedAnalyser};
 use crate::service::{self, kafka_error, streams_error};
@@ -84,52 +84,22 @@ pub struct RunReport {
     pub finished_at: Timestamp,
 }
 
-/// Runs a replay with the configured model to its end. `progress` is called now and then.
+/// Runs a replay to its end. `progress` is called now and then.
 ///
 /// # Errors
 /// See [`ServiceError`]; also if the context asks to stop before the end.
 pub async fn run(
-    config: Config,
+    checked: Checked,
     ctx: Context,
     progress: impl Fn(Progress) + Send + Sync + 'static,
 ) -> Result<RunReport, ServiceError> {
-    check(&config)?;
-    let (analyser, author_key) = sentiment::load(&config.model, &config.enrichment).await?;
-    start(config, analyser, author_key, ctx, Arc::new(progress)).await
-}
-
-/// As [`run`], with an analyser in place of the configured model and asset table.
-///
-/// # Errors
-/// As [`run`].
-pub async fn run_with(
-    config: Config,
-    analyser: Analyser,
-    ctx: Context,
-    progress: impl Fn(Progress) + Send + Sync + 'static,
-) -> Result<RunReport, ServiceError> {
-    check(&config)?;
-    let author_key = config.enrichment.key().map_err(|mistake| ServiceError::Config(vec![mistake]))?;
-    start(config, SharedAnalyser::new(analyser), author_key, ctx, Arc::new(progress)).await
-}
-
-fn check(config: &Config) -> Result<(), ServiceError> {
-    let mistakes = config.mistakes();
-    if mistakes.is_empty() { Ok(()) } else { Err(ServiceError::Config(mistakes)) }
-}
-
-async fn start(
-    config: Config,
-    analyser: SharedAnalyser,
-    author_key: AuthorKey,
-    ctx: Context,
-    progress: Arc<dyn Fn(Progress) + Send + Sync>,
-) -> Result<RunReport, ServiceError> {
+    let Checked { config, analyser, author_key, forecaster } = checked;
     let started_at = ctx.clock.now();
     let codec = service::connect(&config.registry, &config.kafka).await?;
     let run_id = config.run_id.clone().unwrap_or_else(|| new_run_id(started_at));
     let plan = Plan { run_id, published: config.range(), kafka: config.kafka.clone() };
-    let replay = Replay { plan, config, ctx, codec, analyser: Arc::new(analyser), progress };
+    let (analyser, progress) = (Arc::new(analyser), Arc::new(progress));
+    let replay = Replay { plan, config, ctx, codec, analyser, forecaster, progress };
     let work = tokio::task::spawn_blocking(move || replay.run(author_key, started_at));
     work.await.map_err(ServiceError::failed)?
 }
@@ -140,6 +110,7 @@ struct Replay {
     ctx: Context,
     codec: SyncCodec,
     analyser: Arc<SharedAnalyser>,
+    forecaster: Option<SharedForecaster>,
     progress: Arc<dyn Fn(Progress) + Send + Sync>,
 }
 
@@ -224,9 +195,8 @@ impl Replay {
     }
 
     fn fill_windows(&self) -> Result<(u64, u64), ServiceError> {
-        let forecaster = self.config.trends.forecaster(self.config.model.library.as_deref());
-        let forecaster = forecaster.map_err(ServiceError::failed)?;
-        let mut writer = windows::Writer::new(&self.plan, self.codec.clone(), self.ctx.clock.clone(), forecaster)?;
+        let (codec, clock) = (self.codec.clone(), self.ctx.clock.clone());
+        let mut writer = windows::Writer::new(&self.plan, codec, clock, self.forecaster.clone())?;
         let partitions = self.plan.mention_partitions().map_err(kafka_error)?;
         let total = u32::try_from(partitions).unwrap_or(0);
         for partition in 0..partitions {

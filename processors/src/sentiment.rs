@@ -25,18 +25,16 @@ mod told;
 
 use std::sync::Arc;
 
-pub use config::{Config, EnrichmentConfig};
+pub(crate) use config::load;
+pub use config::{Checked, Config, EnrichmentConfig};
 pub use enrich::enrich;
 pub use metrics::SentimentMetrics;
 pub(crate) use processor::{FUTURE_TOLERANCE, check_post};
 pub use processor::{SentimentProcessor, SentimentSettings, SharedAnalyser};
-use vigie_authors::AuthorKey;
 use vigie_daemon::{Context, ServiceError};
 use vigie_schemas::{LIVE_RUN, Topic};
 use vigie_streams::{StoreSpec, StreamsConfig, Topology, TopologyError};
 
-use crate::analysis::Analyser;
-use crate::inference::ModelConfig;
 use crate::record_codec::RecordCodec;
 use crate::service;
 
@@ -72,32 +70,12 @@ pub fn topology<C: RecordCodec>(
         .build()
 }
 
-/// Runs the topology with the configured model until the context asks it to stop.
+/// Runs the topology until the context asks it to stop.
 ///
 /// # Errors
 /// See [`ServiceError`].
-pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
-    // Shown while the model loads.
-    ctx.health.component("sentiment");
-    let (analyser, author_key) = load(&config.model, &config.enrichment).await?;
-    serve(config, analyser, author_key, ctx).await
-}
-
-/// As [`run`], with an analyser in place of the configured model and asset table.
-///
-/// # Errors
-/// See [`ServiceError`].
-pub async fn run_with(config: Config, analyser: Analyser, ctx: Context) -> Result<(), ServiceError> {
-    let author_key = config.enrichment.key().map_err(|mistake| ServiceError::Config(vec![mistake]))?;
-    serve(config, SharedAnalyser::new(analyser), author_key, ctx).await
-}
-
-async fn serve(
-    config: Config,
-    analyser: SharedAnalyser,
-    author_key: AuthorKey,
-    ctx: Context,
-) -> Result<(), ServiceError> {
+pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
+    let Checked { config, analyser, author_key } = checked;
     let codec = service::connect(&config.registry, &config.kafka).await?;
     let streams = StreamsConfig::new(config.kafka, APPLICATION_ID, &config.streams);
     let settings = SentimentSettings {
@@ -114,27 +92,4 @@ async fn serve(
     let topology = topology(settings, config.max_batch, Arc::new(analyser), codec.clone(), metrics)
         .map_err(ServiceError::failed)?;
     service::run("sentiment", streams, topology, codec, &ctx).await
-}
-
-/// Loads the model, the asset table and the author key.
-///
-/// # Errors
-/// [`ServiceError::Config`] with everything that is wrong with them.
-pub(crate) async fn load(
-    model: &ModelConfig,
-    enrichment: &EnrichmentConfig,
-) -> Result<(SharedAnalyser, AuthorKey), ServiceError> {
-    let (model, enrichment) = (model.clone(), enrichment.clone());
-    let loading = tokio::task::spawn_blocking(move || {
-        let scorer = model.load().map_err(|error| format!("--model: {}", service::chain(&error)));
-        let matcher = enrichment.assets.load();
-        let key = enrichment.key();
-        match (scorer, matcher, key) {
-            (Ok(scorer), Ok(matcher), Ok(key)) => {
-                Ok((SharedAnalyser::new(Analyser::new(Box::new(scorer), matcher)), key))
-            }
-            (scorer, matcher, key) => Err([scorer.err(), matcher.err(), key.err()].into_iter().flatten().collect()),
-        }
-    });
-    loading.await.map_err(ServiceError::failed)?.map_err(ServiceError::Config)
 }

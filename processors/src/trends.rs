@@ -34,7 +34,7 @@ pub mod window;
 
 use std::sync::Arc;
 
-pub use config::{Config, TrendsOptions};
+pub use config::{Checked, Config, TrendsOptions};
 pub use metrics::TrendsMetrics;
 pub use processor::{TrendsProcessor, TrendsSettings};
 use vigie_daemon::{Context, ServiceError};
@@ -77,12 +77,8 @@ pub fn topology<C: RecordCodec>(
 ///
 /// # Errors
 /// See [`ServiceError`].
-pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
-    let mistakes = config.trends.mistakes();
-    if !mistakes.is_empty() {
-        return Err(ServiceError::Config(mistakes));
-    }
-    let forecaster = config.trends.forecaster(None).map_err(ServiceError::failed)?;
+pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
+    let Checked { config, forecaster } = checked;
     let codec = service::connect(&config.registry, &config.kafka).await?;
     let streams = StreamsConfig::new(config.kafka, APPLICATION_ID, &config.streams);
     let settings = TrendsSettings {

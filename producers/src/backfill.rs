@@ -19,11 +19,11 @@ use serde::Serialize;
 use tracing::warn;
 use url::Url;
 use vigie_clock::Timestamp;
-use vigie_daemon::{Context, ServiceError};
+use vigie_daemon::{Context, Mistake, ServiceError};
 use vigie_kafka_client::{KafkaConfig, KafkaError, Publisher, Start, read_to_end};
 use vigie_schemas::{Codec, Cursor, Topic};
 
-use crate::config::Config;
+use crate::config::Checked;
 use crate::fetcher::{FetchError, Fetched, Fetcher};
 use crate::keys::Key;
 use crate::kinds::Kind;
@@ -31,6 +31,7 @@ use crate::kinds::source::Page;
 use crate::poll::page::{self, Failure};
 use crate::poll::walk::Position;
 use crate::poll::{Polled, fresh_cursor};
+use crate::publish::authors::Authors;
 use crate::publish::cursors::TakeError;
 use crate::sources::SourceConfig;
 use output::Output;
@@ -76,13 +77,13 @@ pub fn has_archive(source: &SourceConfig) -> bool {
 /// [`ServiceError::Config`] if there is no such source or it has no archive; [`ServiceError::Unavailable`] if Kafka, the registry or the site does not
 /// answer; [`ServiceError::Failed`] if the site refuses, or the shutdown came first. Whatever the error, the next run goes on from there.
 pub async fn backfill(
-    config: Config,
+    checked: Checked,
     id: &str,
     since: Timestamp,
     ctx: Context,
     mut progress: impl FnMut(Progress),
 ) -> Result<Report, ServiceError> {
-    let mut run = Run::prepare(config, id, since, ctx).await?;
+    let mut run = Run::prepare(checked, id, since, ctx).await?;
     run.state.reopen(since);
     while !run.state.is_done(since) {
         if run.ctx.shutdown.is_cancelled() {
@@ -108,25 +109,24 @@ struct Run {
 }
 
 impl Run {
-    async fn prepare(config: Config, id: &str, since: Timestamp, ctx: Context) -> Result<Self, ServiceError> {
-        let (sources, authors) = config.resolve_with_authors()?;
+    async fn prepare(checked: Checked, id: &str, since: Timestamp, ctx: Context) -> Result<Self, ServiceError> {
+        let Checked { config, sources, author_key, keyring } = checked;
         let Some(source) = sources.into_iter().find(|source| source.id == id) else {
-            return Err(ServiceError::Config(vec![format!(
-                "source {id:?}, expected one that `vigie source list` shows"
-            )]));
+            return Err(Mistake::new("source", format!("{id:?}"), "one that `vigie source list` shows").into());
         };
         if !has_archive(&source) {
-            return Err(ServiceError::Config(vec![format!("source {id:?} of kind {} has no archive", source.kind)]));
+            let found = format!("{id:?} of kind {} has no archive", source.kind);
+            return Err(Mistake::new("source", found, "one with an archive").into());
         }
         if source.waits_for_key() {
             let variable = source.key.as_ref().map(Key::variable).unwrap_or_default();
-            return Err(ServiceError::Config(vec![format!("source {id:?} needs a key, expected it in {variable}")]));
+            return Err(Mistake::new("source", format!("{id:?} has no key"), format!("it in {variable}")).into());
         }
         // The live source goes before: half its rate, and one page at a time.
         let mut polite = config.fetcher();
         polite.spacing *= 2;
         polite.local_spacing *= 2;
-        let fetcher = Fetcher::new(polite, ctx.clock.clone()).map_err(|e| ServiceError::Config(vec![e.to_string()]))?;
+        let fetcher = Fetcher::new(polite, ctx.clock.clone()).map_err(ServiceError::failed)?;
         let codec = Codec::connect(&config.registry, &config.kafka.topic_prefix)
             .await
             .map_err(|e| ServiceError::unavailable("schema registry", e))?;
@@ -137,7 +137,7 @@ impl Run {
             kafka: config.kafka.clone(),
             codec,
             publisher,
-            authors,
+            authors: Authors::new(author_key, keyring),
             clock: ctx.clock.clone(),
             shutdown: ctx.shutdown.clone(),
         };

@@ -4,14 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
-use vigie_authors::{AuthorKeyOptions, KeyringOptions};
-use vigie_daemon::ServiceError;
+use vigie_authors::{AuthorKey, Keyring};
+use vigie_daemon::{Check, Mistake, SecretArg};
 use vigie_kafka_client::KafkaConfig;
 use vigie_schemas::RegistryConfig;
 
 use crate::fetcher::FetcherConfig;
 use crate::fetcher::render::{self, RenderConfig};
-use crate::publish::authors::Authors;
 use crate::sources::SourceConfig;
 use crate::sources::catalogue;
 
@@ -55,14 +54,14 @@ pub struct Config {
     #[arg(long, env = "VIGIE_SOURCES_RELOAD_SECONDS", default_value_t = 5, value_name = "SECONDS")]
     pub reload_seconds: u64,
     /// HTTP proxy for the public web; it resolves names, so private addresses are its matter
-    #[arg(long, env = "VIGIE_PROXY", value_name = "URL")]
+    #[arg(long, env = "VIGIE_PROXY", hide_env_values = true, value_name = "URL")]
     pub proxy: Option<Url>,
     /// Pseudonyms of authors.
     #[command(flatten)]
-    pub author: AuthorKeyOptions,
+    pub author: SecretArg<AuthorKey>,
     /// Seals of handles; without one, handles are not kept.
     #[command(flatten)]
-    pub keyring: KeyringOptions,
+    pub keyring: SecretArg<Keyring>,
     /// Where Kafka is.
     #[command(flatten)]
     pub kafka: KafkaConfig,
@@ -72,71 +71,42 @@ pub struct Config {
 }
 
 impl Config {
-    /// The sources, everything checked.
+    /// Checks what clap cannot, and reads the sources.
     ///
     /// # Errors
-    /// [`ServiceError::Config`] with every mistake.
-    pub fn resolve(&self) -> Result<Vec<SourceConfig>, ServiceError> {
-        let mut mistakes = Vec::new();
-        if !(1..=1024).contains(&self.concurrency) {
-            mistakes.push(format!("--concurrency {}, expected 1 to 1024", self.concurrency));
+    /// With every mistake.
+    pub fn check(self) -> Result<Checked, Vec<Mistake>> {
+        let mut check = Check::<Self>::default();
+        check.option("concurrency", (1..=1024).contains(&self.concurrency), self.concurrency, "1 to 1024");
+        check.option("max-body-mib", (1..=1024).contains(&self.max_body_mib), self.max_body_mib, "1 to 1024");
+        check.option("listen-ms", (100..=60_000).contains(&self.listen_ms), self.listen_ms, "100 to 60000");
+        let session = self.session_timeout_ms;
+        check.option("session-timeout-ms", (1000..=300_000).contains(&session), session, "1000 to 300000");
+        let contact = self.contact.as_deref().unwrap_or_default();
+        check.option("contact", !contact.contains(char::is_control), format!("{contact:?}"), "one line of text");
+        if self.render {
+            let expected = "a build with the cargo feature render";
+            check.option("render", cfg!(feature = "render"), "on in a build that cannot render", expected);
+            let chromium = self.chromium.as_deref();
+            let place = chromium.map_or_else(|| "on the PATH".to_owned(), |path| format!("at {}", path.display()));
+            let found = format!("no Chromium {place}");
+            check.option("render", render::find(chromium).is_some(), found, "one to be installed or --chromium FILE");
+            let expected = "no --proxy beside it: the address guard cannot see through a proxy";
+            check.option("render", self.proxy.is_none(), "on with --proxy", expected);
         }
-        if !(1..=1024).contains(&self.max_body_mib) {
-            mistakes.push(format!("--max-body-mib {}, expected 1 to 1024", self.max_body_mib));
-        }
-        if !(100..=60_000).contains(&self.listen_ms) {
-            mistakes.push(format!("--listen-ms {}, expected 100 to 60000", self.listen_ms));
-        }
-        if self.render && !cfg!(feature = "render") {
-            mistakes.push("--render: this build cannot render, expected one with the cargo feature render".into());
-        } else if self.render && render::find(self.chromium.as_deref()).is_none() {
-            let place = self
-                .chromium
-                .as_ref()
-                .map_or_else(|| "on the PATH".to_owned(), |path| format!("at {}", path.display()));
-            mistakes.push(format!("--render: no Chromium {place}, expected one to be installed or --chromium FILE"));
-        }
-        if self.render && self.proxy.is_some() {
-            mistakes.push(
-                "--render with --proxy, expected one of them: the address guard cannot see through a proxy".into(),
-            );
-        }
-        if !(1000..=300_000).contains(&self.session_timeout_ms) {
-            mistakes.push(format!("--session-timeout-ms {}, expected 1000 to 300000", self.session_timeout_ms));
-        }
-        let found = match (&self.list, &self.sources) {
+        let sources = check.part(match (&self.list, &self.sources) {
             (Some(list), _) => Ok(list.clone()),
             (None, Some(path)) => catalogue::load(path),
             (None, None) => catalogue::bundled(),
-        };
-        match found {
-            Ok(sources) if mistakes.is_empty() => Ok(sources),
-            Ok(_) => Err(ServiceError::Config(mistakes)),
-            Err(more) => {
-                mistakes.extend(more);
-                Err(ServiceError::Config(mistakes))
-            }
-        }
-    }
-
-    /// As [`Config::resolve`], and what hides the authors.
-    ///
-    /// # Errors
-    /// [`ServiceError::Config`] with every mistake.
-    pub(crate) fn resolve_with_authors(&self) -> Result<(Vec<SourceConfig>, Authors), ServiceError> {
-        let (key, keyring) = (self.author.key(), self.keyring.keyring());
-        match (self.resolve(), key, keyring) {
-            (Ok(sources), Ok(key), Ok(keyring)) => Ok((sources, Authors::new(key, keyring))),
-            (Err(error), Ok(_), Ok(_)) => Err(error),
-            (sources, key, keyring) => {
-                let mut mistakes = match sources {
-                    Err(ServiceError::Config(mistakes)) => mistakes,
-                    _ => Vec::new(),
-                };
-                mistakes.extend([key.err(), keyring.err()].into_iter().flatten());
-                Err(ServiceError::Config(mistakes))
-            }
-        }
+        });
+        let (key, keyring) = (check.part(self.author.require()), check.part(self.keyring.read()));
+        let checked = sources.zip(key.zip(keyring));
+        check.finish(checked.map(|(sources, (author_key, keyring))| Checked {
+            config: self,
+            sources,
+            author_key,
+            keyring,
+        }))
     }
 
     /// How to fetch.
@@ -151,5 +121,35 @@ impl Config {
             proxy: self.proxy.clone(),
             ..FetcherConfig::default()
         }
+    }
+}
+
+/// A configuration without mistakes, for [`crate::run`].
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// Pseudonyms of authors.
+    pub author_key: AuthorKey,
+    /// Seals of handles; without one, handles are not kept.
+    pub keyring: Option<Keyring>,
+    pub(crate) sources: Vec<SourceConfig>,
+    pub(crate) config: Config,
+}
+
+impl Checked {
+    /// The sources.
+    pub fn sources(&self) -> &[SourceConfig] {
+        &self.sources
+    }
+
+    /// The same with these sources, whatever the file lists.
+    #[must_use]
+    pub fn with_sources(self, sources: Vec<SourceConfig>) -> Self {
+        Self { config: Config { list: Some(sources.clone()), ..self.config }, sources, ..self }
+    }
+
+    /// The same on these servers.
+    #[must_use]
+    pub fn on(self, kafka: KafkaConfig, registry: RegistryConfig) -> Self {
+        Self { config: Config { kafka, registry, ..self.config }, ..self }
     }
 }

@@ -7,6 +7,8 @@ pub mod access;
 
 use std::fmt;
 
+use vigie_daemon::Mistake;
+
 /// A text that is never shown.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
@@ -37,10 +39,24 @@ pub struct Key {
 }
 
 impl Key {
-    /// The key in this variable of the environment; there is none if it is not set, or empty.
-    pub fn from_env(variable: &str) -> Self {
-        let secret = std::env::var(variable).ok().map(|text| text.trim().to_owned());
-        Self { variable: variable.to_owned(), secret: secret.filter(|text| !text.is_empty()).map(Secret) }
+    /// The key in this variable of the environment, or in the file that `{variable}_FILE` names; there is none if neither is
+    /// set, or if it is empty.
+    ///
+    /// # Errors
+    /// If both are set, or the file cannot be read.
+    pub fn from_env(variable: &str) -> Result<Self, Mistake> {
+        let file = format!("{variable}_FILE");
+        let set = |name: &str| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
+        let text = match (set(variable), set(&file)) {
+            (Some(_), Some(_)) => return Err(Mistake::new(variable, format!("{file} is set too"), "one of them")),
+            (None, Some(path)) => {
+                let read = std::fs::read_to_string(&path);
+                Some(read.map_err(|error| Mistake::new(file, format!("{path}: {error}"), "a file with the key"))?)
+            }
+            (text, None) => text,
+        };
+        let secret = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).map(Secret);
+        Ok(Self { variable: variable.to_owned(), secret })
     }
 
     /// A key that does not come from the environment.
@@ -79,7 +95,7 @@ mod tests {
         let key = Key::given("VIGIE_REDDIT", Secret::new("client:tellnobody"));
         assert!(!format!("{key:?}").contains("tellnobody") && format!("{key:?}").contains("VIGIE_REDDIT"));
         assert_eq!(key.hide("bad client:tellnobody, no tellnobody".into()), "bad [key], no [key]");
-        assert_eq!(Key::from_env("VIGIE_NOT_SET_ANYWHERE").secret(), None);
-        assert!(Key::from_env("PATH").secret().is_some());
+        assert_eq!(Key::from_env("VIGIE_NOT_SET_ANYWHERE").unwrap().secret(), None);
+        assert!(Key::from_env("PATH").unwrap().secret().is_some());
     }
 }

@@ -14,7 +14,7 @@ pub mod probe;
 mod publish;
 pub mod sources;
 
-pub use config::Config;
+pub use config::{Checked, Config};
 pub use group::{GROUP, run};
 pub use kinds::Kind;
 pub use probe::{reachable, test_source};

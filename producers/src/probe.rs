@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use url::Url;
 use vigie_clock::SharedClock;
-use vigie_daemon::ServiceError;
+use vigie_daemon::{Mistake, ServiceError};
 use vigie_schemas::RawPost;
 
 use crate::content::document::Document;
@@ -85,12 +85,12 @@ async fn fetch(
     // Who types a private address means it. A public one that leads to a private one is still refused.
     let local = guard::is_inside(&as_web(&url));
     let host = url.host_str().unwrap_or_default().to_owned();
-    let fetcher = Fetcher::new(config, clock.clone()).map_err(|e| ServiceError::Config(vec![e.to_string()]))?;
+    let fetcher = Fetcher::new(config, clock.clone()).map_err(ServiceError::failed)?;
     let mistake = key::mistake(kind, &url, local, key.as_ref().map(Key::variable));
     let source = once(kind, url, local, key);
-    if let Some(mistake) = mistake.or_else(|| source.waits_for_key().then(|| "the variable of --key is not set".into()))
-    {
-        return Err(ServiceError::Config(vec![mistake]));
+    let missing = || source.waits_for_key().then(|| Mistake::new("--key", "its variable is not set", "a key in it"));
+    if let Some(mistake) = mistake.or_else(missing) {
+        return Err(mistake.into());
     }
     let answer = if as_web(&source.url) == source.url {
         // An API says little of a post unless it is asked for more.
@@ -131,8 +131,8 @@ fn once(kind: Kind, url: Url, local: bool, key: Option<Key>) -> SourceConfig {
 
 fn read(path: &Path, limit: usize) -> Result<Vec<u8>, ServiceError> {
     use std::io::Read as _;
-    let unreadable = |e: std::io::Error| {
-        ServiceError::Config(vec![format!("{}: {e}, expected a file or an http(s) address", path.display())])
+    let unreadable = |e: std::io::Error| -> ServiceError {
+        Mistake::new(path.display().to_string(), e, "a file or an http(s) address").into()
     };
     let file = std::fs::File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();

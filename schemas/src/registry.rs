@@ -18,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Args, Clone, Debug)]
 pub struct RegistryConfig {
     /// URL of a Confluent-compatible schema registry.
-    #[arg(long, env = "VIGIE_SCHEMA_REGISTRY_URL", default_value = "http://127.0.0.1:8081")]
+    #[arg(long, env = "VIGIE_SCHEMA_REGISTRY_URL", hide_env_values = true, default_value = "http://127.0.0.1:8081")]
     pub schema_registry_url: String,
 }
 

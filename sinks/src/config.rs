@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
+use vigie_daemon::FromSecret;
 
 /// A PostgreSQL connection URL or key-value string that has been parsed. Prints without its password.
 #[derive(Clone)]
@@ -22,17 +23,35 @@ impl PostgresUrl {
     }
 }
 
+impl FromSecret for PostgresUrl {
+    const LONG: &'static str = "postgres-url";
+    const VARIABLE: &'static str = "VIGIE_POSTGRES_URL";
+    const HELP: &'static str = "PostgreSQL database to write to, as postgres://user:password@host:port/database \
+                                [default of the sink: postgres://vigie@127.0.0.1:5432/vigie]";
+    const EXPECTED: &'static str = "postgres://user:password@host:port/database";
+
+    fn from_secret(text: &str) -> Result<Self, String> {
+        let config: tokio_postgres::Config = text.parse().map_err(|_| "not a URL of PostgreSQL".to_owned())?;
+        if config.get_hosts().is_empty() {
+            return Err("it names no host".to_owned());
+        }
+        Ok(Self { config })
+    }
+}
+
+impl Default for PostgresUrl {
+    fn default() -> Self {
+        let mut config = tokio_postgres::Config::new();
+        config.user("vigie").host("127.0.0.1").port(5432).dbname("vigie");
+        Self { config }
+    }
+}
+
 impl FromStr for PostgresUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let config: tokio_postgres::Config = text
-            .parse()
-            .map_err(|_| "expected postgres://user:password@host:port/database or key=value pairs".to_owned())?;
-        if config.get_hosts().is_empty() {
-            return Err("it names no host: expected postgres://user:password@host:port/database".to_owned());
-        }
-        Ok(Self { config })
+        Self::from_secret(text).map_err(|found| format!("{found}, expected {}", Self::EXPECTED))
     }
 }
 
@@ -60,7 +79,7 @@ impl fmt::Debug for PostgresUrl {
 }
 
 /// A Redis URL that has been parsed. Prints without its password.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct RedisUrl {
     config: fred::types::config::Config,
 }
@@ -71,17 +90,29 @@ impl RedisUrl {
     }
 }
 
+impl FromSecret for RedisUrl {
+    const LONG: &'static str = "redis-url";
+    const VARIABLE: &'static str = "VIGIE_REDIS_URL";
+    const HELP: &'static str = "Redis database to keep the views in, as redis://user:password@host:port/database \
+                                [default: redis://127.0.0.1:6379]";
+    const EXPECTED: &'static str = "redis://user:password@host:port/database";
+
+    fn from_secret(text: &str) -> Result<Self, String> {
+        let wrong = || "not a URL of Redis".to_owned();
+        // fred takes any scheme for this one, and would talk to rediss:// without TLS.
+        if !text.starts_with("redis://") {
+            return Err(wrong());
+        }
+        let config = fred::types::config::Config::from_url(text).map_err(|_| wrong())?;
+        Ok(Self { config })
+    }
+}
+
 impl FromStr for RedisUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let expected = || "expected redis://user:password@host:port/database".to_owned();
-        // fred takes any scheme for this one, and would talk to rediss:// without TLS.
-        if !text.starts_with("redis://") {
-            return Err(expected());
-        }
-        let config = fred::types::config::Config::from_url(text).map_err(|_| expected())?;
-        Ok(Self { config })
+        Self::from_secret(text).map_err(|found| format!("{found}, expected {}", Self::EXPECTED))
     }
 }
 

@@ -13,7 +13,7 @@ mod testing;
 pub use config::{BatchOptions, PostgresUrl, RedisUrl};
 pub use migrations::{MigrateError, migrate};
 pub use postgres::{
-    POSTGRES_GROUP, PostgresSinkConfig, RunError, RunFinished, RunStarted, RunState, record_run_finished,
-    record_run_started, run_postgres,
+    CheckedPostgresSink, POSTGRES_GROUP, PostgresSinkConfig, RunError, RunFinished, RunStarted, RunState,
+    record_run_finished, record_run_started, run_postgres,
 };
-pub use redis::{RedisSinkConfig, run_redis};
+pub use redis::{CheckedRedisSink, RedisSinkConfig, run_redis};

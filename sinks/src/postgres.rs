@@ -18,7 +18,7 @@ use clap::Args;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tracing::info;
-use vigie_daemon::{Context, ServiceError};
+use vigie_daemon::{Context, Mistake, SecretArg, ServiceError};
 use vigie_kafka_client::{KafkaConfig, TopicPartition};
 use vigie_schemas::{RegistryConfig, Topic};
 
@@ -55,14 +55,9 @@ pub struct PostgresSinkConfig {
     /// Where the schemas are.
     #[command(flatten)]
     pub registry: RegistryConfig,
-    /// PostgreSQL database to write to, as postgres://user:password@host:port/database
-    #[arg(
-        long,
-        env = "VIGIE_POSTGRES_URL",
-        hide_env_values = true,
-        default_value = "postgres://vigie@127.0.0.1:5432/vigie"
-    )]
-    pub postgres_url: PostgresUrl,
+    /// PostgreSQL database to write to.
+    #[command(flatten)]
+    pub postgres_url: SecretArg<PostgresUrl>,
     /// Expect the tables to be there, made by someone else
     #[arg(long, env = "VIGIE_SINK_NO_MIGRATE")]
     pub no_migrate: bool,
@@ -71,11 +66,42 @@ pub struct PostgresSinkConfig {
     pub batch: BatchOptions,
 }
 
+/// The options without mistakes, for [`run_postgres`].
+#[derive(Clone, Debug)]
+pub struct CheckedPostgresSink {
+    /// Database to write to.
+    pub postgres_url: PostgresUrl,
+    kafka: KafkaConfig,
+    registry: RegistryConfig,
+    no_migrate: bool,
+    batch: BatchOptions,
+}
+
+impl PostgresSinkConfig {
+    /// Checks what clap cannot.
+    ///
+    /// # Errors
+    /// With every mistake.
+    pub fn check(self) -> Result<CheckedPostgresSink, Vec<Mistake>> {
+        let postgres_url = self.postgres_url.read()?.unwrap_or_default();
+        let Self { kafka, registry, no_migrate, batch, .. } = self;
+        Ok(CheckedPostgresSink { kafka, registry, postgres_url, no_migrate, batch })
+    }
+}
+
+impl CheckedPostgresSink {
+    /// The same on these servers.
+    #[must_use]
+    pub fn on(self, kafka: KafkaConfig, registry: RegistryConfig, postgres_url: PostgresUrl) -> Self {
+        Self { kafka, registry, postgres_url, ..self }
+    }
+}
+
 /// Writes the insights to PostgreSQL until the shutdown; migrates the database first, unless told not to.
 ///
 /// # Errors
 /// [`ServiceError::Unavailable`] if PostgreSQL, Kafka or the schema registry is not there at the start. Later it waits for them.
-pub async fn run_postgres(config: PostgresSinkConfig, ctx: Context) -> Result<(), ServiceError> {
+pub async fn run_postgres(config: CheckedPostgresSink, ctx: Context) -> Result<(), ServiceError> {
     let health = ctx.health.component(NAME);
     let sink = PostgresSink::new(&config.postgres_url);
     sink.connect().await.map_err(|e| ServiceError::unavailable(format!("postgresql at {}", config.postgres_url), e))?;

@@ -15,7 +15,7 @@ use fred::types::Builder;
 use fred::types::config::ReconnectPolicy;
 use serde_json::json;
 use tokio::sync::OnceCell;
-use vigie_daemon::{Context, ServiceError};
+use vigie_daemon::{Context, Mistake, SecretArg, ServiceError};
 use vigie_kafka_client::{KafkaConfig, TopicPartition};
 use vigie_schemas::redis::{EVENTS, OFFSETS, PREFIX};
 use vigie_schemas::{RegistryConfig, Topic};
@@ -41,9 +41,9 @@ pub struct RedisSinkConfig {
     /// Where the schemas are.
     #[command(flatten)]
     pub registry: RegistryConfig,
-    /// Redis database to keep the events in, as redis://user:password@host:port/database
-    #[arg(long, env = "VIGIE_REDIS_URL", hide_env_values = true, default_value = "redis://127.0.0.1:6379")]
-    pub redis_url: RedisUrl,
+    /// Redis database to keep the events in.
+    #[command(flatten)]
+    pub redis_url: SecretArg<RedisUrl>,
     /// Prefix of every Redis key
     #[arg(long, env = "VIGIE_REDIS_PREFIX", default_value = PREFIX)]
     pub redis_prefix: String,
@@ -55,20 +55,50 @@ pub struct RedisSinkConfig {
     pub batch: BatchOptions,
 }
 
+/// The options without mistakes, for [`run_redis`].
+#[derive(Clone, Debug)]
+pub struct CheckedRedisSink {
+    kafka: KafkaConfig,
+    registry: RegistryConfig,
+    redis_url: RedisUrl,
+    prefix: String,
+    rebuild: Duration,
+    batch: BatchOptions,
+}
+
+impl RedisSinkConfig {
+    /// Checks what clap cannot.
+    ///
+    /// # Errors
+    /// With every mistake.
+    pub fn check(self) -> Result<CheckedRedisSink, Vec<Mistake>> {
+        let redis_url = self.redis_url.read()?.unwrap_or_default();
+        let rebuild = Duration::from_secs(u64::from(self.redis_rebuild_hours) * 3600);
+        let batch = BatchOptions { batch_records: self.batch.batch_records.min(LARGEST_BATCH), ..self.batch };
+        let Self { kafka, registry, redis_prefix: prefix, .. } = self;
+        Ok(CheckedRedisSink { kafka, registry, redis_url, prefix, rebuild, batch })
+    }
+}
+
+impl CheckedRedisSink {
+    /// The same on these servers.
+    #[must_use]
+    pub fn on(self, kafka: KafkaConfig, registry: RegistryConfig, redis_url: RedisUrl) -> Self {
+        Self { kafka, registry, redis_url, ..self }
+    }
+}
+
 /// Keeps the events in Redis until the shutdown.
 ///
 /// # Errors
 /// [`ServiceError::Unavailable`] if Redis, Kafka or the schema registry is not there at the start. Later it waits for them.
-pub async fn run_redis(config: RedisSinkConfig, ctx: Context) -> Result<(), ServiceError> {
+pub async fn run_redis(config: CheckedRedisSink, ctx: Context) -> Result<(), ServiceError> {
     let health = ctx.health.component(NAME);
-    let rebuild = Duration::from_secs(u64::from(config.redis_rebuild_hours) * 3600);
-    let sink = RedisSink::connect(&config.redis_url, config.redis_prefix, rebuild)
+    let CheckedRedisSink { kafka, registry, redis_url, prefix, rebuild, batch } = config;
+    let sink = RedisSink::connect(&redis_url, prefix, rebuild)
         .await
-        .map_err(|e| ServiceError::unavailable(format!("redis at {}", config.redis_url), e))?;
-    let batch = BatchOptions { batch_records: config.batch.batch_records.min(LARGEST_BATCH), ..config.batch };
-    let topics = TOPICS.to_vec();
-    driver::run(driver::Options { kafka: config.kafka, registry: config.registry, topics, batch }, sink, health, ctx)
-        .await
+        .map_err(|e| ServiceError::unavailable(format!("redis at {redis_url}"), e))?;
+    driver::run(driver::Options { kafka, registry, topics: TOPICS.to_vec(), batch }, sink, health, ctx).await
 }
 
 pub(crate) struct RedisSink {

@@ -1,15 +1,18 @@
 //! The command line. Options of services come from the services' own crates.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use vigie_authors::{AuthorKeyOptions, KeyringOptions};
-use vigie_daemon::{LogConfig, OpsConfig};
+use vigie_authors::{AuthorKey, Keyring};
+use vigie_daemon::{LogConfig, OpsConfig, SecretArg};
 use vigie_kafka_client::KafkaConfig;
 use vigie_processors::duration::parse_duration;
 use vigie_schemas::RegistryConfig;
+use vigie_sinks::PostgresUrl;
+
+use crate::commands::up::ServiceOptions;
+use crate::commands::verify::ApiToken;
 
 /// Insight streams from what people say about crypto assets
 #[derive(Parser, Debug)]
@@ -30,7 +33,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Run everything in one process over local servers: scrape, score, count, store, serve
-    Up(UpArgs),
+    Up(Box<UpArgs>),
     /// Scrape sources and publish raw posts
     Produce(Box<ProduceArgs>),
     /// Run a stream processor
@@ -104,9 +107,6 @@ pub(crate) enum BrokerKind {
 
 #[derive(Args, Debug)]
 pub(crate) struct UpArgs {
-    /// Sources to scrape, a TOML file; by default the bundled list of public ones
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["sample", "archive"])]
-    pub(crate) sources: Option<PathBuf>,
     /// Serve made-up posts from a local web site and scrape that
     #[arg(long)]
     pub(crate) sample: bool,
@@ -117,16 +117,8 @@ pub(crate) struct UpArgs {
     /// Which broker to run on
     #[arg(long, value_enum, default_value_t = BrokerKind::Kafka)]
     pub(crate) broker: BrokerKind,
-    /// Address of the API and the dashboard; port 0 takes any free one
-    #[arg(long, env = "VIGIE_API_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    pub(crate) api_listen: SocketAddr,
     #[command(flatten)]
-    pub(crate) model: vigie_processors::inference::ModelConfig,
-    #[command(flatten)]
-    pub(crate) assets: vigie_processors::assets::AssetsConfig,
-    /// How long windows wait for late posts [default: 7d; with --archive as long as the archive reaches back]
-    #[arg(long, value_name = "DURATION")]
-    pub(crate) grace: Option<String>,
+    pub(crate) services: ServiceOptions,
 }
 
 #[derive(Args, Debug)]
@@ -277,9 +269,8 @@ pub(crate) struct SchemasArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct MigrateArgs {
-    /// PostgreSQL to migrate
-    #[arg(long, env = "VIGIE_POSTGRES_URL", value_name = "URL", hide_env_values = true)]
-    pub(crate) postgres_url: vigie_sinks::PostgresUrl,
+    #[command(flatten)]
+    pub(crate) postgres_url: SecretArg<PostgresUrl>,
 }
 
 #[derive(Subcommand, Debug)]
@@ -312,7 +303,7 @@ pub(crate) enum AuthorCommand {
         #[command(flatten)]
         author: AuthorArgs,
         #[command(flatten)]
-        keyring: KeyringOptions,
+        keyring: SecretArg<Keyring>,
         #[command(flatten)]
         kafka: KafkaConfig,
         #[command(flatten)]
@@ -345,7 +336,7 @@ pub(crate) struct AuthorArgs {
     #[arg(long, requires = "handle", required_if_eq("kind", "rss"))]
     pub(crate) source: Option<String>,
     #[command(flatten)]
-    pub(crate) key: AuthorKeyOptions,
+    pub(crate) key: SecretArg<AuthorKey>,
 }
 
 #[derive(Subcommand, Debug)]
@@ -359,8 +350,8 @@ pub(crate) struct ReplayArgs {
     #[command(flatten)]
     pub(crate) replay: vigie_processors::replay::Config,
     /// Where the run is recorded, so that the API lists it
-    #[arg(long, env = "VIGIE_POSTGRES_URL", value_name = "URL", hide_env_values = true)]
-    pub(crate) postgres_url: Option<vigie_sinks::PostgresUrl>,
+    #[command(flatten)]
+    pub(crate) postgres_url: SecretArg<PostgresUrl>,
 }
 
 #[derive(Args, Debug)]
@@ -374,9 +365,8 @@ pub(crate) struct VerifyArgs {
     /// Where the API is
     #[arg(long, env = "VIGIE_API_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub(crate) api_url: url::Url,
-    /// Bearer token for the API, with read:insights
-    #[arg(long, env = "VIGIE_API_TOKEN", value_name = "TOKEN", hide_env_values = true)]
-    pub(crate) token: Option<String>,
+    #[command(flatten)]
+    pub(crate) token: SecretArg<ApiToken>,
     /// Compare posts, authors and sources only: without the model it goes much faster
     #[arg(long)]
     pub(crate) counts_only: bool,

@@ -9,53 +9,60 @@ pub(crate) mod source;
 mod tail;
 mod token;
 mod topics;
-mod up;
-mod verify;
+pub(crate) mod up;
+pub(crate) mod verify;
 
 pub(crate) use source::parse_since;
 
 use std::future::Future;
 
-use vigie_daemon::{Context, OpsConfig, ServiceError, serve_ops, spawn_signal_handler};
+use vigie_daemon::{Context, Mistake, OpsConfig, ServiceError, serve_ops, spawn_signal_handler};
 use vigie_sinks::MigrateError;
 
-use crate::cli::{
-    Command, MigrateArgs, PostgresArgs, ProduceArgs, RedisArgs, SentimentArgs, SinkCommand, TopologyCommand, TrendsArgs,
-};
+use crate::cli::{Command, MigrateArgs, SinkCommand, TopologyCommand};
 use crate::output::Output;
 use crate::services::Services;
 
-/// Runs a command to its end.
+/// Runs a command to its end. `unread` are values of its options that could not be read: a service reports them with the mistakes of
+/// its configuration.
 ///
 /// # Errors
 /// What went wrong, with the exit code that it asks for.
-pub(crate) async fn run(command: Command, output: Output) -> Result<(), ServiceError> {
+pub(crate) async fn run(command: Command, unread: Vec<Mistake>, output: Output) -> Result<(), ServiceError> {
+    let is_service = matches!(
+        command,
+        Command::Up(_) | Command::Produce(_) | Command::Process { .. } | Command::Sink { .. } | Command::Api(_)
+    );
+    if !is_service && !unread.is_empty() {
+        return Err(unread.into());
+    }
     match command {
-        Command::Up(args) => up::run(args, output).await,
+        Command::Up(args) => up::run(*args, unread, output).await,
         Command::Produce(args) => {
-            let ProduceArgs { service, ops } = *args;
-            serve("producers", ops, |ctx| vigie_producers::run(service, ctx)).await
+            let service = checked(unread, args.service.check())?;
+            serve("producers", args.ops, |ctx| vigie_producers::run(service, ctx)).await
         }
         Command::Process { topology: TopologyCommand::Sentiment(args) } => {
-            let SentimentArgs { service, ops } = *args;
-            serve("sentiment", ops, |ctx| vigie_processors::run_sentiment(service, ctx)).await
+            let service = checked(unread, args.service.check())?;
+            serve("sentiment", args.ops, |ctx| vigie_processors::run_sentiment(service, ctx)).await
         }
         Command::Process { topology: TopologyCommand::Trends(args) } => {
-            let TrendsArgs { service, ops } = *args;
-            serve("trends", ops, |ctx| vigie_processors::run_trends(service, ctx)).await
+            let service = checked(unread, args.service.check())?;
+            serve("trends", args.ops, |ctx| vigie_processors::run_trends(service, ctx)).await
         }
         Command::Sink { store: SinkCommand::Postgres(args) } => {
-            let PostgresArgs { service, ops } = *args;
-            serve("sink-postgres", ops, |ctx| vigie_sinks::run_postgres(service, ctx)).await
+            let service = checked(unread, args.service.check())?;
+            serve("sink-postgres", args.ops, |ctx| vigie_sinks::run_postgres(service, ctx)).await
         }
         Command::Sink { store: SinkCommand::Redis(args) } => {
-            let RedisArgs { service, ops } = *args;
-            serve("sink-redis", ops, |ctx| vigie_sinks::run_redis(service, ctx)).await
+            let service = checked(unread, args.service.check())?;
+            serve("sink-redis", args.ops, |ctx| vigie_sinks::run_redis(service, ctx)).await
         }
         Command::Api(args) => {
+            let service = checked(unread, args.service.check())?;
             let ctx = Context::system();
             spawn_signal_handler(ctx.shutdown.clone());
-            vigie_api::run(args.service, ctx).await
+            vigie_api::run(service, ctx).await
         }
         Command::Source { command } => source::run(command, output).await,
         Command::Model { command } => model::run(command).await,
@@ -72,8 +79,20 @@ pub(crate) async fn run(command: Command, output: Output) -> Result<(), ServiceE
     }
 }
 
+/// A configuration without mistakes.
+fn checked<T>(mut unread: Vec<Mistake>, check: Result<T, Vec<Mistake>>) -> Result<T, ServiceError> {
+    match check {
+        Ok(checked) if unread.is_empty() => Ok(checked),
+        Ok(_) => Err(unread.into()),
+        Err(mistakes) => {
+            unread.extend(mistakes);
+            Err(unread.into())
+        }
+    }
+}
+
 async fn migrate(args: MigrateArgs, output: Output) -> Result<(), ServiceError> {
-    let applied = vigie_sinks::migrate(&args.postgres_url).await.map_err(|e| match e {
+    let applied = vigie_sinks::migrate(&args.postgres_url.require()?).await.map_err(|e| match e {
         MigrateError::Unavailable { url, source } => ServiceError::unavailable(format!("postgresql at {url}"), source),
         other => ServiceError::failed(other),
     })?;

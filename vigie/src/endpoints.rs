@@ -28,27 +28,25 @@ pub(crate) fn as_defaults(command: Command) -> Command {
     let data_dir = std::env::var_os("VIGIE_DATA_DIR").map_or_else(|| PathBuf::from(".vigie"), PathBuf::from);
     let Ok(text) = std::fs::read_to_string(data_dir.join(FILE)) else { return command };
     let Ok(servers) = serde_json::from_str::<Endpoints>(&text) else { return command };
-    // clap keeps defaults as static text; a process does this once.
-    let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
     let mut defaults = vec![
-        ("kafka-brokers", leak(servers.kafka_brokers)),
-        ("schema-registry-url", leak(servers.registry_url)),
-        ("postgres-url", leak(servers.postgres_url)),
-        ("redis-url", leak(servers.redis_url)),
+        ("kafka-brokers", servers.kafka_brokers),
+        ("schema-registry-url", servers.registry_url),
+        ("postgres-url", servers.postgres_url),
+        ("redis-url", servers.redis_url),
     ];
     for (option, name) in [("author-key-file", AUTHOR_KEY), ("author-keyring-file", AUTHOR_KEYRING)] {
         let file = data_dir.join(name);
         if file.is_file() {
-            defaults.push((option, leak(file.display().to_string())));
+            defaults.push((option, file.display().to_string()));
         }
     }
     with_defaults(command, &defaults)
 }
 
-fn with_defaults(command: Command, defaults: &[(&str, &'static str)]) -> Command {
+fn with_defaults(command: Command, defaults: &[(&str, String)]) -> Command {
     command
         .mut_args(|arg| match defaults.iter().find(|(long, _)| arg.get_long() == Some(long)) {
-            Some((_, value)) => arg.default_value(*value).required(false),
+            Some((_, value)) => arg.default_value(value.clone()).required(false),
             None => arg,
         })
         .mut_subcommands(|subcommand| with_defaults(subcommand, defaults))
@@ -65,7 +63,7 @@ mod tests {
         let command = || {
             let sub =
                 Command::new("tail").arg(Arg::new("brokers").long("kafka-brokers").default_value("127.0.0.1:9092"));
-            with_defaults(Command::new("vigie").subcommand(sub), &[("kafka-brokers", "127.0.0.1:4711")])
+            with_defaults(Command::new("vigie").subcommand(sub), &[("kafka-brokers", "127.0.0.1:4711".to_owned())])
         };
         let brokers = |args: &[&str]| {
             let matches = command().get_matches_from(args);

@@ -31,11 +31,11 @@ const ONLY: [(&str, &[&str]); 13] = [
 
 /// The crates of the workspace that each crate may build on. Tests may use more.
 const LAYERS: [(&str, &[&str]); 16] = [
-    ("vigie-authors", &[]),
+    ("vigie-authors", &["vigie-daemon"]),
     ("vigie-clock", &[]),
     ("vigie-daemon", &["vigie-clock"]),
     ("vigie-kafka-client", &["vigie-clock"]),
-    ("vigie-stack", &["vigie-clock"]),
+    ("vigie-stack", &["vigie-clock", "vigie-daemon"]),
     ("vigie-streams", &["vigie-clock", "vigie-kafka-client"]),
     ("vigie-schemas", &["vigie-clock"]),
     ("vigie-producers", &["vigie-authors", "vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas"]),

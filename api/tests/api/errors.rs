@@ -2,7 +2,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::world::{Post, Window, World, config, send};
+use crate::world::{Post, Window, World, checked, send};
 
 #[tokio::test]
 async fn a_400_lists_every_wrong_parameter() {
@@ -71,7 +71,7 @@ async fn wrong_methods_formats_and_bodies_are_refused() {
 
 #[tokio::test]
 async fn without_a_database_requests_are_answered_503_and_probes_go_on() {
-    let config = config(&["--postgres-url=postgres://vigie@127.0.0.1:1/vigie", "--redis-url=redis://127.0.0.1:1"]);
+    let config = checked(&["--postgres-url=postgres://vigie@127.0.0.1:1/vigie", "--redis-url=redis://127.0.0.1:1"]);
     let ctx = vigie_daemon::Context::system();
     let router = vigie_api::router(&config, &ctx).unwrap();
     for path in
@@ -217,7 +217,7 @@ async fn a_client_that_dawdles_over_its_request_does_not_keep_the_others_waiting
     let listener = vigie_api::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let addr = listener.local_addr().unwrap();
     let ctx = vigie_daemon::Context { metrics: Default::default(), ..world.ctx.clone() };
-    let service = tokio::spawn(vigie_api::run_with_listener(world.config.clone(), listener, ctx));
+    let service = tokio::spawn(vigie_api::run_with_listener(world.checked(), listener, ctx));
     let mut dawdler = TcpStream::connect(addr).await.unwrap();
     dawdler.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n").await.unwrap();
     for _ in 0..3 {

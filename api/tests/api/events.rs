@@ -28,7 +28,7 @@ impl Served {
         let addr = listener.local_addr().unwrap();
         // Its own metrics: the world's router has registered in the other.
         let ctx = vigie_daemon::Context { metrics: Default::default(), ..world.ctx.clone() };
-        let service = tokio::spawn(vigie_api::run_with_listener(world.config.clone(), listener, ctx));
+        let service = tokio::spawn(vigie_api::run_with_listener(world.checked(), listener, ctx));
         Self { world, addr, redis, service }
     }
 

@@ -25,6 +25,10 @@ pub(crate) fn config(args: &[&str]) -> vigie_api::Config {
     Cli::parse_from(std::iter::once("api").chain(args.iter().copied())).config
 }
 
+pub(crate) fn checked(args: &[&str]) -> vigie_api::Checked {
+    config(args).check().unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+}
+
 pub(crate) struct World {
     pub(crate) config: vigie_api::Config,
     pub(crate) ctx: Context,
@@ -88,8 +92,12 @@ impl World {
         let config = config(&all);
         let clock = ManualClock::new(Timestamp::parse_rfc3339(WALL).unwrap());
         let ctx = Context::new(Arc::new(clock.clone()));
-        let router = vigie_api::router(&config, &ctx).unwrap();
+        let router = vigie_api::router(&checked(&all), &ctx).unwrap();
         Self { config, ctx, clock, router, db, redis_url: stack.redis_url, redis_prefix: stack.prefix }
+    }
+
+    pub(crate) fn checked(&self) -> vigie_api::Checked {
+        self.config.clone().check().unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

@@ -1,11 +1,13 @@
 use std::error::Error;
 
+use crate::Mistake;
+
 /// Why a service ended before it was asked to. The variant decides the exit code.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     /// The configuration is wrong: every mistake, one per entry. Nothing was started.
     #[error("{}", config_message(.0))]
-    Config(Vec<String>),
+    Config(Vec<Mistake>),
     /// A server that this service needs cannot be reached.
     #[error("{service} is unavailable: {detail}")]
     Unavailable {
@@ -55,7 +57,19 @@ impl ServiceError {
     }
 }
 
-fn config_message(mistakes: &[String]) -> String {
+impl From<Vec<Mistake>> for ServiceError {
+    fn from(mistakes: Vec<Mistake>) -> Self {
+        Self::Config(mistakes)
+    }
+}
+
+impl From<Mistake> for ServiceError {
+    fn from(mistake: Mistake) -> Self {
+        Self::Config(vec![mistake])
+    }
+}
+
+fn config_message(mistakes: &[Mistake]) -> String {
     match mistakes {
         [one] => format!("invalid configuration: {one}"),
         many => {
@@ -78,10 +92,11 @@ mod tests {
 
     #[test]
     fn every_configuration_mistake_is_listed() {
-        let one = ServiceError::Config(vec!["--a: 0, expected more".into()]).to_string();
+        let (a, b) = (Mistake::new("--a", 0, "more"), Mistake::new("--b", 9, "less"));
+        let one = ServiceError::from(a.clone()).to_string();
         assert_eq!(one, "invalid configuration: --a: 0, expected more");
-        let two = ServiceError::Config(vec!["first".into(), "second".into()]).to_string();
-        assert_eq!(two, "invalid configuration, 2 mistakes:\n  - first\n  - second");
+        let two = ServiceError::from(vec![a, b]).to_string();
+        assert_eq!(two, "invalid configuration, 2 mistakes:\n  - --a: 0, expected more\n  - --b: 9, expected less");
     }
 
     #[test]

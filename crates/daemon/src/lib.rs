@@ -4,12 +4,16 @@ mod context;
 mod error;
 mod health;
 mod logging;
+mod mistake;
 mod ops;
+mod secret;
 mod shutdown;
 
 pub use context::Context;
 pub use error::ServiceError;
 pub use health::{Component, Health, HealthReport, State};
 pub use logging::{LogConfig, LogFormat, init_logging};
+pub use mistake::{Check, Mistake};
 pub use ops::{OpsConfig, ops_router, serve_ops};
+pub use secret::{FromSecret, Secret, SecretArg};
 pub use shutdown::spawn_signal_handler;

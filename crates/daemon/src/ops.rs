@@ -10,7 +10,7 @@ use prometheus::TextEncoder;
 use serde::Serialize;
 use tracing::info;
 
-use crate::{Context, ServiceError, State};
+use crate::{Context, Mistake, ServiceError, State};
 
 /// Where a service answers probes and scrapes.
 #[derive(Clone, Debug, clap::Args)]
@@ -43,7 +43,7 @@ pub fn ops_router(ctx: Context) -> Router {
 /// [`ServiceError::Config`] if the address cannot be bound.
 pub async fn serve_ops(addr: SocketAddr, ctx: Context) -> Result<(), ServiceError> {
     let listener = tokio::net::TcpListener::bind(addr).await.map_err(|error| {
-        ServiceError::Config(vec![format!("--ops-listen {addr}: {error}, expected a free address of this machine")])
+        Mistake::of::<OpsConfig>("ops-listen", format!("{addr}: {error}"), "a free address of this machine")
     })?;
     if let Ok(addr) = listener.local_addr() {
         info!(%addr, "ops endpoint listening");

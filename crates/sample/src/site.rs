@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use url::Url;
 use vigie_clock::SharedClock;
-use vigie_daemon::ServiceError;
+use vigie_daemon::{Check, Mistake, ServiceError};
 use vigie_producers::{Kind, SourceConfig};
 
 pub use archive::Archive;
@@ -56,21 +56,21 @@ impl Default for SiteConfig {
 }
 
 impl SiteConfig {
-    fn check(&self) -> Result<(), ServiceError> {
-        let mut mistakes = Vec::new();
-        if !(0.1..=6000.0).contains(&self.sample_rate) {
-            mistakes.push(format!("--sample-rate {}, expected 0.1 to 6000 per minute", self.sample_rate));
+    /// Checks what clap cannot.
+    ///
+    /// # Errors
+    /// With every mistake.
+    pub fn check(&self) -> Result<(), Vec<Mistake>> {
+        let mut check = Check::<Self>::default();
+        let (rate, hours, archive_rate) = (self.sample_rate, self.sample_backlog_hours, self.archive_rate);
+        check.option("sample-rate", (0.1..=6000.0).contains(&rate), rate, "0.1 to 6000 per minute");
+        check.option("sample-backlog-hours", (1..=48).contains(&hours), hours, "1 to 48");
+        let is_rate = (0.1..=1_000_000.0).contains(&archive_rate);
+        check.option("archive-rate", is_rate, archive_rate, "0.1 to 1000000 per second");
+        if let Some(folder) = &self.archive {
+            check.option("archive", folder.is_dir(), folder.display(), "a folder with reddit_*.tar.gz");
         }
-        if !(1..=48).contains(&self.sample_backlog_hours) {
-            mistakes.push(format!("--sample-backlog-hours {}, expected 1 to 48", self.sample_backlog_hours));
-        }
-        if !(0.1..=1_000_000.0).contains(&self.archive_rate) {
-            mistakes.push(format!("--archive-rate {}, expected 0.1 to 1000000 per second", self.archive_rate));
-        }
-        if let Some(folder) = self.archive.as_ref().filter(|folder| !folder.is_dir()) {
-            mistakes.push(format!("--archive {}, expected a folder with reddit_*.tar.gz", folder.display()));
-        }
-        if mistakes.is_empty() { Ok(()) } else { Err(ServiceError::Config(mistakes)) }
+        check.finish(Some(()))
     }
 }
 

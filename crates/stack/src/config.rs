@@ -2,6 +2,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use vigie_daemon::{Check, Mistake};
 
 /// What to start, and where.
 #[derive(Clone, Debug, clap::Args)]
@@ -10,7 +11,7 @@ pub struct StackConfig {
     #[arg(long, env = "VIGIE_DATA_DIR", default_value = ".vigie")]
     pub data_dir: PathBuf,
     /// How many Kafka brokers to run: 1 or 3
-    #[arg(long, env = "VIGIE_KAFKA_NODES", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
+    #[arg(long, env = "VIGIE_KAFKA_NODES", default_value_t = 1)]
     pub kafka_nodes: u8,
     /// Folder with Kafka's jars; if not given, KAFKA_HOME/libs or what ./dev has fetched
     #[arg(long, env = "VIGIE_KAFKA_JARS")]
@@ -53,6 +54,28 @@ impl StackConfig {
             kafka_log_info: Vec::new(),
             patience: 1,
         }
+    }
+
+    /// Checks what clap cannot. [`crate::Stack::start`] does so too, before it touches anything.
+    ///
+    /// # Errors
+    /// With every mistake.
+    pub fn check(&self) -> Result<(), Vec<Mistake>> {
+        let mut check = Check::<Self>::default();
+        check.option("kafka-nodes", matches!(self.kafka_nodes, 1 | 3), self.kafka_nodes, "1 or 3");
+        let is_folder = !self.data_dir.exists() || self.data_dir.is_dir();
+        check.option("data-dir", is_folder, format!("{} is a file", self.data_dir.display()), "a folder");
+        let Ports { kafka_port, postgres_port, redis_port, registry_port } = self.ports;
+        let options = ["kafka-port", "postgres-port", "redis-port", "registry-port"];
+        let ports = [kafka_port, postgres_port, redis_port, registry_port];
+        for (n, (option, port)) in options.into_iter().zip(ports).enumerate() {
+            if let Some((port, at)) =
+                port.and_then(|port| Some((port, ports[..n].iter().position(|p| *p == Some(port))?)))
+            {
+                check.option(option, false, format!("{port} as --{}", options[at]), "a port of its own");
+            }
+        }
+        check.finish(Some(()))
     }
 }
 
@@ -108,4 +131,23 @@ pub struct Endpoints {
     pub redis_url: String,
     /// `http://host:port`.
     pub registry_url: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mistake_is_listed() {
+        assert_eq!(StackConfig::new("/no/such/folder").check(), Ok(()));
+        let ports = Ports { kafka_port: Some(1), redis_port: Some(1), ..Ports::default() };
+        let wrong = StackConfig { kafka_nodes: 2, ports, ..StackConfig::new("Cargo.toml") };
+        let lines: Vec<String> = wrong.check().unwrap_err().iter().map(Mistake::to_string).collect();
+        let expected = [
+            "--kafka-nodes (VIGIE_KAFKA_NODES): 2, expected 1 or 3",
+            "--data-dir (VIGIE_DATA_DIR): Cargo.toml is a file, expected a folder",
+            "--redis-port (VIGIE_REDIS_PORT): 1 as --kafka-port, expected a port of its own",
+        ];
+        assert_eq!(lines, expected);
+    }
 }

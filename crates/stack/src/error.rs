@@ -1,6 +1,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use vigie_daemon::Mistake;
+
 use crate::ServerKind;
 
 /// Why a stack cannot run.
@@ -53,9 +55,9 @@ pub enum StackError {
     /// PostgreSQL refuses to run as root, and there is nobody else to run it as.
     #[error("PostgreSQL does not run as root and there is no user postgres or nobody to run it as")]
     NoPostgresUser,
-    /// The number of Kafka nodes makes no quorum.
-    #[error("{0} Kafka nodes, expected 1 or 3")]
-    KafkaNodes(u8),
+    /// The configuration has mistakes.
+    #[error("invalid configuration: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Config(Vec<Mistake>),
     /// A server's files cannot be prepared.
     #[error("cannot prepare {server}: {detail}")]
     Prepare {

@@ -37,9 +37,7 @@ impl Stack {
     /// # Errors
     /// If something is not installed, the data dir or a port is in use, or a server does not come up. Then nothing is left running.
     pub async fn start(config: StackConfig) -> Result<Self, StackError> {
-        if ![1, 3].contains(&config.kafka_nodes) {
-            return Err(StackError::KafkaNodes(config.kafka_nodes));
-        }
+        config.check().map_err(StackError::Config)?;
         let binaries = Binaries {
             jars: KafkaNode::find_jars(config.kafka_jars.as_deref())?,
             postgres: Postgres::find()?,

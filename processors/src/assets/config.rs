@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use vigie_daemon::Mistake;
+
 use super::{AssetMatcher, AssetTable};
 use crate::service;
 
@@ -17,9 +19,11 @@ impl AssetsConfig {
     /// The matcher of the bundled table with the file over it.
     ///
     /// # Errors
-    /// What is wrong with the file, for the list of mistakes.
-    pub fn load(&self) -> Result<AssetMatcher, String> {
+    /// What is wrong with the file.
+    pub fn load(&self) -> Result<AssetMatcher, Vec<Mistake>> {
         let matcher = AssetTable::load(self.file.as_deref()).and_then(AssetMatcher::new);
-        matcher.map_err(|error| format!("--assets: {}", service::chain(&error)))
+        matcher.map_err(|error| {
+            vec![Mistake::of::<Self>("assets", service::chain(&error), "a file as docs/assets.md describes it")]
+        })
     }
 }

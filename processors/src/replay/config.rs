@@ -3,12 +3,16 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
 
+use vigie_authors::AuthorKey;
 use vigie_clock::Timestamp;
+use vigie_daemon::{Check, Mistake};
 use vigie_schemas::{LIVE_RUN, RegistryConfig, Topic};
 use vigie_streams::{KafkaConfig, StreamsOptions};
 
+use crate::analysis::Analyser;
+use crate::forecast::SharedForecaster;
 use crate::inference::ModelConfig;
-use crate::sentiment::EnrichmentConfig;
+use crate::sentiment::{self, EnrichmentConfig, SharedAnalyser};
 use crate::trends::TrendsOptions;
 
 /// Options of a replay.
@@ -51,23 +55,39 @@ pub struct Config {
 }
 
 impl Config {
-    /// What is wrong with the options; empty if nothing is.
-    pub fn mistakes(&self) -> Vec<String> {
-        let mut mistakes = self.trends.mistakes();
-        if self.topic != Topic::PostsRaw.name() {
-            mistakes.push(format!("--topic: {:?}, expected {}", self.topic, Topic::PostsRaw.name()));
-        }
-        if self.from >= self.to {
-            mistakes.push(format!("--from {} is not before --to {}", self.from, self.to));
-        }
-        if let Some(run_id) = &self.run_id
-            && !is_run_id(run_id)
-        {
-            mistakes.push(format!(
-                "--run-id: {run_id:?}, expected 1 to 64 small letters, digits and hyphens, and not {LIVE_RUN:?}"
-            ));
-        }
-        mistakes
+    /// Checks what clap cannot, and loads the models and the asset table.
+    ///
+    /// # Errors
+    /// With every mistake.
+    pub fn check(self) -> Result<Checked, Vec<Mistake>> {
+        let loaded = sentiment::load(&self.model, &self.enrichment);
+        self.check_loaded(loaded)
+    }
+
+    /// As [`Config::check`], with an analyser in place of the configured model and asset table.
+    ///
+    /// # Errors
+    /// With every mistake.
+    pub fn check_with(self, analyser: Analyser) -> Result<Checked, Vec<Mistake>> {
+        let key = self.enrichment.author.require();
+        self.check_loaded(key.map(|key| (SharedAnalyser::new(analyser), key)))
+    }
+
+    fn check_loaded(self, loaded: Result<(SharedAnalyser, AuthorKey), Vec<Mistake>>) -> Result<Checked, Vec<Mistake>> {
+        let mut check = Check::<Self>::default();
+        let topic = Topic::PostsRaw.name();
+        check.option("topic", self.topic == topic, format!("{:?}", self.topic), topic);
+        check.option("from", self.from < self.to, self.from, format!("a time before --to ({})", self.to));
+        let expected = format!("1 to 64 small letters, digits and hyphens, and not {LIVE_RUN:?}");
+        check.option("run-id", self.run_id.as_deref().is_none_or(is_run_id), format!("{:?}", self.run_id), expected);
+        let forecaster = check.part(self.trends.check(self.model.library.as_deref()));
+        let loaded = check.part(loaded).zip(forecaster);
+        check.finish(loaded.map(|((analyser, author_key), forecaster)| Checked {
+            config: self,
+            analyser,
+            author_key,
+            forecaster,
+        }))
     }
 
     /// The range, widened to whole windows.
@@ -76,6 +96,21 @@ impl Config {
         let last = windows.window_of(self.to);
         let end = if last.start == self.to { self.to } else { last.end };
         windows.window_of(self.from).start..end
+    }
+}
+
+/// A configuration without mistakes, for [`super::run`].
+pub struct Checked {
+    pub(super) config: Config,
+    pub(super) analyser: SharedAnalyser,
+    pub(super) author_key: AuthorKey,
+    pub(super) forecaster: Option<SharedForecaster>,
+}
+
+impl Checked {
+    /// The options.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 }
 
@@ -125,7 +160,10 @@ mod tests {
     fn every_mistake_is_listed() {
         let from_to = ["--from", "2022-05-09T00:00:00Z", "--to", "2022-05-08T00:00:00Z"];
         let config = parse(&[&from_to[..], &["--topic", "x", "--run-id", "live"]].concat());
-        assert_eq!(config.mistakes().len(), 3, "{:?}", config.mistakes());
+        let mistakes = config.check().err().unwrap();
+        let options = ["--model (VIGIE_MODEL)", "--author-key (VIGIE_AUTHOR_KEY)"];
+        let of_options = mistakes.iter().map(Mistake::to_string).filter(|m| !options.iter().any(|o| m.starts_with(o)));
+        assert_eq!(of_options.count(), 3, "{mistakes:?}");
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use vigie_authors::{AuthorKey, AuthorKeyOptions};
+use vigie_authors::AuthorKey;
+use vigie_daemon::{Check, Mistake, SecretArg};
 use vigie_schemas::RegistryConfig;
 use vigie_streams::{KafkaConfig, StreamsOptions};
 
+use super::SharedAnalyser;
+use crate::analysis::Analyser;
 use crate::assets::AssetsConfig;
 use crate::duration::parse_duration;
 use crate::inference::ModelConfig;
@@ -45,15 +48,54 @@ pub struct EnrichmentConfig {
     pub assets: AssetsConfig,
     /// Author pseudonyms of posts that come without one.
     #[command(flatten)]
-    pub author: AuthorKeyOptions,
+    pub author: SecretArg<AuthorKey>,
 }
 
-impl EnrichmentConfig {
-    /// The author key, from wherever it was given.
+impl Config {
+    /// Checks what clap cannot, and loads the model and the asset table.
     ///
     /// # Errors
-    /// What is wrong, for the list of mistakes.
-    pub fn key(&self) -> Result<AuthorKey, String> {
-        self.author.key()
+    /// With every mistake.
+    pub fn check(self) -> Result<Checked, Vec<Mistake>> {
+        let (analyser, author_key) = load(&self.model, &self.enrichment)?;
+        Ok(Checked { config: self, analyser, author_key })
     }
+
+    /// As [`Config::check`], with an analyser in place of the configured model and asset table.
+    ///
+    /// # Errors
+    /// With every mistake.
+    pub fn check_with(self, analyser: Analyser) -> Result<Checked, Vec<Mistake>> {
+        let author_key = self.enrichment.author.require()?;
+        Ok(Checked { config: self, analyser: SharedAnalyser::new(analyser), author_key })
+    }
+}
+
+/// A configuration without mistakes, for [`crate::run_sentiment`].
+pub struct Checked {
+    /// Author pseudonyms of posts that come without one.
+    pub author_key: AuthorKey,
+    pub(super) config: Config,
+    pub(super) analyser: SharedAnalyser,
+}
+
+impl Checked {
+    /// The same on these servers.
+    #[must_use]
+    pub fn on(self, kafka: KafkaConfig, registry: RegistryConfig) -> Self {
+        Self { config: Config { kafka, registry, ..self.config }, ..self }
+    }
+}
+
+/// Loads the model, the asset table and the author key.
+pub(crate) fn load(
+    model: &ModelConfig,
+    enrichment: &EnrichmentConfig,
+) -> Result<(SharedAnalyser, AuthorKey), Vec<Mistake>> {
+    let mut check = Check::<ModelConfig>::default();
+    let scorer = check.part(model.check());
+    let matcher = check.part(enrichment.assets.load());
+    let key = check.part(enrichment.author.require());
+    let analyser = scorer.zip(matcher).map(|(scorer, matcher)| Analyser::new(Box::new(scorer), matcher));
+    check.finish(analyser.map(SharedAnalyser::new).zip(key))
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use vigie_daemon::{Check, Mistake};
 use vigie_schemas::RegistryConfig;
 use vigie_streams::{KafkaConfig, StreamsOptions, TumblingWindows};
 
@@ -10,6 +11,7 @@ use super::alerts::AlertPolicy;
 use crate::duration::parse_duration;
 use crate::forecast::{ForecasterConfig, SharedForecaster, WINDOW_MILLIS};
 use crate::inference::ModelError;
+use crate::service;
 
 /// Options of the trends topology.
 #[derive(clap::Args, Clone, Debug)]
@@ -26,6 +28,31 @@ pub struct Config {
     /// Windows and alerts.
     #[command(flatten)]
     pub trends: TrendsOptions,
+}
+
+impl Config {
+    /// Checks what clap cannot, and loads the forecaster.
+    ///
+    /// # Errors
+    /// With every mistake.
+    pub fn check(self) -> Result<Checked, Vec<Mistake>> {
+        let forecaster = self.trends.check(None)?;
+        Ok(Checked { config: self, forecaster })
+    }
+}
+
+/// A configuration without mistakes, for [`crate::run_trends`].
+pub struct Checked {
+    pub(super) config: Config,
+    pub(super) forecaster: Option<SharedForecaster>,
+}
+
+impl Checked {
+    /// The same on these servers.
+    #[must_use]
+    pub fn on(self, kafka: KafkaConfig, registry: RegistryConfig) -> Self {
+        Self { config: Config { kafka, registry, ..self.config }, ..self }
+    }
 }
 
 /// Windows and alerts.
@@ -66,16 +93,15 @@ impl Default for TrendsOptions {
 }
 
 impl TrendsOptions {
-    /// What is wrong with the options; empty if nothing is.
-    pub fn mistakes(&self) -> Vec<String> {
-        let mut mistakes = Vec::new();
-        if self.window < Duration::from_secs(1) {
-            mistakes.push(format!("--window: {:?}, expected at least 1s", self.window));
-        }
-        if !(0.0..=1.0).contains(&self.alert_score) {
-            mistakes.push(format!("--alert-score: {}, expected 0 to 1", self.alert_score));
-        }
-        mistakes
+    /// Checks what clap cannot, and loads the forecaster, with the ONNX Runtime of `library` if one is named.
+    pub(crate) fn check(&self, library: Option<&Path>) -> Result<Option<SharedForecaster>, Vec<Mistake>> {
+        let mut check = Check::<Self>::default();
+        check.option("window", self.window >= Duration::from_secs(1), format!("{:?}", self.window), "at least 1s");
+        check.option("alert-score", (0.0..=1.0).contains(&self.alert_score), self.alert_score, "0 to 1");
+        let forecaster = check.part(self.forecaster(library).map_err(|error| {
+            vec![Mistake::of::<Self>("forecast-model", service::chain(&error), "a folder with a forecaster")]
+        }));
+        check.finish(forecaster)
     }
 
     /// The windows.
@@ -87,7 +113,7 @@ impl TrendsOptions {
     ///
     /// # Errors
     /// If the model or the runtime are there but cannot be used.
-    pub fn forecaster(&self, library: Option<&Path>) -> Result<Option<SharedForecaster>, ModelError> {
+    fn forecaster(&self, library: Option<&Path>) -> Result<Option<SharedForecaster>, ModelError> {
         if self.window.as_millis() != u128::from(WINDOW_MILLIS.unsigned_abs()) {
             tracing::warn!(window = ?self.window, "the forecaster knows windows of 5 min only: no forecasts will be made");
             return Ok(None);

@@ -73,8 +73,10 @@ impl Bench {
     pub(crate) fn start(&self) -> Services {
         let ctx = Context::system();
         let key = ["--author-key", "0123456789abcdef"];
-        let scoring = sentiment::run_with(self.config(&key), Lexicon::analyser(), ctx.clone());
-        let counting = trends::run(self.config(&["--stream-threads", "2"]), ctx.clone());
+        let scoring = self.config::<sentiment::Config>(&key).check_with(Lexicon::analyser());
+        let scoring = sentiment::run(scoring.map_err(ServiceError::Config).unwrap(), ctx.clone());
+        let counting = self.config::<trends::Config>(&["--stream-threads", "2"]).check();
+        let counting = trends::run(counting.map_err(ServiceError::Config).unwrap(), ctx.clone());
         Services { ctx, running: vec![tokio::spawn(scoring), tokio::spawn(counting)] }
     }
 
@@ -87,7 +89,7 @@ impl Bench {
     ) -> Result<replay::RunReport, ServiceError> {
         let [from, to] = [from, to].map(|millis| Timestamp::from_millis(millis).to_string());
         let args = ["--author-key", "0123456789abcdef", "--from", &from, "--to", &to, "--run-id", run_id];
-        replay::run_with(self.config(&args), Lexicon::analyser(), ctx, |_| {}).await
+        replay::run(self.config::<replay::Config>(&args).check_with(Lexicon::analyser())?, ctx, |_| {}).await
     }
 
     pub(crate) async fn publish(&self, posts: &[RawPost]) {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use url::Url;
 use vigie_clock::Timestamp;
+use vigie_daemon::Mistake;
 
 use super::Candidate;
 use crate::content::identity;
@@ -78,22 +79,22 @@ impl Proposal {
 ///
 /// # Errors
 /// With every reason why not: the file has mistakes, the id or the address is there already, it cannot be written.
-pub fn append(path: &Path, proposal: &Proposal) -> Result<(), Vec<String>> {
-    let failed = |e: std::io::Error| vec![format!("{}: {e}", path.display())];
+pub fn append(path: &Path, proposal: &Proposal) -> Result<(), Vec<Mistake>> {
+    let name = path.display().to_string();
+    let failed = |e: std::io::Error| vec![Mistake::new(&name, e, "a file that can be written")];
     let before = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(e) => return Err(failed(e)),
     };
-    let named =
-        |mistakes: Vec<String>| mistakes.into_iter().map(|m| format!("{}: {m}", path.display())).collect::<Vec<_>>();
+    let named = |mistakes: Vec<Mistake>| mistakes.into_iter().map(|m| m.within(&name)).collect::<Vec<_>>();
     let is_empty = before.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
     if !is_empty {
         let known = catalogue::parse(&before).map_err(named)?;
         let same = |url: &Url| identity::canonical(url) == identity::canonical(&proposal.url);
-        let there = |id: &str| vec![format!("{}: {} is there already, as {id:?}", path.display(), proposal.url)];
         if let Some(known) = known.iter().find(|known| same(&known.url)) {
-            return Err(there(&known.id));
+            let found = format!("{} is there already, as {:?}", proposal.url, known.id);
+            return Err(vec![Mistake::new(name, found, "another address")]);
         }
     }
     let mut after = before;
@@ -104,8 +105,8 @@ pub fn append(path: &Path, proposal: &Proposal) -> Result<(), Vec<String>> {
     catalogue::parse(&after).map_err(named)?;
     // Whoever watches the file sees the old one or the new one, never a part.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let beside = folder.join(format!(".{name}.{}", std::process::id()));
+    let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = folder.join(format!(".{file_name}.{}", std::process::id()));
     let write = || {
         let mut file = std::fs::File::create(&beside)?;
         file.write_all(after.as_bytes())?;
@@ -174,9 +175,9 @@ mod tests {
         assert!(after.starts_with(&text), "{after}");
         assert_eq!(catalogue::load(&path).unwrap().len(), 2);
         let same = append(&path, &proposal("c", "https://A.example:443/feed?utm_source=x")).unwrap_err();
-        assert!(same[0].contains("as \"a\""), "{same:?}");
+        assert!(same[0].to_string().contains("as \"a\""), "{same:?}");
         let id = append(&path, &proposal("a", "https://c.example/feed")).unwrap_err();
-        assert!(id[0].contains("used twice"), "{id:?}");
+        assert!(id[0].to_string().contains("used twice"), "{id:?}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), after);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no file is left beside it");
     }

@@ -10,12 +10,13 @@ use sha2::{Digest, Sha256};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::warn;
+use vigie_daemon::Mistake;
 
 use crate::sources::SourceConfig;
 use crate::sources::catalogue;
 
 /// A new list, or every mistake in it.
-pub(crate) type Reloaded = Result<Vec<SourceConfig>, Vec<String>>;
+pub(crate) type Reloaded = Result<Vec<SourceConfig>, Vec<Mistake>>;
 
 /// Sends what the file says each time that its content changes, and once at the start. Ends with the receiver.
 pub(crate) fn watch(path: PathBuf, every: Duration) -> mpsc::Receiver<Reloaded> {
@@ -84,20 +85,20 @@ impl Watched {
             return None;
         }
         self.read = state;
+        let name = self.path.display();
         let text = match std::fs::read(&self.path) {
             Ok(text) => text,
-            Err(error) => return Some(Err(vec![format!("cannot read {}: {error}", self.path.display())])),
+            Err(error) => return Some(Err(vec![Mistake::new(name.to_string(), error, "a readable file")])),
         };
         let digest: [u8; 32] = Sha256::digest(&text).into();
         if self.digest.replace(digest) == Some(digest) {
             return None;
         }
-        let name = self.path.display();
         let parsed = match std::str::from_utf8(&text) {
             Ok(text) => catalogue::parse(text),
-            Err(error) => Err(vec![error.to_string()]),
+            Err(error) => Err(vec![Mistake::new("text", error, "UTF-8")]),
         };
-        Some(parsed.map_err(|mistakes| mistakes.into_iter().map(|mistake| format!("{name}: {mistake}")).collect()))
+        Some(parsed.map_err(|mistakes| mistakes.into_iter().map(|mistake| mistake.within(&name)).collect()))
     }
 }
 
@@ -123,7 +124,7 @@ mod tests {
         std::fs::write(&path, "[[source]]\nid = \"B\"\n").unwrap();
         assert!(file.look(false).is_none());
         let mistakes = file.look(false).unwrap().unwrap_err();
-        assert!(mistakes[0].contains("sources.toml"), "{mistakes:?}");
+        assert!(mistakes[0].to_string().contains("sources.toml: line "), "{mistakes:?}");
         assert!(file.look(false).is_none(), "mistakes are reported once");
         std::fs::write(&path, one).unwrap();
         assert_eq!(file.look(true).unwrap().unwrap().len(), 1, "asked for, it is read at once");

@@ -7,7 +7,7 @@ use tracing::{debug, info, warn};
 use vigie_daemon::{Context, ServiceError};
 use vigie_schemas::Codec;
 
-use crate::config::Config;
+use crate::config::{Checked, Config};
 use crate::fetcher::Fetcher;
 use crate::group::membership::Membership;
 use crate::group::plan::Plan;
@@ -15,6 +15,7 @@ use crate::group::reload;
 use crate::group::scheduler::Scheduler;
 use crate::group::takeover::partitions;
 use crate::lease::Lease;
+use crate::publish::authors::Authors;
 use crate::publish::metrics::Metrics;
 use crate::publish::publisher::{Known, Shared};
 use crate::sources;
@@ -25,20 +26,18 @@ const START_PATIENCE: Duration = Duration::from_secs(15);
 /// Polls the sources that the group gives this replica and publishes their posts until shutdown.
 ///
 /// # Errors
-/// [`ServiceError::Config`] with every mistake of the configuration, [`ServiceError::Unavailable`] if Kafka or the registry does not answer at the
-/// start. Later outages are waited out.
-pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
-    let (sources, authors) = config.resolve_with_authors()?;
+/// [`ServiceError::Unavailable`] if Kafka or the registry does not answer at the start. Later outages are waited out.
+pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
+    let Checked { config, sources, author_key, keyring } = checked;
     let session_timeout = Duration::from_millis(config.session_timeout_ms);
     // The group has heard of this process within the last fifth of the time that it waits (a second at most).
     let lease = Arc::new(Lease::new(ctx.clock.clone(), session_timeout / 2));
-    let fetcher =
-        Fetcher::new(config.fetcher(), ctx.clock.clone()).map_err(|e| ServiceError::Config(vec![e.to_string()]))?;
+    let fetcher = Fetcher::new(config.fetcher(), ctx.clock.clone()).map_err(ServiceError::failed)?;
     let health = ctx.health.component("producers");
     let metrics = Metrics::register(&ctx.metrics)?;
     let Some((codec, partitions)) = connect(&config, &ctx).await? else { return Ok(()) };
     let plan = Plan::new(sources::ready(sources), partitions);
-    if config.keyring.is_absent() {
+    if keyring.is_none() {
         warn!("no keyring: handles of authors are not kept, not even sealed");
     }
     info!(sources = plan.len(), partitions, "producers started, joining the group");
@@ -47,7 +46,7 @@ pub async fn run(config: Config, ctx: Context) -> Result<(), ServiceError> {
         metrics,
         health: health.clone(),
         known: Mutex::new(Known::default()),
-        authors: Mutex::new(authors),
+        authors: Mutex::new(Authors::new(author_key, keyring)),
         clock: ctx.clock.clone(),
         lease: Arc::clone(&lease),
     };

@@ -356,7 +356,7 @@ impl Scheduler {
             Ok(sources) => sources,
             Err(mistakes) => {
                 for mistake in mistakes {
-                    warn!(mistake, "sources file has a mistake, the previous list stays in use");
+                    warn!(%mistake, "sources file has a mistake, the previous list stays in use");
                 }
                 return;
             }

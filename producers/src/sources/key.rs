@@ -1,6 +1,7 @@
 //! Which keys a source may have.
 
 use url::Url;
+use vigie_daemon::Mistake;
 
 use crate::fetcher::guard;
 use crate::keys::access::Api;
@@ -11,12 +12,12 @@ const MAX_VARIABLE: usize = 64;
 
 /// What is wrong with the key of a source. A key goes to the API that it is for, over https, or to a private address of one's own: a list of
 /// sources from elsewhere cannot send it away.
-pub(crate) fn mistake(kind: Kind, url: &Url, local: bool, variable: Option<&str>) -> Option<String> {
+pub(crate) fn mistake(kind: Kind, url: &Url, local: bool, variable: Option<&str>) -> Option<Mistake> {
     let api = kind.source().api();
     let Some(variable) = variable else {
-        return api
-            .is_some_and(|api| api.needs_key)
-            .then(|| format!("kind {kind} without a key, expected key = the name of a variable that holds it"));
+        let missing =
+            || Mistake::new("kind", format!("{kind} without a key"), "key = the name of a variable that holds it");
+        return api.is_some_and(|api| api.needs_key).then(missing);
     };
     let is_plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     if !variable.starts_with(|c: char| c.is_ascii_uppercase())
@@ -24,18 +25,22 @@ pub(crate) fn mistake(kind: Kind, url: &Url, local: bool, variable: Option<&str>
         || !variable.chars().all(is_plain)
     {
         // Who wrote the secret itself there does not want to see it in a log.
-        return Some(format!(
-            "key, expected the name of a variable of the environment: 1 to {MAX_VARIABLE} of A-Z 0-9 _"
-        ));
+        let expected = format!("the name of a variable of the environment: 1 to {MAX_VARIABLE} of A-Z 0-9 _");
+        return Some(Mistake::new("key", "another text, not shown here", expected));
     }
     let Some(Api { hosts, .. }) = api else {
         let takers = Kind::all().iter().filter(|kind| kind.source().api().is_some()).map(|kind| kind.name());
-        return Some(format!("key with kind {kind}, expected kind {}", takers.collect::<Vec<_>>().join(", ")));
+        let expected = format!("kind {}", takers.collect::<Vec<_>>().join(", "));
+        return Some(Mistake::new("key", format!("given with kind {kind}"), expected));
     };
     let is_official =
         url.scheme() == "https" && url.port().is_none() && url.host_str().is_some_and(|host| hosts.contains(&host));
     let is_own = local && guard::is_inside(url);
-    (!is_official && !is_own).then(|| format!("key with url {url}, expected https and one of {}", hosts.join(", ")))
+    let elsewhere = || {
+        let found = format!("given with {}://{}", url.scheme(), url.host_str().unwrap_or_default());
+        Mistake::new("key", found, format!("https and one of {}", hosts.join(", ")))
+    };
+    (!is_official && !is_own).then(elsewhere)
 }
 
 #[cfg(test)]
@@ -45,7 +50,8 @@ mod tests {
     #[test]
     fn a_key_goes_to_the_api_that_it_is_for_or_to_oneself() {
         let wrong = |kind, url: &str, local, variable| {
-            mistake(kind, &Url::parse(url).unwrap(), local, variable).unwrap_or_default()
+            let mistake = mistake(kind, &Url::parse(url).unwrap(), local, variable);
+            mistake.map(|mistake| mistake.to_string()).unwrap_or_default()
         };
         let key = Some("VIGIE_KEY");
         assert_eq!(wrong(Kind::X, "https://api.x.com/2/tweets/search/recent?query=btc", false, key), "");

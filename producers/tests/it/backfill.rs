@@ -18,7 +18,7 @@ use vigie_schemas::{Codec, Cursor, FetchRecord, Topic};
 use vigie_stack::testing::TestStack;
 use vigie_stack::{ServerKind, Stack};
 
-use crate::pipeline::{config, posts, prepare, values, wait_for};
+use crate::pipeline::{checked, posts, prepare, values, wait_for};
 use crate::server::{serve, source};
 
 /// The first item's time, in seconds.
@@ -107,7 +107,7 @@ async fn an_interrupted_backfill_goes_on_and_tells_every_post_once() {
         SourceConfig { backlog: false, ..source("hn", Kind::HackerNews, base.join("search").unwrap()) },
         source("feed", Kind::Rss, base.join("feed").unwrap()),
     ];
-    let config = || config(&kafka, &registry, list.clone());
+    let config = || checked(&kafka, &registry, list.clone());
 
     // The live source has read its first page.
     let ctx = Context::system();
@@ -191,7 +191,7 @@ async fn an_outage_of_kafka_is_waited_out_and_every_post_is_told_once() {
     let archive = Archive::default();
     archive.grow(200);
     let base = serve(archive.router()).await;
-    let config = config(&kafka, &registry, vec![source("hn", Kind::HackerNews, base.join("search").unwrap())]);
+    let config = checked(&kafka, &registry, vec![source("hn", Kind::HackerNews, base.join("search").unwrap())]);
 
     let broker = own.server(ServerKind::Kafka(1)).unwrap().clone();
     let outages = Arc::new(AtomicUsize::new(0));

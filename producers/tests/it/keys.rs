@@ -196,7 +196,7 @@ async fn reddit_without_its_key_is_read_as_the_public_reads_it() {
         async { axum::Json(json!({"kind": "Listing", "data": {"children": []}})) }
     };
     let base = serve(Router::new().fallback(listing)).await;
-    let key = Some(Key::from_env("VIGIE_TEST_KEY_THAT_IS_NOT_SET"));
+    let key = Some(Key::from_env("VIGIE_TEST_KEY_THAT_IS_NOT_SET").unwrap());
     let source = SourceConfig { key, ..keyed(Kind::Reddit, base.join("r/test/new.json").unwrap()) };
     assert!(!source.waits_for_key());
     assert_eq!(read(&source, &fetcher(FetcherConfig::default())).await.record.decision, "fetched");
@@ -220,6 +220,8 @@ async fn a_source_is_tried_out_with_the_key_of_its_api() {
     };
     assert_eq!(test(Some(Key::given("VIGIE_TEST_KEY", Secret::new(SECRET)))).await, Ok(1));
     assert!(test(None).await.unwrap_err().contains("without a key"));
-    assert!(test(Some(Key::from_env("VIGIE_TEST_KEY_THAT_IS_NOT_SET"))).await.unwrap_err().contains("not set"));
+    assert!(
+        test(Some(Key::from_env("VIGIE_TEST_KEY_THAT_IS_NOT_SET").unwrap())).await.unwrap_err().contains("not set")
+    );
     assert!(test(Some(Key::given("VIGIE_TEST_KEY", Secret::new("tellnobody")))).await.unwrap_err().contains("401"));
 }

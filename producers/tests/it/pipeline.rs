@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use vigie_authors::{AuthorKey, AuthorKeyOptions, Keyring, KeyringOptions};
-use vigie_daemon::Context;
+use vigie_authors::AuthorKey;
+use vigie_daemon::{Context, SecretArg};
 use vigie_kafka_client::{Admin, KafkaConfig, Start, TopicSpec, read_to_end};
-use vigie_producers::{Config, Kind, SourceConfig, run};
+use vigie_producers::{Checked, Config, Kind, SourceConfig, run};
 use vigie_sample::{Archive, Site, SiteConfig};
 use vigie_schemas::{Codec, FetchRecord, RawPost, RegistryConfig, Topic, register_schemas};
 use vigie_stack::testing::TestStack;
@@ -42,12 +42,14 @@ pub(crate) async fn prepare(stack: &TestStack) -> (KafkaConfig, RegistryConfig) 
     (kafka, registry)
 }
 
+const AUTHOR_KEY: &str = "the key of the test";
+
 fn author_key() -> AuthorKey {
-    "the key of the test".parse().unwrap()
+    AUTHOR_KEY.parse().unwrap()
 }
 
-fn keyring() -> Keyring {
-    format!("1 {}", "01".repeat(32)).parse().unwrap()
+fn keyring_text() -> String {
+    format!("1 {}", "01".repeat(32))
 }
 
 pub(crate) fn config(kafka: &KafkaConfig, registry: &RegistryConfig, list: Vec<SourceConfig>) -> Config {
@@ -65,11 +67,16 @@ pub(crate) fn config(kafka: &KafkaConfig, registry: &RegistryConfig, list: Vec<S
         session_timeout_ms: 3000,
         reload_seconds: 0,
         proxy: None,
-        author: AuthorKeyOptions { author_key: Some(author_key()), author_key_file: None },
-        keyring: KeyringOptions { author_keyring: Some(keyring()), author_keyring_file: None },
+        author: SecretArg::text(AUTHOR_KEY),
+        keyring: SecretArg::text(keyring_text()),
         kafka: kafka.clone(),
         registry: registry.clone(),
     }
+}
+
+/// The same, checked.
+pub(crate) fn checked(kafka: &KafkaConfig, registry: &RegistryConfig, list: Vec<SourceConfig>) -> Checked {
+    config(kafka, registry, list).check().unwrap()
 }
 
 /// The values of a topic, committed ones only.
@@ -131,14 +138,14 @@ async fn killed_producers_publish_every_post_exactly_once() {
     // Dropped at an arbitrary moment, as a crash would: mostly in a fetch or in a transaction.
     for round in 0..6_u64 {
         let ctx = Context::system();
-        let running = tokio::spawn(run(config(&kafka, &registry, list.clone()), ctx));
+        let running = tokio::spawn(run(checked(&kafka, &registry, list.clone()), ctx));
         tokio::time::sleep(Duration::from_millis(350 + 170 * round)).await;
         running.abort();
         let _ = running.await;
         subreddit.grow(130);
     }
     let ctx = Context::system();
-    let running = tokio::spawn(run(config(&kafka, &registry, list), ctx.clone()));
+    let running = tokio::spawn(run(checked(&kafka, &registry, list), ctx.clone()));
     let codec = Codec::connect(&registry, &stack.prefix).await.unwrap();
     let expected = 700 + 6 * 130;
     let all = wait_for(&kafka, &codec, expected).await;
@@ -176,13 +183,13 @@ async fn the_whole_archive_reaches_kafka_exactly_once_through_a_crash() {
     let ctx = Context::system();
     let site_config = SiteConfig { archive: Some(folder.clone()), archive_rate: 8000.0, ..SiteConfig::default() };
     let site = Site::start(&site_config, ctx.clock.clone(), ctx.shutdown.clone()).await.unwrap();
-    let first = tokio::spawn(run(config(&kafka, &registry, site.sources()), Context::system()));
+    let first = tokio::spawn(run(checked(&kafka, &registry, site.sources()), Context::system()));
     while site.progress().unwrap().released < 30_000 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     first.abort();
     let _ = first.await;
-    let second = tokio::spawn(run(config(&kafka, &registry, site.sources()), ctx.clone()));
+    let second = tokio::spawn(run(checked(&kafka, &registry, site.sources()), ctx.clone()));
     let codec = Codec::connect(&registry, &stack.prefix).await.unwrap();
     let total = site.progress().unwrap().total;
     let reading = async {
@@ -238,7 +245,7 @@ async fn a_broker_outage_is_waited_out_and_nothing_is_told_twice() {
     let base = serve(subreddit.router()).await;
     let ctx = Context::system();
     let list = vec![source("sub", Kind::Reddit, base.join("r/test/new.json").unwrap())];
-    let running = tokio::spawn(run(config(&kafka, &registry, list), ctx.clone()));
+    let running = tokio::spawn(run(checked(&kafka, &registry, list), ctx.clone()));
     wait_for(&kafka, &codec, 100).await;
 
     let broker = stack.server(vigie_stack::ServerKind::Kafka(1)).unwrap();
@@ -262,6 +269,6 @@ async fn an_unreachable_registry_is_reported_at_the_start_with_exit_code_69() {
     let registry = RegistryConfig { schema_registry_url: "http://127.0.0.1:1".into() };
     let base = serve(Subreddit::default().router()).await;
     let error =
-        run(config(&kafka, &registry, vec![source("s", Kind::Reddit, base)]), Context::system()).await.unwrap_err();
+        run(checked(&kafka, &registry, vec![source("s", Kind::Reddit, base)]), Context::system()).await.unwrap_err();
     assert_eq!(error.exit_code(), 69, "{error}");
 }

@@ -36,7 +36,7 @@ async fn a_changed_file_adds_and_removes_sources_and_a_broken_one_changes_nothin
     let ctx = Context::system();
     let config =
         Config { sources: Some(file.clone()), list: None, reload_seconds: 1, ..config(&kafka, &registry, Vec::new()) };
-    let running = tokio::spawn(run(config, ctx.clone()));
+    let running = tokio::spawn(run(config.check().unwrap(), ctx.clone()));
     let asked = |feed: &str, seen: usize| farm.asks_from(seen).iter().filter(|ask| ask.feed == feed).count();
     until("the first two are asked", || asked("h1-f0", 0) > 0 && asked("h2-f0", 0) > 0).await;
     assert_eq!(asked("h3-f0", 0), 0);

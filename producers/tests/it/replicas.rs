@@ -19,7 +19,7 @@ use vigie_producers::run;
 use vigie_schemas::{Codec, Cursor, RegistryConfig, Topic};
 
 use crate::farm::{Ask, Farm};
-use crate::pipeline::{config, posts, prepare};
+use crate::pipeline::{checked, config, posts, prepare};
 
 /// In the environment of a replica: what it is to do.
 const ORDER: &str = "VIGIE_TEST_REPLICA";
@@ -63,7 +63,7 @@ async fn a_replica_if_there_is_an_order() {
         reload_seconds: 1,
         ..config(&kafka, &registry, Vec::new())
     };
-    run(config, ctx).await.unwrap();
+    run(config.check().unwrap(), ctx).await.unwrap();
 }
 
 /// A replica as a process; killed when dropped.
@@ -360,7 +360,7 @@ async fn cursors_of_another_number_of_partitions_are_found() {
         }
         (0..40).for_each(|_| farm.grow());
         let ctx = Context::system();
-        let running = tokio::spawn(run(config(&kafka, &registry, list.clone()), ctx.clone()));
+        let running = tokio::spawn(run(checked(&kafka, &registry, list.clone()), ctx.clone()));
         crate::pipeline::wait_for(&kafka, &codec, farm.titles().len()).await;
         ctx.shutdown.cancel();
         running.await.unwrap().unwrap();

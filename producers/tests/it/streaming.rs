@@ -17,7 +17,7 @@ use vigie_producers::poll::{Polled, fresh_cursor, poll};
 use vigie_producers::{Kind, SourceConfig, run};
 use vigie_schemas::{Codec, Cursor};
 
-use crate::pipeline::{config, prepare, wait_for};
+use crate::pipeline::{checked, prepare, wait_for};
 use crate::server::{self, source};
 
 /// Microseconds between two events.
@@ -330,14 +330,14 @@ async fn a_stream_reaches_kafka_exactly_once_through_crashes_and_broken_connecti
     stream.state.lock().unwrap().drop_after = 90;
     let list = vec![source("jet", Kind::Bluesky, stream.serve().await)];
     for round in 0..5_u64 {
-        let running = tokio::spawn(run(config(&kafka, &registry, list.clone()), Context::system()));
+        let running = tokio::spawn(run(checked(&kafka, &registry, list.clone()), Context::system()));
         tokio::time::sleep(Duration::from_millis(400 + 230 * round)).await;
         running.abort();
         let _ = running.await;
         stream.grow(60);
     }
     let ctx = Context::system();
-    let running = tokio::spawn(run(config(&kafka, &registry, list), ctx.clone()));
+    let running = tokio::spawn(run(checked(&kafka, &registry, list), ctx.clone()));
     let codec = Codec::connect(&registry, &stack.prefix).await.unwrap();
     let expected = Jetstream::expected(600);
     let all = wait_for(&kafka, &codec, expected.len()).await;

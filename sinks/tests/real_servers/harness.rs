@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls};
 use vigie_clock::Clock;
-use vigie_daemon::{Context, ServiceError};
+use vigie_daemon::{Context, SecretArg, ServiceError};
 use vigie_kafka_client::{Admin, KafkaConfig, OutgoingRecord, Publisher, Record, Start, TopicSpec, read_to_end};
 use vigie_schemas::{AvroRecord, Codec, DeadLetter, RegistryConfig, Topic, register_schemas};
 use vigie_sinks::{BatchOptions, PostgresSinkConfig, RedisSinkConfig, migrate, run_postgres, run_redis};
@@ -95,7 +95,7 @@ impl Pipeline {
         PostgresSinkConfig {
             kafka: self.kafka.clone(),
             registry: self.registry.clone(),
-            postgres_url: self.stack.postgres_url.parse().unwrap(),
+            postgres_url: SecretArg::text(&self.stack.postgres_url),
             no_migrate: false,
             batch: BatchOptions { linger_ms: 5, ..BatchOptions::default() },
         }
@@ -105,7 +105,7 @@ impl Pipeline {
     pub(crate) fn postgres_config_through(&self, port: u16) -> PostgresSinkConfig {
         let server = self.postgres_server().port().to_string();
         let url = self.stack.postgres_url.replace(&format!(":{server}/"), &format!(":{port}/"));
-        PostgresSinkConfig { postgres_url: url.parse().unwrap(), ..self.postgres_config() }
+        PostgresSinkConfig { postgres_url: SecretArg::text(url), ..self.postgres_config() }
     }
 
     pub(crate) fn postgres_server(&self) -> SocketAddr {
@@ -117,7 +117,7 @@ impl Pipeline {
         RedisSinkConfig {
             kafka: self.kafka.clone(),
             registry: self.registry.clone(),
-            redis_url: self.stack.redis_url.parse().unwrap(),
+            redis_url: SecretArg::text(&self.stack.redis_url),
             redis_prefix: self.stack.prefix.clone(),
             redis_rebuild_hours: 24,
             batch: BatchOptions { linger_ms: 5, ..BatchOptions::default() },
@@ -125,11 +125,11 @@ impl Pipeline {
     }
 
     pub(crate) fn start_postgres(&self) -> Service {
-        Service::start(|ctx| tokio::spawn(run_postgres(self.postgres_config(), ctx)))
+        Service::start(|ctx| tokio::spawn(run_postgres(self.postgres_config().check().unwrap(), ctx)))
     }
 
     pub(crate) fn start_redis(&self) -> Service {
-        Service::start(|ctx| tokio::spawn(run_redis(self.redis_config(), ctx)))
+        Service::start(|ctx| tokio::spawn(run_redis(self.redis_config().check().unwrap(), ctx)))
     }
 
     pub(crate) async fn db(&self) -> Arc<Client> {

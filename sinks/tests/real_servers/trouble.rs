@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use vigie_daemon::SecretArg;
 use vigie_kafka_client::OutgoingRecord;
 use vigie_schemas::{ScoredPost, Topic};
 use vigie_sinks::{BatchOptions, PostgresSinkConfig, run_postgres};
@@ -66,7 +67,7 @@ async fn an_outage_of_postgresql_is_waited_out() {
     let pipeline = Pipeline::new().await;
     let proxy = Proxy::to(pipeline.postgres_server()).await;
     let config = pipeline.postgres_config_through(proxy.port);
-    let sink = Service::start(|ctx| tokio::spawn(run_postgres(config, ctx)));
+    let sink = Service::start(|ctx| tokio::spawn(run_postgres(config.check().unwrap(), ctx)));
     pipeline.publish_all(Topic::InsightsSentiment, &posts(0..100)).await;
     pipeline.until_number("SELECT count(*) FROM posts", 100).await;
     for round in 1..=3 {
@@ -88,7 +89,7 @@ async fn a_shutdown_during_an_outage_ends_in_time_and_loses_nothing() {
     let pipeline = Pipeline::new().await;
     let proxy = Proxy::to(pipeline.postgres_server()).await;
     let config = pipeline.postgres_config_through(proxy.port);
-    let sink = Service::start(|ctx| tokio::spawn(run_postgres(config, ctx)));
+    let sink = Service::start(|ctx| tokio::spawn(run_postgres(config.check().unwrap(), ctx)));
     pipeline.publish_all(Topic::InsightsSentiment, &posts(0..10)).await;
     pipeline.until_number("SELECT count(*) FROM posts", 10).await;
     proxy.cut();
@@ -112,7 +113,7 @@ async fn offsets_commit_with_their_rows() {
     }
     let batch = BatchOptions { batch_records: 37, linger_ms: 0, ..BatchOptions::default() };
     let config = PostgresSinkConfig { batch, ..pipeline.postgres_config() };
-    let sink = Service::start(|ctx| tokio::spawn(run_postgres(config, ctx)));
+    let sink = Service::start(|ctx| tokio::spawn(run_postgres(config.check().unwrap(), ctx)));
     let snapshot = "SELECT (SELECT coalesce(json_agg(post_id), '[]') FROM posts),
         (SELECT coalesce(json_object_agg(partition, next_offset), '{}') FROM sink_offsets WHERE topic = 'insights.sentiment.v1')";
     let (mut partial, mut torn_at) = (0, 0);
@@ -186,10 +187,11 @@ async fn a_sink_whose_offsets_were_moved_reads_on_from_there() {
 async fn a_missing_database_is_said_plainly_with_exit_code_69() {
     let pipeline = Pipeline::new().await;
     let config = PostgresSinkConfig {
-        postgres_url: "postgres://vigie:hunter2@127.0.0.1:1/vigie".parse().unwrap(),
+        postgres_url: SecretArg::text("postgres://vigie:hunter2@127.0.0.1:1/vigie"),
         ..pipeline.postgres_config()
     };
-    let error = Service::start(|ctx| tokio::spawn(run_postgres(config, ctx))).ended().await.unwrap_err();
+    let error =
+        Service::start(|ctx| tokio::spawn(run_postgres(config.check().unwrap(), ctx))).ended().await.unwrap_err();
     assert_eq!(error.exit_code(), 69);
     let text = error.chain();
     assert!(text.contains("127.0.0.1:1") && !text.contains("hunter2"), "{text}");

@@ -6,7 +6,7 @@ use serde_json::json;
 use tracing::info;
 use vigie_authors::{Keyring, Sealed, WrappedKey};
 use vigie_clock::Timestamp;
-use vigie_daemon::{Context, ServiceError};
+use vigie_daemon::{Context, Mistake, ServiceError};
 use vigie_kafka_client::{KafkaConfig, OutgoingRecord, Publisher, Record, Start, read_to_end};
 use vigie_schemas::{AuthorKeyRecord, Codec, RawPost, RegistryConfig, Topic};
 
@@ -22,9 +22,7 @@ pub(crate) async fn run(command: AuthorCommand, output: Output) -> Result<(), Se
         }
         AuthorCommand::Open { author, keyring, kafka, registry } => {
             let author_id = author_id(&author)?;
-            let mistake = |text: String| ServiceError::Config(vec![text]);
-            let keyring = keyring.keyring().map_err(mistake)?;
-            let keyring = keyring.ok_or_else(|| mistake("no keyring, expected --author-keyring-file".to_owned()))?;
+            let keyring = keyring.require()?;
             info!(author_id, "author to be opened on the command line");
             let Some(handle) = open(&author_id, &keyring, &kafka, &registry).await? else {
                 return Err(ServiceError::failed(format!(
@@ -45,20 +43,19 @@ pub(crate) async fn run(command: AuthorCommand, output: Output) -> Result<(), Se
 
 /// The id as given, or of the handle.
 fn author_id(author: &AuthorArgs) -> Result<String, ServiceError> {
-    let mistake = |text: String| ServiceError::Config(vec![text]);
     if let Some(id) = &author.author_id {
         let is_id = id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         return if is_id {
             Ok(id.clone())
         } else {
-            Err(mistake(format!("author id {id:?}, expected 32 digits of lower-case hexadecimal")))
+            Err(Mistake::new("author id", format!("{id:?}"), "32 digits of lower-case hexadecimal").into())
         };
     }
-    let key = author.key.key().map_err(mistake)?;
+    let key = author.key.require()?;
     let kind = author.kind.map_or("", |kind| kind.name());
     let handle = author.handle.as_deref().unwrap_or_default();
     let id = key.pseudonym(kind, author.source.as_deref().unwrap_or_default(), handle);
-    id.ok_or_else(|| mistake("--handle is nobody's, expected a handle".to_owned()))
+    id.ok_or_else(|| Mistake::new("--handle", "nobody's", "a handle").into())
 }
 
 /// Destroys every key of the author that was made until `at`, and says for good that it was done. Looks again until none is left: a

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use vigie_daemon::ServiceError;
+use vigie_daemon::{Mistake, ServiceError};
 use vigie_kafka_client::{Record, Start, read_to_end};
 use vigie_schemas::{Codec, DeadLetter, Topic};
 
@@ -57,7 +57,7 @@ async fn letters(topic: &str, servers: &DlqArgs) -> Result<Vec<DeadLetter>, Serv
     let known = Topic::from_name(topic).and_then(Topic::dead_letter_queue);
     let Some(queue) = known else {
         let names: Vec<&str> = Topic::ALL.into_iter().map(Topic::name).collect();
-        return Err(ServiceError::Config(vec![format!("topic {topic:?}: expected one of {}", names.join(", "))]));
+        return Err(Mistake::new("topic", format!("{topic:?}"), format!("one of {}", names.join(", "))).into());
     };
     let codec = Codec::connect(&servers.registry, &servers.kafka.topic_prefix).await.map_err(codec_error)?;
     let kafka = servers.kafka.clone();

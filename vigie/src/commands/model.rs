@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::PathBuf;
 
-use vigie_daemon::ServiceError;
+use vigie_daemon::{Mistake, ServiceError};
 use vigie_processors::analysis::Analyser;
 use vigie_processors::assets::AssetsConfig;
 use vigie_processors::forecast::detect_csv;
@@ -35,7 +35,7 @@ pub(crate) async fn run(command: ModelCommand) -> Result<(), ServiceError> {
 }
 
 fn analyser(model: &ModelConfig, assets: &AssetsConfig) -> Result<Analyser, ServiceError> {
-    let matcher = assets.load().map_err(|mistake| ServiceError::Config(vec![mistake]))?;
+    let matcher = assets.load()?;
     let model = model.load().map_err(ServiceError::failed)?;
     Ok(Analyser::new(Box::new(model), matcher))
 }
@@ -44,6 +44,6 @@ fn open(file: Option<PathBuf>) -> Result<Box<dyn BufRead>, ServiceError> {
     let Some(path) = file else { return Ok(Box::new(io::stdin().lock())) };
     match File::open(&path) {
         Ok(file) => Ok(Box::new(BufReader::new(file))),
-        Err(e) => Err(ServiceError::Config(vec![format!("cannot read {}: {e}", path.display())])),
+        Err(e) => Err(Mistake::new(path.display().to_string(), e, "a readable file").into()),
     }
 }

@@ -1,7 +1,7 @@
 //! `vigie replay`.
 
 use serde_json::json;
-use vigie_daemon::{Context, ServiceError, spawn_signal_handler};
+use vigie_daemon::{Check, Context, ServiceError, spawn_signal_handler};
 use vigie_processors::replay::{self, Progress, RunReport};
 use vigie_sinks::{PostgresUrl, RunError, RunFinished, RunStarted, RunState, record_run_finished, record_run_started};
 
@@ -19,8 +19,12 @@ async fn run_to_end(args: ReplayArgs, output: Output) -> Result<(), ServiceError
     spawn_signal_handler(ctx.shutdown.clone());
     let mut config = args.replay;
     let run_id = config.run_id.get_or_insert_with(|| replay::new_run_id(ctx.clock.now())).clone();
+    let mut check = Check::<ReplayArgs>::default();
+    let (url, checked) = (check.part(args.postgres_url.read()), check.part(config.check()));
+    let (url, checked) = check.finish(url.zip(checked))?;
+    let config = checked.config();
 
-    if let Some(url) = &args.postgres_url {
+    if let Some(url) = &url {
         let range = config.range();
         let started = RunStarted {
             run_id: run_id.clone(),
@@ -36,7 +40,7 @@ async fn run_to_end(args: ReplayArgs, output: Output) -> Result<(), ServiceError
     output.note(format!("replay run {run_id}"));
     let bar = output.progress("scoring");
     let shown = bar.clone();
-    let result = replay::run(config, ctx.clone(), move |progress| match progress {
+    let result = replay::run(checked, ctx.clone(), move |progress| match progress {
         Progress::Scoring { records, of, .. } => {
             shown.set_length(of);
             shown.set_position(records);
@@ -49,7 +53,7 @@ async fn run_to_end(args: ReplayArgs, output: Output) -> Result<(), ServiceError
     })
     .await;
     bar.finish_and_clear();
-    if let Some(url) = &args.postgres_url {
+    if let Some(url) = &url {
         let finished = finished(&run_id, result.as_ref(), &ctx);
         record_run_finished(url, &finished).await.map_err(|e| run_error(url, e))?;
     }

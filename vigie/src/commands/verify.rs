@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use vigie_clock::{SharedClock, Timestamp};
-use vigie_daemon::{Context, ServiceError};
+use vigie_daemon::{Context, FromSecret, Mistake, Secret, ServiceError};
 use vigie_kafka_client::{Admin, KafkaConfig, Start, TopicPartition, read_to_end};
 use vigie_processors::analysis::Analyser;
 use vigie_processors::recount::{self, Read, Recount, RecountError, RecountSettings, Window};
@@ -33,10 +33,25 @@ use crate::output::Output;
 type Key = (String, Timestamp);
 type Windows = BTreeMap<Key, Window>;
 
+/// What opens the API.
+#[derive(Debug)]
+pub(crate) struct ApiToken(Secret);
+
+impl FromSecret for ApiToken {
+    const LONG: &'static str = "token";
+    const VARIABLE: &'static str = "VIGIE_API_TOKEN";
+    const HELP: &'static str = "Bearer token for the API, with read:insights";
+    const EXPECTED: &'static str = "a token";
+
+    fn from_secret(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Err("empty".to_owned()) } else { Ok(Self(text.to_owned().into())) }
+    }
+}
+
 pub(crate) async fn run(args: VerifyArgs, output: Output) -> Result<(), ServiceError> {
     let clock = Context::system().clock;
     let settings = settings(&args)?;
-    let api = Api::new(&args.api_url, args.token.as_deref())?;
+    let api = Api::new(&args.api_url, args.token.read()?.as_ref().map(|ApiToken(token)| token.reveal()))?;
     let codec = Codec::connect(&args.registry, &args.kafka.topic_prefix).await.map_err(codec_error)?;
     let codec = codec.sync(Handle::current());
     let mut spans = api.assets().await?;
@@ -92,7 +107,7 @@ pub(crate) async fn run(args: VerifyArgs, output: Output) -> Result<(), ServiceE
 fn settings(args: &VerifyArgs) -> Result<RecountSettings, ServiceError> {
     let (from, to) = (Timestamp::from(args.from), Timestamp::from(args.to));
     if from >= to {
-        return Err(ServiceError::Config(vec![format!("--from {from} is not before --to {to}")]));
+        return Err(Mistake::new("--from", format!("{from} is not before --to"), format!("a time before {to}")).into());
     }
     Ok(RecountSettings {
         windows: from..to,
@@ -113,14 +128,12 @@ struct StandsOn {
 async fn analyser(args: &VerifyArgs) -> Result<(Analyser, StandsOn), ServiceError> {
     let (model, assets, counts_only) = (args.model.clone(), args.assets.clone(), args.counts_only);
     blocking(move || {
-        let mistake = |text: String| ServiceError::Config(vec![text]);
-        let matcher = assets.load().map_err(mistake)?;
+        let matcher = assets.load()?;
         let assets_version = matcher.table().version().to_owned();
         if counts_only {
             return Ok((recount::without_sentiment(matcher), StandsOn { model_sha256: None, assets_version }));
         }
-        let model = model.load().map_err(|e| mistake(format!("--model: {}", ServiceError::failed(e).chain())))?;
-        let analyser = Analyser::new(Box::new(model), matcher);
+        let analyser = Analyser::new(Box::new(model.check()?), matcher);
         let model_sha256 = Some(analyser.scorer().info().sha256.clone());
         Ok((analyser, StandsOn { model_sha256, assets_version }))
     })

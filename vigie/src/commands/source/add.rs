@@ -33,7 +33,7 @@ pub(crate) struct AddArgs {
 pub(super) async fn run(args: AddArgs, output: Output) -> Result<(), ServiceError> {
     let clock = Context::system().clock;
     let config = FetcherConfig { contact: args.contact, ..FetcherConfig::default() };
-    let fetcher = Fetcher::new(config, clock.clone()).map_err(|e| ServiceError::Config(vec![e.to_string()]))?;
+    let fetcher = Fetcher::new(config, clock.clone()).map_err(ServiceError::failed)?;
     // Who types a private address means it.
     let local = guard::check(&args.url).is_err();
     let host = args.url.host_str().unwrap_or_default().to_owned();

@@ -21,7 +21,7 @@ pub(crate) async fn run(args: BackfillArgs, output: Output) -> Result<(), Servic
     let bar = output.progress("reading back");
     bar.set_length(whole);
     let (shown, mut noted, mut first) = (bar.clone(), clock.monotonic(), true);
-    let result = backfill::backfill(args.service, &args.id, since, ctx, move |progress| {
+    let result = backfill::backfill(args.service.check()?, &args.id, since, ctx, move |progress| {
         let Some(reached) = progress.reached else { return };
         let back = begun.since(reached).as_secs().min(whole);
         shown.set_position(back);

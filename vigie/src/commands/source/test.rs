@@ -29,7 +29,7 @@ pub(super) async fn run(args: TestArgs, output: Output) -> Result<(), ServiceErr
     let mut stdout = BufWriter::new(std::io::stdout());
     let clock = Context::system().clock;
     let TestArgs { kind, base, key, target } = args;
-    let key = key.as_deref().map(Key::from_env);
+    let key = key.as_deref().map(Key::from_env).transpose()?;
     let posts =
         vigie_producers::test_source(kind, &target, base, key, FetcherConfig::default(), clock, &mut stdout).await?;
     stdout.flush().map_err(ServiceError::failed)?;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 use vigie_clock::Timestamp;
-use vigie_daemon::ServiceError;
+use vigie_daemon::{Mistake, ServiceError};
 use vigie_processors::recount::Counts;
 use vigie_schemas::WINDOW;
 
@@ -89,7 +89,7 @@ impl Api {
     /// Does not connect yet.
     pub(super) fn new(base: &Url, token: Option<&str>) -> Result<Self, ServiceError> {
         if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
-            return Err(ServiceError::Config(vec![format!("--api-url: {base}, expected http:// or https://")]));
+            return Err(Mistake::new("--api-url", base, "http:// or https://").into());
         }
         // Whoever comes first installs the process's TLS provider; it is the same one.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -154,8 +154,8 @@ impl Api {
                 }
                 StatusCode::NOT_FOUND => return Ok(None),
                 status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                    let mistake = format!("--token: the API answers {status}, expected a token with read:insights");
-                    return Err(ServiceError::Config(vec![mistake]));
+                    let found = format!("the API answers {status}");
+                    return Err(Mistake::new("--token", found, "a token with read:insights").into());
                 }
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                     let after =

@@ -1,0 +1,93 @@
+//! The options of all services, as `vigie up` takes them.
+
+use clap::builder::ArgPredicate;
+use clap::error::{Error, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+
+/// Archives reach back for years and their sources are read side by side: their windows stay open.
+const ARCHIVE_GRACE: &str = "36500d";
+/// In an archive played fast, posts and comments of the same hour arrive some hours of event time apart.
+const ARCHIVE_SETTLE: &str = "6h";
+/// On a first start feeds list the posts of some days: they count too.
+const LOCAL_GRACE: &str = "7d";
+/// Where the servers are: `up` starts its own.
+const SERVERS: [&str; 7] = [
+    "kafka-brokers",
+    "kafka-topic-prefix",
+    "schema-registry-url",
+    "postgres-url",
+    "postgres-url-file",
+    "redis-url",
+    "redis-url-file",
+];
+
+type Augment = fn(Command) -> Command;
+
+/// The configuration of each service. An option that several have is given once and holds for all of them.
+#[derive(Debug)]
+pub(crate) struct ServiceOptions {
+    pub(crate) producers: vigie_producers::Config,
+    pub(crate) sentiment: vigie_processors::sentiment::Config,
+    pub(crate) trends: vigie_processors::trends::Config,
+    pub(crate) postgres: vigie_sinks::PostgresSinkConfig,
+    pub(crate) redis: vigie_sinks::RedisSinkConfig,
+    pub(crate) api: vigie_api::Config,
+}
+
+impl Args for ServiceOptions {
+    fn augment_args(mut command: Command) -> Command {
+        let services: [(&str, Augment); 6] = [
+            ("Scraping", vigie_producers::Config::augment_args),
+            ("Sentiment", vigie_processors::sentiment::Config::augment_args),
+            ("Trends", vigie_processors::trends::Config::augment_args),
+            ("Sinks", vigie_sinks::PostgresSinkConfig::augment_args),
+            ("Sinks", vigie_sinks::RedisSinkConfig::augment_args),
+            ("API", vigie_api::Config::augment_args),
+        ];
+        for (heading, augment) in services {
+            for arg in augment(Command::new("")).get_arguments() {
+                if command.get_arguments().all(|known| known.get_id() != arg.get_id()) {
+                    command = command.arg(arg.clone().help_heading(heading));
+                }
+            }
+        }
+        command
+            .mut_args(|arg| match arg.get_long() {
+                Some(long) if SERVERS.contains(&long) => arg.hide(true).env(None::<&'static str>),
+                _ => arg,
+            })
+            .mut_arg("grace", |arg| {
+                arg.default_value(LOCAL_GRACE).default_value_if("archive", ArgPredicate::IsPresent, ARCHIVE_GRACE)
+            })
+            .mut_arg("settle", |arg| arg.default_value_if("archive", ArgPredicate::IsPresent, ARCHIVE_SETTLE))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for ServiceOptions {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let is_given = |id: &clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        let given = matches.ids().filter(|id| is_given(id)).map(|id| id.as_str().replace('_', "-"));
+        if let Some(option) = given.into_iter().find(|option| SERVERS.contains(&option.as_str())) {
+            let text = format!("unexpected argument '--{option}': up starts servers of its own\n");
+            return Err(Error::raw(ErrorKind::UnknownArgument, text));
+        }
+        Ok(Self {
+            producers: FromArgMatches::from_arg_matches(matches)?,
+            sentiment: FromArgMatches::from_arg_matches(matches)?,
+            trends: FromArgMatches::from_arg_matches(matches)?,
+            postgres: FromArgMatches::from_arg_matches(matches)?,
+            redis: FromArgMatches::from_arg_matches(matches)?,
+            api: FromArgMatches::from_arg_matches(matches)?,
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
