@@ -55,6 +55,6 @@ mod xml;
 
 pub use config::Config;
 pub use membership::GROUP;
-pub use probe::{reachable, test_source};
+pub use probe::{detect, reachable, test_source};
 pub use replica::run;
 pub use source::{Kind, SourceConfig};

@@ -12,7 +12,7 @@ use schema_registry_converter::schema_registry_common::{SchemaType, SubjectNameS
 use tokio::runtime::Handle;
 
 use crate::records::AvroRecord;
-use crate::registry::RegistryConfig;
+use crate::registry::{RegistryConfig, unavailable};
 
 /// Why a record could not be encoded or decoded.
 #[derive(Debug, thiserror::Error)]
@@ -181,11 +181,7 @@ impl Codec {
             Some(cause) => format!("{}: {cause}", error.error),
             None => error.error.clone(),
         };
-        if error.retriable {
-            CodecError::Registry { url: self.inner.url.clone(), detail }
-        } else {
-            CodecError::Invalid { expected, detail }
-        }
+        if error.retriable { unavailable(&self.inner.url, &detail) } else { CodecError::Invalid { expected, detail } }
     }
 
     /// The same codec for threads that are not part of the async runtime.
