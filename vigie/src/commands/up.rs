@@ -16,7 +16,7 @@ use vigie_daemon::{Context, ServiceError, spawn_signal_handler};
 use vigie_kafka_client::KafkaConfig;
 use vigie_processors::assets::AssetsConfig;
 use vigie_processors::inference::ModelConfig;
-use vigie_producers::site::Site;
+use vigie_producers::site::{Site, SiteConfig};
 use vigie_producers::source::SourceConfig;
 use vigie_schemas::RegistryConfig;
 use vigie_stack::{Endpoints, Stack, StackError};
@@ -33,6 +33,8 @@ const ARCHIVE_GRACE: &str = "36500d";
 const ARCHIVE_SETTLE: &str = "6h";
 /// Below the data folder: the topologies' local snapshots.
 const STATE_DIR: &str = "streams";
+/// Below the data folder: what the sample site remembers.
+const SITE_FILE: &str = "sample.json";
 /// On a first start feeds list the posts of some days: they count too.
 const LOCAL_GRACE: &str = "7d";
 
@@ -96,10 +98,12 @@ async fn pipeline(
     let mut producers: vigie_producers::Config = service_args(servers, &secrets)?;
     // A file stays one, so that it is read again when it changes.
     producers.sources.clone_from(&args.sources);
-    producers.list = (args.sources.is_none() || matches!(input, Input::Site)).then_some(match input {
+    let is_sample = matches!(input, Input::Site);
+    producers.list = (args.sources.is_none() || is_sample).then_some(match input {
         Input::Web(sources) => sources,
         Input::Site => {
-            let site = Site::start(&args.site, ctx.clock.clone(), ctx.shutdown.clone()).await?;
+            let config = SiteConfig { file: Some(stack.data_dir().join(SITE_FILE)), ..args.site.clone() };
+            let site = Site::start(&config, ctx.clock.clone(), ctx.shutdown.clone()).await?;
             if let Some(progress) = site.progress() {
                 output.note(format!("sample data: {} archived posts and comments", progress.total));
             }
@@ -119,6 +123,7 @@ async fn pipeline(
     match &args.grace {
         Some(grace) => windows.push(("--grace", grace.clone())),
         None if args.site.archive.is_some() => windows.push(("--grace", ARCHIVE_GRACE.to_owned())),
+        None if is_sample => windows.push(("--grace", format!("{}s", args.site.grace().as_secs()))),
         None => windows.push(("--grace", LOCAL_GRACE.to_owned())),
     }
     if args.site.archive.is_some() {
@@ -132,7 +137,7 @@ async fn pipeline(
     let api = service_args(servers, &[("--author-keyring-file", keyring)])?;
     services.spawn("api", vigie_api::run_with_listener(api, listener, ctx.clone()));
 
-    endpoints::write(stack.data_dir(), servers).map_err(ServiceError::failed)?;
+    endpoints::write(stack.data_dir(), servers, &url).map_err(ServiceError::failed)?;
     let seconds = (ctx.clock.monotonic() - started).as_secs_f64();
     output.result(
         &json!({
@@ -140,9 +145,34 @@ async fn pipeline(
             "kafka_brokers": servers.kafka_brokers, "schema_registry_url": servers.registry_url,
             "postgres_url": servers.postgres_url, "redis_url": servers.redis_url,
         }),
-        || format!("vigie is up after {seconds:.1} s\n\n  dashboard   {url}\n  API         {url}docs\n  stop        Ctrl-C or ./dev down\n"),
+        || greeting(&url, servers, stack.data_dir(), seconds),
     )?;
     services.run().await
+}
+
+/// Where everything is, with lines to copy.
+fn greeting(url: &str, servers: &Endpoints, data_dir: &Path, seconds: f64) -> String {
+    let Endpoints { kafka_brokers, registry_url, .. } = servers;
+    let pid = std::process::id();
+    // A data dir of another name is not found by itself.
+    let canonical = data_dir.canonicalize().unwrap_or_else(|_| data_dir.to_owned());
+    let is_found = canonical.file_name().is_some_and(|name| name == ".vigie");
+    let here = if is_found { String::new() } else { format!(" --data-dir {}", canonical.display()) };
+    format!(
+        "vigie is up after {seconds:.1} s
+
+  dashboard   {url}
+  API         {url}docs
+  Kafka       {kafka_brokers}
+  registry    {registry_url}
+  stop        Ctrl-C, or kill {pid}
+
+  vigie status{here} --watch
+  vigie tail{here} insights.trends.v1 --asset BTC -n 5
+  curl '{url}v1/trends'
+  python3 -c \"import pandas; print(pandas.read_csv('{url}v1/assets/BTC/series?metrics=posts,mean_score&format=csv'))\"
+"
+    )
 }
 
 /// A model or a table of assets that cannot be used is said before any server is started.
@@ -225,4 +255,29 @@ fn author_secrets(data_dir: &Path) -> Result<(String, String), ServiceError> {
     AuthorKey::read_or_create(&key).map_err(ServiceError::failed)?;
     Keyring::read_or_create(&keyring).map_err(ServiceError::failed)?;
     Ok((key.display().to_string(), keyring.display().to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_greeting_names_the_servers_and_commands_that_find_them() {
+        let servers = Endpoints {
+            kafka_brokers: "127.0.0.1:1".to_owned(),
+            postgres_url: "postgres://vigie:secret@127.0.0.1:2/vigie".to_owned(),
+            redis_url: "redis://127.0.0.1:3".to_owned(),
+            registry_url: "http://127.0.0.1:4".to_owned(),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let text = greeting("http://127.0.0.1:5/", &servers, folder.path(), 1.0);
+        let dir = folder.path().canonicalize().unwrap();
+        for part in ["127.0.0.1:1\n", "http://127.0.0.1:4\n", &format!("vigie tail --data-dir {} ", dir.display())] {
+            assert!(text.contains(part), "{part:?} is missing in {text}");
+        }
+        assert!(text.contains("read_csv('http://127.0.0.1:5/v1/assets/BTC/series?") && !text.contains("secret"));
+        let found = folder.path().join(".vigie");
+        std::fs::create_dir(&found).unwrap();
+        assert!(greeting("http://127.0.0.1:5/", &servers, &found, 1.0).contains("vigie status --watch"));
+    }
 }

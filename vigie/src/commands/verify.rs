@@ -86,7 +86,7 @@ pub(crate) async fn run(args: VerifyArgs, output: Output) -> Result<(), ServiceE
 }
 
 fn settings(args: &VerifyArgs) -> Result<RecountSettings, ServiceError> {
-    let (from, to) = (Timestamp::from(args.from), Timestamp::from(args.to));
+    let (from, to) = (args.from, args.to);
     if from >= to {
         return Err(ServiceError::Config(vec![format!("--from {from} is not before --to {to}")]));
     }
