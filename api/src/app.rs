@@ -5,7 +5,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use vigie_authors::Keyring;
 use vigie_clock::SharedClock;
-use vigie_daemon::{Context, ServiceError};
+use vigie_daemon::{Context, Health, ServiceError};
 use vigie_schemas::{LIVE_RUN, WHOLE_MARKET};
 
 use crate::auth::Authenticator;
@@ -30,6 +30,7 @@ pub(crate) struct App {
     pub(crate) rate: Option<RateLimit>,
     pub(crate) metrics: Metrics,
     pub(crate) clock: SharedClock,
+    pub(crate) health: Health,
     pub(crate) shutdown: CancellationToken,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) timeout: Duration,
@@ -53,6 +54,7 @@ impl App {
             rate: RateLimit::new(config.rate, config.burst, ctx.clock.clone()),
             metrics: Metrics::register(&ctx.metrics)?,
             clock: ctx.clock.clone(),
+            health: ctx.health.clone(),
             shutdown: ctx.shutdown.clone(),
             streams: Arc::new(Semaphore::new(config.max_streams)),
             timeout: checked.timeout(),
@@ -71,10 +73,14 @@ impl App {
         Ok(extent)
     }
 
-    /// An error unless posts of the run mention the asset.
-    pub(crate) async fn require_asset(&self, run: &str, asset: &str) -> Result<(), Problem> {
-        if asset == WHOLE_MARKET || self.store.asset_exists(run, asset).await? {
-            return Ok(());
+    /// The asset's id, in whatever case it is asked for; an error unless posts of the run mention it.
+    pub(crate) async fn asset(&self, run: &str, asset: String) -> Result<String, Problem> {
+        if asset == WHOLE_MARKET || self.store.asset_exists(run, &asset).await? {
+            return Ok(asset);
+        }
+        let upper = asset.to_ascii_uppercase();
+        if upper != asset && self.store.asset_exists(run, &upper).await? {
+            return Ok(upper);
         }
         let shown: String = asset.chars().take(64).collect();
         Err(Problem::not_found(format!(

@@ -37,8 +37,17 @@ impl Params {
     }
 
     pub(crate) fn time(&mut self, name: &'static str) -> Option<UtcTime> {
+        self.instant(name, time::parse)
+    }
+
+    /// The end of a range: of a date, the end of that day.
+    pub(crate) fn end(&mut self, name: &'static str) -> Option<UtcTime> {
+        self.instant(name, time::parse_end)
+    }
+
+    fn instant(&mut self, name: &'static str, parse: fn(&str) -> Result<UtcTime, String>) -> Option<UtcTime> {
         let text = self.take(name)?;
-        match time::parse(&text) {
+        match parse(&text) {
             Ok(time) => Some(time),
             Err(detail) => {
                 self.reject(name, detail);

@@ -75,6 +75,12 @@ pub(crate) fn parse(text: &str) -> Result<UtcTime, String> {
     Ok(UtcTime(time))
 }
 
+/// As [`parse`], but a date stands for the first instant of the next day: whoever asks up to a day means all of it.
+pub(crate) fn parse_end(text: &str) -> Result<UtcTime, String> {
+    let time = parse(text)?;
+    Ok(if text.parse::<jiff::Timestamp>().is_err() && !text.contains(' ') { time.plus(86_400) } else { time })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +91,10 @@ mod tests {
             assert_eq!(parse(text).unwrap().to_string(), "2022-05-09T12:00:00Z", "{text}");
         }
         assert_eq!(parse("2022-05-09").unwrap().to_string(), "2022-05-09T00:00:00Z");
+        assert_eq!(parse_end("2022-05-09").unwrap().to_string(), "2022-05-10T00:00:00Z");
+        for text in ["2022-05-09T00:00:00Z", "2022-05-09T02:00:00 02:00"] {
+            assert_eq!(parse_end(text).unwrap().to_string(), "2022-05-09T00:00:00Z", "{text}");
+        }
         for text in ["", "yesterday", "2022-13-01", "2022-05-09T12:00:00", "0001-01-01", "9999-01-01T00:00:00Z"] {
             assert!(parse(text).is_err(), "{text:?}");
         }

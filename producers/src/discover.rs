@@ -12,7 +12,7 @@ mod proposal;
 
 use std::collections::HashSet;
 
-use url::Url;
+use url::{Position, Url};
 use vigie_clock::SharedClock;
 
 use crate::content::document::Document;
@@ -44,7 +44,7 @@ pub enum DiscoverError {
     #[error("{0}")]
     Unreachable(FetchError),
     /// The address was refused or is not there.
-    #[error("{url}: {error}")]
+    #[error("{}: {error}", shown(url))]
     Refused {
         /// What was asked for.
         url: Url,
@@ -52,13 +52,18 @@ pub enum DiscoverError {
         error: FetchError,
     },
     /// There is something, but nothing that can be followed.
-    #[error("found nothing to follow at {url}, tried {}", tried.join(", "))]
+    #[error("found nothing to follow at {}, tried {}", shown(url), tried.join(", "))]
     Nothing {
         /// Where the search began.
         url: Url,
         /// Each candidate and why it is none.
         tried: Vec<String>,
     },
+}
+
+/// An address without what may be secret in it: a user's name and password, and the query.
+fn shown(url: &Url) -> String {
+    format!("{}://{}", url.scheme(), &url[Position::BeforeHost..Position::AfterPath])
 }
 
 /// Finds a way to follow what `url` names. `local` allows private addresses.
@@ -121,7 +126,7 @@ impl Search<'_> {
             }
             match self.fetch(&candidate).await {
                 Ok(page) => return Some(Proposal::new(&candidate, &page, self.local)),
-                Err(why) => self.tried.push(format!("{} ({why})", candidate.url)),
+                Err(why) => self.tried.push(format!("{} ({why})", shown(&candidate.url))),
             }
         }
         None

@@ -352,7 +352,7 @@ impl Fetcher {
     ) -> Result<Hop, FetchError> {
         let client = if is_local { &self.local } else { &self.public };
         let asked = client.get(url.clone()).headers(headers(request, &url, credential));
-        let response = asked.send().await.map_err(|e| self.network(&e))?;
+        let response = asked.send().await.map_err(|e| self.network(e))?;
         let status = response.status();
         let headers = response.headers();
         let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
@@ -376,15 +376,17 @@ impl Fetcher {
         let charset = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).and_then(charset);
         let bytes = body::read(response, self.config.max_body).await.map_err(|error| match error {
             BodyError::Cap(error) => error,
-            BodyError::Transport(error) => self.network(&error),
+            BodyError::Transport(error) => self.network(error),
         })?;
         let status = status.as_u16();
         let body = Body { status, url, bytes, charset, etag, last_modified, fresh_for, moved_to: None };
         Ok(Hop::Answer(Box::new(Fetched::Body(body))))
     }
 
-    fn network(&self, error: &reqwest::Error) -> FetchError {
-        let text = chain(error);
+    /// An address may hold a token, so it is no part of the message.
+    fn network(&self, error: reqwest::Error) -> FetchError {
+        let error = error.without_url();
+        let text = chain(&error);
         if text.contains(guard::REFUSED) {
             FetchError::Blocked(guard::REFUSED.to_owned())
         } else if error.is_timeout() {

@@ -17,5 +17,5 @@ pub mod sources;
 pub use config::{Checked, Config};
 pub use group::{GROUP, run};
 pub use kinds::Kind;
-pub use probe::{reachable, test_source};
+pub use probe::{detect, reachable, test_source};
 pub use sources::SourceConfig;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use serde_json::json;
 use tokio::task::JoinSet;
 use url::Url;
@@ -13,6 +14,7 @@ use vigie_daemon::{Mistake, ServiceError};
 use vigie_schemas::RawPost;
 
 use crate::content::document::Document;
+use crate::discover::{self, DiscoverError};
 use crate::fetcher::{Body, FetchError, Fetched, Fetcher, FetcherConfig, Request, guard};
 use crate::keys::Key;
 use crate::kinds::Kind;
@@ -61,6 +63,39 @@ pub async fn test_source(
         other => other.map_err(ServiceError::failed)?,
     }
     Ok(page.posts.len())
+}
+
+/// The kind of source that a target is, with the address or file where it is read. Of an address it is what `source add` would find; of a file, the
+/// first kind whose parser finds posts in it.
+///
+/// # Errors
+/// As [`test_source`], and if the target is nothing that can be followed.
+pub async fn detect(
+    target: &str,
+    base: Option<&Url>,
+    config: FetcherConfig,
+    clock: SharedClock,
+) -> Result<(Kind, String), ServiceError> {
+    let Some(url) = Url::parse(target).ok().filter(|url| matches!(url.scheme(), "http" | "https")) else {
+        let bytes = read(Path::new(target), config.max_body)?;
+        let document = Document { bytes: &bytes, charset: None, base };
+        let origin = || Origin { source: "test", language: None, sample: false, select: None, fetched_at: clock.now() };
+        // A page of any kind is HTML, so that comes last.
+        let mut kinds: Vec<Kind> = Kind::value_variants().to_vec();
+        kinds.sort_by_key(|kind| *kind == Kind::Html);
+        let fits = |kind: &Kind| kind.source().parse(document, origin()).is_ok_and(|page| !page.posts.is_empty());
+        let kind = kinds.into_iter().find(fits);
+        let nothing = || ServiceError::failed(format!("{target}: no kind of source has posts in it, expected --kind"));
+        return kind.map(|kind| (kind, target.to_owned())).ok_or_else(nothing);
+    };
+    let local = guard::is_inside(&url);
+    let host = url.host_str().unwrap_or_default().to_owned();
+    let fetcher = Fetcher::new(config, clock.clone()).map_err(ServiceError::failed)?;
+    let found = discover::discover(&url, local, &fetcher, &clock).await.map_err(|error| match error {
+        DiscoverError::Unreachable(error) => ServiceError::unavailable(host, error),
+        other => ServiceError::failed(other),
+    })?;
+    Ok((found.kind, found.url.to_string()))
 }
 
 /// A post as people read it: times in RFC 3339.

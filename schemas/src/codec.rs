@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 
 use crate::error::CodecError;
 use crate::records::AvroRecord;
-use crate::registry::{RegistryConfig, supplied};
+use crate::registry::{RegistryConfig, supplied, unavailable};
 
 /// Encodes and decodes the values of topics. Clones share one cache of schemas.
 #[derive(Clone)]
@@ -154,11 +154,7 @@ impl Codec {
             Some(cause) => format!("{}: {cause}", error.error),
             None => error.error.clone(),
         };
-        if error.retriable {
-            CodecError::Registry { url: self.inner.url.clone(), detail }
-        } else {
-            CodecError::Invalid { expected, detail }
-        }
+        if error.retriable { unavailable(&self.inner.url, &detail) } else { CodecError::Invalid { expected, detail } }
     }
 
     /// The same codec for threads that are not part of the async runtime.

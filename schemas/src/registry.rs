@@ -55,7 +55,7 @@ impl RegistryConfig {
     }
 
     fn unavailable(&self, detail: String) -> CodecError {
-        CodecError::Registry { url: self.schema_registry_url.clone(), detail }
+        unavailable(&self.schema_registry_url, &detail)
     }
 
     async fn set_compatibility(&self, subject: &str, level: Compatibility) -> Result<(), CodecError> {
@@ -76,6 +76,20 @@ impl RegistryConfig {
         }
         Err(self.unavailable(format!("PUT {url} answered {}", response.status())))
     }
+}
+
+/// The registry at `url` does not answer. Its password, in the address or in a client's words, is left out.
+pub(crate) fn unavailable(url: &str, detail: &str) -> CodecError {
+    let secret = user_info(url);
+    let shown = |text: &str| if secret.is_empty() { text.to_owned() } else { text.replace(secret, "") };
+    CodecError::Registry { url: shown(url), detail: shown(detail) }
+}
+
+/// `user:password@` of an address; empty if it has none.
+fn user_info(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rfind('@').map_or("", |at| &authority[..=at])
 }
 
 /// Registers every schema of the catalogue and sets its compatibility level. Doing it again changes nothing.
@@ -126,4 +140,17 @@ pub async fn check_schemas(config: &RegistryConfig, topic_prefix: &str) -> Resul
 
 pub(crate) fn supplied(schema: &str) -> SuppliedSchema {
     SuppliedSchema::new(None, SchemaType::Avro, schema.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_never_shows_the_password() {
+        let url = "http://me:se@cret@registry:8081/ccompat?x=@";
+        let text = unavailable(url, &format!("error sending request for url ({url}/subjects)")).to_string();
+        assert!(text.contains("registry:8081") && !text.contains("me:") && !text.contains("cret"), "{text}");
+        assert!(unavailable("http://registry:8081", "refused").to_string().contains("refused"));
+    }
 }

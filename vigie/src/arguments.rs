@@ -4,23 +4,30 @@ use std::error::Error as _;
 use std::ffi::{OsStr, OsString};
 
 use clap::error::{ContextKind, ContextValue, Error};
-use clap::{Arg, Command, FromArgMatches};
+use clap::{Arg, ArgMatches, Command, FromArgMatches};
 use vigie_daemon::Mistake;
 
 use crate::cli::Cli;
 
 const HELP: &str = "a value as --help describes it";
 
-/// The command, and a mistake for each value that its option does not take. Such an option is left at its default.
+/// The command, a mistake for each value that its option does not take, and what `note` makes of the matches. Such an option is left at its
+/// default.
 ///
 /// # Errors
 /// Any other mistake, and requests for help.
-pub(crate) fn parse(command: &Command) -> Result<(Cli, Vec<Mistake>), Error> {
+pub(crate) fn parse(
+    command: &Command,
+    note: impl Fn(&Command, &ArgMatches) -> Option<String>,
+) -> Result<(Cli, Vec<Mistake>, Option<String>), Error> {
     let (mut command, mut args) = (command.clone(), std::env::args_os().collect::<Vec<_>>());
     let (mut unread, mut first) = (Vec::new(), None);
     loop {
         let error = match command.clone().try_get_matches_from(&args) {
-            Ok(mut matches) => return Ok((Cli::from_arg_matches_mut(&mut matches)?, unread)),
+            Ok(mut matches) => {
+                let note = note(&command, &matches);
+                return Ok((Cli::from_arg_matches_mut(&mut matches)?, unread, note));
+            }
             Err(error) => error,
         };
         let option = context(&error, ContextKind::InvalidArg).and_then(|name| find(&command, long(name)?).cloned());

@@ -94,6 +94,10 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: DlqCommand,
     },
+    /// Show how a running pipeline is: services, lag, latency, dead letters, sources, last alert
+    Status(crate::commands::status::StatusArgs),
+    /// Put this program, its models, completions and man pages where they work from any folder
+    Install(crate::commands::install::InstallArgs),
     /// Tell whether this machine has what vigie needs
     Doctor(DoctorArgs),
 }
@@ -106,6 +110,10 @@ pub(crate) enum BrokerKind {
 }
 
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Other commands find a running `up` by --data-dir, VIGIE_DATA_DIR, or the nearest .vigie upwards.\n\n\
+Exit codes: 0 done, 1 failed, 64 bad usage or configuration, 69 a needed service is unavailable."
+)]
 pub(crate) struct UpArgs {
     /// Serve made-up posts from a local web site and scrape that
     #[arg(long)]
@@ -187,8 +195,8 @@ pub(crate) struct ApiArgs {
 pub(crate) struct BackfillArgs {
     /// The source, as `source list` names it
     pub(crate) id: String,
-    /// How far back, a day (UTC) or a time in RFC 3339
-    #[arg(long, value_name = "DATE", value_parser = crate::commands::parse_since)]
+    /// How far back: a day (UTC), a time in RFC 3339, or how long ago, for example 30d
+    #[arg(long, value_name = "DATE", value_parser = crate::commands::times::since)]
     pub(crate) since: vigie_clock::Timestamp,
     #[command(flatten)]
     pub(crate) service: vigie_producers::Config,
@@ -218,12 +226,15 @@ pub(crate) enum ModelCommand {
 pub(crate) struct TailArgs {
     /// The topic, for example insights.trends.v1
     pub(crate) topic: String,
-    /// Only records of this asset
+    /// Only records of this asset, in any case
     #[arg(long)]
     pub(crate) asset: Option<String>,
-    /// Only records that arrived at this time (RFC 3339) or later
-    #[arg(long, value_name = "TIME")]
-    pub(crate) from: Option<jiff::Timestamp>,
+    /// Only records that arrived at this time or later: RFC 3339, a day (UTC), or how long ago, for example 1h
+    #[arg(long, value_name = "TIME", value_parser = crate::commands::times::since)]
+    pub(crate) from: Option<vigie_clock::Timestamp>,
+    /// Only the last N records (of --asset, from --from on), and with --follow those that come
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) lines: Option<usize>,
     /// Go on with records as they come
     #[arg(long, short)]
     pub(crate) follow: bool,
@@ -311,6 +322,12 @@ pub(crate) enum AuthorCommand {
     },
     /// Destroy the keys of an author's handle, and have the texts of the author's posts removed from the history; cannot be undone
     Erase {
+        /// Do not ask
+        #[arg(long, conflicts_with = "dry_run")]
+        yes: bool,
+        /// Only say how many keys would be destroyed
+        #[arg(long)]
+        dry_run: bool,
         #[command(flatten)]
         author: AuthorArgs,
         #[command(flatten)]
@@ -356,12 +373,12 @@ pub(crate) struct ReplayArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct VerifyArgs {
-    /// Windows that start at this time (RFC 3339) or later
-    #[arg(long, value_name = "TIME")]
-    pub(crate) from: jiff::Timestamp,
-    /// Windows that start before this time (RFC 3339)
-    #[arg(long, value_name = "TIME")]
-    pub(crate) to: jiff::Timestamp,
+    /// Windows that start at this time or later: RFC 3339, a day (UTC), or how long ago, for example 6h
+    #[arg(long, value_name = "TIME", value_parser = crate::commands::times::since)]
+    pub(crate) from: vigie_clock::Timestamp,
+    /// Windows that start before this time; a day means its end
+    #[arg(long, value_name = "TIME", value_parser = crate::commands::times::until)]
+    pub(crate) to: vigie_clock::Timestamp,
     /// Where the API is
     #[arg(long, env = "VIGIE_API_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub(crate) api_url: url::Url,

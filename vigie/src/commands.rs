@@ -3,16 +3,17 @@
 mod author;
 mod dlq;
 mod doctor;
+pub(crate) mod install;
 mod model;
 mod replay;
 pub(crate) mod source;
+pub(crate) mod status;
 mod tail;
+pub(crate) mod times;
 mod token;
 mod topics;
 pub(crate) mod up;
 pub(crate) mod verify;
-
-pub(crate) use source::parse_since;
 
 use std::future::Future;
 
@@ -75,6 +76,8 @@ pub(crate) async fn run(command: Command, unread: Vec<Mistake>, output: Output) 
         Command::Replay { command } => replay::run(command, output).await,
         Command::Verify(args) => verify::run(*args, output).await,
         Command::Dlq { command } => dlq::run(command, output).await,
+        Command::Status(args) => status::run(args, output).await,
+        Command::Install(args) => install::run(&args, output),
         Command::Doctor(args) => doctor::run(args, output).await,
     }
 }

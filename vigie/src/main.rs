@@ -1,22 +1,28 @@
 //! The `vigie` command: every service, and the tools to operate them.
 
+mod api;
 mod arguments;
 mod cli;
 mod commands;
+mod dead_letters;
 mod endpoints;
 mod output;
 mod services;
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
+use clap::{ArgMatches, Command, CommandFactory};
 use vigie_daemon::{Mistake, ServiceError};
 
 use crate::cli::Cli;
+use crate::endpoints::Found;
 use crate::output::Output;
 
 fn main() -> ExitCode {
-    let (cli, unread) = match arguments::parse(&endpoints::as_defaults(Cli::command())) {
+    let found = Found::find(std::env::args_os());
+    let note = |command: &Command, matches: &ArgMatches| found.as_ref()?.note(command, matches);
+    let command = endpoints::prepare(Cli::command(), found.as_ref());
+    let (cli, unread, note) = match arguments::parse(&command, note) {
         Ok(parsed) => parsed,
         Err(e) => {
             let _ = e.print();
@@ -25,8 +31,13 @@ fn main() -> ExitCode {
     };
     cli.log.init();
     let output = Output::new(cli.json);
+    if let Some(note) = note {
+        output.note(note);
+    }
     match run(cli, unread, output) {
         Ok(()) => ExitCode::SUCCESS,
+        // Who reads has seen enough.
+        Err(e) if output::is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
             output.error(&e);
             ExitCode::from(e.exit_code())

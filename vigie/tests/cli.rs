@@ -175,3 +175,74 @@ fn sources_are_added_and_relative_links_start_at_the_base_given() {
     let schema: serde_json::Value = serde_json::from_slice(&vigie(&["source", "schema"], &[]).stdout).unwrap();
     assert_eq!(schema["$defs"]["source"]["required"][0], "id");
 }
+
+#[test]
+fn a_reader_that_stops_reading_is_no_error() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_vigie"))
+        .args(["source", "schema"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn status_says_which_pipeline_is_away() {
+    let away = ["status", "--api-url", "http://me:secret@127.0.0.1:1/"];
+    let output = vigie(&away, &[]);
+    assert_fails(&output, 69, &["127.0.0.1:1"]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("secret"));
+    assert_fails(&vigie(&["status", "--api-url", "ftp://127.0.0.1/"], &[]), 64, &["http"]);
+    assert_fails(&vigie(&["--json", "status", "--api-url", "http://127.0.0.1:1/"], &[]), 69, &["\"exit_code\":69"]);
+}
+
+#[test]
+fn an_erasure_is_not_begun_without_a_yes_where_nobody_can_be_asked() {
+    let author = "0123456789abcdef0123456789abcdef";
+    assert_fails(&vigie(&["author", "erase", author, "--yes", "--dry-run"], &[]), 64, &["--dry-run"]);
+    let away = ["--schema-registry-url", "http://me:secret@127.0.0.1:1"];
+    let output = vigie(&[&["author", "erase", author, "--dry-run"], &away[..]].concat(), &[]);
+    assert_fails(&output, 69, &["127.0.0.1:1"]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("secret"), "the registry's password is never shown");
+}
+
+#[test]
+fn the_kind_of_a_file_is_found_out() {
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../producers/tests/fixtures/");
+    for (file, kind) in [("news.rss", "rss"), ("hackernews.json", "hackernews"), ("bluesky_search.json", "bluesky")] {
+        let output = vigie(&["source", "test", &format!("{fixtures}{file}")], &[]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{stderr}");
+        assert!(stderr.contains(&format!("kind {kind},")), "{file}: {stderr}");
+    }
+}
+
+#[test]
+fn what_is_installed_works_from_any_folder() {
+    let prefix = tempfile::tempdir().unwrap();
+    let installed = vigie(&["install", "--prefix", prefix.path().to_str().unwrap()], &[]);
+    assert_eq!(installed.status.code(), Some(0), "{}", String::from_utf8_lossy(&installed.stderr));
+    for file in [
+        "share/man/man1/vigie-tail.1",
+        "share/bash-completion/completions/vigie.bash",
+        "share/zsh/site-functions/_vigie",
+    ] {
+        assert!(prefix.path().join(file).is_file(), "{file}");
+    }
+    let mut scoring = Command::new(prefix.path().join("bin/vigie"))
+        .args(["model", "score"])
+        .current_dir("/")
+        .env_remove("ORT_DYLIB_PATH")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    scoring.stdin.take().unwrap().write_all(b"BTC is great, I love it\n").unwrap();
+    let output = scoring.wait_with_output().unwrap();
+    let score: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(score["label"], "positive", "{score}");
+}

@@ -186,3 +186,18 @@ fn commands_in_the_documents_exist() {
     }
     assert!(seen > 8, "found only {seen} commands");
 }
+
+#[test]
+fn the_example_of_secrets_names_those_that_compose_asks_for() {
+    let asked: BTreeSet<String> = read("docker-compose.yml")
+        .split("${")
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once(":?")?.0.to_owned()))
+        .filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+        .collect();
+    let example = read(".env.example");
+    let lines = example.lines().filter(|line| !line.starts_with('#'));
+    let given: BTreeSet<String> = lines.filter_map(|line| Some(line.split_once('=')?.0.to_owned())).collect();
+    assert!(asked.len() > 2);
+    assert_eq!(given, asked);
+}

@@ -28,7 +28,7 @@ pub(crate) struct Alerts {
         ("asset" = Option<String>, Query, description = "Only about this asset"),
         ("kind" = Option<String>, Query, description = "Only of this kind: attention_spike or sentiment_drop"),
         ("from" = Option<String>, Query, description = "Windows that start at or after: RFC 3339 or a date"),
-        ("to" = Option<String>, Query, description = "Windows that start before: RFC 3339 or a date"),
+        ("to" = Option<String>, Query, description = "Windows that start before: RFC 3339, or the end of a date"),
         ("run" = Option<String>, Query, description = "A replay's id; `live` by default"),
         ("limit" = Option<i64>, Query, description = "Alerts per page, 1 to 200; 50 by default"),
         ("cursor" = Option<String>, Query, description = "`next` of the page before")),
@@ -36,7 +36,7 @@ pub(crate) struct Alerts {
 pub(crate) async fn list(State(app): SharedApp, headers: HeaderMap, mut params: Params) -> Result<Response, Problem> {
     let asset = params.text("asset", 64);
     let kind = params.text("kind", 64);
-    let (from, to) = (params.time("from"), params.time("to"));
+    let (from, to) = (params.time("from"), params.end("to"));
     params.check_order(from, to);
     let run = params.run();
     let limit = params.integer("limit", 1..=200, 50);

@@ -40,7 +40,7 @@ pub(crate) struct Posts {
     params(
         ("asset" = String, Path, description = "Canonical id, as BTC; `*` for all posts"),
         ("from" = Option<String>, Query, description = "Published at or after: RFC 3339 or a date"),
-        ("to" = Option<String>, Query, description = "Published before: RFC 3339 or a date"),
+        ("to" = Option<String>, Query, description = "Published before: RFC 3339, or the end of a date"),
         ("label" = Option<String>, Query, description = "negative, neutral, positive or unscored"),
         ("unique" = Option<bool>, Query, description = "Whether to leave out spam, and of posts with the same words all but the first; false by default"),
         ("run" = Option<String>, Query, description = "A replay's id; `live` by default"),
@@ -53,7 +53,7 @@ pub(crate) async fn list(
     headers: HeaderMap,
     mut params: Params,
 ) -> Result<Response, Problem> {
-    let (from, to) = (params.time("from"), params.time("to"));
+    let (from, to) = (params.time("from"), params.end("to"));
     params.check_order(from, to);
     let label = params.choice("label").unwrap_or(LabelFilter::Any);
     let unique = params.flag("unique");
@@ -63,7 +63,7 @@ pub(crate) async fn list(
     let after = cursor::take(&mut params, &question);
     params.finish()?;
     app.extent(&run).await?;
-    app.require_asset(&run, &asset).await?;
+    let asset = app.asset(&run, asset).await?;
 
     let query = PostsQuery {
         run,

@@ -166,7 +166,7 @@ pub(crate) struct Point {
         ("asset" = String, Path, description = "Canonical id, as BTC; `*` for all posts"),
         ("metrics" = Option<String>, Query, description = "Separated by commas: posts, unique_authors, mean_score, dominance, negative, neutral, positive, anomaly_score, expected_posts, next_hour_p10, next_hour_p50, next_hour_p90, doubling_probability, unique_posts, spam_posts; all by default"),
         ("from" = Option<String>, Query, description = "RFC 3339 or a date; by default a day (5m), a week (1h) or 90 days (1d) before `to`"),
-        ("to" = Option<String>, Query, description = "RFC 3339 or a date; by default the newest time of the data"),
+        ("to" = Option<String>, Query, description = "RFC 3339 or a date, of which the end is meant; by default the newest time of the data"),
         ("interval" = Option<String>, Query, description = "5m (default), 1h or 1d"),
         ("as_of" = Option<String>, Query, description = "Only what was known at this time, so that a backtest does not see the future"),
         ("run" = Option<String>, Query, description = "A replay's id; `live` by default"),
@@ -180,7 +180,7 @@ pub(crate) async fn series(
     mut params: Params,
 ) -> Result<Response, Problem> {
     let metrics = params.choices::<Metric>("metrics").unwrap_or_else(|| Metric::ALL.iter().map(|(_, m)| *m).collect());
-    let (from, to) = (params.time("from"), params.time("to"));
+    let (from, to) = (params.time("from"), params.end("to"));
     params.check_order(from, to);
     let interval = params.choice("interval").unwrap_or(Interval::FiveMinutes);
     let as_of = params.time("as_of");
@@ -194,7 +194,7 @@ pub(crate) async fn series(
         None => Format::Json,
     };
     let extent = app.extent(&run).await?;
-    app.require_asset(&run, &asset).await?;
+    let asset = app.asset(&run, asset).await?;
 
     let step = interval.seconds();
     let newest = extent.map_or_else(|| UtcTime::from(app.clock.now()), |extent| extent.newest);

@@ -19,6 +19,9 @@ pub(crate) struct Sources {
     healthy: usize,
     /// At least some are sample data.
     sample: bool,
+    /// Why the changed file of sources is not used; null if nothing is wrong with it. Known only where the producers run in this process, as in `up`;
+    /// else /readyz of the producers has it.
+    file_rejected: Option<String>,
     /// By id.
     sources: Vec<Source>,
 }
@@ -30,5 +33,6 @@ pub(crate) async fn list(State(app): SharedApp, headers: HeaderMap, params: Para
     let sources = app.store.sources(app.clock.now().into()).await?;
     let healthy = sources.iter().filter(|source| source.health == SourceHealth::Ok).count();
     let sample = sources.iter().any(|source| source.sample);
-    answer::json(&headers, &Sources { total: sources.len(), healthy, sample, sources })
+    let file_rejected = app.health.degraded("sources-file");
+    answer::json(&headers, &Sources { total: sources.len(), healthy, sample, file_rejected, sources })
 }

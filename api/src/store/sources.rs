@@ -6,6 +6,8 @@ use crate::time::UtcTime;
 
 /// How long after its due time a source may be fetched before it counts as forgotten.
 const OVERDUE_SECONDS: i64 = 900;
+/// How long after its due time a source that nobody fetches has left the list, if others were fetched since: it was removed.
+const GONE_SECONDS: i64 = 3600;
 /// Failures in a row after which a source counts as failing.
 const FAILING_AFTER: i64 = 3;
 
@@ -97,8 +99,15 @@ impl Store {
             source.health = health(&source, now);
             sources.push(source);
         }
-        Ok(sources)
+        Ok(present(sources))
     }
+}
+
+/// Without sources that were removed. Where all are silent the producers are away, and nothing is known to have been removed.
+fn present(mut sources: Vec<Source>) -> Vec<Source> {
+    let newest = sources.iter().map(|source| source.at).max();
+    sources.retain(|source| newest.is_none_or(|newest| source.next_at.plus(GONE_SECONDS) >= newest));
+    sources
 }
 
 fn health(source: &Source, now: UtcTime) -> SourceHealth {
@@ -111,5 +120,43 @@ fn health(source: &Source, now: UtcTime) -> SourceHealth {
         _ if source.last_success_at.is_none() => SourceHealth::Failing,
         (_, failures) if failures >= FAILING_AFTER => SourceHealth::Failing,
         _ => SourceHealth::Degraded,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(id: &str, at: i64, next_at: i64) -> Source {
+        let (at, next_at) = (UtcTime::from_seconds(at), UtcTime::from_seconds(next_at));
+        Source {
+            source: id.to_owned(),
+            kind: "rss".to_owned(),
+            url: String::new(),
+            health: SourceHealth::Ok,
+            at,
+            decision: "fetched".to_owned(),
+            status: None,
+            reason: None,
+            bytes: 0,
+            duration_ms: 0,
+            posts_seen: 0,
+            posts_new: 0,
+            posts_new_24h: 0,
+            last_success_at: None,
+            last_news_at: None,
+            failures_since_success: 0,
+            next_at,
+            sample: false,
+        }
+    }
+
+    #[test]
+    fn a_removed_source_leaves_and_none_leaves_while_the_producers_are_away() {
+        let ids = |sources: Vec<Source>| present(sources).into_iter().map(|s| s.source).collect::<Vec<_>>();
+        let (old, young) = (source("old", 0, 60), source("young", 3600, 3660));
+        assert_eq!(ids(vec![old.clone(), young.clone()]), ["old", "young"], "it may still come");
+        assert_eq!(ids(vec![old.clone(), young, source("new", 3661, 9000)]), ["young", "new"]);
+        assert_eq!(ids(vec![old]), ["old"]);
     }
 }

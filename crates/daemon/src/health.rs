@@ -5,10 +5,10 @@ use serde::Serialize;
 /// How a component is.
 ///
 /// ```text
-///   NotReady <──> Ready
-///       └────┬──────┘
-///            v
-///          Failed        for good: only a restart of the process helps
+///   NotReady <──> Ready <──> Degraded
+///       └───────────┬───────────┘
+///                   v
+///                 Failed        for good: only a restart of the process helps
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", content = "reason", rename_all = "snake_case")]
@@ -17,6 +17,8 @@ pub enum State {
     NotReady(String),
     /// Serves.
     Ready,
+    /// Serves, but something wants a look.
+    Degraded(String),
     /// Will not serve again.
     Failed(String),
 }
@@ -54,8 +56,17 @@ impl Health {
     /// How all components are now.
     pub fn report(&self) -> HealthReport {
         let components = self.lock().clone();
-        let ready = !components.is_empty() && components.iter().all(|(_, state)| *state == State::Ready);
+        let ready = !components.is_empty()
+            && components.iter().all(|(_, state)| matches!(state, State::Ready | State::Degraded(_)));
         HealthReport { ready, components }
+    }
+
+    /// What is said of a component that wants a look though it serves.
+    pub fn degraded(&self, name: &str) -> Option<String> {
+        self.lock().iter().find_map(|(component, state)| match state {
+            State::Degraded(why) if component == name => Some(why.clone()),
+            _ => None,
+        })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(String, State)>> {
@@ -79,6 +90,11 @@ impl Component {
     /// It cannot serve for now; `why` is shown by `/readyz`.
     pub fn not_ready(&self, why: impl Into<String>) {
         self.set(State::NotReady(why.into()));
+    }
+
+    /// It serves, but something wants a look; `why` is shown by `/readyz`, which stays a success.
+    pub fn degraded(&self, why: impl Into<String>) {
+        self.set(State::Degraded(why.into()));
     }
 
     /// It will not serve again; `/livez` asks for a restart.
@@ -111,6 +127,8 @@ mod tests {
         store.ready();
         assert!(!health.report().ready);
         kafka.ready();
+        assert!(health.report().ready);
+        kafka.degraded("an earlier setting is used");
         assert!(health.report().ready);
         kafka.not_ready("broker gone");
         let report = health.report();

@@ -8,17 +8,17 @@ mod algolia_view;
 mod archive;
 mod generator;
 mod news_view;
+mod opening;
 mod phrases;
 mod reddit_view;
+mod release;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use url::Url;
@@ -29,6 +29,11 @@ use vigie_producers::{Kind, SourceConfig};
 pub use archive::Archive;
 pub use generator::{Channel, Generator, SamplePost};
 
+use release::Release;
+
+/// The oldest part of the backlog, which is shown first.
+const PRELUDE: Duration = Duration::from_secs(3600);
+
 /// Configures the sample site.
 #[derive(clap::Args, Clone, Debug)]
 pub struct SiteConfig {
@@ -36,7 +41,7 @@ pub struct SiteConfig {
     #[arg(long, env = "VIGIE_SAMPLE_SEED", default_value_t = 7, value_name = "N")]
     pub sample_seed: u64,
     /// Sample posts per minute, outside bursts
-    #[arg(long, env = "VIGIE_SAMPLE_RATE", default_value_t = 24.0, value_name = "PER_MINUTE")]
+    #[arg(long, env = "VIGIE_SAMPLE_RATE", default_value_t = 12.0, value_name = "PER_MINUTE")]
     pub sample_rate: f64,
     /// Hours of sample posts that are there at the start
     #[arg(long, env = "VIGIE_SAMPLE_BACKLOG_HOURS", default_value_t = 6, value_name = "HOURS")]
@@ -47,15 +52,40 @@ pub struct SiteConfig {
     /// Archived posts and comments released per second
     #[arg(long, env = "VIGIE_ARCHIVE_RATE", default_value_t = 300.0, value_name = "PER_SECOND")]
     pub archive_rate: f64,
+    /// Where the site keeps its address and the time of its opening; without it each start is a first one.
+    #[arg(skip)]
+    pub file: Option<PathBuf>,
 }
 
 impl Default for SiteConfig {
     fn default() -> Self {
-        Self { sample_seed: 7, sample_rate: 24.0, sample_backlog_hours: 6, archive: None, archive_rate: 300.0 }
+        Self {
+            sample_seed: 7,
+            sample_rate: 12.0,
+            sample_backlog_hours: 6,
+            archive: None,
+            archive_rate: 300.0,
+            file: None,
+        }
     }
 }
 
 impl SiteConfig {
+    fn backlog(&self) -> Duration {
+        Duration::from_secs(3600 * u64::from(self.sample_backlog_hours))
+    }
+
+    /// The oldest part of the backlog.
+    fn prelude(&self) -> Duration {
+        PRELUDE.min(self.backlog() / 2)
+    }
+
+    /// How long windows over the sample posts have to wait for late ones: as long as the rest of the backlog, and some time to process it.
+    /// So the oldest windows are final from the start.
+    pub fn grace(&self) -> Duration {
+        self.backlog() - self.prelude() / 2
+    }
+
     /// Checks what clap cannot.
     ///
     /// # Errors
@@ -98,11 +128,19 @@ pub(crate) struct State {
     base: Url,
     clock: SharedClock,
     generator: Arc<Generator>,
+    release: Arc<Release>,
     archive: Option<Arc<Archive>>,
 }
 
+impl State {
+    /// The posts that are shown by now, newest first. `listing` is set if the first page of a listing is asked for.
+    fn posts(&self, listing: Option<&str>) -> Vec<Arc<SamplePost>> {
+        self.generator.newest_first(self.release.until(listing, self.clock.now(), self.clock.monotonic()))
+    }
+}
+
 impl Site {
-    /// Serves on a free port of the loopback interface until `shutdown`.
+    /// Serves on the loopback interface until `shutdown`, where it was before or on a free port.
     ///
     /// # Errors
     /// [`ServiceError::Config`] with every mistake, [`ServiceError::Failed`] if the archive is unreadable or no port can be had.
@@ -120,13 +158,15 @@ impl Site {
             }
             None => None,
         };
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.map_err(ServiceError::failed)?;
-        let address = listener.local_addr().map_err(ServiceError::failed)?;
-        let base = Url::parse(&format!("http://{address}/")).map_err(ServiceError::failed)?;
-        let backlog = Duration::from_secs(3600 * u64::from(config.sample_backlog_hours));
-        let generator =
-            Arc::new(Generator::new(config.sample_seed, config.sample_rate, clock.now().saturating_sub(backlog)));
-        let state = State { base: base.clone(), clock, generator, archive };
+        let now = clock.now();
+        let (listener, opening) = opening::open(config.file.as_deref(), now).await.map_err(ServiceError::failed)?;
+        let base = Url::parse(&format!("http://{}/", opening.address)).map_err(ServiceError::failed)?;
+        let from = now.saturating_sub(config.backlog());
+        let generator = Generator::new(config.sample_seed, config.sample_rate, from).opened_at(opening.opened_at);
+        let held_from = from.saturating_add(config.prelude());
+        let release = Release::new(held_from, sample_sources(&base).len(), clock.monotonic());
+        let state =
+            State { base: base.clone(), clock, generator: Arc::new(generator), release: Arc::new(release), archive };
         let app = router(state.clone());
         tokio::spawn(async move {
             let serving = axum::serve(listener, app).with_graceful_shutdown(shutdown.cancelled_owned());

@@ -26,7 +26,7 @@ pub enum DetectError {
     #[error("cannot write the answers")]
     Write(#[source] io::Error),
     /// The file is empty or its first line is not the header.
-    #[error("line 1 is {found:?}, expected the header timestamp,value")]
+    #[error("line 1 is {found:?}, expected the header timestamp,value, or the API's CSV of a series with posts")]
     Header {
         /// The first line.
         found: String,
@@ -58,9 +58,7 @@ pub fn detect_csv(
     forecaster: Option<SharedForecaster>,
 ) -> Result<u64, DetectError> {
     let header = read_line(&mut input, 1)?.unwrap_or_default();
-    if header.trim_start_matches('\u{feff}').trim_end() != "timestamp,value" {
-        return Err(DetectError::Header { found: header });
-    }
+    let Some(columns) = Columns::of(&header) else { return Err(DetectError::Header { found: header }) };
     let written = DetectError::Write;
     writeln!(output, "timestamp,value,anomaly_score,p10,p50,p90").map_err(written)?;
     let mut detector = OnlineAnomaly::new();
@@ -73,10 +71,12 @@ pub fn detect_csv(
             continue;
         }
         let wrong = |detail: String| DetectError::Row { line, detail };
-        let (timestamp, value) = text
-            .split_once(',')
-            .filter(|(timestamp, value)| !timestamp.is_empty() && !value.contains(','))
-            .ok_or_else(|| wrong(format!("{text:?} is not timestamp,value")))?;
+        let (timestamp, value) =
+            columns.cells(&text).ok_or_else(|| wrong(format!("{text:?} is not {}", columns.names)))?;
+        // Where nothing was observed the API says nothing, which is not 0.
+        if columns.may_miss && value.is_empty() {
+            continue;
+        }
         let number: f64 =
             value.trim().parse().map_err(|_| wrong(format!("value {value:?} is not a number of 0 or more")))?;
         let refused = |error: InvalidCount| wrong(error.to_string());
@@ -97,6 +97,31 @@ pub fn detect_csv(
     }
     output.flush().map_err(written)?;
     Ok(rows)
+}
+
+/// Where a row has its time and its value: in a file of both, or in the API's CSV of a series.
+struct Columns {
+    names: String,
+    timestamp: usize,
+    value: usize,
+    may_miss: bool,
+}
+
+impl Columns {
+    fn of(header: &str) -> Option<Self> {
+        let names = header.trim_start_matches('\u{feff}').trim_end();
+        if names == "timestamp,value" {
+            return Some(Self { names: names.to_owned(), timestamp: 0, value: 1, may_miss: false });
+        }
+        let place = |name: &str| names.split(',').position(|column| column == name);
+        Some(Self { names: names.to_owned(), timestamp: place("start")?, value: place("posts")?, may_miss: true })
+    }
+
+    fn cells<'a>(&self, row: &'a str) -> Option<(&'a str, &'a str)> {
+        let cells: Vec<&str> = row.split(',').collect();
+        let is_whole = cells.len() == self.names.split(',').count() && !cells[self.timestamp].is_empty();
+        is_whole.then(|| (cells[self.timestamp], cells[self.value]))
+    }
 }
 
 /// A line without its end, or none at the end of the input.
@@ -130,6 +155,16 @@ mod tests {
     }
 
     #[test]
+    fn a_series_of_the_api_is_read_as_it_comes() {
+        let api = "start,end,posts,mean_score,windows,revision,final\r\n2026-01-01T00:00:00Z,2026-01-01T00:05:00Z,7,0.1,1,2,true\r\n\
+                   2026-01-01T00:05:00Z,2026-01-01T00:10:00Z,,,0,,\r\n2026-01-01T00:10:00Z,2026-01-01T00:15:00Z,0,,0,,false\r\n";
+        let output = detect(api).unwrap();
+        let lines: Vec<&str> = output.lines().collect();
+        assert_eq!(lines[1..], ["2026-01-01T00:00:00Z,7,0.000000,,,", "2026-01-01T00:10:00Z,0,0.000000,,,"]);
+        assert!(detect("start,end,mean_score\n").is_err());
+    }
+
+    #[test]
     fn rows_are_passed_through_and_scored() {
         let output = detect(&series(60)).unwrap();
         let lines: Vec<&str> = output.lines().collect();
@@ -154,8 +189,11 @@ mod tests {
             ("timestamp,value\na,NaN\n", "line 2: value NaN is no count, expected a finite number of 0 or more"),
             ("timestamp,value\na\n", "line 2: \"a\" is not timestamp,value"),
             ("timestamp,value\na,1,2\n", "line 2: \"a,1,2\" is not timestamp,value"),
-            ("time,value\n", "line 1 is \"time,value\", expected the header timestamp,value"),
-            ("", "line 1 is \"\", expected the header timestamp,value"),
+            (
+                "time,value\n",
+                "line 1 is \"time,value\", expected the header timestamp,value, or the API's CSV of a series with posts",
+            ),
+            ("", "line 1 is \"\", expected the header timestamp,value, or the API's CSV of a series with posts"),
         ];
         for (input, message) in cases {
             assert_eq!(detect(input).unwrap_err().to_string(), message);

@@ -27,7 +27,7 @@ pub fn find_library(given: Option<&Path>) -> Result<PathBuf, ModelError> {
     }
     let program = std::env::current_exe().unwrap_or_default();
     let folder = program.parent().unwrap_or(Path::new("."));
-    let places = [folder.join(LIBRARY), folder.join("lib").join(LIBRARY), folder.join("../lib").join(LIBRARY)];
+    let places = ["", "lib", "../lib", "../lib/vigie"].map(|place| folder.join(place).join(LIBRARY));
     match places.iter().find(|place| place.is_file()) {
         Some(found) => Ok(found.clone()),
         None => {

@@ -48,6 +48,13 @@ pub struct Checked {
 }
 
 impl Checked {
+    /// The same with another grace.
+    #[must_use]
+    pub fn with_grace(mut self, grace: Duration) -> Self {
+        self.config.trends.grace = grace;
+        self
+    }
+
     /// The same on these servers.
     #[must_use]
     pub fn on(self, kafka: KafkaConfig, registry: RegistryConfig) -> Self {

@@ -94,7 +94,7 @@ impl Fetcher {
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(header::ACCEPT, "application/json")
             .body("grant_type=client_credentials");
-        let response = asked.send().await.map_err(|e| self.network(&e))?;
+        let response = asked.send().await.map_err(|e| self.network(e))?;
         let status = response.status();
         if matches!(status.as_u16(), 429 | 500..) {
             let retry_after = retry_after(response.headers(), status, self.clock.now());

@@ -48,7 +48,7 @@ impl Fetcher {
             .header(header::UPGRADE, "websocket")
             .header(VERSION, "13")
             .header(KEY, value);
-        let response = asked.send().await.map_err(|e| self.network(&e))?;
+        let response = asked.send().await.map_err(|e| self.network(e))?;
         let status = response.status();
         if status != StatusCode::SWITCHING_PROTOCOLS {
             let retry_after = retry_after(response.headers(), response.status(), self.clock.now());
@@ -58,7 +58,7 @@ impl Fetcher {
         if accepted.map(str::trim) != Some(derive_accept_key(key.as_bytes()).as_str()) {
             return Err(FetchError::Network("the server does not speak websocket".into()));
         }
-        let upgraded = response.upgrade().await.map_err(|e| self.network(&e))?;
+        let upgraded = response.upgrade().await.map_err(|e| self.network(e))?;
         let config = WebSocketConfig::default()
             .max_message_size(Some(max_message))
             .max_frame_size(Some(max_message))

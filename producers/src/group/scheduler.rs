@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
-use vigie_daemon::{Context, ServiceError};
+use vigie_daemon::{Component, Context, ServiceError};
 use vigie_kafka_client::KafkaConfig;
 use vigie_schemas::FetchRecord;
 
@@ -39,6 +39,9 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// How long a shutdown waits for a broker that does not answer.
 const PATIENCE: Duration = Duration::from_secs(6);
 
+/// The component of the file of sources.
+const SOURCES_FILE: &str = "sources-file";
+
 /// How long partitions that could not be taken, or were taken away by another, are left alone.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -48,6 +51,8 @@ const IDLE: Duration = Duration::from_secs(60);
 pub(crate) struct Scheduler {
     plan: Plan,
     lists: Option<mpsc::Receiver<Reloaded>>,
+    /// Of the file that the lists come from, as probes show it.
+    file: Option<Component>,
     is_member: bool,
     /// The partitions that the group has given this replica.
     assigned: BTreeSet<i32>,
@@ -84,9 +89,11 @@ impl Scheduler {
         ctx: Context,
     ) -> Self {
         let (report, reports) = mpsc::unbounded_channel();
+        let file = lists.is_some().then(|| ctx.health.component(SOURCES_FILE)).inspect(Component::ready);
         Self {
             plan,
             lists,
+            file,
             is_member: false,
             assigned: BTreeSet::new(),
             writers: BTreeMap::new(),
@@ -355,12 +362,21 @@ impl Scheduler {
         let sources = match list {
             Ok(sources) => sources,
             Err(mistakes) => {
-                for mistake in mistakes {
+                for mistake in &mistakes {
                     warn!(%mistake, "sources file has a mistake, the previous list stays in use");
+                }
+                if let Some(file) = &self.file {
+                    file.degraded(format!(
+                        "the earlier list is used: {}",
+                        mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+                    ));
                 }
                 return;
             }
         };
+        if let Some(file) = &self.file {
+            file.ready();
+        }
         let plan = Plan::new(sources::ready(sources), self.plan.partitions());
         let added = plan.iter().filter(|planned| self.plan.get(&planned.source.id).is_none()).count();
         let gone = self.plan.iter().filter(|planned| plan.get(&planned.source.id).is_none()).count();

@@ -57,10 +57,12 @@ async fn a_changed_file_adds_and_removes_sources_and_a_broken_one_changes_nothin
     until("the others are asked as before", || asked("h2-f0", seen) > 1 && asked("h3-f0", seen) > 1).await;
     assert_eq!(asked("h1-f0", seen), 0);
     assert!(ctx.health.report().ready, "{:?}", ctx.health.report());
+    assert!(ctx.health.degraded("sources-file").is_some_and(|why| why.contains("earlier list")), "{:?}", ctx.health);
 
     std::fs::write(&file, &all).unwrap();
     until("the first is asked again", || asked("h1-f0", seen) > 0).await;
     assert_eq!(gauge(&ctx, "vigie_producers_sources_file_invalid"), 0.0);
+    assert_eq!(ctx.health.degraded("sources-file"), None);
     let again = farm.asks_from(seen).into_iter().find(|ask| ask.feed == "h1-f0").unwrap();
     assert_eq!(again.posts, 0, "its cursor was kept");
     ctx.shutdown.cancel();

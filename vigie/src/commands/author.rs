@@ -1,6 +1,7 @@
 //! `vigie author`.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 
 use serde_json::json;
 use tracing::info;
@@ -12,7 +13,7 @@ use vigie_schemas::{AuthorKeyRecord, Codec, RawPost, RegistryConfig, Topic};
 
 use crate::cli::{AuthorArgs, AuthorCommand};
 use crate::commands::topics::{blocking, codec_error, kafka_error};
-use crate::output::Output;
+use crate::output::{Output, count};
 
 pub(crate) async fn run(command: AuthorCommand, output: Output) -> Result<(), ServiceError> {
     match command {
@@ -31,14 +32,42 @@ pub(crate) async fn run(command: AuthorCommand, output: Output) -> Result<(), Se
             };
             output.result(&json!({"author_id": author_id, "handle": handle}), || handle.clone())
         }
-        AuthorCommand::Erase { author, kafka, registry } => {
+        AuthorCommand::Erase { yes, dry_run, author, kafka, registry } => {
             let author_id = author_id(&author)?;
+            if dry_run || !yes {
+                let codec = Codec::connect(&registry, &kafka.topic_prefix).await.map_err(codec_error)?;
+                let keys = living_keys(&author_id, &kafka, &codec).await?.len();
+                let what = format!("{} of author {author_id}", count(keys as u64, "key"));
+                if dry_run {
+                    let value = json!({"author_id": author_id, "keys": keys, "dry_run": true});
+                    return output.result(&value, || {
+                        format!("would destroy {what}, and remove the texts of the author's posts")
+                    });
+                }
+                if !confirmed(&what, output)? {
+                    return Err(ServiceError::failed("not erased"));
+                }
+            }
             let at = Context::system().clock.now();
             let keys = erase(&author_id, at, &kafka, &registry).await?;
             let value = json!({"author_id": author_id, "erased_at": at.to_string(), "keys_destroyed": keys});
-            output.result(&value, || format!("author {author_id} erased, {keys} keys destroyed"))
+            output.result(&value, || format!("author {author_id} erased, {} destroyed", count(keys as u64, "key")))
         }
     }
+}
+
+/// Asks on a terminal; elsewhere nobody could answer.
+fn confirmed(what: &str, output: Output) -> Result<bool, ServiceError> {
+    if !std::io::stdin().is_terminal() {
+        let found = format!("not given, and destroying {what} cannot be undone");
+        return Err(Mistake::new("--yes", found, "--yes or --dry-run").into());
+    }
+    output.note(format!(
+        "Destroy {what}, and remove the texts of the author's posts? This cannot be undone. Type yes to go on:"
+    ));
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(ServiceError::failed)?;
+    Ok(answer.trim() == "yes")
 }
 
 /// The id as given, or of the handle.

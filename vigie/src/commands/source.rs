@@ -5,8 +5,6 @@ mod backfill;
 mod list;
 mod test;
 
-pub(crate) use backfill::parse_since;
-
 use clap::Subcommand;
 use vigie_daemon::ServiceError;
 

@@ -1,5 +1,8 @@
 //! `vigie tail`.
 
+mod asset;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -16,45 +19,66 @@ use crate::output::Output;
 const POLL: Duration = Duration::from_millis(250);
 
 pub(crate) async fn run(args: TailArgs, output: Output) -> Result<(), ServiceError> {
+    let asset = args.asset.as_deref().map(|asset| asset::canonical(asset, output)).transpose()?;
     let codec = Codec::connect(&args.registry, &args.kafka.topic_prefix).await.map_err(codec_error)?;
     let ctx = Context::system();
     spawn_signal_handler(ctx.shutdown.clone());
 
-    let (sender, mut records) = mpsc::channel::<Record>(1024);
-    let start = match args.from {
-        Some(time) => Start::Time(Timestamp::from(time)),
-        None => Start::Beginning,
-    };
+    let (sender, mut records) = mpsc::channel::<Option<Record>>(1024);
+    let start = args.from.map_or(Start::Beginning, Start::Time);
     let (kafka, topic, follow, stop) = (args.kafka, args.topic.clone(), args.follow, ctx.shutdown.clone());
     let reader = tokio::task::spawn_blocking(move || {
         let send = |record| sender.blocking_send(record).is_ok() && !stop.is_cancelled();
-        if !follow {
-            for record in read_to_end(&kafka, &topic, &start).map_err(kafka_error)? {
-                if !send(record.map_err(kafka_error)?) {
-                    break;
-                }
+        let mut next = BTreeMap::new();
+        for record in read_to_end(&kafka, &topic, &start).map_err(kafka_error)? {
+            let record = record.map_err(kafka_error)?;
+            next.insert(record.partition, record.offset + 1);
+            if !send(Some(record)) {
+                return Ok(());
             }
+        }
+        if !send(None) || !follow {
             return Ok(());
         }
+        // A partition that had no record is read from where the whole began.
+        let start = if next.is_empty() { start } else { Start::Offsets(next) };
         let mut reader = PartitionReader::new(&kafka, &topic, &start).map_err(kafka_error)?;
         while !stop.is_cancelled() {
             for record in reader.poll(POLL, 500).map_err(kafka_error)? {
-                if !send(record) {
+                if !send(Some(record)) {
                     return Ok(());
                 }
             }
         }
         Ok(())
     });
+    // With `-n` the lines of what is there are kept back until its end is reached.
+    let (mut kept, mut limit) = (VecDeque::new(), args.lines);
     while let Some(record) = records.recv().await {
+        let Some(record) = record else {
+            limit = None;
+            kept.drain(..).try_for_each(|line| output.json_line(&line))?;
+            continue;
+        };
         let value = match &record.value {
             Some(bytes) => {
                 codec.decode_json(bytes).await.map_or_else(|e| json!({"undecodable": e.to_string()}), readable)
             }
             None => Value::Null,
         };
-        if args.asset.as_deref().is_none_or(|asset| mentions(&value, asset)) {
-            output.json_line(&line(&record, value))?;
+        if asset.as_deref().is_some_and(|asset| !mentions(&value, asset)) {
+            continue;
+        }
+        let line = line(&record, value);
+        match limit {
+            None => output.json_line(&line)?,
+            Some(0) => {}
+            Some(limit) => {
+                if kept.len() == limit {
+                    kept.pop_front();
+                }
+                kept.push_back(line);
+            }
         }
     }
     reader.await.map_err(ServiceError::failed)?

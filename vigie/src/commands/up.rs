@@ -1,22 +1,23 @@
 //! `vigie up`: everything in one process, over local servers.
 //!
 //! ```text
-//! check the configuration ─▶ bind the API's port ─▶ site (with --sample) ─▶ start Kafka, PostgreSQL, Redis, registry
-//!    ─▶ topics, schemas ─▶ producers, topologies, sinks, API ─▶ ... signal ... ─▶ services drain ─▶ servers stop
+//! check the configuration ─▶ bind the API's port ─▶ start Kafka, PostgreSQL, Redis, registry ─▶ topics, schemas
+//!    ─▶ site (with --sample) ─▶ producers, topologies, sinks, API ─▶ ... signal ... ─▶ services drain ─▶ servers stop
 //! ```
 
 mod check;
 mod options;
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::net::TcpListener;
 use vigie_daemon::{Context, Mistake, ServiceError, spawn_signal_handler};
 use vigie_kafka_client::KafkaConfig;
-use vigie_sample::Site;
+use vigie_sample::{Site, SiteConfig};
 use vigie_schemas::RegistryConfig;
-use vigie_stack::{Stack, StackError};
+use vigie_stack::{Endpoints, Stack, StackError};
 
 use self::check::Checked;
 pub(crate) use self::options::ServiceOptions;
@@ -27,28 +28,25 @@ use crate::endpoints;
 use crate::output::Output;
 use crate::services::Services;
 
+/// Below the data folder: what the sample site remembers.
+const SITE_FILE: &str = "sample.json";
+
 pub(crate) async fn run(args: UpArgs, unread: Vec<Mistake>, output: Output) -> Result<(), ServiceError> {
     let ctx = Context::system();
     spawn_signal_handler(ctx.shutdown.clone());
     let clock = ctx.clock.clone();
     let started = clock.monotonic();
 
-    let mut ready = checked(unread, Checked::of(&args))?;
+    let ready = checked(unread, Checked::of(&args))?;
     let listener = vigie_api::bind(args.services.api.listen).await?;
-    if is_sample(&args, &ready, &ctx, output).await {
-        let site = Site::start(&args.site, clock, ctx.shutdown.clone()).await?;
-        if let Some(progress) = site.progress() {
-            output.note(format!("sample data: {} archived posts and comments", progress.total));
-        }
-        ready.producers = ready.producers.with_sources(site.sources());
-    }
+    let site = is_sample(&args, &ready, &ctx, output).await.then_some(&args);
     output.note(format!("starting Kafka, PostgreSQL and Redis in {}", args.stack.data_dir.display()));
     let stack = tokio::select! {
         stack = Stack::start(args.stack.clone()) => stack.map_err(stack_error)?,
         () = ctx.shutdown.cancelled() => return Ok(()),
     };
     let data_dir = stack.data_dir().to_owned();
-    let result = pipeline(ready, &ctx, output, listener, &stack, started).await;
+    let result = pipeline(ready, site, &ctx, output, listener, &stack, started).await;
     endpoints::remove(&data_dir);
     output.note("stopping the servers");
     stack.stop().await;
@@ -57,6 +55,7 @@ pub(crate) async fn run(args: UpArgs, unread: Vec<Mistake>, output: Output) -> R
 
 async fn pipeline(
     ready: Checked,
+    sample: Option<&UpArgs>,
     ctx: &Context,
     output: Output,
     listener: TcpListener,
@@ -64,7 +63,18 @@ async fn pipeline(
     started: Duration,
 ) -> Result<(), ServiceError> {
     let servers = stack.endpoints();
-    let ready = ready.on(servers, stack.data_dir())?;
+    let mut ready = ready.on(servers, stack.data_dir())?;
+    if let Some(args) = sample {
+        let config = SiteConfig { file: Some(stack.data_dir().join(SITE_FILE)), ..args.site.clone() };
+        let site = Site::start(&config, ctx.clock.clone(), ctx.shutdown.clone()).await?;
+        if let Some(progress) = site.progress() {
+            output.note(format!("sample data: {} archived posts and comments", progress.total));
+        }
+        ready.producers = ready.producers.with_sources(site.sources());
+        if args.services.is_default_grace && args.site.archive.is_none() {
+            ready.trends = ready.trends.with_grace(args.site.grace());
+        }
+    }
     let brokers = KafkaConfig::new(servers.kafka_brokers.clone(), "");
     let registry = RegistryConfig { schema_registry_url: servers.registry_url.clone() };
     let (topics, schemas, tables) = tokio::join!(
@@ -87,7 +97,7 @@ async fn pipeline(
     services.spawn("sink-redis", vigie_sinks::run_redis(ready.redis, ctx.clone()));
     services.spawn("api", vigie_api::run_with_listener(ready.api, listener, ctx.clone()));
 
-    endpoints::write(stack.data_dir(), servers).map_err(ServiceError::failed)?;
+    endpoints::write(stack.data_dir(), servers, &url).map_err(ServiceError::failed)?;
     let seconds = (ctx.clock.monotonic() - started).as_secs_f64();
     output.result(
         &json!({
@@ -95,9 +105,34 @@ async fn pipeline(
             "kafka_brokers": servers.kafka_brokers, "schema_registry_url": servers.registry_url,
             "postgres_url": servers.postgres_url, "redis_url": servers.redis_url,
         }),
-        || format!("vigie is up after {seconds:.1} s\n\n  dashboard   {url}\n  API         {url}docs\n  stop        Ctrl-C or ./dev down\n"),
+        || greeting(&url, servers, stack.data_dir(), seconds),
     )?;
     services.run().await
+}
+
+/// Where everything is, with lines to copy.
+fn greeting(url: &str, servers: &Endpoints, data_dir: &Path, seconds: f64) -> String {
+    let Endpoints { kafka_brokers, registry_url, .. } = servers;
+    let pid = std::process::id();
+    // A data dir of another name is not found by itself.
+    let canonical = data_dir.canonicalize().unwrap_or_else(|_| data_dir.to_owned());
+    let is_found = canonical.file_name().is_some_and(|name| name == ".vigie");
+    let here = if is_found { String::new() } else { format!(" --data-dir {}", canonical.display()) };
+    format!(
+        "vigie is up after {seconds:.1} s
+
+  dashboard   {url}
+  API         {url}docs
+  Kafka       {kafka_brokers}
+  registry    {registry_url}
+  stop        Ctrl-C, or kill {pid}
+
+  vigie status{here} --watch
+  vigie tail{here} insights.trends.v1 --asset BTC -n 5
+  curl '{url}v1/trends'
+  python3 -c \"import pandas; print(pandas.read_csv('{url}v1/assets/BTC/series?metrics=posts,mean_score&format=csv'))\"
+"
+    )
 }
 
 fn stack_error(error: StackError) -> ServiceError {
@@ -121,4 +156,29 @@ async fn is_sample(args: &UpArgs, ready: &Checked, ctx: &Context, output: Output
     }
     output.note("no public source can be reached from this machine: running on SAMPLE DATA, made-up posts from a local web site");
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_greeting_names_the_servers_and_commands_that_find_them() {
+        let servers = Endpoints {
+            kafka_brokers: "127.0.0.1:1".to_owned(),
+            postgres_url: "postgres://vigie:secret@127.0.0.1:2/vigie".to_owned(),
+            redis_url: "redis://127.0.0.1:3".to_owned(),
+            registry_url: "http://127.0.0.1:4".to_owned(),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let text = greeting("http://127.0.0.1:5/", &servers, folder.path(), 1.0);
+        let dir = folder.path().canonicalize().unwrap();
+        for part in ["127.0.0.1:1\n", "http://127.0.0.1:4\n", &format!("vigie tail --data-dir {} ", dir.display())] {
+            assert!(text.contains(part), "{part:?} is missing in {text}");
+        }
+        assert!(text.contains("read_csv('http://127.0.0.1:5/v1/assets/BTC/series?") && !text.contains("secret"));
+        let found = folder.path().join(".vigie");
+        std::fs::create_dir(&found).unwrap();
+        assert!(greeting("http://127.0.0.1:5/", &servers, &found, 1.0).contains("vigie status --watch"));
+    }
 }

@@ -105,7 +105,7 @@ pub(crate) async fn run(args: VerifyArgs, output: Output) -> Result<(), ServiceE
 }
 
 fn settings(args: &VerifyArgs) -> Result<RecountSettings, ServiceError> {
-    let (from, to) = (Timestamp::from(args.from), Timestamp::from(args.to));
+    let (from, to) = (args.from, args.to);
     if from >= to {
         return Err(Mistake::new("--from", format!("{from} is not before --to"), format!("a time before {to}")).into());
     }

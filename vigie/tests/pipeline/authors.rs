@@ -141,7 +141,10 @@ fn a_handle_is_nowhere_to_be_read_and_opens_until_its_author_is_erased() {
     assert!(holds(&tail.stdout, &id) && !holds(&tail.stdout, HANDLE), "{}", String::from_utf8_lossy(&tail.stdout));
 
     // After the erasure neither API nor operator opens it; the posts stay, without their texts. The other author is untouched.
-    let erased = json(&vigie(&data, &["--json", "author", "erase", &id]));
+    assert_eq!(vigie(&data, &["author", "erase", &id]).status.code(), Some(64), "nobody can be asked here");
+    let dry = json(&vigie(&data, &["--json", "author", "erase", &id, "--dry-run"]));
+    assert_eq!((&dry["keys"], &dry["dry_run"]), (&Value::from(1), &Value::from(true)), "{dry}");
+    let erased = json(&vigie(&data, &["--json", "author", "erase", &id, "--yes"]));
     assert_eq!(erased["keys_destroyed"], 1, "{erased}");
     up.until(&path, &opener, |status, _| status == 410);
     let again = vigie(&data, &["author", "open", &id]);

@@ -30,7 +30,7 @@ pub(super) async fn search(Extract(state): Extract<State>, Query(search): Query<
         }
     }
     let query = search.query.to_lowercase();
-    let posts = state.generator.newest_first(state.clock.now());
+    let posts = state.posts((until == i64::MAX).then_some("hackernews"));
     let matching: Vec<&SamplePost> = posts
         .iter()
         .map(AsRef::as_ref)

@@ -1,7 +1,8 @@
 //! Sample posts: a function of a seed and the time.
 //!
 //! Minute by minute, each asset gets a number of posts drawn around its rate. Every 20 minutes one asset has a burst, good or bad, that makes it several times
-//! louder for a while; besides, each asset's mood drifts slowly. The same seed gives the same post at the same minute whenever it is asked, so
+//! louder for a while; besides, each asset's mood drifts slowly. As the site first opens, one asset crashes and another one surges, so that
+//! whoever tries vigie out sees it notice something. The same seed and opening give the same post at the same minute whenever it is asked, so
 //! that a restarted site continues where it was.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,22 +11,22 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use vigie_clock::Timestamp;
 
-use super::phrases::{self, Phrases};
+use super::phrases::{self, Tone, Writer};
 
-/// Name, ticker and share of the talk.
-const ASSETS: [(&str, &str, f64); 12] = [
-    ("Bitcoin", "BTC", 0.26),
-    ("Ethereum", "ETH", 0.19),
-    ("Solana", "SOL", 0.12),
-    ("XRP", "XRP", 0.08),
-    ("Dogecoin", "DOGE", 0.07),
-    ("Cardano", "ADA", 0.06),
-    ("Avalanche", "AVAX", 0.05),
-    ("Chainlink", "LINK", 0.05),
-    ("Polkadot", "DOT", 0.04),
-    ("Litecoin", "LTC", 0.03),
-    ("Uniswap", "UNI", 0.03),
-    ("Aave", "AAVE", 0.02),
+/// Name, ticker, share of the talk, and how people are disposed to it, from -1 to 1.
+pub(super) const ASSETS: [(&str, &str, f64, f64); 12] = [
+    ("Bitcoin", "BTC", 0.26, 0.0),
+    ("Ethereum", "ETH", 0.19, -0.2),
+    ("Solana", "SOL", 0.12, 0.3),
+    ("XRP", "XRP", 0.08, -0.35),
+    ("Dogecoin", "DOGE", 0.07, 0.2),
+    ("Cardano", "ADA", 0.06, -0.25),
+    ("AVAX", "AVAX", 0.05, 0.15),
+    ("Chainlink", "LINK", 0.05, 0.3),
+    ("Polkadot", "DOT", 0.04, -0.3),
+    ("Litecoin", "LTC", 0.03, -0.15),
+    ("Uniswap", "UNI", 0.03, -0.1),
+    ("Aave", "AAVE", 0.02, -0.4),
 ];
 
 /// Feed, title, language.
@@ -44,6 +45,16 @@ const THREAD_MINUTES: i64 = 30;
 
 /// A burst begins this often.
 const BURST_MINUTES: i64 = 20;
+
+/// How long an event of the opening lasts, and its posts per minute at the start, in parts of the rate of all assets together.
+const OPENING_MINUTES: i64 = 10;
+const OPENING_RATE: f64 = 4.0;
+
+/// Assets that the opening may choose from: heard of often enough to have a usual mood, and seldom enough for a burst to stand out.
+const OPENING_ASSETS: std::ops::Range<usize> = 2..9;
+
+/// Slots of bursts before the opening in which its assets were quiet, if there are such assets.
+const QUIET_SLOTS: i64 = 18;
 
 const MINUTE: i64 = 60_000;
 
@@ -98,6 +109,8 @@ pub struct Generator {
     /// Posts per minute, outside bursts.
     rate: f64,
     from: Timestamp,
+    /// Minute of the opening with the assets that crash and surge then.
+    opening: Option<(i64, [usize; 2])>,
     written: Mutex<Written>,
 }
 
@@ -112,7 +125,21 @@ struct Written {
 impl Generator {
     /// Posts from `from` on, `rate` a minute.
     pub fn new(seed: u64, rate: f64, from: Timestamp) -> Self {
-        Self { seed, rate, from, written: Mutex::default() }
+        Self { seed, rate, from, opening: None, written: Mutex::default() }
+    }
+
+    /// The same with a crash in the minute of the site's opening and a surge in the next. Of the assets that may be struck it takes those that have
+    /// been quiet for longest: bursts that were are part of what is usual.
+    #[must_use]
+    pub fn opened_at(mut self, opened: Timestamp) -> Self {
+        let minute = opened.as_millis().div_euclid(MINUTE);
+        let slot = minute.div_euclid(BURST_MINUTES);
+        let mut assets: Vec<usize> = OPENING_ASSETS.collect();
+        assets.sort_by_key(|asset| {
+            (slot - QUIET_SLOTS..=slot).rev().find(|slot| self.burst(*slot).asset == *asset).unwrap_or(i64::MIN)
+        });
+        self.opening = Some((minute, [assets[0], assets[1]]));
+        self
     }
 
     /// What has been published by `now`, newest first.
@@ -132,7 +159,7 @@ impl Generator {
     fn minute(&self, minute: i64) -> Vec<SamplePost> {
         let mut random = self.random(minute, 1);
         let mut posts = Vec::new();
-        for (asset, (_, _, share)) in ASSETS.iter().enumerate() {
+        for (asset, (_, _, share, _)) in ASSETS.iter().enumerate() {
             let (louder, mood) = self.weather(asset, minute);
             let mean = self.rate * share * louder;
             for _ in 0..poisson(mean, &mut random) {
@@ -151,22 +178,37 @@ impl Generator {
 
     /// How much louder than usual an asset is, and its mood from -1 to 1.
     fn weather(&self, asset: usize, minute: i64) -> (f64, f64) {
+        let share = ASSETS[asset].2;
+        if let Some((opened, struck)) = self.opening
+            && let Some(event) = struck.iter().position(|struck| *struck == asset)
+        {
+            let into = minute - opened - if event == 0 { 0 } else { 1 };
+            if (0..OPENING_MINUTES).contains(&into) {
+                let fading = 1.0 - 0.8 * into as f64 / OPENING_MINUTES as f64;
+                return (1.0 + OPENING_RATE * fading / share, if event == 0 { -1.2 } else { 1.2 });
+            }
+        }
+        let burst = self.burst(minute.div_euclid(BURST_MINUTES));
+        let into = minute.rem_euclid(BURST_MINUTES) - burst.begin;
+        if burst.asset == asset && (0..burst.length).contains(&into) {
+            let fading = 1.0 - 0.5 * into as f64 / burst.length as f64;
+            return (1.0 + burst.strength * fading, if burst.good { 0.85 } else { -0.85 });
+        }
         let phase = (self.seed % 97) as f64 + asset as f64 * 2.1;
         let hours = minute as f64 / 60.0;
-        let drift = 0.35 * (hours / 3.0 + phase).sin() + 0.15 * (hours / 0.7 + 2.0 * phase).sin();
-        let slot = minute.div_euclid(BURST_MINUTES);
+        let drift = 0.15 * (hours / 3.0 + phase).sin() + 0.1 * (hours / 0.7 + 2.0 * phase).sin();
+        (1.0 + 0.25 * (hours / 1.7 + phase).sin(), ASSETS[asset].3 + drift)
+    }
+
+    /// The burst of a slot of time.
+    fn burst(&self, slot: i64) -> Burst {
         let mut random = self.random(slot, 2);
-        let struck = random.random_range(0..ASSETS.len());
+        let asset = random.random_range(0..ASSETS.len());
         let (begin, length) = (random.random_range(0..6), random.random_range(7..14));
         let good = random.random_bool(0.5);
         // Small assets are talked about by others when something happens to them.
-        let strength = random.random_range(1.5..3.0) / ASSETS[struck].2.max(0.05).sqrt();
-        let into = minute.rem_euclid(BURST_MINUTES) - begin;
-        if struck == asset && (0..length).contains(&into) {
-            let fading = 1.0 - 0.5 * into as f64 / length as f64;
-            return (1.0 + strength * fading, if good { 0.85 } else { -0.85 });
-        }
-        (1.0 + 0.25 * (hours / 1.7 + phase).sin(), drift)
+        let strength = random.random_range(1.5..3.0) / ASSETS[asset].2.max(0.05).sqrt();
+        Burst { asset, begin, length, good, strength }
     }
 
     fn random(&self, at: i64, stream: u64) -> SmallRng {
@@ -175,6 +217,15 @@ impl Generator {
             ^ stream.wrapping_mul(0x94d0_49bb_1331_11eb);
         SmallRng::seed_from_u64(mixed)
     }
+}
+
+/// Something that makes an asset louder, in minutes of its slot.
+struct Burst {
+    asset: usize,
+    begin: i64,
+    length: i64,
+    good: bool,
+    strength: f64,
 }
 
 /// A number of events with this mean (Knuth, TAOCP 3.4.1).
@@ -210,14 +261,14 @@ fn thread_id(minute: i64, subreddit: usize) -> String {
 
 /// The thread that opens a half hour in a subreddit.
 fn thread(minute: i64, n: usize, subreddit: &str, language: &str, random: &mut SmallRng) -> SamplePost {
-    let phrases = if language == "fr" { &phrases::PLAIN_FR } else { &phrases::PLAIN };
-    let asset = pick_asset(random);
+    let mut writer = Writer { tone: Tone::Plain, french: language == "fr", asset: pick_asset(random), random };
+    let (title, text) = (writer.title(), writer.story(2));
     SamplePost {
         id: thread_id(minute, n),
         channel: Channel::Reddit { subreddit: subreddit.to_owned(), parent: None },
-        author: author(random),
-        title: fill(pick(phrases.titles, random), asset, random),
-        text: fill(pick(phrases.bodies, random), asset, random),
+        author: phrases::author(random),
+        title,
+        text,
         published_at: Timestamp::from_millis(minute * MINUTE),
         score: random.random_range(1..200),
     }
@@ -230,104 +281,53 @@ fn write(minute: i64, index: usize, asset: usize, mood: f64, random: &mut SmallR
     let roll: f64 = random.random();
     let (good, bad) =
         (0.22 + 0.5 * mood.max(0.0) - 0.15 * (-mood).max(0.0), 0.22 + 0.5 * (-mood).max(0.0) - 0.15 * mood.max(0.0));
-    let tone = if roll < good { 0 } else { usize::from(roll < good + bad) + 1 };
-    // 0 good, 1 neither, 2 bad.
-    let phrases: &Phrases = match (tone, french) {
-        (0, false) => &phrases::GOOD,
-        (1, false) => &phrases::PLAIN,
-        (_, false) => &phrases::BAD,
-        (0, true) => &phrases::GOOD_FR,
-        (1, true) => &phrases::PLAIN_FR,
-        (_, true) => &phrases::BAD_FR,
+    let tone = match roll {
+        roll if roll < good => Tone::Good,
+        roll if roll < good + bad => Tone::Bad,
+        _ => Tone::Plain,
     };
-    let (channel, id, title, sentences) = if place < 8 {
+    let (channel, id, sentences) = if place < 8 {
         let feed = if french { 3 } else { random.random_range(0..3) };
-        (Channel::News { feed: FEEDS[feed].0.to_owned() }, base36(n), true, 3)
+        (Channel::News { feed: FEEDS[feed].0.to_owned() }, base36(n), 3)
     } else if place < 30 && !french {
         let story = (random.random_bool(0.75)).then(|| (minute - minute.rem_euclid(THREAD_MINUTES)) * PER_MINUTE);
         let is_comment = story.is_some();
         (
             Channel::HackerNews { story: story.map(|story| story.to_string()) },
             n.to_string(),
-            !is_comment,
             if is_comment { 1 } else { 2 },
         )
     } else {
         let sub = if french { 2 } else { random.random_range(0..2) };
         let is_comment = random.random_bool(0.7);
         let parent = is_comment.then(|| thread_id(minute - minute.rem_euclid(THREAD_MINUTES), sub));
-        (
-            Channel::Reddit { subreddit: SUBREDDITS[sub].0.to_owned(), parent },
-            base36(n),
-            !is_comment,
-            if is_comment { 1 } else { 2 },
-        )
+        (Channel::Reddit { subreddit: SUBREDDITS[sub].0.to_owned(), parent }, base36(n), if is_comment { 1 } else { 2 })
     };
-    let mut text = String::new();
-    for sentence in 0..sentences {
-        if sentence > 0 {
-            text.push('\n');
-        }
-        let source = if title || sentence > 0 || random.random_bool(0.3) { phrases.bodies } else { phrases.comments };
-        text.push_str(&fill(pick(source, random), asset, random));
-    }
-    if !french && sentences < 3 {
-        text = format!(
-            "{}{text}{}",
-            pick(&phrases::OPENERS, random),
-            fill(pick(&phrases::CLOSERS, random), asset, random)
-        );
-    }
+    let mut writer = Writer { tone, french, asset, random };
+    let (title, text) = match sentences {
+        1 => (String::new(), writer.comment()),
+        _ => (writer.title(), writer.story(sentences)),
+    };
     SamplePost {
         id,
         channel,
-        author: author(random),
-        title: if title { fill(pick(phrases.titles, random), asset, random) } else { String::new() },
+        author: phrases::author(random),
+        title,
         text,
         published_at: Timestamp::from_millis(minute * MINUTE + random.random_range(0..60) * 1000),
         score: random.random_range(1..400),
     }
 }
 
-fn pick<'a>(from: &[&'a str], random: &mut SmallRng) -> &'a str {
-    from[random.random_range(0..from.len())]
-}
-
-fn pick_asset(random: &mut SmallRng) -> usize {
+pub(super) fn pick_asset(random: &mut SmallRng) -> usize {
     let mut roll: f64 = random.random();
-    for (n, (_, _, share)) in ASSETS.iter().enumerate() {
+    for (n, (_, _, share, _)) in ASSETS.iter().enumerate() {
         roll -= share;
         if roll < 0.0 {
             return n;
         }
     }
     0
-}
-
-/// Some write often, most seldom.
-fn author(random: &mut SmallRng) -> String {
-    let skew = random.random::<f64>().powi(2);
-    let n = (skew * (phrases::FIRST.len() * phrases::LAST.len()) as f64) as usize;
-    format!(
-        "{}_{}",
-        phrases::FIRST[n % phrases::FIRST.len()],
-        phrases::LAST[(n / phrases::FIRST.len()) % phrases::LAST.len()]
-    )
-}
-
-fn fill(template: &str, asset: usize, random: &mut SmallRng) -> String {
-    let (name, ticker, _) = ASSETS[asset];
-    let mut other = pick_asset(random);
-    if other == asset {
-        other = (other + 1) % ASSETS.len();
-    }
-    template
-        .replace("{A}", name)
-        .replace("{T}", ticker)
-        .replace("{B}", ASSETS[other].0)
-        .replace("{x}", pick(&phrases::EXCHANGES, random))
-        .replace("{n}", &random.random_range(2..40).to_string())
-        .replace("{p}", &format!("{:.1}", random.random_range(1.0..38.0_f64)))
 }
 
 #[cfg(test)]
@@ -370,6 +370,23 @@ mod tests {
             all.iter().filter(|p| matches!(&p.channel, Channel::News { feed: f } if f == feed)).count()
         });
         assert!(feeds.clone().all(|n| n > 50), "{:?}", feeds.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_opening_crashes_one_asset_and_makes_another_one_surge_and_changes_nothing_before() {
+        let opened = NOW / MINUTE;
+        let generator = || Generator::new(7, 24.0, Timestamp::from_millis((opened - 60) * MINUTE));
+        let plain = generator().newest_first(Timestamp::from_millis(opened * MINUTE - 1));
+        let site = generator().opened_at(Timestamp::from_millis(NOW));
+        assert_eq!(site.newest_first(Timestamp::from_millis(opened * MINUTE - 1)), plain);
+        let (_, [crashed, surged]) = site.opening.unwrap();
+        assert_ne!(crashed, surged);
+        let posts: Vec<SamplePost> = (opened..opened + 3).flat_map(|minute| site.minute(minute)).collect();
+        for asset in [crashed, surged] {
+            let about = posts.iter().filter(|post| post.text.contains(ASSETS[asset].0)).count();
+            assert!(about > 40, "{about} posts about {} within three minutes", ASSETS[asset].0);
+        }
+        assert!(site.weather(crashed, opened).1 < -1.0 && site.weather(surged, opened + 1).1 > 1.0);
     }
 
     #[test]

@@ -14,7 +14,7 @@ const ITEMS: usize = 300;
 pub(super) async fn index(Extract(state): Extract<State>) -> Html<String> {
     let feeds: String =
         FEEDS.iter().map(|(feed, name, _)| format!("<li><a href=\"/rss/{feed}.xml\">{name}</a>")).collect();
-    let posts = state.generator.newest_first(state.clock.now());
+    let posts = state.posts(None);
     let latest: String = posts
         .iter()
         .take(50)
@@ -28,7 +28,7 @@ pub(super) async fn index(Extract(state): Extract<State>) -> Html<String> {
 
 /// `/post/{id}`
 pub(super) async fn article(Extract(state): Extract<State>, Path(id): Path<String>) -> Response {
-    let posts = state.generator.newest_first(state.clock.now());
+    let posts = state.posts(None);
     let Some(post) = posts.iter().find(|post| post.id == id) else { return StatusCode::NOT_FOUND.into_response() };
     let title = escape(&headline(post));
     let body: String = post.text.lines().map(|line| format!("<p>{}</p>", escape(line))).collect();
@@ -46,7 +46,7 @@ pub(super) async fn feed(Extract(state): Extract<State>, Path(file): Path<String
     else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    let posts = state.generator.newest_first(state.clock.now());
+    let posts = state.posts(Some(name));
     let items: Vec<&SamplePost> = posts
         .iter()
         .map(AsRef::as_ref)

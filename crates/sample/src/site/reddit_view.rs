@@ -64,7 +64,8 @@ fn listing(state: &State, subs: &str, comments: bool, paging: &Paging) -> Value 
                 }
                 _ => false,
             };
-            let posts = state.generator.newest_first(state.clock.now());
+            let listing = format!("{subs:?} {comments}");
+            let posts = state.posts(after.is_none().then_some(&listing));
             let mut below = posts
                 .iter()
                 .filter(|post| wanted(post))

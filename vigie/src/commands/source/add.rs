@@ -9,7 +9,7 @@ use vigie_producers::discover::{self, DiscoverError};
 use vigie_producers::fetcher::{Fetcher, FetcherConfig, guard};
 
 use super::test::web_address;
-use crate::output::Output;
+use crate::output::{Output, count};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct AddArgs {
@@ -46,9 +46,9 @@ pub(super) async fn run(args: AddArgs, output: Output) -> Result<(), ServiceErro
     }
     let newest = found.newest.map(|newest| newest.to_string());
     output.note(format!(
-        "found by: {}; {} posts, the newest {}",
+        "found by: {}; {}, the newest {}",
         found.found_by,
-        found.posts,
+        count(found.posts as u64, "post"),
         newest.as_deref().unwrap_or("without a date")
     ));
     if !args.dry_run {

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use vigie_clock::Timestamp;
 use vigie_daemon::{Context, ServiceError, spawn_signal_handler};
 use vigie_producers::backfill::{self, Report};
 
 use crate::cli::BackfillArgs;
-use crate::output::Output;
+use crate::output::{Output, count};
 
 /// How often it is told how far things are, where there is no bar.
 const NOTE_EVERY: Duration = Duration::from_secs(5);
@@ -29,7 +28,8 @@ pub(crate) async fn run(args: BackfillArgs, output: Output) -> Result<(), Servic
         if shown.is_hidden() && (first || now.saturating_sub(noted) >= NOTE_EVERY) {
             (noted, first) = (now, false);
             let percent = back.saturating_mul(100) / whole.max(1);
-            output.note(format!("{percent} %, back to {reached}: {} pages, {} posts", progress.pages, progress.posts));
+            let (pages, posts) = (count(progress.pages, "page"), count(progress.posts, "post"));
+            output.note(format!("{percent} %, back to {reached}: {pages}, {posts}"));
         }
     })
     .await;
@@ -37,7 +37,8 @@ pub(crate) async fn run(args: BackfillArgs, output: Output) -> Result<(), Servic
     let report = result?;
     output.result(&to_json(&report), || {
         let Report { source, since, progress } = &report;
-        format!("{source}: {} posts of {} pages, back to {since}", progress.posts, progress.pages)
+        let (posts, pages) = (count(progress.posts, "post"), count(progress.pages, "page"));
+        format!("{source}: {posts} of {pages}, back to {since}")
     })
 }
 
@@ -50,27 +51,4 @@ fn to_json(report: &Report) -> serde_json::Value {
         "pages": report.progress.pages,
         "posts": report.progress.posts,
     })
-}
-
-/// A day (UTC) or a time in RFC 3339.
-pub(crate) fn parse_since(text: &str) -> Result<Timestamp, String> {
-    if let Ok(day) = text.parse::<jiff::civil::Date>()
-        && text.len() == 10
-    {
-        return day.to_zoned(jiff::tz::TimeZone::UTC).map(|day| day.timestamp().into()).map_err(|e| e.to_string());
-    }
-    Timestamp::parse_rfc3339(text).map_err(|_| "expected a day like 2026-01-31, or a time in RFC 3339".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn days_and_times_are_read() {
-        assert_eq!(parse_since("2026-01-31").unwrap().to_string(), "2026-01-31T00:00:00Z");
-        assert_eq!(parse_since("2026-01-31T12:00:00+02:00").unwrap().to_string(), "2026-01-31T10:00:00Z");
-        assert!(parse_since("yesterday").unwrap_err().contains("RFC 3339"));
-        assert!(parse_since("2026-02-31").is_err());
-    }
 }

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use url::Url;
 use vigie_clock::Timestamp;
 use vigie_daemon::{Context, ServiceError};
 use vigie_kafka_client::{KafkaConfig, Start, read_to_end};
 use vigie_producers::keys::Key;
 use vigie_schemas::{Codec, RegistryConfig};
 
+use crate::api::Api;
 use crate::commands::topics::{codec_error, kafka_error};
 use crate::output::Output;
 
@@ -20,9 +22,15 @@ const LOOK_BACK: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct ListArgs {
-    /// A TOML file; by default the bundled list
+    /// A TOML file [default: what a running `vigie up` scrapes, or else the bundled list]
     #[arg(long, value_name = "FILE")]
     sources: Option<PathBuf>,
+    /// The API of the pipeline whose sources are listed
+    #[arg(long, env = "VIGIE_API_URL", value_name = "URL", conflicts_with = "sources")]
+    api_url: Option<Url>,
+    /// Bearer token for the API, with read:operations
+    #[arg(long, env = "VIGIE_API_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: Option<String>,
     /// Tell how each source did in the last 24 hours, from the fetch ledger; needs Kafka
     #[arg(long)]
     status: bool,
@@ -33,6 +41,9 @@ pub(crate) struct ListArgs {
 }
 
 pub(super) async fn run(args: ListArgs, output: Output) -> Result<(), ServiceError> {
+    if let (Some(api), None) = (&args.api_url, &args.sources) {
+        return running(&Api::new(api, args.token.as_deref())?, output).await;
+    }
     let found = match &args.sources {
         Some(path) => vigie_producers::sources::catalogue::load(path),
         None => vigie_producers::sources::catalogue::bundled(),
@@ -58,6 +69,20 @@ pub(super) async fn run(args: ListArgs, output: Output) -> Result<(), ServiceErr
         }
         output.result(&value, || {
             format!("{:<28} {:<12} {} {words}", source.id, source.kind.name(), source.url).trim_end().to_owned()
+        })?;
+    }
+    Ok(())
+}
+
+/// What a running pipeline scrapes, and how well that works.
+async fn running(api: &Api, output: Output) -> Result<(), ServiceError> {
+    let answer = api.json("v1/sources").await?;
+    for source in answer["sources"].as_array().into_iter().flatten() {
+        let word = |name: &str| source[name].as_str().unwrap_or_default();
+        output.result(source, || {
+            let (id, kind, url) = (word("source"), word("kind"), word("url"));
+            let reason = source["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            format!("{id:<28} {kind:<12} {url} {}{reason}", word("health"))
         })?;
     }
     Ok(())

@@ -33,6 +33,8 @@ pub(crate) struct ServiceOptions {
     pub(crate) postgres: vigie_sinks::PostgresSinkConfig,
     pub(crate) redis: vigie_sinks::RedisSinkConfig,
     pub(crate) api: vigie_api::Config,
+    /// Nobody has set how long windows wait for late posts.
+    pub(crate) is_default_grace: bool,
 }
 
 impl Args for ServiceOptions {
@@ -83,6 +85,7 @@ impl FromArgMatches for ServiceOptions {
             postgres: FromArgMatches::from_arg_matches(matches)?,
             redis: FromArgMatches::from_arg_matches(matches)?,
             api: FromArgMatches::from_arg_matches(matches)?,
+            is_default_grace: matches.value_source("grace") == Some(ValueSource::DefaultValue),
         })
     }
 
