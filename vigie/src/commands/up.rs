@@ -35,6 +35,9 @@ const ARCHIVE_SETTLE: &str = "6h";
 const STATE_DIR: &str = "streams";
 /// Below the data folder: what the sample site remembers.
 const SITE_FILE: &str = "sample.json";
+/// How often the topologies' lag is looked at, and how often in a row it must be none.
+const LOOK: Duration = Duration::from_millis(500);
+const IDLE_LOOKS: u32 = 6;
 /// On a first start feeds list the posts of some days: they count too.
 const LOCAL_GRACE: &str = "7d";
 
@@ -107,6 +110,8 @@ async fn pipeline(
             if let Some(progress) = site.progress() {
                 output.note(format!("sample data: {} archived posts and comments", progress.total));
             }
+            site.hold(true);
+            tokio::spawn(release_when_counted(site.clone(), ctx.clone()));
             site.sources()
         }
     });
@@ -148,6 +153,24 @@ async fn pipeline(
         || greeting(&url, servers, stack.data_dir(), seconds),
     )?;
     services.run().await
+}
+
+/// Lets the rest of the sample's backlog follow when the oldest part is counted, also one that a stop left behind: so none of its posts is late.
+async fn release_when_counted(site: Site, ctx: Context) {
+    let mut idle = 0;
+    while idle < IDLE_LOOKS {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = ctx.shutdown.cancelled() => return,
+        }
+        let families = ctx.metrics.gather();
+        let mut lags = families.iter().filter(|family| family.name() == "vigie_streams_lag_records").peekable();
+        let is_idle = site.is_asked()
+            && lags.peek().is_some()
+            && lags.flat_map(|family| family.get_metric()).all(|lag| lag.get_gauge().get_value() == 0.0);
+        idle = if is_idle { idle + 1 } else { 0 };
+    }
+    site.hold(false);
 }
 
 /// Where everything is, with lines to copy.
