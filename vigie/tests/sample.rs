@@ -1,7 +1,5 @@
 //! The sample as the topologies see it: what `vigie up --sample` can show depends on how its posts are written.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where something it needs is missing")]
-
 use std::collections::HashMap;
 
 use vigie_clock::Timestamp;

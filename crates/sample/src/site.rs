@@ -192,6 +192,16 @@ impl Site {
         }
     }
 
+    /// Whether all but the oldest part of the backlog is held back, even when all sources have asked for more.
+    pub fn hold(&self, held: bool) {
+        self.state.release.hold(held);
+    }
+
+    /// Whether all sources have published the oldest part.
+    pub fn is_asked(&self) -> bool {
+        self.state.release.is_asked()
+    }
+
     /// How far the archive is; `None` without one.
     pub fn progress(&self) -> Option<Progress> {
         self.state.archive.as_ref().map(|archive| archive.progress(self.state.clock.monotonic()))

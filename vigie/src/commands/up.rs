@@ -30,6 +30,9 @@ use crate::services::Services;
 
 /// Below the data folder: what the sample site remembers.
 const SITE_FILE: &str = "sample.json";
+/// How often the topologies' lag is looked at, and how often in a row it must be none.
+const LOOK: Duration = Duration::from_millis(500);
+const IDLE_LOOKS: u32 = 6;
 
 pub(crate) async fn run(args: UpArgs, unread: Vec<Mistake>, output: Output) -> Result<(), ServiceError> {
     let ctx = Context::system();
@@ -70,6 +73,10 @@ async fn pipeline(
         if let Some(progress) = site.progress() {
             output.note(format!("sample data: {} archived posts and comments", progress.total));
         }
+        if args.site.archive.is_none() {
+            site.hold(true);
+            tokio::spawn(release_when_counted(site.clone(), ctx.clone()));
+        }
         ready.producers = ready.producers.with_sources(site.sources());
         if args.services.is_default_grace && args.site.archive.is_none() {
             ready.trends = ready.trends.with_grace(args.site.grace());
@@ -108,6 +115,24 @@ async fn pipeline(
         || greeting(&url, servers, stack.data_dir(), seconds),
     )?;
     services.run().await
+}
+
+/// Lets the rest of the sample's backlog follow when the oldest part is counted, also one that a stop left behind: so none of its posts is late.
+async fn release_when_counted(site: Site, ctx: Context) {
+    let mut idle = 0;
+    while idle < IDLE_LOOKS {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = ctx.shutdown.cancelled() => return,
+        }
+        let families = ctx.metrics.gather();
+        let mut lags = families.iter().filter(|family| family.name() == "vigie_streams_lag_records").peekable();
+        let is_idle = site.is_asked()
+            && lags.peek().is_some()
+            && lags.flat_map(|family| family.get_metric()).all(|lag| lag.get_gauge().get_value() == 0.0);
+        idle = if is_idle { idle + 1 } else { 0 };
+    }
+    site.hold(false);
 }
 
 /// Where everything is, with lines to copy.

@@ -51,7 +51,7 @@ const OPENING_MINUTES: i64 = 10;
 const OPENING_RATE: f64 = 4.0;
 
 /// Assets that the opening may choose from: heard of often enough to have a usual mood, and seldom enough for a burst to stand out.
-const OPENING_ASSETS: std::ops::Range<usize> = 2..9;
+const OPENING_ASSETS: std::ops::Range<usize> = 5..9;
 
 /// Slots of bursts before the opening in which its assets were quiet, if there are such assets.
 const QUIET_SLOTS: i64 = 18;

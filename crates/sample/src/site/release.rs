@@ -1,7 +1,7 @@
 //! In what order the backlog appears: the oldest part first, the rest once each listing was asked again.
 //!
-//! A source that is asked again has published what it found before. So the oldest posts of all sources are counted before anything is newer than
-//! them by more than the grace, and their windows are final as soon as the rest arrives.
+//! A source that is asked again has published what it found before. Whoever runs the site may have it wait longer, until those posts are counted:
+//! then nothing is newer than them by more than the grace before, and their windows are final as soon as the rest arrives.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -26,7 +26,9 @@ pub(super) struct Release {
 #[derive(Debug, Default)]
 struct Asked {
     times: HashMap<String, u32>,
-    released: bool,
+    /// Each listing was asked twice, or patience has ended.
+    enough: bool,
+    held: bool,
 }
 
 impl Release {
@@ -35,17 +37,27 @@ impl Release {
         Self { held_from, listings, opened, asked: Mutex::default() }
     }
 
+    /// Whether the rest is held back even when all listings were asked twice.
+    pub(super) fn hold(&self, held: bool) {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).held = held;
+    }
+
+    /// Whether all sources have published the oldest part.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).enough
+    }
+
     /// The newest time that may be shown. `listing` is set if the first page of a listing is asked for.
     pub(super) fn until(&self, listing: Option<&str>, now: Timestamp, monotonic: Duration) -> Timestamp {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if !asked.released {
+        if !asked.enough {
             if let Some(listing) = listing {
                 *asked.times.entry(listing.to_owned()).or_default() += 1;
             }
             let again = asked.times.values().filter(|times| **times > 1).count();
-            asked.released = again >= self.listings || monotonic.saturating_sub(self.opened) >= PATIENCE;
+            asked.enough = again >= self.listings || monotonic.saturating_sub(self.opened) >= PATIENCE;
         }
-        if asked.released { now } else { now.min(self.held_from) }
+        if asked.enough && !asked.held { now } else { now.min(self.held_from) }
     }
 }
 
@@ -63,6 +75,10 @@ mod tests {
         assert_eq!([ask("a"), ask("a"), ask("a"), ask("b")], [HELD; 4]);
         assert_eq!(release.until(None, NOW, Duration::from_secs(1)), HELD, "a later page is no new question");
         assert_eq!([ask("b"), ask("a")], [NOW; 2]);
+        release.hold(true);
+        assert!(release.is_asked() && ask("a") == HELD);
+        release.hold(false);
+        assert_eq!(ask("a"), NOW);
     }
 
     #[test]
