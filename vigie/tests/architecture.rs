@@ -80,9 +80,9 @@ const PRODUCERS: [(&str, &[&str]); 13] = [
     ("sources", &["fetcher", "keys", "kinds"]),
     ("poll", &["content", "fetcher", "kinds", "sources"]),
     ("publish", &["lease", "poll"]),
-    ("config", &["fetcher", "publish", "sources"]),
+    ("config", &["fetcher", "sources"]),
     ("discover", &["content", "fetcher", "kinds", "sources"]),
-    ("probe", &["content", "fetcher", "keys", "kinds", "poll", "sources"]),
+    ("probe", &["content", "discover", "fetcher", "keys", "kinds", "poll", "sources"]),
     ("backfill", &["config", "fetcher", "keys", "kinds", "poll", "publish", "sources"]),
     ("group", &["config", "fetcher", "lease", "poll", "publish", "sources"]),
 ];
