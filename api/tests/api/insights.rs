@@ -312,7 +312,9 @@ async fn sources_tell_their_health() {
         ("shaky", 60, "failed"),
         ("broken", 60, "failed"),
         ("walled", 60, "blocked"),
-        ("forgotten", 7200, "fetched"),
+        ("forgotten", 2700, "fetched"),
+        // Nobody has asked it since it was due two hours ago, and others were asked: it was removed from the list.
+        ("removed", 7500, "fetched"),
     ];
     for (offset, (source, ago, decision)) in fetches.iter().enumerate() {
         let at = format!("timestamptz '{}' - interval '{ago} seconds'", crate::world::WALL);
