@@ -4,7 +4,6 @@ pub mod analysis;
 pub mod anomaly;
 pub mod assets;
 mod dead_letters;
-pub mod duration;
 pub mod fingerprint;
 #[cfg(test)]
 mod fixtures;
@@ -20,6 +19,7 @@ pub mod sentiment;
 mod service;
 pub mod spam;
 mod state;
+pub mod times;
 pub mod trends;
 
 pub use dead_letters::AvroDeadLetters;

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use vigie_authors::{AuthorKey, Keyring};
 use vigie_daemon::{LogConfig, OpsConfig, SecretArg};
 use vigie_kafka_client::KafkaConfig;
-use vigie_processors::duration::parse_duration;
+use vigie_processors::times::parse_duration;
 use vigie_schemas::RegistryConfig;
 use vigie_sinks::PostgresUrl;
 
@@ -196,7 +196,7 @@ pub(crate) struct BackfillArgs {
     /// The source, as `source list` names it
     pub(crate) id: String,
     /// How far back: a day (UTC), a time in RFC 3339, or how long ago, for example 30d
-    #[arg(long, value_name = "DATE", value_parser = crate::commands::times::since)]
+    #[arg(long, value_name = "DATE", value_parser = vigie_processors::times::since)]
     pub(crate) since: vigie_clock::Timestamp,
     #[command(flatten)]
     pub(crate) service: vigie_producers::Config,
@@ -230,7 +230,7 @@ pub(crate) struct TailArgs {
     #[arg(long)]
     pub(crate) asset: Option<String>,
     /// Only records that arrived at this time or later: RFC 3339, a day (UTC), or how long ago, for example 1h
-    #[arg(long, value_name = "TIME", value_parser = crate::commands::times::since)]
+    #[arg(long, value_name = "TIME", value_parser = vigie_processors::times::since)]
     pub(crate) from: Option<vigie_clock::Timestamp>,
     /// Only the last N records (of --asset, from --from on), and with --follow those that come
     #[arg(short = 'n', long, value_name = "N")]
@@ -374,10 +374,10 @@ pub(crate) struct ReplayArgs {
 #[derive(Args, Debug)]
 pub(crate) struct VerifyArgs {
     /// Windows that start at this time or later: RFC 3339, a day (UTC), or how long ago, for example 6h
-    #[arg(long, value_name = "TIME", value_parser = crate::commands::times::since)]
+    #[arg(long, value_name = "TIME", value_parser = vigie_processors::times::since)]
     pub(crate) from: vigie_clock::Timestamp,
     /// Windows that start before this time; a day means its end
-    #[arg(long, value_name = "TIME", value_parser = crate::commands::times::until)]
+    #[arg(long, value_name = "TIME", value_parser = vigie_processors::times::until)]
     pub(crate) to: vigie_clock::Timestamp,
     /// Where the API is
     #[arg(long, env = "VIGIE_API_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]

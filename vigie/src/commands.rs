@@ -9,7 +9,6 @@ mod replay;
 pub(crate) mod source;
 pub(crate) mod status;
 mod tail;
-pub(crate) mod times;
 mod token;
 mod topics;
 pub(crate) mod up;

@@ -13,6 +13,7 @@ use crate::analysis::Analyser;
 use crate::forecast::SharedForecaster;
 use crate::inference::ModelConfig;
 use crate::sentiment::{self, EnrichmentConfig, SharedAnalyser};
+use crate::times::{since, until};
 use crate::trends::TrendsOptions;
 
 /// Options of a replay.
@@ -21,11 +22,11 @@ pub struct Config {
     /// Topic to read again; only posts.raw.v1 so far
     #[arg(long, value_name = "TOPIC", default_value = Topic::PostsRaw.name())]
     pub topic: String,
-    /// Start of the range of published_at, inclusive, RFC 3339; widened to a whole window
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    /// Start of the range of published_at, inclusive: RFC 3339, a day (UTC), or how long ago, for example 6h; widened to a whole window
+    #[arg(long, value_name = "TIME", value_parser = since)]
     pub from: Timestamp,
-    /// End of the range of published_at, exclusive, RFC 3339; widened to a whole window
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    /// End of the range of published_at, exclusive, in the same words (a day: its end); widened to a whole window
+    #[arg(long, value_name = "TIME", value_parser = until)]
     pub to: Timestamp,
     /// Id of the run: small letters, digits and hyphens; made from the time if not given
     #[arg(long, value_name = "ID")]
@@ -123,11 +124,6 @@ pub fn new_run_id(now: Timestamp) -> String {
 fn is_run_id(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=64).contains(&text.len()) && text.bytes().all(allowed) && text != LIVE_RUN
-}
-
-fn parse_time(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse_rfc3339(text)
-        .map_err(|_| format!("{text:?} is not a time, expected for example 2022-05-09T00:00:00Z"))
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use vigie_streams::{KafkaConfig, StreamsOptions};
 use super::SharedAnalyser;
 use crate::analysis::Analyser;
 use crate::assets::AssetsConfig;
-use crate::duration::parse_duration;
 use crate::inference::ModelConfig;
+use crate::times::parse_duration;
 
 /// Options of the sentiment topology.
 #[derive(clap::Args, Clone, Debug)]

@@ -8,10 +8,10 @@ use vigie_schemas::RegistryConfig;
 use vigie_streams::{KafkaConfig, StreamsOptions, TumblingWindows};
 
 use super::alerts::AlertPolicy;
-use crate::duration::parse_duration;
 use crate::forecast::{ForecasterConfig, SharedForecaster, WINDOW_MILLIS};
 use crate::inference::ModelError;
 use crate::service;
+use crate::times::parse_duration;
 
 /// Options of the trends topology.
 #[derive(clap::Args, Clone, Debug)]

@@ -1,18 +1,27 @@
 //! Times on the command line: RFC 3339, a day, or how long ago.
 
+mod duration;
+
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use vigie_clock::Timestamp;
 use vigie_daemon::Context;
-use vigie_processors::duration::parse_duration;
+
+pub use duration::parse_duration;
 
 /// The beginning of a range; a day stands for its first instant in UTC.
-pub(crate) fn since(text: &str) -> Result<Timestamp, String> {
+///
+/// # Errors
+/// If the text is none of these.
+pub fn since(text: &str) -> Result<Timestamp, String> {
     parse(text, 0, Context::system().clock.now())
 }
 
 /// The end of a range, which is not part of it; a day stands for the first instant of the next.
-pub(crate) fn until(text: &str) -> Result<Timestamp, String> {
+///
+/// # Errors
+/// As [`since`].
+pub fn until(text: &str) -> Result<Timestamp, String> {
     parse(text, 1, Context::system().clock.now())
 }
 
