@@ -28,7 +28,7 @@ pub(crate) fn connect(url: &RedisUrl, command_timeout: Option<Duration>) -> Resu
         .set_policy(ReconnectPolicy::new_exponential(0, 100, 5000, 2))
         .build()
         .map_err(ServiceError::failed)?;
-    // The handle only tells when the client has been told to quit.
+    // The handle only tells when the client has been asked to quit.
     drop(client.connect());
     Ok(client)
 }

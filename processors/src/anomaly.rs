@@ -94,7 +94,7 @@ impl OnlineAnomaly {
     }
 
     /// Judges a count without learning it. `open` are the counts that come before it and are not learned yet: the score takes them as they are,
-    /// so that one event is not told once for each; the forecast is from what is learned.
+    /// so that one event is not reported once for each; the forecast is from what is learned.
     pub fn judge(&self, open: &[f64], count: f64) -> Result<Anomaly, InvalidCount> {
         check(count)?;
         let mut rarity = self.rarity.clone();

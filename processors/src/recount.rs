@@ -1,4 +1,4 @@
-//! What the windows should hold, counted anew from the raw posts: the other side of an audit.
+//! What the windows should hold, recounted from the raw posts: the other side of an audit.
 //!
 //! ```text
 //! posts.raw.v1 ─▶ check ─▶ known id? ─▶ assets, sentiment ─▶ versions of each post ─▶ windows
@@ -8,8 +8,8 @@
 //! Of the pipeline it uses what is a function of a record: what is valid, what is a duplicate, what a text says. Nothing is taken from the
 //! topologies' state, from mentions or from offsets that were committed, so what a torn transaction lost is missed here.
 //!
-//! **Late posts.** A post that comes after its window was closed is not counted, by design. When that was cannot be told from the raw posts
-//! alone: it depends on which partition was read first. What can be told is that a window was open as long as nothing that was published
+//! **Late posts.** A post that comes after its window was closed is not counted, by design. When that was cannot be derived from the raw posts
+//! alone: it depends on which partition was read first. What can be said is that a window was open as long as nothing that was published
 //! [`RecountSettings::grace`] after its end had arrived. Posts that came later than that *may* be late; the counts of a final window are then
 //! known within [`Window::bounds`]. A window that is not final has left nothing out.
 

@@ -17,11 +17,11 @@
 
 mod config;
 pub(crate) mod dedupe;
+mod emitted;
 mod enrich;
 mod metrics;
 mod processor;
 pub(crate) mod scoring;
-mod told;
 
 use std::sync::Arc;
 

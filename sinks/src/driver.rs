@@ -363,6 +363,6 @@ fn leave(consumer: Consumer) {
         let _ = done.send(()); // nobody waits any more
     });
     if leaving.is_ok() && left.recv_timeout(LEAVE).is_err() {
-        debug!("the group has not answered, left without a word");
+        debug!("the group has not answered, left silently");
     }
 }

@@ -225,7 +225,7 @@ async fn build(app: &App, query: &SeriesQuery, metrics: &[Metric], with_lineage:
     let buckets = app.store.buckets(query, &query.asset).await?;
     let market =
         if query.asset == WHOLE_MARKET { buckets.clone() } else { app.store.buckets(query, WHOLE_MARKET).await? };
-    // Within one window the topology has counted the authors; over several they must be counted anew.
+    // Within one window the topology has counted the authors; over several they must be recounted.
     let count_authors = query.interval > WINDOW_SECONDS && metrics.contains(&Metric::UniqueAuthors);
     let authors = if count_authors { Some(app.store.unique_authors(query).await?) } else { None };
     let by_bucket = app.store.series_lineage(query).await?;

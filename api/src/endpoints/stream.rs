@@ -28,7 +28,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 ///
 /// Event types are trend (a new revision of a window), alert and post; data is JSON with the fields of the Avro record, times in
 /// RFC 3339. Ids grow; with the last one as `Last-Event-ID` (or `last_event_id=`) nothing is missed and nothing comes twice, as long as
-/// the server still has it (some 10,000 events). If it has not, the first event is of type gap: read the state anew. Comments come every 15 s.
+/// the server still has it (some 10,000 events). If it has not, the first event is of type gap: load the state again. Comments come every 15 s.
 #[utoipa::path(get, path = "/v1/stream", tag = "insights",
     params(
         ("asset" = Option<String>, Query, description = "Only about these assets, separated by commas; `*` is the whole market"),

@@ -30,7 +30,7 @@ pub(crate) struct Post {
     pub fetched_at: UtcTime,
     /// When the model scored it.
     pub scored_at: UtcTime,
-    /// ISO 639-1; null if it could not be told.
+    /// ISO 639-1; null if it is unknown.
     pub language: Option<String>,
     /// negative, neutral or positive; null if it was not scored.
     pub label: Option<String>,

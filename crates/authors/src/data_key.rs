@@ -18,7 +18,7 @@ use crate::{OpenError, from_hex, hex};
 
 const VERSION: u8 = 1;
 const ID: usize = 8;
-/// Handles are filled up to a multiple of this, so that a short one is not told by its length.
+/// Handles are filled up to a multiple of this, so that a short one is not recognisable by its length.
 const STEP: usize = 32;
 /// Ends the handle; zeros follow (ISO/IEC 7816-4).
 const END: u8 = 0x80;

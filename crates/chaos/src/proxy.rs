@@ -14,7 +14,7 @@ use crate::error::ChaosError;
 pub(crate) use rules::{Order, Request, Rules, Trick};
 
 const LARGEST_FRAME: usize = 128 << 20;
-/// The correlation id of a repeated request: no client has it, so that the second answer can be told from the first.
+/// The correlation id of a repeated request: no client has it, so that the second answer can be distinguished from the first.
 const REPEATED: [u8; 4] = [0xFF; 4];
 
 pub(crate) struct Proxies {

@@ -132,7 +132,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is told to move. Clones share the time.
+/// A clock that stands still until it is moved. Clones share the time.
 #[derive(Clone, Debug, Default)]
 pub struct ManualClock {
     millis: Arc<AtomicI64>,

@@ -46,7 +46,7 @@ impl HealthReport {
 }
 
 impl Health {
-    /// Adds a component, not ready for it is starting. A name that is there already starts anew.
+    /// Adds a component, not ready for it is starting. A name that is there already starts over.
     pub fn component(&self, name: &str) -> Component {
         let component = Component { name: name.to_owned(), health: self.clone() };
         component.set(State::NotReady("starting".to_owned()));

@@ -229,7 +229,7 @@ impl Consumer {
         self.commit(offsets, CommitMode::Sync)
     }
 
-    /// Commits offsets to the group when the coordinator next can, without waiting and without a word about it: for offsets that are
+    /// Commits offsets to the group when the coordinator next can, without waiting and silently about it: for offsets that are
     /// a hint.
     ///
     /// # Errors
@@ -336,7 +336,7 @@ impl Consumer {
     }
 
     /// Whether, at the client's last statistics (each second), the group had settled with this member in it, be it without any
-    /// partition: a member that gets none is never told so by an event.
+    /// partition: a member that gets none never gets an event that says so.
     pub fn is_member(&self) -> bool {
         self.inner.context().is_member()
     }

@@ -1,4 +1,4 @@
-//! What the supervisor supervises: how each server is prepared, launched, asked and told to stop.
+//! What the supervisor supervises: how each server is prepared, launched, asked and asked to stop.
 
 use std::process::Stdio;
 use std::sync::Arc;

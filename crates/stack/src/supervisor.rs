@@ -198,7 +198,7 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts the server, and keeps it running until told to stop or until all handles are gone.
+    /// Starts the server, and keeps it running until asked to stop or until all handles are gone.
     pub(crate) fn spawn(
         program: Program,
         watchdog: Arc<Watchdog>,

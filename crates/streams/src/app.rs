@@ -1,4 +1,4 @@
-//! An application: a topology, run by stream threads, until it is told to stop or, in a bounded run, until it is done.
+//! An application: a topology, run by stream threads, until it is asked to stop or, in a bounded run, until it is done.
 
 use std::collections::BTreeMap;
 use std::fs;

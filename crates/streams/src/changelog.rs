@@ -40,13 +40,13 @@ pub(crate) fn delete_retention(admin: &Admin, topics: &[String]) -> Result<Durat
     Ok(shortest)
 }
 
-/// What an operator has to delete to begin anew under the same application id.
+/// What an operator has to delete to start over under the same application id.
 pub(crate) fn place_of_state(config: &StreamsConfig, changelogs: &[String]) -> String {
     let topics: Vec<String> = changelogs.iter().map(|topic| config.kafka.wire_name(topic)).collect();
     format!("consumer group {} and topics {}", config.kafka.wire_name(&config.application_id), topics.join(", "))
 }
 
-/// Refuses to make a changelog anew if this topology has committed offsets, which then had one.
+/// Refuses to recreate a changelog if this topology has committed offsets, which then had one.
 pub(crate) fn refuse_loss(
     admin: &Admin,
     config: &StreamsConfig,

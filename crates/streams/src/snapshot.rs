@@ -6,7 +6,7 @@
 //! | reason | what was found |
 //! |---|---|
 //! | `damaged` | torn, cut off or changed: a checksum of [`format`](self::format) does not match, or the file cannot be read |
-//! | `foreign` | of another application, topology or task, or from before the application's state was deleted and begun anew |
+//! | `foreign` | of another application, topology or task, or from before the application's state was deleted and recreated |
 //! | `old` | so old that the changelog may have forgotten tombstones that came after it (or from the future) |
 //! | `behind` | it begins below what the log still has |
 //! | `ahead` | it holds more than the log has |
@@ -89,7 +89,7 @@ pub(crate) struct StateDir {
     parts: StateDirParts,
     folder: PathBuf,
     written: AtomicU64,
-    /// A failure to write was told, and no success since.
+    /// A failure to write was reported, and no success since.
     failing: AtomicBool,
 }
 
@@ -100,7 +100,7 @@ pub(crate) fn folder(root: &std::path::Path, application: &str) -> PathBuf {
 
 impl StateDir {
     /// The folder as it should be; removes what a predecessor left unfinished, and what is too old to be used: of tasks that went to other
-    /// instances, for one. Trouble with it is told when a snapshot is written.
+    /// instances, for one. Trouble with it is reported when a snapshot is written.
     pub(crate) fn new(parts: StateDirParts) -> Self {
         let folder = folder(&parts.root, &parts.application);
         let now = parts.clock.now();
@@ -173,7 +173,7 @@ impl StateDir {
             (header.application != parts.application, "another application"),
             (header.topology != *parts.topology, "another topology"),
             (header.partition != task.id().partition, "another task"),
-            (header.incarnation != task.incarnation(), "state that was begun anew since"),
+            (header.incarnation != task.incarnation(), "state that was recreated since"),
             (header.from.len() != logs.len(), "other stores"),
         ];
         if let Some((_, what)) = foreign.into_iter().find(|(is, _)| *is) {

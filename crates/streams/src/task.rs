@@ -146,7 +146,7 @@ impl StreamTask {
         &self.core.id
     }
 
-    /// Tells the state from that of an application of the same name that was deleted and begun anew.
+    /// Tells the state from that of an application of the same name that was deleted and recreated.
     pub(crate) fn incarnation(&self) -> u64 {
         self.incarnation
     }

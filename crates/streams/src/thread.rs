@@ -3,7 +3,7 @@
 //! ```text
 //!   run():  ┌──▶ session() ── shut down, or bounds reached ──▶ done
 //!           │        │
-//!           └─ pause ┘ fenced, unknown outcome, broker away, stalled: everything is dropped, made anew and restored
+//!           └─ pause ┘ fenced, unknown outcome, broker away, stalled: everything is dropped, recreated and restored
 //!
 //!   session():  poll ─▶ Assigned: restore tasks      ─┐
 //!                       Records:  process, punctuate  ├─▶ commit when due ─▶ poll ...
@@ -45,7 +45,7 @@ use crate::task::StreamTask;
 const POLL: Duration = Duration::from_millis(100);
 /// Pauses between attempts grow from the first to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// After so many aborts in a row everything is made anew, in case the client itself is the cause.
+/// After so many aborts in a row everything is recreated, in case the client itself is the cause.
 const MAX_ABORTS: u32 = 5;
 /// The longest wait for records while a snapshot is in the making.
 const SNAPSHOT_POLL: Duration = Duration::from_millis(2);
@@ -309,7 +309,7 @@ impl<'a> StreamThread<'a> {
             task.aborted();
         }
         for (partition, position) in positions(&session.tasks) {
-            // A position that cannot be restored would skip records: then everything is made anew.
+            // A position that cannot be restored would skip records: then everything is recreated.
             session.consumer.seek(&partition, position)?;
         }
         self.degraded(reason);
@@ -393,7 +393,7 @@ impl<'a> StreamThread<'a> {
         self.shared.board.set(self.index, AppState::Degraded(reason));
     }
 
-    /// Waits longer the more failures there were; `true` if it was told to stop meanwhile.
+    /// Waits longer the more failures there were; `true` if it was asked to stop meanwhile.
     fn pause_after_failure(&self) -> bool {
         let (shortest, longest) = PAUSES;
         let pause = shortest.saturating_mul(1 << self.failures.min(10).saturating_sub(1)).min(longest);

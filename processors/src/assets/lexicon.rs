@@ -47,7 +47,7 @@ pub(super) struct Lexicon {
     tries: [Trie; 2],
     entries: Vec<Entry>,
     contracts: HashMap<String, Contract>,
-    /// Which classes the first three bytes of a string may have, a bit for each triple: most words are told by it, in
+    /// Which classes the first three bytes of a string may have, a bit for each triple: it tells most words apart, in
     /// a table that stays in the first cache.
     beginnings: Vec<u64>,
 }

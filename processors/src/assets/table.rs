@@ -13,7 +13,7 @@ use super::file::File;
 /// The table that is built into the program.
 pub(super) const BUNDLED: &str = include_str!("../../assets/assets.toml");
 
-/// One asset. What each list of strings is evidence of is told in [`super`].
+/// One asset. What each list of strings is evidence of is explained in [`super`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Asset {

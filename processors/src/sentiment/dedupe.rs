@@ -12,7 +12,7 @@ use bytes::Bytes;
 use vigie_clock::Timestamp;
 use vigie_streams::KeyValueStore;
 
-use super::told;
+use super::emitted;
 
 /// Entries that one step of the sweep looks at: more than the posts of a batch, so that the sweep keeps up.
 const SWEEP_STEP: usize = 256;
@@ -63,7 +63,7 @@ impl Sweep {
         for (key, value) in store.range(&self.next, &AFTER_ALL_IDS).take(SWEEP_STEP) {
             looked_at += 1;
             last = Some(Bytes::copy_from_slice(key));
-            if told::seen(value).is_none_or(|seen| newest.since(seen) > retention) {
+            if emitted::seen(value).is_none_or(|seen| newest.since(seen) > retention) {
                 expired.push(Bytes::copy_from_slice(key));
             }
         }
@@ -83,7 +83,7 @@ mod tests {
     fn the_sweep_deletes_what_has_expired_and_keeps_the_rest() {
         let mut store = KeyValueStore::default();
         for i in 0..2000_i64 {
-            store.put(format!("post-{i:04}"), told::encode(day(i % 20), None));
+            store.put(format!("post-{i:04}"), emitted::encode(day(i % 20), None));
         }
         let mut sweep = Sweep::default();
         sweep.step(&mut store, WEEK);
@@ -93,7 +93,7 @@ mod tests {
             sweep.step(&mut store, WEEK);
         }
         assert_eq!(store.iter().count(), 800);
-        assert!(store.iter().all(|(_, value)| told::seen(value).is_some_and(|seen| seen >= day(12))));
+        assert!(store.iter().all(|(_, value)| emitted::seen(value).is_some_and(|seen| seen >= day(12))));
     }
 
     const WEEK: Duration = Duration::from_secs(7 * 86_400);

@@ -3,7 +3,7 @@
 use vigie_clock::Timestamp;
 use vigie_schemas::{AssetMention, Lineage, Mention, RawPost, ScoredPost, WHOLE_MARKET};
 
-use super::told::Told;
+use super::emitted::Emitted;
 use crate::analysis::Analysis;
 use crate::assets::post_text;
 use crate::fingerprint::Fingerprint;
@@ -87,17 +87,17 @@ pub fn enrich(
     (scored_post, mentions)
 }
 
-/// A mention that takes back what `told` said of `asset`.
-pub(crate) fn retraction(asset: &str, post_id: &str, told: &Told, revision: i32, lineage: &Lineage) -> Mention {
+/// A mention that takes back what `emitted` said of `asset`.
+pub(crate) fn retraction(asset: &str, post_id: &str, emitted: &Emitted, revision: i32, lineage: &Lineage) -> Mention {
     Mention {
         asset: asset.to_owned(),
         post_id: post_id.to_owned(),
-        source: told.source.clone(),
+        source: emitted.source.clone(),
         author_id: None,
-        published_at: told.published_at,
+        published_at: emitted.published_at,
         label: None,
         score: None,
-        sample: told.sample,
+        sample: emitted.sample,
         lineage: lineage.clone(),
         revision,
         retracted: true,
@@ -109,20 +109,20 @@ pub(crate) fn retraction(asset: &str, post_id: &str, told: &Told, revision: i32,
 /// What is left of a post that its source deleted at `deleted_at`: that it was there, and nothing that it said.
 pub(crate) fn tombstone(
     post_id: &str,
-    told: &Told,
+    emitted: &Emitted,
     deleted_at: Timestamp,
     scored_at: Timestamp,
     lineage: Lineage,
 ) -> ScoredPost {
     ScoredPost {
         post_id: post_id.to_owned(),
-        source: told.source.clone(),
-        kind: told.kind.clone(),
+        source: emitted.source.clone(),
+        kind: emitted.kind.clone(),
         url: None,
         author_id: None,
         title: None,
         excerpt: String::new(),
-        published_at: told.published_at,
+        published_at: emitted.published_at,
         fetched_at: deleted_at,
         scored_at,
         language: None,
@@ -133,9 +133,9 @@ pub(crate) fn tombstone(
         p_positive: None,
         unscored_reason: Some(DELETED.to_owned()),
         assets: Vec::new(),
-        sample: told.sample,
+        sample: emitted.sample,
         lineage,
-        revision: told.revision + 1,
+        revision: emitted.revision + 1,
         fingerprint: None,
         spam_score: None,
         spam_reasons: Vec::new(),

@@ -16,7 +16,7 @@ pub struct SentimentMetrics {
     pub posts: IntCounterVec,
     /// Posts that were seen before.
     pub duplicates: IntCounter,
-    /// Posts that were edited or deleted after they had been told, by what happened.
+    /// Posts that were edited or deleted after they had been emitted, by what happened.
     pub revisions: IntCounterVec,
     /// Posts emitted that count as spam.
     pub spam: IntCounter,
@@ -45,7 +45,7 @@ impl SentimentMetrics {
             revisions: counter_vec(
                 registry,
                 "vigie_sentiment_revisions_total",
-                "Posts that were edited or deleted after they had been told",
+                "Posts that were edited or deleted after they had been emitted",
                 &["change"],
             ),
             spam: counter(registry, "vigie_sentiment_spam_total", "Posts emitted that count as spam"),

@@ -21,10 +21,10 @@ use vigie_streams::{Outcome, Processor, ProcessorContext, ProcessorError, Punctu
 
 use super::SEEN;
 use super::dedupe::{self, Sweep, Verdict};
+use super::emitted::{self, Emitted};
 use super::enrich::{enrich, retraction, tombstone};
 use super::metrics::SentimentMetrics;
 use super::scoring::score_batch;
-use super::told::{self, Told};
 use crate::analysis::{Analyser, Analysis};
 use crate::assets::post_text;
 use crate::inference::ModelInfo;
@@ -89,14 +89,14 @@ struct Candidate<'a> {
     record: &'a Record,
     post: RawPost,
     /// The revision that it replaces.
-    before: Option<Told>,
+    before: Option<Emitted>,
 }
 
 /// What is known of a post's id.
 enum Judged {
     New,
     Known,
-    Edited(Told),
+    Edited(Emitted),
 }
 
 impl<C: RecordCodec> SentimentProcessor<C> {
@@ -147,9 +147,9 @@ impl<C: RecordCodec> Processor for SentimentProcessor<C> {
                     continue;
                 }
                 Judged::New => None,
-                Judged::Edited(told) => {
-                    post.published_at = told.published_at;
-                    Some(told)
+                Judged::Edited(emitted) => {
+                    post.published_at = emitted.published_at;
+                    Some(emitted)
                 }
             };
             if self.is_selected(post.published_at) {
@@ -181,14 +181,14 @@ impl<C: RecordCodec> SentimentProcessor<C> {
 
     fn judge(&self, post: &RawPost, record: &Record, ctx: &mut ProcessorContext<'_>) -> Judged {
         let entry = ctx.store(SEEN).get(post.post_id.as_bytes());
-        let last_seen = entry.as_deref().and_then(told::seen);
+        let last_seen = entry.as_deref().and_then(emitted::seen);
         let verdict = dedupe::judge(last_seen, record.timestamp, self.settings.dedupe_retention);
-        let told = entry.as_deref().and_then(told::told);
-        match (verdict, told) {
+        let emitted = entry.as_deref().and_then(emitted::emitted);
+        match (verdict, emitted) {
             (Verdict::New, _) => Judged::New,
-            (_, Some(told)) if told.is_edited_by(post) => Judged::Edited(told),
-            (Verdict::Renew, told) => {
-                remember(&post.post_id, record, told.as_ref(), ctx);
+            (_, Some(emitted)) if emitted.is_edited_by(post) => Judged::Edited(emitted),
+            (Verdict::Renew, emitted) => {
+                remember(&post.post_id, record, emitted.as_ref(), ctx);
                 Judged::Known
             }
             (Verdict::Duplicate, _) => Judged::Known,
@@ -217,20 +217,20 @@ impl<C: RecordCodec> SentimentProcessor<C> {
         Ok(())
     }
 
-    /// Takes back a post that its source deleted. One that was never told, or is gone already, needs nothing.
+    /// Takes back a post that its source deleted. One that was never emitted, or is gone already, needs nothing.
     fn delete(&self, key: &[u8], record: &Record, ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
-        let told = ctx.store(SEEN).get(key).as_deref().and_then(told::told).filter(|told| !told.deleted);
-        let (Some(told), Ok(post_id)) = (told, std::str::from_utf8(key)) else {
+        let emitted = ctx.store(SEEN).get(key).as_deref().and_then(emitted::emitted).filter(|emitted| !emitted.deleted);
+        let (Some(emitted), Ok(post_id)) = (emitted, std::str::from_utf8(key)) else {
             ctx.settle(Outcome::Skipped, 1);
             return Ok(());
         };
         ctx.settle(Outcome::Retracted, 1);
         let lineage = self.lineage(record);
-        let gone = tombstone(post_id, &told, record.timestamp, ctx.now(), lineage);
-        for asset in told.assets.iter().map(String::as_str).chain([WHOLE_MARKET]) {
-            self.forward_mention(retraction(asset, post_id, &told, gone.revision, &gone.lineage), record, ctx)?;
+        let gone = tombstone(post_id, &emitted, record.timestamp, ctx.now(), lineage);
+        for asset in emitted.assets.iter().map(String::as_str).chain([WHOLE_MARKET]) {
+            self.forward_mention(retraction(asset, post_id, &emitted, gone.revision, &gone.lineage), record, ctx)?;
         }
-        let left = Told { revision: gone.revision, deleted: true, assets: Vec::new(), ..told };
+        let left = Emitted { revision: gone.revision, deleted: true, assets: Vec::new(), ..emitted };
         remember(post_id, record, Some(&left), ctx);
         self.metrics.revisions.with_label_values(&["deleted"]).inc();
         self.forward_scored(gone, record, ctx)
@@ -264,13 +264,13 @@ impl<C: RecordCodec> SentimentProcessor<C> {
         ctx.settle(Outcome::Counted, 1);
         let author_id = self.author_id(&post);
         let now = ctx.now();
-        let (edited_at, revision) = (post.edited_at, before.as_ref().map_or(1, |told| told.revision + 1));
+        let (edited_at, revision) = (post.edited_at, before.as_ref().map_or(1, |emitted| emitted.revision + 1));
         let (scored, mentions) = enrich(post, analysis, author_id, now, revision, self.lineage(record));
         self.metrics.posts.with_label_values(&[scored.label.as_deref().unwrap_or("unscored")]).inc();
         self.metrics.mentions.inc_by(mentions.len() as u64 - 1);
         self.metrics.age_seconds.observe(now.since(scored.fetched_at).as_secs_f64());
         self.metrics.spam.inc_by(u64::from(mentions.last().is_some_and(|mention| mention.spam)));
-        let told = Told {
+        let emitted = Emitted {
             revision,
             edited_at,
             published_at: scored.published_at,
@@ -281,10 +281,10 @@ impl<C: RecordCodec> SentimentProcessor<C> {
             assets: scored.assets.iter().map(|mention| mention.asset.clone()).collect(),
         };
         // Only now: a post that goes to the dead letters must not be taken for a duplicate when it is sent again.
-        remember(&scored.post_id, record, Some(&told), ctx);
+        remember(&scored.post_id, record, Some(&emitted), ctx);
         if let Some(before) = before {
             self.metrics.revisions.with_label_values(&["edited"]).inc();
-            for asset in before.assets.iter().filter(|asset| !told.assets.contains(asset)) {
+            for asset in before.assets.iter().filter(|asset| !emitted.assets.contains(asset)) {
                 let taken_back = retraction(asset, &scored.post_id, &before, revision, &scored.lineage);
                 self.forward_mention(taken_back, record, ctx)?;
             }
@@ -348,8 +348,8 @@ impl<C: RecordCodec> SentimentProcessor<C> {
     }
 }
 
-fn remember(post_id: &str, record: &Record, told: Option<&Told>, ctx: &mut ProcessorContext<'_>) {
-    ctx.store(SEEN).put(post_id, told::encode(record.timestamp, told));
+fn remember(post_id: &str, record: &Record, emitted: Option<&Emitted>, ctx: &mut ProcessorContext<'_>) {
+    ctx.store(SEEN).put(post_id, emitted::encode(record.timestamp, emitted));
 }
 
 /// What a decoded post must be to be processed.

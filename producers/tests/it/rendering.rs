@@ -18,7 +18,7 @@ use vigie_producers::{Kind, SourceConfig};
 
 use crate::server::{self, serve, source};
 
-/// One at a time, so that a process that is left can be told from one that works.
+/// One at a time, so that a process that is left can be distinguished from one that works.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// A fetcher with Chromium and a moment alone; `None`, said aloud, where there is no Chromium.

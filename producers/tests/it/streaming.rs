@@ -33,7 +33,7 @@ struct Jetstream {
 struct State {
     start: i64,
     events: i64,
-    /// Events sent on one connection, after which it is dropped without a word.
+    /// Events sent on one connection, after which it is dropped silently.
     drop_after: usize,
     /// Whether nonsense and pings come between the events.
     noisy: bool,
@@ -229,7 +229,7 @@ async fn one_connection_serves_many_polls_and_its_end_between_two_loses_nothing(
     for round in 0..6 {
         let polled = poll(&source, &cursor, &fetcher, &clock).await;
         let (seen, new) = (polled.record.posts_seen, polled.record.posts_new);
-        assert!(seen > new && polled.record.status == Some(101), "posts without a word are seen: {:?}", polled.record);
+        assert!(seen > new && polled.record.status == Some(101), "posts silently are seen: {:?}", polled.record);
         cursor = polled.cursor;
         polled.posts.into_iter().for_each(|post| *all.entry(post.post_id).or_default() += 1);
         let connections = stream.state.lock().unwrap().asked.len();

@@ -85,7 +85,7 @@ impl Corrections {
             metrics.expired.inc_by(lost.unsigned_abs());
         }
         for partition in &self.restart {
-            warn!(sink, %partition, stored = ?stored.get(partition), "stored offset is beyond the end: the topic was made anew");
+            warn!(sink, %partition, stored = ?stored.get(partition), "stored offset is beyond the end: the topic was recreated");
         }
     }
 }
@@ -150,6 +150,6 @@ mod tests {
         let watermarks = Watermarks::from([(at(0), (0, 5)), (at(1), (7, 9)), (at(2), (0, 4)), (at(3), (5, 5))]);
         let corrections = Corrections::of(&stored, &watermarks);
         assert_eq!(corrections.skip, Offsets::from([(at(1), 7)]), "expired");
-        assert_eq!(corrections.restart, [at(2)], "made anew");
+        assert_eq!(corrections.restart, [at(2)], "recreated");
     }
 }

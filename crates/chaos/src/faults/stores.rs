@@ -53,5 +53,5 @@ pub(crate) async fn flush_redis(world: &mut World) -> Result<String, ChaosError>
             Ok(after > 0)
         })
         .await?;
-    Ok(format!("{before} keys were deleted, and the sink began anew"))
+    Ok(format!("{before} keys were deleted, and the sink started over"))
 }

@@ -1,4 +1,4 @@
-//! What became of every record that a task consumed, so that none is lost without a word.
+//! What became of every record that a task consumed, so that none is lost silently.
 
 use serde::{Deserialize, Serialize};
 

@@ -43,7 +43,7 @@ impl DeadLetterEncoder for PlainDeadLetters {
     }
 }
 
-/// The headers of a dead letter, so that it can be told and re-driven whatever its payload's format.
+/// The headers of a dead letter, so that it can be recognised and re-driven whatever its payload's format.
 pub(crate) fn headers(letter: &DeadLetter<'_>) -> Vec<(String, Bytes)> {
     let record = letter.record;
     let text = |value: &str| Bytes::copy_from_slice(value.as_bytes());

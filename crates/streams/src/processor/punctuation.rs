@@ -6,7 +6,7 @@ use vigie_clock::Timestamp;
 
 /// How far time has come.
 ///
-/// It is told after each batch, before each commit, and without records at least each commit interval. What should happen less often is
+/// It is called after each batch, before each commit, and without records at least each commit interval. What should happen less often is
 /// held back by an [`Every`], on the wall clock or on event time alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Punctuation {

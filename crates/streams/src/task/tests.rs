@@ -421,7 +421,7 @@ proptest::proptest! {
     }
 }
 
-/// Swallows a record without a word.
+/// Swallows a record silently.
 struct Careless;
 
 impl Processor for Careless {

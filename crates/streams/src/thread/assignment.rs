@@ -25,7 +25,7 @@ const LOOKS: u32 = 6;
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(20);
 
-/// Makes and restores a task for each partition number among `partitions`, and sets the consumer to where each begins. Told to stop, it
+/// Makes and restores a task for each partition number among `partitions`, and sets the consumer to where each begins. Asked to stop, it
 /// gives back none: a task that is not restored is never started.
 pub(crate) fn make_tasks(
     shared: &Shared<'_>,
@@ -61,7 +61,7 @@ pub(crate) fn make_tasks(
     Ok(tasks)
 }
 
-/// Tasks with their state as of the last whole commit; `None` if it was told to stop.
+/// Tasks with their state as of the last whole commit; `None` if it was asked to stop.
 fn restored(
     shared: &Shared<'_>,
     consumer: &Consumer,
@@ -137,7 +137,7 @@ fn roll_back(shared: &Shared<'_>, task: &mut StreamTask, torn: Torn) -> Result<(
     Ok(())
 }
 
-/// Lets `time` pass; `true` if it was told to stop meanwhile.
+/// Lets `time` pass; `true` if it was asked to stop meanwhile.
 fn waited(shared: &Shared<'_>, time: Duration, stop: &dyn Fn() -> bool, alive: &dyn Fn()) -> bool {
     let until = shared.clock.monotonic() + time;
     while shared.clock.monotonic() < until && !stop() {
@@ -184,7 +184,7 @@ struct Start {
 }
 
 /// Where each partition begins, by partition number. Always a definite offset: what a task commits must include its positions, also
-/// before its first record, for it is the offsets by which a zombie is told.
+/// before its first record, for it is the offsets by which a zombie is recognised.
 fn starts(
     shared: &Shared<'_>,
     consumer: &Consumer,

@@ -7,7 +7,7 @@
 //!   begin ─▶ send outputs, changelog ─▶ send offsets ─▶ log where the outputs went ─▶ commit ─▶ the tasks make their staged state real
 //!     └──────────┴───────── fails ─────────┴───────────────────┘                        │
 //!                 abort: nothing happened, the                                          └ fails: abortable, or else the outcome is unknown:
-//!                 work since the last commit is redone                                     drop all, make anew, read back what happened
+//!                 work since the last commit is redone                                     drop all, recreate it, read back what happened
 //! ```
 
 use std::collections::BTreeMap;

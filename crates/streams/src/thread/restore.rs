@@ -48,7 +48,7 @@ struct Restoring {
     records: u64,
 }
 
-/// Fills the stores of tasks, each given with what its committed offsets tell of; `None` if it was told to stop before it was done. `alive`
+/// Fills the stores of tasks, each given with what its committed offsets tell of; `None` if it was asked to stop before it was done. `alive`
 /// is called now and then.
 pub(crate) fn restore(
     shared: &Shared<'_>,
@@ -150,7 +150,7 @@ impl Restoring {
     }
 }
 
-/// Reads the changelogs to their ends; `false` if it was told to stop before that.
+/// Reads the changelogs to their ends; `false` if it was asked to stop before that.
 fn read_changelogs(
     shared: &Shared<'_>,
     tasks: &mut [Restoring],

@@ -35,7 +35,7 @@ pub(crate) struct Shared<'a> {
 
 /// Why a session ended early.
 pub(crate) enum Interrupted {
-    /// Make everything anew and go on.
+    /// Recreate everything and go on.
     Restart(String),
     /// Stop the application.
     Fatal(StreamsError),

@@ -1,14 +1,14 @@
-//! What a task keeps of a post that it has told, so that an edit or a deletion can revise it.
+//! What a task keeps of a post that it has emitted, so that an edit or a deletion can revise it.
 //!
-//! An entry of the store `seen` is the time the post was last seen (8 bytes, big-endian milliseconds), and then, if the post was told, one
-//! line of text: a post takes some 50 bytes. An entry of before there were revisions is the time alone: such a post stays as it was told.
+//! An entry of the store `seen` is the time the post was last seen (8 bytes, big-endian milliseconds), and then, if the post was emitted, one
+//! line of text: a post takes some 50 bytes. An entry of before there were revisions is the time alone: such a post stays as it was emitted.
 
 use vigie_clock::Timestamp;
 use vigie_schemas::RawPost;
 
 /// The last revision of a post that left the topology.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct Emitted {
     /// 1, 2, ...
     pub(crate) revision: i32,
     /// When the source says it was edited.
@@ -24,7 +24,7 @@ pub(crate) struct Told {
     pub(crate) assets: Vec<String>,
 }
 
-impl Told {
+impl Emitted {
     /// Whether `post`, which has the same id, is a later version.
     pub(crate) fn is_edited_by(&self, post: &RawPost) -> bool {
         post.edited_at > self.edited_at
@@ -32,13 +32,13 @@ impl Told {
 }
 
 /// Writes an entry.
-pub(crate) fn encode(seen: Timestamp, told: Option<&Told>) -> Vec<u8> {
+pub(crate) fn encode(seen: Timestamp, emitted: Option<&Emitted>) -> Vec<u8> {
     let mut entry = seen.as_millis().to_be_bytes().to_vec();
-    if let Some(told) = told {
-        let edited = told.edited_at.map(|at| at.as_millis().to_string()).unwrap_or_default();
-        let flags = format!("{}{}", if told.deleted { "d" } else { "" }, if told.sample { "s" } else { "" });
-        let published = told.published_at.as_millis();
-        let Told { revision, kind, source, assets, .. } = told;
+    if let Some(emitted) = emitted {
+        let edited = emitted.edited_at.map(|at| at.as_millis().to_string()).unwrap_or_default();
+        let flags = format!("{}{}", if emitted.deleted { "d" } else { "" }, if emitted.sample { "s" } else { "" });
+        let published = emitted.published_at.as_millis();
+        let Emitted { revision, kind, source, assets, .. } = emitted;
         let assets = assets.join(",");
         entry.extend(format!("{revision}\t{edited}\t{published}\t{flags}\t{kind}\t{source}\t{assets}").into_bytes());
     }
@@ -51,8 +51,8 @@ pub(crate) fn seen(entry: &[u8]) -> Option<Timestamp> {
     Some(Timestamp::from_millis(i64::from_be_bytes(*seen)))
 }
 
-/// What was told of it; `None` if nothing was, or an older version of this program told it.
-pub(crate) fn told(entry: &[u8]) -> Option<Told> {
+/// What was emitted of it; `None` if nothing was, or an older version of this program emitted it.
+pub(crate) fn emitted(entry: &[u8]) -> Option<Emitted> {
     let (_, line) = entry.split_first_chunk::<8>()?;
     let mut parts = std::str::from_utf8(line).ok()?.split('\t');
     let revision = parts.next()?.parse().ok()?;
@@ -63,7 +63,7 @@ pub(crate) fn told(entry: &[u8]) -> Option<Told> {
     let (kind, source) = (parts.next()?.to_owned(), parts.next()?.to_owned());
     let assets = parts.next()?.split(',').filter(|asset| !asset.is_empty()).map(str::to_owned).collect();
     let (deleted, sample) = (flags.contains('d'), flags.contains('s'));
-    Some(Told { revision, edited_at, published_at, deleted, sample, kind, source, assets })
+    Some(Emitted { revision, edited_at, published_at, deleted, sample, kind, source, assets })
 }
 
 #[cfg(test)]
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn entries_lead_back() {
         let seen_at = Timestamp::from_millis(259_200_000);
-        let whole = Told {
+        let whole = Emitted {
             revision: 3,
             edited_at: Some(Timestamp::from_millis(7)),
             published_at: Timestamp::from_millis(-5),
@@ -83,12 +83,12 @@ mod tests {
             source: "blog".into(),
             assets: vec!["BTC".into(), "ETH".into()],
         };
-        let bare = Told { edited_at: None, deleted: false, sample: false, assets: Vec::new(), ..whole.clone() };
+        let bare = Emitted { edited_at: None, deleted: false, sample: false, assets: Vec::new(), ..whole.clone() };
         for entry in [Some(&whole), Some(&bare), None] {
             let bytes = encode(seen_at, entry);
-            assert_eq!((seen(&bytes), told(&bytes).as_ref()), (Some(seen_at), entry));
+            assert_eq!((seen(&bytes), emitted(&bytes).as_ref()), (Some(seen_at), entry));
         }
-        assert_eq!((seen(b"short"), told(b"short")), (None, None));
+        assert_eq!((seen(b"short"), emitted(b"short")), (None, None));
         let mut later = crate::fixtures::raw_post("p", "a", "x", 0);
         assert!(!bare.is_edited_by(&later));
         later.edited_at = Some(Timestamp::from_millis(8));
