@@ -77,7 +77,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: TokenCommand,
     },
-    /// Tell, open or erase authors
+    /// Look up, decrypt or erase authors
     Author {
         #[command(subcommand)]
         command: AuthorCommand,
@@ -94,9 +94,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: DlqCommand,
     },
-    /// Show how a running pipeline is: services, lag, latency, dead letters, sources, last alert
+    /// Show the health of a running pipeline: services, lag, latency, dead letters, sources, last alert
     Status(crate::commands::status::StatusArgs),
-    /// Put this program, its models, completions and man pages where they work from any folder
+    /// Install vigie, its models, shell completions and man pages for this user
     Install(crate::commands::install::InstallArgs),
     /// Tell whether this machine has what vigie needs
     Doctor(DoctorArgs),
@@ -165,7 +165,7 @@ pub(crate) struct TrendsArgs {
 pub(crate) enum SinkCommand {
     /// History
     Postgres(Box<PostgresArgs>),
-    /// Hot views, and the events of the live stream
+    /// Events for the live stream
     Redis(Box<RedisArgs>),
 }
 
@@ -232,7 +232,7 @@ pub(crate) struct TailArgs {
     /// Only records that arrived at this time or later: RFC 3339, a day (UTC), or how long ago, for example 1h
     #[arg(long, value_name = "TIME", value_parser = vigie_processors::times::since)]
     pub(crate) from: Option<vigie_clock::Timestamp>,
-    /// Only the last N records (of --asset, from --from on), and with --follow those that come
+    /// Only the last N matching records; with --follow, new ones too
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) lines: Option<usize>,
     /// Go on with records as they come
@@ -390,10 +390,10 @@ pub(crate) struct VerifyArgs {
     /// How long windows waited for late posts, at least: --grace of the trends topology, or less
     #[arg(long, value_name = "DURATION", env = "VIGIE_GRACE", default_value = "6h", value_parser = parse_duration)]
     pub(crate) grace: Duration,
-    /// Longest time from the arrival of a post to its count; after a longer outage of a topology, as long as that was
+    /// Maximum delay between a post's arrival and its being counted; raise it to the length of any longer outage
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
     pub(crate) max_lag: Duration,
-    /// How long a post is known after it was last seen, as the sentiment topology has it
+    /// How long a post id is remembered for de-duplication; must match the sentiment topology
     #[arg(long, value_name = "DURATION", env = "VIGIE_DEDUPE_RETENTION", default_value = "7d", value_parser = parse_duration)]
     pub(crate) dedupe_retention: Duration,
     /// How long to wait until the pipeline has counted what is there
