@@ -3,15 +3,15 @@
 mod answer;
 mod app;
 mod auth;
-mod board;
 mod cache;
 mod config;
 mod connection;
 mod cursor;
 mod endpoints;
 mod events;
-mod guard;
+mod leaderboard;
 mod metrics;
+mod middleware;
 mod mood;
 mod params;
 mod problem;

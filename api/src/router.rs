@@ -15,7 +15,7 @@ use crate::auth::Scope;
 use crate::endpoints::{
     alerts, assets, authors, dashboard, docs, market, posts, runs, series, sources, stream, trends,
 };
-use crate::guard::{guard, require, require_token};
+use crate::middleware::{guard, require, require_token};
 use crate::problem::Problem;
 
 type Route = (&'static str, MethodRouter<Arc<App>>);

@@ -15,7 +15,7 @@ use crate::problem::Problem;
 pub(crate) mod alerts;
 pub(crate) mod assets;
 pub(crate) mod authors;
-pub(crate) mod board;
+pub(crate) mod leaderboard;
 pub(crate) mod lineage;
 pub(crate) mod next_hour;
 pub(crate) mod posts;

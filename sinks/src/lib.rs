@@ -3,7 +3,6 @@
 mod config;
 mod driver;
 mod insight;
-mod migrations;
 mod postgres;
 mod redis;
 mod sink;
@@ -11,7 +10,7 @@ mod sink;
 mod testing;
 
 pub use config::{BatchOptions, PostgresUrl, RedisUrl};
-pub use migrations::{MigrateError, migrate};
+pub use postgres::migrations::{MigrateError, migrate};
 pub use postgres::{
     CheckedPostgresSink, POSTGRES_GROUP, PostgresSinkConfig, RunError, RunFinished, RunStarted, RunState,
     record_run_finished, record_run_started, run_postgres,

@@ -3,13 +3,14 @@
 //! A batch is copied (binary `COPY`) into temporary tables and merged from there by key and revision, so a redelivered record changes
 //! nothing. The stored offsets are locked and compared first, so of two instances that believe to own a partition only one can write.
 
-mod accounts;
 mod authors;
 mod cell;
+pub(crate) mod migrations;
 mod runs;
 mod session;
 mod statements;
 mod table;
+mod window_check;
 
 use std::future::Future;
 use std::time::Duration;
@@ -26,10 +27,10 @@ pub use crate::postgres::runs::{RunError, RunFinished, RunStarted, RunState, rec
 
 use crate::config::{BatchOptions, PostgresUrl};
 use crate::driver;
-use crate::migrations::migrate;
-use crate::postgres::accounts::Accounts;
 use crate::postgres::session::{Session, describe};
+use crate::postgres::window_check::Accounts;
 use crate::sink::{Batch, Offsets, Sink, SinkError, Start, Written};
+use migrations::migrate;
 
 /// Name of the consumer group, and of the sink wherever it says who it is.
 pub const POSTGRES_GROUP: &str = "sink-postgres";

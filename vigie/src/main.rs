@@ -1,12 +1,12 @@
 //! The `vigie` command: every service, and the tools to operate them.
 
-mod api;
+mod api_client;
 mod arguments;
 mod cli;
 mod commands;
-mod dead_letters;
-mod endpoints;
+mod dead_letter_log;
 mod output;
+mod running_up;
 mod services;
 
 use std::process::ExitCode;
@@ -15,13 +15,13 @@ use clap::{ArgMatches, Command, CommandFactory};
 use vigie_daemon::{Mistake, ServiceError};
 
 use crate::cli::Cli;
-use crate::endpoints::Found;
 use crate::output::Output;
+use crate::running_up::Found;
 
 fn main() -> ExitCode {
     let found = Found::find(std::env::args_os());
     let note = |command: &Command, matches: &ArgMatches| found.as_ref()?.note(command, matches);
-    let command = endpoints::prepare(Cli::command(), found.as_ref());
+    let command = running_up::prepare(Cli::command(), found.as_ref());
     let (cli, unread, note) = match arguments::parse(&command, note) {
         Ok(parsed) => parsed,
         Err(e) => {

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 use vigie_daemon::{Context, ServiceError};
 
-use crate::dead_letters;
+use crate::dead_letter_log;
 
 /// How long services may take to drain after a signal.
 const DRAIN: Duration = Duration::from_secs(15);
@@ -37,7 +37,7 @@ impl Services {
     /// The first error of a service. A drain that takes too long is an error too: what was not committed will be done again.
     pub(crate) async fn run(mut self) -> Result<(), ServiceError> {
         let mut first_error = None;
-        tokio::spawn(dead_letters::watch(self.ctx.clone()));
+        tokio::spawn(dead_letter_log::watch(self.ctx.clone()));
         tokio::select! {
             () = self.ctx.shutdown.cancelled() => {}
             Some(ended) = self.tasks.join_next() => first_error = self.ended(ended),

@@ -13,7 +13,7 @@ use crate::params::Params;
 use crate::problem::Problem;
 use crate::store::authors::AuthorRows;
 use crate::time::UtcTime;
-use crate::{answer, guard};
+use crate::{answer, middleware};
 
 /// Who is behind a pseudonym.
 #[derive(Serialize, ToSchema)]
@@ -47,7 +47,7 @@ pub(crate) async fn open(
     params: Params,
 ) -> Result<Response, Problem> {
     params.finish()?;
-    let subject = guard::subject(&extensions).unwrap_or_default();
+    let subject = middleware::subject(&extensions).unwrap_or_default();
     let outcome = match (&app.keyring, is_author_id(&author_id)) {
         (_, false) => Err(Problem::not_found("an author id is 32 digits of lower-case hexadecimal")),
         (None, true) => Err(Problem::not_implemented(

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::answer;
 use crate::app::{App, SharedApp};
-use crate::board::{Period, Span};
+use crate::leaderboard::{Period, Span};
 use crate::mood::{self, Direction, Mood, Opinions};
 use crate::params::Params;
 use crate::problem::Problem;

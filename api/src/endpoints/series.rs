@@ -12,7 +12,7 @@ use vigie_schemas::WHOLE_MARKET;
 
 use crate::answer;
 use crate::app::{App, SharedApp};
-use crate::board::NextHour;
+use crate::leaderboard::NextHour;
 use crate::params::{Choice, Params};
 use crate::problem::Problem;
 use crate::store::lineage::Lineage;

@@ -17,7 +17,7 @@ use crate::auth::Scope;
 use crate::events::{Event, EventId, EventKind};
 use crate::params::{Choice, Params};
 use crate::problem::Problem;
-use crate::{answer, guard};
+use crate::{answer, middleware};
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Clients wait this long before they connect again.
@@ -42,7 +42,7 @@ pub(crate) async fn subscribe(
     headers: HeaderMap,
     mut params: Params,
 ) -> Result<Response, Problem> {
-    let allowed = guard::has_scope(&extensions, Scope::Posts);
+    let allowed = middleware::has_scope(&extensions, Scope::Posts);
     let assets: Option<Vec<String>> =
         params.text("asset", 1024).map(|list| list.split(',').map(str::to_owned).collect());
     let kinds = params.choices::<EventKind>("type");

@@ -7,13 +7,13 @@ use vigie_schemas::WHOLE_MARKET;
 
 use crate::app::{App, SharedApp};
 use crate::auth::Scope;
-use crate::board::{self, Order, Period, Span, Trend};
+use crate::leaderboard::{self, Order, Period, Span, Trend};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::store::lineage::Lineage;
 use crate::store::posts::Post;
 use crate::time::UtcTime;
-use crate::{answer, guard};
+use crate::{answer, middleware};
 
 /// The leaderboard.
 #[derive(Serialize, ToSchema)]
@@ -70,7 +70,7 @@ pub(crate) async fn board(
     headers: HeaderMap,
     mut params: Params,
 ) -> Result<Response, Problem> {
-    let allowed = guard::has_scope(&extensions, Scope::Posts);
+    let allowed = middleware::has_scope(&extensions, Scope::Posts);
     let question = Question {
         run: params.run(),
         period: params.choice("window").unwrap_or(Period::Hour),
@@ -120,16 +120,16 @@ async fn build(app: &App, question: &Question) -> Result<Board, Problem> {
     let mut trends: Vec<Trend> = totals
         .iter()
         .filter(|(asset, _)| *asset != WHOLE_MARKET)
-        .map(|(asset, slices)| board::trend(asset, slices, market))
+        .map(|(asset, slices)| leaderboard::trend(asset, slices, market))
         .filter(|trend| trend.current.posts.unwrap_or(0) + trend.previous.posts.unwrap_or(0) >= question.min_posts)
         .collect();
-    board::rank(&mut trends, question.order);
+    leaderboard::rank(&mut trends, question.order);
     trends.truncate(question.limit);
     answer.at = Some(span.end);
     answer.from = Some(span.start());
     answer.newest = Some(extent.newest);
     answer.sample = sample;
-    answer.market = market.map(|slices| board::trend(WHOLE_MARKET, slices, None));
+    answer.market = market.map(|slices| leaderboard::trend(WHOLE_MARKET, slices, None));
     for (at, trend) in trends.into_iter().enumerate() {
         let explained_by = explain(app, question, span, &trend).await?;
         answer.trends.push(RankedTrend { rank: at + 1, trend, explained_by });

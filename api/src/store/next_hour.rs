@@ -1,7 +1,7 @@
 use tokio_postgres::Row;
 
 use super::StoreError;
-use crate::board::NextHour;
+use crate::leaderboard::NextHour;
 
 /// The forecast of the newest window of a group that has one: columns for [`NextHour::read`].
 pub(crate) const NEXT_HOUR: &str = "(array_agg(window_end ORDER BY window_start DESC) FILTER (WHERE next_hour_p50 IS NOT NULL))[1] AS forecast_from, \

@@ -5,7 +5,7 @@ use vigie_schemas::WHOLE_MARKET;
 
 use super::next_hour::NEXT_HOUR;
 use super::{Store, StoreError};
-use crate::board::NextHour;
+use crate::leaderboard::NextHour;
 use crate::time::UtcTime;
 
 /// Which windows, and how to put them together.

@@ -12,13 +12,13 @@ use tracing::{debug, error, info, warn};
 use vigie_clock::SharedClock;
 use vigie_kafka_client::{Admin, TopicSpec};
 
+use crate::app_state::{AppState, StateBoard};
 use crate::changelog;
 use crate::config::StreamsConfig;
 use crate::error::StreamsError;
 use crate::metrics::StreamsMetrics;
 use crate::processor::dead_letter::{DeadLetterEncoder, dead_letter_topic};
 use crate::snapshot::{self, StateDir, StateDirParts};
-use crate::state::{AppState, StateBoard};
 use crate::thread::StreamThread;
 use crate::thread::bounds::Bounds;
 use crate::thread::shared::Shared;
@@ -43,7 +43,7 @@ pub struct StreamsApp {
     encoder: Arc<dyn DeadLetterEncoder>,
     clock: SharedClock,
     metrics: Arc<StreamsMetrics>,
-    listener: Option<Arc<crate::state::Listener>>,
+    listener: Option<Arc<crate::app_state::Listener>>,
 }
 
 impl StreamsApp {

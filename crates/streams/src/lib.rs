@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod app;
+mod app_state;
 mod changelog;
 mod config;
 mod error;
@@ -8,7 +9,6 @@ pub mod failpoint;
 mod metrics;
 mod processor;
 mod snapshot;
-mod state;
 mod store;
 mod task;
 pub mod testing;
@@ -16,6 +16,7 @@ mod thread;
 mod topology;
 
 pub use app::StreamsApp;
+pub use app_state::AppState;
 pub use config::{StreamsConfig, StreamsOptions};
 pub use error::{ProcessorError, StreamsError, TopologyError};
 pub use processor::account::Outcome;
@@ -26,7 +27,6 @@ pub use processor::punctuation::{Every, Punctuation};
 pub use processor::watermark::Watermark;
 pub use processor::window::{TumblingWindows, Window};
 pub use processor::{Processor, ProcessorContext};
-pub use state::AppState;
 pub use store::window::WindowStore;
 pub use store::{KeyValueStore, StoreSpec};
 pub use topology::{Topology, TopologyBuilder, TopologyDescription};

@@ -35,10 +35,10 @@ use lag::Lags;
 use shared::{Interrupted, Shared};
 use stall::StallWatch;
 
+use crate::app_state::AppState;
 use crate::error::{ProcessorError, StreamsError};
 use crate::failpoint::FailPoint;
 use crate::snapshot::schedule::Snapshots;
-use crate::state::AppState;
 use crate::task::StreamTask;
 
 /// The longest wait for records: how soon a shutdown is seen.

@@ -18,7 +18,7 @@ use url::Url;
 use vigie_daemon::{Context, ServiceError, spawn_signal_handler};
 
 use self::metrics::Metrics;
-use crate::api::Api;
+use crate::api_client::Api;
 use crate::output::Output;
 
 /// How often `--watch` looks.

@@ -24,8 +24,8 @@ pub(crate) use self::options::ServiceOptions;
 use crate::cli::UpArgs;
 use crate::commands::checked;
 use crate::commands::topics::{apply, blocking, codec_error};
-use crate::endpoints;
 use crate::output::Output;
+use crate::running_up;
 use crate::services::Services;
 
 /// Below the data folder: what the sample site remembers.
@@ -50,7 +50,7 @@ pub(crate) async fn run(args: UpArgs, unread: Vec<Mistake>, output: Output) -> R
     };
     let data_dir = stack.data_dir().to_owned();
     let result = pipeline(ready, site, &ctx, output, listener, &stack, started).await;
-    endpoints::remove(&data_dir);
+    running_up::remove(&data_dir);
     output.note("stopping the servers");
     stack.stop().await;
     result
@@ -104,7 +104,7 @@ async fn pipeline(
     services.spawn("sink-redis", vigie_sinks::run_redis(ready.redis, ctx.clone()));
     services.spawn("api", vigie_api::run_with_listener(ready.api, listener, ctx.clone()));
 
-    endpoints::write(stack.data_dir(), servers, &url).map_err(ServiceError::failed)?;
+    running_up::write(stack.data_dir(), servers, &url).map_err(ServiceError::failed)?;
     let seconds = (ctx.clock.monotonic() - started).as_secs_f64();
     output.result(
         &json!({

@@ -7,12 +7,12 @@ use vigie_kafka_client::{Admin, KafkaError};
 
 use super::bounds::Bounds;
 use super::stall::Heartbeat;
+use crate::app_state::StateBoard;
 use crate::config::StreamsConfig;
 use crate::error::StreamsError;
 use crate::metrics::StreamsMetrics;
 use crate::processor::dead_letter::DeadLetterEncoder;
 use crate::snapshot::StateDir;
-use crate::state::StateBoard;
 use crate::topology::Topology;
 
 /// What all threads of an application share.

@@ -12,7 +12,7 @@ use vigie_kafka_client::{KafkaConfig, Start, read_to_end};
 use vigie_producers::keys::Key;
 use vigie_schemas::{Codec, RegistryConfig};
 
-use crate::api::Api;
+use crate::api_client::Api;
 use crate::commands::topics::{codec_error, kafka_error};
 use crate::output::Output;
 

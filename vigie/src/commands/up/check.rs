@@ -9,7 +9,7 @@ use vigie_schemas::RegistryConfig;
 use vigie_stack::Endpoints;
 
 use crate::cli::UpArgs;
-use crate::endpoints::{AUTHOR_KEY, AUTHOR_KEYRING};
+use crate::running_up::{AUTHOR_KEY, AUTHOR_KEYRING};
 
 /// Below the data folder: the topologies' local snapshots.
 const STATE_DIR: &str = "streams";

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use super::next_hour::NEXT_HOUR;
 use super::series::VOLUME;
 use super::{Store, StoreError};
-use crate::board::NextHour;
-use crate::board::{AssetTotals, SLICES, Slice, Span};
+use crate::leaderboard::NextHour;
+use crate::leaderboard::{AssetTotals, SLICES, Slice, Span};
 use crate::mood::Opinions;
 
 impl Store {
