@@ -3,8 +3,7 @@ use std::collections::BTreeMap;
 use super::next_hour::NEXT_HOUR;
 use super::series::VOLUME;
 use super::{Store, StoreError};
-use crate::leaderboard::NextHour;
-use crate::leaderboard::{AssetTotals, SLICES, Slice, Span};
+use crate::leaderboard::{AssetTotals, NextHour, SLICES, Slice, Span};
 use crate::mood::Opinions;
 
 impl Store {

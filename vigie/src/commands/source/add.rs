@@ -25,7 +25,7 @@ pub(crate) struct AddArgs {
     /// Only tell what would be added
     #[arg(long)]
     dry_run: bool,
-    /// Who runs this instance, an address or mail, told to sites in the User-Agent
+    /// Who runs this instance, an address or mail, sent to sites in the User-Agent
     #[arg(long, env = "VIGIE_CONTACT")]
     contact: Option<String>,
 }
