@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
+use clap::Args;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use vigie_clock::{SharedClock, Timestamp};
@@ -54,12 +55,12 @@ impl AuthConfig {
         self.auth.unwrap_or(if listen.ip().is_loopback() { AuthMode::Off } else { AuthMode::Jwt })
     }
 
-    /// How tokens are checked; `None` if reading is open.
-    pub(crate) fn check(&self, listen: SocketAddr) -> Result<Option<TokenCheck>, Vec<Mistake>> {
+    /// How tokens are checked; `None` if reading is open. `A` has the option `--api-listen`.
+    pub(crate) fn check<A: Args>(&self, listen: SocketAddr) -> Result<Option<TokenCheck>, Vec<Mistake>> {
         if self.mode(listen) == AuthMode::Off {
             return Ok(None);
         }
-        let (algorithm, key) = self.key(listen)?;
+        let (algorithm, key) = self.key::<A>(listen)?;
         let mut validation = Validation::new(algorithm);
         validation.set_audience(&[&self.auth_audience]);
         validation.set_required_spec_claims(&["exp", "aud", "sub"]);
@@ -72,7 +73,7 @@ impl AuthConfig {
         Ok(Some(TokenCheck { key, validation }))
     }
 
-    fn key(&self, listen: SocketAddr) -> Result<(Algorithm, DecodingKey), Vec<Mistake>> {
+    fn key<A: Args>(&self, listen: SocketAddr) -> Result<(Algorithm, DecodingKey), Vec<Mistake>> {
         const FILE: &str = "auth-public-key-file";
         match (self.auth_secret.read()?, &self.auth_public_key_file) {
             (Some(TokenSecret(secret)), None) => {
@@ -85,7 +86,7 @@ impl AuthConfig {
                 Some(_) => Mistake::of::<Self>("auth", "jwt without a key", KEYS),
                 None => {
                     let found = format!("{listen} is not loopback, so readers need tokens");
-                    Mistake::of::<crate::Config>("api-listen", found, format!("{KEYS}, or --auth off"))
+                    Mistake::of::<A>("api-listen", found, format!("{KEYS}, or --auth off"))
                 }
             }]),
             (None, Some(path)) => {
@@ -274,7 +275,7 @@ mod tests {
 
     fn authenticator(config: &AuthConfig, clock: &ManualClock) -> Authenticator {
         let listen = "127.0.0.1:0".parse().unwrap();
-        let check = config.check(listen).unwrap_or_else(|mistakes| panic!("{mistakes:?}")).unwrap();
+        let check = config.check::<crate::Config>(listen).unwrap_or_else(|mistakes| panic!("{mistakes:?}")).unwrap();
         Authenticator { check, clock: Arc::new(clock.clone()) }
     }
 
@@ -323,7 +324,7 @@ mod tests {
     fn outside_loopback_a_key_is_needed() {
         let open: SocketAddr = "0.0.0.0:8080".parse().unwrap();
         let local: SocketAddr = "[::1]:8080".parse().unwrap();
-        let mistakes = |config: &AuthConfig, listen| config.check(listen).err().unwrap_or_default();
+        let mistakes = |config: &AuthConfig, listen| config.check::<crate::Config>(listen).err().unwrap_or_default();
         let unset = AuthConfig::default();
         assert_eq!(mistakes(&unset, local), []);
         assert_eq!(mistakes(&unset, open).len(), 1);

@@ -78,7 +78,7 @@ impl Config {
         }
         let postgres = check.part(self.postgres_url.read());
         let redis = check.part(self.redis_url.read());
-        let auth = check.part(self.auth.check(self.listen));
+        let auth = check.part(self.auth.check::<Self>(self.listen));
         let keyring = check.part(self.keyring.read());
         let checked =
             (postgres.zip(redis)).zip(auth.zip(keyring)).map(|((postgres, redis), (auth, keyring))| Checked {
