@@ -22,11 +22,12 @@ use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::Offset;
 use tracing::debug;
 
+use crate::closing::Closing;
 use crate::committed::{self, Committed};
 use crate::config::KafkaConfig;
 use crate::error::{KafkaError, is_transient};
 use crate::fetched::{TopicNames, record_from};
-use crate::group::{GroupContext, Rebalance, RebalanceKind, complete};
+use crate::group::{GroupContext, Rebalance, RebalanceKind, complete, complete_closing};
 use crate::record::{Record, TopicPartition};
 
 /// Where to begin in a partition for which nothing was committed.
@@ -99,7 +100,7 @@ pub enum Event {
 
 /// A group consumer that reads committed records only and never commits by itself.
 pub struct Consumer {
-    inner: BaseConsumer<GroupContext>,
+    inner: Closing<BaseConsumer<GroupContext>>,
     config: KafkaConfig,
     max_records: usize,
     offered: Option<Rebalance>,
@@ -146,7 +147,7 @@ impl Consumer {
         let wire: Vec<&str> = wire.iter().map(String::as_str).collect();
         inner.subscribe(&wire).map_err(|e| KafkaError::from_native("subscribe", &e))?;
         Ok(Self {
-            inner,
+            inner: Closing::new("consumer", inner),
             config: config.clone(),
             max_records: options.max_records.max(1),
             offered: None,
@@ -413,9 +414,7 @@ impl Drop for Consumer {
         // A rebalance that is neither completed nor handed out would keep the group waiting.
         let pending = self.offered.take().into_iter().chain(self.inner.context().take_rebalance());
         for rebalance in pending.collect::<Vec<_>>() {
-            if let Err(error) = complete(&self.inner, &rebalance) {
-                debug!(%error, "rebalance not completed while closing");
-            }
+            complete_closing(&self.inner, &rebalance);
         }
     }
 }

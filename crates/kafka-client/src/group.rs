@@ -99,10 +99,7 @@ impl ConsumerContext for GroupContext {
         };
         let rebalance = Rebalance { kind, partitions: partitions.clone() };
         if self.closing.load(Ordering::SeqCst) {
-            // Nobody asks any more, but librdkafka closes only once every rebalance is answered in kind, an assignment too.
-            if let Err(error) = complete(consumer, &rebalance) {
-                warn!(%error, "rebalance not completed while closing");
-            }
+            complete_closing(consumer, &rebalance);
             return;
         }
         lock(&self.rebalances).push_back(rebalance);
@@ -118,6 +115,17 @@ pub(crate) fn complete(consumer: &BaseConsumer<GroupContext>, rebalance: &Rebala
         (RebalanceKind::Assign, false) => consumer.assign(&rebalance.partitions),
         (_, true) => consumer.incremental_unassign(&rebalance.partitions),
         (_, false) => consumer.unassign(),
+    }
+}
+
+/// As [`complete`], for a consumer that closes: nobody asks any more, but librdkafka closes only once every rebalance is answered, an
+/// assignment too. What it does not take in kind, because the group has moved on, is answered by giving everything up.
+pub(crate) fn complete_closing(consumer: &BaseConsumer<GroupContext>, rebalance: &Rebalance) {
+    if let Err(error) = complete(consumer, rebalance) {
+        warn!(%error, "rebalance not completed while closing, everything is given up");
+        if let Err(error) = consumer.unassign() {
+            warn!(%error, "nothing can be given up while closing");
+        }
     }
 }
 

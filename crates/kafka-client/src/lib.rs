@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod admin;
+mod closing;
 mod committed;
 mod config;
 mod consumer;

@@ -13,6 +13,7 @@ use rdkafka::{ClientConfig, ClientContext, TopicPartitionList};
 use tracing::{debug, warn};
 use vigie_clock::{Clock, SystemClock, Timestamp};
 
+use crate::closing::Closing;
 use crate::committed::Committed;
 use crate::config::KafkaConfig;
 use crate::consumer::Consumer;
@@ -40,7 +41,7 @@ pub struct ProducerOptions {
 /// A transactional, idempotent producer. One transaction at a time.
 pub struct TransactionalProducer {
     /// Shared with a call that hangs, which cannot be ended.
-    inner: Arc<BaseProducer<DeliveryContext>>,
+    inner: Closing<Arc<BaseProducer<DeliveryContext>>>,
     config: KafkaConfig,
     wire_names: HashMap<String, String>,
     patience: Duration,
@@ -62,7 +63,7 @@ impl TransactionalProducer {
             .create_with_context(DeliveryContext::default())
             .map_err(|e| KafkaError::from_native("create producer", &e))?;
         let producer = Self {
-            inner: Arc::new(inner),
+            inner: Closing::new("producer", Arc::new(inner)),
             config: config.clone(),
             wire_names: HashMap::new(),
             patience: options.transaction_timeout.min(PATIENCE),
