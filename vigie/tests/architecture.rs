@@ -30,9 +30,10 @@ const ONLY: [(&str, &[&str]); 13] = [
 ];
 
 /// The crates of the workspace that each crate may build on. Tests may use more.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("vigie-authors", &["vigie-daemon"]),
     ("vigie-clock", &[]),
+    ("vigie-xtask", &[]),
     ("vigie-daemon", &["vigie-clock"]),
     ("vigie-kafka-client", &["vigie-clock"]),
     ("vigie-stack", &["vigie-clock", "vigie-daemon"]),

@@ -1,12 +1,13 @@
 //! Measures a running pipeline from outside: throughput from `posts.raw.v1` to PostgreSQL, latency from publish to API.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::Parser;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_postgres::NoTls;
 use url::Url;
 use vigie_benches::http::get_json;
@@ -32,6 +33,9 @@ struct Options {
         default_value = "postgres://vigie@127.0.0.1:5432/vigie"
     )]
     postgres_url: String,
+    /// Data directory of a running `vigie up`: its servers are used, whatever the other options say
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
     /// The pipeline's API
     #[arg(long, env = "VIGIE_API_URL", default_value = "http://127.0.0.1:8080")]
     api_url: Url,
@@ -64,6 +68,29 @@ struct Options {
     json: bool,
 }
 
+/// What a running `vigie up` says of itself in its data directory.
+#[derive(Deserialize)]
+struct Running {
+    kafka_brokers: String,
+    registry_url: String,
+    postgres_url: String,
+    api_url: Url,
+}
+
+impl Options {
+    /// With the servers of the data directory, if one is given.
+    fn located(mut self) -> anyhow::Result<Self> {
+        let Some(dir) = &self.data_dir else { return Ok(self) };
+        let file = dir.join("endpoints.json");
+        let text = std::fs::read(&file).with_context(|| format!("no vigie up runs in {}", dir.display()))?;
+        let running: Running = serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
+        self.kafka.brokers = running.kafka_brokers;
+        self.registry.schema_registry_url = running.registry_url;
+        (self.postgres_url, self.api_url) = (running.postgres_url, running.api_url);
+        Ok(self)
+    }
+}
+
 #[derive(Serialize)]
 struct Report {
     posts: usize,
@@ -88,7 +115,7 @@ struct Load {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let options = Options::parse();
+    let options = Options::parse().located()?;
     let clock = SystemClock::default();
     let codec = Codec::connect(&options.registry, &options.kafka.topic_prefix).await?;
     let publisher = Publisher::new(&options.kafka, "load");

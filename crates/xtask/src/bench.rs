@@ -1,0 +1,53 @@
+//! `./dev bench`: micro-benchmarks and a load run, or a comparison with a peer.
+
+use crate::RELEASE;
+use crate::fetch::Fetch;
+use crate::run::{Result, cargo, exec, program, run};
+use crate::test::Held;
+
+/// A source that never answers: the load run is the pipeline's only input.
+const NO_SOURCE: &str =
+    "[[source]]\nid = \"none\"\nkind = \"rss\"\nurl = \"http://127.0.0.1:9/\"\nevery_seconds = 3600\nlocal = true\n";
+
+pub(crate) fn run_one(fetch: &Fetch, arguments: &[String]) -> Result {
+    let (what, rest) = arguments.split_first().map_or(("", arguments), |(what, rest)| (&**what, rest));
+    match what {
+        // Takes some minutes, so it is not part of a plain `bench`.
+        "peers" => {
+            run(cargo(["build", "--release", "--package", "vigie-benches", "--bin", "vigie-peers"]))?;
+            exec(program("target/release/vigie-peers").args(rest).envs(fetch.servers()?).envs(fetch.kafka_streams()?))
+        }
+        // Downloads torch, so it is not part of a plain `bench` either.
+        "python" => {
+            crate::build_vigie()?;
+            let python = fetch.python("python-peer", "benches/peers/python/requirements.txt")?;
+            let script = ["-B", "benches/peers/python/sentiment.py", "--vigie", RELEASE, "--model", "models/sentiment"];
+            exec(program(python).args(script).args(rest).envs(fetch.servers()?))
+        }
+        "extraction" => {
+            run(cargo(["build", "--release", "--package", "vigie-producers", "--example", "throughput"]))?;
+            let python = fetch.python("python-extraction", "benches/peers/python/extraction.txt")?;
+            let script = ["-B", "benches/peers/python/extraction.py", "--ours", "target/release/examples/throughput"];
+            exec(program(python).args(script).args(rest))
+        }
+        "sources" => {
+            run(cargo(["build", "--release", "--package", "vigie-producers", "--example", "many_sources"]))?;
+            exec(program("target/release/examples/many_sources").args(rest).envs(fetch.servers()?))
+        }
+        _ => all(fetch, arguments),
+    }
+}
+
+fn all(fetch: &Fetch, options: &[String]) -> Result {
+    let servers = fetch.servers()?;
+    run(cargo(["bench", "--package", "vigie-benches", "--benches"]).envs(servers.clone()))?;
+    run(cargo(["build", "--release", "--package", "vigie", "--package", "vigie-benches", "--bins"]))?;
+    let scratch = fetch.scratch("load")?;
+    let (data, sources) = (scratch.path().join("data"), scratch.path().join("sources.toml"));
+    std::fs::write(&sources, NO_SOURCE)
+        .map_err(|error| crate::run::Failed::because(format!("{}: {error}", sources.display())))?;
+    let mut up = program(RELEASE);
+    up.args(["--json", "up", "--api-listen", "127.0.0.1:0", "--data-dir"]).arg(&data).arg("--sources").arg(&sources);
+    let _pipeline = Held::start(up.envs(servers))?;
+    run(program("target/release/vigie-load").arg("--data-dir").arg(&data).args(options))
+}
