@@ -20,8 +20,6 @@ pub const MIN_WORDS: usize = 6;
 const MAX_WORDS: usize = 1000;
 /// Words in a run.
 const RUN: usize = 3;
-/// Equal values from which on texts are near duplicates.
-const ENOUGH: usize = 2;
 /// One for each value: odd numbers without a pattern (digits of the golden ratio, e, pi and the square root of 2).
 const SEEDS: [u64; 4] = [0x9e37_79b9_7f4a_7c15, 0xb7e1_5162_8aed_2a6b, 0x2436_3f6a_8885_a309, 0x6a09_e667_f3bc_c909];
 
@@ -50,14 +48,18 @@ impl Fingerprint {
         Some(Self(least.iter().fold(0, |bits, least| bits << 16 | least & 0xffff)))
     }
 
+    /// How many pairs of values there are.
+    pub const PAIRS: usize = 6;
+
     /// Whether the texts of both are copies of each other, or nearly.
     pub fn is_near(self, other: Self) -> bool {
-        self.bands().iter().zip(other.bands()).filter(|(ours, theirs)| **ours == *theirs).count() >= ENOUGH
+        self.pairs().iter().zip(other.pairs()).any(|(ours, theirs)| *ours == theirs)
     }
 
-    /// The four values. Of near duplicates two are equal in the same place, so one of any three is.
-    pub fn bands(self) -> [u16; 4] {
-        [48, 32, 16, 0].map(|shift| (self.0 >> shift & 0xffff) as u16)
+    /// Each two of the four values, as one: near duplicates, and they alone, have one of these in common.
+    pub fn pairs(self) -> [u32; Self::PAIRS] {
+        let value = |place: u32| (self.0 >> (16 * place) & 0xffff) as u32;
+        [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)].map(|(one, other)| value(one) << 16 | value(other))
     }
 
     /// As records hold it.

@@ -3,7 +3,8 @@
 //! A mention is a copy if a near duplicate of its text was published in the [`COPIED_WITHIN`] before it, about the same asset. That depends on the
 //! set of mentions alone: one that arrives late, but was published first, makes a copy of what was counted as new before.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +15,6 @@ use crate::fingerprint::Fingerprint;
 /// How long after a post another one with nearly the same text is a copy of it.
 pub const COPIED_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
-/// Values of a fingerprint that are indexed: of near duplicates at least two of four are equal, so one of three is.
-const BANDS: usize = 3;
-
 /// When a post was published, and its id, so that no two are at the same place.
 pub(crate) type Spot = (Timestamp, Arc<str>);
 
@@ -26,92 +24,70 @@ pub(crate) struct Copies {
     assets: HashMap<String, AssetCopies>,
 }
 
+/// By [pair](Fingerprint::pairs): the pair's value, and where the mentions stand that have it. All mentions of one value are near each other, so
+/// only the next neighbour of a mention can depend on it, and nothing is ever searched through.
 #[derive(Debug, Default)]
 struct AssetCopies {
-    posts: BTreeMap<Spot, Mark>,
-    bands: [HashMap<u16, BTreeSet<Spot>>; BANDS],
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Mark {
-    fingerprint: Fingerprint,
-    is_copy: bool,
+    alike: [BTreeSet<(u32, Spot)>; Fingerprint::PAIRS],
 }
 
 impl Copies {
     /// Adds a mention.
-    pub(crate) fn insert(&mut self, asset: &str, spot: &Spot, fingerprint: Fingerprint, is_copy: bool) {
+    pub(crate) fn insert(&mut self, asset: &str, spot: &Spot, fingerprint: Fingerprint) {
         let own = match self.assets.get_mut(asset) {
             Some(own) => own,
             None => self.assets.entry(asset.to_owned()).or_default(),
         };
-        own.posts.insert(spot.clone(), Mark { fingerprint, is_copy });
-        for (band, value) in own.bands.iter_mut().zip(fingerprint.bands()) {
-            band.entry(value).or_default().insert(spot.clone());
+        for (alike, value) in own.alike.iter_mut().zip(fingerprint.pairs()) {
+            alike.insert((value, spot.clone()));
         }
     }
 
     /// Forgets a mention.
-    pub(crate) fn remove(&mut self, asset: &str, spot: &Spot) {
+    pub(crate) fn remove(&mut self, asset: &str, spot: &Spot, fingerprint: Fingerprint) {
         let Some(own) = self.assets.get_mut(asset) else { return };
-        let Some(mark) = own.posts.remove(spot) else { return };
-        for (band, value) in own.bands.iter_mut().zip(mark.fingerprint.bands()) {
-            if let Some(spots) = band.get_mut(&value) {
-                spots.remove(spot);
-                if spots.is_empty() {
-                    band.remove(&value);
-                }
-            }
+        for (alike, value) in own.alike.iter_mut().zip(fingerprint.pairs()) {
+            alike.remove(&(value, spot.clone()));
         }
-        if own.posts.is_empty() {
+        if own.alike.iter().all(BTreeSet::is_empty) {
             self.assets.remove(asset);
-        }
-    }
-
-    /// Notes whether a mention that is there is a copy.
-    pub(crate) fn mark(&mut self, asset: &str, spot: &Spot, is_copy: bool) {
-        if let Some(mark) = self.assets.get_mut(asset).and_then(|own| own.posts.get_mut(spot)) {
-            mark.is_copy = is_copy;
         }
     }
 
     /// Whether what stands, or would stand, at `spot` repeats an earlier mention.
     pub(crate) fn is_copy(&self, asset: &str, spot: &Spot, fingerprint: Fingerprint) -> bool {
-        let Some(own) = self.assets.get(asset) else { return false };
         let first = (spot.0.saturating_sub(COPIED_WITHIN), Arc::from(""));
-        own.bands.iter().zip(fingerprint.bands()).any(|(band, value)| {
-            let Some(spots) = band.get(&value) else { return false };
-            spots.range(&first..spot).any(|earlier| own.is_near(earlier, fingerprint))
+        self.alike(asset, fingerprint).any(|(alike, value)| {
+            let earlier = (value, first.clone())..(value, spot.clone());
+            alike.range(earlier).next().is_some()
         })
     }
 
-    /// The later mentions that repeat, or would repeat, one at `spot`, and whether they are marked as copies.
-    pub(crate) fn followers(&self, asset: &str, spot: &Spot, fingerprint: Fingerprint) -> BTreeMap<Spot, bool> {
-        let mut found = BTreeMap::new();
-        let Some(own) = self.assets.get(asset) else { return found };
+    /// The later mentions whose mark one at `spot` may decide: those that follow on it with nothing alike between. At most one for each pair,
+    /// however often a text is copied.
+    pub(crate) fn followers(&self, asset: &str, spot: &Spot, fingerprint: Fingerprint) -> BTreeSet<Spot> {
         // One millisecond more, as the bound itself is left out.
         let reach = COPIED_WITHIN.saturating_add(Duration::from_millis(1));
         let last = (spot.0.saturating_add(reach), Arc::from(""));
-        for (band, value) in own.bands.iter().zip(fingerprint.bands()) {
-            for later in band.get(&value).into_iter().flat_map(|spots| spots.range(spot..&last)) {
-                if later != spot && own.is_near(later, fingerprint) {
-                    let is_copy = own.posts.get(later).is_some_and(|mark| mark.is_copy);
-                    found.insert(later.clone(), is_copy);
-                }
-            }
-        }
-        found
+        let next = |(alike, value): (&BTreeSet<(u32, Spot)>, u32)| {
+            let later = (Bound::Excluded((value, spot.clone())), Bound::Excluded((value, last.clone())));
+            alike.range(later).next().map(|(_, spot)| spot.clone())
+        };
+        self.alike(asset, fingerprint).filter_map(next).collect()
     }
-}
 
-impl AssetCopies {
-    fn is_near(&self, spot: &Spot, fingerprint: Fingerprint) -> bool {
-        self.posts.get(spot).is_some_and(|mark| mark.fingerprint.is_near(fingerprint))
+    /// The mentions of an asset by pair, each with the value of the fingerprint.
+    fn alike(&self, asset: &str, fingerprint: Fingerprint) -> impl Iterator<Item = (&BTreeSet<(u32, Spot)>, u32)> {
+        self.assets.get(asset).into_iter().flat_map(move |own| own.alike.iter().zip(fingerprint.pairs()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn spot(seconds: i64, id: &str) -> Spot {
@@ -125,19 +101,54 @@ mod tests {
         let other = Fingerprint::from_long(0x0009_0002_0009_0009);
         let mut copies = Copies::default();
         let first = spot(0, "a");
-        copies.insert("BTC", &first, text, false);
+        copies.insert("BTC", &first, text);
         assert!(copies.is_copy("BTC", &spot(day, "b"), near) && copies.is_copy("BTC", &spot(0, "b"), near));
         assert!(!copies.is_copy("BTC", &spot(day + 1, "b"), near), "a day has passed");
         assert!(!copies.is_copy("BTC", &spot(9, "b"), other) && !copies.is_copy("ETH", &spot(9, "b"), text));
         assert!(!copies.is_copy("BTC", &first, text), "it is no copy of itself");
-        copies.insert("BTC", &spot(day, "b"), near, true);
-        copies.insert("BTC", &spot(day + 1, "c"), near, false);
-        let followers = copies.followers("BTC", &first, text);
-        assert_eq!(followers.into_iter().collect::<Vec<_>>(), [(spot(day, "b"), true)]);
-        copies.remove("BTC", &first);
+        copies.insert("BTC", &spot(day, "b"), near);
+        copies.insert("BTC", &spot(day + 1, "c"), near);
+        assert_eq!(copies.followers("BTC", &first, text), BTreeSet::from([spot(day, "b")]));
+        copies.remove("BTC", &first, text);
         assert!(!copies.is_copy("BTC", &spot(day, "b"), near));
-        copies.remove("BTC", &spot(day, "b"));
-        copies.remove("BTC", &spot(day + 1, "c"));
+        copies.remove("BTC", &spot(day, "b"), near);
+        copies.remove("BTC", &spot(day + 1, "c"), near);
         assert!(copies.assets.is_empty());
+    }
+
+    proptest! {
+        /// Marks that are kept by neighbours alone are those that a look at all mentions gives, whatever comes and goes in which order.
+        #[test]
+        fn marks_kept_by_neighbours_are_those_of_a_look_at_all(
+            steps in proptest::collection::vec((0_i64..200_000, 0_u8..12, [0_u64..3, 0..3, 0..3, 0..3], any::<bool>()), 1..60)
+        ) {
+            let mut copies = Copies::default();
+            let mut marks: BTreeMap<Spot, (Fingerprint, bool)> = BTreeMap::new();
+            for (seconds, id, values, add) in steps {
+                let spot = spot(seconds / 3_600 * 3_600, &id.to_string());
+                let there = marks.remove(&spot);
+                if let Some((fingerprint, _)) = there {
+                    copies.remove("BTC", &spot, fingerprint);
+                    for later in copies.followers("BTC", &spot, fingerprint) {
+                        let (theirs, mark) = marks.get_mut(&later).expect("a follower is there");
+                        *mark = copies.is_copy("BTC", &later, *theirs);
+                    }
+                }
+                if add {
+                    let fingerprint = Fingerprint::from_long(values.iter().fold(0, |bits, value| bits << 16 | *value as i64));
+                    let mark = copies.is_copy("BTC", &spot, fingerprint);
+                    copies.insert("BTC", &spot, fingerprint);
+                    for later in copies.followers("BTC", &spot, fingerprint) {
+                        marks.get_mut(&later).expect("a follower is there").1 = true;
+                    }
+                    marks.insert(spot, (fingerprint, mark));
+                }
+                for (spot, (fingerprint, mark)) in &marks {
+                    let earliest = (spot.0.saturating_sub(COPIED_WITHIN), Arc::from(""));
+                    let earlier = marks.range(&earliest..spot);
+                    prop_assert_eq!(*mark, earlier.into_iter().any(|(_, (other, _))| other.is_near(*fingerprint)));
+                }
+            }
+        }
     }
 }

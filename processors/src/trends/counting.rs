@@ -106,11 +106,10 @@ pub(crate) fn take_in(
     put(place, start, &key, &own)?;
     place.window(start, &mention.asset)?.add(mention, new_author, copy, offset);
     let Some(fingerprint) = fingerprint else { return Ok(Outcome::Counted) };
-    copies.insert(&mention.asset, &spot, fingerprint, copy);
-    for (later, is_copy) in copies.followers(&mention.asset, &spot, fingerprint) {
-        if !is_copy {
-            mark(copies, place, spec, &mention.asset, &later, true)?;
-        }
+    copies.insert(&mention.asset, &spot, fingerprint);
+    for later in copies.followers(&mention.asset, &spot, fingerprint) {
+        let before = indexed(place, spec, &mention.asset, &later)?;
+        mark(place, spec, &mention.asset, &later, &before, true)?;
     }
     Ok(Outcome::Counted)
 }
@@ -129,37 +128,38 @@ fn take_away(
     WindowStore::over(place.posts()).delete(start, &post_key(&mention.asset, &mention.post_id));
     let Some(fingerprint) = old.fingerprint.map(Fingerprint::from_long) else { return Ok(()) };
     let spot = spot(old.published_at, &mention.post_id);
-    copies.remove(&mention.asset, &spot);
-    for (later, is_copy) in copies.followers(&mention.asset, &spot, fingerprint) {
-        let key = post_key(&mention.asset, &later.1);
-        let theirs = counted(place, spec.window_of(later.0).start, &key)?.and_then(|counted| counted.fingerprint);
-        let Some(theirs) = theirs.map(Fingerprint::from_long) else { continue };
-        if is_copy && !copies.is_copy(&mention.asset, &later, theirs) {
-            mark(copies, place, spec, &mention.asset, &later, false)?;
-        }
+    copies.remove(&mention.asset, &spot, fingerprint);
+    for later in copies.followers(&mention.asset, &spot, fingerprint) {
+        let before = indexed(place, spec, &mention.asset, &later)?;
+        let Some(theirs) = before.fingerprint.map(Fingerprint::from_long) else { continue };
+        mark(place, spec, &mention.asset, &later, &before, copies.is_copy(&mention.asset, &later, theirs))?;
     }
     Ok(())
 }
 
+/// A mention that the index names.
+fn indexed(place: &mut impl Place, spec: &TumblingWindows, asset: &str, spot: &Spot) -> Result<Counted> {
+    let start = spec.window_of(spot.0).start;
+    counted(place, start, &post_key(asset, &spot.1))?.ok_or_else(|| {
+        ProcessorError::fatal(format!("a mention of {asset} in window {start} is indexed but not in store {POSTS}"))
+    })
+}
+
 /// Says of a mention that is counted whether it is a copy.
 fn mark(
-    copies: &mut Copies,
     place: &mut impl Place,
     spec: &TumblingWindows,
     asset: &str,
     spot: &Spot,
+    before: &Counted,
     copy: bool,
 ) -> Result<()> {
+    if before.copy == copy {
+        return Ok(());
+    }
     let start = spec.window_of(spot.0).start;
-    let key = post_key(asset, &spot.1);
-    let Some(before) = counted(place, start, &key)? else {
-        return Err(ProcessorError::fatal(format!(
-            "a mention of {asset} in window {start} is indexed but not in store {POSTS}"
-        )));
-    };
     let after = Counted { copy, ..before.clone() };
-    put(place, start, &key, &after)?;
-    copies.mark(asset, spot, copy);
+    put(place, start, &post_key(asset, &spot.1), &after)?;
     place.window(start, asset)?.unique += i64::from(after.is_unique()) - i64::from(before.is_unique());
     Ok(())
 }
@@ -202,7 +202,7 @@ pub(crate) fn index(posts: &mut KeyValueStore) -> Result<Copies> {
         };
         if let Some(fingerprint) = counted.fingerprint {
             let spot = spot(counted.published_at, post_id);
-            copies.insert(asset, &spot, Fingerprint::from_long(fingerprint), counted.copy);
+            copies.insert(asset, &spot, Fingerprint::from_long(fingerprint));
         }
     }
     Ok(copies)
@@ -213,8 +213,10 @@ pub(crate) fn forget_before(copies: &mut Copies, posts: &mut KeyValueStore, boun
     let mut posts = WindowStore::over(posts);
     let gone: Vec<_> = posts.before(bound).collect();
     for (start, key, value) in gone {
-        if let (Some((asset, post_id)), Some(counted)) = (key_parts(&key), decode::<Counted>(POSTS, Some(value))?) {
-            copies.remove(asset, &spot(counted.published_at, post_id));
+        if let (Some((asset, post_id)), Some(counted)) = (key_parts(&key), decode::<Counted>(POSTS, Some(value))?)
+            && let Some(fingerprint) = counted.fingerprint
+        {
+            copies.remove(asset, &spot(counted.published_at, post_id), Fingerprint::from_long(fingerprint));
         }
         posts.delete(start, &key);
     }
