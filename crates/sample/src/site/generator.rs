@@ -5,8 +5,9 @@
 //! whoever tries vigie out sees it notice something. The same seed and opening give the same post at the same minute whenever it is asked, so
 //! that a restarted site continues where it was.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use vigie_clock::Timestamp;
@@ -144,7 +145,7 @@ impl Generator {
 
     /// What has been published by `now`, newest first.
     pub fn newest_first(&self, now: Timestamp) -> Vec<Arc<SamplePost>> {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.written.lock();
         let first = self.from.as_millis().div_euclid(MINUTE);
         let last = now.as_millis().div_euclid(MINUTE);
         for minute in written.next_minute.unwrap_or(first)..=last {
