@@ -3,6 +3,8 @@
 //! What should become of each is part of it ([`Fate`]). Counted posts lie in a range of event time that is shorter than the grace, so
 //! that none of them can be late, in whatever order and however delayed they arrive.
 
+pub(crate) mod feed;
+pub(crate) mod feeder;
 mod texts;
 
 use bytes::Bytes;

@@ -8,19 +8,19 @@ use rand::seq::SliceRandom;
 use vigie_clock::{Clock, SystemClock, Timestamp};
 use vigie_schemas::{RawPost, Topic};
 
-use crate::busy::{Busy, Patience};
+use crate::check::oracle::{self, WINDOW_MS};
 use crate::check::{ledger, stores, windows};
-use crate::drain::drain;
 use crate::error::ChaosError;
 use crate::evidence::Evidence;
 use crate::fault::{FaultKind, Fired};
 use crate::faults::members;
-use crate::feeder::Feeder;
 use crate::options::Options;
-use crate::oracle::{self, WINDOW_MS};
+use crate::posts::feeder::Feeder;
 use crate::posts::{Fate, GRACE_HOURS, Generator, MINUTE, SPAN};
 use crate::report::Report;
 use crate::world::World;
+use crate::world::busy::{Busy, Patience};
+use crate::world::drain::drain;
 
 /// Seconds that a fault takes, roughly: the posts are spread over so many.
 const SECONDS_PER_FAULT: u64 = 12;

@@ -8,10 +8,10 @@ use vigie_daemon::{Check, Mistake};
 use vigie_schemas::{LIVE_RUN, RegistryConfig, Topic};
 use vigie_streams::{KafkaConfig, StreamsOptions};
 
-use crate::analysis::Analyser;
 use crate::forecast::SharedForecaster;
 use crate::inference::ModelConfig;
 use crate::sentiment::{self, EnrichmentConfig, SharedAnalyser};
+use crate::text::analysis::Analyser;
 use crate::times::{since, until};
 use crate::trends::TrendsOptions;
 

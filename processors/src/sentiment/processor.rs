@@ -26,10 +26,10 @@ use super::emitted::{self, Emitted};
 use super::enrich::{enrich, retraction, tombstone};
 use super::metrics::SentimentMetrics;
 use super::scoring::score_batch;
-use crate::analysis::{Analyser, Analysis};
 use crate::assets::post_text;
 use crate::inference::ModelInfo;
-use crate::record_codec::{RecordCodec, Rejection, decode, encode};
+use crate::service::record_codec::{RecordCodec, Rejection, decode, encode};
+use crate::text::analysis::{Analyser, Analysis};
 
 /// A post may be published this long after its arrival, by clocks that disagree.
 pub(crate) const FUTURE_TOLERANCE: Duration = Duration::from_secs(3600);

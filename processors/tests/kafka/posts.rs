@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use vigie_clock::Timestamp;
-use vigie_processors::analysis::Analyser;
 use vigie_processors::assets::{AssetMatcher, AssetTable};
 use vigie_processors::inference::{ModelError, ModelInfo, Passage, Probabilities, Scorer, Sentiment};
+use vigie_processors::text::analysis::Analyser;
 use vigie_schemas::{RawPost, TrendInsight};
 
 pub(crate) const WINDOW_MS: i64 = 300_000;

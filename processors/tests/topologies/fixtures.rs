@@ -8,9 +8,9 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use bytes::Bytes;
 use vigie_clock::Timestamp;
 use vigie_processors::RecordCodec;
-use vigie_processors::analysis::Analyser;
 use vigie_processors::assets::{AssetMatcher, AssetTable};
 use vigie_processors::inference::{ModelError, ModelInfo, Passage, Probabilities, Scorer, Sentiment};
+use vigie_processors::text::analysis::Analyser;
 use vigie_schemas::{AvroRecord, CodecError, LIVE_RUN, Lineage, Mention, RawPost};
 use vigie_streams::OutgoingRecord;
 

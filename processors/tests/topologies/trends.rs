@@ -4,7 +4,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 use vigie_clock::{ManualClock, Timestamp};
-use vigie_processors::fingerprint::Fingerprint;
+use vigie_processors::text::fingerprint::Fingerprint;
 use vigie_processors::trends::alerts::AlertPolicy;
 use vigie_processors::trends::history::TRUSTED_AFTER;
 use vigie_processors::trends::{TrendsMetrics, TrendsSettings, topology};
