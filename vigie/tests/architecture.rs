@@ -70,8 +70,51 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ),
 ];
 
-/// The rooms of vigie-producers that each of its rooms may use. Tests may use more.
-const PRODUCERS: [(&str, &[&str]); 13] = [
+/// The rooms of a crate that each of its rooms may use. Tests may use more.
+type Directions = &'static [(&'static str, &'static [&'static str])];
+
+const PROCESSORS: Directions = &[
+    ("service", &[]),
+    ("times", &[]),
+    ("anomaly", &[]),
+    ("fixtures", &[]),
+    ("assets", &["service"]),
+    ("inference", &["service"]),
+    ("forecast", &["anomaly", "inference"]),
+    ("text", &["assets", "inference"]),
+    ("sentiment", &["assets", "inference", "service", "text", "times"]),
+    ("trends", &["anomaly", "forecast", "inference", "service", "text", "times"]),
+    ("recount", &["assets", "inference", "sentiment", "service", "text"]),
+    ("replay", &["forecast", "inference", "sentiment", "service", "text", "times", "trends"]),
+];
+
+const CHAOS: Directions = &[
+    ("error", &[]),
+    ("fault", &[]),
+    ("report", &[]),
+    ("options", &["fault"]),
+    ("evidence", &["error"]),
+    ("posts", &["error"]),
+    ("wire", &["error"]),
+    ("check", &["error", "posts", "wire"]),
+    ("world", &["error", "evidence", "fault", "options", "posts", "wire"]),
+    ("faults", &["check", "error", "fault", "wire", "world"]),
+    ("run", &["check", "error", "evidence", "fault", "faults", "options", "posts", "report", "world"]),
+];
+
+const STACK: Directions = &[
+    ("config", &[]),
+    ("error", &["config"]),
+    ("ports", &["config", "error"]),
+    ("watchdog", &["error"]),
+    ("data_dir", &["config", "error", "ports"]),
+    ("servers", &["config", "data_dir", "error", "ports", "watchdog"]),
+    ("supervisor", &["config", "data_dir", "error", "servers", "watchdog"]),
+    ("stack", &["config", "data_dir", "error", "ports", "servers", "supervisor", "watchdog"]),
+    ("testing", &["config", "servers", "stack"]),
+];
+
+const PRODUCERS: Directions = &[
     ("content", &[]),
     ("keys", &[]),
     ("lease", &[]),
@@ -330,24 +373,25 @@ fn a_circle_of_rooms_is_found_however_a_path_is_written() {
 }
 
 #[test]
-fn rooms_of_the_producers_use_lower_rooms_only() {
-    let allowed: BTreeMap<&str, &[&str]> = PRODUCERS.into_iter().collect();
+fn rooms_use_lower_rooms_only() {
     let mut breaches = Vec::new();
-    let src = root().join("producers/src");
-    let rooms = rooms(&src, "crate::");
-    for (room, used) in &rooms {
-        let Some(allowed) = allowed.get(room.as_str()) else {
-            breaches.push(format!("{room} has no place in PRODUCERS"));
-            continue;
-        };
-        for other in used.iter().filter(|other| !allowed.contains(&other.as_str())) {
-            breaches.push(format!("{room} uses {other}, expected one of {allowed:?}"));
+    for (folder, directions) in
+        [("producers", PRODUCERS), ("processors", PROCESSORS), ("crates/chaos", CHAOS), ("crates/stack", STACK)]
+    {
+        let allowed: BTreeMap<&str, BTreeSet<String>> = directions
+            .iter()
+            .map(|(room, lower)| (*room, lower.iter().map(|lower| (*lower).to_owned()).collect()))
+            .collect();
+        let found = rooms(&root().join(folder).join("src"), "crate::");
+        for (room, used) in &found {
+            match allowed.get(room.as_str()) {
+                Some(allowed) if allowed == used => {}
+                allowed => breaches.push(format!("{folder}: {room} uses {used:?}, expected exactly {allowed:?}")),
+            }
         }
-        for other in allowed.iter().filter(|other| !used.contains(**other)) {
-            breaches.push(format!("{room} does not use {other}, as PRODUCERS allows"));
-        }
+        let gone = directions.iter().filter(|(room, _)| !found.contains_key(*room));
+        breaches.extend(gone.map(|(room, _)| format!("{folder}: there is no room {room}")));
     }
-    assert_eq!(rooms.len(), PRODUCERS.len(), "PRODUCERS names a room that does not exist");
     assert!(breaches.is_empty(), "{breaches:#?}");
 }
 

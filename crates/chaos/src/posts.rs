@@ -134,19 +134,13 @@ impl Generator {
             post_id: format!("{kind}:chaos-{:08}", self.made),
             source: format!("chaos-{}", self.rng.random_range(0..SOURCES)),
             kind: kind.to_owned(),
-            url: None,
             author: self.author(),
             title,
             text,
-            parent_id: None,
-            declared_language: None,
             published_at,
-            published_at_estimated: false,
             fetched_at: now,
             sample: true,
-            edited_at: None,
-            author_id: None,
-            author_sealed: None,
+            ..RawPost::default()
         }
     }
 

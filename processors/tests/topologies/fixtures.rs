@@ -103,17 +103,10 @@ pub(crate) fn raw_post(post_id: &str, text: &str, published_at: Timestamp) -> Ra
         kind: "reddit".into(),
         url: Some(format!("https://example.com/{post_id}")),
         author: Some("satoshi".into()),
-        title: None,
         text: text.into(),
-        parent_id: None,
-        declared_language: None,
         published_at,
-        published_at_estimated: false,
         fetched_at: published_at,
-        sample: false,
-        edited_at: None,
-        author_id: None,
-        author_sealed: None,
+        ..RawPost::default()
     }
 }
 

@@ -23,7 +23,7 @@ const HOUR: i64 = 60 * MINUTE;
 const T0: i64 = 1_000_000 * 5 * MINUTE;
 const ASSETS: [&str; 3] = ["BTC", "ETH", "*"];
 
-fn settings() -> TrendsSettings {
+pub(crate) fn settings() -> TrendsSettings {
     TrendsSettings {
         run_id: "live".into(),
         source: MENTIONS.into(),
