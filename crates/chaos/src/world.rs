@@ -58,7 +58,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Starts servers and services, all that they write in `dir`, and waits until all are ready.
+    /// Starts servers and services, all that they write in `dir`. The services are not ready yet.
     pub(crate) async fn start(
         options: Options,
         dir: &Path,
@@ -114,10 +114,7 @@ impl World {
         let writer = Writer::new(&kafka, codec.clone(), patience.long());
         let rng = StdRng::seed_from_u64(options.seed);
         let dir = dir.to_owned();
-        let mut world =
-            Self { options, stack, proxies, fleet, writer, codec, kafka, feed, rng, clock, from, program, dir };
-        world.fleet.until_all_ready().await?;
-        Ok(world)
+        Ok(Self { options, stack, proxies, fleet, writer, codec, kafka, feed, rng, clock, from, program, dir })
     }
 
     pub(crate) fn server(&self, kind: ServerKind) -> Result<&ServerHandle, ChaosError> {
