@@ -14,9 +14,7 @@ fn scored(raw: &RawPost) -> ScoredPost {
         post_id: raw.post_id.clone(),
         source: raw.source.clone(),
         kind: raw.kind.clone(),
-        url: None,
         author_id: Some("0123456789abcdef0123456789abcdef".to_owned()),
-        title: None,
         excerpt: raw.text.chars().take(280).collect(),
         published_at: raw.published_at,
         fetched_at: raw.fetched_at,
@@ -27,7 +25,6 @@ fn scored(raw: &RawPost) -> ScoredPost {
         p_negative: Some(0.6),
         p_neutral: Some(0.3),
         p_positive: Some(0.1),
-        unscored_reason: None,
         assets: vec![AssetMention { asset: "BTC".to_owned(), evidence: "ticker".to_owned() }],
         sample: true,
         lineage: Lineage {
@@ -42,11 +39,7 @@ fn scored(raw: &RawPost) -> ScoredPost {
             last_offset: 1,
         },
         revision: 1,
-        fingerprint: None,
-        spam_score: None,
-        spam_reasons: Vec::new(),
-        deleted_at: None,
-        author_sealed: None,
+        ..ScoredPost::default()
     }
 }
 

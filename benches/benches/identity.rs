@@ -4,8 +4,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use vigie_benches::posts::PostMaker;
-use vigie_processors::fingerprint::Fingerprint;
-use vigie_processors::spam;
+use vigie_processors::text::fingerprint::Fingerprint;
+use vigie_processors::text::spam;
 
 fn identity(criterion: &mut Criterion) {
     let mut maker = PostMaker::new("identity", 1);

@@ -12,10 +12,10 @@ use tokio::runtime::Runtime;
 use vigie_benches::posts::PostMaker;
 use vigie_benches::{model_folder, registry};
 use vigie_clock::{Clock, ManualClock, SystemClock, Timestamp};
-use vigie_processors::analysis::Analyser;
 use vigie_processors::assets::{AssetMatcher, AssetTable, post_text};
 use vigie_processors::inference::{ModelOptions, SentimentModel};
 use vigie_processors::sentiment::{SentimentMetrics, SentimentSettings, SharedAnalyser, topology};
+use vigie_processors::text::analysis::Analyser;
 use vigie_schemas::{RawPost, SyncCodec, Topic};
 use vigie_streams::testing::TopologyTestDriver;
 

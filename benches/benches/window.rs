@@ -29,9 +29,7 @@ fn mention() -> Mention {
             last_offset: 1,
         },
         revision: 1,
-        retracted: false,
-        fingerprint: None,
-        spam: false,
+        ..Mention::default()
     }
 }
 

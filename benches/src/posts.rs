@@ -96,19 +96,12 @@ impl PostMaker {
             post_id: format!("{}{:08}", Self::prefix(&self.run), self.made),
             source: "bench".to_owned(),
             kind: "bench".to_owned(),
-            url: None,
             author: Some(format!("author-{author}")),
-            title: None,
             text,
-            parent_id: None,
-            declared_language: None,
             published_at: at,
-            published_at_estimated: false,
             fetched_at: at,
             sample: true,
-            edited_at: None,
-            author_id: None,
-            author_sealed: None,
+            ..RawPost::default()
         }
     }
 }

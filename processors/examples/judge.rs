@@ -4,8 +4,8 @@ use std::io::{self, BufRead, Write};
 
 use serde::Deserialize;
 use serde_json::json;
-use vigie_processors::fingerprint::Fingerprint;
-use vigie_processors::spam;
+use vigie_processors::text::fingerprint::Fingerprint;
+use vigie_processors::text::spam;
 
 #[derive(Deserialize)]
 struct Line {

@@ -40,6 +40,7 @@
 //! Each asset is reported once, in table order, with its strongest evidence (see [`Evidence`]). `tests/python/asset_rules.py` reads these rules a
 //! second time, without this code; a test compares the two.
 
+mod asset;
 mod check;
 mod config;
 mod file;
@@ -52,10 +53,12 @@ mod text;
 
 use std::fmt;
 
+pub use asset::{Asset, Context};
 pub use config::AssetsConfig;
+pub use file::AssetTableError;
 pub use matcher::{AssetHit, AssetMatcher, Scratch};
 use serde::{Deserialize, Serialize};
-pub use table::{Asset, AssetTable, AssetTableError, Context};
+pub use table::AssetTable;
 
 /// What gave an asset away; the strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -22,19 +22,11 @@ pub(crate) fn raw_post(post_id: &str, author: &str, text: &str, published_at: i6
         post_id: post_id.into(),
         source: "r-bitcoin".into(),
         kind: "reddit".into(),
-        url: None,
         author: Some(author.into()),
-        title: None,
         text: text.into(),
-        parent_id: None,
-        declared_language: None,
         published_at: Timestamp::from_millis(published_at),
-        published_at_estimated: false,
         fetched_at: Timestamp::from_millis(published_at),
-        sample: false,
-        edited_at: None,
-        author_id: None,
-        author_sealed: None,
+        ..RawPost::default()
     }
 }
 
@@ -53,11 +45,8 @@ pub(crate) fn mention(asset: &str, post_id: &str, seconds: i64, score: Option<f6
         published_at: Timestamp::from_millis(seconds * 1000),
         label: label.map(Into::into),
         score,
-        sample: false,
         lineage: lineage(0, 0),
         revision: 1,
-        retracted: false,
-        fingerprint: None,
-        spam: false,
+        ..Mention::default()
     }
 }

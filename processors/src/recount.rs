@@ -26,13 +26,13 @@ use vigie_clock::Timestamp;
 use vigie_kafka_client::Record;
 use vigie_schemas::{CodecError, RawPost, WINDOW};
 
-use crate::analysis::Analyser;
 use crate::assets::{AssetMatcher, post_text};
 use crate::inference::{Label, ModelError, ModelInfo, Passage, Probabilities, Scorer, Sentiment};
-use crate::record_codec::RecordCodec;
 use crate::sentiment::dedupe::{self, Verdict};
 use crate::sentiment::scoring::score_batch;
 use crate::sentiment::{FUTURE_TOLERANCE, check_post};
+use crate::service::record_codec::RecordCodec;
+use crate::text::analysis::Analyser;
 
 /// Posts that are scored together.
 const BATCH: usize = 64;

@@ -175,11 +175,11 @@ impl Replay {
         let report = || {
             (self.progress)(Progress::Scoring { records: metrics.records.get(), of, posts: metrics.emitted() });
         };
-        let next_report = std::sync::Mutex::new(self.ctx.clock.monotonic());
+        let next_report = parking_lot::Mutex::new(self.ctx.clock.monotonic());
         let stop = || {
             // Asked every 100 ms or so by the stream threads: also the moment to report.
             let now = self.ctx.clock.monotonic();
-            let mut next = next_report.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut next = next_report.lock();
             if now >= *next {
                 *next = now + PROGRESS_INTERVAL;
                 report();

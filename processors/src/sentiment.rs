@@ -35,8 +35,8 @@ use vigie_daemon::{Context, ServiceError};
 use vigie_schemas::{LIVE_RUN, Topic};
 use vigie_streams::{StoreSpec, StreamsConfig, Topology, TopologyError};
 
-use crate::record_codec::RecordCodec;
 use crate::service;
+use crate::service::record_codec::RecordCodec;
 
 /// Name of the consumer group; changelogs and transactional ids begin with it.
 pub const APPLICATION_ID: &str = "vigie-sentiment";

@@ -1,5 +1,10 @@
 //! What both topologies do to become a service.
 
+pub(crate) mod dead_letter;
+pub(crate) mod metrics;
+pub(crate) mod record_codec;
+pub(crate) mod state;
+
 use std::error::Error;
 use std::sync::Arc;
 
@@ -8,8 +13,8 @@ use vigie_kafka_client::{KafkaConfig, KafkaError};
 use vigie_schemas::{Codec, CodecError, RegistryConfig, SyncCodec};
 use vigie_streams::{AppState, StreamsApp, StreamsConfig, StreamsError, Topology};
 
-use crate::dead_letters::AvroDeadLetters;
-use crate::record_codec::RecordCodec;
+use self::dead_letter::AvroDeadLetters;
+use self::record_codec::RecordCodec;
 
 /// A codec for the stream threads.
 pub(crate) async fn connect(registry: &RegistryConfig, kafka: &KafkaConfig) -> Result<SyncCodec, ServiceError> {

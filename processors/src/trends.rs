@@ -7,7 +7,7 @@
 //!
 //! **Guarantees.** A window's counts depend on the set of its mentions only, not on their order nor on where commits or restarts fall. A post counts
 //! once in each window and asset: a later revision takes the place of the earlier one, and a deleted post is taken away, as long as its window is
-//! open. `unique_posts` leaves out spam ([`crate::spam`]) and near duplicates ([`crate::fingerprint`]) of a post about the same asset that was
+//! open. `unique_posts` leaves out spam ([`crate::text::spam`]) and near duplicates ([`crate::text::fingerprint`]) of a post about the same asset that was
 //! published in the 24 hours before.
 //! Revisions of a window go up by one; the last is marked `final` and comes when the watermark passes the window's end plus grace. A mention
 //! that comes later is counted as late (`vigie_trends_late_total`), and its post stays in the post history. Anomaly scores and alerts are
@@ -41,8 +41,8 @@ use vigie_daemon::{Context, ServiceError};
 use vigie_schemas::{LIVE_RUN, Topic};
 use vigie_streams::{StreamsConfig, Topology, TopologyError};
 
-use crate::record_codec::RecordCodec;
 use crate::service;
+use crate::service::record_codec::RecordCodec;
 
 /// Name of the consumer group; changelogs and transactional ids begin with it.
 pub const APPLICATION_ID: &str = "vigie-trends";

@@ -4,9 +4,9 @@
 //! while its sources are another's. Kafka refuses what it publishes then, but no site would refuse its requests. So
 //! the thread that speaks with the group says at every step that it is awake, and every request looks at how long ago that was.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use vigie_clock::SharedClock;
 
 /// Renewed by the member's thread, looked at before each request and each transaction.
@@ -33,18 +33,18 @@ impl Lease {
 
     /// The group has given this process partitions.
     pub(crate) fn begin(&self) {
-        self.lock().held = true;
+        self.state.lock().held = true;
     }
 
     /// The group has taken them away.
     pub(crate) fn end(&self) {
-        *self.lock() = State { held: false, awake: self.clock.monotonic() };
+        *self.state.lock() = State { held: false, awake: self.clock.monotonic() };
     }
 
     /// The member is awake; false if it was not for too long, which ends the lease.
     pub(crate) fn renew(&self) -> bool {
         let now = self.clock.monotonic();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let in_time = now.saturating_sub(state.awake) <= self.limit;
         *state = State { held: state.held && in_time, awake: now };
         in_time
@@ -53,12 +53,8 @@ impl Lease {
     /// Whether sites may be asked now.
     pub(crate) fn holds(&self) -> bool {
         let now = self.clock.monotonic();
-        let state = self.lock();
+        let state = self.state.lock();
         state.held && now.saturating_sub(state.awake) <= self.limit
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

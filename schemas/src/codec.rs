@@ -1,10 +1,11 @@
 //! Records to bytes and back, by way of the schema registry.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use apache_avro::Schema;
 use apache_avro::types::Value;
+use parking_lot::Mutex;
 use schema_registry_converter::async_impl::avro::{AvroDecoder, AvroEncoder};
 use schema_registry_converter::async_impl::schema_registry::SrSettings;
 use schema_registry_converter::error::SRCError;
@@ -124,7 +125,7 @@ impl Codec {
         let Some(decoded) = decoded else {
             return Err(CodecError::Invalid { expected, detail: "no value".to_owned() });
         };
-        let mut readers = self.inner.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut readers = self.inner.readers.lock();
         let reader = match readers.get(&(expected, id)) {
             Some(reader) => reader.clone(),
             None => {
@@ -139,7 +140,7 @@ impl Codec {
     }
 
     fn strategy<T: AvroRecord>(&self, topic: &str) -> Arc<SubjectNameStrategy> {
-        let mut strategies = self.inner.strategies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut strategies = self.inner.strategies.lock();
         if let Some(strategy) = strategies.get(topic) {
             return Arc::clone(strategy);
         }

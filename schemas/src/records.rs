@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use vigie_clock::Timestamp;
 
 /// A post as its source published it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RawPost {
     pub post_id: String,
     pub source: String,
@@ -37,7 +37,7 @@ pub struct AssetMention {
 }
 
 /// What a number stands on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lineage {
     pub run_id: String,
     pub model_name: String,
@@ -54,7 +54,7 @@ pub struct Lineage {
 pub const LIVE_RUN: &str = "live";
 
 /// A post with its language, assets and sentiment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ScoredPost {
     pub post_id: String,
     pub source: String,
@@ -92,7 +92,7 @@ pub const WINDOW: Duration = Duration::from_secs(5 * 60);
 pub const WHOLE_MARKET: &str = "*";
 
 /// One post mentions one asset.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Mention {
     pub asset: String,
     pub post_id: String,
@@ -125,7 +125,7 @@ pub struct Forecast {
 }
 
 /// One revision of one window of one asset.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrendInsight {
     pub asset: String,
     pub window_start: Timestamp,

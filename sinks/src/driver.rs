@@ -16,7 +16,7 @@
 
 mod backoff;
 mod buffer;
-mod dead_letters;
+mod dead_letter;
 mod loader;
 mod metrics;
 mod upkeep;
@@ -38,7 +38,7 @@ use vigie_schemas::{Codec, RegistryConfig, Topic};
 
 use crate::config::BatchOptions;
 use crate::driver::buffer::Buffer;
-use crate::driver::dead_letters::DeadLetters;
+use crate::driver::dead_letter::DeadLetters;
 use crate::driver::metrics::Metrics;
 use crate::driver::upkeep::Check;
 use crate::driver::writer::{Conflict, Writer};

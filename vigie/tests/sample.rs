@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use vigie_clock::Timestamp;
-use vigie_processors::fingerprint::Fingerprint;
-use vigie_processors::spam;
+use vigie_processors::text::fingerprint::Fingerprint;
+use vigie_processors::text::spam;
 use vigie_sample::{Generator, SamplePost};
 
 /// How the sentiment topology reads a post.

@@ -1,11 +1,12 @@
 //! The windowed count on vigie-streams.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use prometheus::Registry;
 use vigie_clock::{Clock, SystemClock};
 use vigie_kafka_client::KafkaConfig;
@@ -136,11 +137,11 @@ impl Progress {
 }
 
 fn set_once(slot: &Mutex<Option<Mark>>, mark: impl FnOnce() -> Mark) {
-    slot.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(mark);
+    slot.lock().get_or_insert_with(mark);
 }
 
 fn taken(slot: &Mutex<Option<Mark>>, what: &str) -> anyhow::Result<Mark> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner).with_context(|| format!("{what} was never reached"))
+    slot.lock().with_context(|| format!("{what} was never reached"))
 }
 
 /// Runs `job` in this process; what it measured, as JSON.

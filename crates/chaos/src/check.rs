@@ -1,6 +1,7 @@
 //! The promises, held against what is on the topics and in the stores when the run has drained.
 
 pub(crate) mod ledger;
+pub(crate) mod oracle;
 pub(crate) mod stores;
 pub(crate) mod windows;
 

@@ -55,6 +55,9 @@ pub enum ChaosError {
         /// The last lines of its log.
         log: String,
     },
+    /// SIGTERM or SIGINT.
+    #[error("interrupted")]
+    Interrupted,
     /// A run could not be carried through, and what it wrote is kept.
     #[error("seed {seed}: {why} (what was written is in {evidence})")]
     GaveUp {

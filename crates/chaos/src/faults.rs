@@ -12,8 +12,8 @@ pub(crate) mod stores;
 
 use crate::error::ChaosError;
 use crate::fault::{FaultKind, Fired};
-use crate::proxy::{Request, Trick};
 use crate::world::World;
+use crate::world::proxy::{Request, Trick};
 
 impl FaultKind {
     fn needs_three_brokers(self) -> bool {

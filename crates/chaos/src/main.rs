@@ -30,13 +30,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
         }
     };
-    tokio::select! {
-        code = runs(&cli) => code,
-        _ = tokio::signal::ctrl_c() => {
-            eprintln!("chaos: interrupted");
-            ExitCode::FAILURE
-        }
-    }
+    runs(&cli).await
 }
 
 /// Run after run, until one fails.

@@ -3,6 +3,8 @@
 //! What should become of each is part of it ([`Fate`]). Counted posts lie in a range of event time that is shorter than the grace, so
 //! that none of them can be late, in whatever order and however delayed they arrive.
 
+pub(crate) mod feed;
+pub(crate) mod feeder;
 mod texts;
 
 use bytes::Bytes;
@@ -132,19 +134,13 @@ impl Generator {
             post_id: format!("{kind}:chaos-{:08}", self.made),
             source: format!("chaos-{}", self.rng.random_range(0..SOURCES)),
             kind: kind.to_owned(),
-            url: None,
             author: self.author(),
             title,
             text,
-            parent_id: None,
-            declared_language: None,
             published_at,
-            published_at_estimated: false,
             fetched_at: now,
             sample: true,
-            edited_at: None,
-            author_id: None,
-            author_sealed: None,
+            ..RawPost::default()
         }
     }
 

@@ -2,25 +2,27 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 
 use rand::seq::SliceRandom;
+use tokio::signal::unix::{SignalKind, signal};
 use vigie_clock::{Clock, SystemClock, Timestamp};
 use vigie_schemas::{RawPost, Topic};
 
-use crate::busy::{Busy, Patience};
+use crate::check::oracle::{self, WINDOW_MS};
 use crate::check::{ledger, stores, windows};
-use crate::drain::drain;
 use crate::error::ChaosError;
 use crate::evidence::Evidence;
 use crate::fault::{FaultKind, Fired};
 use crate::faults::members;
-use crate::feeder::Feeder;
 use crate::options::Options;
-use crate::oracle::{self, WINDOW_MS};
+use crate::posts::feeder::Feeder;
 use crate::posts::{Fate, GRACE_HOURS, Generator, MINUTE, SPAN};
 use crate::report::Report;
 use crate::world::World;
+use crate::world::busy::{Busy, Patience};
+use crate::world::drain::drain;
 
 /// Seconds that a fault takes, roughly: the posts are spread over so many.
 const SECONDS_PER_FAULT: u64 = 12;
@@ -43,11 +45,15 @@ enum Step {
 /// Breaks a pipeline on servers of its own and checks its promises. What is broken is in the report.
 ///
 /// # Errors
-/// If the run could not be carried through, or if a fault had no effect: then nothing is proven either way.
+/// If the run could not be carried through, or if a fault had no effect: then nothing is proven either way. On SIGTERM and SIGINT: what
+/// was started has then been stopped, and what was written is gone.
 pub async fn run(options: Options, progress: Progress) -> Result<Report, ChaosError> {
     let evidence = Evidence::new()?;
     let (seed, sabotage) = (options.seed, options.sabotage);
     let outcome = attempt(options, evidence.path(), &progress).await;
+    if let Err(ChaosError::Interrupted) = outcome {
+        return outcome;
+    }
     // A sabotaged run is to break promises.
     if outcome.as_ref().is_ok_and(|report| report.passed() || sabotage) {
         return outcome;
@@ -67,13 +73,20 @@ pub async fn run(options: Options, progress: Progress) -> Result<Report, ChaosEr
 /// A run, all that it writes in `dir`. Afterwards nothing runs any more.
 async fn attempt(options: Options, dir: &Path, progress: &Progress) -> Result<Report, ChaosError> {
     let clock = SystemClock::default();
+    let mut interrupted = pin!(interrupted()?);
     let seed = options.seed;
     let patience = Patience::of(options.busy);
     let _busy = Busy::start(options.busy)?;
     progress(&format!("seed {seed}: starting {} brokers and the services", options.kafka_nodes));
-    let mut world = World::start(options, dir, patience, clock).await?;
+    let mut world = tokio::select! {
+        world = World::start(options, dir, patience, clock) => world?,
+        () = &mut interrupted => return Err(ChaosError::Interrupted),
+    };
     let mut report = Report { seed, ..Report::default() };
-    let ended = go(&mut world, &mut report, progress).await;
+    let ended = tokio::select! {
+        ended = go(&mut world, &mut report, progress) => ended,
+        () = &mut interrupted => Err(ChaosError::Interrupted),
+    };
     report.seconds = clock.monotonic().as_secs_f64();
     let World { mut fleet, stack, .. } = world;
     report.unavailable = fleet.unavailable;
@@ -97,7 +110,20 @@ async fn attempt(options: Options, dir: &Path, progress: &Progress) -> Result<Re
     }
 }
 
+/// Ends at the first SIGTERM or SIGINT from now on.
+fn interrupted() -> Result<impl Future<Output = ()>, ChaosError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ChaosError::io("handle SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ChaosError::io("handle SIGINT"))?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
 async fn go(world: &mut World, report: &mut Report, progress: &Progress) -> Result<(), ChaosError> {
+    world.fleet.until_all_ready().await?;
     let options = world.options.clone();
     let steps = schedule(world);
     let generator = Generator::new(options.seed, world.from, options.posts);

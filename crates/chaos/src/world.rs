@@ -1,5 +1,11 @@
 //! Everything that a fault can reach: the servers, the services, and the posts on their way.
 
+pub(crate) mod busy;
+pub(crate) mod drain;
+pub(crate) mod fleet;
+pub(crate) mod proxy;
+pub(crate) mod service;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,16 +17,16 @@ use vigie_schemas::{Codec, RegistryConfig};
 use vigie_stack::testing::Coordinated;
 use vigie_stack::{Endpoints, ServerHandle, ServerKind, Stack};
 
-use crate::busy::Patience;
+use self::busy::Patience;
+use self::fleet::{Fleet, run_job};
+use self::proxy::Proxies;
 use crate::error::ChaosError;
 use crate::evidence::PROGRAM;
 use crate::fault::FaultKind;
-use crate::feed::Feed;
-use crate::feeder::Writer;
-use crate::fleet::{Fleet, run_job};
 use crate::options::Options;
+use crate::posts::feed::Feed;
+use crate::posts::feeder::Writer;
 use crate::posts::{GRACE_HOURS, MINUTE, SPAN};
-use crate::proxy::Proxies;
 
 /// The variable that names the folder for a processor's local state.
 pub(crate) const STATE_DIR: &str = "VIGIE_STATE_DIR";
@@ -52,7 +58,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Starts servers and services, all that they write in `dir`, and waits until all are ready.
+    /// Starts servers and services, all that they write in `dir`. The services are not ready yet.
     pub(crate) async fn start(
         options: Options,
         dir: &Path,
@@ -108,10 +114,7 @@ impl World {
         let writer = Writer::new(&kafka, codec.clone(), patience.long());
         let rng = StdRng::seed_from_u64(options.seed);
         let dir = dir.to_owned();
-        let mut world =
-            Self { options, stack, proxies, fleet, writer, codec, kafka, feed, rng, clock, from, program, dir };
-        world.fleet.until_all_ready().await?;
-        Ok(world)
+        Ok(Self { options, stack, proxies, fleet, writer, codec, kafka, feed, rng, clock, from, program, dir })
     }
 
     pub(crate) fn server(&self, kind: ServerKind) -> Result<&ServerHandle, ChaosError> {
@@ -160,7 +163,7 @@ impl World {
     /// Whether the program has an option.
     pub(crate) fn has_option(&self, command: &str, option: &str) -> Result<bool, ChaosError> {
         let words: Vec<String> = command.split(' ').chain(["--help"]).map(str::to_owned).collect();
-        let output = crate::service::command(&self.program, &words, &[]).output();
+        let output = service::command(&self.program, &words, &[]).output();
         let output = output.map_err(ChaosError::io(format!("run vigie {command} --help")))?;
         Ok(String::from_utf8_lossy(&output.stdout).contains(option))
     }

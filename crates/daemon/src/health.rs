@@ -1,5 +1,6 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 
 /// How a component is.
@@ -55,7 +56,7 @@ impl Health {
 
     /// How all components are now.
     pub fn report(&self) -> HealthReport {
-        let components = self.lock().clone();
+        let components = self.components.lock().clone();
         let ready = !components.is_empty()
             && components.iter().all(|(_, state)| matches!(state, State::Ready | State::Degraded(_)));
         HealthReport { ready, components }
@@ -63,14 +64,10 @@ impl Health {
 
     /// What is said of a component that wants a look though it serves.
     pub fn degraded(&self, name: &str) -> Option<String> {
-        self.lock().iter().find_map(|(component, state)| match state {
+        self.components.lock().iter().find_map(|(component, state)| match state {
             State::Degraded(why) if component == name => Some(why.clone()),
             _ => None,
         })
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(String, State)>> {
-        self.components.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -103,7 +100,7 @@ impl Component {
     }
 
     fn set(&self, state: State) {
-        let mut components = self.health.lock();
+        let mut components = self.health.components.lock();
         match components.iter_mut().find(|(name, _)| *name == self.name) {
             Some((_, present)) => *present = state,
             None => components.push((self.name.clone(), state)),

@@ -222,31 +222,19 @@ impl Consumer {
         committed::fetch(&self.inner, &self.config, partitions, timeout)
     }
 
-    /// Commits offsets to the group, outside any transaction.
-    ///
-    /// # Errors
-    /// If the coordinator refuses or does not answer.
-    pub fn commit_sync(&self, offsets: &BTreeMap<TopicPartition, i64>) -> Result<(), KafkaError> {
-        self.commit(offsets, CommitMode::Sync)
-    }
-
     /// Commits offsets to the group when the coordinator next can, without waiting and silently about it: for offsets that are
     /// a hint.
     ///
     /// # Errors
     /// If the client is closed.
     pub fn commit_async(&self, offsets: &BTreeMap<TopicPartition, i64>) -> Result<(), KafkaError> {
-        self.commit(offsets, CommitMode::Async)
-    }
-
-    fn commit(&self, offsets: &BTreeMap<TopicPartition, i64>, mode: CommitMode) -> Result<(), KafkaError> {
         let mut list = TopicPartitionList::with_capacity(offsets.len());
         for (partition, offset) in offsets {
             let wire = self.config.wire_name(&partition.topic);
             list.add_partition_offset(&wire, partition.partition, Offset::Offset(*offset))
                 .map_err(|e| KafkaError::from_native("commit offsets", &e))?;
         }
-        self.inner.commit(&list, mode).map_err(|e| self.config.reached("commit offsets", &e))
+        self.inner.commit(&list, CommitMode::Async).map_err(|e| self.config.reached("commit offsets", &e))
     }
 
     /// Moves to `offset`: the next poll's records of the partition begin there.

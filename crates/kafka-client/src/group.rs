@@ -1,9 +1,9 @@
 //! The callbacks of a group member: rebalances are held back until the owner has seen them.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
 use rdkafka::consumer::base_consumer::BaseConsumer;
 use rdkafka::consumer::{Consumer as _, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError as NativeError, KafkaResult};
@@ -45,7 +45,7 @@ impl GroupContext {
     }
 
     pub(crate) fn take_rebalance(&self) -> Option<Rebalance> {
-        let next = lock(&self.rebalances).pop_front();
+        let next = self.rebalances.lock().pop_front();
         if next.is_some() {
             self.waiting.fetch_sub(1, Ordering::SeqCst);
         }
@@ -102,7 +102,7 @@ impl ConsumerContext for GroupContext {
             complete_closing(consumer, &rebalance);
             return;
         }
-        lock(&self.rebalances).push_back(rebalance);
+        self.rebalances.lock().push_back(rebalance);
         self.waiting.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -127,8 +127,4 @@ pub(crate) fn complete_closing(consumer: &BaseConsumer<GroupContext>, rebalance:
             warn!(%error, "nothing can be given up while closing");
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,10 +1,11 @@
 //! A producer whose records, and the consumed offsets they stand on, appear together or not at all.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
@@ -267,7 +268,7 @@ impl TransactionalProducer {
 
     /// Partition and offset of the `index`-th record of the transaction: known of every one after a [`flush`](Self::flush).
     pub fn delivery(&self, index: usize) -> Option<(i32, i64)> {
-        let (partition, offset) = *self.inner.context().lock().get(index)?;
+        let (partition, offset) = *self.inner.context().deliveries.lock().get(index)?;
         (offset >= 0).then_some((partition, offset))
     }
 
@@ -351,17 +352,13 @@ struct DeliveryContext {
 
 impl DeliveryContext {
     fn clear(&self) {
-        self.lock().clear();
+        self.deliveries.lock().clear();
     }
 
     fn take(&self, count: usize) -> Vec<(i32, i64)> {
-        let mut deliveries = std::mem::take(&mut *self.lock());
+        let mut deliveries = std::mem::take(&mut *self.deliveries.lock());
         deliveries.truncate(count);
         deliveries
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(i32, i64)>> {
-        self.deliveries.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -378,7 +375,7 @@ impl ProducerContext for DeliveryContext {
     fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
         match result {
             Ok(message) => {
-                let mut deliveries = self.lock();
+                let mut deliveries = self.deliveries.lock();
                 if deliveries.len() <= index {
                     deliveries.resize(index + 1, (-1, -1));
                 }

@@ -1,8 +1,8 @@
 //! How far a consumer has come, as librdkafka's statistics tell.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use rdkafka::statistics::Statistics;
 
 /// One partition at the last statistics.
@@ -24,7 +24,7 @@ pub(crate) struct ProgressBoard {
 
 impl ProgressBoard {
     pub(crate) fn update(&self, statistics: Statistics) {
-        let mut partitions = self.lock();
+        let mut partitions = self.partitions.lock();
         for (name, topic) in statistics.topics {
             for (number, partition) in topic.partitions {
                 if number >= 0 && partition.desired && partition.ls_offset >= 0 {
@@ -41,14 +41,10 @@ impl ProgressBoard {
 
     /// `None` before the first fetch.
     pub(crate) fn of(&self, wire_topic: &str, partition: i32) -> Option<Progress> {
-        self.lock().get(&(wire_topic.to_owned(), partition)).copied()
+        self.partitions.lock().get(&(wire_topic.to_owned(), partition)).copied()
     }
 
     pub(crate) fn forget(&self) {
-        self.lock().clear();
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, i32), Progress>> {
-        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.partitions.lock().clear();
     }
 }

@@ -1,9 +1,9 @@
 //! Publishing from async code: one transaction for a batch.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tracing::warn;
 
 use crate::config::KafkaConfig;
@@ -35,8 +35,7 @@ impl Publisher {
 
     /// A publisher; `name` appears in its transactional id. Connects at the first batch.
     pub fn new(config: &KafkaConfig, name: &str) -> Self {
-        let suffix = RandomState::new().build_hasher().finish();
-        Self::of(config, &format!("{name}-{suffix:016x}"), false)
+        Self::of(config, &format!("{name}-{:016x}", rand::random::<u64>()), false)
     }
 
     /// The one publisher of that transactional id, once it has [claimed](Publisher::claim) it.
@@ -60,7 +59,7 @@ impl Publisher {
     pub async fn claim(&self) -> Result<(), KafkaError> {
         let shared = Arc::clone(&self.shared);
         let done = tokio::task::spawn_blocking(move || {
-            let mut slot = shared.producer.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut slot = shared.producer.lock();
             *slot = None;
             *slot = Some(TransactionalProducer::new(&shared.config, &shared.options)?);
             Ok(())
@@ -86,7 +85,7 @@ impl Publisher {
 
 impl Shared {
     fn publish(&self, records: &[OutgoingRecord]) -> Result<Vec<(i32, i64)>, KafkaError> {
-        let mut slot = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.producer.lock();
         // Taken out of its slot: a producer that fails, or panics, half-way is not used again.
         let mut producer = match slot.take() {
             Some(producer) => producer,

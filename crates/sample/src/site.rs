@@ -6,6 +6,7 @@
 
 mod algolia_view;
 mod archive;
+mod assets;
 mod generator;
 mod news_view;
 mod opening;

@@ -1,29 +1,20 @@
 #![doc = include_str!("../README.md")]
 
-mod check;
 mod config;
 mod data_dir;
 mod error;
-mod hold;
-mod java;
-mod kafka;
-mod launch;
-mod memory;
 mod ports;
-mod postgres;
-mod program;
-mod redis;
-pub mod registry;
+mod servers;
 mod stack;
 mod supervisor;
 pub mod testing;
 mod watchdog;
 
-pub use check::check;
 pub use config::{Endpoints, Ports, ServerKind, StackConfig};
 pub use error::StackError;
-pub use hold::hold;
-pub use kafka::dump::{LogContent, dump_logs};
-pub use memory::ServerMemory;
+pub use servers::kafka::dump::{LogContent, dump_logs};
+pub use servers::{check, registry};
 pub use stack::Stack;
+pub use stack::hold::hold;
+pub use stack::memory::ServerMemory;
 pub use supervisor::{Phase, ServerHandle, Status};

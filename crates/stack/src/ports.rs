@@ -1,7 +1,6 @@
 //! Free ports, below the range from which the kernel takes the ports of outgoing connections.
 
 use std::collections::BTreeSet;
-use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, TcpListener};
 
 use crate::{ServerKind, StackError};
@@ -36,7 +35,7 @@ impl PortAllocator {
             }
             tracing::warn!(%server, port, "port of the last run is taken, choosing another");
         }
-        let start = random_below(u64::from(COUNT));
+        let start = rand::random_range(0..COUNT);
         let candidates = (0..COUNT).map(|step| FIRST + (start + step) % COUNT);
         for port in candidates {
             if self.take(port) {
@@ -51,14 +50,10 @@ impl PortAllocator {
     }
 }
 
-fn random_below(bound: u64) -> u16 {
-    u16::try_from(RandomState::new().hash_one(std::process::id()) % bound).unwrap_or(0)
-}
-
 /// A random Kafka cluster id: 16 bytes in base64url without padding.
 pub(crate) fn random_cluster_id() -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let letter = |among: u64| char::from(ALPHABET[usize::from(random_below(among))]);
+    let letter = |among: usize| char::from(ALPHABET[rand::random_range(0..among)]);
     let mut id = String::from(letter(62));
     id.extend((0..20).map(|_| letter(64)));
     id.push('A');

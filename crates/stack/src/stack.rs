@@ -1,18 +1,22 @@
+pub(crate) mod hold;
+pub(crate) mod memory;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
 use crate::data_dir::{DataDir, Remembered};
-use crate::kafka::{KafkaNode, Proxy};
 use crate::ports::PortAllocator;
-use crate::postgres::{self, Postgres};
-use crate::program::Program;
-use crate::redis::Redis;
-use crate::registry::RegistryServer;
+use crate::servers::java;
+use crate::servers::kafka::{KafkaNode, Proxy};
+use crate::servers::postgres::{self, Postgres};
+use crate::servers::program::Program;
+use crate::servers::redis::Redis;
+use crate::servers::registry::RegistryServer;
 use crate::supervisor::Supervisor;
 use crate::watchdog::{Removal, Watchdog};
-use crate::{Endpoints, ServerHandle, ServerKind, ServerMemory, StackConfig, StackError, java, memory};
+use crate::{Endpoints, ServerHandle, ServerKind, ServerMemory, StackConfig, StackError};
 
 /// Servers that run, and are kept running, until [`Stack::stop`]. If it is dropped, or if the process dies, they are killed.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use vigie_clock::{Clock, SystemClock};
 
 use crate::data_dir::log_tail;
-use crate::program::{Program, Running, signal};
+use crate::servers::program::{Program, Running, signal};
 use crate::watchdog::Watchdog;
 use crate::{ServerKind, StackError};
 

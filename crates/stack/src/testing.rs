@@ -18,8 +18,8 @@ use std::sync::mpsc;
 use vigie_clock::{Clock, SystemClock};
 
 pub use self::coordinator::{Coordinated, coordinator};
-use crate::postgres::NAME;
-use crate::postgres::wire::Session;
+use crate::servers::postgres::NAME;
+use crate::servers::postgres::wire::Session;
 use crate::{Endpoints, Stack, StackConfig};
 
 /// What one test may use.

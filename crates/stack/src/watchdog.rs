@@ -17,7 +17,8 @@ use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use crate::StackError;
 
@@ -87,14 +88,14 @@ impl Watchdog {
 
     /// From now on, `pid` ends with this process.
     pub(crate) fn watch(&self, pid: u32, ending: Ending) -> io::Result<()> {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         inner.watched.insert(pid, ending);
         inner.tell()
     }
 
     /// `pid` has ended.
     pub(crate) fn forget(&self, pid: u32) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         inner.watched.remove(&pid);
         if let Err(error) = inner.tell() {
             tracing::warn!(%error, "cannot reach the watchdog");
@@ -103,13 +104,9 @@ impl Watchdog {
 
     /// Lets the watchdog finish and waits for it: what it still watches ends, the data dir goes if it was a temporary one.
     pub(crate) fn finish(&self) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         inner.pipe = None;
         let _ = inner.child.wait();
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,7 +1,9 @@
 //! What an application is doing, as one word for its health check.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 /// What an application is doing: the worst of what its threads do.
 ///
@@ -72,7 +74,7 @@ impl StateBoard {
     /// # Panics
     /// On a transition that is not in the diagram of [`AppState`].
     pub(crate) fn set(&self, thread: usize, state: AppState) {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner.lock();
         if inner.threads[thread] == state && inner.reported.is_some() {
             return;
         }
@@ -114,14 +116,13 @@ mod tests {
     fn application_is_running_only_when_all_threads_are() {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&seen);
-        let board =
-            StateBoard::new(2, Some(Arc::new(move |state: &AppState| log.lock().unwrap().push(state.to_string()))));
+        let board = StateBoard::new(2, Some(Arc::new(move |state: &AppState| log.lock().push(state.to_string()))));
         board.set(0, AppState::Running);
         board.set(1, AppState::Running);
         board.set(1, AppState::Running);
         board.set(0, AppState::Degraded("no broker".to_owned()));
         board.set(0, AppState::Stopped);
         board.set(1, AppState::Stopped);
-        assert_eq!(*seen.lock().unwrap(), ["starting", "running", "degraded: no broker", "running", "stopped"]);
+        assert_eq!(*seen.lock(), ["starting", "running", "degraded: no broker", "running", "stopped"]);
     }
 }

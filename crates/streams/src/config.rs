@@ -1,7 +1,6 @@
 //! How an application runs.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -104,7 +103,7 @@ pub struct StreamsConfig {
 impl StreamsConfig {
     /// `application_id` on `kafka` with `options`.
     pub fn new(kafka: KafkaConfig, application_id: impl Into<String>, options: &StreamsOptions) -> Self {
-        let random = || format!("{:016x}", RandomState::new().build_hasher().finish());
+        let random = || format!("{:016x}", rand::random::<u64>());
         Self {
             kafka,
             application_id: application_id.into(),

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::table::{Asset, Context};
+use super::asset::{Asset, Context};
 use super::text::glued;
 
 /// Where each asset of a file is, for messages.

@@ -1,10 +1,32 @@
 //! A file of assets, and what it changes in the table below it.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
+use thiserror::Error;
 use toml::Spanned;
 
+use super::asset::{Asset, Context};
 use super::check::Lines;
-use super::table::{Asset, AssetTableError, Context};
+
+/// Why a table was refused.
+#[derive(Debug, Error)]
+pub enum AssetTableError {
+    /// The file cannot be read.
+    #[error("cannot read asset table {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The file is not TOML of the right shape.
+    #[error("asset table is malformed: {0}")]
+    Malformed(String),
+    /// The entries contradict the rules; every mistake is listed.
+    #[error("asset table has {} mistakes: {}", .0.len(), .0.join("; "))]
+    Invalid(Vec<String>),
+}
 
 /// As written. Of an asset that is there already, lists are added to; names and flags are set.
 #[derive(Deserialize)]

@@ -6,7 +6,9 @@ use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::dfa::DFA;
 use aho_corasick::{Anchored, MatchKind, StartKind};
 
-use super::table::{Asset, AssetTable, AssetTableError};
+use super::asset::Asset;
+use super::file::AssetTableError;
+use super::table::AssetTable;
 use super::text::{FOLD, glued};
 
 /// What a string may stand for, of one asset or of none.

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use super::asset::Context;
 use super::scan::{Candidate, Need};
-use super::table::Context;
 use super::text::{in_capitals, word_at, word_before, word_end};
 
 /// Most bytes between two members of an enumeration.

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use ort::session::Session;
 use ort::value::TensorRef;
+use parking_lot::Mutex;
 use serde::Deserialize;
 use vigie_schemas::Forecast;
 
@@ -208,7 +209,7 @@ impl SharedForecaster {
     /// # Errors
     /// As [`ForecastModel::forecast`].
     pub fn forecast(&self, rows: &[&Features]) -> Result<Vec<Forecast>, ModelError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).forecast(rows)
+        self.0.lock().forecast(rows)
     }
 
     /// Forecasts for those rows that there are, the reason for the others; all in one run.

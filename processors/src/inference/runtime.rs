@@ -1,11 +1,11 @@
 //! The ONNX Runtime library: found at run time, loaded once per process.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
+use parking_lot::Mutex;
 
 use super::ModelError;
 
@@ -40,7 +40,7 @@ pub fn find_library(given: Option<&Path>) -> Result<PathBuf, ModelError> {
 /// The process-wide environment, made from `library` on the first call. A later call with another library gets the
 /// first one, with a warning: two copies cannot be loaded.
 pub(crate) fn environment(library: &Path) -> Result<Environment, ModelError> {
-    let mut slot = ENVIRONMENT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut slot = ENVIRONMENT.lock();
     if let Some((loaded, environment)) = slot.as_ref() {
         if loaded != library {
             tracing::warn!(loaded = %loaded.display(), asked = %library.display(), "onnx runtime is already loaded");
@@ -89,7 +89,7 @@ mod tests {
         match environment(&path) {
             Err(ModelError::Library { path: named, .. }) => assert_eq!(named, path),
             Err(other) => panic!("unexpected error {other}"),
-            Ok(_) => assert!(ENVIRONMENT.lock().unwrap().as_ref().is_some_and(|(loaded, _)| *loaded != path)),
+            Ok(_) => assert!(ENVIRONMENT.lock().as_ref().is_some_and(|(loaded, _)| *loaded != path)),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Options of a replay.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
 
 use vigie_authors::AuthorKey;
@@ -9,10 +8,10 @@ use vigie_daemon::{Check, Mistake};
 use vigie_schemas::{LIVE_RUN, RegistryConfig, Topic};
 use vigie_streams::{KafkaConfig, StreamsOptions};
 
-use crate::analysis::Analyser;
 use crate::forecast::SharedForecaster;
 use crate::inference::ModelConfig;
 use crate::sentiment::{self, EnrichmentConfig, SharedAnalyser};
+use crate::text::analysis::Analyser;
 use crate::times::{since, until};
 use crate::trends::TrendsOptions;
 
@@ -118,7 +117,7 @@ impl Checked {
 /// A new run id: the time, and some letters so that two replays of one second differ.
 pub fn new_run_id(now: Timestamp) -> String {
     let time = now.to_jiff().map(|time| time.strftime("%Y%m%d-%H%M%S").to_string()).unwrap_or_default();
-    format!("replay-{time}-{:06x}", RandomState::new().build_hasher().finish() & 0xff_ffff)
+    format!("replay-{time}-{:06x}", rand::random_range(0..0x100_0000))
 }
 
 fn is_run_id(text: &str) -> bool {

@@ -8,9 +8,9 @@ use vigie_schemas::RegistryConfig;
 use vigie_streams::{KafkaConfig, StreamsOptions};
 
 use super::SharedAnalyser;
-use crate::analysis::Analyser;
 use crate::assets::AssetsConfig;
 use crate::inference::ModelConfig;
+use crate::text::analysis::Analyser;
 use crate::times::parse_duration;
 
 /// Options of the sentiment topology.

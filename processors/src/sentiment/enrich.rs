@@ -4,10 +4,10 @@ use vigie_clock::Timestamp;
 use vigie_schemas::{AssetMention, Lineage, Mention, RawPost, ScoredPost, WHOLE_MARKET};
 
 use super::emitted::Emitted;
-use crate::analysis::Analysis;
 use crate::assets::post_text;
-use crate::fingerprint::Fingerprint;
-use crate::spam;
+use crate::text::analysis::Analysis;
+use crate::text::fingerprint::Fingerprint;
+use crate::text::spam;
 
 /// Why a deleted post has no sentiment.
 pub(crate) const DELETED: &str = "deleted";
@@ -154,10 +154,10 @@ fn first_chars(text: &str, count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::Mentioned;
     use crate::assets::Evidence;
     use crate::fixtures::{lineage, raw_post};
     use crate::inference::{Probabilities, Sentiment};
+    use crate::text::analysis::Mentioned;
 
     fn analysis(sentiment: Option<Sentiment>, unscored_reason: Option<&str>) -> Analysis {
         let asset = |id: &str| Mentioned { asset: id.into(), evidence: Evidence::Ticker };

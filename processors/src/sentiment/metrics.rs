@@ -2,7 +2,7 @@
 
 use prometheus::{Histogram, IntCounter, IntCounterVec, Registry};
 
-use crate::metrics::{counter, counter_vec, histogram};
+use crate::service::metrics::{counter, counter_vec, histogram};
 
 /// Values of the label `label`.
 const LABELS: [&str; 4] = ["negative", "neutral", "positive", "unscored"];

@@ -10,10 +10,11 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use vigie_authors::AuthorKey;
 use vigie_clock::Timestamp;
 use vigie_schemas::{Lineage, Mention, RawPost, ScoredPost, Topic, WHOLE_MARKET};
@@ -25,10 +26,10 @@ use super::emitted::{self, Emitted};
 use super::enrich::{enrich, retraction, tombstone};
 use super::metrics::SentimentMetrics;
 use super::scoring::score_batch;
-use crate::analysis::{Analyser, Analysis};
 use crate::assets::post_text;
 use crate::inference::ModelInfo;
-use crate::record_codec::{RecordCodec, Rejection, decode, encode};
+use crate::service::record_codec::{RecordCodec, Rejection, decode, encode};
+use crate::text::analysis::{Analyser, Analysis};
 
 /// A post may be published this long after its arrival, by clocks that disagree.
 pub(crate) const FUTURE_TOLERANCE: Duration = Duration::from_secs(3600);
@@ -248,7 +249,7 @@ impl<C: RecordCodec> SentimentProcessor<C> {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         self.metrics.batch_texts.observe(texts.len() as f64);
         let started = ctx.now();
-        let mut analyser = self.analyser.analyser.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut analyser = self.analyser.analyser.lock();
         let answers = score_batch(&mut analyser, &texts).map_err(ProcessorError::fatal)?;
         self.metrics.inference_seconds.observe(ctx.now().since(started).as_secs_f64());
         Ok(answers.into_iter().map(|answer| answer.map_err(Rejection::invalid)).collect())

@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tracing::warn;
 
-use crate::analysis::{Analyser, Analysis};
 use crate::inference::ModelError;
+use crate::text::analysis::{Analyser, Analysis};
 
 /// A text that every working model can score.
 const PROBE: &str = "bitcoin is up today and people are happy about it";

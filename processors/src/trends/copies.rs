@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use vigie_clock::Timestamp;
 
-use crate::fingerprint::Fingerprint;
+use crate::text::fingerprint::Fingerprint;
 
 /// How long after a post another one with nearly the same text is a copy of it.
 pub const COPIED_WITHIN: Duration = Duration::from_secs(24 * 3600);

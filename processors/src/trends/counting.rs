@@ -19,8 +19,8 @@ use vigie_streams::{KeyValueStore, Outcome, ProcessorError, TumblingWindows, Win
 
 use super::copies::{Copies, Spot};
 use super::window::{Label, WindowState};
-use crate::fingerprint::Fingerprint;
-use crate::state::{decode, encode};
+use crate::service::state::{decode, encode};
+use crate::text::fingerprint::Fingerprint;
 
 /// Name of the store of counted mentions, for errors.
 pub(crate) const POSTS: &str = "posts";

@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Registry};
 
-use crate::metrics::{counter, counter_vec, gauge_vec};
+use crate::service::metrics::{counter, counter_vec, gauge_vec};
 
 /// Metrics of the trends topology.
 #[derive(Clone, Debug)]

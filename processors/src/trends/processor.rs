@@ -25,7 +25,7 @@ use super::progress::Progress;
 use super::stores;
 use super::window::{InsightHeader, WindowState, validate};
 use crate::forecast::{Features, NoForecast, SharedForecaster};
-use crate::record_codec::{RecordCodec, Rejection, decode, encode};
+use crate::service::record_codec::{RecordCodec, Rejection, decode, encode};
 
 /// What the topology does, apart from where it runs.
 #[derive(Clone, Debug)]

@@ -18,7 +18,7 @@ use super::counting::POSTS;
 use super::history::AssetHistory;
 use super::progress::Progress;
 use super::window::WindowState;
-use crate::state::{decode, encode};
+use crate::service::state::{decode, encode};
 
 const WINDOWS: &str = "windows";
 pub(crate) const AUTHORS: &str = "authors";

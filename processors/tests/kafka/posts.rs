@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use vigie_clock::Timestamp;
-use vigie_processors::analysis::Analyser;
 use vigie_processors::assets::{AssetMatcher, AssetTable};
 use vigie_processors::inference::{ModelError, ModelInfo, Passage, Probabilities, Scorer, Sentiment};
+use vigie_processors::text::analysis::Analyser;
 use vigie_schemas::{RawPost, TrendInsight};
 
 pub(crate) const WINDOW_MS: i64 = 300_000;
@@ -58,19 +58,13 @@ pub(crate) fn raw_posts(start: Timestamp, count: usize) -> Vec<RawPost> {
             post_id: format!("reddit:{i}"),
             source: format!("r-{}", i % 4),
             kind: "reddit".into(),
-            url: None,
             author: (!i.is_multiple_of(11)).then(|| format!("user-{}", i % 97)),
             title: i.is_multiple_of(2).then(|| "A title of this post".to_owned()),
             text: TEXTS[i % TEXTS.len()].into(),
-            parent_id: None,
-            declared_language: None,
             published_at,
-            published_at_estimated: false,
             fetched_at: published_at,
             sample: true,
-            edited_at: None,
-            author_id: None,
-            author_sealed: None,
+            ..RawPost::default()
         }
     };
     (0..count).map(post).collect()

@@ -8,9 +8,9 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use bytes::Bytes;
 use vigie_clock::Timestamp;
 use vigie_processors::RecordCodec;
-use vigie_processors::analysis::Analyser;
 use vigie_processors::assets::{AssetMatcher, AssetTable};
 use vigie_processors::inference::{ModelError, ModelInfo, Passage, Probabilities, Scorer, Sentiment};
+use vigie_processors::text::analysis::Analyser;
 use vigie_schemas::{AvroRecord, CodecError, LIVE_RUN, Lineage, Mention, RawPost};
 use vigie_streams::OutgoingRecord;
 
@@ -103,17 +103,10 @@ pub(crate) fn raw_post(post_id: &str, text: &str, published_at: Timestamp) -> Ra
         kind: "reddit".into(),
         url: Some(format!("https://example.com/{post_id}")),
         author: Some("satoshi".into()),
-        title: None,
         text: text.into(),
-        parent_id: None,
-        declared_language: None,
         published_at,
-        published_at_estimated: false,
         fetched_at: published_at,
-        sample: false,
-        edited_at: None,
-        author_id: None,
-        author_sealed: None,
+        ..RawPost::default()
     }
 }
 

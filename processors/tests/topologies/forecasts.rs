@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use vigie_clock::ManualClock;
 use vigie_processors::forecast::{ForecastModel, SharedForecaster};
-use vigie_processors::trends::alerts::AlertPolicy;
 use vigie_processors::trends::batch::Batch;
 use vigie_processors::trends::history::TRUSTED_AFTER;
 use vigie_processors::trends::{TrendsMetrics, TrendsSettings, topology};
@@ -15,6 +14,7 @@ use vigie_streams::TumblingWindows;
 use vigie_streams::testing::TopologyTestDriver;
 
 use crate::fixtures::{LocalCodec, at, decode, encode, mention};
+use crate::trends::settings;
 
 const MENTIONS: &str = "posts.mentions.v1";
 const INSIGHTS: &str = "insights.trends.v1";
@@ -29,17 +29,7 @@ fn forecaster() -> SharedForecaster {
 }
 
 fn driver() -> TopologyTestDriver {
-    let settings = TrendsSettings {
-        run_id: "live".into(),
-        source: MENTIONS.into(),
-        insights: INSIGHTS.into(),
-        alerts: "insights.alerts.v1".into(),
-        windows: WINDOWS,
-        settle: Duration::from_secs(600),
-        idle_timeout: Duration::from_secs(60),
-        policy: AlertPolicy { min_anomaly_score: 0.5, min_posts: 10 },
-        forecaster: Some(forecaster()),
-    };
+    let settings = TrendsSettings { forecaster: Some(forecaster()), ..settings() };
     let topology = topology(settings, LocalCodec, TrendsMetrics::new(&prometheus::Registry::new())).unwrap();
     TopologyTestDriver::new(topology, ManualClock::new(at(T0 + 48 * 60 * MINUTE)))
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 use vigie_clock::ManualClock;
-use vigie_processors::trends::alerts::AlertPolicy;
 use vigie_processors::trends::batch::Batch;
-use vigie_processors::trends::{TrendsMetrics, TrendsSettings, topology};
+use vigie_processors::trends::{TrendsMetrics, topology};
 use vigie_schemas::{Mention, TrendInsight};
 use vigie_streams::TumblingWindows;
 use vigie_streams::testing::TopologyTestDriver;
 
 use crate::fixtures::{FINGERPRINTS, LocalCodec, at, decode, encode, mention};
+use crate::trends::settings;
 
 const MENTIONS: &str = "posts.mentions.v1";
 const INSIGHTS: &str = "insights.trends.v1";
@@ -24,18 +24,7 @@ const WINDOWS: TumblingWindows =
     TumblingWindows { size: Duration::from_secs(300), grace: Duration::from_secs(6 * 3600) };
 
 fn driver() -> TopologyTestDriver {
-    let settings = TrendsSettings {
-        run_id: "live".into(),
-        source: MENTIONS.into(),
-        insights: INSIGHTS.into(),
-        alerts: "insights.alerts.v1".into(),
-        windows: WINDOWS,
-        settle: Duration::from_secs(600),
-        idle_timeout: Duration::from_secs(60),
-        policy: AlertPolicy { min_anomaly_score: 0.5, min_posts: 10 },
-        forecaster: None,
-    };
-    let topology = topology(settings, LocalCodec, TrendsMetrics::new(&prometheus::Registry::new())).unwrap();
+    let topology = topology(settings(), LocalCodec, TrendsMetrics::new(&prometheus::Registry::new())).unwrap();
     TopologyTestDriver::new(topology, ManualClock::new(at(T0 + 72 * HOUR)))
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 use vigie_clock::{ManualClock, Timestamp};
-use vigie_processors::fingerprint::Fingerprint;
+use vigie_processors::text::fingerprint::Fingerprint;
 use vigie_processors::trends::alerts::AlertPolicy;
 use vigie_processors::trends::history::TRUSTED_AFTER;
 use vigie_processors::trends::{TrendsMetrics, TrendsSettings, topology};
@@ -23,7 +23,7 @@ const HOUR: i64 = 60 * MINUTE;
 const T0: i64 = 1_000_000 * 5 * MINUTE;
 const ASSETS: [&str; 3] = ["BTC", "ETH", "*"];
 
-fn settings() -> TrendsSettings {
+pub(crate) fn settings() -> TrendsSettings {
     TrendsSettings {
         run_id: "live".into(),
         source: MENTIONS.into(),

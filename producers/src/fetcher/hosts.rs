@@ -12,9 +12,10 @@
 //! machine that answers.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 use vigie_clock::SharedClock;
@@ -129,13 +130,9 @@ impl State {
 }
 
 impl Host {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Refuses while the host wants to be left alone.
     fn check_open(&self, now: Duration) -> Result<(), FetchError> {
-        let wait = self.state().closed_until.saturating_sub(now);
+        let wait = self.state.lock().closed_until.saturating_sub(now);
         if wait.is_zero() {
             return Ok(());
         }
@@ -163,7 +160,7 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         let now = self.clock.monotonic();
-        let mut state = self.host.state();
+        let mut state = self.host.state.lock();
         state.learn(self.outcome, now);
         if self.host.is_single {
             state.rest(now);
@@ -176,7 +173,7 @@ struct Waiting<'a>(&'a Host);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.0.state.lock();
         state.waiting = state.waiting.saturating_sub(1);
     }
 }
@@ -195,7 +192,7 @@ impl Hosts {
         let host = self.host(name, politeness.at_once, clock.monotonic());
         host.check_open(clock.monotonic())?;
         let queued = {
-            let mut state = host.state();
+            let mut state = host.state.lock();
             let now = clock.monotonic();
             state.settle(politeness.gap);
             if state.queue(now) > politeness.patience {
@@ -209,11 +206,11 @@ impl Hosts {
         let seat = tokio::time::timeout(politeness.patience, Arc::clone(&host.seats).acquire_owned()).await;
         drop(queued);
         let Ok(Ok(seat)) = seat else {
-            let wait = host.state().promise(clock.monotonic());
+            let wait = host.state.lock().promise(clock.monotonic());
             return Err(FetchError::Wait { wait, reason: format!("{name} is busy with other requests of ours") });
         };
         let wait = {
-            let mut state = host.state();
+            let mut state = host.state.lock();
             let now = clock.monotonic();
             // What went before may have made the gap longer.
             if state.next.saturating_sub(now) > politeness.patience {
@@ -232,7 +229,7 @@ impl Hosts {
     /// Keeps a host free for its gap from now on.
     pub(super) fn hold_off(&self, name: &str, politeness: Politeness, now: Duration) {
         let host = self.host(name, politeness.at_once, now);
-        let mut state = host.state();
+        let mut state = host.state.lock();
         state.settle(politeness.gap);
         state.next = state.next.max(now + state.gap);
     }
@@ -240,7 +237,7 @@ impl Hosts {
     /// Takes note of a crawl-delay; `None` if there is none any more.
     pub(super) fn slow_down(&self, name: &str, politeness: Politeness, delay: Option<Duration>, now: Duration) {
         let host = self.host(name, politeness.at_once, now);
-        let mut state = host.state();
+        let mut state = host.state.lock();
         let before = state.base;
         state.crawl_delay = delay.unwrap_or_default();
         state.settle(politeness.gap);
@@ -250,13 +247,13 @@ impl Hosts {
     }
 
     fn host(&self, name: &str, at_once: usize, now: Duration) -> Arc<Host> {
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hosts = self.hosts.lock();
         if let Some(host) = hosts.get(name) {
             return Arc::clone(host);
         }
         if hosts.len() >= MAX_HOSTS {
             hosts.retain(|_, host| {
-                let state = host.state();
+                let state = host.state.lock();
                 let at_rest = state.next.max(state.closed_until).max(state.promised) <= now && state.gap <= state.base;
                 Arc::strong_count(host) > 1 || !at_rest
             });

@@ -11,8 +11,10 @@
 mod rules;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 pub(super) use rules::Rules;
 
@@ -41,7 +43,7 @@ pub(super) struct Robots {
 impl Robots {
     /// What is known of a site; the lock is held while its file is asked, so that it is asked once.
     pub(super) fn site(&self, name: &str) -> Arc<tokio::sync::Mutex<Site>> {
-        let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sites = self.sites.lock();
         if sites.len() >= MAX_SITES && !sites.contains_key(name) {
             sites.retain(|_, site| {
                 Arc::strong_count(site) > 1 || site.try_lock().is_ok_and(|site| site.failed.is_some())

@@ -1,8 +1,9 @@
 //! Sockets of streams that stay open between two polls.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::Socket;
 
@@ -28,11 +29,11 @@ pub(crate) struct OpenSocket {
 impl Sockets {
     /// The socket of this name, if it goes on at that very event and is alive.
     pub(crate) fn take(&self, name: &str, at: Option<i64>, now: Duration) -> Option<OpenSocket> {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let open = self.open.lock().remove(name);
         open.filter(|open| open.at == at && now.saturating_sub(open.heard) < SILENCE)
     }
 
     pub(crate) fn keep(&self, name: String, open: OpenSocket) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(name, open);
+        self.open.lock().insert(name, open);
     }
 }

@@ -2,9 +2,10 @@
 //! before it runs out.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use reqwest::header::{self, HeaderName};
 use url::Url;
 
@@ -35,7 +36,7 @@ pub(super) struct Tokens(Mutex<HashMap<(Url, Secret), Kept>>);
 
 impl Tokens {
     fn of(&self, at: &Url, client: &Secret) -> Kept {
-        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tokens = self.0.lock();
         Arc::clone(tokens.entry((at.clone(), client.clone())).or_default())
     }
 }

@@ -1,8 +1,9 @@
 //! One replica of the producers: what it needs at the start, then the [`Scheduler`] until shutdown.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tracing::{debug, info, warn};
 use vigie_daemon::{Context, ServiceError};
 use vigie_schemas::Codec;

@@ -225,7 +225,7 @@ impl Scheduler {
         }
         let mut resumed = 0;
         {
-            let mut known = self.shared.known();
+            let mut known = self.shared.known.lock();
             for planned in self.plan.iter().filter(|planned| taken.sources.contains(&planned.source.id)) {
                 let source = &planned.source;
                 if !self.writers.contains_key(&planned.partition) || self.slots.contains(&source.id) {

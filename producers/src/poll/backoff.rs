@@ -1,6 +1,5 @@
 //! When a source is asked next.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -19,7 +18,7 @@ const GONE: Duration = Duration::from_secs(24 * 3600);
 
 /// Chance, for jitter.
 pub fn random() -> SmallRng {
-    SmallRng::seed_from_u64(RandomState::new().build_hasher().finish())
+    SmallRng::from_os_rng()
 }
 
 /// The pause after an answer: what the source's rhythm asks for, and up to a tenth more so that sources do not march in step. Local sources have no rhythm

@@ -268,19 +268,9 @@ mod tests {
             post_id: format!("reddit:t3_{n}"),
             source: "s".into(),
             kind: "reddit".into(),
-            url: None,
-            author: None,
-            title: None,
-            text: String::new(),
-            parent_id: None,
-            declared_language: None,
             published_at: Timestamp::from_millis(n * 1000),
-            published_at_estimated: false,
             fetched_at: Timestamp::from_millis(i64::MAX),
-            sample: false,
-            edited_at: None,
-            author_id: None,
-            author_sealed: None,
+            ..RawPost::default()
         }
     }
 

@@ -133,19 +133,10 @@ mod tests {
             post_id: "reddit:t3_1".into(),
             source: "r-bitcoin".into(),
             kind: "reddit".into(),
-            url: None,
             author: author.map(Into::into),
-            title: None,
-            text: String::new(),
-            parent_id: None,
-            declared_language: None,
             published_at: at(0),
-            published_at_estimated: false,
             fetched_at: at(0),
-            sample: false,
-            edited_at: None,
-            author_id: None,
-            author_sealed: None,
+            ..RawPost::default()
         }
     }
 

@@ -5,9 +5,10 @@
 //! taken over again, from what is committed, if the group still says so.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -171,7 +172,7 @@ impl Worker {
         // Only what is committed is known to the other writers: what this one fails to publish must not be missing from them.
         let mut ours = HashSet::new();
         {
-            let known = self.shared.known();
+            let known = self.shared.known.lock();
             for (_, polled) in batch.iter_mut() {
                 let before = polled.posts.len();
                 let mut is_news = |name: String| !known.contains(&name) && ours.insert(name);
@@ -186,10 +187,10 @@ impl Worker {
             }
         }
         let posts = batch.iter_mut().flat_map(|(_, polled)| polled.posts.iter_mut().chain(&mut polled.edited));
-        let keys = self.shared.authors().seal(posts, self.shared.clock.now());
+        let keys = self.shared.authors.lock().seal(posts, self.shared.clock.now());
         self.transact(batch, &keys).await?;
-        self.shared.authors().committed(&keys);
-        let mut known = self.shared.known();
+        self.shared.authors.lock().committed(&keys);
+        let mut known = self.shared.known.lock();
         for (_, polled) in batch.iter() {
             for post in polled.posts.iter().chain(&polled.edited) {
                 known.insert(&post.post_id);
@@ -296,14 +297,4 @@ pub(crate) async fn encode<'a>(
         records.push(OutgoingRecord::new(fetches, source.clone(), codec.encode(fetches, &polled.record).await?));
     }
     Ok(records)
-}
-
-impl Shared {
-    pub(crate) fn known(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn authors(&self) -> std::sync::MutexGuard<'_, Authors> {
-        self.authors.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

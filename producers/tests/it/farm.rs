@@ -98,9 +98,14 @@ impl Farm {
         text
     }
 
-    /// One more post in some feed.
+    /// One more post in some feed, unless those who ask do not keep up: on a slow machine there must not be more to read, for each answer lists
+    /// all posts of its feed.
     pub(crate) fn grow(&self) {
+        let asks = self.inner.asks.lock().unwrap().len() as u64;
         let mut feeds = self.inner.feeds.lock().unwrap();
+        if feeds.values().sum::<u64>() > 3 * (asks + 40) {
+            return;
+        }
         let index = self.inner.random.lock().unwrap().random_range(0..feeds.len());
         *feeds.values_mut().nth(index).unwrap() += 1;
     }

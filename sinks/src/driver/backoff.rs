@@ -1,6 +1,5 @@
 //! How long to wait before the next attempt.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 /// Doubles from 100 ms to 5 s, each with a random part so that instances do not come back in step.
@@ -22,9 +21,7 @@ impl Backoff {
     pub(crate) fn next(&mut self) -> Duration {
         let step = Self::FIRST.saturating_mul(1 << self.attempts.min(10)).min(Self::LONGEST);
         self.attempts += 1;
-        // The keys of a hasher are random: enough to spread instances.
-        let random = RandomState::new().build_hasher().finish() as u32;
-        step.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX))
+        step.mul_f64(rand::random_range(0.5..=1.0))
     }
 
     /// Whether this failure is worth a line: the first, then ever fewer.

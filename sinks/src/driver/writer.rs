@@ -10,7 +10,7 @@ use vigie_schemas::{Codec, Topic};
 
 use crate::driver::backoff::Backoff;
 use crate::driver::buffer::RawBatch;
-use crate::driver::dead_letters::DeadLetters;
+use crate::driver::dead_letter::DeadLetters;
 use crate::driver::metrics::Metrics;
 use crate::insight::{Insight, InsightError};
 use crate::sink::{Batch, Row, Sink, SinkError};

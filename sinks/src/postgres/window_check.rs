@@ -246,27 +246,18 @@ fn dead_letters(kafka: &KafkaConfig, topic: Topic) -> Result<i64, KafkaError> {
 #[cfg(test)]
 mod tests {
     use vigie_daemon::Context;
-    use vigie_kafka_client::{OutgoingRecord, Publisher, TopicSpec};
+    use vigie_kafka_client::{OutgoingRecord, Publisher};
 
     use super::*;
     use crate::config::PostgresUrl;
+    use crate::testing::topics::create_topics;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn windows_wait_until_the_posts_of_the_topic_are_stored() {
         let stack = tokio::task::spawn_blocking(vigie_stack::testing::shared).await.unwrap();
         let kafka = KafkaConfig::new(&stack.brokers, &stack.prefix);
-        let (topics, url) = (kafka.clone(), stack.postgres_url.parse::<PostgresUrl>().unwrap());
-        tokio::task::spawn_blocking(move || {
-            let specs = Topic::ALL.into_iter().flat_map(Topic::configs).map(|topic| TopicSpec {
-                name: topic.name,
-                partitions: topic.partitions,
-                replication: 1,
-                config: topic.config,
-            });
-            Admin::new(&topics).unwrap().create_topics(&specs.collect::<Vec<_>>()).unwrap()
-        })
-        .await
-        .unwrap();
+        let url = stack.postgres_url.parse::<PostgresUrl>().unwrap();
+        create_topics(&kafka).await;
         crate::migrate(&url).await.unwrap();
         let ctx = Context::system();
         let health = ctx.health.component("windows");

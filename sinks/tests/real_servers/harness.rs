@@ -9,10 +9,12 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls};
 use vigie_clock::Clock;
 use vigie_daemon::{Context, SecretArg, ServiceError};
-use vigie_kafka_client::{Admin, KafkaConfig, OutgoingRecord, Publisher, Record, Start, TopicSpec, read_to_end};
+use vigie_kafka_client::{KafkaConfig, OutgoingRecord, Publisher, Record, Start, read_to_end};
 use vigie_schemas::{AvroRecord, Codec, DeadLetter, RegistryConfig, Topic, register_schemas};
 use vigie_sinks::{BatchOptions, PostgresSinkConfig, RedisSinkConfig, migrate, run_postgres, run_redis};
 use vigie_stack::testing::{TestStack, shared};
+
+use crate::topics::create_topics;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -38,18 +40,7 @@ impl Pipeline {
         }
         let kafka = KafkaConfig::new(&stack.brokers, &stack.prefix);
         let registry = RegistryConfig { schema_registry_url: stack.registry_url.clone() };
-        let topics = kafka.clone();
-        tokio::task::spawn_blocking(move || {
-            let specs = Topic::ALL.into_iter().flat_map(Topic::configs).map(|topic| TopicSpec {
-                name: topic.name,
-                partitions: topic.partitions,
-                replication: 1,
-                config: topic.config,
-            });
-            Admin::new(&topics).unwrap().create_topics(&specs.collect::<Vec<_>>()).unwrap()
-        })
-        .await
-        .unwrap();
+        create_topics(&kafka).await;
         register_schemas(&registry, &stack.prefix).await.unwrap();
         let codec = Codec::connect(&registry, &stack.prefix).await.unwrap();
         migrate(&stack.postgres_url.parse().unwrap()).await.unwrap();

@@ -9,4 +9,5 @@ mod postgres;
 mod proxy;
 mod records;
 mod redis;
+mod topics;
 mod trouble;

@@ -31,7 +31,6 @@ pub(crate) fn post(n: i64) -> ScoredPost {
         source: "sample".to_owned(),
         kind: "rss".to_owned(),
         url: Some(format!("https://example.org/{n}")),
-        author_id: None,
         title: Some("BTC is up".to_owned()),
         excerpt: "It gained\nagain, and \u{1f680}.".to_owned(),
         published_at: Timestamp::from_millis(T0 + n * 1000),
@@ -43,16 +42,11 @@ pub(crate) fn post(n: i64) -> ScoredPost {
         p_negative: Some(0.125),
         p_neutral: Some(0.25),
         p_positive: Some(0.625),
-        unscored_reason: None,
         assets: vec![mention],
         sample: true,
         lineage: lineage(n),
         revision: 1,
-        fingerprint: None,
-        spam_score: None,
-        spam_reasons: Vec::new(),
-        deleted_at: None,
-        author_sealed: None,
+        ..ScoredPost::default()
     }
 }
 
@@ -64,23 +58,18 @@ pub(crate) fn trend(asset: &str, n: i64, revision: i32, posts: i64) -> TrendInsi
         window_start: Timestamp::from_millis(start),
         window_end: Timestamp::from_millis(start + WINDOW),
         revision,
-        r#final: false,
         posts,
         unique_authors: posts,
-        negative: 0,
-        neutral: 0,
         positive: posts,
         mean_score: (posts > 0).then_some(0.5),
-        anomaly_score: None,
-        expected_posts: None,
         sources: BTreeMap::from([("sample".to_owned(), posts)]),
         emitted_at: Timestamp::from_millis(start + i64::from(revision) * 1000),
         sample: true,
         lineage: lineage(posts),
-        forecast: None,
         no_forecast_reason: Some("settling".to_owned()),
         unique_posts: Some(posts),
         spam_posts: Some(0),
+        ..TrendInsight::default()
     }
 }
 

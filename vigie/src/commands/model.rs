@@ -5,11 +5,11 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::PathBuf;
 
 use vigie_daemon::{Mistake, ServiceError};
-use vigie_processors::analysis::Analyser;
 use vigie_processors::assets::AssetsConfig;
 use vigie_processors::forecast::detect_csv;
 use vigie_processors::inference::ModelConfig;
-use vigie_processors::score_lines::score_lines;
+use vigie_processors::text::analysis::Analyser;
+use vigie_processors::text::score_lines::score_lines;
 
 use crate::cli::ModelCommand;
 use crate::commands::topics::blocking;

@@ -19,8 +19,8 @@ use tokio::runtime::Handle;
 use vigie_clock::{SharedClock, Timestamp};
 use vigie_daemon::{Context, FromSecret, Mistake, Secret, ServiceError};
 use vigie_kafka_client::{Admin, KafkaConfig, Start, TopicPartition, read_to_end};
-use vigie_processors::analysis::Analyser;
 use vigie_processors::recount::{self, Read, Recount, RecountError, RecountSettings, Window};
+use vigie_processors::text::analysis::Analyser;
 use vigie_schemas::{Codec, SyncCodec, Topic};
 
 use self::compare::differences;

@@ -7,8 +7,8 @@ use vigie_schemas::{AvroRecord, DeadLetter, Mention, RawPost, ScoredPost, SyncCo
 
 use super::Violations;
 use crate::error::ChaosError;
-use crate::feed;
 use crate::posts::Fate;
+use crate::posts::feed;
 
 /// Partition and offset.
 type Place = (i32, i64);

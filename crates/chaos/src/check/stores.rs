@@ -9,9 +9,9 @@ use vigie_schemas::redis::{OFFSETS, PREFIX};
 use vigie_schemas::{Topic, WHOLE_MARKET};
 
 use super::Violations;
+use crate::check::oracle::{Counts, Expected, Key, WINDOW_MS};
 use crate::error::ChaosError;
-use crate::oracle::{Counts, Expected, Key, WINDOW_MS};
-use crate::{http, redis};
+use crate::wire::{http, redis};
 
 /// A connection of its own, which ends with the client.
 pub(crate) async fn connect(url: &str) -> Result<Client, ChaosError> {

@@ -8,8 +8,8 @@ use vigie_schemas::{SyncCodec, Topic, TrendInsight};
 
 use super::Violations;
 use super::ledger::each;
+use crate::check::oracle::{Counts, Expected, Key};
 use crate::error::ChaosError;
-use crate::oracle::{Counts, Expected, Key};
 
 /// How often a transaction that is open is looked at again, and the pause between: longer than any that goes on.
 const LOOKS: u32 = 100;

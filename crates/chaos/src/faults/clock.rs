@@ -3,7 +3,7 @@
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
-use super::requests::until_commits_again;
+use super::commits::until_commits_again;
 use crate::check::stores;
 use crate::error::ChaosError;
 use crate::world::World;

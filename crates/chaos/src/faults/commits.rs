@@ -7,11 +7,10 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use vigie_stack::testing::Coordinated;
 
-use super::requests::until_commits_again;
 use crate::error::ChaosError;
-use crate::fleet::Fleet;
-use crate::service::signal_of;
 use crate::world::World;
+use crate::world::fleet::Fleet;
+use crate::world::service::signal_of;
 
 const REACHED: &str = "fail point reached";
 pub(super) const COMMITS: &str = "vigie_streams_commits_total";
@@ -229,4 +228,18 @@ pub(crate) async fn answer_lost(world: &mut World) -> Result<String, ChaosError>
     broker.resume();
     let proof = refused?;
     Ok(format!("{} froze on the EndTxn of {name}; {proof}", broker.kind()))
+}
+
+/// Waits until the processor commits again, twice: the first may have been on its way.
+pub(super) async fn until_commits_again(world: &mut World, name: &str) -> Result<(), ChaosError> {
+    let committed = ["outcome=\"committed\""];
+    let so_far = world.fleet.metric(name, COMMITS, &committed).await;
+    world
+        .fleet
+        .until(&format!("{name} commits again"), async |fleet| {
+            fleet.revive(name)?;
+            Ok(fleet.metric(name, COMMITS, &committed).await > so_far + 1.0)
+        })
+        .await
+        .map(drop)
 }

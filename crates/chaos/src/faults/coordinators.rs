@@ -14,8 +14,8 @@ use super::commits::{arm_with, until_stopped};
 use super::requests::known;
 
 use crate::error::ChaosError;
-use crate::proxy::{Order, Request, Trick};
 use crate::world::World;
+use crate::world::proxy::{Order, Request, Trick};
 
 /// As `transaction.state.log.num.partitions` of the stack's brokers.
 const PARTITIONS: i32 = 4;

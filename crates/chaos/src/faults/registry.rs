@@ -4,7 +4,7 @@ use rand::seq::IndexedRandom;
 use vigie_stack::ServerKind;
 
 use crate::error::ChaosError;
-use crate::http;
+use crate::wire::http;
 use crate::world::World;
 
 const CONSUMED: &str = "vigie_streams_records_consumed_total";

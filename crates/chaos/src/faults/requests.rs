@@ -6,12 +6,12 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use vigie_stack::testing::Coordinated;
 
-use super::commits::{COMMITS, TOPOLOGIES};
+use super::commits::{COMMITS, TOPOLOGIES, until_commits_again};
 
 use crate::error::ChaosError;
-use crate::fleet::Fleet;
-use crate::proxy::{Order, Request, Trick};
 use crate::world::World;
+use crate::world::fleet::Fleet;
+use crate::world::proxy::{Order, Request, Trick};
 
 /// Longer than a client waits for the answer to a commit, and than a transaction may be open.
 pub(crate) const TOO_LATE: Duration = Duration::from_secs(8);
@@ -80,20 +80,6 @@ pub(crate) async fn part(world: &mut World) -> Result<String, ChaosError> {
         "{held} requests and answers between {name} and {broker}, which coordinates {of}, were held back for up to {seconds} s; since \
          its start {name} counts {failed} commits that failed"
     ))
-}
-
-/// Waits until the processor commits again, twice: the first may have been on its way.
-pub(super) async fn until_commits_again(world: &mut World, name: &str) -> Result<(), ChaosError> {
-    let committed = ["outcome=\"committed\""];
-    let so_far = world.fleet.metric(name, COMMITS, &committed).await;
-    world
-        .fleet
-        .until(&format!("{name} commits again"), async |fleet| {
-            fleet.revive(name)?;
-            Ok(fleet.metric(name, COMMITS, &committed).await > so_far + 1.0)
-        })
-        .await
-        .map(drop)
 }
 
 async fn failed_commits(world: &World, name: &str) -> f64 {

@@ -4,7 +4,7 @@ use vigie_schemas::redis::{OFFSETS, PREFIX};
 use vigie_stack::ServerKind;
 
 use crate::error::ChaosError;
-use crate::redis;
+use crate::wire::redis;
 use crate::world::World;
 
 const RECORDS: &str = "vigie_sinks_records_total";

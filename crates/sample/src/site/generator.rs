@@ -5,29 +5,15 @@
 //! whoever tries vigie out sees it notice something. The same seed and opening give the same post at the same minute whenever it is asked, so
 //! that a restarted site continues where it was.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use vigie_clock::Timestamp;
 
+use super::assets::{ASSETS, pick_asset};
 use super::phrases::{self, Tone, Writer};
-
-/// Name, ticker, share of the talk, and how people are disposed to it, from -1 to 1.
-pub(super) const ASSETS: [(&str, &str, f64, f64); 12] = [
-    ("Bitcoin", "BTC", 0.26, 0.0),
-    ("Ethereum", "ETH", 0.19, -0.2),
-    ("Solana", "SOL", 0.12, 0.3),
-    ("XRP", "XRP", 0.08, -0.35),
-    ("Dogecoin", "DOGE", 0.07, 0.2),
-    ("Cardano", "ADA", 0.06, -0.25),
-    ("AVAX", "AVAX", 0.05, 0.15),
-    ("Chainlink", "LINK", 0.05, 0.3),
-    ("Polkadot", "DOT", 0.04, -0.3),
-    ("Litecoin", "LTC", 0.03, -0.15),
-    ("Uniswap", "UNI", 0.03, -0.1),
-    ("Aave", "AAVE", 0.02, -0.4),
-];
 
 /// Feed, title, language.
 pub(super) const FEEDS: [(&str, &str, &str); 4] = [
@@ -144,7 +130,7 @@ impl Generator {
 
     /// What has been published by `now`, newest first.
     pub fn newest_first(&self, now: Timestamp) -> Vec<Arc<SamplePost>> {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.written.lock();
         let first = self.from.as_millis().div_euclid(MINUTE);
         let last = now.as_millis().div_euclid(MINUTE);
         for minute in written.next_minute.unwrap_or(first)..=last {
@@ -317,17 +303,6 @@ fn write(minute: i64, index: usize, asset: usize, mood: f64, random: &mut SmallR
         published_at: Timestamp::from_millis(minute * MINUTE + random.random_range(0..60) * 1000),
         score: random.random_range(1..400),
     }
-}
-
-pub(super) fn pick_asset(random: &mut SmallRng) -> usize {
-    let mut roll: f64 = random.random();
-    for (n, (_, _, share, _)) in ASSETS.iter().enumerate() {
-        roll -= share;
-        if roll < 0.0 {
-            return n;
-        }
-    }
-    0
 }
 
 #[cfg(test)]

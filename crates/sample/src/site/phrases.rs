@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use rand::Rng;
 use rand::rngs::SmallRng;
 
-use super::generator::{ASSETS, pick_asset};
+use super::assets::{ASSETS, pick_asset};
 
 /// The alternatives of each section.
 static GRAMMAR: LazyLock<HashMap<&str, Vec<&str>>> = LazyLock::new(|| parse(include_str!("phrases.txt")));

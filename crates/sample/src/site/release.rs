@@ -4,9 +4,9 @@
 //! then nothing is newer than them by more than the grace before, and their windows are final as soon as the rest arrives.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use vigie_clock::Timestamp;
 
 /// Who scrapes only some of the listings gets all posts after this time.
@@ -39,17 +39,17 @@ impl Release {
 
     /// Whether the rest is held back even when all listings were asked twice.
     pub(super) fn hold(&self, held: bool) {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).held = held;
+        self.asked.lock().held = held;
     }
 
     /// Whether all sources have published the oldest part.
     pub(super) fn is_asked(&self) -> bool {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).enough
+        self.asked.lock().enough
     }
 
     /// The newest time that may be shown. `listing` is set if the first page of a listing is asked for.
     pub(super) fn until(&self, listing: Option<&str>, now: Timestamp, monotonic: Duration) -> Timestamp {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = self.asked.lock();
         if !asked.enough {
             if let Some(listing) = listing {
                 *asked.times.entry(listing.to_owned()).or_default() += 1;

@@ -9,8 +9,6 @@
 //! The *incarnation* is a random number that is drawn when an application begins without committed offsets. It tells state that was begun
 //! anew from what a local snapshot kept of its predecessor, whose changelogs had the same names.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
-
 /// The metadata of one committed offset, taken apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Metadata<'a> {
@@ -58,7 +56,7 @@ pub(crate) fn incarnation<'a>(stored: impl Iterator<Item = &'a str>) -> u64 {
     let first = found.next().flatten();
     match first {
         Some(first) if found.all(|other| other == Some(first)) => first,
-        _ => RandomState::new().build_hasher().finish(),
+        _ => rand::random(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! A bounded run: where it stops, and what is left to do.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use vigie_kafka_client::{Admin, KafkaError, TopicPartition, last_offset_before};
 
 /// The offsets at which a run stops.
@@ -35,13 +35,13 @@ impl Bounds {
     pub(crate) fn committed(&self, partition: &TopicPartition, position: i64) -> bool {
         let done = self.last.get(partition).is_none_or(|last| position > *last);
         if done {
-            self.left.lock().unwrap_or_else(PoisonError::into_inner).remove(partition);
+            self.left.lock().remove(partition);
         }
         done
     }
 
     /// Whether all partitions are done.
     pub(crate) fn reached(&self) -> bool {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.left.lock().is_empty()
     }
 }

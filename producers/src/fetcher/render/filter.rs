@@ -6,10 +6,11 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -72,7 +73,7 @@ impl Filter {
 
     /// Whether this address's host was refused.
     pub(super) fn refused(&self, url: &Url) -> bool {
-        let refused = self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = self.shared.refused.lock();
         host_and_port(url).is_some_and(|(host, _)| refused.contains(&host))
     }
 
@@ -151,7 +152,7 @@ impl Shared {
     }
 
     fn refuse(&self, host: String) -> Refusal {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(host);
+        self.refused.lock().insert(host);
         Refusal::Refused
     }
 

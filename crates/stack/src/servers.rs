@@ -1,7 +1,17 @@
-use crate::kafka::KafkaNode;
-use crate::postgres::Postgres;
-use crate::redis::Redis;
-use crate::{StackConfig, java};
+//! The servers: how each is found on this machine, prepared, launched, and asked whether it serves.
+
+pub(crate) mod java;
+pub(crate) mod kafka;
+pub(crate) mod launch;
+pub(crate) mod postgres;
+pub(crate) mod program;
+pub(crate) mod redis;
+pub mod registry;
+
+use self::kafka::KafkaNode;
+use self::postgres::Postgres;
+use self::redis::Redis;
+use crate::StackConfig;
 
 /// What a stack needs on this machine: where each thing was found, or what to do about its absence.
 pub async fn check(config: &StackConfig) -> Vec<(&'static str, Result<String, String>)> {

@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::error::ChaosError;
-use crate::http;
+use crate::wire::http;
 
 /// Lines of a log that an error shows.
 const TAIL: usize = 15;

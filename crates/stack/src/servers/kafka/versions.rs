@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use crate::java::sorted_entries;
+use crate::servers::java::sorted_entries;
 
 /// What `./dev` fetches.
-const JARS: &str = include_str!("../../kafka-jars.txt");
+const JARS: &str = include_str!("../../../kafka-jars.txt");
 
 /// The metadata version that Kafka 4.3 began with.
 const METADATA_OF_4_3: i16 = 30;

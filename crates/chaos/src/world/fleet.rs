@@ -9,8 +9,8 @@ use tokio::process::Command;
 use vigie_clock::{Clock, SystemClock};
 
 use crate::error::ChaosError;
-use crate::http;
-use crate::service::{Service, Spec, command, signal_of};
+use crate::wire::http;
+use crate::world::service::{Service, Spec, command, signal_of};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// A needed server was away at the start: a supervisor starts the service again, and so does the harness.

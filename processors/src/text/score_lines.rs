@@ -8,8 +8,8 @@ use std::io::{self, BufRead, Write};
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::analysis::{Analyser, Analysis, Mentioned};
 use crate::inference::{Label, ModelError, Probabilities};
+use crate::text::analysis::{Analyser, Analysis, Mentioned};
 
 /// Most lines that are answered at a time.
 pub const BATCH_LINES: usize = 64;
@@ -154,7 +154,7 @@ fn read_line(input: &mut impl BufRead) -> io::Result<Option<Line>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::tests::analyser;
+    use crate::text::analysis::tests::analyser;
 
     fn answers(input: &[u8]) -> Vec<serde_json::Value> {
         let mut output = Vec::new();

@@ -10,11 +10,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
 use crate::data_dir::open_log;
-use crate::kafka::KafkaNode;
-use crate::launch::LaunchSpec;
-use crate::postgres::Postgres;
-use crate::redis::Redis;
-use crate::registry::{RegistryServer, Serving};
+use crate::servers::kafka::KafkaNode;
+use crate::servers::launch::LaunchSpec;
+use crate::servers::postgres::Postgres;
+use crate::servers::redis::Redis;
+use crate::servers::registry::{RegistryServer, Serving};
 use crate::watchdog::Watchdog;
 use crate::{ServerKind, StackError};
 

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::java::in_path;
-use crate::launch::LaunchSpec;
+use crate::servers::java::in_path;
+use crate::servers::launch::LaunchSpec;
 use crate::watchdog::Ending;
 use crate::{ServerKind, StackError};
 

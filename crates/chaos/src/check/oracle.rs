@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vigie_processors::analysis::{Analyser, Analysis};
 use vigie_processors::assets::{AssetMatcher, AssetTable, post_text};
 use vigie_processors::inference::ModelConfig;
+use vigie_processors::text::analysis::{Analyser, Analysis};
 use vigie_schemas::{RawPost, TrendInsight, WHOLE_MARKET};
 
 use crate::error::ChaosError;

@@ -7,7 +7,8 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use super::KafkaNode;
-use crate::{StackError, java};
+use crate::StackError;
+use crate::servers::java;
 
 /// What the records of a log are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

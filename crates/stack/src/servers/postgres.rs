@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{User, geteuid};
 
 use self::wire::Session;
-use crate::java::{in_path, sorted_entries};
-use crate::launch::LaunchSpec;
 use crate::ports::random_cluster_id;
+use crate::servers::java::{in_path, sorted_entries};
+use crate::servers::launch::LaunchSpec;
 use crate::watchdog::Ending;
 use crate::{ServerKind, StackError};
 

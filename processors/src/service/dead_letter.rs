@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use vigie_streams::{DeadLetter, DeadLetterEncoder, dead_letter_topic};
 
-use crate::record_codec::RecordCodec;
+use crate::service::record_codec::RecordCodec;
 
 /// The largest original value that a dead letter carries: with it the letter must fit where the record itself did (1 MiB by default).
 const MAX_VALUE_BYTES: usize = 900 * 1024;

@@ -1,9 +1,10 @@
 //! What the proxies are to do: a trick with the next request of a kind, and a client and a broker that do not reach each other.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 /// The transactional id comes first in these requests, right after the header.
@@ -67,7 +68,7 @@ impl Default for Rules {
 impl Rules {
     /// One order at a time: it replaces one that was not carried out.
     pub(crate) fn order(&self, order: Order) {
-        *self.lock() = Some(order);
+        *self.next.lock() = Some(order);
     }
 
     /// How many orders were carried out.
@@ -97,7 +98,7 @@ impl Rules {
 
     /// The trick that is meant for this request.
     pub(super) fn take(&self, request: &[u8]) -> Option<Trick> {
-        let mut next = self.lock();
+        let mut next = self.next.lock();
         let Order { id, request: kind, trick } = next.as_ref()?;
         let (id, key, trick) = (id.as_bytes(), *kind as u16, *trick);
         let head = &request[..request.len().min(ID_WITHIN)];
@@ -131,10 +132,6 @@ impl Rules {
         self.held.fetch_add(1, Ordering::SeqCst);
         // An error would mean that nobody can join them any more: then nobody waits for it either.
         let _ = apart.wait_for(|apart| *apart != own).await;
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Order>> {
-        self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use apache_avro::Schema;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -126,7 +127,7 @@ impl SchemaStore {
     /// If there is no such subject, or it has no such schema.
     pub fn lookup(&self, subject: &str, schema: &str) -> Result<Registered, RegistryError> {
         let (json, _) = parse(schema)?;
-        let state = self.lock();
+        let state = self.state.lock();
         state.ids(subject)?;
         state.lookup(subject, &json).ok_or_else(|| RegistryError::UnknownSchema(String::new()))
     }
@@ -137,7 +138,7 @@ impl SchemaStore {
     /// If it is no schema, or there is no such version.
     pub fn check(&self, subject: &str, version: Option<&str>, schema: &str) -> Result<Vec<String>, RegistryError> {
         let (_, parsed) = parse(schema)?;
-        let state = self.lock();
+        let state = self.state.lock();
         let older = match version {
             None => state.versions(subject)?,
             Some(version) => {
@@ -153,7 +154,7 @@ impl SchemaStore {
     /// # Errors
     /// If there is no such subject or version.
     pub fn version(&self, subject: &str, version: &str) -> Result<Registered, RegistryError> {
-        self.lock().version(subject, version)
+        self.state.lock().version(subject, version)
     }
 
     /// The version numbers of a subject.
@@ -161,12 +162,12 @@ impl SchemaStore {
     /// # Errors
     /// If there is no such subject.
     pub fn version_numbers(&self, subject: &str) -> Result<Vec<u32>, RegistryError> {
-        Ok((1..=number(self.lock().ids(subject)?.len())).collect())
+        Ok((1..=number(self.state.lock().ids(subject)?.len())).collect())
     }
 
     /// All subjects whose name begins with `prefix`.
     pub fn subjects(&self, prefix: &str) -> Vec<String> {
-        self.lock().subjects.keys().filter(|subject| subject.starts_with(prefix)).cloned().collect()
+        self.state.lock().subjects.keys().filter(|subject| subject.starts_with(prefix)).cloned().collect()
     }
 
     /// Every use of the schema with this id; at least one.
@@ -174,7 +175,7 @@ impl SchemaStore {
     /// # Errors
     /// If there is no such id.
     pub fn by_id(&self, id: u32) -> Result<Vec<Registered>, RegistryError> {
-        let state = self.lock();
+        let state = self.state.lock();
         let mut uses = Vec::new();
         for (subject, ids) in &state.subjects {
             for (index, _) in ids.iter().enumerate().filter(|(_, used)| **used == id) {
@@ -186,7 +187,7 @@ impl SchemaStore {
 
     /// The level for subjects that have none of their own.
     pub fn level(&self) -> Level {
-        self.lock().level
+        self.state.lock().level
     }
 
     /// The subject's own level.
@@ -194,7 +195,7 @@ impl SchemaStore {
     /// # Errors
     /// If it has none.
     pub fn own_level(&self, subject: &str) -> Result<Level, RegistryError> {
-        self.lock().levels.get(subject).copied().ok_or_else(|| RegistryError::NoOwnLevel(subject.to_owned()))
+        self.state.lock().levels.get(subject).copied().ok_or_else(|| RegistryError::NoOwnLevel(subject.to_owned()))
     }
 
     /// Sets, or with `None` takes away, the level of a subject; of all without their own, if no subject is named.
@@ -214,17 +215,13 @@ impl SchemaStore {
 
     /// Applies a change to a copy, writes that down, and only then lets it be seen.
     fn change<T>(&self, change: impl FnOnce(&mut State) -> Result<T, RegistryError>) -> Result<T, RegistryError> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let mut changed = state.clone();
         let result = change(&mut changed)?;
         let text = serde_json::to_vec_pretty(&changed).map_err(|error| RegistryError::Store(error.to_string()))?;
         write_atomically(&self.file, &text).map_err(|error| RegistryError::Store(error.to_string()))?;
         *state = changed;
         Ok(result)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

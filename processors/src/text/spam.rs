@@ -23,7 +23,7 @@ mod phrases;
 
 use std::collections::BTreeSet;
 
-use crate::fingerprint::{is_emoji, is_link};
+use crate::text::fingerprint::{is_emoji, is_link};
 use phrases::Phrases;
 
 /// The score from which on a post is spam.

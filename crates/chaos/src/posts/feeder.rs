@@ -3,10 +3,11 @@
 //! A batch whose outcome is unknown is published again, so that a record may be on the topic twice: the pipeline must bear that, and the
 //! checks take the records as they are on the topic.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use vigie_clock::{Clock, SystemClock};
 use vigie_kafka_client::{KafkaConfig, OutgoingRecord, Publisher};
@@ -54,25 +55,21 @@ impl Writer {
             self.retries.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(PAUSE).await;
         }
-        self.lock().extend(records);
+        self.written.lock().extend(records);
         Ok(())
     }
 
     pub(crate) fn written(&self) -> Vec<Planned> {
-        self.lock().clone()
+        self.written.lock().clone()
     }
 
     pub(crate) fn count(&self) -> u64 {
-        self.lock().len() as u64
+        self.written.lock().len() as u64
     }
 
     /// How often a batch had to be published again.
     pub(crate) fn retries(&self) -> u64 {
         self.retries.load(Ordering::Relaxed)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Planned>> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn outgoing(&self, record: &Planned) -> Result<OutgoingRecord, ChaosError> {

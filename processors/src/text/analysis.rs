@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::assets::{AssetMatcher, Evidence, Scratch};
 use crate::inference::{ModelError, Passage, Scorer, Sentiment};
-use crate::language::{self, Language};
+use crate::text::language::{self, Language};
 
 /// Why a text has no sentiment.
 pub const EMPTY: &str = "empty";

@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::process::Command;
 use vigie_clock::{Clock, SystemClock};
 
-use crate::java::sorted_entries;
-use crate::launch::LaunchSpec;
+use crate::servers::java::sorted_entries;
+use crate::servers::launch::LaunchSpec;
 use crate::watchdog::Ending;
 use crate::{ServerKind, StackError};
 

@@ -65,22 +65,14 @@ fn entry(rng: &mut StdRng, from: Timestamp, number: usize) -> RawPost {
     let asset = ASSETS[rng.random_range(0..ASSETS.len())];
     let published_at = Timestamp::from_millis(from.as_millis() + rng.random_range(0..SPAN) / 1000 * 1000);
     RawPost {
-        post_id: String::new(),
         source: SOURCE.to_owned(),
         kind: "rss".to_owned(),
-        url: None,
         author: Some(format!("writer-{}", rng.random_range(0..20))),
         title: Some(format!("Meldung Nummer {number}")),
         text: format!("Der Kurs von {asset} ist wieder nicht gut und das ist bei uns auch so"),
-        parent_id: None,
-        declared_language: None,
         published_at,
-        published_at_estimated: false,
         fetched_at: published_at,
-        sample: false,
-        edited_at: None,
-        author_id: None,
-        author_sealed: None,
+        ..RawPost::default()
     }
 }
 

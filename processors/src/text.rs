@@ -1,0 +1,7 @@
+//! What a post's text tells: language, assets and sentiment ([`analysis`]), whether it is a copy, and whether it is spam.
+
+pub mod analysis;
+pub mod fingerprint;
+pub mod language;
+pub mod score_lines;
+pub mod spam;
