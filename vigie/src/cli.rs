@@ -409,6 +409,9 @@ pub(crate) struct VerifyArgs {
     pub(crate) assets: vigie_processors::assets::AssetsConfig,
 }
 
+    /// How long windows that changed wait before they are emitted: that of the trends topology, or more
+    #[arg(long, value_name = "MILLISECONDS", env = "VIGIE_EMIT_INTERVAL_MS", default_value_t = 2000)]
+    pub(crate) emit_interval_ms: u64,
 #[derive(Subcommand, Debug)]
 pub(crate) enum DlqCommand {
     /// Count dead letters by topic and reason

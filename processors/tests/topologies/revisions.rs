@@ -31,6 +31,7 @@ fn driver() -> TopologyTestDriver {
         alerts: "insights.alerts.v1".into(),
         windows: WINDOWS,
         settle: Duration::from_secs(600),
+        emit_interval: Duration::ZERO,
         idle_timeout: Duration::from_secs(60),
         policy: AlertPolicy { min_anomaly_score: 0.5, min_posts: 10 },
         forecaster: None,
