@@ -125,3 +125,38 @@ fn is_elsewhere(source: &SourceConfig, before: &str) -> bool {
     }
     before != source.url.as_str()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_and_the_order_and_length_of_ids_are_nothing_new_and_all_else_is() {
+        let before = Cursor {
+            source: "s".into(),
+            url: "https://a.example/feed".into(),
+            etag: None,
+            last_modified: None,
+            position: None,
+            recent_ids: vec!["rss:1".into(), "rss:2".into(), "rss:2 deleted".into()],
+            next_at: Timestamp::from_millis(1),
+            failures: 0,
+            updated_at: Timestamp::from_millis(1),
+            moved_to: None,
+            validated_by: None,
+            rhythm: None,
+        };
+        let (next_at, updated_at) = (Timestamp::from_millis(9), Timestamp::from_millis(8));
+        let recent_ids: Vec<String> = before.recent_ids.iter().rev().map(|entry| remembered(entry)).collect();
+        let same = Cursor { next_at, updated_at, recent_ids, ..before.clone() };
+        assert!(!differs(&before, &same));
+        let mut more = same.clone();
+        more.recent_ids.push(remembered("rss:3"));
+        let mut fewer = same.clone();
+        fewer.recent_ids.pop();
+        let tagged = Cursor { etag: Some("\"1\"".into()), ..same.clone() };
+        for other in [more, fewer, tagged, Cursor { failures: 1, ..same }] {
+            assert!(differs(&before, &other), "{other:?}");
+        }
+    }
+}
