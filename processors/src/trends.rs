@@ -1,7 +1,7 @@
 //! How much and how kindly every asset is talked about, in event-time windows.
 //!
 //! ```text
-//! posts.mentions.v1 ─▶ [window, authors, posts, history] ─▶ insights.trends.v1 (a revision per change and commit)
+//! posts.mentions.v1 ─▶ [window, authors, posts, history] ─▶ insights.trends.v1 (revisions, an interval apart)
 //!                                                        └▶ insights.alerts.v1 (once per window and kind)
 //! ```
 //!
@@ -9,7 +9,9 @@
 //! once in each window and asset: a later revision takes the place of the earlier one, and a deleted post is taken away, as long as its window is
 //! open. `unique_posts` leaves out spam ([`crate::text::spam`]) and near duplicates ([`crate::text::fingerprint`]) of a post about the same asset that was
 //! published in the 24 hours before.
-//! Revisions of a window go up by one; the last is marked `final` and comes when the watermark passes the window's end plus grace. A mention
+//! Revisions of a window go up by one, each with other numbers than the one before, and come the emission interval apart at least, but for
+//! those of a moment that matters: when the window settles, gets its forecast or becomes final. The last is marked `final` and comes when the
+//! watermark passes the window's end plus grace. What is not emitted yet at a commit is known from the window's state, so a crash loses no revision. A mention
 //! that comes later is counted as late (`vigie_trends_late_total`), and its post stays in the post history. Anomaly scores and alerts are
 //! judged when a revision is emitted, by what was known then. The forecast after a window is made once, when the window has settled, from the
 //! windows up to it ([`crate::forecast`]); all assets whose windows settle together are forecast in one run.
@@ -33,6 +35,7 @@ mod stores;
 pub mod window;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use config::{Checked, Config, TrendsOptions};
 pub use metrics::TrendsMetrics;
@@ -88,6 +91,7 @@ pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
         alerts: Topic::InsightsAlerts.name().to_owned(),
         windows: config.trends.windows(),
         settle: config.trends.settle,
+        emit_interval: Duration::from_millis(config.trends.emit_interval_ms),
         idle_timeout: streams.idle_timeout,
         policy: config.trends.policy(),
         forecaster,

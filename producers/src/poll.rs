@@ -65,7 +65,7 @@ pub async fn poll(source: &SourceConfig, before: &Cursor, fetcher: &Fetcher, clo
     let (decision, reason) = settle(source, &mut cursor, &reading, failure.as_ref(), &rhythm, now);
     let is_long_wait =
         cursor.next_at.since(now) >= WORTH_KEEPING && failure.as_ref().is_some_and(|failure| failure.wait().is_some());
-    let changed = reading.has_pages() || is_long_wait || cursor::differs(before, &cursor);
+    let changed = is_long_wait || cursor::differs(before, &cursor);
     let status = failure.as_ref().and_then(Failure::status).or(reading.status);
     let mut found = reading.found;
     found.posts.reverse();

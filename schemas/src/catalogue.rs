@@ -7,7 +7,10 @@ use crate::records::{
     Alert, AuthorKeyRecord, AvroRecord, Cursor, DeadLetter, FetchRecord, Mention, RawPost, ScoredPost, TrendInsight,
 };
 
+const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// The broker takes none that is smaller, in bytes.
+const SMALLEST_SEGMENT: u32 = 1 << 20;
 
 /// A topic that vigie owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +66,9 @@ pub struct TopicConfig {
     /// Settings, in the broker's words.
     pub config: BTreeMap<String, String>,
 }
+
+/// Partitions of the topics that carry posts and insights, where nobody chose another number: enough for one machine.
+pub const DEFAULT_PARTITIONS: i32 = 4;
 
 impl Topic {
     /// Every topic but the dead letter queues.
@@ -122,14 +128,19 @@ impl Topic {
         }
     }
 
-    /// How many partitions it has.
+    /// How many partitions it is created with, where nobody chose another number.
     pub const fn partitions(self) -> i32 {
+        self.partitions_of(DEFAULT_PARTITIONS)
+    }
+
+    /// How many partitions it is created with where posts and insights are to have `partitions`.
+    pub const fn partitions_of(self, partitions: i32) -> i32 {
         match self {
             // One partition keeps an erasure behind the keys that it destroys.
             Self::SourcesFetches | Self::InsightsAlerts | Self::AuthorsKeys => 1,
             // As many replicas of the producers share the sources at most.
-            Self::SourcesCursors => 6,
-            _ => 4,
+            Self::SourcesCursors if partitions < 6 => 6,
+            _ => partitions,
         }
     }
 
@@ -146,31 +157,32 @@ impl Topic {
         }
     }
 
-    /// What the topic, and its dead letter queue if it has one, should look like on the broker.
+    /// What the topic, and its dead letter queue if it has one, should look like on the broker, where nobody chose a number of partitions.
     pub fn configs(self) -> Vec<TopicConfig> {
-        let mut config = BTreeMap::new();
-        let mut set = |name: &str, value: String| drop(config.insert(name.to_owned(), value));
-        match self {
-            Self::SourcesCursors => set("cleanup.policy", "compact".to_owned()),
-            Self::AuthorsKeys => {
-                set("cleanup.policy", "compact".to_owned());
-                // A destroyed key is gone from the log so soon (KIP-354).
-                set("max.compaction.lag.ms", DAY.as_millis().to_string());
-            }
-            _ => {
-                set("cleanup.policy", "delete".to_owned());
-                set("retention.ms", self.retention().as_millis().to_string());
-            }
-        }
-        // Event times are in the records. The broker's own time keeps posts of years ago from expiring on arrival.
-        config.insert("message.timestamp.type".to_owned(), "LogAppendTime".to_owned());
-        let mut configs =
-            vec![TopicConfig { name: self.name().to_owned(), partitions: self.partitions(), config: config.clone() }];
+        self.configs_of(DEFAULT_PARTITIONS)
+    }
+
+    /// What the topic, and its dead letter queue if it has one, should look like where posts and insights are to have `partitions`.
+    pub fn configs_of(self, partitions: i32) -> Vec<TopicConfig> {
+        let config = match self {
+            // Only the last of each source counts: the cleaner goes over what is closed as soon as a tenth of it is outdated.
+            Self::SourcesCursors => settings(&[
+                ("cleanup.policy", "compact".to_owned()),
+                ("segment.bytes", SMALLEST_SEGMENT.to_string()),
+                ("min.cleanable.dirty.ratio", "0.1".to_owned()),
+                ("max.compaction.lag.ms", HOUR.as_millis().to_string()),
+            ]),
+            // A destroyed key is gone from the log so soon (KIP-354).
+            Self::AuthorsKeys => settings(&[
+                ("cleanup.policy", "compact".to_owned()),
+                ("max.compaction.lag.ms", DAY.as_millis().to_string()),
+            ]),
+            _ => expiring(self.retention()),
+        };
+        let partitions = self.partitions_of(partitions);
+        let mut configs = vec![TopicConfig { name: self.name().to_owned(), partitions, config }];
         if let Some(name) = self.dead_letter_queue() {
-            config.remove("max.compaction.lag.ms");
-            config.insert("cleanup.policy".to_owned(), "delete".to_owned());
-            config.insert("retention.ms".to_owned(), (30 * DAY).as_millis().to_string());
-            configs.push(TopicConfig { name, partitions: 1, config });
+            configs.push(TopicConfig { name, partitions: 1, config: expiring(30 * DAY) });
         }
         configs
     }
@@ -183,6 +195,21 @@ impl Topic {
         }
         subjects
     }
+}
+
+/// Only closed segments expire: by the broker's own bounds, a week and 1 GiB, a quiet topic would be kept for longer than it says.
+fn expiring(retention: Duration) -> BTreeMap<String, String> {
+    settings(&[
+        ("cleanup.policy", "delete".to_owned()),
+        ("retention.ms", retention.as_millis().to_string()),
+        ("segment.ms", DAY.as_millis().to_string()),
+    ])
+}
+
+/// Event times are in the records. The broker's own time keeps posts of years ago from expiring on arrival.
+fn settings(settings: &[(&str, String)]) -> BTreeMap<String, String> {
+    let all = [("message.timestamp.type", "LogAppendTime".to_owned())];
+    all.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
 }
 
 #[cfg(test)]
@@ -204,6 +231,16 @@ mod tests {
         assert_eq!(configs[0].config["max.compaction.lag.ms"], "86400000");
         assert_eq!(configs[1].config["cleanup.policy"], "delete");
         assert!(!configs[1].config.contains_key("max.compaction.lag.ms"));
+        let cursors = &Topic::SourcesCursors.configs()[0].config;
+        assert_eq!([&cursors["cleanup.policy"], &cursors["segment.bytes"]], ["compact", "1048576"]);
+    }
+
+    #[test]
+    fn partitions_can_be_chosen_but_for_topics_that_have_one() {
+        let of = |partitions| Topic::ALL.map(|topic| topic.configs_of(partitions)[0].partitions);
+        assert_eq!(of(4), Topic::ALL.map(Topic::partitions));
+        assert_eq!(of(4), [4, 4, 4, 4, 1, 6, 1, 1, 4, 4]);
+        assert_eq!(of(64), [64, 64, 64, 64, 1, 64, 1, 1, 64, 64]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub mod redis;
 mod registry;
 pub mod sql;
 
-pub use catalogue::{Compatibility, Topic, TopicConfig};
+pub use catalogue::{Compatibility, DEFAULT_PARTITIONS, Topic, TopicConfig};
 pub use codec::{Codec, SyncCodec};
 pub use error::CodecError;
 pub use records::{

@@ -126,6 +126,8 @@ pub(crate) struct UpArgs {
     #[arg(long, value_enum, default_value_t = BrokerKind::Kafka)]
     pub(crate) broker: BrokerKind,
     #[command(flatten)]
+    pub(crate) partitions: Partitions,
+    #[command(flatten)]
     pub(crate) services: ServiceOptions,
 }
 
@@ -248,6 +250,8 @@ pub(crate) struct TailArgs {
 pub(crate) enum TopicsCommand {
     /// Create what is missing; never shrinks, reports what differs
     Apply {
+        #[command(flatten)]
+        partitions: Partitions,
         /// Copies of each partition
         #[arg(long, env = "VIGIE_KAFKA_REPLICATION_FACTOR", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=9))]
         replication_factor: i32,
@@ -259,6 +263,15 @@ pub(crate) enum TopicsCommand {
         #[command(flatten)]
         kafka: KafkaConfig,
     },
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Partitions {
+    /// Partitions of the topics of posts and insights: as many tasks share the work at most; those there are, or 4, if not given
+    ///
+    /// They are chosen when the topics are created, and stay.
+    #[arg(long, env = "VIGIE_PARTITIONS", value_parser = clap::value_parser!(i32).range(1..=1024))]
+    pub(crate) partitions: Option<i32>,
 }
 
 #[derive(Subcommand, Debug)]
@@ -396,6 +409,9 @@ pub(crate) struct VerifyArgs {
     /// How long a post id is remembered for de-duplication; must match the sentiment topology
     #[arg(long, value_name = "DURATION", env = "VIGIE_DEDUPE_RETENTION", default_value = "7d", value_parser = parse_duration)]
     pub(crate) dedupe_retention: Duration,
+    /// How long windows that changed wait before they are emitted: that of the trends topology, or more
+    #[arg(long, value_name = "MILLISECONDS", env = "VIGIE_EMIT_INTERVAL_MS", default_value_t = 2000)]
+    pub(crate) emit_interval_ms: u64,
     /// How long to wait until the pipeline has counted what is there
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
     pub(crate) wait: Duration,

@@ -218,6 +218,8 @@ fn environment(servers: &Endpoints, options: &Options, sources: &Path, dir: &Pat
         ("VIGIE_DATA_DIR", dir.join("none").display().to_string()),
         ("VIGIE_GRACE", format!("{GRACE_HOURS}h")),
         ("VIGIE_COMMIT_INTERVAL_MS", "100".to_owned()),
+        // Several commits, so that faults fall between a change and its emission.
+        ("VIGIE_EMIT_INTERVAL_MS", "1000".to_owned()),
         ("VIGIE_TRANSACTION_TIMEOUT_MS", "5000".to_owned()),
         ("VIGIE_API_RATE", "0".to_owned()),
         ("VIGIE_LOG_FORMAT", "json".to_owned()),

@@ -163,10 +163,18 @@ impl StreamsApp {
         let Some((source, partitions)) = self.topology.sources().find_map(|s| Some((s, *found.get(s)?))) else {
             return Ok(0);
         };
-        for other in self.topology.sources() {
-            same_partitions(other, found.get(other).copied().unwrap_or(partitions), source, partitions)?;
-        }
         let changelogs = self.changelog_topics();
+        let check = |topic: &str, found: &BTreeMap<String, i32>| match found.get(topic) {
+            Some(found) if *found != partitions => Err(StreamsError::PartitionMismatch {
+                topic: topic.to_owned(),
+                found: *found,
+                expected: partitions,
+                source_topic: source.to_owned(),
+                state: changelog::place_of_state(&self.config, &changelogs),
+            }),
+            _ => Ok(()),
+        };
+        self.topology.sources().try_for_each(|other| check(other, &found))?;
         changelog::refuse_loss(admin, &self.config, &self.topology, &changelogs, partitions)?;
         changelog::create(admin, &changelogs, partitions)?;
         let dead_letters: Vec<String> = self.topology.sources().map(dead_letter_topic).collect();
@@ -180,9 +188,7 @@ impl StreamsApp {
         // A topic that was just created takes a moment to show.
         let made: Vec<&str> = changelogs.iter().chain(&dead_letters).map(String::as_str).collect();
         let made = wait_for_topics(admin, &self.clock, &made, stop)?;
-        for changelog in &changelogs {
-            same_partitions(changelog, made.get(changelog).copied().unwrap_or(partitions), source, partitions)?;
-        }
+        changelogs.iter().try_for_each(|changelog| check(changelog, &made))?;
         Ok(partitions)
     }
 }
@@ -214,14 +220,6 @@ fn wait_for_topics(
         }
         clock.sleep(LOOK_AGAIN);
     }
-}
-
-fn same_partitions(topic: &str, found: i32, source: &str, expected: i32) -> Result<(), StreamsError> {
-    if found == expected {
-        return Ok(());
-    }
-    let (topic, source_topic) = (topic.to_owned(), source.to_owned());
-    Err(StreamsError::PartitionMismatch { topic, found, expected, source_topic })
 }
 
 /// Runs the stream threads; the first that fails stops the others.

@@ -2,7 +2,6 @@
 //!
 //! A changelog has one partition per task.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use vigie_kafka_client::{Admin, KafkaError, TopicPartition, TopicSpec, committed_offsets};
@@ -17,8 +16,18 @@ const DELETE_RETENTION: Duration = Duration::from_secs(24 * 3600);
 /// How long the group coordinator may take, with pending transactions that it waits for.
 const WAIT: Duration = Duration::from_secs(30);
 
+/// Only closed segments are compacted, and of the broker's own size, 1 GiB, a partition may never close one. What a torn commit replaced has to be
+/// there when the task is restored, so that it can be rolled back: that is what the lag is for.
+const SETTINGS: [(&str, &str); 5] = [
+    ("cleanup.policy", "compact"),
+    ("segment.bytes", "16777216"),
+    ("min.cleanable.dirty.ratio", "0.2"),
+    ("min.compaction.lag.ms", "600000"),
+    ("max.compaction.lag.ms", "86400000"),
+];
+
 pub(crate) fn spec(name: String, partitions: i32) -> TopicSpec {
-    let config = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
+    let config = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     TopicSpec { name, partitions, replication: -1, config }
 }
 

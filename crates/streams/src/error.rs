@@ -50,7 +50,11 @@ pub enum StreamsError {
         topics: Vec<String>,
     },
     /// Source or changelog topics do not have the same number of partitions: state would be in the wrong place.
-    #[error("topic {topic} has {found} partitions, expected {expected} as {source_topic} has")]
+    #[error(
+        "topic {topic} has {found} partitions, expected {expected} as {source_topic} has: state would be in other partitions than its keys; \
+         a topic keeps the partitions that it was created with: start over under another --kafka-topic-prefix, \
+         or delete the state ({state}) and process the sources again"
+    )]
     PartitionMismatch {
         /// The topic that does not fit.
         topic: String,
@@ -60,11 +64,13 @@ pub enum StreamsError {
         expected: i32,
         /// The topic that says so.
         source_topic: String,
+        /// Where the state is, by the brokers' names.
+        state: String,
     },
     /// A source has got partitions since the application started: keys have moved, but their state has not.
     #[error(
         "partition {partition} has come, expected {expected} partitions of each source as at the start: \
-         state by key is in the wrong place now; start over with a new application id, or delete the state ({state})"
+         state by key is in the wrong place now; delete the state ({state}) to start over"
     )]
     SourceGrew {
         /// A partition that is new.
@@ -77,7 +83,7 @@ pub enum StreamsError {
     /// The state was written by another topology, which may have meant something else by it.
     #[error(
         "the state of task {task} was written by another topology: {change}; \
-         go back to that one, start over with a new application id, or delete the state ({state})"
+         go back to that one, or delete the state ({state}) to start over"
     )]
     TopologyChanged {
         /// Whose state.
@@ -90,7 +96,7 @@ pub enum StreamsError {
     /// There is state, but no committed offsets that it belongs to: records since an unknown offset would count twice, or never.
     #[error(
         "the changelogs of task {task} hold {records} records, but nothing is committed for {sources:?}, expected both or neither: \
-         offsets were reset, have expired, or are of other sources; start over with a new application id, or delete the state ({state})"
+         offsets were reset, have expired, or are of other sources; delete the state ({state}) to start over"
     )]
     StateWithoutOffsets {
         /// Whose state.
@@ -105,7 +111,7 @@ pub enum StreamsError {
     /// The brokers kept only parts of a commit, and the commit before it can no longer be found in the changelogs.
     #[error(
         "the state of task {task} and its committed offsets tell of different commits ({found}), and of none that all of them had: \
-         start over with a new application id, or delete the state ({state}) and process the sources again"
+         delete the state ({state}) and process the sources again"
     )]
     TornCommit {
         /// Whose state.
@@ -118,7 +124,7 @@ pub enum StreamsError {
     /// Offsets are committed, but the state that belongs to them is gone: going on would count from nothing in the middle of the log.
     #[error(
         "the changelogs {topics:?} are gone, but offsets are committed for this topology, expected both or neither: \
-         start over with a new application id, or delete the rest of the state ({state})"
+         delete the rest of the state ({state}) to start over"
     )]
     StateLost {
         /// The changelogs that do not exist.

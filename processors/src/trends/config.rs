@@ -74,6 +74,10 @@ pub struct TrendsOptions {
     /// How long after its end a window usually still changes, for sources deliver late; then it becomes history for the forecasts
     #[arg(long, value_name = "DURATION", env = "VIGIE_SETTLE", default_value = "10m", value_parser = parse_duration)]
     pub settle: Duration,
+    /// Milliseconds between the revisions of an open window, at least; one that becomes final is emitted at once
+    #[arg(long, value_name = "MILLISECONDS", env = "VIGIE_EMIT_INTERVAL_MS", default_value_t = 2000,
+          value_parser = clap::value_parser!(u64).range(0..=300_000))]
+    pub emit_interval_ms: u64,
     /// Least anomaly score, 0 to 1, of an attention_spike alert; the detector is made for 0.5, with which an event is told once
     #[arg(long, value_name = "SCORE", env = "VIGIE_ALERT_SCORE", default_value_t = 0.5)]
     pub alert_score: f64,
@@ -92,6 +96,7 @@ impl Default for TrendsOptions {
             window: vigie_schemas::WINDOW,
             grace: Duration::from_secs(6 * 3600),
             settle: Duration::from_secs(10 * 60),
+            emit_interval_ms: 2000,
             alert_score: 0.5,
             alert_min_posts: 10,
             forecast: ForecasterConfig::default(),

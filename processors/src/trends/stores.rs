@@ -8,6 +8,7 @@
 //! | `histories` | asset | [`AssetHistory`] |
 //! | `progress` | `progress` | [`Progress`] |
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -45,6 +46,17 @@ pub(crate) fn put_window(
     let value = encode(WINDOWS, window)?;
     WindowStore::over(ctx.store(WINDOWS)).put(start, asset.as_bytes(), value);
     Ok(())
+}
+
+/// Start and asset of the windows whose numbers differ from those of their last revision.
+pub(crate) fn windows_due(ctx: &mut ProcessorContext<'_>) -> Result<BTreeSet<(Timestamp, String)>> {
+    let mut due = BTreeSet::new();
+    for (start, asset) in windows_in(ctx, Timestamp::MIN..Timestamp::from_millis(i64::MAX))? {
+        if window(ctx, start, &asset)?.is_some_and(|window| window.is_due()) {
+            due.insert((start, asset));
+        }
+    }
+    Ok(due)
 }
 
 /// Start and asset of the windows that begin before `bound`, in the order of time.

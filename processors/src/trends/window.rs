@@ -4,8 +4,10 @@
 //! independent of the order in which the mentions come: the sum behind `mean_score` is kept in whole millionths.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher13;
 use vigie_clock::Timestamp;
 use vigie_schemas::{Forecast, Lineage, Mention, TrendInsight};
 
@@ -14,49 +16,65 @@ use crate::forecast::NoForecast;
 
 const MICROS: f64 = 1_000_000.0;
 
-/// What a window of an asset has counted.
+/// What a window of an asset has counted. Names are short, as it is written with each commit that changes it; the long ones are of older states.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WindowState {
     /// Posts.
+    #[serde(rename = "p", alias = "posts")]
     pub posts: i64,
     /// Distinct known authors.
+    #[serde(rename = "a", alias = "authors")]
     pub authors: i64,
     /// Posts labelled negative.
+    #[serde(rename = "n", alias = "negative")]
     pub negative: i64,
     /// Posts labelled neutral.
+    #[serde(rename = "o", alias = "neutral")]
     pub neutral: i64,
     /// Posts labelled positive.
+    #[serde(rename = "q", alias = "positive")]
     pub positive: i64,
     /// Sum of `round(score * 1e6)` (half away from zero) over the labelled posts.
+    #[serde(rename = "m", alias = "score_micros")]
     pub score_micros: i64,
     /// Posts by source.
+    #[serde(rename = "s", alias = "sources")]
     pub sources: BTreeMap<String, i64>,
     /// Whether any of the posts is sample data.
+    #[serde(rename = "x", alias = "sample")]
     pub sample: bool,
     /// Lowest and highest offset of the mentions.
+    #[serde(rename = "r", alias = "offsets")]
     pub offsets: Option<(i64, i64)>,
     /// The mention that is newest by (published_at, post_id), so that any order of arrival names the same model.
+    #[serde(rename = "w", alias = "newest")]
     pub newest: Option<Newest>,
     /// Revisions emitted so far.
+    #[serde(rename = "v", alias = "revision")]
     pub revision: i32,
+    /// A hash of the numbers of the last revision.
+    #[serde(rename = "d", default)]
+    pub(crate) emitted: Option<u64>,
     /// Last anomaly score and the forecast it was held against.
+    #[serde(rename = "y", alias = "anomaly_score")]
     pub anomaly_score: Option<f64>,
     /// Median forecast of posts.
+    #[serde(rename = "e", alias = "expected_posts")]
     pub expected_posts: Option<f64>,
     /// What is expected after the window, once it was learned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "f", alias = "forecast", default, skip_serializing_if = "Option::is_none")]
     pub forecast: Option<Forecast>,
     /// Why there is no forecast although the window was learned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "g", alias = "no_forecast_reason", default, skip_serializing_if = "Option::is_none")]
     pub no_forecast_reason: Option<String>,
     /// Posts that are neither spam nor copies.
-    #[serde(default)]
+    #[serde(rename = "u", alias = "unique", default)]
     pub unique: i64,
     /// Posts that count as spam.
-    #[serde(default)]
+    #[serde(rename = "z", alias = "spam", default)]
     pub spam: i64,
     /// Kinds of the alerts raised for this window.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "t", alias = "alerted", default, skip_serializing_if = "Vec::is_empty")]
     pub alerted: Vec<String>,
 }
 
@@ -64,11 +82,42 @@ pub struct WindowState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Newest {
     /// When it was published.
+    #[serde(rename = "p", alias = "published_at")]
     pub published_at: Timestamp,
     /// Whose it is.
+    #[serde(rename = "i", alias = "post_id")]
     pub post_id: String,
     /// What its score stands on.
-    pub lineage: Lineage,
+    #[serde(rename = "l", alias = "lineage")]
+    pub stands_on: StandsOn,
+}
+
+/// The part of a mention's lineage that a window passes on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StandsOn {
+    /// The model's name.
+    #[serde(rename = "n", alias = "model_name")]
+    pub model_name: String,
+    /// The model's version.
+    #[serde(rename = "v", alias = "model_version")]
+    pub model_version: String,
+    /// The model's SHA-256.
+    #[serde(rename = "h", alias = "model_sha256")]
+    pub model_sha256: String,
+    /// The asset table's version.
+    #[serde(rename = "a", alias = "assets_version")]
+    pub assets_version: String,
+}
+
+impl From<&Lineage> for StandsOn {
+    fn from(lineage: &Lineage) -> Self {
+        Self {
+            model_name: lineage.model_name.clone(),
+            model_version: lineage.model_version.clone(),
+            model_sha256: lineage.model_sha256.clone(),
+            assets_version: lineage.assets_version.clone(),
+        }
+    }
 }
 
 /// What a post thinks.
@@ -146,7 +195,7 @@ impl WindowState {
             self.newest = Some(Newest {
                 published_at: mention.published_at,
                 post_id: mention.post_id.clone(),
-                lineage: mention.lineage.clone(),
+                stands_on: (&mention.lineage).into(),
             });
         }
     }
@@ -195,15 +244,27 @@ impl WindowState {
         };
     }
 
+    /// Whether the numbers differ from those of the last revision.
+    pub(crate) fn is_due(&self) -> bool {
+        self.emitted != Some(self.digest())
+    }
+
+    /// A hash of what was counted and whether there is a forecast, which is made once. Lineage, and what depends on when it is judged, are left out.
+    fn digest(&self) -> u64 {
+        let mut hasher = SipHasher13::new();
+        (self.posts, self.authors, self.unique, self.spam).hash(&mut hasher);
+        (self.negative, self.neutral, self.positive, self.score_micros).hash(&mut hasher);
+        (&self.sources, self.sample, self.forecast.is_some()).hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// The next revision, as a record. `input` is the topic and partition that the offsets belong to.
     pub fn insight(&mut self, header: &InsightHeader<'_>) -> TrendInsight {
         self.revision += 1;
+        self.emitted = Some(self.digest());
         let (first_offset, last_offset) = self.offsets.unwrap_or((-1, -1));
-        let model = self.newest.as_ref().map(|newest| newest.lineage.clone());
-        let (model_name, model_version, model_sha256, assets_version) = match model {
-            Some(l) => (l.model_name, l.model_version, l.model_sha256, l.assets_version),
-            None => Default::default(),
-        };
+        let stands_on = self.newest.as_ref().map(|newest| newest.stands_on.clone()).unwrap_or_default();
+        let StandsOn { model_name, model_version, model_sha256, assets_version } = stands_on;
         TrendInsight {
             asset: header.asset.to_owned(),
             window_start: header.start,
@@ -280,6 +341,21 @@ mod tests {
         window.add(&mention("BTC", "p2", 0, Some(-0.5)), true, false, 3);
         assert_eq!((window.posts, window.negative, window.mean_score()), (2, 1, Some(-0.5)));
         assert_eq!(window.offsets, Some((3, 7)));
+    }
+
+    #[test]
+    fn a_state_with_long_names_is_read_and_its_window_is_due() {
+        let stored = r#"{"posts":1,"authors":1,"negative":0,"neutral":0,"positive":1,"score_micros":250000,"sources":{"r-bitcoin":1},
+            "sample":false,"offsets":[4,4],"newest":{"published_at":7,"post_id":"p","lineage":{"run_id":"live","model_name":"m",
+            "model_version":"1","model_sha256":"ab","assets_version":"2","input_topic":"t","input_partition":0,"first_offset":4,
+            "last_offset":4}},"revision":3,"anomaly_score":null,"expected_posts":0.5,"unique":1,"spam":0,"alerted":["x"]}"#;
+        let read: WindowState = serde_json::from_str(stored).unwrap();
+        assert_eq!((read.positive, read.revision, read.expected_posts, read.alerted.len()), (1, 3, Some(0.5), 1));
+        assert_eq!(read.newest.as_ref().unwrap().stands_on.model_sha256, "ab");
+        assert!(read.is_due());
+        let written = serde_json::to_string(&read).unwrap();
+        assert_eq!(serde_json::from_str::<WindowState>(&written).unwrap(), read);
+        assert!(written.len() * 2 < stored.len(), "{written}");
     }
 
     #[test]

@@ -125,3 +125,20 @@ async fn a_replay_of_nothing_ends_by_itself_and_an_interrupted_one_is_an_error_a
     assert_eq!(error.to_string(), "replay stopped was interrupted");
     assert_eq!(bench.topics(), topics);
 }
+
+/// Two clusters that differ in nothing but their partitions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn windows_are_the_same_with_4_and_with_16_partitions() {
+    let now = SystemClock::default().now();
+    let start = Timestamp::from_millis(now.as_millis() / WINDOW_MS * WINDOW_MS - 36 * WINDOW_MS);
+    let posts = raw_posts(start, 600);
+    for partitions in [4, 16] {
+        let bench = Bench::with_partitions(partitions).await;
+        bench.publish(&posts).await;
+        let services = bench.start();
+        wait_for_windows(&bench, &oracle(&posts)).await;
+        services.stop().await;
+        let changelog = format!("{}-windows-changelog", vigie_processors::trends::APPLICATION_ID);
+        assert_eq!(bench.partitions(&changelog), Some(partitions), "changelogs follow");
+    }
+}

@@ -9,7 +9,7 @@ use vigie_clock::{Clock, SystemClock, Timestamp};
 use vigie_daemon::{Context, ServiceError};
 use vigie_kafka_client::{Admin, KafkaConfig, OutgoingRecord, Publisher, Record, Start, TopicSpec, read_to_end};
 use vigie_processors::{replay, sentiment, trends};
-use vigie_schemas::{AvroRecord, Codec, RawPost, RegistryConfig, Topic, register_schemas};
+use vigie_schemas::{AvroRecord, Codec, DEFAULT_PARTITIONS, RawPost, RegistryConfig, Topic, register_schemas};
 use vigie_stack::testing::{TestStack, shared};
 
 use crate::posts::Lexicon;
@@ -38,11 +38,15 @@ pub(crate) struct Services {
 
 impl Bench {
     pub(crate) async fn new() -> Self {
+        Self::with_partitions(DEFAULT_PARTITIONS).await
+    }
+
+    pub(crate) async fn with_partitions(partitions: i32) -> Self {
         let stack = tokio::task::block_in_place(shared);
         let kafka = KafkaConfig::new(&stack.brokers, &stack.prefix);
         let registry = RegistryConfig { schema_registry_url: stack.registry_url.clone() };
         register_schemas(&registry, &stack.prefix).await.expect("schemas can be registered");
-        let topics = Topic::ALL.into_iter().flat_map(Topic::configs);
+        let topics = Topic::ALL.into_iter().flat_map(|topic| topic.configs_of(partitions));
         let specs: Vec<TopicSpec> = topics
             .map(|t| TopicSpec { name: t.name, partitions: t.partitions, replication: 1, config: t.config })
             .collect();
@@ -117,6 +121,10 @@ impl Bench {
             values.push(self.codec.decode(&record.value.unwrap()).await.unwrap());
         }
         values
+    }
+
+    pub(crate) fn partitions(&self, topic: &str) -> Option<i32> {
+        tokio::task::block_in_place(|| Admin::new(&self.kafka)?.partitions(topic)).unwrap()
     }
 
     pub(crate) fn topics(&self) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! The topologies under the broker-free test driver.
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test that took it")]
 
+mod emission;
 mod fixtures;
 mod forecasts;
 mod recount;

@@ -8,7 +8,7 @@ use vigie_clock::Timestamp;
 use vigie_schemas::Cursor;
 
 use super::reading::{Answer, MAX_ENTRIES, Reading};
-use super::revise::post_of;
+use super::revise::{post_of, remembered};
 use super::rhythm::Rhythm;
 use crate::kinds::source::Overlap;
 use crate::sources::SourceConfig;
@@ -58,10 +58,16 @@ pub(super) fn take_in(cursor: &mut Cursor, source: &SourceConfig, reading: &mut 
     rhythm
 }
 
-/// Whether a cursor says more than when the source was and is to be asked.
+/// Whether a cursor says more than when the source was and is to be asked, and in which order it listed its posts.
 pub(super) fn differs(before: &Cursor, after: &Cursor) -> bool {
-    let (next_at, updated_at) = (before.next_at, before.updated_at);
-    Cursor { next_at, updated_at, ..after.clone() } != *before
+    let ids = |cursor: &Cursor| cursor.recent_ids.iter().map(|entry| remembered(entry)).collect::<HashSet<_>>();
+    let rest = Cursor {
+        next_at: before.next_at,
+        updated_at: before.updated_at,
+        recent_ids: before.recent_ids.clone(),
+        ..after.clone()
+    };
+    rest != *before || ids(after) != ids(before)
 }
 
 pub(super) fn forget_validators(cursor: &mut Cursor) {
@@ -99,7 +105,8 @@ fn remember(cursor: &mut Cursor, reading: &Reading, overlap: Overlap) {
     };
     let kept = reading.kept.unwrap_or(usual);
     let posts: HashSet<&str> = listed.iter().map(|entry| post_of(entry)).collect();
-    let others = std::mem::take(&mut cursor.recent_ids).into_iter().filter(|entry| !posts.contains(post_of(entry)));
+    let before = std::mem::take(&mut cursor.recent_ids);
+    let others = before.iter().map(|entry| remembered(entry)).filter(|entry| !posts.contains(post_of(entry)));
     let mut unique = HashSet::new();
     let page = listed.iter().filter(|id| unique.insert(*id)).cloned();
     // What a resumed walk finds is older than what is known already.
@@ -117,4 +124,39 @@ fn is_elsewhere(source: &SourceConfig, before: &str) -> bool {
         return what(&before) != what(&source.url);
     }
     before != source.url.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_and_the_order_and_length_of_ids_are_nothing_new_and_all_else_is() {
+        let before = Cursor {
+            source: "s".into(),
+            url: "https://a.example/feed".into(),
+            etag: None,
+            last_modified: None,
+            position: None,
+            recent_ids: vec!["rss:1".into(), "rss:2".into(), "rss:2 deleted".into()],
+            next_at: Timestamp::from_millis(1),
+            failures: 0,
+            updated_at: Timestamp::from_millis(1),
+            moved_to: None,
+            validated_by: None,
+            rhythm: None,
+        };
+        let (next_at, updated_at) = (Timestamp::from_millis(9), Timestamp::from_millis(8));
+        let recent_ids: Vec<String> = before.recent_ids.iter().rev().map(|entry| remembered(entry)).collect();
+        let same = Cursor { next_at, updated_at, recent_ids, ..before.clone() };
+        assert!(!differs(&before, &same));
+        let mut more = same.clone();
+        more.recent_ids.push(remembered("rss:3"));
+        let mut fewer = same.clone();
+        fewer.recent_ids.pop();
+        let tagged = Cursor { etag: Some("\"1\"".into()), ..same.clone() };
+        for other in [more, fewer, tagged, Cursor { failures: 1, ..same }] {
+            assert!(differs(&before, &other), "{other:?}");
+        }
+    }
 }

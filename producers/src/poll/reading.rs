@@ -9,7 +9,7 @@ use vigie_schemas::{Cursor, RawPost};
 
 use super::listen::listen;
 use super::page::{self, Failure};
-use super::revise::{post_of, revisions};
+use super::revise::{post_of, remembered, revisions};
 use super::walk::{Position, Walk};
 use crate::fetcher::{Body, FetchError, Fetched, Fetcher, Request};
 use crate::kinds::schedule::Schedule;
@@ -45,7 +45,7 @@ pub(super) struct Found {
     pub(super) posts: Vec<RawPost>,
     pub(super) edited: Vec<RawPost>,
     pub(super) deleted: Vec<String>,
-    /// The ids of all posts, newest last, and what marks their revisions.
+    /// The ids of all posts as they are remembered, newest last, and what marks their revisions.
     pub(super) listed: Vec<String>,
     pub(super) seen: usize,
     /// When the posts were published, where they say.
@@ -84,7 +84,7 @@ pub(super) struct Reader<'a> {
     walk: Walk<'a>,
     fetcher: &'a Fetcher,
     clock: &'a dyn Clock,
-    /// Ids and marks that were published.
+    /// Ids and marks that were published, as they are remembered.
     known: HashSet<String>,
     reading: Reading,
 }
@@ -107,7 +107,7 @@ impl<'a> Reader<'a> {
             position: Position::default(),
             is_resumed: walk.is_resumed(),
         };
-        let known = before.recent_ids.iter().cloned().collect();
+        let known = before.recent_ids.iter().map(|entry| remembered(entry)).collect();
         Self { source, before, walk, fetcher, clock, known, reading }
     }
 
@@ -232,7 +232,7 @@ impl<'a> Reader<'a> {
         found.published.extend(dated.map(|post| post.published_at));
         found.seen += page.posts.len();
         // Newest last, over all pages: each page is older than the one before.
-        found.listed.splice(..0, page.posts.iter().rev().map(|post| post.post_id.clone()));
+        found.listed.splice(..0, page.posts.iter().rev().map(|post| remembered(&post.post_id)));
         let revisions = revisions(&mut page, &self.known);
         for mark in &revisions.marks {
             found.listed.extend([post_of(mark).to_owned(), mark.clone()]);
@@ -242,6 +242,6 @@ impl<'a> Reader<'a> {
         self.known.extend(revisions.marks);
         // A post may stand in the same answer twice, and pages may overlap.
         let fresh = self.walk.take(page, &self.known).into_iter();
-        found.posts.extend(fresh.filter(|post| self.known.insert(post.post_id.clone())));
+        found.posts.extend(fresh.filter(|post| self.known.insert(remembered(&post.post_id))));
     }
 }

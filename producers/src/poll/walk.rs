@@ -23,13 +23,15 @@ use crate::kinds::source::{Older, Overlap, Page, Source};
 use crate::sources::SourceConfig;
 use nested::{Choice, Queue};
 
+use super::revise::remembered;
+
 /// How many of the newest posts are remembered as marks: one of them may be deleted, hardly all.
 const MARKS: usize = 10;
 
 /// What a cursor's `position` holds, as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Position {
-    /// Ids of the newest posts when the last completed walk began.
+    /// Ids of the newest posts, as they are remembered, when the last completed walk began.
     #[serde(default)]
     marks: Vec<String>,
     /// The newest event time then.
@@ -178,10 +180,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Takes a page in; returns its posts that are not `known`, newest first.
+    /// Takes a page in; returns its posts that are not `known`, by their ids as a cursor remembers them, newest first.
     pub fn take(&mut self, page: Page, known: &HashSet<String>) -> Vec<RawPost> {
         if self.pages == 0 && !self.resumed {
-            self.marks = page.posts.iter().take(MARKS).map(|post| post.post_id.clone()).collect();
+            self.marks = page.posts.iter().take(MARKS).map(|post| remembered(&post.post_id)).collect();
             self.seen_until =
                 page.posts.iter().filter(|post| !post.published_at_estimated).map(|post| post.published_at).max();
         }
@@ -201,7 +203,7 @@ impl<'a> Walk<'a> {
                 self.done = true;
                 break;
             }
-            if !known.contains(&post.post_id) {
+            if !known.contains(&remembered(&post.post_id)) {
                 fresh.push(post);
             }
         }
@@ -232,10 +234,15 @@ impl<'a> Walk<'a> {
         let older_than = |time: Timestamp| !post.published_at_estimated && post.published_at < time;
         match (self.source.overlap(), self.position.seen_until) {
             (Overlap::SinglePage, _) => false,
-            (Overlap::Anchor, seen) => self.position.marks.contains(&post.post_id) || seen.is_some_and(older_than),
+            (Overlap::Anchor, seen) => self.is_mark(&post.post_id) || seen.is_some_and(older_than),
             (Overlap::Late(by), Some(seen)) => older_than(seen.saturating_sub(by)),
             (Overlap::Late(_), None) => false,
         }
+    }
+
+    fn is_mark(&self, post_id: &str) -> bool {
+        let id = remembered(post_id);
+        self.position.marks.iter().any(|mark| remembered(mark) == id)
     }
 }
 

@@ -20,6 +20,7 @@ use vigie_schemas::{AuthorKeyRecord, Codec, CodecError, RawPost, Topic};
 
 use crate::lease::Lease;
 use crate::poll::Polled;
+use crate::poll::revise::remembered;
 use crate::publish::authors::Authors;
 use crate::publish::metrics::Metrics;
 
@@ -111,7 +112,7 @@ enum Refused {
     Hopeless(ServiceError),
 }
 
-/// The ids of the posts published last.
+/// The ids of the posts published last, as cursors remember them.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     ids: HashSet<String>,
@@ -121,10 +122,11 @@ pub(crate) struct Known {
 impl Known {
     /// Adds an id.
     pub(crate) fn insert(&mut self, id: &str) {
-        if !self.ids.insert(id.to_owned()) {
+        let id = remembered(id);
+        if !self.ids.insert(id.clone()) {
             return;
         }
-        self.order.push_back(id.to_owned());
+        self.order.push_back(id);
         if self.order.len() > KNOWN
             && let Some(oldest) = self.order.pop_front()
         {
@@ -133,7 +135,7 @@ impl Known {
     }
 
     fn contains(&self, id: &str) -> bool {
-        self.ids.contains(id)
+        self.ids.contains(&remembered(id))
     }
 }
 

@@ -11,11 +11,13 @@ use crate::cli::{SchemasCommand, TopicsCommand};
 use crate::output::Output;
 
 pub(crate) async fn run_topics(command: TopicsCommand, output: Output) -> Result<(), ServiceError> {
-    let (kafka, replication) = match command {
-        TopicsCommand::Apply { replication_factor, kafka } => (kafka, Some(replication_factor)),
-        TopicsCommand::List { kafka } => (kafka, None),
-    };
-    let changes = blocking(move || apply(&kafka, replication)).await?;
+    let changes = blocking(move || match command {
+        TopicsCommand::Apply { partitions, replication_factor, kafka } => {
+            apply(&kafka, partitions.partitions, replication_factor)
+        }
+        TopicsCommand::List { kafka } => apply::inspect_topics(&Admin::new(&kafka).map_err(kafka_error)?),
+    })
+    .await?;
     for change in &changes {
         output.result(change, || {
             let drift = change.drift.iter().map(|d| format!("\n    differs: {d}")).collect::<String>();
@@ -25,13 +27,13 @@ pub(crate) async fn run_topics(command: TopicsCommand, output: Output) -> Result
     Ok(())
 }
 
-/// Creates missing topics with `replication` copies, or only inspects.
-pub(crate) fn apply(kafka: &KafkaConfig, replication: Option<i32>) -> Result<Vec<TopicChange>, ServiceError> {
-    let admin = Admin::new(kafka).map_err(kafka_error)?;
-    match replication {
-        Some(copies) => apply::apply_topics(&admin, copies),
-        None => apply::inspect_topics(&admin),
-    }
+/// Creates missing topics with `replication` copies.
+pub(crate) fn apply(
+    kafka: &KafkaConfig,
+    partitions: Option<i32>,
+    replication: i32,
+) -> Result<Vec<TopicChange>, ServiceError> {
+    apply::apply_topics(&Admin::new(kafka).map_err(kafka_error)?, partitions, replication)
 }
 
 pub(crate) async fn run_schemas(command: SchemasCommand, output: Output) -> Result<(), ServiceError> {

@@ -84,8 +84,9 @@ async fn pipeline(
     }
     let brokers = KafkaConfig::new(servers.kafka_brokers.clone(), "");
     let registry = RegistryConfig { schema_registry_url: servers.registry_url.clone() };
+    let partitions = ready.partitions;
     let (topics, schemas, tables) = tokio::join!(
-        blocking(move || apply(&brokers, Some(1))),
+        blocking(move || apply(&brokers, partitions, 1)),
         vigie_schemas::register_schemas(&registry, ""),
         vigie_sinks::migrate(&ready.postgres.postgres_url),
     );

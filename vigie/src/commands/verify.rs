@@ -71,7 +71,7 @@ pub(crate) async fn run(args: VerifyArgs, output: Output) -> Result<(), ServiceE
     let first = audit.recount.read().records;
     bar.finish_and_clear();
     output.note(format!("read {first} records in {seconds:.1} s; waiting until they are counted"));
-    let (audit, before) = catch_up(audit, args.wait, clock).await?;
+    let (audit, before) = catch_up(audit, Duration::from_millis(args.emit_interval_ms), args.wait, clock).await?;
     let mut report = Report::new(&args, audit.recount.read(), seconds, first as f64 / seconds.max(0.001));
 
     output.note(format!("asking {} for what it serves", args.api_url));
@@ -177,11 +177,16 @@ async fn first_read(
 }
 
 /// Reads what came during the first read, and waits until the pipeline has counted it.
-async fn catch_up(audit: Audit, patience: Duration, clock: SharedClock) -> Result<(Audit, Windows), ServiceError> {
+async fn catch_up(
+    audit: Audit,
+    emit_interval: Duration,
+    patience: Duration,
+    clock: SharedClock,
+) -> Result<(Audit, Windows), ServiceError> {
     blocking(move || {
         let (audit, windows) = audit.read_on()?;
         let ends = audit.ends.clone().unwrap_or_default();
-        settled::wait(&audit.kafka, &ends, patience, &clock)?;
+        settled::wait(&audit.kafka, &ends, emit_interval, patience, &clock)?;
         Ok((audit, windows))
     })
     .await

@@ -18,7 +18,7 @@ fn changed_topology_refuses_old_state() {
     assert!(said.contains("stores were [counts:key-value:1], now [counts:key-value:2]"), "{said}");
     let prefix = place.kafka.wire_name("");
     let way_out = format!(
-        "new application id, or delete the state (consumer group {prefix}word-count and topics {prefix}word-count-counts-changelog)"
+        "go back to that one, or delete the state (consumer group {prefix}word-count and topics {prefix}word-count-counts-changelog)"
     );
     assert!(said.contains(&way_out), "{said}");
     // Both ways out: back to the old topology, or a new application.

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 use vigie_daemon::ServiceError;
 use vigie_kafka_client::{Admin, KafkaError, TopicDescription, TopicSpec};
-use vigie_schemas::{Topic, TopicConfig};
+use vigie_schemas::{DEFAULT_PARTITIONS, Topic, TopicConfig};
 
 use super::kafka_error;
 
@@ -43,13 +43,18 @@ pub(crate) struct TopicChange {
     pub(crate) drift: Vec<String>,
 }
 
-/// Creates the topics of the catalogue that are missing. Existing ones are left as they are; what differs is reported as drift, for a
-/// change of partitions moves keys to other partitions and a change of retention may delete records: people decide on those.
+/// Creates the topics of the catalogue that are missing. Existing ones are left as they are; what differs is reported as drift, for a change of
+/// retention may delete records: people decide on that. `partitions` is how many the topics of posts and insights are to have; where it is not
+/// given, as many as there are.
 ///
 /// # Errors
-/// If the broker refuses.
-pub(crate) fn apply_topics(admin: &Admin, replication_factor: i32) -> Result<Vec<TopicChange>, ServiceError> {
-    let wanted: Vec<TopicConfig> = Topic::ALL.into_iter().flat_map(Topic::configs).collect();
+/// If a topic exists with another number of partitions than was asked for, or the broker refuses.
+pub(crate) fn apply_topics(
+    admin: &Admin,
+    partitions: Option<i32>,
+    replication_factor: i32,
+) -> Result<Vec<TopicChange>, ServiceError> {
+    let wanted = catalogue(admin, partitions)?;
     let mut changes = Vec::with_capacity(wanted.len());
     for topic in wanted {
         let mut change = inspect(admin, &topic)?;
@@ -73,7 +78,36 @@ pub(crate) fn apply_topics(admin: &Admin, replication_factor: i32) -> Result<Vec
 /// # Errors
 /// If the broker refuses.
 pub(crate) fn inspect_topics(admin: &Admin) -> Result<Vec<TopicChange>, ServiceError> {
-    Topic::ALL.into_iter().flat_map(Topic::configs).map(|topic| inspect(admin, &topic)).collect()
+    catalogue(admin, None)?.iter().map(|topic| inspect(admin, topic)).collect()
+}
+
+/// The topics as they should be with `wanted` partitions, or with those that the cluster has.
+fn catalogue(admin: &Admin, wanted: Option<i32>) -> Result<Vec<TopicConfig>, ServiceError> {
+    let of = |partitions| Topic::ALL.into_iter().flat_map(move |topic: Topic| topic.configs_of(partitions));
+    let chosen = Topic::ALL.into_iter().filter(|topic| topic.partitions_of(1) != topic.partitions_of(i32::MAX));
+    let mut found = Vec::new();
+    for topic in chosen {
+        let partitions = admin.partitions(topic.name()).map_err(kafka_error)?;
+        found.extend(partitions.map(|partitions| (topic, partitions)));
+    }
+    let Some(wanted) = wanted else {
+        // Partitions can be added, which somebody may have done to one of them, and never taken away.
+        let own =
+            found.into_iter().filter(|(topic, _)| *topic != Topic::SourcesCursors).map(|(_, partitions)| partitions);
+        return Ok(of(own.min().unwrap_or(DEFAULT_PARTITIONS)).collect());
+    };
+    let others = found.into_iter().filter(|(topic, partitions)| *partitions != topic.partitions_of(wanted));
+    let others: Vec<String> = others.map(|(topic, partitions)| format!("{} has {partitions}", topic.name())).collect();
+    if others.is_empty() {
+        return Ok(of(wanted).collect());
+    }
+    let way = "a topic keeps the partitions that it was created with, for its keys, and what is known of them, lie by their number: \
+               leave --partitions (VIGIE_PARTITIONS) out to go on with them, or start a deployment with more beside this one under another \
+               --kafka-topic-prefix (docs/operations.md)";
+    Err(ServiceError::failed(format!(
+        "topics exist with other than {wanted} partitions ({}): {way}",
+        others.join(", ")
+    )))
 }
 
 fn inspect(admin: &Admin, topic: &TopicConfig) -> Result<TopicChange, ServiceError> {
@@ -145,9 +179,9 @@ mod tests {
     fn applying_topics_twice_changes_nothing_and_drift_is_reported_not_repaired() {
         let stack = vigie_stack::testing::shared();
         let admin = Admin::new(&KafkaConfig::new(stack.brokers.clone(), stack.prefix.clone())).unwrap();
-        let first = apply_topics(&admin, 1).unwrap();
+        let first = apply_topics(&admin, None, 1).unwrap();
         assert!(first.iter().all(|change| change.action == Action::Created && change.drift.is_empty()), "{first:?}");
-        let second = apply_topics(&admin, 1).unwrap();
+        let second = apply_topics(&admin, None, 1).unwrap();
         assert!(
             second.iter().all(|change| change.action == Action::Unchanged && change.drift.is_empty()),
             "{second:?}"
@@ -160,7 +194,7 @@ mod tests {
         // The broker answers before its own view of the change is new: ask until it is.
         let (clock, patience) = (SystemClock::default(), Duration::from_secs(30));
         let third = loop {
-            let changes = apply_topics(&admin, 1).unwrap();
+            let changes = apply_topics(&admin, None, 1).unwrap();
             let raw = changes.iter().find(|change| change.topic == name).unwrap();
             assert_eq!(raw.action, Action::Unchanged);
             if raw.partitions == 8 && raw.drift.iter().any(|d| d.starts_with("retention.ms: -1")) {
@@ -170,5 +204,26 @@ mod tests {
             assert!(clock.monotonic() < patience, "{raw:?}");
         };
         assert_eq!(inspect_topics(&admin).unwrap(), third);
+
+        let refusal = apply_topics(&admin, Some(16), 1).unwrap_err().chain();
+        for word in
+            ["posts.raw.v1 has 8", "posts.mentions.v1 has 4", "sources.cursors.v1 has 6", "--kafka-topic-prefix"]
+        {
+            assert!(refusal.contains(word), "{word:?} is missing in {refusal}");
+        }
+    }
+
+    #[test]
+    fn topics_have_the_partitions_that_were_chosen_when_they_were_created() {
+        let stack = vigie_stack::testing::shared();
+        let admin = Admin::new(&KafkaConfig::new(stack.brokers.clone(), stack.prefix.clone())).unwrap();
+        for given in [Some(16), Some(16), None] {
+            let changes = apply_topics(&admin, given, 1).unwrap();
+            assert!(changes.iter().all(|change| change.drift.is_empty()), "{changes:?}");
+            let of = |topic: Topic| {
+                changes.iter().find(|change| change.topic == topic.name()).map(|change| change.partitions)
+            };
+            assert_eq!([of(Topic::PostsRaw), of(Topic::InsightsAlerts)], [Some(16), Some(1)]);
+        }
     }
 }

@@ -22,6 +22,7 @@ pub(super) struct Checked {
     pub(super) postgres: vigie_sinks::CheckedPostgresSink,
     pub(super) redis: vigie_sinks::CheckedRedisSink,
     pub(super) api: vigie_api::Checked,
+    pub(super) partitions: Option<i32>,
     client_id: String,
     makes_key: bool,
     makes_keyring: bool,
@@ -56,6 +57,7 @@ impl Checked {
             producers.keyring = own(&dir.join(AUTHOR_KEYRING), format!("1 {}", "0".repeat(64)));
             api.keyring = producers.keyring.clone();
         }
+        let partitions = args.partitions.partitions;
         let client_id = producers.kafka.client_id.clone();
         let (producers, sentiment) = (check.part(producers.check()), check.part(sentiment.check()));
         let (trends, api) = (check.part(trends.check()), check.part(api.check()));
@@ -69,6 +71,7 @@ impl Checked {
             postgres,
             redis,
             api,
+            partitions,
             client_id,
             makes_key,
             makes_keyring,

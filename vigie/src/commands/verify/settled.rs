@@ -14,15 +14,18 @@ use crate::commands::topics::kafka_error;
 /// How often a group is looked at, and how long it may take to answer.
 const LOOK: Duration = Duration::from_millis(500);
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long a commit of the trends topology may take to come when it is due.
+const COMMIT: Duration = Duration::from_secs(2);
 
-/// Waits until the sentiment topology has read the raw posts up to `raw_ends`, the trends topology the mentions that came of them, and the
-/// PostgreSQL sink the windows.
+/// Waits until the sentiment topology has read the raw posts up to `raw_ends`, the trends topology the mentions that came of them and
+/// emitted the windows, which it does `emit_interval` later at most, and the PostgreSQL sink has read those.
 ///
 /// # Errors
 /// [`ServiceError::Unavailable`] if that takes longer than `patience`.
 pub(super) fn wait(
     kafka: &KafkaConfig,
     raw_ends: &BTreeMap<i32, i64>,
+    emit_interval: Duration,
     patience: Duration,
     clock: &SharedClock,
 ) -> Result<(), ServiceError> {
@@ -51,6 +54,9 @@ pub(super) fn wait(
                 return Err(ServiceError::unavailable("an up-to-date pipeline", detail));
             }
             std::thread::sleep(LOOK);
+        }
+        if topic == Topic::PostsMentions {
+            std::thread::sleep(emit_interval.saturating_add(COMMIT));
         }
     }
     Ok(())
