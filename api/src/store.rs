@@ -104,10 +104,10 @@ impl Store {
         let (mut postgres, config) = (checked.postgres.0.clone(), &checked.config);
         postgres.application_name("vigie-api").connect_timeout(CONNECT_TIMEOUT);
         // The server gives up when nobody waits for the answer any more. Read-only guards against ourselves. A plan for all times would pass over no
-        // partition; starting workers and compiling takes longer than most answers.
+        // partition, and compiling takes longer than most answers.
         let options = format!(
             "-c statement_timeout={}s -c default_transaction_read_only=on \
-             -c plan_cache_mode=force_custom_plan -c max_parallel_workers_per_gather=0 -c jit=off",
+             -c plan_cache_mode=force_custom_plan -c jit=off",
             config.timeout_seconds
         );
         postgres.options(options);
