@@ -233,7 +233,7 @@ impl<'a> Incoming<'a> {
                 post.assets.iter().filter(|mention| assets.insert(&mention.asset)).map(|mention| (post, mention)),
             );
         }
-        // In the order of the index, whose pages fill better so.
+        // In the order of the index: neighbours meet the same page.
         mentions.sort_by_key(|(post, mention)| (&post.lineage.run_id, &mention.asset, post.published_at));
         let asset_rows: Vec<_> = mentions.into_iter().map(|(post, mention)| post_asset_cells(post, mention)).collect();
         if !asset_rows.is_empty() {
