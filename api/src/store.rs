@@ -103,8 +103,13 @@ impl Store {
     pub(crate) fn new(checked: &Checked) -> Result<Self, ServiceError> {
         let (mut postgres, config) = (checked.postgres.0.clone(), &checked.config);
         postgres.application_name("vigie-api").connect_timeout(CONNECT_TIMEOUT);
-        // The server gives up when nobody waits for the answer any more. Read-only guards against ourselves.
-        let options = format!("-c statement_timeout={}s -c default_transaction_read_only=on", config.timeout_seconds);
+        // The server gives up when nobody waits for the answer any more. Read-only guards against ourselves. A plan for all times would pass over no
+        // partition, and compiling takes longer than most answers.
+        let options = format!(
+            "-c statement_timeout={}s -c default_transaction_read_only=on \
+             -c plan_cache_mode=force_custom_plan -c jit=off",
+            config.timeout_seconds
+        );
         postgres.options(options);
         let manager = Manager::from_config(postgres, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
         let pool = Pool::builder(manager)

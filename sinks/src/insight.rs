@@ -126,6 +126,10 @@ fn check_post(post: &mut ScoredPost) -> Result<(), String> {
     ] {
         check_number(name, number)?;
     }
+    let label = post.label.as_deref();
+    if label.is_some_and(|label| !["negative", "neutral", "positive"].contains(&label)) {
+        return Err(format!("label is {label:?}, expected negative, neutral or positive"));
+    }
     check_lineage(&post.lineage)
 }
 
@@ -137,8 +141,20 @@ fn check_trend(trend: &mut TrendInsight) -> Result<(), String> {
     if trend.window_end <= trend.window_start {
         return Err(format!("window_end {} is not after window_start {}", trend.window_end, trend.window_start));
     }
-    if trend.posts < 0 {
-        return Err(format!("posts is {}, expected 0 or more", trend.posts));
+    check_count(
+        "seconds of the window",
+        trend.window_end.as_millis().saturating_sub(trend.window_start.as_millis()) / 1000,
+    )?;
+    for (name, count) in [
+        ("posts", trend.posts),
+        ("unique_authors", trend.unique_authors),
+        ("negative", trend.negative),
+        ("neutral", trend.neutral),
+        ("positive", trend.positive),
+        ("unique_posts", trend.unique_posts.unwrap_or(0)),
+        ("spam_posts", trend.spam_posts.unwrap_or(0)),
+    ] {
+        check_count(name, count)?;
     }
     check_number("mean_score", trend.mean_score)?;
     check_number("anomaly_score", trend.anomaly_score)?;
@@ -218,6 +234,14 @@ fn check_lineage(lineage: &Lineage) -> Result<(), String> {
     Ok(())
 }
 
+/// PostgreSQL holds it in 32 bits.
+fn check_count(name: &str, count: i64) -> Result<(), String> {
+    if (0..=i64::from(i32::MAX)).contains(&count) {
+        return Ok(());
+    }
+    Err(format!("{name} is {count}, expected 0 to {}", i32::MAX))
+}
+
 fn check_plain(name: &str, text: &str) -> Result<(), String> {
     if text.contains('\0') {
         return Err(format!("{name} {text:?} holds a zero character"));
@@ -251,6 +275,10 @@ fn check_time(name: &str, time: Timestamp) -> Result<(), String> {
 fn check_number(name: &str, number: Option<f64>) -> Result<(), String> {
     match number {
         Some(number) if !number.is_finite() => Err(format!("{name} is {number}, expected a finite number")),
+        // PostgreSQL holds most of them in 32 bits.
+        Some(number) if number.abs() > f64::from(f32::MAX) => {
+            Err(format!("{name} is {number}, expected at most {}", f32::MAX))
+        }
         _ => Ok(()),
     }
 }

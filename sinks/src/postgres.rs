@@ -5,7 +5,11 @@
 
 mod authors;
 mod cell;
+mod dictionaries;
+#[cfg(test)]
+mod measurement;
 pub(crate) mod migrations;
+mod partitions;
 mod runs;
 mod session;
 mod statements;
@@ -23,6 +27,7 @@ use vigie_daemon::{Context, Mistake, SecretArg, ServiceError};
 use vigie_kafka_client::{KafkaConfig, TopicPartition};
 use vigie_schemas::{RegistryConfig, Topic};
 
+pub use crate::postgres::partitions::Retention;
 pub use crate::postgres::runs::{RunError, RunFinished, RunStarted, RunState, record_run_finished, record_run_started};
 
 use crate::config::{BatchOptions, PostgresUrl};
@@ -62,6 +67,9 @@ pub struct PostgresSinkConfig {
     /// Expect the tables to be there, made by someone else
     #[arg(long, env = "VIGIE_SINK_NO_MIGRATE")]
     pub no_migrate: bool,
+    /// How long history is kept.
+    #[command(flatten)]
+    pub keep: Retention,
     /// How records are put together.
     #[command(flatten)]
     pub batch: BatchOptions,
@@ -75,6 +83,7 @@ pub struct CheckedPostgresSink {
     kafka: KafkaConfig,
     registry: RegistryConfig,
     no_migrate: bool,
+    keep: Retention,
     batch: BatchOptions,
 }
 
@@ -85,8 +94,8 @@ impl PostgresSinkConfig {
     /// With every mistake.
     pub fn check(self) -> Result<CheckedPostgresSink, Vec<Mistake>> {
         let postgres_url = self.postgres_url.read()?.unwrap_or_default();
-        let Self { kafka, registry, no_migrate, batch, .. } = self;
-        Ok(CheckedPostgresSink { kafka, registry, postgres_url, no_migrate, batch })
+        let Self { kafka, registry, no_migrate, keep, batch, .. } = self;
+        Ok(CheckedPostgresSink { kafka, registry, postgres_url, no_migrate, keep, batch })
     }
 }
 
@@ -112,11 +121,13 @@ pub async fn run_postgres(config: CheckedPostgresSink, ctx: Context) -> Result<(
     }
     let windows = ctx.health.component("sink-postgres-windows");
     let accounts = Accounts::new(NAME, sink.config.clone(), config.kafka.clone(), windows, &ctx.metrics);
+    let upkeep = partitions::upkeep(sink.config.clone(), config.keep);
     let topics = TOPICS.to_vec();
     let options = driver::Options { kafka: config.kafka, registry: config.registry, topics, batch: config.batch };
     tokio::select! {
         outcome = driver::run(options, sink, health, ctx) => outcome,
         never = accounts.map_err(ServiceError::failed)?.watch() => match never {},
+        never = upkeep => match never {},
     }
 }
 

@@ -59,8 +59,8 @@ impl Store {
             count(*) FILTER (WHERE p.label = 'positive') AS positive, \
             count(DISTINCT p.author_id) + count(*) FILTER (WHERE p.author_id IS NULL) AS voices FROM";
         let sql = format!(
-            "SELECT a.asset, {counts} post_assets a JOIN posts p USING (run_id, post_id) \
-               WHERE a.run_id = $1 AND a.published_at >= $2 AND a.published_at < $3 AND p.label IS NOT NULL GROUP BY a.asset \
+            "SELECT a.asset, {counts} post_assets a JOIN posts p USING (run_id, published_at, post_id) \
+               WHERE a.run_id = $1 AND a.published_at >= $2 AND a.published_at < $3 AND p.published_at >= $2 AND p.published_at < $3 AND p.label IS NOT NULL GROUP BY a.asset \
              UNION ALL SELECT '*', {counts} posts p \
                WHERE p.run_id = $1 AND p.published_at >= $2 AND p.published_at < $3 AND p.label IS NOT NULL HAVING count(*) > 0"
         );

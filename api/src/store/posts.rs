@@ -105,15 +105,18 @@ pub(crate) enum LabelFilter {
     Unscored,
 }
 
+/// For queries over posts from $3 to $4. The times that are said twice let PostgreSQL pass over partitions before it begins.
 const COLUMNS: &str = "p.post_id, p.source, p.kind, p.url, p.author_id, p.title, p.excerpt, p.published_at, p.fetched_at, p.scored_at, \
     p.language, p.label, p.score, p.p_negative, p.p_neutral, p.p_positive, p.unscored_reason, p.sample, p.run_id, p.model_name, \
     p.model_version, p.model_sha256, p.assets_version, p.input_topic, p.input_partition, p.input_offset, p.revision, p.spam_score, \
     p.spam_reasons, (SELECT greatest(count(*) - 1, 0) FROM posts c WHERE c.run_id = p.run_id AND c.fingerprint = p.fingerprint \
-    AND c.published_at >= p.published_at - interval '24 hours' AND c.published_at <= p.published_at + interval '24 hours') AS copies";
+    AND c.published_at >= p.published_at - interval '24 hours' AND c.published_at <= p.published_at + interval '24 hours' \
+    AND c.published_at >= $3::timestamptz - interval '24 hours' AND c.published_at < $4::timestamptz + interval '24 hours') AS copies";
 
 /// Neither spam nor a copy of an earlier post, as the topology counts it; but texts that are nearly the same pass here.
 const UNIQUE: &str = "AND (p.spam_score IS NULL OR p.spam_score < 0.5) AND NOT EXISTS (SELECT 1 FROM posts e WHERE e.run_id = p.run_id \
     AND e.fingerprint = p.fingerprint AND e.published_at >= p.published_at - interval '24 hours' \
+    AND e.published_at >= $3::timestamptz - interval '24 hours' AND e.published_at < $4 \
     AND (e.published_at, e.post_id) < (p.published_at, p.post_id))";
 
 impl Store {
@@ -123,7 +126,13 @@ impl Store {
         let (table, evidence, asset) = if query.asset == WHOLE_MARKET {
             ("posts p", "NULL::text", "p.run_id = $1 AND $2::text = '*'")
         } else {
-            ("post_assets k JOIN posts p USING (run_id, post_id)", "k.evidence", "k.run_id = $1 AND k.asset = $2")
+            (
+                // `OFFSET 0`: the planner knows that it finds one row, and so that the page is had in the order of the index.
+                "post_assets k CROSS JOIN LATERAL (SELECT * FROM posts o WHERE o.run_id = k.run_id AND o.published_at = k.published_at \
+                 AND o.post_id = k.post_id AND o.published_at >= $3 AND o.published_at < $4 OFFSET 0) p",
+                "k.evidence",
+                "k.run_id = $1 AND k.asset = $2",
+            )
         };
         let k = if query.asset == WHOLE_MARKET { "p" } else { "k" };
         let label = match query.label {
@@ -155,10 +164,11 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<Post>, StoreError> {
         let sql = format!(
-            "WITH best AS (SELECT run_id, post_id, evidence, score FROM post_assets WHERE run_id = $1 AND asset = $2 \
-               AND published_at >= $3 AND published_at < $4 ORDER BY score * $5 DESC NULLS LAST, published_at DESC, post_id LIMIT $6) \
-             SELECT {COLUMNS}, b.evidence FROM best b JOIN posts p USING (run_id, post_id) \
-             ORDER BY b.score * $5 DESC NULLS LAST, p.published_at DESC, p.post_id"
+            "WITH best AS (SELECT run_id, published_at, post_id, evidence, score FROM post_assets WHERE run_id = $1 AND asset = $2 \
+               AND published_at >= $3 AND published_at < $4 ORDER BY score * $5::float8 DESC NULLS LAST, published_at DESC, post_id LIMIT $6) \
+             SELECT {COLUMNS}, b.evidence FROM best b JOIN posts p USING (run_id, published_at, post_id) \
+             WHERE p.published_at >= $3 AND p.published_at < $4 \
+             ORDER BY b.score * $5::float8 DESC NULLS LAST, p.published_at DESC, p.post_id"
         );
         let candidates = i64::try_from(limit * 5).unwrap_or(i64::MAX);
         let rows = self.rows(&sql, &[&run, &asset, &from.0, &to.0, &direction, &candidates]).await?;

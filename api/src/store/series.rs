@@ -89,7 +89,7 @@ impl Store {
         let from = if query.asset == WHOLE_MARKET {
             "posts p WHERE $2::text = '*'"
         } else {
-            "post_assets a JOIN posts p USING (run_id, post_id) WHERE a.asset = $2 AND a.published_at >= $3 AND a.published_at < $4"
+            "post_assets a JOIN posts p USING (run_id, published_at, post_id) WHERE a.asset = $2 AND a.published_at >= $3 AND a.published_at < $4"
         };
         let sql = format!(
             "SELECT date_bin($5::text::interval, p.published_at, '1970-01-01T00:00:00Z') AS bucket, count(DISTINCT p.author_id) AS authors \

@@ -56,7 +56,7 @@ async fn a_series_of_windows_tells_zero_from_missing() {
     let detailed =
         world.json("/v1/assets/BTC/series?from=2022-05-09T12:00:00Z&to=2022-05-09T12:20:00Z&lineage=true").await;
     assert_eq!(detailed["points"][2]["lineage"]["inputs"][0]["first_offset"], 30);
-    world.sql("UPDATE trend_windows SET sources = '{\"hn\": 3, \"blog\": 1}' WHERE asset = 'BTC'").await;
+    world.sql("INSERT INTO sources VALUES (1, 'hn'), (2, 'blog'); UPDATE stored_windows SET sources = '1:3 2:1' WHERE asset = 'BTC'").await;
     let hour = world.json("/v1/assets/BTC/series?from=2022-05-09T12:00:00Z&interval=1h&lineage=true").await;
     assert_eq!(hour["points"][0]["sources"], json!({"blog": 2, "hn": 6}));
 }
@@ -64,7 +64,7 @@ async fn a_series_of_windows_tells_zero_from_missing() {
 #[tokio::test]
 async fn unique_and_spam_volumes_are_summed_and_unknown_where_a_window_does_not_tell() {
     let world = two_hours().await;
-    world.sql("UPDATE trend_windows SET unique_posts = posts - 1, spam_posts = 1 WHERE asset = 'BTC'").await;
+    world.sql("UPDATE stored_windows SET unique_posts = posts - 1, spam_posts = 1 WHERE asset = 'BTC'").await;
     let range = "from=2022-05-09T12:00:00Z&to=2022-05-09T12:20:00Z";
     let windows = world.json(&format!("/v1/assets/BTC/series?{range}")).await;
     assert_eq!(metric(&windows, "unique_posts"), [json!(3), json!(0), json!(0), Value::Null]);
@@ -73,7 +73,7 @@ async fn unique_and_spam_volumes_are_summed_and_unknown_where_a_window_does_not_
     let board = world.json("/v1/trends?at=2022-05-09T13:00:00Z").await;
     assert_eq!((&board["trends"][0]["unique_posts"], &board["trends"][0]["spam_posts"]), (&json!(3), &json!(2)));
     assert_eq!(board["market"]["unique_posts"], Value::Null);
-    world.sql("UPDATE trend_windows SET unique_posts = NULL WHERE window_start = '2022-05-09T12:10:00Z'").await;
+    world.sql("UPDATE stored_windows SET unique_posts = NULL WHERE window_start = '2022-05-09T12:10:00Z'").await;
     let hour = world.json(&format!("/v1/assets/BTC/series?interval=1h&{range}")).await;
     assert_eq!(hour["points"][0]["unique_posts"], Value::Null);
 }
@@ -84,8 +84,8 @@ async fn the_newest_forecast_of_an_interval_is_told_with_its_model() {
     for (start, p10, chance) in [("12:00", 1, 0.25), ("12:10", 3, 0.5)] {
         world
             .sql(&format!(
-                "UPDATE trend_windows SET next_hour_p10 = {p10}, next_hour_p50 = {p10} + 4, next_hour_p90 = {p10} + 9.5, \
-                 doubling_probability = {chance}, forecast_model = 'fortune', forecast_version = '2', forecast_sha256 = 'ff' \
+                "UPDATE stored_windows SET next_hour_p10 = {p10}, next_hour_p50 = {p10} + 4, next_hour_p90 = {p10} + 9.5, \
+                 doubling_probability = {chance}, lineage_id = 3 \
                  WHERE asset = 'BTC' AND window_start = '2022-05-09T{start}:00Z'"
             ))
             .await;
@@ -320,7 +320,7 @@ async fn sources_tell_their_health() {
         let at = format!("timestamptz '{}' - interval '{ago} seconds'", crate::world::WALL);
         world
             .sql(&format!(
-                "INSERT INTO fetches VALUES ('sources.fetches.v1', 0, {offset}, '{source}', 'rss', 'https://example.com/feed', {at}, '{decision}', \
+                "SELECT make_partition('fetches', {at}); INSERT INTO fetches VALUES ('sources.fetches.v1', 0, {offset}, '{source}', 'rss', 'https://example.com/feed', {at}, '{decision}', \
                  200, 10, 5, 2, 30, {at} + interval '5 minutes', NULL, false)"
             ))
             .await;

@@ -102,11 +102,11 @@ async fn copies_and_spam_are_told_and_left_out_where_asked_and_deleted_posts_are
         ("gone", "2022-05-09T12:03:00Z", 9),
     ] {
         world.post(Post::of("BTC", id, at)).await;
-        world.sql(&format!("UPDATE posts SET fingerprint = {fingerprint} WHERE post_id = '{id}'")).await;
+        world.sql(&format!("UPDATE stored_posts SET fingerprint = {fingerprint} WHERE post_id = '{id}'")).await;
     }
     world
-        .sql("UPDATE posts SET spam_score = 0.5, spam_reasons = '[\"promotion\"]', revision = 2 WHERE post_id = 'spam'; \
-              UPDATE posts SET deleted_at = now() WHERE post_id = 'gone'; DELETE FROM post_assets WHERE post_id = 'gone'")
+        .sql("UPDATE stored_posts SET spam_score = 0.5, spam_reasons = '[\"promotion\"]', revision = 2 WHERE post_id = 'spam'; \
+              UPDATE stored_posts SET deleted_at = now() WHERE post_id = 'gone'; DELETE FROM post_assets WHERE post_id = 'gone'")
         .await;
     for asset in ["BTC", "*"] {
         let page = world.json(&format!("/v1/assets/{asset}/posts")).await;

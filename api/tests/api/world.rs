@@ -85,6 +85,13 @@ impl World {
         for (_, migration) in vigie_schemas::sql::MIGRATIONS {
             db.batch_execute(migration).await.unwrap();
         }
+        db.batch_execute(
+            "INSERT INTO lineages VALUES (1, 'tiny', '1', 'abc', 'a1', 'posts.mentions.v1', 2), (2, 'tiny', '1', 'abc', 'a1', 'posts.raw.v1', 0); \
+             INSERT INTO lineages VALUES (3, 'tiny', '1', 'abc', 'a1', 'posts.mentions.v1', 2, 'fortune', '2', 'ff'); \
+             INSERT INTO sources VALUES (100, 'r-test')",
+        )
+        .await
+        .unwrap();
         let (postgres, redis) =
             (format!("--postgres-url={}", stack.postgres_url), format!("--redis-url={}", stack.redis_url));
         let prefix = format!("--redis-prefix={}", stack.prefix);
@@ -138,18 +145,17 @@ impl World {
             emitted,
         } = window;
         let mean = mean.map_or("NULL".to_owned(), |mean| mean.to_string());
-        let columns = "run_id, asset, window_start, window_end, revision, final, posts, unique_authors, negative, neutral, positive, mean_score, \
-            anomaly_score, expected_posts, sources, emitted_at, sample, model_name, model_version, model_sha256, assets_version, input_topic, \
-            input_partition, first_offset, last_offset";
+        let columns = "run_id, asset, window_start, window_seconds, revision, final, posts, unique_authors, negative, neutral, positive, mean_score, \
+            anomaly_score, expected_posts, sources, emitted_at, sample, lineage_id, first_offset, last_offset";
         let values = format!(
-            "'{run}', '{asset}', '{start}', timestamptz '{start}' + interval '5 minutes', {revision}, {final}, {posts}, {authors}, {negative}, \
-            {neutral}, {positive}, {mean}, 0.25, {posts} + 0.5, '{{}}', '{emitted}', true, 'tiny', '1', 'abc', 'a1', 'posts.mentions.v1', 2, \
-            {revision} * 10, {revision} * 10 + {posts}"
+            "'{run}', '{asset}', '{start}', 300, {revision}, {final}, {posts}, {authors}, {negative}, \
+            {neutral}, {positive}, {mean}, 0.25, {posts} + 0.5, '', '{emitted}', true, 1, {revision} * 10, {revision} * 10 + {posts}"
         );
         self.sql(&format!(
-            "INSERT INTO trend_window_revisions ({columns}) VALUES ({values}); \
-             DELETE FROM trend_windows WHERE run_id = '{run}' AND asset = '{asset}' AND window_start = '{start}' AND revision < {revision}; \
-             INSERT INTO trend_windows ({columns}) VALUES ({values}) ON CONFLICT DO NOTHING"
+            "SELECT make_partition(parent, '{start}') FROM unnest(ARRAY['stored_windows', 'stored_window_revisions']) parent; \
+             INSERT INTO stored_window_revisions ({columns}) VALUES ({values}); \
+             DELETE FROM stored_windows WHERE run_id = '{run}' AND asset = '{asset}' AND window_start = '{start}' AND revision < {revision}; \
+             INSERT INTO stored_windows ({columns}) VALUES ({values}) ON CONFLICT DO NOTHING"
         ))
         .await;
     }
@@ -160,8 +166,11 @@ impl World {
         let score = score.map_or("NULL".to_owned(), |score| score.to_string());
         let (label, author, url) = (quote(label), quote(author), quote(url));
         self.sql(&format!(
-            "INSERT INTO posts VALUES ('{run}', '{id}', 'r-test', 'reddit', {url}, {author}, 'a title', '{text}', '{at}', '{at}', '{at}', 'en', \
-             {label}, {score}, NULL, NULL, NULL, NULL, true, 'tiny', '1', 'abc', 'a1', 'posts.raw.v1', 0, 7); \
+            "SELECT make_partition(parent, '{at}') FROM unnest(ARRAY['stored_posts', 'post_assets']) parent; \
+             INSERT INTO stored_posts (run_id, post_id, source_id, kind, url, author_id, title, excerpt, published_at, fetched_at, scored_at, \
+               language, label, score, sample, lineage_id, input_offset) \
+             VALUES ('{run}', '{id}', 100, 'reddit', {url}, {author}, 'a title', '{text}', '{at}', '{at}', '{at}', 'en', {label}, {score}, \
+               true, 2, 7); \
              INSERT INTO post_assets (run_id, post_id, asset, evidence, published_at, score, label) \
              VALUES ('{run}', '{id}', '{asset}', 'ticker', '{at}', {score}, {label})"
         ))

@@ -16,7 +16,7 @@ use crate::sink::Written;
 const LOCK_SHARED: &str = "SELECT pg_advisory_xact_lock_shared(1635087464)";
 const LOCK_ALONE: &str = "SELECT pg_advisory_xact_lock(1635087464)";
 
-/// What a post of an erased author loses. `posts` and its temporary twin have these columns.
+/// What a post of an erased author loses. `stored_posts` and its temporary twin have these columns.
 const WITHOUT_TEXT: &str = "url = NULL, title = NULL, excerpt = '', author_sealed = NULL";
 
 const ADD_ERASURES: &str = "INSERT INTO author_erasures AS e (author_id, erased_at)
@@ -51,19 +51,20 @@ pub(crate) struct AuthorStatements {
 impl AuthorStatements {
     /// The temporary tables must be there.
     pub(crate) async fn prepare(client: &Client) -> Result<Self, Error> {
+        // A subquery, so that the plan goes from the posts to the erasures, whatever the planner believes of their numbers.
         let strip = |table: &str, which: &str| {
             format!(
-                "UPDATE {table} p SET {WITHOUT_TEXT} FROM author_erasures e
-                 WHERE {which} e.author_id = p.author_id AND p.fetched_at <= e.erased_at"
+                "UPDATE {table} p SET {WITHOUT_TEXT}
+                 WHERE {which} p.fetched_at <= (SELECT e.erased_at FROM author_erasures e WHERE e.author_id = p.author_id)"
             )
         };
         Ok(Self {
             lock_shared: client.prepare(LOCK_SHARED).await?,
-            strip_incoming: client.prepare(&strip("incoming_posts", "")).await?,
+            strip_incoming: client.prepare(&strip("incoming_stored_posts", "")).await?,
             lock_alone: client.prepare(LOCK_ALONE).await?,
             add_erasures: client.prepare(ADD_ERASURES).await?,
             delete_erased_keys: client.prepare(DELETE_ERASED_KEYS).await?,
-            strip_posts: client.prepare(&strip("posts", "e.author_id = ANY($1::text[]) AND")).await?,
+            strip_posts: client.prepare(&strip("stored_posts", "p.author_id = ANY($1::text[]) AND")).await?,
             merge_keys: client.prepare(MERGE_KEYS).await?,
             delete_keys: client.prepare(DELETE_KEYS).await?,
         })

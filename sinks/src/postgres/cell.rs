@@ -1,6 +1,5 @@
 //! One value of a row on its way to PostgreSQL.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 
 use bytes::{BufMut, BytesMut};
@@ -12,18 +11,23 @@ use vigie_clock::Timestamp;
 pub(crate) enum Cell<'a> {
     Text(&'a str),
     OptText(Option<&'a str>),
+    OptOwned(Option<String>),
     Int(i32),
     OptInt(Option<i32>),
     Long(i64),
     OptLong(Option<i64>),
+    /// A number of posts or seconds, in a column of 32 bits.
+    Count(Option<i64>),
     Double(f64),
     OptDouble(Option<f64>),
+    /// With the precision of 32 bits.
+    OptReal(Option<f64>),
     Bool(bool),
     Time(Timestamp),
     OptTime(Option<Timestamp>),
+    /// Nothing where there are none.
     Words(&'a [String]),
     OptBytes(Option<&'a [u8]>),
-    Counts(&'a BTreeMap<String, i64>),
 }
 
 impl ToSql for Cell<'_> {
@@ -31,19 +35,22 @@ impl ToSql for Cell<'_> {
         match self {
             Self::Text(text) => text.to_sql_checked(ty, out),
             Self::OptText(text) => text.to_sql_checked(ty, out),
+            Self::OptOwned(text) => text.to_sql_checked(ty, out),
             Self::Int(number) => number.to_sql_checked(ty, out),
             Self::OptInt(number) => number.to_sql_checked(ty, out),
             Self::Long(number) => number.to_sql_checked(ty, out),
             Self::OptLong(number) => number.to_sql_checked(ty, out),
+            Self::Count(number) => number.map(i32::try_from).transpose()?.to_sql_checked(ty, out),
             Self::Double(number) => number.to_sql_checked(ty, out),
             Self::OptDouble(number) => number.to_sql_checked(ty, out),
+            Self::OptReal(number) => number.map(|number| number as f32).to_sql_checked(ty, out),
             Self::Bool(truth) => truth.to_sql_checked(ty, out),
             Self::Time(time) => write_time(*time, ty, out),
             Self::OptTime(Some(time)) => write_time(*time, ty, out),
             Self::OptTime(None) => Ok(IsNull::Yes),
+            Self::Words([]) => Ok(IsNull::Yes),
             Self::Words(words) => Json(words).to_sql_checked(ty, out),
             Self::OptBytes(bytes) => bytes.to_sql_checked(ty, out),
-            Self::Counts(counts) => Json(counts).to_sql_checked(ty, out),
         }
     }
 

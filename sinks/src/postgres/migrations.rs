@@ -1,7 +1,7 @@
 //! The tables, as numbered SQL files that are part of the binary.
 
 use refinery::{Migration, Runner};
-use tokio_postgres::NoTls;
+use tokio_postgres::{Client, NoTls};
 use vigie_schemas::sql::MIGRATIONS;
 
 use crate::config::PostgresUrl;
@@ -36,10 +36,55 @@ pub async fn migrate(url: &PostgresUrl) -> Result<Vec<String>, MigrateError> {
     let connection = tokio::spawn(connection);
     // The lock goes with the session, also when this process dies.
     client.execute("SELECT pg_advisory_lock($1)", &[&ADVISORY_LOCK]).await.map_err(unavailable)?;
-    let migrations =
-        MIGRATIONS.iter().map(|(name, sql)| Migration::unapplied(name, sql)).collect::<Result<Vec<_>, _>>()?;
-    let report = Runner::new(&migrations).run_async(&mut client).await?;
+    let applied = apply(&mut client, &MIGRATIONS).await?;
     drop(client);
     let _ = connection.await;
+    Ok(applied)
+}
+
+async fn apply(client: &mut Client, migrations: &[(&str, &str)]) -> Result<Vec<String>, refinery::Error> {
+    let migrations: Result<Vec<_>, _> = migrations.iter().map(|(name, sql)| Migration::unapplied(name, sql)).collect();
+    let report = Runner::new(&migrations?).run_async(client).await?;
     Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All rows of all tables that were there before the tables by time, by the names of their columns.
+    async fn rows(client: &Client) -> Vec<String> {
+        let tables = "posts post_assets trend_windows trend_window_revisions fetches author_keys author_erasures runs sink_offsets";
+        let mut rows = Vec::new();
+        for table in tables.split(' ') {
+            let sql = format!("SELECT to_jsonb(t)::text FROM {table} t ORDER BY 1");
+            let found = client.query(&sql, &[]).await.unwrap();
+            assert!(!found.is_empty(), "{table}");
+            rows.extend(found.iter().map(|row| format!("{table} {}", row.get::<_, String>(0))));
+        }
+        rows
+    }
+
+    #[tokio::test]
+    async fn a_filled_database_of_before_has_the_same_rows_in_tables_by_time() {
+        let stack = tokio::task::spawn_blocking(vigie_stack::testing::shared).await.unwrap();
+        let url: PostgresUrl = stack.postgres_url.parse().unwrap();
+        let (mut client, connection) = url.to_config().connect(NoTls).await.unwrap();
+        tokio::spawn(connection);
+        apply(&mut client, &MIGRATIONS[..4]).await.unwrap();
+        client.batch_execute(include_str!("../../tests/v4_rows.sql")).await.unwrap();
+        let before = rows(&client).await;
+        // Months are those of UTC, wherever the server is.
+        client.batch_execute("SET TimeZone = 'Australia/Eucla'").await.unwrap();
+        assert_eq!(apply(&mut client, &MIGRATIONS).await.unwrap(), ["V5__tables_by_time"]);
+        client.batch_execute("RESET TimeZone").await.unwrap();
+        assert_eq!(rows(&client).await, before);
+        let partition = "SELECT DISTINCT tableoid::regclass::text FROM stored_posts ORDER BY 1";
+        let partitions: Vec<String> =
+            client.query(partition, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+        let months = ["2022_05", "2026_10", "2026_11", "future", "past"].map(|month| format!("stored_posts_{month}"));
+        assert_eq!(partitions, months);
+        let assets = "SELECT assets FROM stored_posts WHERE run_id = 'live' AND post_id = 'rss:2'";
+        assert_eq!(client.query_one(assets, &[]).await.unwrap().get::<_, String>(0), "BTC\nETH");
+    }
 }

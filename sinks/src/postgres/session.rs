@@ -1,23 +1,28 @@
 //! One connection: load offsets, claim them, write a batch.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::SystemTime;
 
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Config, NoTls, Row as SqlRow, Statement, Transaction};
 use tracing::debug;
+use vigie_clock::Timestamp;
 use vigie_kafka_client::TopicPartition;
-use vigie_schemas::ScoredPost;
+use vigie_schemas::{FetchRecord, ScoredPost, TrendInsight};
 
 use crate::insight::Insight;
 use crate::postgres::authors::AuthorChanges;
 use crate::postgres::cell::Cell;
+use crate::postgres::dictionaries::{Dictionaries, Ids, LineageKey};
+use crate::postgres::partitions::Known;
 use crate::postgres::statements::Statements;
 use crate::postgres::table::{
-    ALERTS, FETCHES, POST_ASSETS, POSTS, TREND_WINDOWS, alert_cells, fetch_cells, post_asset_cells, post_cells,
-    trend_cells,
+    ALERTS, FETCHES, POST_ASSETS, POSTS, TREND_WINDOWS, WINDOW_REVISIONS, alert_cells, fetch_cells, post_asset_cells,
+    post_cells, trend_cells,
 };
-use crate::sink::{Batch, Offsets, SinkError, Written};
+use crate::sink::{Batch, Offsets, Row, SinkError, Written};
 
 /// A connection with its temporary tables and prepared statements.
 pub(crate) struct Session {
@@ -26,6 +31,8 @@ pub(crate) struct Session {
     statements: Statements,
     /// Runs that the table of runs is known to hold.
     seen_runs: BTreeSet<String>,
+    dictionaries: Dictionaries,
+    partitions: Known,
 }
 
 impl Session {
@@ -37,7 +44,14 @@ impl Session {
             }
         });
         let statements = Statements::prepare(&client).await?;
-        Ok(Self { sink, client, statements, seen_runs: BTreeSet::new() })
+        Ok(Self {
+            sink,
+            client,
+            statements,
+            seen_runs: BTreeSet::new(),
+            dictionaries: Dictionaries::default(),
+            partitions: Known::default(),
+        })
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -61,13 +75,19 @@ impl Session {
 
     /// Rows and offsets in one transaction. The offsets are locked first: whoever comes second finds them moved, and gives up.
     pub(crate) async fn write(&mut self, batch: &Batch) -> Result<Written, SinkError> {
+        let incoming = Incoming::of(batch);
+        self.partitions.make(&self.client, incoming.times()).await.map_err(classify)?;
         let tx = self.client.transaction().await.map_err(classify)?;
         guard_offsets(&tx, &self.statements, self.sink, batch).await?;
-        let incoming = Incoming::of(batch);
+        let (sources, lineages) = incoming.shared();
+        let found = self.dictionaries.find(&tx, &self.statements.dictionaries, sources, lineages).await;
+        let found = found.map_err(classify)?;
+        let ids = self.dictionaries.with(&found);
         let mut written = Vec::new();
-        let seen = incoming.write(&tx, &self.statements, &self.seen_runs, &mut written).await.map_err(classify)?;
+        let seen = incoming.write(&tx, &self.statements, ids, &self.seen_runs, &mut written).await.map_err(classify)?;
         store_offsets(&tx, &self.statements, self.sink, batch).await.map_err(classify)?;
         tx.commit().await.map_err(classify)?;
+        self.dictionaries.extend(found);
         self.seen_runs.extend(seen);
         Ok(written)
     }
@@ -106,9 +126,9 @@ async fn store_offsets(
 #[derive(Default)]
 struct Incoming<'a> {
     posts: Vec<&'a ScoredPost>,
-    trend_rows: Vec<Vec<Cell<'a>>>,
+    trends: Vec<&'a TrendInsight>,
     alert_rows: Vec<Vec<Cell<'a>>>,
-    fetch_rows: Vec<Vec<Cell<'a>>>,
+    fetches: Vec<(&'a Row, &'a FetchRecord)>,
     authors: AuthorChanges<'a>,
 }
 
@@ -126,9 +146,9 @@ impl<'a> Incoming<'a> {
                         incoming.posts.push(post);
                     }
                 },
-                Insight::Trend(trend) => incoming.trend_rows.push(trend_cells(trend)),
+                Insight::Trend(trend) => incoming.trends.push(trend),
                 Insight::Alert(alert) => incoming.alert_rows.push(alert_cells(alert)),
-                Insight::Fetch(fetch) => incoming.fetch_rows.push(fetch_cells(row, fetch)),
+                Insight::Fetch(fetch) => incoming.fetches.push((row, fetch)),
                 Insight::AuthorKey(key) => incoming.authors.add(key),
                 Insight::DestroyedKey(key) => incoming.authors.destroy(key),
             }
@@ -136,11 +156,30 @@ impl<'a> Incoming<'a> {
         incoming
     }
 
+    /// Where each row of a table by time belongs.
+    fn times(&self) -> impl Iterator<Item = (&'static str, Timestamp)> {
+        let posts =
+            self.posts.iter().flat_map(|post| [POSTS.name, POST_ASSETS.name].map(|name| (name, post.published_at)));
+        let trends = self.trends.iter();
+        let trends =
+            trends.flat_map(|trend| [TREND_WINDOWS.name, WINDOW_REVISIONS].map(|name| (name, trend.window_start)));
+        posts.chain(trends).chain(self.fetches.iter().map(|(_, fetch)| (FETCHES.name, fetch.at)))
+    }
+
+    /// The names of sources and the lineages of the rows.
+    fn shared(&self) -> (BTreeSet<&'a str>, BTreeSet<LineageKey>) {
+        let of_trends = self.trends.iter().flat_map(|trend| trend.sources.keys());
+        let sources = self.posts.iter().map(|post| &post.source).chain(of_trends).map(String::as_str).collect();
+        let lineages = self.posts.iter().map(|post| LineageKey::of_post(post));
+        (sources, lineages.chain(self.trends.iter().map(|trend| LineageKey::of_trend(trend))).collect())
+    }
+
     /// Copies and merges; returns the runs that are now known to be there.
     async fn write(
         &self,
         tx: &Transaction<'_>,
         statements: &Statements,
+        ids: Ids<'_>,
         seen_runs: &BTreeSet<String>,
         written: &mut Written,
     ) -> Result<Vec<String>, tokio_postgres::Error> {
@@ -148,19 +187,21 @@ impl<'a> Incoming<'a> {
         self.authors.write(tx, &statements.authors, written).await?;
         if !self.posts.is_empty() {
             runs = see_runs(tx, statements, &self.posts, seen_runs).await?;
-            self.write_posts(tx, statements, written).await?;
+            self.write_posts(tx, statements, ids, written).await?;
         }
-        if !self.trend_rows.is_empty() {
-            copy(tx, &statements.copy_trends, &TREND_WINDOWS.types(), &self.trend_rows).await?;
-            written.push((TREND_WINDOWS.name, tx.execute(&statements.merge_trends, &[]).await?));
+        if !self.trends.is_empty() {
+            let rows: Vec<_> = self.trends.iter().map(|trend| trend_cells(trend, ids)).collect();
+            copy(tx, &statements.copy_trends, &TREND_WINDOWS.types(), &rows).await?;
+            written.push(("trend_windows", tx.execute(&statements.merge_trends, &[]).await?));
             written.push(("trend_window_revisions", tx.execute(&statements.merge_revisions, &[]).await?));
         }
         if !self.alert_rows.is_empty() {
             copy(tx, &statements.copy_alerts, &ALERTS.types(), &self.alert_rows).await?;
             written.push((ALERTS.name, tx.execute(&statements.merge_alerts, &[]).await?));
         }
-        if !self.fetch_rows.is_empty() {
-            copy(tx, &statements.copy_fetches, &FETCHES.types(), &self.fetch_rows).await?;
+        if !self.fetches.is_empty() {
+            let rows: Vec<_> = self.fetches.iter().map(|(row, fetch)| fetch_cells(row, fetch)).collect();
+            copy(tx, &statements.copy_fetches, &FETCHES.types(), &rows).await?;
             written.push((FETCHES.name, tx.execute(&statements.merge_fetches, &[]).await?));
         }
         Ok(runs)
@@ -171,33 +212,33 @@ impl<'a> Incoming<'a> {
         &self,
         tx: &Transaction<'_>,
         statements: &Statements,
+        ids: Ids<'_>,
         written: &mut Written,
     ) -> Result<(), tokio_postgres::Error> {
-        let rows: Vec<_> = self.posts.iter().map(|post| post_cells(post)).collect();
+        let rows: Vec<_> = self.posts.iter().map(|post| post_cells(post, ids)).collect();
         copy(tx, &statements.copy_posts, &POSTS.types(), &rows).await?;
         statements.authors.strip_incoming(tx).await?;
-        let merged = tx.query(&statements.merge_posts, &[]).await?;
-        written.push((POSTS.name, merged.len() as u64));
-        let mut newer: HashSet<(&str, &str)> = HashSet::with_capacity(merged.len());
-        for row in &merged {
-            let (run_id, post_id, replaced): (&str, &str, bool) = (row.get(0), row.get(1), row.get(2));
-            newer.insert((run_id, post_id));
-            if replaced {
-                tx.execute(&statements.delete_post_assets, &[&run_id, &post_id]).await?;
-            }
+        for row in tx.query(&statements.replaced_posts, &[]).await? {
+            let (run_id, post_id, published_at, assets): (&str, &str, SystemTime, &str) =
+                (row.get(0), row.get(1), row.get(2), row.get(3));
+            tx.execute(&statements.delete_post_assets, &[&run_id, &post_id, &published_at, &assets]).await?;
         }
-        let mut asset_rows = Vec::new();
+        let merged = tx.query(&statements.merge_posts, &[]).await?;
+        written.push(("posts", merged.len() as u64));
+        let newer: HashSet<(&str, &str)> = merged.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let mut mentions = Vec::new();
         for post in self.posts.iter().filter(|post| newer.contains(&(&post.lineage.run_id, &post.post_id))) {
             let mut assets = BTreeSet::new();
-            for mention in &post.assets {
-                if assets.insert(&mention.asset) {
-                    asset_rows.push(post_asset_cells(post, mention));
-                }
-            }
+            mentions.extend(
+                post.assets.iter().filter(|mention| assets.insert(&mention.asset)).map(|mention| (post, mention)),
+            );
         }
+        // In the order of the index: neighbours meet the same page.
+        mentions.sort_by_key(|(post, mention)| (&post.lineage.run_id, &mention.asset, post.published_at));
+        let asset_rows: Vec<_> = mentions.into_iter().map(|(post, mention)| post_asset_cells(post, mention)).collect();
         if !asset_rows.is_empty() {
             copy(tx, &statements.copy_post_assets, &POST_ASSETS.types(), &asset_rows).await?;
-            written.push((POST_ASSETS.name, tx.execute(&statements.merge_post_assets, &[]).await?));
+            written.push((POST_ASSETS.name, asset_rows.len() as u64));
         }
         Ok(())
     }
@@ -244,11 +285,14 @@ fn offsets(rows: &[SqlRow]) -> Offsets {
     rows.iter().map(|row| (TopicPartition { topic: row.get(0), partition: row.get(1) }, row.get(2))).collect()
 }
 
-/// Classes 22 (data exception) and 23 (integrity constraint violation) are about the rows; the rest passes or is mended.
+/// Classes 22 (data exception) and 23 (integrity constraint violation) are about the rows; the rest passes or is mended. So is a row without a
+/// partition (a check violation of no constraint): it was dropped since the session made it, and the next session makes it again.
 fn classify(error: tokio_postgres::Error) -> SinkError {
     let text = describe(&error);
-    match error.code().map(|state| &state.code()[..2]) {
-        Some("22" | "23") => SinkError::Rejected(text),
+    let Some(db) = error.as_db_error() else { return SinkError::Retry(text) };
+    let no_partition = *db.code() == SqlState::CHECK_VIOLATION && db.constraint().is_none();
+    match &db.code().code()[..2] {
+        "22" | "23" if !no_partition => SinkError::Rejected(text),
         _ => SinkError::Retry(text),
     }
 }
@@ -272,7 +316,7 @@ mod tests {
 
     use super::*;
     use crate::config::PostgresUrl;
-    use crate::sink::{Advance, Row};
+    use crate::sink::Advance;
 
     /// `cargo test --release -p vigie-sinks --lib copy_path -- --ignored --nocapture`
     #[tokio::test]

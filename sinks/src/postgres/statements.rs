@@ -1,9 +1,11 @@
-//! The SQL of a batch. Each table has a temporary twin `incoming_<table>` that COPY fills and one statement merges.
+//! The SQL of a batch. A table has a temporary twin `incoming_<table>` that COPY fills and one statement merges. Only the assets of posts are
+//! copied as they are: what was there of a post has been deleted before.
 
 use tokio_postgres::{Client, Error, Statement};
 
 use crate::postgres::authors::AuthorStatements;
-use crate::postgres::table::{ALERTS, FETCHES, POST_ASSETS, POSTS, TREND_WINDOWS, Table};
+use crate::postgres::dictionaries::DictionaryStatements;
+use crate::postgres::table::{ALERTS, FETCHES, POST_ASSETS, POSTS, TREND_WINDOWS, Table, WINDOW_REVISIONS};
 
 /// All statements of a session, prepared.
 pub(crate) struct Statements {
@@ -17,15 +19,16 @@ pub(crate) struct Statements {
     pub(crate) copy_trends: Statement,
     pub(crate) copy_alerts: Statement,
     pub(crate) copy_fetches: Statement,
-    pub(crate) merge_posts: Statement,
+    pub(crate) replaced_posts: Statement,
     pub(crate) delete_post_assets: Statement,
-    pub(crate) merge_post_assets: Statement,
+    pub(crate) merge_posts: Statement,
     pub(crate) merge_trends: Statement,
     pub(crate) merge_revisions: Statement,
     pub(crate) merge_alerts: Statement,
     pub(crate) merge_fetches: Statement,
     pub(crate) see_run: Statement,
     pub(crate) authors: AuthorStatements,
+    pub(crate) dictionaries: DictionaryStatements,
 }
 
 impl Statements {
@@ -38,20 +41,21 @@ impl Statements {
             reset_offset: client.prepare(RESET_OFFSET).await?,
             lock_offsets: client.prepare(&offsets_of("FOR UPDATE OF o")).await?,
             store_offsets: client.prepare(STORE_OFFSETS).await?,
-            copy_posts: client.prepare(&copy(&POSTS)).await?,
-            copy_post_assets: client.prepare(&copy(&POST_ASSETS)).await?,
-            copy_trends: client.prepare(&copy(&TREND_WINDOWS)).await?,
-            copy_alerts: client.prepare(&copy(&ALERTS)).await?,
-            copy_fetches: client.prepare(&copy(&FETCHES)).await?,
-            merge_posts: client.prepare(&merge_posts()).await?,
+            copy_posts: client.prepare(&copy(&POSTS, "incoming_")).await?,
+            copy_post_assets: client.prepare(&copy(&POST_ASSETS, "")).await?,
+            copy_trends: client.prepare(&copy(&TREND_WINDOWS, "incoming_")).await?,
+            copy_alerts: client.prepare(&copy(&ALERTS, "incoming_")).await?,
+            copy_fetches: client.prepare(&copy(&FETCHES, "incoming_")).await?,
+            replaced_posts: client.prepare(&replaced_posts()).await?,
             delete_post_assets: client.prepare(DELETE_POST_ASSETS).await?,
-            merge_post_assets: client.prepare(&merge_post_assets()).await?,
+            merge_posts: client.prepare(&merge_posts()).await?,
             merge_trends: client.prepare(&merge_trends()).await?,
             merge_revisions: client.prepare(&merge_revisions()).await?,
             merge_alerts: client.prepare(&merge_new(&ALERTS, "alert_id")).await?,
-            merge_fetches: client.prepare(&merge_new(&FETCHES, "topic, partition, \"offset\"")).await?,
+            merge_fetches: client.prepare(&merge_new(&FETCHES, "source, at, \"offset\", partition, topic")).await?,
             see_run: client.prepare(SEE_RUN).await?,
             authors: AuthorStatements::prepare(client).await?,
+            dictionaries: DictionaryStatements::prepare(client).await?,
         })
     }
 }
@@ -66,8 +70,6 @@ const STORE_OFFSETS: &str = "UPDATE sink_offsets o SET next_offset = n.next_offs
     FROM unnest($2::text[], $3::int[], $4::bigint[]) AS n (topic, partition, next_offset)
     WHERE o.sink = $1 AND o.topic = n.topic AND o.partition = n.partition";
 
-const DELETE_POST_ASSETS: &str = "DELETE FROM post_assets WHERE run_id = $1 AND post_id = $2";
-
 const SEE_RUN: &str = "INSERT INTO runs (run_id, topic, model, state, started_at) VALUES ($1, $2, $3, 'running', now())
     ON CONFLICT (run_id) DO NOTHING";
 
@@ -80,54 +82,66 @@ fn offsets_of(lock: &str) -> String {
     )
 }
 
-/// Plans are made once for a session, mostly while the tables are small: a scan that is right then reads the whole table for each batch
-/// later on. Compiling a statement (`jit`) takes some 200 ms, longer than any of them runs.
+/// Plans are made once for a session, mostly while the tables are small: a scan that is right then reads the whole table for each
+/// batch later on. Compiling a statement (`jit`) takes some 200 ms, longer than any of them runs.
 const SETTINGS: &str = "SET jit = off; SET enable_seqscan = off; SET temp_buffers = '64MB'; SET lock_timeout = '20s';
     SET idle_in_transaction_session_timeout = '60s';";
 
 fn temporary_tables() -> String {
     let create =
         |table: &Table| format!("CREATE TEMP TABLE incoming_{0} (LIKE {0}) ON COMMIT DELETE ROWS;", table.name);
-    let tables = [&POSTS, &POST_ASSETS, &TREND_WINDOWS, &ALERTS, &FETCHES].map(create).concat();
+    let tables = [&POSTS, &TREND_WINDOWS, &ALERTS, &FETCHES].map(create).concat();
     format!("{SETTINGS} {tables}")
 }
 
-fn copy(table: &Table) -> String {
-    format!("COPY incoming_{} ({}) FROM STDIN BINARY", table.name, table.list(""))
+fn copy(table: &Table, twin: &str) -> String {
+    format!("COPY {twin}{} ({}) FROM STDIN BINARY", table.name, table.list(""))
 }
 
-/// A post that is there already gives way to one that was read later from the same partition, or was scored later when it came another
-/// way; a redelivered one is neither. Returns the keys of the rows that it wrote, and whether they replaced another.
-fn merge_posts() -> String {
+/// Whether a post `new` replaces `p`, which is there under the same key: it was read later from the same partition, or was scored later when
+/// it came another way. A redelivered one is neither.
+fn is_newer(new: &str) -> String {
     format!(
-        "INSERT INTO posts AS p ({columns}) SELECT {columns} FROM incoming_posts ORDER BY run_id, post_id
-         ON CONFLICT (run_id, post_id) DO UPDATE SET {replace}
-         WHERE CASE WHEN (p.input_topic, p.input_partition) = (excluded.input_topic, excluded.input_partition)
-                    THEN excluded.input_offset > p.input_offset
-                    ELSE excluded.scored_at > p.scored_at END
-         RETURNING p.run_id, p.post_id, p.xmax <> 0",
-        columns = POSTS.list(""),
-        replace = POSTS.replace(&["run_id", "post_id"]),
+        "CASE WHEN (SELECT count(DISTINCT (l.input_topic, l.input_partition)) FROM lineages l WHERE l.id IN (p.lineage_id, {new}.lineage_id)) = 1
+              THEN {new}.input_offset > p.input_offset
+              ELSE {new}.scored_at > p.scored_at END"
     )
 }
 
-/// Of posts that were just written; those of replaced posts have been deleted.
-fn merge_post_assets() -> String {
+/// Keys and assets of the posts that the merge will replace. All revisions of a post have the event time of the first (`docs/identity.md`), so
+/// they have one key, and one partition. `OFFSET 0` makes it a look at the key for each incoming post, whatever the planner believes.
+fn replaced_posts() -> String {
     format!(
-        "INSERT INTO post_assets ({columns}) SELECT {columns} FROM incoming_post_assets ORDER BY run_id, post_id, asset
-         ON CONFLICT (run_id, post_id, asset) DO UPDATE SET {replace}",
-        columns = POST_ASSETS.list(""),
-        replace = POST_ASSETS.replace(&["run_id", "post_id", "asset"]),
+        "SELECT p.run_id, p.post_id, p.published_at, p.assets FROM incoming_stored_posts i CROSS JOIN LATERAL (
+             SELECT * FROM stored_posts p WHERE p.run_id = i.run_id AND p.published_at = i.published_at AND p.post_id = i.post_id OFFSET 0) p
+         WHERE p.assets IS NOT NULL AND {newer}",
+        newer = is_newer("i"),
+    )
+}
+
+const DELETE_POST_ASSETS: &str = "DELETE FROM post_assets
+    WHERE run_id = $1 AND post_id = $2 AND published_at = $3 AND asset = ANY(string_to_array($4, E'\\n'))";
+
+/// Returns the keys of the rows that it wrote.
+fn merge_posts() -> String {
+    format!(
+        "INSERT INTO stored_posts AS p ({columns}) SELECT {columns} FROM incoming_stored_posts ORDER BY run_id, published_at, post_id
+         ON CONFLICT (run_id, published_at, post_id) DO UPDATE SET {replace} WHERE {newer}
+         RETURNING p.run_id, p.post_id",
+        columns = POSTS.list(""),
+        replace = POSTS.replace(&["run_id", "published_at", "post_id"]),
+        newer = is_newer("excluded"),
     )
 }
 
 /// One batch may hold several revisions of a window: the highest counts, and only if it is higher than the stored one.
 fn merge_trends() -> String {
     format!(
-        "INSERT INTO trend_windows AS w ({columns})
-         SELECT DISTINCT ON (run_id, asset, window_start) {columns} FROM incoming_trend_windows
+        "INSERT INTO {table} AS w ({columns})
+         SELECT DISTINCT ON (run_id, asset, window_start) {columns} FROM incoming_{table}
          ORDER BY run_id, asset, window_start, revision DESC
          ON CONFLICT (run_id, asset, window_start) DO UPDATE SET {replace} WHERE excluded.revision > w.revision",
+        table = TREND_WINDOWS.name,
         columns = TREND_WINDOWS.list(""),
         replace = TREND_WINDOWS.replace(&["run_id", "asset", "window_start"]),
     )
@@ -135,9 +149,10 @@ fn merge_trends() -> String {
 
 fn merge_revisions() -> String {
     format!(
-        "INSERT INTO trend_window_revisions ({columns})
-         SELECT {columns} FROM incoming_trend_windows ORDER BY run_id, asset, window_start, revision
+        "INSERT INTO {WINDOW_REVISIONS} ({columns})
+         SELECT {columns} FROM incoming_{table} ORDER BY run_id, asset, window_start, revision
          ON CONFLICT (run_id, asset, window_start, revision) DO NOTHING",
+        table = TREND_WINDOWS.name,
         columns = TREND_WINDOWS.list(""),
     )
 }

@@ -1,9 +1,12 @@
 //! The tables that topics feed: their columns, and how a record becomes a row.
 
+use std::collections::BTreeSet;
+
 use tokio_postgres::types::Type;
-use vigie_schemas::{Alert, AssetMention, FetchRecord, Forecast, Lineage, ScoredPost, TrendInsight};
+use vigie_schemas::{Alert, AssetMention, FetchRecord, Forecast, ScoredPost, TrendInsight};
 
 use crate::postgres::cell::Cell;
+use crate::postgres::dictionaries::{Ids, LineageKey};
 use crate::sink::Row;
 
 /// A table and the columns that a sink writes, in the order of the cells.
@@ -31,174 +34,167 @@ impl Table {
     }
 }
 
+/// The view `posts` shows it with the columns of the record. `label` is an enum, which travels as text.
 pub(crate) const POSTS: Table = Table {
-    name: "posts",
+    name: "stored_posts",
     columns: &[
+        ("published_at", Type::TIMESTAMPTZ),
+        ("fetched_at", Type::TIMESTAMPTZ),
+        ("scored_at", Type::TIMESTAMPTZ),
+        ("input_offset", Type::INT8),
+        ("fingerprint", Type::INT8),
+        ("deleted_at", Type::TIMESTAMPTZ),
+        ("lineage_id", Type::INT4),
+        ("source_id", Type::INT4),
+        ("revision", Type::INT4),
+        ("label", Type::TEXT),
+        ("score", Type::FLOAT4),
+        ("p_negative", Type::FLOAT4),
+        ("p_neutral", Type::FLOAT4),
+        ("p_positive", Type::FLOAT4),
+        ("spam_score", Type::FLOAT4),
+        ("sample", Type::BOOL),
         ("run_id", Type::TEXT),
         ("post_id", Type::TEXT),
-        ("source", Type::TEXT),
         ("kind", Type::TEXT),
         ("url", Type::TEXT),
         ("author_id", Type::TEXT),
         ("title", Type::TEXT),
         ("excerpt", Type::TEXT),
-        ("published_at", Type::TIMESTAMPTZ),
-        ("fetched_at", Type::TIMESTAMPTZ),
-        ("scored_at", Type::TIMESTAMPTZ),
         ("language", Type::TEXT),
-        ("label", Type::TEXT),
-        ("score", Type::FLOAT8),
-        ("p_negative", Type::FLOAT8),
-        ("p_neutral", Type::FLOAT8),
-        ("p_positive", Type::FLOAT8),
         ("unscored_reason", Type::TEXT),
-        ("sample", Type::BOOL),
-        ("model_name", Type::TEXT),
-        ("model_version", Type::TEXT),
-        ("model_sha256", Type::TEXT),
-        ("assets_version", Type::TEXT),
-        ("input_topic", Type::TEXT),
-        ("input_partition", Type::INT4),
-        ("input_offset", Type::INT8),
-        ("revision", Type::INT4),
-        ("fingerprint", Type::INT8),
-        ("spam_score", Type::FLOAT8),
         ("spam_reasons", Type::JSONB),
-        ("deleted_at", Type::TIMESTAMPTZ),
         ("author_sealed", Type::BYTEA),
+        ("assets", Type::TEXT),
     ],
 };
 
-pub(crate) fn post_cells(post: &ScoredPost) -> Vec<Cell<'_>> {
-    let mut cells = vec![
+pub(crate) fn post_cells<'a>(post: &'a ScoredPost, ids: Ids<'_>) -> Vec<Cell<'a>> {
+    vec![
+        Cell::Time(post.published_at),
+        Cell::Time(post.fetched_at),
+        Cell::Time(post.scored_at),
+        Cell::Long(post.lineage.last_offset),
+        Cell::OptLong(post.fingerprint),
+        Cell::OptTime(post.deleted_at),
+        Cell::Int(ids.lineage(&LineageKey::of_post(post))),
+        Cell::Int(ids.source(&post.source)),
+        Cell::Int(post.revision),
+        Cell::OptText(post.label.as_deref()),
+        Cell::OptReal(post.score),
+        Cell::OptReal(post.p_negative),
+        Cell::OptReal(post.p_neutral),
+        Cell::OptReal(post.p_positive),
+        Cell::OptReal(post.spam_score),
+        Cell::Bool(post.sample),
         Cell::Text(&post.lineage.run_id),
         Cell::Text(&post.post_id),
-        Cell::Text(&post.source),
         Cell::Text(&post.kind),
         Cell::OptText(post.url.as_deref()),
         Cell::OptText(post.author_id.as_deref()),
         Cell::OptText(post.title.as_deref()),
         Cell::Text(&post.excerpt),
-        Cell::Time(post.published_at),
-        Cell::Time(post.fetched_at),
-        Cell::Time(post.scored_at),
         Cell::OptText(post.language.as_deref()),
-        Cell::OptText(post.label.as_deref()),
-        Cell::OptDouble(post.score),
-        Cell::OptDouble(post.p_negative),
-        Cell::OptDouble(post.p_neutral),
-        Cell::OptDouble(post.p_positive),
         Cell::OptText(post.unscored_reason.as_deref()),
-        Cell::Bool(post.sample),
-    ];
-    cells.extend(lineage_cells(&post.lineage));
-    cells.extend([
-        Cell::Long(post.lineage.last_offset),
-        Cell::Int(post.revision),
-        Cell::OptLong(post.fingerprint),
-        Cell::OptDouble(post.spam_score),
         Cell::Words(&post.spam_reasons),
-        Cell::OptTime(post.deleted_at),
         Cell::OptBytes(post.author_sealed.as_deref()),
-    ]);
-    cells
+        Cell::OptOwned(asset_lines(post)),
+    ]
+}
+
+/// Each asset once, one a line.
+fn asset_lines(post: &ScoredPost) -> Option<String> {
+    let assets: BTreeSet<&str> = post.assets.iter().map(|mention| mention.asset.as_str()).collect();
+    let lines = assets.into_iter().collect::<Vec<_>>().join("\n");
+    (!lines.is_empty()).then_some(lines)
 }
 
 pub(crate) const POST_ASSETS: Table = Table {
     name: "post_assets",
     columns: &[
-        ("run_id", Type::TEXT),
-        ("post_id", Type::TEXT),
-        ("asset", Type::TEXT),
-        ("evidence", Type::TEXT),
         ("published_at", Type::TIMESTAMPTZ),
-        ("score", Type::FLOAT8),
+        ("score", Type::FLOAT4),
         ("label", Type::TEXT),
+        ("run_id", Type::TEXT),
+        ("asset", Type::TEXT),
+        ("post_id", Type::TEXT),
+        ("evidence", Type::TEXT),
     ],
 };
 
 pub(crate) fn post_asset_cells<'a>(post: &'a ScoredPost, mention: &'a AssetMention) -> Vec<Cell<'a>> {
     vec![
-        Cell::Text(&post.lineage.run_id),
-        Cell::Text(&post.post_id),
-        Cell::Text(&mention.asset),
-        Cell::Text(&mention.evidence),
         Cell::Time(post.published_at),
-        Cell::OptDouble(post.score),
+        Cell::OptReal(post.score),
         Cell::OptText(post.label.as_deref()),
+        Cell::Text(&post.lineage.run_id),
+        Cell::Text(&mention.asset),
+        Cell::Text(&post.post_id),
+        Cell::Text(&mention.evidence),
     ]
 }
 
+/// The latest revision of each window; the view `trend_windows` shows it with the columns of the record.
 pub(crate) const TREND_WINDOWS: Table = Table {
-    name: "trend_windows",
+    name: "stored_windows",
     columns: &[
-        ("run_id", Type::TEXT),
-        ("asset", Type::TEXT),
         ("window_start", Type::TIMESTAMPTZ),
-        ("window_end", Type::TIMESTAMPTZ),
-        ("revision", Type::INT4),
-        ("final", Type::BOOL),
-        ("posts", Type::INT8),
-        ("unique_authors", Type::INT8),
-        ("negative", Type::INT8),
-        ("neutral", Type::INT8),
-        ("positive", Type::INT8),
-        ("mean_score", Type::FLOAT8),
-        ("anomaly_score", Type::FLOAT8),
-        ("expected_posts", Type::FLOAT8),
-        ("sources", Type::JSONB),
         ("emitted_at", Type::TIMESTAMPTZ),
-        ("sample", Type::BOOL),
-        ("model_name", Type::TEXT),
-        ("model_version", Type::TEXT),
-        ("model_sha256", Type::TEXT),
-        ("assets_version", Type::TEXT),
-        ("input_topic", Type::TEXT),
-        ("input_partition", Type::INT4),
         ("first_offset", Type::INT8),
         ("last_offset", Type::INT8),
-        ("next_window_p10", Type::FLOAT8),
-        ("next_window_p50", Type::FLOAT8),
-        ("next_window_p90", Type::FLOAT8),
-        ("next_hour_p10", Type::FLOAT8),
-        ("next_hour_p50", Type::FLOAT8),
-        ("next_hour_p90", Type::FLOAT8),
-        ("doubling_probability", Type::FLOAT8),
-        ("forecast_model", Type::TEXT),
-        ("forecast_version", Type::TEXT),
-        ("forecast_sha256", Type::TEXT),
-        ("no_forecast_reason", Type::TEXT),
-        ("unique_posts", Type::INT8),
-        ("spam_posts", Type::INT8),
+        ("mean_score", Type::FLOAT8),
+        ("window_seconds", Type::INT4),
+        ("revision", Type::INT4),
+        ("posts", Type::INT4),
+        ("unique_authors", Type::INT4),
+        ("negative", Type::INT4),
+        ("neutral", Type::INT4),
+        ("positive", Type::INT4),
+        ("unique_posts", Type::INT4),
+        ("spam_posts", Type::INT4),
+        ("lineage_id", Type::INT4),
+        ("anomaly_score", Type::FLOAT4),
+        ("expected_posts", Type::FLOAT4),
+        ("next_window_p10", Type::FLOAT4),
+        ("next_window_p50", Type::FLOAT4),
+        ("next_window_p90", Type::FLOAT4),
+        ("next_hour_p10", Type::FLOAT4),
+        ("next_hour_p50", Type::FLOAT4),
+        ("next_hour_p90", Type::FLOAT4),
+        ("doubling_probability", Type::FLOAT4),
+        ("final", Type::BOOL),
+        ("sample", Type::BOOL),
+        ("run_id", Type::TEXT),
+        ("asset", Type::TEXT),
+        ("sources", Type::TEXT),
     ],
 };
 
-pub(crate) fn trend_cells(trend: &TrendInsight) -> Vec<Cell<'_>> {
-    let mut cells = vec![
-        Cell::Text(&trend.lineage.run_id),
-        Cell::Text(&trend.asset),
-        Cell::Time(trend.window_start),
-        Cell::Time(trend.window_end),
-        Cell::Int(trend.revision),
-        Cell::Bool(trend.r#final),
-        Cell::Long(trend.posts),
-        Cell::Long(trend.unique_authors),
-        Cell::Long(trend.negative),
-        Cell::Long(trend.neutral),
-        Cell::Long(trend.positive),
-        Cell::OptDouble(trend.mean_score),
-        Cell::OptDouble(trend.anomaly_score),
-        Cell::OptDouble(trend.expected_posts),
-        Cell::Counts(&trend.sources),
-        Cell::Time(trend.emitted_at),
-        Cell::Bool(trend.sample),
-    ];
-    cells.extend(lineage_cells(&trend.lineage));
-    cells.push(Cell::Long(trend.lineage.first_offset));
-    cells.push(Cell::Long(trend.lineage.last_offset));
+/// Every revision, in the same columns.
+pub(crate) const WINDOW_REVISIONS: &str = "stored_window_revisions";
+
+pub(crate) fn trend_cells<'a>(trend: &'a TrendInsight, ids: Ids<'_>) -> Vec<Cell<'a>> {
+    let count = |number: i64| Cell::Count(Some(number));
     let forecast = trend.forecast.as_ref();
-    let number = |field: fn(&Forecast) -> f64| Cell::OptDouble(forecast.map(field));
-    cells.extend([
+    let number = |field: fn(&Forecast) -> f64| Cell::OptReal(forecast.map(field));
+    vec![
+        Cell::Time(trend.window_start),
+        Cell::Time(trend.emitted_at),
+        Cell::Long(trend.lineage.first_offset),
+        Cell::Long(trend.lineage.last_offset),
+        Cell::OptDouble(trend.mean_score),
+        count(trend.window_end.since(trend.window_start).as_secs() as i64),
+        Cell::Int(trend.revision),
+        count(trend.posts),
+        count(trend.unique_authors),
+        count(trend.negative),
+        count(trend.neutral),
+        count(trend.positive),
+        Cell::Count(trend.unique_posts),
+        Cell::Count(trend.spam_posts),
+        Cell::Int(ids.lineage(&LineageKey::of_trend(trend))),
+        Cell::OptReal(trend.anomaly_score),
+        Cell::OptReal(trend.expected_posts),
         number(|f| f.next_window_p10),
         number(|f| f.next_window_p50),
         number(|f| f.next_window_p90),
@@ -206,25 +202,18 @@ pub(crate) fn trend_cells(trend: &TrendInsight) -> Vec<Cell<'_>> {
         number(|f| f.next_hour_p50),
         number(|f| f.next_hour_p90),
         number(|f| f.doubling_probability),
-        Cell::OptText(forecast.map(|f| f.model_name.as_str())),
-        Cell::OptText(forecast.map(|f| f.model_version.as_str())),
-        Cell::OptText(forecast.map(|f| f.model_sha256.as_str())),
-        Cell::OptText(trend.no_forecast_reason.as_deref()),
-        Cell::OptLong(trend.unique_posts),
-        Cell::OptLong(trend.spam_posts),
-    ]);
-    cells
+        Cell::Bool(trend.r#final),
+        Cell::Bool(trend.sample),
+        Cell::Text(&trend.lineage.run_id),
+        Cell::Text(&trend.asset),
+        Cell::OptOwned(Some(counts_by_source(trend, ids))),
+    ]
 }
 
-fn lineage_cells(lineage: &Lineage) -> [Cell<'_>; 6] {
-    [
-        Cell::Text(&lineage.model_name),
-        Cell::Text(&lineage.model_version),
-        Cell::Text(&lineage.model_sha256),
-        Cell::Text(&lineage.assets_version),
-        Cell::Text(&lineage.input_topic),
-        Cell::Int(lineage.input_partition),
-    ]
+/// `<id>:<posts>`, with a space between.
+fn counts_by_source(trend: &TrendInsight, ids: Ids<'_>) -> String {
+    let counts = trend.sources.iter().map(|(source, posts)| format!("{}:{posts}", ids.source(source)));
+    counts.collect::<Vec<_>>().join(" ")
 }
 
 pub(crate) const ALERTS: Table = Table {

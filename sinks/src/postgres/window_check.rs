@@ -265,10 +265,13 @@ mod tests {
         let topic = Topic::InsightsSentiment.name();
         let post = OutgoingRecord { partition: Some(0), ..OutgoingRecord::new(topic, "p", "a post") };
         Publisher::new(&kafka, "test").publish(vec![post]).await.unwrap();
-        let window = "INSERT INTO trend_windows SELECT 'live', '*', t, t + interval '5 minutes', 1, true, 1, 1, 0, 0, 1, NULL, NULL, NULL, \
-            '{}', now(), false, 'm', '1', 'a', '1', 'mentions', 0, 0, 0 FROM (SELECT date_trunc('minute', now() - interval '1 hour') AS t) s";
-        let post = "INSERT INTO posts SELECT 'live', 'p', 's', 'rss', NULL, NULL, NULL, '', t, t, t, NULL, NULL, NULL, NULL, NULL, NULL, NULL, \
-            false, 'm', '1', 'a', '1', 'raw', 0, 0 FROM (SELECT date_trunc('minute', now() - interval '58 minutes') AS t) s";
+        let window = "SELECT make_partition(t, now() - interval '1 hour') FROM unnest(ARRAY['stored_windows', 'stored_posts']) t; \
+            INSERT INTO stored_windows (run_id, asset, window_start, window_seconds, revision, final, posts, unique_authors, negative, neutral, \
+              positive, emitted_at, sample, lineage_id, first_offset, last_offset, sources) \
+            SELECT 'live', '*', date_trunc('minute', now() - interval '1 hour'), 300, 1, true, 1, 1, 0, 0, 1, now(), false, 1, 0, 0, ''";
+        let post = "INSERT INTO stored_posts (run_id, post_id, source_id, kind, excerpt, published_at, fetched_at, scored_at, sample, \
+              lineage_id, input_offset) \
+            SELECT 'live', 'p', 1, 'rss', '', t, t, t, false, 1, 0 FROM (SELECT date_trunc('minute', now() - interval '58 minutes') AS t) s";
         accounts.client().await.unwrap().batch_execute(window).await.unwrap();
         accounts.round().await.unwrap();
         assert_eq!(accounts.checked.get(), 0, "the post may be on its way");

@@ -74,7 +74,7 @@ async fn a_final_window_that_lost_posts_is_told_and_the_sink_is_not_ready() {
     sink.stop().await;
 
     // A restart looks again, and finds that somebody has put it right.
-    pipeline.execute("UPDATE trend_windows SET posts = 19 WHERE posts = 12", &[]).await;
+    pipeline.execute("UPDATE stored_windows SET posts = 19 WHERE posts = 12", &[]).await;
     let sink = pipeline.start_postgres();
     until_checked(&sink, 2.0).await;
     assert!(sink.ready() && sink.metric(MISMATCHES) == 0.0);

@@ -11,7 +11,7 @@ use vigie_clock::Clock;
 use vigie_daemon::{Context, SecretArg, ServiceError};
 use vigie_kafka_client::{KafkaConfig, OutgoingRecord, Publisher, Record, Start, read_to_end};
 use vigie_schemas::{AvroRecord, Codec, DeadLetter, RegistryConfig, Topic, register_schemas};
-use vigie_sinks::{BatchOptions, PostgresSinkConfig, RedisSinkConfig, migrate, run_postgres, run_redis};
+use vigie_sinks::{BatchOptions, PostgresSinkConfig, RedisSinkConfig, Retention, migrate, run_postgres, run_redis};
 use vigie_stack::testing::{TestStack, shared};
 
 use crate::topics::create_topics;
@@ -88,6 +88,7 @@ impl Pipeline {
             registry: self.registry.clone(),
             postgres_url: SecretArg::text(&self.stack.postgres_url),
             no_migrate: false,
+            keep: Retention::default(),
             batch: BatchOptions { linger_ms: 5, ..BatchOptions::default() },
         }
     }

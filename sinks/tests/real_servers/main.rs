@@ -4,6 +4,7 @@
 mod accounts;
 mod authors;
 mod harness;
+mod history;
 mod kill;
 mod postgres;
 mod proxy;

@@ -52,7 +52,7 @@ async fn undecodable_and_invalid_records_go_to_the_dead_letter_queue_and_the_par
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_the_database_refuses_is_found_and_put_aside_alone() {
     let pipeline = Pipeline::new().await;
-    pipeline.execute("ALTER TABLE posts ADD CHECK (post_id <> 'rss:77')", &[]).await;
+    pipeline.execute("ALTER TABLE stored_posts ADD CHECK (post_id <> 'rss:77')", &[]).await;
     pipeline.publish_all(Topic::InsightsSentiment, &posts(0..200)).await;
     let sink = pipeline.start_postgres();
     pipeline.until_number("SELECT count(*) FROM posts", 199).await;
@@ -174,7 +174,9 @@ async fn a_sink_whose_offsets_were_moved_reads_on_from_there() {
     pipeline
         .db()
         .await
-        .batch_execute("BEGIN; DELETE FROM posts; UPDATE sink_offsets SET next_offset = 0; COMMIT")
+        .batch_execute(
+            "BEGIN; DELETE FROM stored_posts; DELETE FROM post_assets; UPDATE sink_offsets SET next_offset = 0; COMMIT",
+        )
         .await
         .unwrap();
     pipeline.publish_all(Topic::InsightsSentiment, &posts(50..60)).await;

@@ -61,20 +61,21 @@ fn an_audit_passes_on_an_untouched_pipeline_and_names_windows_that_were_altered_
     let (short, wrong, gone, made_up) = (window(24), window(25), window(26), window(27));
     let at = |asset: &str, start: &str| format!("WHERE asset = '{asset}' AND window_start = '{start}'");
     // No revision that comes meanwhile puts it right.
-    sql(&up, &format!("UPDATE trend_windows SET revision = 1000, posts = posts - 1 {}", at("*", &short)));
+    sql(&up, &format!("UPDATE stored_windows SET revision = 1000, posts = posts - 1 {}", at("*", &short)));
     sql(
         &up,
         &format!(
-            "UPDATE trend_windows SET revision = 1000, mean_score = 0.99, sources = '{{\"nobody\": 1}}' {}",
+            "INSERT INTO sources VALUES (-1, 'nobody'); \
+             UPDATE stored_windows SET revision = 1000, mean_score = 0.99, sources = '-1:1' {}",
             at("*", &wrong)
         ),
     );
-    sql(&up, &format!("DELETE FROM trend_windows {}", at("*", &gone)));
+    sql(&up, &format!("DELETE FROM stored_windows {}", at("*", &gone)));
     sql(
         &up,
         &format!(
-            "CREATE TEMP TABLE made_up AS SELECT * FROM trend_windows {}; UPDATE made_up SET asset = 'NEVER-SEEN'; \
-             INSERT INTO trend_windows SELECT * FROM made_up",
+            "CREATE TEMP TABLE made_up AS SELECT * FROM stored_windows {}; UPDATE made_up SET asset = 'NEVER-SEEN'; \
+             INSERT INTO stored_windows SELECT * FROM made_up",
             at("*", &made_up)
         ),
     );

@@ -1,0 +1,133 @@
+//! Partitions by month: made before rows need them, dropped when their month is older than what is kept.
+//!
+//! A batch makes those that it needs and that are not there: a backfill of years ago finds none. The upkeep makes those of the next months and
+//! drops expired ones; one sink does at a time. Dropping locks the table, so it gives up after [`LOCK_TIMEOUT`] and tries again later: readers
+//! wait no longer than that.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::time::timeout;
+use tokio_postgres::{Client, Config, Error, NoTls};
+use tracing::{debug, info, warn};
+use vigie_clock::Timestamp;
+
+use crate::postgres::cell::Cell;
+use crate::postgres::session::describe;
+use crate::postgres::table::{FETCHES, POST_ASSETS, POSTS, TREND_WINDOWS, WINDOW_REVISIONS};
+
+const DAY_MILLIS: i64 = 86_400_000;
+const INTERVAL: Duration = Duration::from_secs(600);
+/// No round takes longer.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(60);
+const LOCK_TIMEOUT: &str = "SET lock_timeout = '2s'";
+/// The number spells "part".
+const TAKE_TURN: &str = "SELECT pg_try_advisory_lock(1885434484)";
+const MAKE: &str = "SELECT make_partition($1, $2)";
+/// This month and the next two.
+const MAKE_AHEAD: &str = "SELECT make_partition($1, now() + n * interval '1 month') FROM generate_series(0, 2) n";
+
+/// $1: the parent. $2: days. A month goes as a whole; so does what is older than all months, if there is any.
+const EXPIRED: &str = "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = to_regclass($1) AND c.relname ~ '_[0-9]{4}_[0-9]{2}$'
+      AND (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month') AT TIME ZONE 'UTC' <= now() - $2::integer * interval '1 day'
+    UNION ALL SELECT $1 || '_past' WHERE pg_relation_size(to_regclass($1 || '_past')) > 0
+    ORDER BY 1";
+
+/// How long history is kept. Without an option everything is.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct Retention {
+    /// Days for which posts are kept, with what they say of assets; then they go month by month, of replays too [default: for ever]
+    #[arg(long, env = "VIGIE_KEEP_POSTS_DAYS", value_parser = clap::value_parser!(i32).range(LEAST_DAYS..))]
+    pub keep_posts_days: Option<i32>,
+    /// Days for which windows are kept [default: for ever]
+    #[arg(long, env = "VIGIE_KEEP_WINDOWS_DAYS", value_parser = clap::value_parser!(i32).range(LEAST_DAYS..))]
+    pub keep_windows_days: Option<i32>,
+    /// Days for which the revisions of windows are kept, which answer what was known at a time [default: for ever]
+    #[arg(long, env = "VIGIE_KEEP_REVISIONS_DAYS", value_parser = clap::value_parser!(i32).range(LEAST_DAYS..))]
+    pub keep_revisions_days: Option<i32>,
+    /// Days for which the fetch ledger is kept [default: for ever]
+    #[arg(long, env = "VIGIE_KEEP_FETCHES_DAYS", value_parser = clap::value_parser!(i32).range(LEAST_DAYS..))]
+    pub keep_fetches_days: Option<i32>,
+}
+
+/// The check of final windows looks back over 30 days.
+const LEAST_DAYS: i64 = 31;
+
+impl Retention {
+    /// Every table by time, and for how many days it is kept. An asset's row goes before its post.
+    fn tables(self) -> [(&'static str, Option<i32>); 5] {
+        [
+            (POST_ASSETS.name, self.keep_posts_days),
+            (POSTS.name, self.keep_posts_days),
+            (TREND_WINDOWS.name, self.keep_windows_days),
+            (WINDOW_REVISIONS, self.keep_revisions_days),
+            (FETCHES.name, self.keep_fetches_days),
+        ]
+    }
+}
+
+/// The partitions that a session knows to be there, by the days that it has seen.
+#[derive(Debug, Default)]
+pub(crate) struct Known(BTreeSet<(&'static str, i64)>);
+
+impl Known {
+    /// Makes the partitions that rows of these tables and times need. Not in the transaction of the rows: others wait for its lock.
+    pub(crate) async fn make(
+        &mut self,
+        client: &Client,
+        rows: impl Iterator<Item = (&'static str, Timestamp)>,
+    ) -> Result<(), Error> {
+        for (table, at) in rows {
+            let day = (table, at.as_millis().div_euclid(DAY_MILLIS));
+            if !self.0.contains(&day) {
+                client.execute(MAKE, &[&table, &Cell::Time(at)]).await?;
+                self.0.insert(day);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes partitions ahead and drops what has expired, until it is dropped. A failure is no reason to stop writing.
+pub(super) async fn upkeep(database: Config, keep: Retention) -> Infallible {
+    let mut rounds = tokio::time::interval(INTERVAL);
+    loop {
+        rounds.tick().await;
+        match timeout(ROUND_TIMEOUT, round(&database, keep)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(error = describe(&error), "upkeep of the tables failed, trying again later"),
+            Err(_) => {
+                warn!(seconds = ROUND_TIMEOUT.as_secs(), "upkeep of the tables took too long, trying again later")
+            }
+        }
+    }
+}
+
+async fn round(database: &Config, keep: Retention) -> Result<(), Error> {
+    let (client, connection) = database.connect(NoTls).await?;
+    tokio::spawn(connection); // the lock goes with it
+    client.batch_execute(LOCK_TIMEOUT).await?;
+    if !client.query_one(TAKE_TURN, &[]).await?.get::<_, bool>(0) {
+        debug!("another sink keeps up the tables");
+        return Ok(());
+    }
+    for (table, keep_days) in keep.tables() {
+        client.execute(MAKE_AHEAD, &[&table]).await?;
+        let Some(days) = keep_days else { continue };
+        for row in client.query(EXPIRED, &[&table, &days]).await? {
+            retire(&client, row.get(0)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The one place where history leaves the database. What writes a partition to files is to be called here, before the statement.
+async fn retire(client: &Client, partition: &str) -> Result<(), Error> {
+    let verb = if partition.ends_with("_past") { "TRUNCATE" } else { "DROP TABLE" };
+    client.batch_execute(&format!("{verb} {partition}")).await?;
+    info!(partition, "expired history dropped");
+    Ok(())
+}
