@@ -57,6 +57,9 @@ async fn a_304_costs_no_answer_even_of_another_process() {
     let other = World { router: vigie_api::router(&world.checked(), &ctx).unwrap(), ctx, ..world };
     assert_eq!(other.get_with(SERIES, &[("if-none-match", &etag)]).await.status, 304);
     assert_eq!(other.built().await, 0);
+    for (path, status) in [(SERIES, 304), ("/v1/assets/NOPE/series", 404)] {
+        assert_eq!(other.get_with(path, &[("if-none-match", "*")]).await.status, status, "{path}");
+    }
 }
 
 #[tokio::test]
