@@ -11,7 +11,11 @@ use serde::{Deserialize, Serialize};
 use vigie_clock::{SharedClock, Timestamp};
 use vigie_daemon::{FromSecret, Mistake, Secret, SecretArg, ServiceError};
 
-use crate::problem::Problem;
+use crate::http::problem::Problem;
+
+mod caller;
+
+pub(crate) use caller::{Caller, has_scope, require, require_token, subject};
 
 /// Tolerated difference between the clocks of issuer and server.
 const LEEWAY_SECONDS: i64 = 30;

@@ -19,7 +19,10 @@ pub struct Config {
     /// Connections to PostgreSQL, at most
     #[arg(long = "api-postgres-connections", env = "VIGIE_API_POSTGRES_CONNECTIONS", default_value_t = 8)]
     pub postgres_connections: usize,
-    /// Redis to read live events from.
+    /// Memory for answers that are kept while the data stays as it is, in MiB; 0 keeps none, here and in Redis
+    #[arg(long = "api-cache-mib", env = "VIGIE_API_CACHE_MIB", default_value_t = 64)]
+    pub cache_mib: u64,
+    /// Redis to read live events from, and to share answers in.
     #[command(flatten)]
     pub redis_url: SecretArg<RedisUrl>,
     /// Prefix of every Redis key
@@ -71,6 +74,7 @@ impl Config {
             self.timeout_seconds,
             "1 to 300",
         );
+        check.option("api-cache-mib", self.cache_mib <= 1 << 20, self.cache_mib, "at most 1048576, a TiB");
         for origin in &self.cors_origins {
             let parsed = url::Url::parse(origin).map(|url| url.origin().ascii_serialization());
             let expected = "scheme, host and port only, as https://example.com";
@@ -146,7 +150,7 @@ pub struct RedisUrl(pub(crate) fred::types::config::Config);
 impl FromSecret for RedisUrl {
     const LONG: &'static str = "redis-url";
     const VARIABLE: &'static str = "VIGIE_REDIS_URL";
-    const HELP: &'static str = "Redis to read live events from, as redis://user:password@host:port/database \
+    const HELP: &'static str = "Redis to read live events from and to share answers in, as redis://user:password@host:port/database \
                                 [default: redis://127.0.0.1:6379]";
     const EXPECTED: &'static str = "redis://user:password@host:port/database";
 

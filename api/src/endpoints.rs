@@ -4,7 +4,6 @@ pub(crate) mod alerts;
 pub(crate) mod assets;
 pub(crate) mod authors;
 pub(crate) mod dashboard;
-pub(crate) mod docs;
 pub(crate) mod market;
 pub(crate) mod posts;
 pub(crate) mod runs;

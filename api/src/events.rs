@@ -19,9 +19,10 @@ use serde::Deserialize;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use utoipa::ToSchema;
 use vigie_schemas::redis::{ALERT, EVENTS, POST, TREND};
 
-use crate::params::Choice;
+pub(crate) mod redis;
 
 const BLOCK: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(1);
@@ -29,23 +30,22 @@ const PAGE: u64 = 500;
 const BROADCAST_CAPACITY: usize = 4096;
 
 /// What an event tells about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum EventKind {
     Trend,
     Alert,
     Post,
 }
 
-impl Choice for EventKind {
-    const ALL: &'static [(&'static str, Self)] = &[(TREND, Self::Trend), (ALERT, Self::Alert), (POST, Self::Post)];
-}
-
 impl EventKind {
+    pub(crate) const ALL: [Self; 3] = [Self::Trend, Self::Alert, Self::Post];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Trend => "trend",
-            Self::Alert => "alert",
-            Self::Post => "post",
+            Self::Trend => TREND,
+            Self::Alert => ALERT,
+            Self::Post => POST,
         }
     }
 }
@@ -99,11 +99,12 @@ impl Event {
     /// `None` for what no reader would understand.
     fn parse(id: &str, fields: &std::collections::HashMap<String, String>) -> Option<Self> {
         let id = EventId::parse(id)?;
-        let (_, kind) = EventKind::ALL.iter().find(|(name, _)| fields.get("type").is_some_and(|t| t == name))?;
+        let kind =
+            EventKind::ALL.into_iter().find(|kind| fields.get("type").is_some_and(|name| name == kind.name()))?;
         let data = fields.get("data")?;
         let about: About = serde_json::from_str(data).ok()?;
         let assets = about.asset.into_iter().chain(about.assets.into_iter().map(|m| m.asset)).collect();
-        Some(Self { id, kind: *kind, assets, data: data.clone() })
+        Some(Self { id, kind, assets, data: data.clone() })
     }
 }
 
@@ -144,10 +145,12 @@ impl Events {
         self.sender.subscribe()
     }
 
-    /// The oldest event that is still there.
-    pub(crate) async fn oldest(&self) -> Result<Option<EventId>, EventsError> {
+    /// The oldest and the newest event that are still there.
+    pub(crate) async fn bounds(&self) -> Result<Option<(EventId, EventId)>, EventsError> {
         let entries = self.range("-".to_owned(), Some(1)).await?;
-        Ok(entries.first().and_then(|(id, _)| EventId::parse(id)))
+        let oldest = entries.first().and_then(|(id, _)| EventId::parse(id));
+        let newest = self.newest(&self.redis).await?;
+        Ok(oldest.map(|oldest| (oldest, newest)))
     }
 
     /// The first events after `id`, and the id of the last one that was looked at.

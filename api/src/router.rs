@@ -1,3 +1,5 @@
+//! The routes, by the scope that they need, and what every request passes before them.
+
 use std::any::Any;
 use std::sync::Arc;
 
@@ -5,74 +7,55 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use vigie_daemon::{Context, ops_router};
 
 use crate::app::App;
-use crate::auth::Scope;
-use crate::endpoints::{
-    alerts, assets, authors, dashboard, docs, market, posts, runs, series, sources, stream, trends,
-};
-use crate::middleware::{guard, require, require_token};
-use crate::problem::Problem;
+use crate::auth::{Scope, require, require_token};
+use crate::endpoints::{alerts, assets, authors, dashboard, market, posts, runs, series, sources, stream, trends};
+use crate::http::problem::Problem;
+use guard::guard;
 
-type Route = (&'static str, MethodRouter<Arc<App>>);
+pub(crate) mod docs;
+mod guard;
 
-/// Everything, by the scope that it needs where tokens are asked for.
-fn routes() -> [(Option<Scope>, Vec<Route>); 5] {
-    [
-        (
-            Some(Scope::Insights),
-            vec![
-                ("/v1/assets", get(assets::list)),
-                ("/v1/assets/{asset}/series", get(series::series)),
-                ("/v1/trends", get(trends::board)),
-                ("/v1/market-trends", get(market::moods)),
-                ("/v1/alerts", get(alerts::list)),
-                ("/v1/stream", get(stream::subscribe)),
-            ],
-        ),
-        (Some(Scope::Posts), vec![("/v1/assets/{asset}/posts", get(posts::list))]),
-        (Some(Scope::Operations), vec![("/v1/sources", get(sources::list)), ("/v1/runs", get(runs::list))]),
-        (Some(Scope::Authors), vec![("/v1/authors/{author_id}", get(authors::open))]),
-        (
-            None,
-            vec![
-                ("/", get(dashboard::page)),
-                ("/assets/{file}", get(dashboard::file)),
-                ("/docs", get(docs::page)),
-                ("/openapi.json", get(docs::openapi)),
-            ],
-        ),
-    ]
+/// Every route with its documentation.
+fn routes() -> OpenApiRouter<Arc<App>> {
+    let insights = OpenApiRouter::default()
+        .routes(routes!(assets::list))
+        .routes(routes!(series::series))
+        .routes(routes!(trends::board))
+        .routes(routes!(market::moods))
+        .routes(routes!(alerts::list))
+        .routes(routes!(stream::subscribe));
+    let posts = OpenApiRouter::default().routes(routes!(posts::list));
+    let operations = OpenApiRouter::default().routes(routes!(sources::list)).routes(routes!(runs::list));
+    let authors = OpenApiRouter::default()
+        .routes(routes!(authors::open))
+        .route_layer(from_fn(|request, next| require_token(Scope::Authors, request, next)));
+    let pages = OpenApiRouter::default()
+        .routes(routes!(dashboard::page))
+        .routes(routes!(dashboard::file))
+        .routes(routes!(docs::page))
+        .routes(routes!(docs::openapi));
+    docs::base()
+        .merge(open_to(Scope::Insights, insights))
+        .merge(open_to(Scope::Posts, posts))
+        .merge(open_to(Scope::Operations, operations))
+        .merge(authors)
+        .merge(pages)
 }
 
-/// The paths of [`routes`], for a check against the documentation.
-#[cfg(test)]
-pub(crate) fn paths() -> Vec<&'static str> {
-    routes()
-        .into_iter()
-        .flat_map(|(_, routes)| routes.into_iter().map(|(path, _)| path))
-        .chain(["/livez", "/readyz", "/metrics"])
-        .collect()
+/// The routes, for those with the scope where tokens are asked for.
+fn open_to(scope: Scope, routes: OpenApiRouter<Arc<App>>) -> OpenApiRouter<Arc<App>> {
+    routes.route_layer(from_fn(move |request, next| require(scope, request, next)))
 }
 
 pub(crate) fn router(app: Arc<App>, ctx: Context) -> Router {
-    let mut router = Router::new();
-    for (scope, routes) in routes() {
-        let mut group: Router<Arc<App>> = Router::new();
-        for (path, handler) in routes {
-            group = group.route(path, handler);
-        }
-        if scope == Some(Scope::Authors) {
-            group = group.route_layer(from_fn(|request, next| require_token(Scope::Authors, request, next)));
-        } else if let Some(scope) = scope {
-            group = group.route_layer(from_fn(move |request, next| require(scope, request, next)));
-        }
-        router = router.merge(group);
-    }
+    let (router, _) = routes().split_for_parts();
     router
         .with_state(app.clone())
         .merge(ops_router(ctx).route_layer(from_fn(protect_metrics)))

@@ -10,8 +10,8 @@ use vigie_daemon::{Component, Context, ServiceError};
 
 use crate::app::App;
 use crate::config::Checked;
-use crate::events::READ_TIMEOUT;
-use crate::{connection, redis};
+use crate::events::{READ_TIMEOUT, redis};
+use crate::http::connection;
 
 const PING_EVERY: Duration = Duration::from_secs(2);
 

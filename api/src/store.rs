@@ -1,8 +1,11 @@
 //! Reads from PostgreSQL. One file per question; the SQL stands beside the type of its answer.
+//!
+//! Everything that one answer needs is read from one [`Snapshot`], so that it never mixes two versions of the data.
 
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use futures_util::try_join;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{NoTls, Row};
@@ -10,11 +13,12 @@ use tracing::{debug, error, warn};
 use vigie_daemon::ServiceError;
 
 use crate::config::Checked;
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 pub(crate) mod alerts;
 pub(crate) mod assets;
 pub(crate) mod authors;
+pub(crate) mod ground;
 pub(crate) mod leaderboard;
 pub(crate) mod lineage;
 pub(crate) mod next_hour;
@@ -22,6 +26,9 @@ pub(crate) mod posts;
 pub(crate) mod runs;
 pub(crate) mod series;
 pub(crate) mod sources;
+pub(crate) mod version;
+
+use version::Versions;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const POOL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -125,32 +132,73 @@ impl Store {
 
     /// Whether the database answers and has our tables.
     pub(crate) async fn ping(&self) -> Result<(), StoreError> {
-        self.rows("SELECT 1 FROM trend_windows LIMIT 1", &[]).await.map(drop)
+        let snapshot = self.snapshot().await?;
+        snapshot.rows("SELECT 1 FROM trend_windows LIMIT 1", &[]).await?;
+        snapshot.end().await;
+        Ok(())
     }
 
-    /// Asks once more if the connection turns out to be broken: after a restart of the server, those in the pool are.
-    async fn rows(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
-        match self.try_rows(sql, params).await {
+    /// The data as it is now. Tries once more if the connection turns out to be broken: after a restart of the server, all in the
+    /// pool are.
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        match self.try_snapshot().await {
             Err(StoreError::Unavailable(reason)) => {
                 debug!(reason, "connection lost, trying a new one");
                 self.pool.retain(|_, _| false);
-                self.try_rows(sql, params).await
+                self.try_snapshot().await
             }
             result => result,
         }
     }
 
-    async fn try_rows(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
-        let client = self.pool.get().await?;
-        let result = async {
-            let statement = client.prepare_cached(sql).await?;
-            client.query(&statement, params).await
-        };
-        let result = result.await.map_err(StoreError::from);
-        if matches!(result, Err(StoreError::Unavailable(_))) {
-            // The pool must not hand it out again.
+    async fn try_snapshot(&self) -> Result<Snapshot, StoreError> {
+        let mut snapshot = Snapshot { client: Some(self.pool.get().await?), versions: Versions::default() };
+        // Both are sent at once; the first statement of a transaction takes its snapshot.
+        let begin =
+            async { Ok(snapshot.client().batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?) };
+        let ((), versions) = try_join!(begin, snapshot.read_versions())?;
+        snapshot.versions = versions;
+        Ok(snapshot)
+    }
+}
+
+/// A read-only transaction: all of its reads see the data of one moment. A connection whose snapshot was not [ended](Self::end)
+/// is closed.
+pub(crate) struct Snapshot {
+    client: Option<Object>,
+    versions: Versions,
+}
+
+impl Snapshot {
+    /// What the data of this moment is called.
+    pub(crate) fn versions(&self) -> &Versions {
+        &self.versions
+    }
+
+    /// Gives the connection back.
+    pub(crate) async fn end(mut self) {
+        if let Some(client) = self.client.take()
+            && client.batch_execute("COMMIT").await.is_err()
+        {
             drop(Object::take(client));
         }
-        result
+    }
+
+    fn client(&self) -> &Object {
+        self.client.as_ref().expect("only the end and the drop of a snapshot take it")
+    }
+
+    async fn rows(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
+        let client = self.client();
+        let statement = client.prepare_cached(sql).await?;
+        Ok(client.query(&statement, params).await?)
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if let Some(client) = self.client.take() {
+            drop(Object::take(client));
+        }
     }
 }

@@ -1,15 +1,19 @@
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use vigie_schemas::WHOLE_MARKET;
 
 use crate::app::SharedApp;
-use crate::params::Params;
-use crate::problem::Problem;
-use crate::store::alerts::{Alert, AlertsQuery};
+use crate::http::params::{AssetId, Cursor, End, Int, Moment, PageLimit, Query, Run};
+use crate::http::problem::Problem;
+use crate::http::{answer, cursor};
+use crate::serving::Question;
+use crate::store::Snapshot;
+use crate::store::alerts::{Alert, AlertKind, AlertsQuery};
 use crate::time::{EARLIEST, LATEST, UtcTime};
-use crate::{answer, cursor};
 
 /// A page of alerts, newest window first.
 #[derive(Serialize, ToSchema)]
@@ -22,41 +26,73 @@ pub(crate) struct Alerts {
     next: Option<String>,
 }
 
+/// What can be asked about alerts.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AlertsParams {
+    /// Only about this asset
+    #[param(inline)]
+    asset: Option<AssetId>,
+    /// Only of this kind
+    #[param(inline)]
+    kind: Option<AlertKind>,
+    /// Windows that start at or after: RFC 3339 or a date
+    #[param(inline)]
+    from: Option<Moment>,
+    /// Windows that start before: RFC 3339, or the end of a date
+    #[param(inline)]
+    to: Option<End>,
+    /// A replay's id; `live` by default
+    #[param(inline)]
+    run: Run,
+    /// Alerts per page
+    #[param(inline)]
+    limit: PageLimit,
+    /// `next` of the page before
+    #[param(inline)]
+    cursor: Option<Cursor>,
+}
+
 /// What deserves a look, newest first
-#[utoipa::path(get, path = "/v1/alerts", tag = "insights",
-    params(
-        ("asset" = Option<String>, Query, description = "Only about this asset"),
-        ("kind" = Option<String>, Query, description = "Only of this kind: attention_spike or sentiment_drop"),
-        ("from" = Option<String>, Query, description = "Windows that start at or after: RFC 3339 or a date"),
-        ("to" = Option<String>, Query, description = "Windows that start before: RFC 3339, or the end of a date"),
-        ("run" = Option<String>, Query, description = "A replay's id; `live` by default"),
-        ("limit" = Option<i64>, Query, description = "Alerts per page, 1 to 200; 50 by default"),
-        ("cursor" = Option<String>, Query, description = "`next` of the page before")),
-    responses((status = 200, body = Alerts)))]
-pub(crate) async fn list(State(app): SharedApp, headers: HeaderMap, mut params: Params) -> Result<Response, Problem> {
-    let asset = params.text("asset", 64);
-    let kind = params.text("kind", 64);
-    let (from, to) = (params.time("from"), params.end("to"));
-    params.check_order(from, to);
-    let run = params.run();
-    let limit = params.integer("limit", 1..=200, 50);
-    let question = format!("alerts {run} {asset:?} {kind:?} {from:?} {to:?}");
-    let after = cursor::take(&mut params, &question);
-    params.finish()?;
-    app.extent(&run).await?;
-    let query = AlertsQuery {
-        run,
-        asset,
-        kind,
-        from: from.unwrap_or(UtcTime(EARLIEST)),
-        to: to.unwrap_or(UtcTime(LATEST)),
-        after,
-        limit: limit + 1,
-    };
-    let mut alerts = app.store.alerts(&query).await?;
-    let more = alerts.len() as i64 > limit;
-    alerts.truncate(limit as usize);
-    let next = alerts.last().filter(|_| more).map(|last| cursor::encode(&question, last.window_start, &last.alert_id));
-    let sample = alerts.iter().any(|alert| alert.sample);
-    answer::json(&headers, &Alerts { sample, alerts, next })
+#[utoipa::path(get, path = "/v1/alerts", tag = "insights", operation_id = "list_alerts", params(AlertsParams),
+    responses((status = 200, description = "A page of alerts", body = Alerts)))]
+pub(crate) async fn list(
+    State(app): SharedApp,
+    headers: HeaderMap,
+    Query(asked): Query<AlertsParams>,
+) -> Result<Response, Problem> {
+    answer::negotiate(&headers, &[answer::JSON])?;
+    app.serving.answer(&headers, answer::JSON, &asked).await
+}
+
+impl Question for AlertsParams {
+    const NAME: &'static str = "alerts";
+
+    fn run(&self) -> &str {
+        &self.run.0
+    }
+
+    async fn build(&self, data: &Snapshot) -> Result<Bytes, Problem> {
+        let Self { asset, kind, from, to, run: Run(run), limit: Int(limit), cursor } = self;
+        let question = format!("alerts {run} {asset:?} {kind:?} {from:?} {to:?}");
+        let after = cursor::read(cursor.as_ref(), &question)?;
+        let ground = data.ground(run, asset.as_ref().map_or(WHOLE_MARKET, |asset| &asset.0)).await?;
+        let query = AlertsQuery {
+            run: run.clone(),
+            asset: asset.as_ref().map(|_| ground.asset),
+            kind: *kind,
+            from: from.map_or(UtcTime(EARLIEST), |from| from.0),
+            to: to.map_or(UtcTime(LATEST), |to| to.0),
+            after,
+            limit: limit + 1,
+        };
+        let mut alerts = data.alerts(&query).await?;
+        let more = alerts.len() as i64 > *limit;
+        alerts.truncate(*limit as usize);
+        let next =
+            alerts.last().filter(|_| more).map(|last| cursor::encode(&question, last.window_start, &last.alert_id));
+        let sample = alerts.iter().any(|alert| alert.sample);
+        answer::to_json(&Alerts { sample, alerts, next })
+    }
 }

@@ -1,13 +1,17 @@
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use serde::Serialize;
-use utoipa::ToSchema;
+use futures_util::try_join;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use crate::answer;
 use crate::app::SharedApp;
-use crate::params::Params;
-use crate::problem::Problem;
+use crate::http::answer;
+use crate::http::params::{Query, Run};
+use crate::http::problem::Problem;
+use crate::serving::Question;
+use crate::store::Snapshot;
 use crate::store::assets::Asset;
 use crate::store::lineage::Lineage;
 use crate::time::UtcTime;
@@ -29,34 +33,49 @@ pub(crate) struct Assets {
     lineage: Lineage,
 }
 
+/// What can be asked about assets.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AssetsParams {
+    /// A replay's id; `live` by default
+    #[param(inline)]
+    run: Run,
+}
+
 /// All assets that posts have mentioned
-#[utoipa::path(get, path = "/v1/assets", tag = "insights",
-    params(("run" = Option<String>, Query, description = "A replay's id; `live` by default")),
-    responses((status = 200, body = Assets)))]
-pub(crate) async fn list(State(app): SharedApp, headers: HeaderMap, mut params: Params) -> Result<Response, Problem> {
-    let run = params.run();
-    params.finish()?;
+#[utoipa::path(get, path = "/v1/assets", tag = "insights", operation_id = "list_assets", params(AssetsParams),
+    responses((status = 200, description = "The assets by id", body = Assets)))]
+pub(crate) async fn list(
+    State(app): SharedApp,
+    headers: HeaderMap,
+    Query(asked): Query<AssetsParams>,
+) -> Result<Response, Problem> {
     answer::negotiate(&headers, &[answer::JSON])?;
-    let body = app.cache.answer(format!("assets {run}"), async {
+    app.serving.answer(&headers, answer::JSON, &asked).await
+}
+
+impl Question for AssetsParams {
+    const NAME: &'static str = "assets";
+
+    fn run(&self) -> &str {
+        &self.run.0
+    }
+
+    async fn build(&self, data: &Snapshot) -> Result<Bytes, Problem> {
+        let run = &self.run.0;
         let empty = Assets {
             run_id: run.clone(),
             oldest: None,
             newest: None,
             sample: false,
             assets: Vec::new(),
-            lineage: Lineage::new(&run),
+            lineage: Lineage::new(run),
         };
-        let Some(extent) = app.extent(&run).await? else { return answer::to_json(&empty) };
-        let (assets, sample) = app.store.assets(&run, extent).await?;
-        let lineage = app.store.lineage(&run, None, extent.newest.plus(-86_400), extent.newest).await?;
-        answer::to_json(&Assets {
-            oldest: Some(extent.oldest),
-            newest: Some(extent.newest),
-            sample,
-            assets,
-            lineage,
-            ..empty
-        })
-    });
-    Ok(answer::conditional(&headers, answer::JSON, body.await?))
+        let Some(extent) = data.extent(run).await? else { return answer::to_json(&empty) };
+        let ((assets, sample), lineage) =
+            try_join!(data.assets(run, extent), data.lineage(run, extent.newest.plus(-86_400), extent.newest))?;
+        let (oldest, newest) = (Some(extent.oldest), Some(extent.newest));
+        answer::to_json(&Assets { oldest, newest, sample, assets, lineage, ..empty })
+    }
 }

@@ -1,19 +1,21 @@
 //! Opening a sealed handle: for a token with the scope only, never without tokens, and never unseen.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use axum::response::Response;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tracing::info;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use vigie_authors::{Keyring, OpenError, Sealed, WrappedKey};
 
-use crate::app::SharedApp;
-use crate::params::Params;
-use crate::problem::Problem;
+use crate::app::{App, SharedApp};
+use crate::auth;
+use crate::http::answer;
+use crate::http::params::{NoParams, Path, Query};
+use crate::http::problem::Problem;
+use crate::store::StoreError;
 use crate::store::authors::AuthorRows;
 use crate::time::UtcTime;
-use crate::{answer, middleware};
 
 /// Who is behind a pseudonym.
 #[derive(Serialize, ToSchema)]
@@ -32,28 +34,34 @@ pub(crate) struct Author {
     posts: i64,
 }
 
+/// Whose handle is asked for.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct AuthorPath {
+    /// As `author_id` of a post
+    author_id: String,
+}
+
 /// The handle behind an author id
 ///
 /// Handles are personal data. Needs a token with the scope `authors:read` even where nothing else needs one, and every call is written
 /// to the log with the token's subject.
-#[utoipa::path(get, path = "/v1/authors/{author_id}", tag = "authors",
-    params(("author_id" = String, Path, description = "As `author_id` of a post")),
-    responses((status = 200, body = Author)))]
+#[utoipa::path(get, path = "/v1/authors/{author_id}", tag = "authors", operation_id = "open_author", params(AuthorPath),
+    responses((status = 200, description = "The author", body = Author)))]
 pub(crate) async fn open(
     State(app): SharedApp,
-    Path(author_id): Path<String>,
+    Path(AuthorPath { author_id }): Path<AuthorPath>,
+    _: Query<NoParams>,
     extensions: Extensions,
     headers: HeaderMap,
-    params: Params,
 ) -> Result<Response, Problem> {
-    params.finish()?;
-    let subject = middleware::subject(&extensions).unwrap_or_default();
+    let subject = auth::subject(&extensions).unwrap_or_default();
     let outcome = match (&app.keyring, is_author_id(&author_id)) {
         (_, false) => Err(Problem::not_found("an author id is 32 digits of lower-case hexadecimal")),
         (None, true) => Err(Problem::not_implemented(
             "this server has no keyring, so it opens no handles: give it --author-keyring-file or VIGIE_AUTHOR_KEYRING",
         )),
-        (Some(keyring), true) => handle(keyring, &author_id, app.store.author(&author_id).await?),
+        (Some(keyring), true) => handle(keyring, &author_id, rows(&app, &author_id).await?),
     };
     match &outcome {
         Ok(_) => info!(subject, author_id, "author opened"),
@@ -64,6 +72,13 @@ pub(crate) async fn open(
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     fields.remove(header::ETAG);
     Ok(response)
+}
+
+async fn rows(app: &App, author_id: &str) -> Result<AuthorRows, StoreError> {
+    let data = app.store.snapshot().await?;
+    let author = data.author(author_id).await?;
+    data.end().await;
+    Ok(author)
 }
 
 fn is_author_id(text: &str) -> bool {

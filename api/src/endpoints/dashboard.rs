@@ -1,10 +1,12 @@
 use axum::body::Bytes;
-use axum::extract::Path;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
-use crate::answer;
-use crate::problem::Problem;
+use crate::http::answer;
+use crate::http::params::Path;
+use crate::http::problem::{Details, Problem};
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -26,15 +28,29 @@ const FILES: &[(&str, &str, &str)] = &[
 ];
 
 /// The dashboard
-#[utoipa::path(get, path = "/", tag = "pages", responses((status = 200, body = String, content_type = "text/html")))]
+#[utoipa::path(get, path = "/", tag = "pages", operation_id = "dashboard",
+    responses((status = 200, description = "The page", body = String, content_type = "text/html")))]
 pub(crate) async fn page(headers: HeaderMap) -> Response {
     html(&headers, include_str!("../../assets/index.html"))
 }
 
+/// Which file.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct FilePath {
+    /// Its name
+    file: String,
+}
+
 /// A file of the dashboard or of the documentation
-#[utoipa::path(get, path = "/assets/{file}", tag = "pages", params(("file" = String, Path, description = "Its name")),
-    responses((status = 200, body = String, content_type = "text/javascript")))]
-pub(crate) async fn file(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+#[utoipa::path(get, path = "/assets/{file}", tag = "pages", operation_id = "dashboard_file", params(FilePath),
+    responses(
+        (status = 200, description = "The file", content((String = "text/javascript"), (String = "text/css"), (String = "image/svg+xml"))),
+        (status = 404, description = "No such file", body = Details, content_type = "application/problem+json")))]
+pub(crate) async fn file(
+    Path(FilePath { file: name }): Path<FilePath>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let (_, media, text) = FILES
         .iter()
         .find(|(file, _, _)| *file == name)
@@ -42,6 +58,6 @@ pub(crate) async fn file(Path(name): Path<String>, headers: HeaderMap) -> Result
     Ok(answer::conditional(&headers, media, Bytes::from_static(text.as_bytes())))
 }
 
-pub(super) fn html(headers: &HeaderMap, page: &'static str) -> Response {
+pub(crate) fn html(headers: &HeaderMap, page: &'static str) -> Response {
     answer::conditional(headers, HTML, Bytes::from_static(page.as_bytes()))
 }

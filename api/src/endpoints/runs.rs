@@ -1,14 +1,14 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::app::SharedApp;
-use crate::params::Params;
-use crate::problem::Problem;
+use crate::http::params::{Cursor, Int, PageLimit, Query};
+use crate::http::problem::Problem;
+use crate::http::{answer, cursor};
 use crate::store::runs::Run;
-use crate::{answer, cursor};
 
 /// A page of runs, newest first.
 #[derive(Serialize, ToSchema)]
@@ -19,17 +19,32 @@ pub(crate) struct Runs {
     next: Option<String>,
 }
 
+/// What can be asked about runs.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RunsParams {
+    /// Runs per page
+    #[param(inline)]
+    limit: PageLimit,
+    /// `next` of the page before
+    #[param(inline)]
+    cursor: Option<Cursor>,
+}
+
 /// Live and replayed computations, newest first
-#[utoipa::path(get, path = "/v1/runs", tag = "operations",
-    params(
-        ("limit" = Option<i64>, Query, description = "Runs per page, 1 to 200; 50 by default"),
-        ("cursor" = Option<String>, Query, description = "`next` of the page before")),
-    responses((status = 200, body = Runs)))]
-pub(crate) async fn list(State(app): SharedApp, headers: HeaderMap, mut params: Params) -> Result<Response, Problem> {
-    let limit = params.integer("limit", 1..=200, 50);
-    let after = cursor::take(&mut params, "runs");
-    params.finish()?;
-    let mut runs = app.store.runs(after, limit + 1).await?;
+#[utoipa::path(get, path = "/v1/runs", tag = "operations", operation_id = "list_runs", params(RunsParams),
+    responses((status = 200, description = "A page of runs", body = Runs)))]
+pub(crate) async fn list(
+    State(app): SharedApp,
+    headers: HeaderMap,
+    Query(asked): Query<RunsParams>,
+) -> Result<Response, Problem> {
+    let RunsParams { limit: Int(limit), cursor } = asked;
+    let after = cursor::read(cursor.as_ref(), "runs")?;
+    let data = app.store.snapshot().await?;
+    let mut runs = data.runs(after, limit + 1).await?;
+    data.end().await;
     let more = runs.len() as i64 > limit;
     runs.truncate(limit as usize);
     let next = runs.last().filter(|_| more).map(|last| cursor::encode("runs", last.started_at, &last.run_id));

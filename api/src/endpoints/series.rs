@@ -2,27 +2,33 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use serde::Serialize;
-use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use futures_util::try_join;
+use serde::Deserialize;
+use serde::ser::{Serialize, Serializer};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
 use vigie_schemas::WHOLE_MARKET;
 
-use crate::answer;
-use crate::app::{App, SharedApp};
-use crate::leaderboard::NextHour;
-use crate::params::{Choice, Params};
-use crate::problem::Problem;
+use crate::app::SharedApp;
+use crate::endpoints::posts::AssetPath;
+use crate::http::answer;
+use crate::http::params::{AssetId, End, List, Moment, Path, Query, Run};
+use crate::http::problem::Problem;
+use crate::insights::leaderboard::NextHour;
+use crate::serving::Question;
+use crate::store::Snapshot;
 use crate::store::lineage::Lineage;
 use crate::store::series::{Bucket, SeriesQuery};
-use crate::time::{UtcTime, WINDOW_SECONDS};
+use crate::time::{LATEST, UtcTime, WINDOW_SECONDS};
 
 const MAX_POINTS: i64 = 10_000;
 
 /// What can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 enum Metric {
     Posts,
     UniqueAuthors,
@@ -41,41 +47,35 @@ enum Metric {
     SpamPosts,
 }
 
-impl Choice for Metric {
-    const ALL: &'static [(&'static str, Self)] = &[
-        ("posts", Self::Posts),
-        ("unique_authors", Self::UniqueAuthors),
-        ("mean_score", Self::MeanScore),
-        ("dominance", Self::Dominance),
-        ("negative", Self::Negative),
-        ("neutral", Self::Neutral),
-        ("positive", Self::Positive),
-        ("anomaly_score", Self::AnomalyScore),
-        ("expected_posts", Self::ExpectedPosts),
-        ("next_hour_p10", Self::NextHourP10),
-        ("next_hour_p50", Self::NextHourP50),
-        ("next_hour_p90", Self::NextHourP90),
-        ("doubling_probability", Self::DoublingProbability),
-        ("unique_posts", Self::UniquePosts),
-        ("spam_posts", Self::SpamPosts),
+impl Metric {
+    const ALL: [Self; 15] = [
+        Self::Posts,
+        Self::UniqueAuthors,
+        Self::MeanScore,
+        Self::Dominance,
+        Self::Negative,
+        Self::Neutral,
+        Self::Positive,
+        Self::AnomalyScore,
+        Self::ExpectedPosts,
+        Self::NextHourP10,
+        Self::NextHourP50,
+        Self::NextHourP90,
+        Self::DoublingProbability,
+        Self::UniquePosts,
+        Self::SpamPosts,
     ];
 }
 
-impl Metric {
-    fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, metric)| *metric == self).map_or("", |(name, _)| name)
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, Deserialize, ToSchema)]
 enum Interval {
+    #[default]
+    #[serde(rename = "5m")]
     FiveMinutes,
+    #[serde(rename = "1h")]
     Hour,
+    #[serde(rename = "1d")]
     Day,
-}
-
-impl Choice for Interval {
-    const ALL: &'static [(&'static str, Self)] = &[("5m", Self::FiveMinutes), ("1h", Self::Hour), ("1d", Self::Day)];
 }
 
 impl Interval {
@@ -97,23 +97,20 @@ impl Interval {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 enum Format {
     Json,
     Csv,
 }
 
-impl Choice for Format {
-    const ALL: &'static [(&'static str, Self)] = &[("json", Self::Json), ("csv", Self::Csv)];
-}
-
 /// A time series of an asset.
-#[derive(Serialize, ToSchema)]
+#[derive(serde::Serialize, ToSchema)]
 pub(crate) struct Series {
     /// Canonical id; `*` stands for all posts.
     asset: String,
-    /// 5m, 1h or 1d.
-    interval: &'static str,
+    /// Length of a point.
+    interval: Interval,
     /// Start of the first point.
     from: UtcTime,
     /// End of the last point.
@@ -130,7 +127,7 @@ pub(crate) struct Series {
 
 /// One interval. Missing is null: where nothing at all was observed, and where a mean has nothing to be taken of. An asset that no
 /// post mentions while others are mentioned has 0 posts.
-#[derive(Serialize, ToSchema)]
+#[derive(serde::Serialize, ToSchema)]
 pub(crate) struct Point {
     /// Inclusive.
     start: UtcTime,
@@ -139,7 +136,7 @@ pub(crate) struct Point {
     /// The metrics asked for.
     #[serde(flatten)]
     #[schema(value_type = std::collections::HashMap<String, Option<f64>>)]
-    metrics: Map<String, Value>,
+    metrics: Values,
     /// Windows of 5 minutes that the asset has in the interval.
     windows: i64,
     /// Highest revision of these windows; null if there is none.
@@ -154,6 +151,45 @@ pub(crate) struct Point {
     sources: Option<BTreeMap<String, i64>>,
 }
 
+/// The metrics that were asked for, with their values.
+struct Values(Vec<(Metric, Value)>);
+
+impl Serialize for Values {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(metric, value)| (metric, value)))
+    }
+}
+
+/// What can be asked about a series.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SeriesParams {
+    /// Separated by commas; all by default
+    #[param(inline, style = Form, explode = false, value_type = Vec<Metric>)]
+    metrics: Option<List<Metric>>,
+    /// RFC 3339 or a date; by default a day (5m), a week (1h) or 90 days (1d) before `to`
+    #[param(inline)]
+    from: Option<Moment>,
+    /// RFC 3339 or a date, of which the end is meant; by default the newest time of the data
+    #[param(inline)]
+    to: Option<End>,
+    /// Length of a point; 5m by default
+    #[param(inline)]
+    interval: Interval,
+    /// Only what was known at this time, so that a backtest does not see the future
+    #[param(inline)]
+    as_of: Option<Moment>,
+    /// A replay's id; `live` by default
+    #[param(inline)]
+    run: Run,
+    /// Whether each point tells its lineage, and its posts by source
+    lineage: bool,
+    /// By default what `Accept` prefers
+    #[param(inline)]
+    format: Option<Format>,
+}
+
 /// A time series of an asset
 ///
 /// Hours and days are put together exactly from the windows of 5 minutes: posts are summed, the mean score is weighted by scored posts,
@@ -161,103 +197,133 @@ pub(crate) struct Point {
 /// was a forecast for every window. `next_hour_p10`, `next_hour_p50`, `next_hour_p90` and `doubling_probability` are what is expected of the hour after
 /// the newest window of the interval that has such a forecast. `dominance` is the asset's part of all
 /// posts. `unique_posts` leaves out spam (`spam_posts`) and near duplicates of a post about the asset that was published in the 24 hours before. `from` and `to` are widened to whole intervals.
-#[utoipa::path(get, path = "/v1/assets/{asset}/series", tag = "insights",
-    params(
-        ("asset" = String, Path, description = "Canonical id, as BTC; `*` for all posts"),
-        ("metrics" = Option<String>, Query, description = "Separated by commas: posts, unique_authors, mean_score, dominance, negative, neutral, positive, anomaly_score, expected_posts, next_hour_p10, next_hour_p50, next_hour_p90, doubling_probability, unique_posts, spam_posts; all by default"),
-        ("from" = Option<String>, Query, description = "RFC 3339 or a date; by default a day (5m), a week (1h) or 90 days (1d) before `to`"),
-        ("to" = Option<String>, Query, description = "RFC 3339 or a date, of which the end is meant; by default the newest time of the data"),
-        ("interval" = Option<String>, Query, description = "5m (default), 1h or 1d"),
-        ("as_of" = Option<String>, Query, description = "Only what was known at this time, so that a backtest does not see the future"),
-        ("run" = Option<String>, Query, description = "A replay's id; `live` by default"),
-        ("lineage" = Option<bool>, Query, description = "Whether each point tells its lineage, and its posts by source"),
-        ("format" = Option<String>, Query, description = "json or csv; by default what `Accept` prefers")),
-    responses((status = 200, content((Series = "application/json"), (String = "text/csv")))))]
+#[utoipa::path(get, path = "/v1/assets/{asset}/series", tag = "insights", operation_id = "series", params(AssetPath, SeriesParams),
+    responses((status = 200, description = "Every interval of the range", content((Series = "application/json"), (String = "text/csv")))))]
 pub(crate) async fn series(
     State(app): SharedApp,
-    Path(asset): Path<String>,
+    Path(AssetPath { asset }): Path<AssetPath>,
     headers: HeaderMap,
-    mut params: Params,
+    Query(asked): Query<SeriesParams>,
 ) -> Result<Response, Problem> {
-    let metrics = params.choices::<Metric>("metrics").unwrap_or_else(|| Metric::ALL.iter().map(|(_, m)| *m).collect());
-    let (from, to) = (params.time("from"), params.end("to"));
-    params.check_order(from, to);
-    let interval = params.choice("interval").unwrap_or(Interval::FiveMinutes);
-    let as_of = params.time("as_of");
-    let run = params.run();
-    let with_lineage = params.flag("lineage");
-    let format = params.choice::<Format>("format");
-    params.finish()?;
-    let format = match format {
-        Some(format) => format,
-        None if answer::negotiate(&headers, &[answer::JSON, answer::CSV])? == answer::CSV => Format::Csv,
-        None => Format::Json,
+    let media = match asked.format {
+        Some(Format::Json) => answer::JSON,
+        Some(Format::Csv) => answer::CSV,
+        None => answer::negotiate(&headers, &[answer::JSON, answer::CSV])?,
     };
-    let extent = app.extent(&run).await?;
-    let asset = app.asset(&run, asset).await?;
-
-    let step = interval.seconds();
-    let newest = extent.map_or_else(|| UtcTime::from(app.clock.now()), |extent| extent.newest);
-    let to = to.unwrap_or(newest).ceil(step);
-    let from = from.unwrap_or_else(|| to.plus(-interval.default_range())).floor(step);
-    if from >= to {
-        return Err(Problem::invalid_parameter(
-            "from",
-            format!("{from}, expected a time before the newest of the data ({newest})"),
-        ));
-    }
-    let count = (to.seconds() - from.seconds()) / step;
-    if count > MAX_POINTS {
-        return Err(Problem::invalid_parameter(
-            "from",
-            format!("{count} points, expected {MAX_POINTS} or fewer: choose a shorter range or a longer interval"),
-        ));
-    }
-    let query = SeriesQuery { run, asset, from, to, interval: step, as_of };
-    let series = build(&app, &query, &metrics, with_lineage).await?;
-    Ok(match format {
-        Format::Json => answer::conditional(&headers, answer::JSON, answer::to_json(&series)?),
-        Format::Csv => answer::conditional(&headers, answer::CSV, csv(&series, &metrics)),
-    })
+    let mut metrics = asked.metrics.map_or(Metric::ALL.to_vec(), |List(metrics)| metrics);
+    let mut seen = Vec::new();
+    metrics.retain(|metric| {
+        !seen.contains(metric) && {
+            seen.push(*metric);
+            true
+        }
+    });
+    let question = SeriesQuestion {
+        asset,
+        metrics,
+        from: asked.from,
+        to: asked.to,
+        interval: asked.interval,
+        as_of: asked.as_of,
+        run: asked.run,
+        lineage: asked.lineage,
+        csv: media == answer::CSV,
+        now: asked.to.is_none().then(|| UtcTime::from(app.clock.now()).ceil(WINDOW_SECONDS)),
+    };
+    app.serving.answer(&headers, media, &question).await
 }
 
-async fn build(app: &App, query: &SeriesQuery, metrics: &[Metric], with_lineage: bool) -> Result<Series, Problem> {
-    let buckets = app.store.buckets(query, &query.asset).await?;
-    let market =
-        if query.asset == WHOLE_MARKET { buckets.clone() } else { app.store.buckets(query, WHOLE_MARKET).await? };
-    // Within one window the topology has counted the authors; over several they must be recounted.
-    let count_authors = query.interval > WINDOW_SECONDS && metrics.contains(&Metric::UniqueAuthors);
-    let authors = if count_authors { Some(app.store.unique_authors(query).await?) } else { None };
-    let by_bucket = app.store.series_lineage(query).await?;
-    let mut lineages: BTreeMap<UtcTime, Lineage> = by_bucket.into_iter().collect();
-    let mut sources = if with_lineage { app.store.series_sources(query).await? } else { BTreeMap::new() };
-    let lineage = lineages.values().fold(Lineage::new(&query.run), Lineage::union);
+#[derive(Debug)]
+struct SeriesQuestion {
+    asset: AssetId,
+    metrics: Vec<Metric>,
+    from: Option<Moment>,
+    to: Option<End>,
+    interval: Interval,
+    as_of: Option<Moment>,
+    run: Run,
+    lineage: bool,
+    csv: bool,
+    /// Where the range ends if neither the question nor the data says it.
+    now: Option<UtcTime>,
+}
 
-    let sample = buckets.values().any(|bucket| bucket.sample);
+impl Question for SeriesQuestion {
+    const NAME: &'static str = "series";
+
+    fn run(&self) -> &str {
+        &self.run.0
+    }
+
+    async fn build(&self, data: &Snapshot) -> Result<Bytes, Problem> {
+        let query = self.query(data).await?;
+        let series = build(data, &query, self).await?;
+        if self.csv { Ok(csv(&series, &self.metrics)) } else { answer::to_json(&series) }
+    }
+}
+
+impl SeriesQuestion {
+    /// The range that is meant, in whole intervals.
+    async fn query(&self, data: &Snapshot) -> Result<SeriesQuery, Problem> {
+        let ground = data.ground(&self.run.0, &self.asset.0).await?;
+        let step = self.interval.seconds();
+        let newest = ground.extent.map(|extent| extent.newest).or(self.now);
+        let to = self.to.map(|to| to.0).or(newest).unwrap_or(UtcTime(LATEST)).ceil(step);
+        let from = self.from.map_or_else(|| to.plus(-self.interval.default_range()), |from| from.0).floor(step);
+        if from >= to {
+            return Err(Problem::invalid_parameter(
+                "from",
+                format!("{from}, expected a time before the newest of the data ({to})"),
+            ));
+        }
+        let count = (to.seconds() - from.seconds()) / step;
+        if count > MAX_POINTS {
+            return Err(Problem::invalid_parameter(
+                "from",
+                format!("{count} points, expected {MAX_POINTS} or fewer: choose a shorter range or a longer interval"),
+            ));
+        }
+        let as_of = self.as_of.map(|time| time.0);
+        Ok(SeriesQuery { run: self.run.0.clone(), asset: ground.asset, from, to, interval: step, as_of })
+    }
+}
+
+async fn build(data: &Snapshot, query: &SeriesQuery, asked: &SeriesQuestion) -> Result<Series, Problem> {
+    // Within one window the topology has counted the authors; over several they must be recounted.
+    let count_authors = query.interval > WINDOW_SECONDS && asked.metrics.contains(&Metric::UniqueAuthors);
+    let authors = async { if count_authors { data.unique_authors(query).await.map(Some) } else { Ok(None) } };
+    let sources = async { if asked.lineage { data.series_sources(query).await } else { Ok(BTreeMap::new()) } };
+    // All are sent at once.
+    let (buckets, mut lineages, authors, mut sources) =
+        try_join!(data.buckets(query), data.series_lineage(query, asked.lineage), authors, sources)?;
+    let lineage = lineages.values().fold(Lineage::new(&query.run), Lineage::union);
+    let none = BTreeMap::new();
+    let [own, market] = [query.asset.as_str(), WHOLE_MARKET].map(|asset| buckets.get(asset).unwrap_or(&none));
+
+    let sample = own.values().any(|bucket| bucket.sample);
     let mut points = Vec::new();
     let mut start = query.from;
     while start < query.to {
         let place = Place {
-            own: buckets.get(&start),
+            own: own.get(&start),
             market: market.get(&start),
             authors: authors.as_ref().map(|authors| authors.get(&start).copied().unwrap_or(0)),
         };
         points.push(Point {
             start,
             end: start.plus(query.interval),
-            metrics: metrics.iter().map(|metric| (metric.name().to_owned(), place.value(*metric))).collect(),
+            metrics: Values(asked.metrics.iter().map(|metric| (*metric, place.value(*metric))).collect()),
             windows: place.own.map_or(0, |bucket| bucket.windows),
             revision: place.own.map(|bucket| bucket.revision),
             r#final: place.own.or(place.market).map(|bucket| bucket.r#final),
-            lineage: if with_lineage { lineages.remove(&start) } else { None },
+            lineage: if asked.lineage { lineages.remove(&start) } else { None },
             sources: sources.remove(&start),
         });
         start = start.plus(query.interval);
     }
-    let interval = Interval::ALL.iter().find(|(_, i)| i.seconds() == query.interval).map_or("", |(name, _)| name);
     Ok(Series {
         asset: query.asset.clone(),
-        interval,
+        interval: asked.interval,
         from: query.from,
         to: query.to,
         as_of: query.as_of,
@@ -326,14 +392,15 @@ impl Place<'_> {
 fn csv(series: &Series, metrics: &[Metric]) -> Bytes {
     let mut text = String::from("start,end");
     for metric in metrics {
-        let _ = write!(text, ",{}", metric.name());
+        let name = serde_json::to_value(metric).unwrap_or_default();
+        let _ = write!(text, ",{}", name.as_str().unwrap_or_default());
     }
     text.push_str(",windows,revision,final\r\n");
     for point in &series.points {
         let _ = write!(text, "{},{}", point.start, point.end);
-        for metric in metrics {
+        for (_, value) in &point.metrics.0 {
             text.push(',');
-            if let Some(value) = point.metrics.get(metric.name()).filter(|value| !value.is_null()) {
+            if !value.is_null() {
                 let _ = write!(text, "{value}");
             }
         }

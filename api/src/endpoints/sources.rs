@@ -4,10 +4,10 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::answer;
 use crate::app::SharedApp;
-use crate::params::Params;
-use crate::problem::Problem;
+use crate::http::answer;
+use crate::http::params::{NoParams, Query};
+use crate::http::problem::Problem;
 use crate::store::sources::{Source, SourceHealth};
 
 /// All sources.
@@ -27,10 +27,12 @@ pub(crate) struct Sources {
 }
 
 /// Where posts come from, and how well that works
-#[utoipa::path(get, path = "/v1/sources", tag = "operations", responses((status = 200, body = Sources)))]
-pub(crate) async fn list(State(app): SharedApp, headers: HeaderMap, params: Params) -> Result<Response, Problem> {
-    params.finish()?;
-    let sources = app.store.sources(app.clock.now().into()).await?;
+#[utoipa::path(get, path = "/v1/sources", tag = "operations", operation_id = "list_sources",
+    responses((status = 200, description = "The sources by id", body = Sources)))]
+pub(crate) async fn list(State(app): SharedApp, headers: HeaderMap, _: Query<NoParams>) -> Result<Response, Problem> {
+    let data = app.store.snapshot().await?;
+    let sources = data.sources(app.clock.now().into()).await?;
+    data.end().await;
     let healthy = sources.iter().filter(|source| source.health == SourceHealth::Ok).count();
     let sample = sources.iter().any(|source| source.sample);
     let file_rejected = app.health.degraded("sources-file");

@@ -9,55 +9,64 @@ use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use prometheus::IntGauge;
+use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
 use tokio_util::sync::CancellationToken;
+use utoipa::IntoParams;
 
 use crate::app::{App, SharedApp};
-use crate::auth::Scope;
+use crate::auth::{self, Scope};
 use crate::events::{Event, EventId, EventKind};
-use crate::params::{Choice, Params};
-use crate::problem::Problem;
-use crate::{answer, middleware};
+use crate::http::answer;
+use crate::http::params::{AssetId, List, Query, Text};
+use crate::http::problem::Problem;
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Clients wait this long before they connect again.
 const RETRY: Duration = Duration::from_secs(2);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
+/// Which events.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct StreamParams {
+    /// Only about these assets, separated by commas; `*` is the whole market
+    #[param(inline, style = Form, explode = false, value_type = Vec<AssetId>)]
+    asset: Option<List<AssetId>>,
+    /// Only these types, separated by commas; all by default, or without post for a token without read:posts
+    #[param(inline, style = Form, explode = false, value_type = Vec<EventKind>)]
+    r#type: Option<List<EventKind>>,
+    /// As Last-Event-ID, for clients that cannot set it
+    #[param(inline)]
+    last_event_id: Option<Text<64>>,
+}
+
 /// Live updates as server-sent events
 ///
 /// Event types are trend (a new revision of a window), alert and post; data is JSON with the fields of the Avro record, times in
 /// RFC 3339. Ids grow; with the last one as `Last-Event-ID` (or `last_event_id=`) nothing is missed and nothing comes twice, as long as
-/// the server still has it (some 10,000 events). If it has not, the first event is of type gap: load the state again. Comments come every 15 s.
-#[utoipa::path(get, path = "/v1/stream", tag = "insights",
-    params(
-        ("asset" = Option<String>, Query, description = "Only about these assets, separated by commas; `*` is the whole market"),
-        ("type" = Option<String>, Query, description = "Only these types, separated by commas: trend, alert, post; all by default, or without post for a token without read:posts"),
-        ("last_event_id" = Option<String>, Query, description = "As Last-Event-ID, for clients that cannot set it"),
-        ("Last-Event-ID" = Option<String>, Header, description = "Id of the last event that was received")),
-    responses((status = 200, body = String, content_type = "text/event-stream")))]
+/// the server still has it (some 10,000 events). If it has not, or never had
+/// that event, the first event is of type gap: load the state again. Comments come every 15 s.
+#[utoipa::path(get, path = "/v1/stream", tag = "insights", operation_id = "subscribe",
+    params(StreamParams, ("Last-Event-ID" = Option<String>, Header, description = "Id of the last event that was received")),
+    responses((status = 200, description = "Events, without end", body = String, content_type = "text/event-stream")))]
 pub(crate) async fn subscribe(
     State(app): SharedApp,
     extensions: Extensions,
     headers: HeaderMap,
-    mut params: Params,
+    Query(asked): Query<StreamParams>,
 ) -> Result<Response, Problem> {
-    let allowed = middleware::has_scope(&extensions, Scope::Posts);
-    let assets: Option<Vec<String>> =
-        params.text("asset", 1024).map(|list| list.split(',').map(str::to_owned).collect());
-    let kinds = params.choices::<EventKind>("type");
-    let last_id = last_event_id(&headers, &mut params);
-    params.finish()?;
-    if kinds.as_ref().is_some_and(|kinds| kinds.contains(&EventKind::Post)) {
-        allowed.clone()?;
+    let allowed = auth::has_scope(&extensions, Scope::Posts);
+    let kinds = match asked.r#type {
+        Some(List(kinds)) => kinds,
+        None => EventKind::ALL.into_iter().filter(|kind| *kind != EventKind::Post || allowed.is_ok()).collect(),
+    };
+    if kinds.contains(&EventKind::Post) {
+        allowed?;
     }
-    let kinds = kinds.unwrap_or_else(|| {
-        EventKind::ALL
-            .iter()
-            .map(|(_, kind)| *kind)
-            .filter(|kind| *kind != EventKind::Post || allowed.is_ok())
-            .collect()
-    });
+    let assets = asked.asset.map(|List(assets)| assets.into_iter().map(|asset| asset.0).collect());
+    let last_id = last_event_id(&headers, asked.last_event_id)?;
     answer::negotiate(&headers, &["text/event-stream"])?;
     if !app.events.is_ready().await {
         return Err(Problem::unavailable("live events cannot be read at the moment"));
@@ -67,9 +76,9 @@ pub(crate) async fn subscribe(
 
     // Subscribe before looking back, so that nothing falls between.
     let live = app.events.subscribe();
-    let gap = match last_id {
-        Some(id) => gap(&app, id).await?,
-        None => None,
+    let (gap, last) = match last_id {
+        Some(id) => resume(&app, id).await?,
+        None => (None, None),
     };
     app.metrics.streams.inc();
     let subscriber = Subscriber {
@@ -78,13 +87,12 @@ pub(crate) async fn subscribe(
         app,
         live,
         pending: VecDeque::new(),
-        last: last_id,
-        catching_up: last_id.is_some(),
+        last,
+        catching_up: last.is_some(),
         filter: Filter { assets, kinds },
-        first: vec![SseEvent::default().retry(RETRY).comment("vigie")],
+        first: gap.into_iter().chain([SseEvent::default().retry(RETRY).comment("vigie")]).collect(),
         _place: place,
     };
-    let subscriber = Subscriber { first: gap.into_iter().chain(subscriber.first).collect(), ..subscriber };
     let body =
         Sse::new(stream::unfold(subscriber, next)).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("heartbeat"));
     let fields = [
@@ -95,28 +103,32 @@ pub(crate) async fn subscribe(
     Ok((fields, body).into_response())
 }
 
-fn last_event_id(headers: &HeaderMap, params: &mut Params) -> Option<EventId> {
-    let from_query = params.text("last_event_id", 64);
-    let text = match headers.get(&LAST_EVENT_ID) {
-        Some(value) => value.to_str().unwrap_or("not text").to_owned(),
-        None => from_query?,
+fn last_event_id(headers: &HeaderMap, asked: Option<Text<64>>) -> Result<Option<EventId>, Problem> {
+    let text = match (headers.get(&LAST_EVENT_ID), asked) {
+        // Clients that have seen no event send the empty string.
+        (Some(value), _) if value.is_empty() => return Ok(None),
+        (Some(value), _) => value.to_str().unwrap_or("not text").to_owned(),
+        (None, Some(Text(text))) => text,
+        (None, None) => return Ok(None),
     };
-    let id = EventId::parse(&text);
-    if id.is_none() {
-        let shown: String = text.chars().take(64).collect();
-        params.reject("last_event_id", format!("{shown:?}, expected the id of an event, as 1700000000000-0"));
-    }
-    id
+    let shown: String = text.chars().take(64).collect();
+    let wrong = || format!("{shown:?}, expected the id of an event, as 1700000000000-0");
+    EventId::parse(&text).map(Some).ok_or_else(|| Problem::invalid_parameter("last_event_id", wrong()))
 }
 
-/// Tells a client that resumes if events after `id` are gone already.
-async fn gap(app: &App, id: EventId) -> Result<Option<SseEvent>, Problem> {
-    let oldest = app.events.oldest().await.map_err(|error| {
+/// Where a client goes on that has seen `id`, and what tells it that there is a gap: if events after `id` are gone, or if the stream
+/// has never had `id`, as after a loss of Redis.
+async fn resume(app: &App, id: EventId) -> Result<(Option<SseEvent>, Option<EventId>), Problem> {
+    let bounds = app.events.bounds().await.map_err(|error| {
         tracing::warn!(%error, "event stream not readable");
         Problem::unavailable("live events cannot be read at the moment")
     })?;
-    let lost = oldest.is_some_and(|oldest| id != EventId::START && oldest > id);
-    Ok(lost.then(|| SseEvent::default().event("gap").data(format!("{{\"after\":\"{id}\"}}"))))
+    let gap = || Some(SseEvent::default().event("gap").data(format!("{{\"after\":\"{id}\"}}")));
+    Ok(match bounds {
+        _ if id == EventId::START => (None, Some(id)),
+        Some((oldest, newest)) if id <= newest => (if oldest > id { gap() } else { None }, Some(id)),
+        _ => (gap(), None),
+    })
 }
 
 struct Filter {

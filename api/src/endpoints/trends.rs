@@ -1,27 +1,32 @@
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{Extensions, HeaderMap};
 use axum::response::Response;
-use serde::Serialize;
-use utoipa::ToSchema;
+use futures_util::future::try_join_all;
+use futures_util::try_join;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use vigie_schemas::WHOLE_MARKET;
 
-use crate::app::{App, SharedApp};
-use crate::auth::Scope;
-use crate::leaderboard::{self, Order, Period, Span, Trend};
-use crate::params::Params;
-use crate::problem::Problem;
+use crate::app::SharedApp;
+use crate::auth::{self, Scope};
+use crate::http::answer;
+use crate::http::params::{Int, Moment, Query, Run};
+use crate::http::problem::Problem;
+use crate::insights::leaderboard::{self, Order, Period, Span, Trend};
+use crate::serving::Question;
 use crate::store::lineage::Lineage;
 use crate::store::posts::Post;
+use crate::store::{Snapshot, StoreError};
 use crate::time::UtcTime;
-use crate::{answer, middleware};
 
 /// The leaderboard.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Board {
     /// `live`, or the id of a replay.
     run_id: String,
-    /// Length of the compared periods: 1h, 6h, 24h or 7d.
-    window: &'static str,
+    /// Length of the compared periods.
+    window: Period,
     /// End of the current period; null if there is no data yet.
     at: Option<UtcTime>,
     /// Start of the current period, end of the previous one.
@@ -50,72 +55,110 @@ pub(crate) struct RankedTrend {
     explained_by: Vec<Post>,
 }
 
+type MinPosts = Int<0, 1_000_000_000, 1>;
+type BoardLimit = Int<1, 200, 20>;
+/// Without a default: it depends on the caller's scopes.
+type ExplainingPosts = Int<0, 10, 3>;
+
+/// What can be asked about the leaderboard.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct BoardParams {
+    /// Length of the compared periods; 1h by default
+    #[param(inline)]
+    window: Option<Period>,
+    /// End of the current period: RFC 3339 or a date; by default the newest time of the data
+    #[param(inline)]
+    at: Option<Moment>,
+    /// What the board is sorted by; growth by default
+    #[param(inline)]
+    sort: Option<Order>,
+    /// Leave out assets with fewer posts in both periods together
+    #[param(inline)]
+    min_posts: MinPosts,
+    /// Assets
+    #[param(inline)]
+    limit: BoardLimit,
+    /// Explaining posts per asset; 3 by default, or 0 for a token without read:posts
+    #[param(inline)]
+    posts: Option<ExplainingPosts>,
+    /// A replay's id; `live` by default
+    #[param(inline)]
+    run: Run,
+}
+
 /// Which assets rise, and the posts that explain it
 ///
 /// Compares the period of length `window` that ends at `at` with the one before. By default the board is sorted by `growth_z`, the z
 /// statistic of the change of posts: a surge from 10 to 90 posts outranks a drift from 1000 to 1010.
-#[utoipa::path(get, path = "/v1/trends", tag = "insights",
-    params(
-        ("window" = Option<String>, Query, description = "1h (default), 6h, 24h or 7d"),
-        ("at" = Option<String>, Query, description = "End of the current period: RFC 3339 or a date; by default the newest time of the data"),
-        ("sort" = Option<String>, Query, description = "growth (default), anomaly, posts, mean_score, mean_score_change or doubling_probability"),
-        ("min_posts" = Option<i64>, Query, description = "Leave out assets with fewer posts in both periods together; 1 by default"),
-        ("limit" = Option<i64>, Query, description = "Assets, 1 to 200; 20 by default"),
-        ("posts" = Option<i64>, Query, description = "Explaining posts per asset, 0 to 10; 3 by default, or 0 for a token without read:posts"),
-        ("run" = Option<String>, Query, description = "A replay's id; `live` by default")),
-    responses((status = 200, body = Board)))]
+#[utoipa::path(get, path = "/v1/trends", tag = "insights", operation_id = "leaderboard", params(BoardParams),
+    responses((status = 200, description = "The leaderboard", body = Board)))]
 pub(crate) async fn board(
     State(app): SharedApp,
     extensions: Extensions,
     headers: HeaderMap,
-    mut params: Params,
+    Query(asked): Query<BoardParams>,
 ) -> Result<Response, Problem> {
-    let allowed = middleware::has_scope(&extensions, Scope::Posts);
-    let question = Question {
-        run: params.run(),
-        period: params.choice("window").unwrap_or(Period::Hour),
-        at: params.time("at"),
-        order: params.choice("sort").unwrap_or(Order::Growth),
-        min_posts: params.integer("min_posts", 0..=1_000_000_000, 1),
-        limit: params.integer("limit", 1..=200, 20) as usize,
-        posts: params.integer("posts", 0..=10, if allowed.is_ok() { 3 } else { 0 }) as usize,
-    };
-    params.finish()?;
-    if question.posts > 0 {
+    let allowed = auth::has_scope(&extensions, Scope::Posts);
+    let posts = asked.posts.map_or(if allowed.is_ok() { ExplainingPosts::default().0 } else { 0 }, |posts| posts.0);
+    if posts > 0 {
         allowed?;
     }
+    let question = BoardQuestion {
+        run: asked.run,
+        period: asked.window.unwrap_or(Period::Hour),
+        at: asked.at,
+        order: asked.sort.unwrap_or(Order::Growth),
+        min_posts: asked.min_posts.0,
+        limit: asked.limit.0 as usize,
+        posts: posts as usize,
+    };
     answer::negotiate(&headers, &[answer::JSON])?;
-    let body =
-        app.cache.answer(format!("trends {question:?}"), async { answer::to_json(&build(&app, &question).await?) });
-    Ok(answer::conditional(&headers, answer::JSON, body.await?))
+    app.serving.answer(&headers, answer::JSON, &question).await
 }
 
 #[derive(Debug)]
-struct Question {
-    run: String,
+struct BoardQuestion {
+    run: Run,
     period: Period,
-    at: Option<UtcTime>,
+    at: Option<Moment>,
     order: Order,
     min_posts: i64,
     limit: usize,
+    /// 0 for those who may not read posts.
     posts: usize,
 }
 
-async fn build(app: &App, question: &Question) -> Result<Board, Problem> {
+impl Question for BoardQuestion {
+    const NAME: &'static str = "trends";
+
+    fn run(&self) -> &str {
+        &self.run.0
+    }
+
+    async fn build(&self, data: &Snapshot) -> Result<Bytes, Problem> {
+        answer::to_json(&build(data, self).await?)
+    }
+}
+
+async fn build(data: &Snapshot, question: &BoardQuestion) -> Result<Board, Problem> {
+    let run = question.run.0.as_str();
     let mut answer = Board {
-        run_id: question.run.clone(),
-        window: question.period.name(),
+        run_id: run.to_owned(),
+        window: question.period,
         at: None,
         from: None,
         newest: None,
         sample: false,
         market: None,
         trends: Vec::new(),
-        lineage: Lineage::new(&question.run),
+        lineage: Lineage::new(run),
     };
-    let Some(extent) = app.extent(&question.run).await? else { return Ok(answer) };
-    let span = Span::ending_at(question.at.unwrap_or(extent.newest), question.period);
-    let (totals, sample) = app.store.totals(&question.run, span).await?;
+    let Some(extent) = data.extent(run).await? else { return Ok(answer) };
+    let span = Span::ending_at(question.at.map_or(extent.newest, |at| at.0), question.period);
+    let ((totals, sample), lineage) =
+        try_join!(data.totals(run, span), data.lineage(run, span.previous_start(), span.end))?;
     let market = totals.get(WHOLE_MARKET);
     let mut trends: Vec<Trend> = totals
         .iter()
@@ -130,11 +173,12 @@ async fn build(app: &App, question: &Question) -> Result<Board, Problem> {
     answer.newest = Some(extent.newest);
     answer.sample = sample;
     answer.market = market.map(|slices| leaderboard::trend(WHOLE_MARKET, slices, None));
-    for (at, trend) in trends.into_iter().enumerate() {
-        let explained_by = explain(app, question, span, &trend).await?;
+    answer.lineage = lineage;
+    // All are sent at once.
+    let explained = try_join_all(trends.iter().map(|trend| explain(data, question, span, trend))).await?;
+    for (at, (trend, explained_by)) in trends.into_iter().zip(explained).enumerate() {
         answer.trends.push(RankedTrend { rank: at + 1, trend, explained_by });
     }
-    answer.lineage = app.store.lineage(&question.run, None, span.previous_start(), span.end).await?;
     Ok(answer)
 }
 
@@ -142,7 +186,12 @@ async fn build(app: &App, question: &Question) -> Result<Board, Problem> {
 const CLEAR_CHANGE: f64 = 0.1;
 
 /// The posts that speak for the change of the mean score, or without a clear one for the mean score itself.
-async fn explain(app: &App, question: &Question, span: Span, trend: &Trend) -> Result<Vec<Post>, Problem> {
+async fn explain(
+    data: &Snapshot,
+    question: &BoardQuestion,
+    span: Span,
+    trend: &Trend,
+) -> Result<Vec<Post>, StoreError> {
     if question.posts == 0 || trend.current.posts.unwrap_or(0) == 0 {
         return Ok(Vec::new());
     }
@@ -150,5 +199,5 @@ async fn explain(app: &App, question: &Question, span: Span, trend: &Trend) -> R
     let towards = change.or(trend.current.mean_score).unwrap_or(0.0);
     let direction = if towards < 0.0 { -1.0 } else { 1.0 };
     let period = (span.start(), span.end);
-    Ok(app.store.explaining_posts(&question.run, &trend.asset, period, direction, question.posts).await?)
+    data.explaining_posts(&question.run.0, &trend.asset, period, direction, question.posts).await
 }

@@ -1,7 +1,7 @@
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Store, StoreError};
+use super::{Snapshot, StoreError};
 use crate::time::UtcTime;
 
 /// Something about an asset that deserves a look.
@@ -31,12 +31,29 @@ pub(crate) struct Alert {
     pub sample: bool,
 }
 
+/// What an alert is about, as the topic names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AlertKind {
+    AttentionSpike,
+    SentimentDrop,
+}
+
+impl AlertKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::AttentionSpike => "attention_spike",
+            Self::SentimentDrop => "sentiment_drop",
+        }
+    }
+}
+
 /// Which alerts.
 #[derive(Clone, Debug)]
 pub(crate) struct AlertsQuery {
     pub(crate) run: String,
     pub(crate) asset: Option<String>,
-    pub(crate) kind: Option<String>,
+    pub(crate) kind: Option<AlertKind>,
     pub(crate) from: UtcTime,
     pub(crate) to: UtcTime,
     /// Only what comes after this alert: of an older window, or of the same with a higher id.
@@ -44,7 +61,7 @@ pub(crate) struct AlertsQuery {
     pub(crate) limit: i64,
 }
 
-impl Store {
+impl Snapshot {
     /// Newest window first; of the same window by id.
     pub(crate) async fn alerts(&self, query: &AlertsQuery) -> Result<Vec<Alert>, StoreError> {
         let asset = if query.asset.is_some() { "asset = $2" } else { "$2::text IS NULL" };
@@ -54,8 +71,16 @@ impl Store {
              ORDER BY window_start DESC, alert_id LIMIT $8"
         );
         let (time, id) = query.after.clone().unwrap_or_else(|| (query.to, String::new()));
-        let params: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
-            &[&query.run, &query.asset, &query.kind, &query.from.0, &query.to.0, &time.0, &id, &query.limit];
+        let params: &[&(dyn tokio_postgres::types::ToSql + Sync)] = &[
+            &query.run,
+            &query.asset,
+            &query.kind.map(AlertKind::name),
+            &query.from.0,
+            &query.to.0,
+            &time.0,
+            &id,
+            &query.limit,
+        ];
         let rows = self.rows(&sql, params).await?;
         rows.iter()
             .map(|row| {

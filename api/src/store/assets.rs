@@ -1,18 +1,10 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::ground::Extent;
 use super::series::MEAN_SCORE;
-use super::{Store, StoreError};
+use super::{Snapshot, StoreError};
 use crate::time::UtcTime;
-
-/// How far the data of a run reaches.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Extent {
-    /// Start of the oldest window.
-    pub(crate) oldest: UtcTime,
-    /// End of the newest window: "now", for archives play the past.
-    pub(crate) newest: UtcTime,
-}
 
 /// An asset that posts have mentioned; `*` stands for all posts.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -48,26 +40,7 @@ pub(crate) struct LatestWindow {
     pub mean_score: Option<f64>,
 }
 
-impl Store {
-    /// `None` if the run has no windows.
-    pub(crate) async fn extent(&self, run: &str) -> Result<Option<Extent>, StoreError> {
-        let sql = "SELECT (SELECT window_start FROM trend_windows WHERE run_id = $1 ORDER BY window_start LIMIT 1) AS oldest, \
-                   (SELECT window_end FROM trend_windows WHERE run_id = $1 ORDER BY window_start DESC LIMIT 1) AS newest";
-        let rows = self.rows(sql, &[&run]).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        let (oldest, newest): (Option<jiff::Timestamp>, Option<jiff::Timestamp>) =
-            (row.try_get("oldest")?, row.try_get("newest")?);
-        Ok(oldest.zip(newest).map(|(oldest, newest)| Extent { oldest: oldest.into(), newest: newest.into() }))
-    }
-
-    /// Whether any post of the run mentions the asset.
-    pub(crate) async fn asset_exists(&self, run: &str, asset: &str) -> Result<bool, StoreError> {
-        let sql = "SELECT EXISTS (SELECT FROM trend_windows WHERE run_id = $1 AND asset = $2) \
-                   OR EXISTS (SELECT FROM post_assets WHERE run_id = $1 AND asset = $2) AS found";
-        let rows = self.rows(sql, &[&run, &asset]).await?;
-        Ok(rows.first().map(|row| row.try_get("found")).transpose()?.unwrap_or(false))
-    }
-
+impl Snapshot {
     /// All assets by id, and whether any of the windows looked at is of sample data.
     pub(crate) async fn assets(&self, run: &str, extent: Extent) -> Result<(Vec<Asset>, bool), StoreError> {
         // The names by skipping from asset to asset in the primary key, not by reading all windows.

@@ -1,4 +1,4 @@
-use super::{Store, StoreError};
+use super::{Snapshot, StoreError};
 use crate::time::UtcTime;
 
 /// Sealed handles of one author that are tried, the newest first.
@@ -25,7 +25,7 @@ pub(crate) struct AuthorKeyRow {
     pub(crate) wrapped_key: Vec<u8>,
 }
 
-impl Store {
+impl Snapshot {
     /// Empty if nothing is known of the author.
     pub(crate) async fn author(&self, author_id: &str) -> Result<AuthorRows, StoreError> {
         let summary = "SELECT min(kind) AS kind, min(published_at) AS first_seen, max(published_at) AS last_seen, \

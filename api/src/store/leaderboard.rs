@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 
 use super::next_hour::NEXT_HOUR;
 use super::series::VOLUME;
-use super::{Store, StoreError};
-use crate::leaderboard::{AssetTotals, NextHour, SLICES, Slice, Span};
-use crate::mood::Opinions;
+use super::{Snapshot, StoreError};
+use crate::insights::leaderboard::{AssetTotals, NextHour, SLICES, Slice, Span};
+use crate::insights::mood::Opinions;
 
-impl Store {
+impl Snapshot {
     /// What was counted for each asset in the slices of `span`, and whether any of it is sample data.
     pub(crate) async fn totals(
         &self,

@@ -1,8 +1,10 @@
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use tokio_postgres::Row;
 use utoipa::ToSchema;
 
-use super::{Store, StoreError};
+use super::{Snapshot, StoreError};
 use crate::store::series::SeriesQuery;
 use crate::time::UtcTime;
 
@@ -118,42 +120,36 @@ impl Lineage {
     }
 }
 
-impl Store {
-    /// The lineage of a series: of each of its buckets (by start), in time order.
-    pub(crate) async fn series_lineage(&self, query: &SeriesQuery) -> Result<Vec<(UtcTime, Lineage)>, StoreError> {
+impl Snapshot {
+    /// The lineage of a series: of each of its buckets, by start; or of all together, at the start of the range.
+    pub(crate) async fn series_lineage(
+        &self,
+        query: &SeriesQuery,
+        by_bucket: bool,
+    ) -> Result<BTreeMap<UtcTime, Lineage>, StoreError> {
+        let bucket = "date_bin($5::text::interval, window_start, '1970-01-01T00:00:00Z')";
+        let bucket = if by_bucket { bucket } else { "CASE WHEN $5::text <> '' THEN $3::timestamptz END" };
         let sql = format!(
-            "WITH w AS ({}) SELECT date_bin($5::text::interval, window_start, '1970-01-01T00:00:00Z') AS bucket, {COLUMNS}, \
-             min(first_offset) AS first_offset, max(last_offset) AS last_offset FROM w GROUP BY 1, {COLUMNS} ORDER BY 1, {COLUMNS}",
+            "WITH w AS ({}) SELECT {bucket} AS bucket, {COLUMNS}, min(first_offset) AS first_offset, max(last_offset) AS last_offset \
+             FROM w GROUP BY 1, {COLUMNS} ORDER BY 1, {COLUMNS}",
             query.windows()
         );
-        let mut buckets: Vec<(UtcTime, Lineage)> = Vec::new();
-        for row in self.series_rows(&sql, query, &query.asset).await? {
+        let mut buckets: BTreeMap<UtcTime, Lineage> = BTreeMap::new();
+        for row in self.series_rows(&sql, query, &[&query.asset]).await? {
             let bucket = UtcTime(row.try_get("bucket")?);
-            if buckets.last().is_none_or(|(last, _)| *last != bucket) {
-                buckets.push((bucket, Lineage::new(&query.run)));
-            }
-            if let Some((_, lineage)) = buckets.last_mut() {
-                lineage.add(&row)?;
-            }
+            buckets.entry(bucket).or_insert_with(|| Lineage::new(&query.run)).add(&row)?;
         }
         Ok(buckets)
     }
 
-    /// The lineage of all windows of an asset (or of all assets) that start in `[from, to)`.
-    pub(crate) async fn lineage(
-        &self,
-        run: &str,
-        asset: Option<&str>,
-        from: UtcTime,
-        to: UtcTime,
-    ) -> Result<Lineage, StoreError> {
+    /// The lineage of all windows that start in `[from, to)`.
+    pub(crate) async fn lineage(&self, run: &str, from: UtcTime, to: UtcTime) -> Result<Lineage, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS}, min(first_offset) AS first_offset, max(last_offset) AS last_offset FROM trend_windows \
-             WHERE run_id = $1 AND ($2::text IS NULL OR asset = $2) AND window_start >= $3 AND window_start < $4 \
-             GROUP BY {COLUMNS} ORDER BY {COLUMNS}"
+             WHERE run_id = $1 AND window_start >= $2 AND window_start < $3 GROUP BY {COLUMNS} ORDER BY {COLUMNS}"
         );
         let mut lineage = Lineage::new(run);
-        for row in self.rows(&sql, &[&run, &asset, &from.0, &to.0]).await? {
+        for row in self.rows(&sql, &[&run, &from.0, &to.0]).await? {
             lineage.add(&row)?;
         }
         Ok(lineage)

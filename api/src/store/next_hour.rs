@@ -1,23 +1,21 @@
 use tokio_postgres::Row;
 
 use super::StoreError;
-use crate::leaderboard::NextHour;
+use crate::insights::leaderboard::NextHour;
+use crate::time::UtcTime;
 
-/// The forecast of the newest window of a group that has one: columns for [`NextHour::read`].
-pub(crate) const NEXT_HOUR: &str = "(array_agg(window_end ORDER BY window_start DESC) FILTER (WHERE next_hour_p50 IS NOT NULL))[1] AS forecast_from, \
-    (array_agg(next_hour_p10 ORDER BY window_start DESC) FILTER (WHERE next_hour_p50 IS NOT NULL))[1] AS next_hour_p10, \
-    (array_agg(next_hour_p50 ORDER BY window_start DESC) FILTER (WHERE next_hour_p50 IS NOT NULL))[1] AS next_hour_p50, \
-    (array_agg(next_hour_p90 ORDER BY window_start DESC) FILTER (WHERE next_hour_p50 IS NOT NULL))[1] AS next_hour_p90, \
-    (array_agg(doubling_probability ORDER BY window_start DESC) FILTER (WHERE next_hour_p50 IS NOT NULL))[1] AS doubling_probability";
+/// The forecast of the newest window of a group that has one, for [`NextHour::read`]: arrays compare by their first elements.
+pub(crate) const NEXT_HOUR: &str = "max(ARRAY[extract(epoch FROM window_end)::double precision, next_hour_p10, next_hour_p50, next_hour_p90, \
+    doubling_probability]) FILTER (WHERE next_hour_p50 IS NOT NULL) AS next_hour";
 
 impl NextHour {
     /// `None` if no window of the group has a forecast.
     pub(crate) fn read(row: &Row) -> Result<Option<Self>, StoreError> {
-        let from: Option<jiff::Timestamp> = row.try_get("forecast_from")?;
-        let number = |name: &str| row.try_get::<_, Option<f64>>(name);
-        let numbers = (number("next_hour_p10")?, number("next_hour_p50")?, number("next_hour_p90")?);
-        let (Some(from), (Some(p10), Some(p50), Some(p90))) = (from, numbers) else { return Ok(None) };
-        let Some(doubling_probability) = number("doubling_probability")? else { return Ok(None) };
-        Ok(Some(Self { from: from.into(), p10, p50, p90, doubling_probability }))
+        let numbers: Option<Vec<Option<f64>>> = row.try_get("next_hour")?;
+        let Some(&[Some(from), Some(p10), Some(p50), Some(p90), Some(doubling_probability)]) = numbers.as_deref()
+        else {
+            return Ok(None);
+        };
+        Ok(Some(Self { from: UtcTime::from_seconds(from as i64), p10, p50, p90, doubling_probability }))
     }
 }

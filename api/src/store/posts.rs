@@ -1,10 +1,10 @@
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 use utoipa::ToSchema;
 use vigie_schemas::WHOLE_MARKET;
 
 use super::lineage::Model;
-use super::{Store, StoreError};
+use super::{Snapshot, StoreError};
 use crate::time::UtcTime;
 
 /// A post with its sentiment.
@@ -90,7 +90,7 @@ pub(crate) struct PostsQuery {
     pub(crate) asset: String,
     pub(crate) from: UtcTime,
     pub(crate) to: UtcTime,
-    pub(crate) label: LabelFilter,
+    pub(crate) label: Option<LabelFilter>,
     /// Without spam, and of posts with the same words only the first.
     pub(crate) unique: bool,
     /// Only what comes after this post: older, or as old with a higher id.
@@ -98,10 +98,13 @@ pub(crate) struct PostsQuery {
     pub(crate) limit: i64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Posts of a label, or without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum LabelFilter {
-    Any,
-    Is(&'static str),
+    Negative,
+    Neutral,
+    Positive,
     Unscored,
 }
 
@@ -119,7 +122,7 @@ const UNIQUE: &str = "AND (p.spam_score IS NULL OR p.spam_score < 0.5) AND NOT E
     AND e.published_at >= $3::timestamptz - interval '24 hours' AND e.published_at < $4 \
     AND (e.published_at, e.post_id) < (p.published_at, p.post_id))";
 
-impl Store {
+impl Snapshot {
     /// Newest first; of the same time by id.
     pub(crate) async fn posts(&self, query: &PostsQuery) -> Result<Vec<Post>, StoreError> {
         // One index gives the order; the row that comes last is looked up in `posts` only for the rows of the page.
@@ -136,9 +139,11 @@ impl Store {
         };
         let k = if query.asset == WHOLE_MARKET { "p" } else { "k" };
         let label = match query.label {
-            LabelFilter::Any => String::new(),
-            LabelFilter::Is(label) => format!("AND {k}.label = '{label}'"),
-            LabelFilter::Unscored => format!("AND {k}.label IS NULL"),
+            None => String::new(),
+            Some(LabelFilter::Negative) => format!("AND {k}.label = 'negative'"),
+            Some(LabelFilter::Neutral) => format!("AND {k}.label = 'neutral'"),
+            Some(LabelFilter::Positive) => format!("AND {k}.label = 'positive'"),
+            Some(LabelFilter::Unscored) => format!("AND {k}.label IS NULL"),
         };
         let unique = if query.unique { UNIQUE } else { "" };
         // The first condition on the time lets the index start at the cursor; the second takes out what came before on the same instant.

@@ -1,7 +1,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Store, StoreError};
+use super::{Snapshot, StoreError};
 use crate::time::UtcTime;
 
 /// A computation over posts: `live`, or a replay.
@@ -30,7 +30,7 @@ pub(crate) struct Run {
     pub detail: serde_json::Value,
 }
 
-impl Store {
+impl Snapshot {
     /// Newest first, `after` a start time and id.
     pub(crate) async fn runs(&self, after: Option<(UtcTime, String)>, limit: i64) -> Result<Vec<Run>, StoreError> {
         let sql = "SELECT * FROM runs WHERE started_at <= $1 AND (started_at < $1 OR run_id > $2) \
@@ -54,12 +54,5 @@ impl Store {
                 })
             })
             .collect()
-    }
-
-    /// Whether there is anything of this run.
-    pub(crate) async fn run_exists(&self, run: &str) -> Result<bool, StoreError> {
-        let sql = "SELECT EXISTS (SELECT FROM runs WHERE run_id = $1) OR EXISTS (SELECT FROM trend_windows WHERE run_id = $1) AS found";
-        let rows = self.rows(sql, &[&run]).await?;
-        Ok(rows.first().map(|row| row.try_get("found")).transpose()?.unwrap_or(false))
     }
 }

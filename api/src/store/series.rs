@@ -4,8 +4,8 @@ use tokio_postgres::Row;
 use vigie_schemas::WHOLE_MARKET;
 
 use super::next_hour::NEXT_HOUR;
-use super::{Store, StoreError};
-use crate::leaderboard::NextHour;
+use super::{Snapshot, StoreError};
+use crate::insights::leaderboard::NextHour;
 use crate::time::UtcTime;
 
 /// Which windows, and how to put them together.
@@ -46,15 +46,15 @@ pub(crate) struct Bucket {
 }
 
 impl SeriesQuery {
-    /// The windows themselves: $1 run, $2 asset, $3 from, $4 to, $5 interval, $6 as of.
+    /// The windows themselves: $1 run, $2 assets, $3 from, $4 to, $5 interval, $6 as of.
     pub(crate) fn windows(&self) -> &'static str {
         if self.as_of.is_some() {
-            "SELECT DISTINCT ON (window_start) * FROM trend_window_revisions \
-             WHERE run_id = $1 AND asset = $2 AND window_start >= $3 AND window_start < $4 AND emitted_at <= $6 \
-             ORDER BY window_start, revision DESC"
+            "SELECT DISTINCT ON (asset, window_start) * FROM trend_window_revisions \
+             WHERE run_id = $1 AND asset = ANY($2) AND window_start >= $3 AND window_start < $4 AND emitted_at <= $6 \
+             ORDER BY asset, window_start, revision DESC"
         } else {
             "SELECT * FROM trend_windows \
-             WHERE run_id = $1 AND asset = $2 AND window_start >= $3 AND window_start < $4 AND $6::timestamptz IS NULL"
+             WHERE run_id = $1 AND asset = ANY($2) AND window_start >= $3 AND window_start < $4 AND $6::timestamptz IS NULL"
         }
     }
 
@@ -63,40 +63,43 @@ impl SeriesQuery {
     }
 }
 
-impl Store {
-    /// The buckets that have windows, by their start.
+impl Snapshot {
+    /// The buckets that have windows, of the asset and of the whole market, by their start.
     pub(crate) async fn buckets(
         &self,
         query: &SeriesQuery,
-        asset: &str,
-    ) -> Result<BTreeMap<UtcTime, Bucket>, StoreError> {
+    ) -> Result<BTreeMap<String, BTreeMap<UtcTime, Bucket>>, StoreError> {
         let sql = format!(
             "WITH w AS ({}) \
-             SELECT date_bin($5::text::interval, window_start, '1970-01-01T00:00:00Z') AS bucket, count(*) AS windows, \
+             SELECT asset, date_bin($5::text::interval, window_start, '1970-01-01T00:00:00Z') AS bucket, count(*) AS windows, \
              bool_and(final) AS final, max(revision) AS revision, sum(posts)::bigint AS posts, \
              sum(unique_authors)::bigint AS unique_authors, sum(negative)::bigint AS negative, sum(neutral)::bigint AS neutral, \
              sum(positive)::bigint AS positive, {MEAN_SCORE} AS mean_score, max(anomaly_score) AS anomaly_score, \
              CASE WHEN count(expected_posts) = count(*) THEN sum(expected_posts) END AS expected_posts, bool_or(sample) AS sample, \
-             {VOLUME}, {NEXT_HOUR} FROM w GROUP BY 1 ORDER BY 1",
+             {VOLUME}, {NEXT_HOUR} FROM w GROUP BY 1, 2",
             query.windows()
         );
-        let rows = self.series_rows(&sql, query, asset).await?;
-        rows.iter().map(|row| Ok((UtcTime(row.try_get("bucket")?), bucket(row)?))).collect()
+        let mut buckets: BTreeMap<String, BTreeMap<UtcTime, Bucket>> = BTreeMap::new();
+        for row in self.series_rows(&sql, query, &[&query.asset, WHOLE_MARKET]).await? {
+            let of_asset = buckets.entry(row.try_get("asset")?).or_default();
+            of_asset.insert(UtcTime(row.try_get("bucket")?), bucket(&row)?);
+        }
+        Ok(buckets)
     }
 
     /// Distinct known authors in each bucket, counted from the posts.
     pub(crate) async fn unique_authors(&self, query: &SeriesQuery) -> Result<BTreeMap<UtcTime, i64>, StoreError> {
         let from = if query.asset == WHOLE_MARKET {
-            "posts p WHERE $2::text = '*'"
+            "posts p WHERE $2::text[] = '{*}'"
         } else {
-            "post_assets a JOIN posts p USING (run_id, published_at, post_id) WHERE a.asset = $2 AND a.published_at >= $3 AND a.published_at < $4"
+            "post_assets a JOIN posts p USING (run_id, published_at, post_id) WHERE a.asset = ANY($2) AND a.published_at >= $3 AND a.published_at < $4"
         };
         let sql = format!(
             "SELECT date_bin($5::text::interval, p.published_at, '1970-01-01T00:00:00Z') AS bucket, count(DISTINCT p.author_id) AS authors \
              FROM {from} AND p.run_id = $1 AND p.published_at >= $3 AND p.published_at < $4 \
              AND ($6::timestamptz IS NULL OR p.scored_at <= $6) GROUP BY 1"
         );
-        let rows = self.series_rows(&sql, query, &query.asset).await?;
+        let rows = self.series_rows(&sql, query, &[&query.asset]).await?;
         rows.iter().map(|row| Ok((UtcTime(row.try_get("bucket")?), row.try_get("authors")?))).collect()
     }
 
@@ -111,7 +114,7 @@ impl Store {
             query.windows()
         );
         let mut sources: BTreeMap<UtcTime, BTreeMap<String, i64>> = BTreeMap::new();
-        for row in self.series_rows(&sql, query, &query.asset).await? {
+        for row in self.series_rows(&sql, query, &[&query.asset]).await? {
             let bucket = UtcTime(row.try_get("bucket")?);
             sources.entry(bucket).or_default().insert(row.try_get("source")?, row.try_get("posts")?);
         }
@@ -122,10 +125,10 @@ impl Store {
         &self,
         sql: &str,
         query: &SeriesQuery,
-        asset: &str,
+        assets: &[&str],
     ) -> Result<Vec<Row>, StoreError> {
         let as_of = query.as_of.map(|time| time.0);
-        self.rows(sql, &[&query.run, &asset, &query.from.0, &query.to.0, &query.interval_text(), &as_of]).await
+        self.rows(sql, &[&query.run, &assets, &query.from.0, &query.to.0, &query.interval_text(), &as_of]).await
     }
 }
 

@@ -1,7 +1,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Store, StoreError};
+use super::{Snapshot, StoreError};
 use crate::time::UtcTime;
 
 /// How long after its due time a source may be fetched before it counts as forgotten.
@@ -68,7 +68,7 @@ pub(crate) struct Source {
     pub sample: bool,
 }
 
-impl Store {
+impl Snapshot {
     /// All sources by id, judged at `now`.
     pub(crate) async fn sources(&self, now: UtcTime) -> Result<Vec<Source>, StoreError> {
         let rows = self.rows(include_str!("sources.sql"), &[&now.0]).await?;

@@ -23,6 +23,7 @@ async fn a_400_lists_every_wrong_parameter() {
         "/v1/trends?window=2h",
         "/v1/trends?at=0000-01-01",
         "/v1/alerts?asset=",
+        "/v1/alerts?kind=rumour",
         "/v1/market-trends?min_voices=0",
         "/v1/sources?x=1",
         "/v1/stream?type=like",
@@ -43,12 +44,34 @@ async fn what_does_not_exist_is_a_404_and_too_many_points_are_refused() {
         "/v1/assets/NOPE/series",
         "/v1/assets/NOPE/posts",
         "/v1/assets?run=nope",
+        "/v1/alerts?asset=NOPE",
+        "/v1/alerts?run=nope",
     ] {
         world.get(path).await.problem(404);
     }
     let problem = world.get("/v1/assets/BTC/series?from=2020-01-01").await.problem(400);
     assert_eq!(problem["errors"][0]["parameter"], "from");
     world.json("/v1/assets/BTC/series?from=2020-01-01&interval=1d").await;
+}
+
+#[tokio::test]
+async fn what_is_no_text_is_a_400() {
+    let world = World::new().await;
+    world.window(Window::of("BTC", "2022-05-09T12:00:00Z", 1, None)).await;
+    for bad in ["%00", "BTC%00", "%FF", "%C3%28"] {
+        for path in [
+            format!("/v1/assets/{bad}/series"),
+            format!("/v1/assets/{bad}/posts"),
+            format!("/assets/{bad}"),
+            format!("/v1/assets?run={bad}"),
+            format!("/v1/alerts?asset={bad}"),
+            format!("/v1/trends?run={bad}"),
+            format!("/v1/stream?asset={bad}"),
+            format!("/v1/assets?{bad}=1"),
+        ] {
+            world.get(&path).await.problem(400);
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use fred::clients::Client;
-use fred::interfaces::{ClientLike, KeysInterface, StreamsInterface};
+use fred::interfaces::{ClientLike, StreamsInterface};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -171,24 +171,20 @@ async fn the_service_is_ready_with_its_database_and_drains_with_open_streams() {
 }
 
 #[tokio::test]
-async fn equal_questions_share_one_answer_for_a_second() {
+async fn an_id_that_the_stream_never_had_is_a_gap_and_an_empty_one_none() {
     let served = Served::start().await;
-    let world = &served.world;
-    // The connection is made in the background.
-    timeout(PATIENCE, async {
-        loop {
-            world.json("/v1/trends").await;
-            let keys: i64 =
-                served.redis.exists(format!("{}api:trends {}", world.redis_prefix, QUESTION)).await.unwrap();
-            if keys == 1 {
-                break;
-            }
-        }
-    })
-    .await
-    .unwrap();
+    let first = served.write("trend", r#"{"asset":"BTC","n":1}"#).await;
+    let future = "99999999999999-0";
+    for query in ["", "?last_event_id=99999999999999-0"] {
+        let mut ahead = served.listen(query, if query.is_empty() { Some(future) } else { None }).await;
+        let (_, kind, data) = ahead.event().await;
+        assert_eq!((kind.as_str(), data), ("gap", format!("{{\"after\":\"{future}\"}}")));
+        let next = served.write("trend", r#"{"asset":"BTC","n":2}"#).await;
+        assert_eq!(ahead.event().await.0, next, "then what happens from now on");
+    }
+    let mut fresh = served.listen("", Some("")).await;
+    let last = served.write("trend", r#"{"asset":"BTC","n":3}"#).await;
+    assert_eq!(fresh.event().await.0, last);
+    assert!(first < last);
     served.stop().await;
 }
-
-const QUESTION: &str =
-    r#"Question { run: "live", period: Hour, at: None, order: Growth, min_posts: 1, limit: 20, posts: 3 }"#;

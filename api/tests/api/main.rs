@@ -6,5 +6,6 @@ mod authors;
 mod errors;
 mod events;
 mod insights;
+mod kept;
 mod posts;
 mod world;

@@ -130,6 +130,18 @@ impl World {
         self.db.batch_execute(sql).await.unwrap_or_else(|e| panic!("{e}: {sql}"));
     }
 
+    /// What the sink does with every transaction: it stores from where it goes on in the topic.
+    pub(crate) async fn commit(&self, topic: &str) {
+        self.sql(&commit(topic)).await;
+    }
+
+    /// How many answers were built from the store so far.
+    pub(crate) async fn built(&self) -> u64 {
+        let metrics = self.get("/metrics").await.text();
+        let line = metrics.lines().find_map(|line| line.strip_prefix("vigie_api_answers_total{outcome=\"built\"} "));
+        line.map_or(0, |count| count.parse().unwrap())
+    }
+
     /// A window of 5 minutes, the latest of its revisions.
     pub(crate) async fn window(&self, window: Window<'_>) {
         let Window {
@@ -176,6 +188,13 @@ impl World {
         ))
         .await;
     }
+}
+
+pub(crate) fn commit(topic: &str) -> String {
+    format!(
+        "INSERT INTO sink_offsets AS o (sink, topic, partition, next_offset) VALUES ('postgres', '{topic}', 0, 1) \
+         ON CONFLICT (sink, topic, partition) DO UPDATE SET next_offset = o.next_offset + 1, updated_at = now()"
+    )
 }
 
 #[derive(Clone, Copy)]

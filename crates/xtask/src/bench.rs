@@ -3,7 +3,7 @@
 use crate::RELEASE;
 use crate::fetch::Fetch;
 use crate::run::{Result, cargo, exec, program, run};
-use crate::test::Held;
+use crate::test::{Held, hold};
 
 /// A source that never answers: the load run is the pipeline's only input.
 const NO_SOURCE: &str =
@@ -29,6 +29,20 @@ pub(crate) fn run_one(fetch: &Fetch, arguments: &[String]) -> Result {
             let python = fetch.python("python-extraction", "benches/peers/python/extraction.txt")?;
             let script = ["-B", "benches/peers/python/extraction.py", "--ours", "target/release/examples/throughput"];
             exec(program(python).args(script).args(rest))
+        }
+        "api" => {
+            run(cargo(["build", "--release", "--package", "vigie-api", "--examples"]))?;
+            run(cargo(["build", "--package", "vigie-stack", "--example", "hold"]))?;
+            let python = fetch.python("python-api", "benches/peers/python/api.txt")?;
+            let scratch = fetch.scratch("bench-api")?;
+            let stack = hold(fetch, &scratch)?;
+            let examples = "target/release/examples";
+            let ours = [
+                format!("--ours={examples}/serve"),
+                format!("--load={examples}/load"),
+                format!("--stack={}", stack.said),
+            ];
+            run(program(python).args(["-B", "benches/peers/python/api.py", "--fill=100,1"]).args(ours).args(rest))
         }
         "sources" => {
             run(cargo(["build", "--release", "--package", "vigie-producers", "--example", "many_sources"]))?;

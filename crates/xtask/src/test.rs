@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Instant;
 
-use crate::fetch::Fetch;
+use crate::fetch::{Fetch, Scratch};
 use crate::run::{Failed, Result, cargo, program, run};
 
 /// A program that runs as long as a task does. One that reads its standard input ends with this program even if that is killed.
@@ -42,6 +42,12 @@ impl Drop for Held {
     }
 }
 
+/// Starts Kafka, PostgreSQL and Redis in a folder that goes with them; what it says are their addresses, in JSON.
+pub(crate) fn hold(fetch: &Fetch, scratch: &Scratch) -> Result<Held> {
+    let data = scratch.path().join("data");
+    Held::start(program("target/debug/examples/hold").arg("--ephemeral").arg(data).envs(fetch.servers()?))
+}
+
 #[expect(clippy::disallowed_methods, reason = "how long people waited, nothing that is tested")]
 pub(crate) fn run_all(fetch: &Fetch, filter: &[String]) -> Result {
     let began = Instant::now();
@@ -50,15 +56,13 @@ pub(crate) fn run_all(fetch: &Fetch, filter: &[String]) -> Result {
     // The example `hold` with them.
     run(cargo(["test", "--workspace", "--no-run"]))?;
     let built = Instant::now();
-    let data = fetch.scratch("servers")?;
-    let hold = Held::start(
-        program("target/debug/examples/hold").arg("--ephemeral").arg(data.path().join("data")).envs(servers.clone()),
-    )?;
+    let scratch = fetch.scratch("servers")?;
+    let stack = hold(fetch, &scratch)?;
     eprintln!("dev: servers are up, running the tests");
     let mut tests = cargo(["test", "--workspace", "--no-fail-fast", "--"]);
-    tests.args(filter).envs(servers).env("VIGIE_TEST_PYTHON", python).env("VIGIE_TEST_STACK", &hold.said);
+    tests.args(filter).envs(servers).env("VIGIE_TEST_PYTHON", python).env("VIGIE_TEST_STACK", &stack.said);
     let (success, log) = tee(tests, &fetch.cache().join("test.log"))?;
-    drop(hold);
+    drop(stack);
     let sum = Sum::of(&log);
     println!("dev: {} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.skipped);
     let seconds = |since: Instant, until: Instant| until.duration_since(since).as_secs();

@@ -5,34 +5,28 @@
 //!   |--+--+-- 12 slices --+--|--+--+-- 12 slices --+--|  end
 //! ```
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::params::Choice;
 use crate::time::{UtcTime, WINDOW_SECONDS};
 
 /// Slices of both periods together; each holds a whole number of windows.
 pub(crate) const SLICES: usize = 24;
 
 /// How long a period is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) enum Period {
+    #[serde(rename = "1h")]
     Hour,
+    #[serde(rename = "6h")]
     SixHours,
+    #[serde(rename = "24h")]
     Day,
+    #[serde(rename = "7d")]
     Week,
 }
 
-impl Choice for Period {
-    const ALL: &'static [(&'static str, Self)] =
-        &[("1h", Self::Hour), ("6h", Self::SixHours), ("24h", Self::Day), ("7d", Self::Week)];
-}
-
 impl Period {
-    pub(crate) fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, period)| *period == self).map_or("", |(name, _)| name)
-    }
-
     pub(crate) fn seconds(self) -> i64 {
         match self {
             Self::Hour => 3600,
@@ -155,25 +149,18 @@ pub(crate) struct Trend {
 }
 
 /// What the board is sorted by; the highest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Order {
     Growth,
     Anomaly,
     Posts,
+    #[serde(rename = "mean_score")]
     Mood,
+    #[serde(rename = "mean_score_change")]
     MoodChange,
+    #[serde(rename = "doubling_probability")]
     Doubling,
-}
-
-impl Choice for Order {
-    const ALL: &'static [(&'static str, Self)] = &[
-        ("growth", Self::Growth),
-        ("anomaly", Self::Anomaly),
-        ("posts", Self::Posts),
-        ("mean_score", Self::Mood),
-        ("mean_score_change", Self::MoodChange),
-        ("doubling_probability", Self::Doubling),
-    ];
 }
 
 /// Compares the two periods of an asset. `market` are the slices of all posts: where they are known, an asset without a window has 0 posts.
@@ -358,8 +345,8 @@ mod tests {
 
     #[test]
     fn slices_hold_whole_windows() {
-        for (_, period) in Period::ALL {
-            let span = Span::ending_at(crate::time::parse("2022-05-09T12:03:00Z").unwrap(), *period);
+        for period in [Period::Hour, Period::SixHours, Period::Day, Period::Week] {
+            let span = Span::ending_at(crate::time::parse("2022-05-09T12:03:00Z").unwrap(), period);
             assert_eq!(span.end.to_string(), "2022-05-09T12:00:00Z");
             assert_eq!(span.slice_seconds() % WINDOW_SECONDS, 0);
             assert_eq!(span.previous_start().plus(span.slice_seconds() * SLICES as i64), span.end);

@@ -10,7 +10,7 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 use vigie_clock::SharedClock;
 
-use crate::problem::{Problem, whole_seconds};
+use crate::http::problem::{Problem, whole_seconds};
 
 /// Forget idle clients each time this many requests were seen.
 const SWEEP_EVERY: u64 = 4096;

@@ -16,9 +16,10 @@ use axum::response::{IntoResponse, Response};
 use tracing::{debug, info};
 
 use crate::app::App;
-use crate::auth::{Identity, Scope};
-use crate::problem::Problem;
-use crate::rate_limit::Client;
+use crate::auth::Caller;
+use crate::http::answer;
+use crate::http::problem::Problem;
+use crate::http::rate_limit::Client;
 
 /// No request has a body that we read.
 const MAX_BODY: u64 = 4096;
@@ -30,10 +31,6 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-
-/// Who asks: a valid identity, or why there is none. Only where tokens are asked for.
-#[derive(Clone)]
-struct Caller(Result<Identity, Problem>);
 
 /// The outermost layer.
 pub(crate) async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
@@ -102,6 +99,7 @@ fn admit(app: &App, request: &mut Request, route: &str, rate_headers: &mut Heade
         *rate_headers = headers;
         outcome?;
     }
+    answer::coding(request.headers())?;
     check_body(request.headers())
 }
 
@@ -120,55 +118,6 @@ fn address(app: &App, request: &Request) -> IpAddr {
     let peer = || request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
     let first = if app.behind_proxy { forwarded() } else { None };
     first.or_else(peer).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
-}
-
-/// The layer of the routes that need a scope, where tokens are asked for.
-pub(crate) async fn require(scope: Scope, request: Request, next: Next) -> Response {
-    let allowed = match request.extensions().get::<Caller>() {
-        None => Ok(()),
-        Some(Caller(Ok(identity))) => identity.require(scope),
-        Some(Caller(Err(problem))) => Err(problem.clone()),
-    };
-    match allowed {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
-    }
-}
-
-/// The layer of the routes to personal data: a token with the scope is needed even where nothing else needs one, and who lacks it is
-/// written to the log.
-pub(crate) async fn require_token(scope: Scope, request: Request, next: Next) -> Response {
-    let (refused, subject) = match request.extensions().get::<Caller>() {
-        None => {
-            let detail = format!(
-                "this server asks for no tokens, and this is opened only for one with scope {}: start it with --auth jwt",
-                scope.name()
-            );
-            (Some(Problem::forbidden(detail)), None)
-        }
-        Some(Caller(Ok(identity))) => (identity.require(scope).err(), Some(identity.subject.clone())),
-        Some(Caller(Err(problem))) => (Some(problem.clone()), None),
-    };
-    let Some(problem) = refused else { return next.run(request).await };
-    info!(subject, scope = scope.name(), status = problem.status, "access to personal data refused");
-    problem.into_response()
-}
-
-/// Whom the caller's token speaks for.
-pub(crate) fn subject(extensions: &axum::http::Extensions) -> Option<&str> {
-    match extensions.get::<Caller>() {
-        Some(Caller(Ok(identity))) => Some(&identity.subject),
-        _ => None,
-    }
-}
-
-/// Whether the caller has the scope: for answers that hold more for some.
-pub(crate) fn has_scope(extensions: &axum::http::Extensions, scope: Scope) -> Result<(), Problem> {
-    match extensions.get::<Caller>() {
-        None => Ok(()),
-        Some(Caller(Ok(identity))) => identity.require(scope),
-        Some(Caller(Err(problem))) => Err(problem.clone()),
-    }
 }
 
 /// The caller's id if it is a sensible one, or a new one.

@@ -15,10 +15,8 @@
 //! voices than asked for the direction is `unknown` and the rest null.
 //! (Gelman et al., Bayesian Data Analysis, 3rd edition, 3.4 and appendix A.)
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-
-use crate::params::Choice;
 
 /// Net mood up to which an asset counts as neutral.
 pub(crate) const NEUTRAL_MARGIN: f64 = 0.05;
@@ -34,7 +32,7 @@ pub(crate) struct Opinions {
 }
 
 /// Where an asset's mood points.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Direction {
     /// More positive than negative posts.
@@ -45,15 +43,6 @@ pub(crate) enum Direction {
     Bearish,
     /// Too few voices to tell.
     Unknown,
-}
-
-impl Choice for Direction {
-    const ALL: &'static [(&'static str, Self)] = &[
-        ("bullish", Self::Bullish),
-        ("neutral", Self::Neutral),
-        ("bearish", Self::Bearish),
-        ("unknown", Self::Unknown),
-    ];
 }
 
 /// An estimate of the net mood.

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::params::Params;
+use crate::http::params::Text;
+use crate::http::problem::Problem;
 use crate::time::{EARLIEST, LATEST, UtcTime};
 
 #[derive(Serialize, Deserialize)]
@@ -22,17 +23,15 @@ pub(crate) fn encode(question: &str, time: UtcTime, id: &str) -> String {
     json.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Takes the parameter `cursor`; rejects one that is not ours or that belongs to another question.
-pub(crate) fn take(params: &mut Params, question: &str) -> Option<(UtcTime, String)> {
-    let text = params.text("cursor", 4096)?;
-    let place = decode(&text).filter(|cursor| cursor.q == fingerprint(question)).and_then(|cursor| {
+/// Reads the parameter `cursor`; rejects one that is not ours or that belongs to another question.
+pub(crate) fn read(text: Option<&Text<4096>>, question: &str) -> Result<Option<(UtcTime, String)>, Problem> {
+    let Some(Text(text)) = text else { return Ok(None) };
+    let place = decode(text).filter(|cursor| cursor.q == fingerprint(question)).and_then(|cursor| {
         let time = jiff::Timestamp::from_microsecond(cursor.t).ok()?;
         (EARLIEST..=LATEST).contains(&time).then_some((UtcTime(time), cursor.id))
     });
-    if place.is_none() {
-        params.reject("cursor", "expected the value of next from an answer to the same question".to_owned());
-    }
-    place
+    let expected = "expected the value of next from an answer to the same question";
+    place.map(Some).ok_or_else(|| Problem::invalid_parameter("cursor", expected))
 }
 
 fn decode(text: &str) -> Option<Cursor> {
@@ -57,15 +56,16 @@ mod tests {
     fn a_cursor_comes_back_for_its_own_question_only() {
         let time = crate::time::parse("2022-05-09T12:00:00.123456Z").unwrap();
         let text = encode("posts BTC", time, "reddit:ü%\"");
-        let read = |question: &str, text: &str| {
-            let mut params = Params::parse(&format!("cursor={text}"));
-            let cursor = take(&mut params, question);
-            (cursor, params.finish().is_ok())
-        };
-        assert_eq!(read("posts BTC", &text), (Some((time, "reddit:ü%\"".to_owned())), true));
-        assert_eq!(read("posts ETH", &text), (None, false));
-        for bad in ["zz", "7b7d", "0", "%F0%9F%98%80"] {
-            assert_eq!(read("posts BTC", bad), (None, false), "{bad}");
+        let read = |question: &str, text: &str| read(Some(&Text(text.to_owned())), question);
+        assert_eq!(read("posts BTC", &text).unwrap(), Some((time, "reddit:ü%\"".to_owned())));
+        for (question, bad) in [
+            ("posts ETH", text.as_str()),
+            ("posts BTC", "zz"),
+            ("posts BTC", "7b7d"),
+            ("posts BTC", "0"),
+            ("posts BTC", "😀"),
+        ] {
+            assert_eq!(read(question, bad).unwrap_err().errors[0].parameter, "cursor", "{bad}");
         }
     }
 }

@@ -1,0 +1,359 @@
+//! Query and path parameters. An endpoint declares them once, as a struct with serde's and utoipa's derives: its fields are their
+//! names, its types what is accepted and documented.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use serde::de::value::{MapDeserializer, StrDeserializer};
+use serde::de::{DeserializeOwned, Deserializer, Error, IntoDeserializer, Visitor};
+use serde::{Deserialize, forward_to_deserialize_any};
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, OneOfBuilder, SchemaFormat, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+use vigie_schemas::LIVE_RUN;
+
+use crate::http::problem::{Problem, WrongParameter};
+use crate::time::{self, UtcTime};
+
+/// A list may be this long, in characters.
+const MAX_LIST: usize = 1024;
+
+/// The query parameters of a request. A request is refused with every mistake at once: values that are not accepted, parameters
+/// given twice, and names that `T` does not have. `T` has a default for each.
+#[derive(Debug)]
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        read(parts.uri.query().unwrap_or_default()).map(Self)
+    }
+}
+
+/// Of an endpoint that has none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct NoParams {}
+
+/// The parameters in the path.
+pub(crate) struct Path<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let refused = |detail: String| Problem::invalid_parameter("path", detail);
+        let params =
+            RawPathParams::from_request_parts(parts, state).await.map_err(|error| refused(error.to_string()))?;
+        if let Some((name, _)) = params.iter().find(|(_, value)| !is_text(value)) {
+            return Err(Problem::invalid_parameter(name, NO_TEXT));
+        }
+        T::deserialize(MapDeserializer::new(params.iter().map(|(name, value)| (name, Value(value)))))
+            .map(Self)
+            .map_err(|Mistake(detail)| refused(detail))
+    }
+}
+
+const NO_TEXT: &str = "expected UTF-8 without NUL";
+
+/// The decoders put U+FFFD where the bytes are no UTF-8; PostgreSQL takes no NUL.
+fn is_text(decoded: &str) -> bool {
+    !decoded.contains(['\0', char::REPLACEMENT_CHARACTER])
+}
+
+fn read<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
+    let pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = url::form_urlencoded::parse(query.as_bytes()).collect();
+    let parse = |pairs: &[(Cow<'_, str>, Cow<'_, str>)]| {
+        T::deserialize(MapDeserializer::new(pairs.iter().map(|(name, value)| (name.as_ref(), Value(value)))))
+    };
+    let mut wrong = Vec::new();
+    for (at, (name, value)) in pairs.iter().enumerate() {
+        let detail = if pairs[..at].iter().any(|(earlier, _)| earlier == name) {
+            "given more than once, expected once".to_owned()
+        } else if !is_text(name) || !is_text(value) {
+            NO_TEXT.to_owned()
+        } else if let Err(Mistake(detail)) = parse(&pairs[at..=at]) {
+            detail
+        } else {
+            continue;
+        };
+        wrong.push(WrongParameter { parameter: name.chars().take(64).collect(), detail });
+    }
+    wrong.extend(wrong_order(&pairs));
+    if wrong.is_empty() {
+        parse(&pairs).map_err(|Mistake(detail)| Problem::invalid_parameter("query", detail))
+    } else {
+        Err(Problem::invalid_parameters(wrong))
+    }
+}
+
+/// `from` must be before `to`, in every endpoint that has both.
+fn wrong_order(pairs: &[(Cow<'_, str>, Cow<'_, str>)]) -> Option<WrongParameter> {
+    let value = |wanted: &str| pairs.iter().find(|(name, _)| name == wanted).map(|(_, value)| value);
+    let (from, to) = (time::parse(value("from")?).ok()?, time::parse_end(value("to")?).ok()?);
+    let detail = format!("{from}, expected a time before to ({to})");
+    (from >= to).then(|| WrongParameter { parameter: "from".to_owned(), detail })
+}
+
+/// What is wrong with a value, or that there is no parameter of this name.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Mistake(String);
+
+impl Error for Mistake {
+    fn custom<T: Display>(detail: T) -> Self {
+        Self(detail.to_string())
+    }
+
+    fn unknown_variant(word: &str, expected: &'static [&'static str]) -> Self {
+        Self(format!("{word:?}, expected {}", expected.join(", ")))
+    }
+
+    fn unknown_field(_: &str, expected: &'static [&'static str]) -> Self {
+        let known = if expected.is_empty() { "none".to_owned() } else { expected.join(", ") };
+        Self(format!("unknown parameter, expected {known}"))
+    }
+}
+
+/// The text of one value.
+struct Value<'a>(&'a str);
+
+impl<'de> IntoDeserializer<'de, Mistake> for Value<'_> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+impl<'de> Deserializer<'de> for Value<'_> {
+    type Error = Mistake;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
+        visitor.visit_str(self.0)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
+        match self.0 {
+            "true" | "" => visitor.visit_bool(true),
+            "false" => visitor.visit_bool(false),
+            other => Err(Mistake(format!("{other:?}, expected true or false"))),
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Mistake> {
+        visitor.visit_enum(StrDeserializer::new(self.0))
+    }
+
+    forward_to_deserialize_any! {
+        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct newtype_struct seq tuple
+        tuple_struct map struct identifier ignored_any
+    }
+}
+
+fn parsed<'de, D: Deserializer<'de>, T>(
+    value: D,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<T, D::Error> {
+    parse(&String::deserialize(value)?).map_err(D::Error::custom)
+}
+
+/// Implements a type of parameters: how it is read and how it is documented.
+macro_rules! parameter {
+    ([$(const $bound:ident: $kind:ty),*] $name:ty, $parse:expr, $schema:expr) => {
+        impl<'de, $(const $bound: $kind),*> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+                parsed(value, $parse)
+            }
+        }
+
+        impl<$(const $bound: $kind),*> PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                $schema.into()
+            }
+        }
+
+        impl<$(const $bound: $kind),*> ToSchema for $name {}
+    };
+}
+
+/// A whole number from `MIN` to `MAX`; `DEFAULT` if it is not given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Int<const MIN: i64, const MAX: i64, const DEFAULT: i64>(pub(crate) i64);
+
+impl<const MIN: i64, const MAX: i64, const DEFAULT: i64> Default for Int<MIN, MAX, DEFAULT> {
+    fn default() -> Self {
+        Self(DEFAULT)
+    }
+}
+
+parameter!(
+    [const MIN: i64, const MAX: i64, const DEFAULT: i64] Int<MIN, MAX, DEFAULT>,
+    |text| match text.parse() {
+        Ok(value) if (MIN..=MAX).contains(&value) => Ok(Self(value)),
+        _ => Err(format!("{text:?}, expected {MIN} to {MAX}")),
+    },
+    ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+        .minimum(Some(MIN))
+        .maximum(Some(MAX))
+        .default(Some(DEFAULT.into()))
+);
+
+/// Rows per page.
+pub(crate) type PageLimit = Int<1, 200, 50>;
+
+/// Text of 1 to `MAX` characters.
+#[derive(Clone, Debug)]
+pub(crate) struct Text<const MAX: usize>(pub(crate) String);
+
+parameter!(
+    [const MAX: usize] Text<MAX>,
+    |text| bounded::<MAX>(text).map(Self),
+    ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(MAX))
+);
+
+fn bounded<const MAX: usize>(text: &str) -> Result<String, String> {
+    match text.chars().count() {
+        1.. if text.chars().nth(MAX).is_none() => Ok(text.to_owned()),
+        count => Err(format!("{count} characters, expected 1 to {MAX}")),
+    }
+}
+
+/// An asset's id, in whatever case.
+pub(crate) type AssetId = Text<64>;
+
+/// `next` of an answer, see [`crate::http::cursor`].
+pub(crate) type Cursor = Text<4096>;
+
+/// The run whose results are asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Run(pub(crate) String);
+
+impl Default for Run {
+    fn default() -> Self {
+        Self(LIVE_RUN.to_owned())
+    }
+}
+
+parameter!(
+    [] Run,
+    |text| bounded::<128>(text).map(Self),
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(128))
+        .default(Some(LIVE_RUN.into()))
+);
+
+/// A time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment(pub(crate) UtcTime);
+
+parameter!([] Moment, |text| time::parse(text).map(Self), time_or_date());
+
+/// The end of a range: of a date, the end of that day.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End(pub(crate) UtcTime);
+
+parameter!([] End, |text| time::parse_end(text).map(Self), time_or_date());
+
+fn time_or_date() -> Schema {
+    let text =
+        |format| ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(format))).build();
+    OneOfBuilder::new().item(text(KnownFormat::DateTime)).item(text(KnownFormat::Date)).build().into()
+}
+
+/// Values separated by commas, documented as a `Vec`.
+#[derive(Clone, Debug)]
+pub(crate) struct List<T>(pub(crate) Vec<T>);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        parsed(value, |text| {
+            let text = bounded::<MAX_LIST>(text)?;
+            let items: Result<_, Mistake> = text.split(',').map(|item| T::deserialize(Value(item))).collect();
+            items.map(Self).map_err(|Mistake(detail)| detail)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Asked {
+        from: Option<Moment>,
+        to: Option<End>,
+        limit: PageLimit,
+        lineage: bool,
+        run: Run,
+        words: Option<List<Word>>,
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Word {
+        Up,
+        Down,
+    }
+
+    fn wrong(query: &str) -> Vec<(String, String)> {
+        let problem = read::<Asked>(query).unwrap_err();
+        problem.errors.iter().map(|wrong| (wrong.parameter.clone(), wrong.detail.clone())).collect()
+    }
+
+    #[test]
+    fn every_mistake_is_listed() {
+        let mistakes = wrong("from=yesterday&limit=0&limit=2&colour=red&lineage=maybe&words=up,left&run=%FF&to=%00");
+        let names: Vec<_> = mistakes.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["from", "limit", "limit", "colour", "lineage", "words", "run", "to"]);
+        let details: Vec<_> = mistakes.iter().skip(1).map(|(_, detail)| detail.as_str()).collect();
+        assert_eq!(details[0], "\"0\", expected 1 to 200");
+        assert_eq!(details[1], "given more than once, expected once");
+        assert_eq!(details[2], "unknown parameter, expected from, to, limit, lineage, run, words");
+        assert_eq!(details[3], "\"maybe\", expected true or false");
+        assert_eq!(details[4], "\"left\", expected up, down");
+        assert_eq!(details[5], NO_TEXT);
+    }
+
+    #[test]
+    fn what_is_not_given_has_its_default() {
+        let asked = read::<Asked>("").unwrap();
+        assert_eq!((asked.limit.0, asked.lineage, asked.run.0.as_str()), (50, false, LIVE_RUN));
+        assert!(asked.from.is_none() && asked.to.is_none() && asked.words.is_none());
+        let asked = read::<Asked>("lineage&words=up,down&limit=7&run=r%C3%BC").unwrap();
+        assert_eq!((asked.limit.0, asked.lineage, asked.run.0.as_str()), (7, true, "rü"));
+        assert_eq!(asked.words.unwrap().0, [Word::Up, Word::Down]);
+    }
+
+    #[test]
+    fn from_is_before_to() {
+        assert_eq!(wrong("from=2022-05-10&to=2022-05-09&colour=red").len(), 2);
+        let asked = read::<Asked>("from=2022-05-09&to=2022-05-09").unwrap();
+        let (from, to) = (asked.from.unwrap().0, asked.to.unwrap().0);
+        assert_eq!(to, from.plus(86_400), "the end of a date is the end of that day");
+    }
+
+    #[test]
+    fn text_and_lists_are_bounded() {
+        for bad in [format!("run={}", "x".repeat(129)), "run=".to_owned(), format!("words={}", "up,".repeat(500))] {
+            assert_eq!(wrong(&bad).len(), 1, "{bad}");
+        }
+    }
+}

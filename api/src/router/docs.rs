@@ -1,0 +1,172 @@
+//! The description of the API. Each route and its parameters are described where they are; here is what is common to all.
+
+use std::sync::{Arc, LazyLock};
+
+use axum::body::Bytes;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::App;
+use crate::auth::Scope;
+use crate::endpoints::dashboard;
+use crate::http::answer;
+use crate::http::problem::{Details, WrongParameter};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "vigie",
+        description = "What people say about crypto assets: who talks about what, how they feel, what is about to trend. Every number is \
+            traceable to the posts behind it. Times are UTC. Missing is null, never 0."
+    ),
+    paths(livez, readyz, metrics),
+    components(schemas(Details, WrongParameter)),
+    tags(
+        (name = "insights", description = "Numbers"),
+        (name = "posts", description = "What they are made of"),
+        (name = "authors", description = "Personal data"),
+        (name = "operations", description = "How it is going"),
+        (name = "pages", description = "For people")
+    )
+)]
+struct Base;
+
+/// What the routes are added to.
+pub(super) fn base() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(Base::openapi())
+}
+
+/// Adds what holds for every resource under /v1.
+fn complete(doc: &mut utoipa::openapi::OpenApi) {
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .description(Some("Needed only where the server asks for tokens"))
+        .build();
+    doc.components.get_or_insert_default().add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    for (path, item) in &mut doc.paths.paths {
+        let Some(operation) = item.get.as_mut().filter(|_| path.starts_with("/v1/")) else { continue };
+        let tag = operation.tags.as_ref().and_then(|tags| tags.first()).map_or("", String::as_str);
+        let scope = match tag {
+            "posts" => Scope::Posts,
+            "authors" => Scope::Authors,
+            "operations" => Scope::Operations,
+            _ => Scope::Insights,
+        };
+        let mut security = vec![SecurityRequirement::new("bearer", [scope.name()])];
+        let mut own = Vec::new();
+        if scope == Scope::Authors {
+            own.push(("410", "The author was erased"));
+            own.push(("501", "The server has no keyring"));
+        } else {
+            security.insert(0, SecurityRequirement::default());
+        }
+        operation.security = Some(security);
+        for (status, description) in [
+            ("400", "Parameters are wrong: every one is listed"),
+            ("401", "No valid token"),
+            ("403", "The token lacks the scope"),
+            ("404", "No such asset, run or author"),
+            ("406", "No acceptable format"),
+            ("429", "Too many requests: see Retry-After"),
+            ("503", "The database is away or took too long: see Retry-After"),
+        ]
+        .into_iter()
+        .chain(own)
+        {
+            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+            let response = ResponseBuilder::new().description(description).content("application/problem+json", content);
+            operation.responses.responses.insert(status.to_owned(), response.build().into());
+        }
+    }
+}
+
+static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(openapi_json()));
+
+/// The OpenAPI description of the API.
+pub fn openapi_json() -> String {
+    let mut doc = super::routes().into_openapi();
+    complete(&mut doc);
+    doc.to_json().unwrap_or_default()
+}
+
+/// This API in OpenAPI
+#[utoipa::path(get, path = "/openapi.json", tag = "pages", operation_id = "openapi",
+    responses((status = 200, description = "The description", body = Object)))]
+pub(crate) async fn openapi(headers: HeaderMap) -> Response {
+    answer::conditional(&headers, answer::JSON, DOCUMENT.clone())
+}
+
+/// This API for people
+#[utoipa::path(get, path = "/docs", tag = "pages", operation_id = "docs",
+    responses((status = 200, description = "The page", body = String, content_type = "text/html")))]
+pub(crate) async fn page(headers: HeaderMap) -> Response {
+    dashboard::html(&headers, include_str!("../../assets/docs.html"))
+}
+
+/// Whether the process should go on: 503 asks for a restart
+#[utoipa::path(get, path = "/livez", tag = "operations", operation_id = "livez",
+    responses((status = 200, description = "It should", body = Object), (status = 503, description = "It is stuck", body = Object)))]
+#[expect(dead_code, reason = "documents a route of vigie-daemon")]
+fn livez() {}
+
+/// Whether the process can serve
+#[utoipa::path(get, path = "/readyz", tag = "operations", operation_id = "readyz",
+    responses((status = 200, description = "It can", body = Object), (status = 503, description = "It cannot: why", body = Object)))]
+#[expect(dead_code, reason = "documents a route of vigie-daemon")]
+fn readyz() {}
+
+/// Figures for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "operations", operation_id = "metrics",
+    responses((status = 200, description = "Prometheus' text format", body = String, content_type = "text/plain")))]
+#[expect(dead_code, reason = "documents a route of vigie-daemon")]
+fn metrics() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document() -> serde_json::Value {
+        serde_json::from_str(&openapi_json()).unwrap()
+    }
+
+    #[test]
+    fn operations_have_ids_of_their_own_and_responses_descriptions() {
+        let doc = document();
+        let mut ids = std::collections::BTreeSet::new();
+        for (path, item) in doc["paths"].as_object().unwrap() {
+            let operation = &item["get"];
+            assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{path}: {operation}");
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                assert!(!response["description"].as_str().unwrap_or_default().is_empty(), "{path} {status}");
+            }
+            for parameter in operation["parameters"].as_array().unwrap_or(&Vec::new()) {
+                assert!(!parameter["description"].as_str().unwrap_or_default().is_empty(), "{path}: {parameter}");
+                assert_ne!(parameter["schema"], serde_json::json!({}), "{path}: {parameter}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_reference_has_a_target() {
+        let json = document();
+        fn walk(value: &serde_json::Value, root: &serde_json::Value) {
+            match value {
+                serde_json::Value::Object(fields) => {
+                    if let Some(target) = fields.get("$ref").and_then(|r| r.as_str()) {
+                        assert!(root.pointer(target.trim_start_matches('#')).is_some(), "{target}");
+                    }
+                    fields.values().for_each(|field| walk(field, root));
+                }
+                serde_json::Value::Array(items) => items.iter().for_each(|item| walk(item, root)),
+                _ => {}
+            }
+        }
+        walk(&json, &json);
+        assert!(json["openapi"].as_str().unwrap().starts_with("3."));
+    }
+}

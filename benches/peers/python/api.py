@@ -1,0 +1,191 @@
+"""The API beside what a user would write instead (``api_peer.py``), on the same PostgreSQL, in turns.
+
+    python api.py --ours target/release/examples/serve --load target/release/examples/load (--stack JSON | --postgres-url URL [--redis-url URL])
+        [--fill ASSETS,DAYS] [--rounds 3] [--seconds 5] [--connections 16]
+
+``--fill`` writes made-up windows and posts into an empty database first, the same for the same numbers. Each round asks every question
+of both, once hot (vigie as it is; the peer keeps answers for a second) and once cold (nothing is kept: ``--api-cache-mib 0``,
+``PEER_CACHE_SECONDS=0``). Then, of vigie only: the p99 at half of the hot load, and answers that the client has (304).
+Prints JSON, one line for each measurement, and a table of medians. Processor time is that of the server's process.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import pathlib
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+
+import asyncpg
+
+HERE = pathlib.Path(__file__).parent
+SQL = HERE.parents[2] / "schemas/sql"
+QUESTIONS = {
+    "assets": "/v1/assets",
+    "trends": "/v1/trends",
+    "series": "/v1/assets/BTC/series?metrics=posts,mean_score",
+    "posts": "/v1/assets/BTC/posts?limit=20",
+}
+MODEL = "'bench', '1', 'sha', 'a1'"
+
+
+async def fill(url: str, assets: int, days: int) -> None:
+    db = await asyncpg.connect(url)
+    migrations = sorted(SQL.glob("V*.sql"), key=lambda path: int(path.name[1:].split("__")[0]))
+
+    async def migrate(some: list[pathlib.Path]) -> None:
+        for migration in some:
+            async with db.transaction():
+                await db.execute(migration.read_text(encoding="utf-8"))
+
+    # The tables of version 4 are plain: what is written there becomes rows of the tables by month with the later ones.
+    await migrate(migrations[:4])
+    names = ["*", "BTC"] + [f"A{n:04}" for n in range(assets - 1)]
+    for table in ("trend_windows", "trend_window_revisions"):
+        await db.execute(
+            f"""INSERT INTO {table} (run_id, asset, window_start, window_end, revision, final, posts, unique_authors, negative, neutral,
+                positive, mean_score, anomaly_score, expected_posts, sources, emitted_at, sample, model_name, model_version, model_sha256,
+                assets_version, input_topic, input_partition, first_offset, last_offset, unique_posts, spam_posts)
+                SELECT 'live', asset, at, at + interval '5 minutes', 1, true, n + 3, n + 2, n / 3, 3, n - n / 3, sin(n), 0.1, n, '{{"rss": 3}}', at,
+                true, {MODEL}, 'posts.mentions.v1', n % 6, i * 10, i * 10 + n, n + 1, 1
+                FROM unnest($1::text[]) asset, generate_series(0, $2::int * 288 - 1) i,
+                LATERAL (SELECT timestamptz '2026-01-01' + i * interval '5 minutes' AS at, (hashtext(asset || i) & 15) AS n) x""",
+            names,
+            days,
+        )
+    await db.execute(
+        f"""INSERT INTO posts (run_id, post_id, source, kind, url, author_id, title, excerpt, published_at, fetched_at, scored_at, language,
+            label, score, p_negative, p_neutral, p_positive, sample, model_name, model_version, model_sha256, assets_version, input_topic,
+            input_partition, input_offset, fingerprint)
+            SELECT 'live', 'bench:' || i, 'bench', 'rss', 'https://example.com/' || i, md5((i % 5000)::text), 'Title ' || i,
+            repeat('words about the market ', 8), at, at, at, 'en', 'neutral', sin(i), 0.2, 0.5, 0.3, true, {MODEL}, 'posts.raw.v1', 0, i, i
+            FROM generate_series(0, $1::int * 20000 - 1) i,
+            LATERAL (SELECT timestamptz '2026-01-01' + i * interval '4.32 seconds' AS at) x""",
+        days,
+    )
+    await db.execute(
+        """INSERT INTO post_assets (run_id, post_id, asset, evidence, published_at, score, label)
+           SELECT run_id, post_id, CASE WHEN input_offset % 3 = 0 THEN 'BTC'
+             ELSE ($1::text[])[1 + (input_offset % cardinality($1::text[]))::int] END, 'ticker', published_at, score, label FROM posts""",
+        names[2:] or ["BTC"],
+    )
+    await db.execute("INSERT INTO sink_offsets (sink, topic, partition, next_offset) VALUES ('postgres', 'insights.trends.v1', 0, 1)")
+    await migrate(migrations[4:])
+    await db.execute("VACUUM ANALYZE")
+    await db.close()
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+class Server:
+    """A server under test, up while the ``with`` block runs."""
+
+    def __init__(self, args: argparse.Namespace, who: str, hot: bool):
+        self.url = f"http://127.0.0.1:{(port := free_port())}"
+        if who == "vigie":
+            command = [args.ours, f"--api-listen=127.0.0.1:{port}", "--api-rate=0", f"--postgres-url={args.postgres_url}",
+                       f"--redis-url={args.redis_url}", f"--api-cache-mib={64 if hot else 0}"]
+            env = {}
+        else:
+            command = [sys.executable, "-m", "uvicorn", "api_peer:app", "--host=127.0.0.1", f"--port={port}", "--workers=1", "--loop=uvloop",
+                       "--http=httptools", "--no-access-log", "--log-level=warning"]
+            env = {"PEER_POSTGRES_URL": args.postgres_url, "PEER_CACHE_SECONDS": "1" if hot else "0"}
+        self.process = subprocess.Popen(command, cwd=None if who == "vigie" else HERE, env=os.environ | env, stderr=subprocess.DEVNULL)
+
+    def __enter__(self) -> "Server":
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(self.url + "/v1/assets", timeout=10).read()
+                return self
+            except OSError:
+                time.sleep(0.1)
+        raise SystemExit(f"{self.process.args} does not answer")
+
+    def __exit__(self, *_) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+    def cpu_seconds(self) -> float:
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8").rsplit(") ", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def load(self, args: argparse.Namespace, path: str, *more: str) -> dict:
+        before = self.cpu_seconds()
+        command = [args.load, self.url + path, f"--seconds={args.seconds}", f"--connections={args.connections}", *more]
+        measured = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        if set(measured["statuses"]) - {"200", "304"}:
+            raise SystemExit(f"{path}: {measured['statuses']}")
+        measured["cpu_ms"] = (self.cpu_seconds() - before) * 1000 / max(measured["requests"], 1)
+        return measured
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ours", required=True)
+    parser.add_argument("--load", required=True)
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--postgres-url")
+    where.add_argument("--stack", type=json.loads, help="addresses as the example `hold` prints them")
+    parser.add_argument("--redis-url", default="redis://127.0.0.1:1")
+    parser.add_argument("--fill", metavar="ASSETS,DAYS")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--connections", type=int, default=16)
+    args = parser.parse_args()
+    if args.stack:
+        args.postgres_url, args.redis_url = args.stack["postgres_url"], args.stack["redis_url"]
+    if args.fill:
+        asyncio.run(fill(args.postgres_url, *map(int, args.fill.split(","))))
+    results: dict[tuple[str, str, str], list[dict]] = {}
+
+    def note(who: str, how: str, name: str, measured: dict) -> None:
+        print(json.dumps({"who": who, "how": how, "question": name} | measured), flush=True)
+        results.setdefault((who, how, name), []).append(measured)
+
+    for _ in range(args.rounds):
+        for how in ("hot", "cold"):
+            for who in ("vigie", "peer"):
+                with Server(args, who, how == "hot") as server:
+                    for name, path in QUESTIONS.items():
+                        note(who, how, name, measured := server.load(args, path))
+                        if (who, how) == ("vigie", "hot"):
+                            half = measured["per_second"] / 2
+                            note(who, "half load", name, server.load(args, path, f"--rate={half}"))
+                            note(who, "gzip", name, server.load(args, path, "--header=Accept-Encoding: gzip"))
+                            note(who, "304", name, server.load(args, path, "--conditional"))
+                    if (who, how) == ("vigie", "hot"):
+                        note(who, how, "livez", server.load(args, "/livez"))
+
+    def median(key: tuple[str, str, str], field: str) -> float:
+        return statistics.median(measured[field] for measured in results[key])
+
+    print("| | bytes | vigie req/s | FastAPI req/s | | vigie p50, p99 ms | FastAPI p50, p99 ms | CPU per request, ms |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    for how in ("hot", "cold"):
+        for name in QUESTIONS:
+            ours, peer = ("vigie", how, name), ("peer", how, name)
+            factor = median(ours, "per_second") / median(peer, "per_second")
+            print(f"| {name}, {how} | {median(ours, 'bytes'):,.0f} | {median(ours, 'per_second'):,.0f} | {median(peer, 'per_second'):,.0f} | {factor:.1f}x "
+                  f"| {median(ours, 'p50_ms'):.2f}, {median(ours, 'p99_ms'):.2f} | {median(peer, 'p50_ms'):.2f}, {median(peer, 'p99_ms'):.2f} "
+                  f"| {median(ours, 'cpu_ms'):.3f}, {median(peer, 'cpu_ms'):.3f} |")
+    for how in ("half load", "gzip", "304"):
+        for name in QUESTIONS:
+            key = ("vigie", how, name)
+            print(f"| {name}, {how} | {median(key, 'bytes'):,.0f} | {median(key, 'per_second'):,.0f} | | | {median(key, 'p50_ms'):.2f}, "
+                  f"{median(key, 'p99_ms'):.2f} | | {median(key, 'cpu_ms'):.3f} |")
+    livez = ("vigie", "hot", "livez")
+    print(f"| livez | {median(livez, 'bytes'):,.0f} | {median(livez, 'per_second'):,.0f} | | | {median(livez, 'p50_ms'):.2f}, {median(livez, 'p99_ms'):.2f} | | "
+          f"{median(livez, 'cpu_ms'):.3f} |")
+
+
+if __name__ == "__main__":
+    main()
