@@ -13,6 +13,7 @@
 
 pub(crate) mod mark;
 pub(crate) mod metadata;
+mod on_disk;
 mod roll_back;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use vigie_kafka_client::{Committed, Record, TopicPartition};
 use mark::{Mark, Position};
 use metadata::Metadata;
 
+use crate::disk::TaskDisk;
 use crate::error::ProcessorError;
 use crate::processor::account::Account;
 use crate::processor::core::{Core, Counts, Output, TaskId};
@@ -95,6 +97,8 @@ pub(crate) struct StreamTask {
     disagreement: Option<String>,
     /// By store: what it holds is what the changelog says below this offset. `None` if that is not known.
     logged: Vec<Option<i64>>,
+    /// Where the stores are, if not in memory.
+    disk: Option<TaskDisk>,
 }
 
 impl StreamTask {
@@ -123,6 +127,7 @@ impl StreamTask {
             rolled_back: false,
             disagreement: None,
             logged: vec![None; stores.len()],
+            disk: None,
             core: Core {
                 id,
                 clock: parts.clock,
@@ -180,6 +185,9 @@ impl StreamTask {
     pub(crate) fn restore_record(&mut self, store: usize, key: Bytes, value: Option<Bytes>) {
         debug_assert_eq!(self.state, State::Restoring, "task {}", self.core.id);
         self.core.stores[store].1.restore(&key, value.as_deref());
+        if let Some(disk) = &mut self.disk {
+            disk.restored();
+        }
     }
 
     /// The last commit of which the stores and positions are.

@@ -269,5 +269,5 @@ fn author_leaves(place: &mut impl Place, start: Timestamp, asset: &str, author: 
 }
 
 fn posts_of(authors: &WindowStore<'_>, start: Timestamp, key: &[u8]) -> u32 {
-    authors.peek(start, key).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes)
+    authors.peek(start, key).and_then(|bytes| (*bytes).try_into().ok()).map_or(0, u32::from_be_bytes)
 }

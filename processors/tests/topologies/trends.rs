@@ -146,8 +146,12 @@ fn steps() -> impl Strategy<Value = (Vec<Mention>, Vec<Step>)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
-    fn any_order_and_any_commits_and_restarts_give_the_same_final_windows((mentions, steps) in steps()) {
-        let mut driver = driver();
+    fn any_order_and_any_commits_and_restarts_give_the_same_final_windows(
+        (mentions, steps) in steps(),
+        on_disk in prop::bool::weighted(0.25),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut driver = if on_disk { driver().on_disk(folder.path(), 8 * 1024 * 1024) } else { driver() };
         let mut revisions: BTreeMap<(String, i64), TrendInsight> = BTreeMap::new();
         let mut emitted = Vec::new();
         for step in steps {
