@@ -21,6 +21,7 @@
 //! whichever renames last leaves a snapshot that is right.
 
 pub(crate) mod format;
+mod open;
 pub(crate) mod schedule;
 mod walk;
 mod writer;
@@ -39,11 +40,13 @@ use bytes::Bytes;
 use tracing::{debug, info, warn};
 use vigie_clock::{SharedClock, Timestamp};
 
-use self::format::{FrameReader, Header};
+use self::format::FrameReader;
 use self::writer::Writer;
-use crate::disk::{self, Memory};
 use crate::metrics::StreamsMetrics;
+use crate::store::database::Memory;
 use crate::task::StreamTask;
+use crate::task::disk;
+use crate::task::header::Header;
 use crate::task::mark::Mark;
 
 /// How far the clocks of two machines may differ.
@@ -288,9 +291,4 @@ fn file_name(name: &str) -> String {
 /// Half of the time for which changelogs keep tombstones: a snapshot older than they are could bring deleted keys back.
 pub(crate) fn max_age(delete_retention: Duration) -> Duration {
     delete_retention / 2
-}
-
-/// Whether a snapshot of `written_at` should be renewed although nothing changed.
-pub(crate) fn is_stale(written_at: Timestamp, now: Timestamp, max_age: Duration) -> bool {
-    now.since(written_at) > max_age / 4
 }

@@ -11,6 +11,8 @@
 //!                                                  └─────┘   positions and watermark as of the last commit
 //! ```
 
+pub(crate) mod disk;
+pub(crate) mod header;
 pub(crate) mod mark;
 pub(crate) mod metadata;
 mod on_disk;
@@ -26,10 +28,10 @@ use bytes::Bytes;
 use vigie_clock::{SharedClock, Timestamp};
 use vigie_kafka_client::{Committed, Record, TopicPartition};
 
+use disk::TaskDisk;
 use mark::{Mark, Position};
 use metadata::Metadata;
 
-use crate::disk::TaskDisk;
 use crate::error::ProcessorError;
 use crate::processor::account::Account;
 use crate::processor::core::{Core, Counts, Output, TaskId};
@@ -114,8 +116,7 @@ impl StreamTask {
         let inputs = parts.inputs.into_iter();
         let inputs =
             inputs.map(|i| Input { topic: i.topic, position: i.offset, committed: i.offset, stop: i.stop }).collect();
-        let stores: Vec<_> =
-            parts.topology.stores.iter().map(|spec| (spec.name.clone(), KeyValueStore::default())).collect();
+        let stores: Vec<_> = parts.topology.stores.iter().map(|spec| (spec.name.clone(), spec.empty())).collect();
         Self {
             state: State::Restoring,
             topology: parts.topology.clone(),

@@ -10,12 +10,12 @@ use prometheus::Registry;
 use vigie_clock::{Clock, ManualClock, Timestamp};
 use vigie_kafka_client::{Committed, OutgoingRecord, Record, TopicPartition};
 
-use crate::disk::Memory;
 use crate::error::ProcessorError;
 use crate::metrics::StreamsMetrics;
 use crate::processor::core::Output;
 use crate::processor::dead_letter::{DeadLetterEncoder, PlainDeadLetters};
 use crate::snapshot::{StateDir, StateDirParts};
+use crate::store::database::Memory;
 use crate::task::{InputStart, StreamTask, TaskParts};
 use crate::topology::Topology;
 

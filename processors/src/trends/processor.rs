@@ -14,10 +14,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use vigie_clock::Timestamp;
 use vigie_schemas::{Mention, TrendInsight};
-use vigie_streams::{KeyValueStore, Processor, ProcessorContext, ProcessorError, Punctuation, Record, TumblingWindows};
+use vigie_streams::{
+    KeyValueStore, Processor, ProcessorContext, ProcessorError, Punctuation, Record, TumblingWindows, WindowStore,
+};
 
 use super::alerts::{AlertPolicy, alerts};
-use super::copies::{COPIED_WITHIN, Copies};
+use super::copies::COPIED_WITHIN;
 use super::counting::{self, Place};
 use super::history::{AssetHistory, Judgement, TRUSTED_AFTER, boundary};
 use super::metrics::TrendsMetrics;
@@ -60,8 +62,6 @@ pub struct TrendsProcessor<C> {
     metrics: TrendsMetrics,
     /// As in the store; read with the first batch.
     progress: Option<Progress>,
-    /// What the store of counted mentions says of their texts; made with the first batch.
-    copies: Option<Copies>,
     /// Windows that changed since the last commit.
     dirty: BTreeSet<(Timestamp, String)>,
 }
@@ -69,7 +69,7 @@ pub struct TrendsProcessor<C> {
 impl<C: RecordCodec> TrendsProcessor<C> {
     /// A processor that has seen nothing; its state is in the task's stores.
     pub fn new(settings: Arc<TrendsSettings>, codec: C, metrics: TrendsMetrics) -> Self {
-        Self { settings, codec, metrics, progress: None, copies: None, dirty: BTreeSet::new() }
+        Self { settings, codec, metrics, progress: None, dirty: BTreeSet::new() }
     }
 }
 
@@ -121,11 +121,7 @@ impl<C: RecordCodec> Processor for TrendsProcessor<C> {
             }
             self.metrics.mentions.inc();
             let mut place = TaskState { ctx, touched: &mut touched };
-            let copies = match &mut self.copies {
-                Some(copies) => copies,
-                None => self.copies.insert(counting::index(place.posts())?),
-            };
-            let outcome = counting::take_in(copies, &mut place, &windows, &mention, record.offset)?;
+            let outcome = counting::take_in(&mut place, &windows, &mention, record.offset)?;
             ctx.settle(outcome, 1);
         }
         for ((start, asset), state) in touched {
@@ -239,11 +235,9 @@ impl<C: RecordCodec> TrendsProcessor<C> {
             }
         }
         stores::delete_authors_before(ctx, closed_before);
-        if let Some(copies) = &mut self.copies {
-            // The last post of a window is as old as its end.
-            let kept = COPIED_WITHIN.saturating_add(self.settings.windows.size);
-            counting::forget_before(copies, ctx.store(counting::POSTS), closed_before.saturating_sub(kept))?;
-        }
+        // The last post of a window is as old as its end, and nothing can be a copy of it any more.
+        let kept = COPIED_WITHIN.saturating_add(self.settings.windows.size);
+        WindowStore::over(ctx.store(counting::POSTS)).expire(closed_before.saturating_sub(kept));
         Ok(())
     }
 

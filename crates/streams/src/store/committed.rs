@@ -6,7 +6,7 @@ use std::ops::Bound;
 
 use super::entry::Entry;
 use super::slice::Slice;
-use crate::disk::table::{DiskRange, Table};
+use super::table::{DiskRange, Table};
 
 /// Bounds of a range of keys.
 pub(super) type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);

@@ -51,6 +51,11 @@ impl<'a> WindowStore<'a> {
         })
     }
 
+    /// Start and key, by a key as it is in the store.
+    pub fn parts(encoded: &[u8]) -> Option<(Timestamp, &[u8])> {
+        decode(encoded)
+    }
+
     /// Removes all windows that begin before `before`.
     pub fn expire(&mut self, before: Timestamp) {
         let (from, to) = (start_bytes(Timestamp::MIN), start_bytes(before));

@@ -1,19 +1,24 @@
-//! What a task does where its stores are on [disk](crate::disk).
+//! What a task does where its stores are on [disk](super::disk).
 
+use super::disk::TaskDisk;
 use super::{State, StreamTask};
-use crate::disk::TaskDisk;
+use crate::store::StoreSpec;
 
 impl StreamTask {
-    /// The stores' names, in the topology's order.
+    /// The stores in the topology's order, as a manifest tells of them: name, and version of the index.
     pub(crate) fn store_names(&self) -> Vec<String> {
-        self.core.stores.iter().map(|(name, _)| name.clone()).collect()
+        let name = |spec: &StoreSpec| match spec.index {
+            Some((version, _)) => format!("{}/{version}", spec.name),
+            None => spec.name.clone(),
+        };
+        self.topology.stores.iter().map(name).collect()
     }
 
     /// Keeps the stores on disk; their changelogs follow.
     pub(crate) fn keep_on(&mut self, disk: TaskDisk) {
         debug_assert_eq!(self.state, State::Restoring, "task {}", self.core.id);
-        for ((_, store), table) in self.core.stores.iter_mut().zip(disk.tables()) {
-            store.keep_in(table);
+        for ((_, store), (table, index)) in self.core.stores.iter_mut().zip(disk.tables()) {
+            store.keep_in(table, index);
         }
         self.disk = Some(disk);
     }

@@ -3,7 +3,7 @@
 //! The changelog is the truth. After a commit, and never before, what it changed goes to the database in one write, with a *manifest* that
 //! tells which commit that was and where the changelogs end with it. Nothing waits for the disk: after a power cut the database is at an
 //! older commit, whole, and a restore reads the changelogs from there. It is removed, and the whole changelog restored, for the reasons for
-//! which a [snapshot](crate::snapshot) is discarded.
+//! which a snapshot is discarded.
 //!
 //! ```text
 //!   <state dir>/<application>/3.lock        held by the process that has task 3 open
@@ -16,12 +16,6 @@
 //! While a restore writes, the stores are of different moments. As for a snapshot, that does no harm: it is `until` that the changelogs
 //! are read at least, if it is interrupted.
 
-mod database;
-mod open;
-pub(crate) mod table;
-#[cfg(test)]
-mod tests;
-
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,14 +27,10 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 use vigie_clock::SharedClock;
 
-use database::{Database, OpenError};
-use table::Table;
-
-pub(crate) use database::Memory;
-
-use crate::snapshot::format::Header;
-use crate::snapshot::is_stale;
-use crate::task::mark::Mark;
+use super::header::{Header, is_stale};
+use super::mark::Mark;
+use crate::store::database::{Database, Memory, OpenError};
+use crate::store::table::Table;
 
 /// A restore writes whenever so many bytes have come.
 const RESTORE_WRITE: usize = 1024 * 1024;
@@ -53,7 +43,7 @@ const LOCK_AGAIN: Duration = Duration::from_millis(50);
 pub(crate) struct Manifest {
     #[serde(flatten)]
     pub(crate) header: Header,
-    /// The stores' names, in the order of their numbers.
+    /// The stores, in the order of their numbers: see [`StreamTask::store_names`](crate::task::StreamTask::store_names).
     pub(crate) stores: Vec<String>,
     /// By store: nothing from this changelog offset on is in it.
     pub(crate) until: Vec<i64>,
@@ -158,11 +148,12 @@ impl TaskDisk {
         Self { database: Arc::new(database), manifest, clock, max_age, _lock: place.lock }
     }
 
-    /// The stores, by number.
-    pub(crate) fn tables(&self) -> impl Iterator<Item = Table> {
-        let numbers =
-            0..u8::try_from(self.manifest.stores.len()).expect("a fingerprint has no room for so many stores");
-        numbers.map(|number| Table::new(Arc::clone(&self.database), number))
+    /// Of each store its table and that of its index.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = (Table, Table)> {
+        let stores = u8::try_from(self.manifest.stores.len()).ok().filter(|stores| *stores < u8::MAX / 2);
+        let numbers = 0..stores.expect("a fingerprint has no room for so many stores");
+        let table = |number| Table::new(Arc::clone(&self.database), number);
+        numbers.map(move |number| (table(2 * number), table(2 * number + 1)))
     }
 
     /// Why the stores cannot be used any more. What was read since then may be missing.

@@ -10,10 +10,11 @@ use prometheus::Registry;
 use tempfile::TempDir;
 use vigie_clock::{ManualClock, Timestamp};
 
-use crate::disk::Memory;
 use crate::metrics::StreamsMetrics;
 use crate::snapshot::{RestorePoint, StateDir, StateDirParts};
 use crate::store::KeyValueStore;
+use crate::store::database::Memory;
+use crate::store::slice::Slice;
 use crate::task::metadata::Metadata;
 use crate::task::{InputStart, StreamTask, TaskParts};
 use crate::{PlainDeadLetters, Processor, ProcessorContext, ProcessorError, Record, StoreSpec, Topology};
@@ -73,7 +74,7 @@ impl World {
     /// A task as a restart makes it, without its state.
     pub(super) fn blank(&self, incarnation: u64, commit: u64) -> StreamTask {
         let topology = Topology::builder("t").source("in");
-        let topology = topology.store(StoreSpec::key_value("a")).store(StoreSpec::key_value("b"));
+        let topology = topology.store(StoreSpec::key_value("a")).store(StoreSpec::key_value("b").indexed(1, by_value));
         let topology = topology.processor(|_| Box::new(Nothing)).build().unwrap();
         let mark = format!("{commit}:{commit},{commit}");
         let metadata = Metadata::write("- - -", incarnation, &mark, &topology.fingerprint());
@@ -186,4 +187,13 @@ pub(super) fn copy_folder(from: &Path, to: &Path) {
             false => drop(fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
         }
     }
+}
+
+/// The index of store `b`: its keys by their values.
+pub(super) fn by_value(key: &[u8], value: &[u8]) -> Vec<Vec<u8>> {
+    vec![[value, key].concat()]
+}
+
+pub(super) fn indexed(store: &KeyValueStore) -> Vec<Bytes> {
+    store.index(&[], &[0xff; 8]).map(Slice::into_bytes).collect()
 }

@@ -3,14 +3,16 @@
 mod world;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
 use crate::store::KeyValueStore;
-use world::{Change, HOUR, TOPOLOGY, World, contents, copy_folder, crashed};
+use world::{Change, HOUR, TOPOLOGY, World, by_value, contents, copy_folder, crashed, indexed};
 
 #[test]
 fn stores_of_a_crashed_process_are_at_its_last_commit() {
@@ -295,7 +297,7 @@ proptest! {
     fn disk_answers_as_memory_does(steps in proptest::collection::vec(step(), 1..120)) {
         let mut world = World::new();
         let (_, mut task) = world.restore();
-        let mut memory = [KeyValueStore::default(), KeyValueStore::default()];
+        let mut memory = [KeyValueStore::default(), KeyValueStore::indexed(by_value)];
         for step in steps {
             match step {
                 Step::Put(store, key, value) => {
@@ -326,11 +328,15 @@ proptest! {
                     prop_assert_eq!(range(task.store(["a", "b"][store as usize])), range(&memory[store as usize]));
                 }
             }
+            let mut expected: Vec<_> = contents(&memory[1]).into_iter().map(|(key, value)| [value, key].concat()).collect();
+            expected.sort();
+            prop_assert_eq!(indexed(&memory[1]), expected);
             for (name, memory) in ["a", "b"].into_iter().zip(&memory) {
                 let store = task.store(name);
                 prop_assert_eq!(store.staged().collect::<Vec<_>>(), memory.staged().collect::<Vec<_>>());
                 prop_assert_eq!(contents(store), contents(memory));
                 prop_assert_eq!(store.get(&[5]), memory.get(&[5]));
+                prop_assert_eq!(indexed(store), indexed(memory));
             }
         }
     }

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use tracing::info;
 
-use super::database::{Database, OpenError};
-use super::{Manifest, Memory, Place, TaskDisk};
+use super::{Discard, RestorePoint, StateDir};
 use crate::metrics::StreamsMetrics;
-use crate::snapshot::format::Header;
-use crate::snapshot::{Discard, RestorePoint, StateDir};
+use crate::store::database::{Database, Memory, OpenError};
 use crate::task::StreamTask;
+use crate::task::disk::{Manifest, Place, TaskDisk};
+use crate::task::header::Header;
+
+#[cfg(test)]
+mod tests;
 
 impl StateDir {
     /// Keeps the stores of `task`, whose changelogs have the given beginnings and ends, on disk. Returns from where on the changelogs complete

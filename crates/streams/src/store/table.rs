@@ -1,4 +1,4 @@
-//! The committed keys of one store in the database of its task: those that begin with the store's number.
+//! The committed keys of one store, or of its index, in the database of its task: those that begin with its number.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::database::Database;
 
-/// One store of a task on disk.
+/// One store of a task, or its index, on disk.
 pub(crate) struct Table {
     database: Arc<Database>,
     /// Begins each key.
@@ -19,7 +19,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(database: Arc<Database>, number: u8) -> Self {
+    pub(crate) fn new(database: Arc<Database>, number: u8) -> Self {
         Self { database, number, floor: RefCell::default() }
     }
 
