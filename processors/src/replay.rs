@@ -30,7 +30,7 @@ use vigie_authors::AuthorKey;
 use vigie_clock::Timestamp;
 use vigie_daemon::{Context, ServiceError};
 use vigie_schemas::{SyncCodec, Topic};
-use vigie_streams::{PlainDeadLetters, StreamsApp, StreamsConfig};
+use vigie_streams::{PlainDeadLetters, StateBackend, StreamsApp, StreamsConfig};
 
 use crate::forecast::SharedForecaster;
 use crate::inference::ModelInfo;
@@ -164,6 +164,7 @@ impl Replay {
         let mut streams = StreamsConfig::new(self.plan.kafka.clone(), self.plan.application_id(), &self.config.streams);
         // It is done once and keeps nothing.
         streams.state_dir = None;
+        streams.state_backend = StateBackend::Memory;
         streams.start_at = bounds.iter().map(|(partition, (start, _))| (partition.clone(), *start)).collect();
         streams.stop_at = Some(bounds.into_iter().map(|(partition, (_, end))| (partition, end)).collect());
         let clock = self.ctx.clock.clone();

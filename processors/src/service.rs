@@ -8,10 +8,11 @@ pub(crate) mod state;
 use std::error::Error;
 use std::sync::Arc;
 
-use vigie_daemon::{Context, ServiceError};
+use clap::Args;
+use vigie_daemon::{Check, Context, ServiceError};
 use vigie_kafka_client::{KafkaConfig, KafkaError};
 use vigie_schemas::{Codec, CodecError, RegistryConfig, SyncCodec};
-use vigie_streams::{AppState, StreamsApp, StreamsConfig, StreamsError, Topology};
+use vigie_streams::{AppState, StateBackend, StreamsApp, StreamsConfig, StreamsError, StreamsOptions, Topology};
 
 use self::dead_letter::AvroDeadLetters;
 use self::record_codec::RecordCodec;
@@ -45,6 +46,12 @@ pub(crate) async fn run<C: RecordCodec>(
         health.failed(error.to_string());
         streams_error(error)
     })
+}
+
+/// State on disk needs a folder.
+pub(crate) fn check_state<A: Args>(check: &mut Check<A>, streams: &StreamsOptions) {
+    let is_placed = streams.state_backend == StateBackend::Memory || streams.state_dir.is_some();
+    check.option("state-backend", is_placed, "disk without a folder", "--state-dir (VIGIE_STATE_DIR) beside it");
 }
 
 pub(crate) fn streams_error(error: StreamsError) -> ServiceError {

@@ -11,7 +11,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// A dependency from outside, and the crates of the workspace that may name it.
-const ONLY: [(&str, &[&str]); 13] = [
+const ONLY: [(&str, &[&str]); 14] = [
     ("rdkafka", &["vigie-kafka-client"]),
     ("ort", &["vigie-processors"]),
     ("tokenizers", &["vigie-processors"]),
@@ -23,6 +23,7 @@ const ONLY: [(&str, &[&str]); 13] = [
     ("tokio-postgres", &["vigie-api", "vigie-benches", "vigie-chaos", "vigie-sinks"]),
     ("deadpool-postgres", &["vigie-api"]),
     ("refinery", &["vigie-sinks"]),
+    ("fjall", &["vigie-streams"]),
     ("fred", &["vigie-api", "vigie-sinks"]),
     ("jsonwebtoken", &["vigie-api"]),
     ("aes-gcm-siv", &["vigie-authors"]),

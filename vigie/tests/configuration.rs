@@ -150,9 +150,15 @@ fn a_secret_may_be_in_a_file_and_must_not_be_in_two_places() {
 fn a_single_service_lists_its_mistakes_before_it_listens() {
     let dir = tempfile::tempdir().unwrap();
     // The address of the probes is nobody's: a service that bound it first would say so.
-    let env = [("VIGIE_OPS_LISTEN", "203.0.113.1:1"), ("VIGIE_STREAM_THREADS", "many"), ("VIGIE_WINDOW", "0s")];
+    let env = [
+        ("VIGIE_OPS_LISTEN", "203.0.113.1:1"),
+        ("VIGIE_STREAM_THREADS", "many"),
+        ("VIGIE_STATE_BACKEND", "disk"),
+        ("VIGIE_WINDOW", "0s"),
+    ];
     let found = mistakes(&vigie(dir.path(), &["process", "trends"], &env));
-    assert_eq!(found.len(), 2, "{found:#?}");
+    assert_eq!(found.len(), 3, "{found:#?}");
     assert!(found[0].starts_with("--stream-threads (VIGIE_STREAM_THREADS): \"many\""), "{found:#?}");
-    assert!(found[1].starts_with("--window (VIGIE_WINDOW): 0ns, expected at least 1s"), "{found:#?}");
+    assert!(found[1].starts_with("--state-backend (VIGIE_STATE_BACKEND): disk without a folder"), "{found:#?}");
+    assert!(found[2].starts_with("--window (VIGIE_WINDOW): 0ns, expected at least 1s"), "{found:#?}");
 }

@@ -35,7 +35,7 @@ impl Processor for WindowedCount {
             ctx.observe_event_time(record.timestamp);
             let start = WINDOWS.window_of(record.timestamp).start;
             let mut counts = WindowStore::over(ctx.store("counts"));
-            let count = counts.peek(start, key).map_or(0, to_count);
+            let count = counts.peek(start, key).map_or(0, |count| to_count(&count));
             counts.put(start, key, Bytes::copy_from_slice(&(count + 1).to_be_bytes()));
         }
         self.progress.saw(batch.len());

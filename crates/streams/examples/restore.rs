@@ -1,10 +1,11 @@
-//! Measures how fast a task comes back: from its changelog, and from its local snapshot.
+//! Measures how fast a task comes back: from its changelog, from its local snapshot, and from its stores on disk.
 //!
 //! ```sh
 //! cargo run --release -p vigie-streams --example restore -- 1000000
 //! ```
 //!
-//! Starts a Kafka of its own, counts that many distinct keys in one partition, and restarts: without a folder for snapshots, then with one.
+//! Starts a Kafka of its own, counts that many distinct keys in one partition, and restarts: without a folder for snapshots, then with one, then with stores
+//! on disk.
 //! The values are 32 bytes. Prints JSON Lines.
 
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on fails")]
@@ -21,8 +22,8 @@ use vigie_clock::{Clock, SystemClock};
 use vigie_kafka_client::{Admin, KafkaConfig, OutgoingRecord, ProducerOptions, TopicSpec, TransactionalProducer};
 use vigie_stack::{ServerKind, Stack, testing};
 use vigie_streams::{
-    PlainDeadLetters, Processor, ProcessorContext, ProcessorError, Record, StoreSpec, StreamsApp, StreamsConfig,
-    StreamsOptions, Topology,
+    PlainDeadLetters, Processor, ProcessorContext, ProcessorError, Record, StateBackend, StoreSpec, StreamsApp,
+    StreamsConfig, StreamsOptions, Topology,
 };
 
 /// Keeps the last value of each key.
@@ -48,13 +49,18 @@ fn main() {
     let kafka = KafkaConfig::new(&stack.endpoints().kafka_brokers, "");
     write(&kafka, keys);
 
-    let snapshots = dir.path().join("state");
-    run(&kafka, None, "processing, no snapshot", keys, |metrics| metrics.get("records_consumed_total") >= keys as f64);
-    run(&kafka, None, "restore from the changelog", keys, |metrics| metrics.get("tasks") >= 1.0);
-    run(&kafka, Some(&snapshots), "restore, then a snapshot while running", keys, |metrics| {
+    let folder = dir.path().join("state");
+    let (none, snapshots) = ((None, StateBackend::Memory), (Some(&*folder), StateBackend::Memory));
+    let disk = (Some(&*folder), StateBackend::Disk);
+    let is_restored = |metrics: &Metrics| metrics.get("tasks") >= 1.0;
+    run(&kafka, none, "processing, no snapshot", keys, |metrics| metrics.get("records_consumed_total") >= keys as f64);
+    run(&kafka, none, "restore from the changelog", keys, is_restored);
+    run(&kafka, snapshots, "restore, then a snapshot while running", keys, |metrics| {
         metrics.get("snapshots_total") >= 1.0
     });
-    run(&kafka, Some(&snapshots), "restore from the snapshot", keys, |metrics| metrics.get("tasks") >= 1.0);
+    run(&kafka, snapshots, "restore from the snapshot", keys, is_restored);
+    run(&kafka, disk, "restore from the changelog to disk", keys, is_restored);
+    run(&kafka, disk, "restore of stores on disk", keys, is_restored);
     runtime.block_on(stack.stop());
 }
 
@@ -96,11 +102,18 @@ impl Metrics {
     }
 }
 
-fn run(kafka: &KafkaConfig, state_dir: Option<&Path>, what: &str, keys: u64, done: impl Fn(&Metrics) -> bool + Sync) {
+fn run(
+    kafka: &KafkaConfig,
+    (state_dir, backend): (Option<&Path>, StateBackend),
+    what: &str,
+    keys: u64,
+    done: impl Fn(&Metrics) -> bool + Sync,
+) {
     let topology = Topology::builder("restore").source("keys").store(StoreSpec::key_value("values"));
     let topology = topology.processor(|_| Box::new(Keep)).build().unwrap();
     let mut config = StreamsConfig::new(kafka.clone(), "restore", &StreamsOptions::default());
     config.state_dir = state_dir.map(Path::to_owned);
+    config.state_backend = backend;
     config.snapshot_interval = Duration::from_secs(1);
     let metrics = Metrics(Registry::new());
     let clock = SystemClock::default();

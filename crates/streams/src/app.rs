@@ -14,11 +14,12 @@ use vigie_kafka_client::{Admin, TopicSpec};
 
 use crate::app_state::{AppState, StateBoard};
 use crate::changelog;
-use crate::config::StreamsConfig;
+use crate::config::{StateBackend, StreamsConfig};
 use crate::error::StreamsError;
 use crate::metrics::StreamsMetrics;
 use crate::processor::dead_letter::{DeadLetterEncoder, dead_letter_topic};
 use crate::snapshot::{self, StateDir, StateDirParts};
+use crate::store::database::Memory;
 use crate::thread::StreamThread;
 use crate::thread::bounds::Bounds;
 use crate::thread::shared::Shared;
@@ -71,7 +72,7 @@ impl StreamsApp {
         self.topology.changelogs(&self.config.application_id)
     }
 
-    /// Deletes what the application keeps: its consumer group, its changelogs and the snapshots in this instance's folder. It must not be running.
+    /// Deletes what the application keeps: its consumer group, its changelogs and what is in this instance's folder. It must not be running.
     ///
     /// # Errors
     /// If the brokers refuse or do not answer.
@@ -84,7 +85,7 @@ impl StreamsApp {
             let folder = snapshot::folder(root, &self.config.kafka.wire_name(&self.config.application_id));
             // What is left would be found to be of another incarnation.
             let removed = fs::remove_dir_all(&folder);
-            debug!(folder = %folder.display(), ok = removed.is_ok(), "local snapshots removed");
+            debug!(folder = %folder.display(), ok = removed.is_ok(), "local state removed");
         }
         Ok(())
     }
@@ -117,7 +118,7 @@ impl StreamsApp {
             encoder: &self.encoder,
             clock: &self.clock,
             metrics: &self.metrics,
-            state_dir: self.state_dir(&admin),
+            state_dir: self.state_dir(&admin)?,
             changelogs: self.changelog_topics(),
             partitions,
             hearts: (0..self.config.threads).map(|_| Heartbeat::default()).collect(),
@@ -136,24 +137,35 @@ impl StreamsApp {
         outcome
     }
 
-    /// The folder for snapshots, if there is one and it is known for how long the changelogs keep tombstones.
-    fn state_dir(&self, admin: &Admin) -> Option<StateDir> {
-        let root = self.config.state_dir.clone()?;
-        let changelogs = self.changelog_topics();
+    /// The folder for local state, if there is one. Without knowing for how long the changelogs keep tombstones there are no snapshots.
+    fn state_dir(&self, admin: &Admin) -> Result<Option<StateDir>, StreamsError> {
+        let (changelogs, on_disk) = (self.changelog_topics(), self.config.state_backend == StateBackend::Disk);
         if changelogs.is_empty() {
-            return None;
+            return Ok(None);
         }
-        let kept = changelog::delete_retention(admin, &changelogs);
-        let kept = kept.inspect_err(|error| warn!(%error, "changelogs cannot be described, snapshots are off")).ok()?;
-        Some(StateDir::new(StateDirParts {
+        let root = match self.config.state_dir.clone() {
+            Some(root) => root,
+            None if on_disk => return Err(StreamsError::NoStateDir),
+            None => return Ok(None),
+        };
+        let kept = match changelog::delete_retention(admin, &changelogs) {
+            Ok(kept) => kept,
+            Err(error) if on_disk => return Err(error.into()),
+            Err(error) => {
+                warn!(%error, "changelogs cannot be described, snapshots are off");
+                return Ok(None);
+            }
+        };
+        Ok(Some(StateDir::new(StateDirParts {
             root,
             application: self.config.kafka.wire_name(&self.config.application_id),
             instance: self.config.instance_id.clone(),
             topology: self.topology.fingerprint().into(),
             max_age: snapshot::max_age(kept),
             interval: self.config.snapshot_interval,
+            disk: on_disk.then(|| Arc::new(Memory::new(self.config.state_cache))),
             clock: Arc::clone(&self.clock),
-        }))
+        })))
     }
 
     /// Checks the topics, creates changelogs and dead-letter topics, and returns the number of partitions.

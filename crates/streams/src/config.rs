@@ -32,14 +32,32 @@ pub struct StreamsOptions {
     /// would fence each other for ever, so it is for deployments that give stable names, as a Kubernetes StatefulSet does.
     #[arg(long = "instance-id", env = "VIGIE_INSTANCE_ID")]
     pub instance_id: Option<String>,
-    /// Folder for local copies of state, so that a restart reads only the end of the changelogs; without one it reads all of them
+    /// Folder for local state, so that a restart reads only the end of the changelogs; without one it reads all of them
     ///
-    /// The copies may be deleted at any time. Instances may share the folder.
+    /// What is in it may be deleted while nothing runs. Instances may share the folder.
     #[arg(long = "state-dir", env = "VIGIE_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Milliseconds between two local copies of a task's state, which are made only if it changed
+    /// Where state is kept: in memory, with copies in --state-dir if there is one, or on disk, in --state-dir
+    ///
+    /// In memory it is faster, and takes as much as there is state. On disk it takes the memory of --state-cache-mb.
+    #[arg(long = "state-backend", env = "VIGIE_STATE_BACKEND", value_enum, default_value_t = StateBackend::Memory)]
+    pub state_backend: StateBackend,
+    /// MiB of memory for state on disk, of each topology: half caches what is read, half holds what is to be written
+    #[arg(long = "state-cache-mb", env = "VIGIE_STATE_CACHE_MB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=65_536))]
+    pub state_cache_mb: u32,
+    /// Milliseconds between two local copies of a task's state in memory, which are made only if it changed
     #[arg(long = "snapshot-interval-ms", env = "VIGIE_SNAPSHOT_INTERVAL_MS", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(100..=86_400_000))]
     pub snapshot_interval_ms: u64,
+}
+
+/// Where the stores of tasks are.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StateBackend {
+    /// In memory.
+    #[default]
+    Memory,
+    /// In a database of each task below [`StreamsConfig::state_dir`].
+    Disk,
 }
 
 impl Default for StreamsOptions {
@@ -52,6 +70,8 @@ impl Default for StreamsOptions {
             max_poll_interval_ms: 600_000,
             instance_id: None,
             state_dir: None,
+            state_backend: StateBackend::Memory,
+            state_cache_mb: 64,
             snapshot_interval_ms: 60_000,
         }
     }
@@ -85,8 +105,12 @@ pub struct StreamsConfig {
     pub stall_timeout: Duration,
     /// A thread that does not come back from its processor for so long is reported. Must be longer than the longest batch.
     pub stuck_timeout: Duration,
-    /// Where local snapshots go; none are made without it.
+    /// Where local state goes: snapshots, or databases. No snapshots are made without it.
     pub state_dir: Option<PathBuf>,
+    /// Where the stores are; [`StateBackend::Disk`] needs a `state_dir`.
+    pub state_backend: StateBackend,
+    /// Bytes of memory for state on disk.
+    pub state_cache: u64,
     /// The shortest time between two snapshots of a task.
     pub snapshot_interval: Duration,
     /// Where to begin without a committed offset.
@@ -118,6 +142,8 @@ impl StreamsConfig {
             stall_timeout: Duration::from_secs(30),
             stuck_timeout: Duration::from_secs(300),
             state_dir: options.state_dir.clone(),
+            state_backend: options.state_backend,
+            state_cache: u64::from(options.state_cache_mb) * 1024 * 1024,
             snapshot_interval: Duration::from_millis(options.snapshot_interval_ms),
             auto_offset_reset: Reset::Earliest,
             start_at: BTreeMap::new(),

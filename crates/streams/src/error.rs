@@ -132,6 +132,9 @@ pub enum StreamsError {
         /// Where the rest of the state is, by the brokers' names.
         state: String,
     },
+    /// State is to be on disk, and no folder is given for it.
+    #[error("state on disk needs a folder, none is given")]
+    NoStateDir,
     /// The brokers refuse in a way that repeating cannot mend.
     #[error("kafka refuses: {0}")]
     Kafka(KafkaError),

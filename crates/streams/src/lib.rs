@@ -17,7 +17,7 @@ mod topology;
 
 pub use app::StreamsApp;
 pub use app_state::AppState;
-pub use config::{StreamsConfig, StreamsOptions};
+pub use config::{StateBackend, StreamsConfig, StreamsOptions};
 pub use error::{ProcessorError, StreamsError, TopologyError};
 pub use processor::account::Outcome;
 pub use processor::core::TaskId;
@@ -27,6 +27,8 @@ pub use processor::punctuation::{Every, Punctuation};
 pub use processor::watermark::Watermark;
 pub use processor::window::{TumblingWindows, Window};
 pub use processor::{Processor, ProcessorContext};
+pub use store::index::IndexKeys;
+pub use store::slice::Slice;
 pub use store::window::WindowStore;
 pub use store::{KeyValueStore, StoreSpec};
 pub use topology::{Topology, TopologyBuilder, TopologyDescription};

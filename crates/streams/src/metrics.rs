@@ -21,6 +21,8 @@ pub(crate) struct StreamsMetrics {
     pub(crate) stalls: IntCounter,
     pub(crate) torn_commits: IntCounter,
     pub(crate) tasks: IntGauge,
+    pub(crate) disk_stores_kept: IntCounter,
+    disk_bytes: IntGaugeVec,
     snapshot_restored: IntCounter,
     snapshots: IntCounterVec,
     snapshot_discards: IntCounterVec,
@@ -74,13 +76,21 @@ impl StreamsMetrics {
                 "torn_commits_total",
                 "Commits of which the brokers kept only parts, found when a task was restored",
             ))?,
+            disk_stores_kept: IntCounter::with_opts(opts(
+                "disk_stores_kept_total",
+                "Tasks whose stores on disk were used by a restore",
+            ))?,
+            disk_bytes: IntGaugeVec::new(
+                opts("disk_bytes", "Bytes of the task's stores on disk, without the journal"),
+                &["partition"],
+            )?,
             snapshot_restored: IntCounter::with_opts(opts(
                 "snapshot_restored_records_total",
                 "Entries taken from local snapshots instead of changelogs",
             ))?,
             snapshots: IntCounterVec::new(opts("snapshots_total", "Local snapshots, by how they ended"), &["outcome"])?,
             snapshot_discards: IntCounterVec::new(
-                opts("snapshot_discards_total", "Local snapshots that were not used, by why"),
+                opts("snapshot_discards_total", "Local snapshots and stores on disk that were not used, by why"),
                 &["reason"],
             )?,
             snapshot_bytes: IntCounter::with_opts(opts("snapshot_bytes_total", "Bytes of local snapshots written"))?,
@@ -202,6 +212,10 @@ impl StreamsMetrics {
         self.watermark.with_label_values(&[partition.to_string()]).set(seconds);
     }
 
+    pub(crate) fn set_disk_bytes(&self, partition: i32, bytes: u64) {
+        self.disk_bytes.with_label_values(&[partition.to_string()]).set(bytes as i64);
+    }
+
     /// The partition has gone: another instance reports it now. Fails harmlessly where it was never reported.
     pub(crate) fn forget(&self, partition: &TopicPartition) {
         let number = partition.partition.to_string();
@@ -209,6 +223,7 @@ impl StreamsMetrics {
         let _ = self.lag_seconds.remove_label_values(&[&*partition.topic, &number]);
         let _ = self.watermark.remove_label_values(&[&*number]);
         let _ = self.unaccounted.remove_label_values(&[&*number]);
+        let _ = self.disk_bytes.remove_label_values(&[&*number]);
     }
 
     /// Makes the metrics visible. A second application of the same name in one process goes without.
@@ -221,13 +236,15 @@ impl StreamsMetrics {
         }
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 24] {
+    fn collectors(&self) -> [Box<dyn Collector>; 26] {
         [
             Box::new(self.restored.clone()),
             Box::new(self.restore_seconds.clone()),
             Box::new(self.restarts.clone()),
             Box::new(self.stalls.clone()),
             Box::new(self.torn_commits.clone()),
+            Box::new(self.disk_stores_kept.clone()),
+            Box::new(self.disk_bytes.clone()),
             Box::new(self.snapshot_restored.clone()),
             Box::new(self.snapshots.clone()),
             Box::new(self.snapshot_discards.clone()),

@@ -9,7 +9,7 @@
 //! | `foreign` | of another application, topology or task, or from before the application's state was deleted and recreated |
 //! | `old` | so old that the changelog may have forgotten tombstones that came after it (or from the future) |
 //! | `behind` | it begins below what the log still has |
-//! | `ahead` | it holds more than the log has |
+//! | `ahead` | it holds more than the log has, or a commit that the offsets do not tell of |
 //!
 //! ```text
 //!   file ──▶ fits? ── yes ──▶ entries ──▶ whole, and not ahead? ── yes ──▶ restore the changelog from its offsets on
@@ -21,6 +21,7 @@
 //! whichever renames last leaves a snapshot that is right.
 
 pub(crate) mod format;
+mod open;
 pub(crate) mod schedule;
 mod walk;
 mod writer;
@@ -30,7 +31,7 @@ mod tests;
 
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -39,10 +40,13 @@ use bytes::Bytes;
 use tracing::{debug, info, warn};
 use vigie_clock::{SharedClock, Timestamp};
 
-use self::format::{FrameReader, Header};
+use self::format::FrameReader;
 use self::writer::Writer;
 use crate::metrics::StreamsMetrics;
+use crate::store::database::Memory;
 use crate::task::StreamTask;
+use crate::task::disk;
+use crate::task::header::Header;
 use crate::task::mark::Mark;
 
 /// How far the clocks of two machines may differ.
@@ -81,10 +85,15 @@ pub(crate) struct StateDirParts {
     /// A snapshot older than this is not used.
     pub(crate) max_age: Duration,
     pub(crate) interval: Duration,
+    /// Stores are kept on disk, with so much memory, and no snapshots are written.
+    pub(crate) disk: Option<Arc<Memory>>,
     pub(crate) clock: SharedClock,
 }
 
-/// The folder with an application's snapshots, a file per task.
+/// From which offset of each changelog on it completes what a task has, and the commit of which that is.
+pub(crate) type RestorePoint = (Vec<i64>, Option<Mark>);
+
+/// The folder with an application's local state: a snapshot or a database per task.
 pub(crate) struct StateDir {
     parts: StateDirParts,
     folder: PathBuf,
@@ -94,7 +103,7 @@ pub(crate) struct StateDir {
 }
 
 /// The folder of `application` below `root`.
-pub(crate) fn folder(root: &std::path::Path, application: &str) -> PathBuf {
+pub(crate) fn folder(root: &Path, application: &str) -> PathBuf {
     root.join(file_name(application))
 }
 
@@ -104,14 +113,41 @@ impl StateDir {
     pub(crate) fn new(parts: StateDirParts) -> Self {
         let folder = folder(&parts.root, &parts.application);
         let now = parts.clock.now();
+        let is_old = |entry: &fs::DirEntry| written_at(entry).is_some_and(|at| now.since(at) > parts.max_age);
+        disk::remove_old(&folder, is_old);
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             let unfinished = entry.file_name().to_string_lossy().ends_with(".tmp");
-            if unfinished || written_at(&entry).is_some_and(|at| now.since(at) > parts.max_age) {
+            let finished = entry.file_name().to_string_lossy().ends_with(".snapshot");
+            if unfinished || finished && is_old(&entry) {
                 let removed = fs::remove_file(entry.path());
                 debug!(file = %entry.path().display(), ok = removed.is_ok(), "useless snapshot removed");
             }
         }
         Self { parts, folder, written: AtomicU64::new(0), failing: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn parts(&self) -> &StateDirParts {
+        &self.parts
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Fills the stores of `task` with what is here of them, if it can be used, and says from where on the changelogs complete it.
+    ///
+    /// # Errors
+    /// Why its stores cannot be kept on disk now.
+    pub(crate) fn restore_point(
+        &self,
+        task: &mut StreamTask,
+        logs: &[(i64, i64)],
+        metrics: &StreamsMetrics,
+    ) -> Result<Option<RestorePoint>, String> {
+        match &self.parts.disk {
+            Some(memory) => self.open(memory, task, logs, metrics),
+            None => Ok(self.load(task, logs, metrics)),
+        }
     }
 
     fn path(&self, partition: i32) -> PathBuf {
@@ -125,7 +161,7 @@ impl StateDir {
         task: &mut StreamTask,
         logs: &[(i64, i64)],
         metrics: &StreamsMetrics,
-    ) -> Option<(Vec<i64>, Option<Mark>)> {
+    ) -> Option<RestorePoint> {
         let path = self.path(task.id().partition);
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -167,7 +203,7 @@ impl StateDir {
         }
     }
 
-    fn fits(&self, header: &Header, task: &StreamTask, logs: &[(i64, i64)]) -> Result<(), Discard> {
+    pub(crate) fn fits(&self, header: &Header, task: &StreamTask, logs: &[(i64, i64)]) -> Result<(), Discard> {
         let parts = &self.parts;
         let foreign = [
             (header.application != parts.application, "another application"),
@@ -186,13 +222,16 @@ impl StateDir {
         if header.from.iter().zip(logs).any(|(from, (low, _))| from < low) {
             return Err(Discard::Behind);
         }
-        Ok(())
+        match header.mark.as_ref().is_some_and(|mark| mark.commit > task.mark().commit) {
+            true => Err(Discard::Ahead),
+            false => Ok(()),
+        }
     }
 
-    fn discarded(&self, task: &StreamTask, discard: &Discard, metrics: &StreamsMetrics) {
+    pub(crate) fn discarded(&self, task: &StreamTask, discard: &Discard, metrics: &StreamsMetrics) {
         metrics.snapshot_discarded(discard.word());
         let reason = discard.word();
-        warn!(task = %task.id(), reason, detail = ?discard, "snapshot not used, the whole changelog is restored");
+        warn!(task = %task.id(), reason, detail = ?discard, "local state not used, the whole changelog is restored");
     }
 
     /// Begins to write a snapshot of `task` as it is now.
@@ -252,9 +291,4 @@ fn file_name(name: &str) -> String {
 /// Half of the time for which changelogs keep tombstones: a snapshot older than they are could bring deleted keys back.
 pub(crate) fn max_age(delete_retention: Duration) -> Duration {
     delete_retention / 2
-}
-
-/// Whether a snapshot of `written_at` should be renewed although nothing changed.
-fn is_stale(written_at: Timestamp, now: Timestamp, max_age: Duration) -> bool {
-    now.since(written_at) > max_age / 4
 }

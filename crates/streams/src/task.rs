@@ -11,8 +11,11 @@
 //!                                                  └─────┘   positions and watermark as of the last commit
 //! ```
 
+pub(crate) mod disk;
+pub(crate) mod header;
 pub(crate) mod mark;
 pub(crate) mod metadata;
+mod on_disk;
 mod roll_back;
 #[cfg(test)]
 mod tests;
@@ -25,6 +28,7 @@ use bytes::Bytes;
 use vigie_clock::{SharedClock, Timestamp};
 use vigie_kafka_client::{Committed, Record, TopicPartition};
 
+use disk::TaskDisk;
 use mark::{Mark, Position};
 use metadata::Metadata;
 
@@ -95,6 +99,8 @@ pub(crate) struct StreamTask {
     disagreement: Option<String>,
     /// By store: what it holds is what the changelog says below this offset. `None` if that is not known.
     logged: Vec<Option<i64>>,
+    /// Where the stores are, if not in memory.
+    disk: Option<TaskDisk>,
 }
 
 impl StreamTask {
@@ -110,8 +116,7 @@ impl StreamTask {
         let inputs = parts.inputs.into_iter();
         let inputs =
             inputs.map(|i| Input { topic: i.topic, position: i.offset, committed: i.offset, stop: i.stop }).collect();
-        let stores: Vec<_> =
-            parts.topology.stores.iter().map(|spec| (spec.name.clone(), KeyValueStore::default())).collect();
+        let stores: Vec<_> = parts.topology.stores.iter().map(|spec| (spec.name.clone(), spec.empty())).collect();
         Self {
             state: State::Restoring,
             topology: parts.topology.clone(),
@@ -123,6 +128,7 @@ impl StreamTask {
             rolled_back: false,
             disagreement: None,
             logged: vec![None; stores.len()],
+            disk: None,
             core: Core {
                 id,
                 clock: parts.clock,
@@ -180,6 +186,9 @@ impl StreamTask {
     pub(crate) fn restore_record(&mut self, store: usize, key: Bytes, value: Option<Bytes>) {
         debug_assert_eq!(self.state, State::Restoring, "task {}", self.core.id);
         self.core.stores[store].1.restore(&key, value.as_deref());
+        if let Some(disk) = &mut self.disk {
+            disk.restored();
+        }
     }
 
     /// The last commit of which the stores and positions are.

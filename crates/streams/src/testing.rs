@@ -1,16 +1,21 @@
 //! For tests: a driver that runs a topology without a broker.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use prometheus::Registry;
 use vigie_clock::{Clock, ManualClock, Timestamp};
 use vigie_kafka_client::{Committed, OutgoingRecord, Record, TopicPartition};
 
 use crate::error::ProcessorError;
+use crate::metrics::StreamsMetrics;
 use crate::processor::core::Output;
 use crate::processor::dead_letter::{DeadLetterEncoder, PlainDeadLetters};
+use crate::snapshot::{StateDir, StateDirParts};
+use crate::store::database::Memory;
 use crate::task::{InputStart, StreamTask, TaskParts};
 use crate::topology::Topology;
 
@@ -34,6 +39,7 @@ pub struct TopologyTestDriver {
     outputs: Vec<OutgoingRecord>,
     input: BTreeMap<TopicPartition, Vec<Record>>,
     late: u64,
+    disk: Option<(StateDir, StreamsMetrics)>,
 }
 
 impl TopologyTestDriver {
@@ -51,7 +57,25 @@ impl TopologyTestDriver {
             outputs: Vec::new(),
             input: BTreeMap::new(),
             late: 0,
+            disk: None,
         }
+    }
+
+    /// Keeps the stores in databases below `folder`, with `memory` bytes for all of them. A [`restart`](Self::restart) goes on from there.
+    #[must_use]
+    pub fn on_disk(mut self, folder: &Path, memory: u64) -> Self {
+        let dir = StateDir::new(StateDirParts {
+            root: folder.to_owned(),
+            application: self.topology.name().to_owned(),
+            instance: "test".to_owned(),
+            topology: self.topology.fingerprint().into(),
+            max_age: Duration::MAX,
+            interval: Duration::MAX,
+            disk: Some(Arc::new(Memory::new(memory))),
+            clock: Arc::new(self.clock.clone()),
+        });
+        self.disk = Some((dir, StreamsMetrics::new(&Registry::new(), self.topology.name())));
+        self
     }
 
     /// Writes dead letters with `encoder`.
@@ -121,7 +145,12 @@ impl TopologyTestDriver {
                 log.push((key.clone(), value.cloned()));
             }
             self.committed.extend(task.offsets());
+            let partition = task.id().partition;
+            for ((store, _), log) in self.changelogs.iter().filter(|((_, of), _)| *of == partition) {
+                task.logged_to(*store, Some(log.len() as i64));
+            }
             self.late += task.committed().late;
+            task.save().expect("the folder can be written");
             assert_eq!(task.distrust(), None, "every record is accounted for");
         }
         Ok(())
@@ -190,7 +219,7 @@ impl TopologyTestDriver {
     }
 
     fn task(&mut self, partition: i32) -> &mut StreamTask {
-        let Self { topology, clock, encoder, idle_after, tasks, committed, changelogs, .. } = self;
+        let Self { topology, clock, encoder, idle_after, tasks, committed, changelogs, disk, .. } = self;
         tasks.entry(partition).or_insert_with(|| {
             let start = |topic: &Arc<str>| {
                 let committed = committed.get(&TopicPartition::new(&**topic, partition)).cloned();
@@ -206,11 +235,21 @@ impl TopologyTestDriver {
                 encoder: Arc::clone(encoder),
                 idle_after: *idle_after,
             });
-            for ((store, _), log) in changelogs.iter().filter(|((_, of), _)| *of == partition) {
-                for (key, value) in log {
-                    task.restore_record(*store, key.clone(), value.clone());
-                }
+            let mut from = vec![0; topology.stores.len()];
+            if let Some((dir, metrics)) = disk {
+                let end = |store| changelogs.get(&(store, partition)).map_or(0, |log| log.len() as i64);
+                let logs: Vec<_> = (0..from.len()).map(|store| (0, end(store))).collect();
+                let point = dir.restore_point(&mut task, &logs, metrics).expect("the folder can be written");
+                from = point.map_or(from, |(from, _)| from);
             }
+            for (store, from) in from.into_iter().enumerate() {
+                let log = changelogs.entry((store, partition)).or_default();
+                for (key, value) in &log[from as usize..] {
+                    task.restore_record(store, key.clone(), value.clone());
+                }
+                task.logged_to(store, Some(log.len() as i64));
+            }
+            task.save().expect("the folder can be written");
             task.start().expect("the stores can be read");
             assert_eq!(task.distrust(), None, "restored stores agree");
             task

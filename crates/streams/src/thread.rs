@@ -155,7 +155,10 @@ impl<'a> StreamThread<'a> {
             consumer,
             producer,
             tasks,
-            snapshots: Snapshots::new(self.shared.state_dir.as_ref(), self.shared.metrics),
+            snapshots: Snapshots::new(
+                self.shared.state_dir.as_ref().filter(|dir| dir.parts().disk.is_none()),
+                self.shared.metrics,
+            ),
             busy: false,
             stall: StallWatch::new(config.stall_timeout, now),
             lags: Lags::default(),
@@ -256,8 +259,12 @@ impl<'a> StreamThread<'a> {
                 return self.processor_failed(session, partition, error);
             }
         }
+        if let Some(reason) = session.tasks.values().find_map(StreamTask::disk_failure) {
+            return Err(Interrupted::Restart(reason));
+        }
         if !session.tasks.values().any(StreamTask::has_staged) {
-            return Ok(());
+            // What is on disk is said to be of now, though nothing changed.
+            return session.tasks.values_mut().try_for_each(StreamTask::save).map_err(Interrupted::Restart);
         }
         match commit::commit(self.shared, &session.consumer, &mut session.producer, &mut session.tasks)? {
             Outcome::Committed => {
@@ -287,6 +294,9 @@ impl<'a> StreamThread<'a> {
         error: ProcessorError,
     ) -> Result<(), Interrupted> {
         let task = self.shared.topology.task_id(partition).to_string();
+        if let Some(reason) = session.tasks.get(&partition).and_then(StreamTask::disk_failure) {
+            return Err(Interrupted::Restart(format!("task {task}: {reason}")));
+        }
         match error {
             ProcessorError::Fatal(reason) => Err(Interrupted::Fatal(StreamsError::Processor { task, reason })),
             ProcessorError::Retry(reason) => {
@@ -348,6 +358,9 @@ impl<'a> StreamThread<'a> {
                     let seconds = session.lags.seconds(&partition, lag, self.shared.clock.now());
                     self.shared.metrics.set_lag(&partition, lag, seconds);
                 }
+            }
+            if let Some(bytes) = task.disk_bytes() {
+                self.shared.metrics.set_disk_bytes(task.id().partition, bytes);
             }
             if let Some(watermark) = task.watermark() {
                 self.shared.metrics.set_watermark(task.id().partition, watermark.as_millis().div_euclid(1000));

@@ -10,6 +10,7 @@ use vigie_streams::{KafkaConfig, StreamsOptions};
 use super::SharedAnalyser;
 use crate::assets::AssetsConfig;
 use crate::inference::ModelConfig;
+use crate::service;
 use crate::text::analysis::Analyser;
 use crate::times::parse_duration;
 
@@ -57,8 +58,10 @@ impl Config {
     /// # Errors
     /// With every mistake.
     pub fn check(self) -> Result<Checked, Vec<Mistake>> {
-        let (analyser, author_key) = load(&self.model, &self.enrichment)?;
-        Ok(Checked { config: self, analyser, author_key })
+        let mut check = Check::<Self>::default();
+        service::check_state(&mut check, &self.streams);
+        let loaded = check.part(load(&self.model, &self.enrichment));
+        check.finish(loaded).map(|(analyser, author_key)| Checked { config: self, analyser, author_key })
     }
 
     /// As [`Config::check`], with an analyser in place of the configured model and asset table.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use vigie_clock::Timestamp;
-use vigie_streams::KeyValueStore;
+use vigie_streams::{KeyValueStore, Slice};
 
 use super::emitted;
 
@@ -62,13 +62,13 @@ impl Sweep {
         let mut expired = Vec::new();
         for (key, value) in store.range(&self.next, &AFTER_ALL_IDS).take(SWEEP_STEP) {
             looked_at += 1;
-            last = Some(Bytes::copy_from_slice(key));
-            if emitted::seen(value).is_none_or(|seen| newest.since(seen) > retention) {
-                expired.push(Bytes::copy_from_slice(key));
+            if emitted::seen(&value).is_none_or(|seen| newest.since(seen) > retention) {
+                expired.push(Bytes::copy_from_slice(&key));
             }
+            last = Some(key);
         }
         // The next step begins with the last key of this one: one entry is seen twice, none is skipped.
-        self.next = last.filter(|_| looked_at == SWEEP_STEP).unwrap_or_default();
+        self.next = last.filter(|_| looked_at == SWEEP_STEP).map(Slice::into_bytes).unwrap_or_default();
         for key in expired {
             store.delete(key);
         }
@@ -93,7 +93,7 @@ mod tests {
             sweep.step(&mut store, WEEK);
         }
         assert_eq!(store.iter().count(), 800);
-        assert!(store.iter().all(|(_, value)| emitted::seen(value).is_some_and(|seen| seen >= day(12))));
+        assert!(store.iter().all(|(_, value)| emitted::seen(&value).is_some_and(|seen| seen >= day(12))));
     }
 
     const WEEK: Duration = Duration::from_secs(7 * 86_400);

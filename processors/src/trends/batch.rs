@@ -10,7 +10,7 @@ use vigie_clock::Timestamp;
 use vigie_schemas::{Mention, TrendInsight};
 use vigie_streams::{KeyValueStore, ProcessorError, TumblingWindows};
 
-use super::copies::Copies;
+use super::copies;
 use super::counting::{self, Place};
 use super::history::{AssetHistory, Learned};
 use super::window::{InsightHeader, WindowState};
@@ -21,15 +21,21 @@ use crate::inference::ModelError;
 #[derive(Debug, Default)]
 pub struct Batch {
     counts: Counts,
-    copies: Copies,
 }
 
 /// What a task has in stores.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counts {
     windows: BTreeMap<(Timestamp, String), WindowState>,
     posts: KeyValueStore,
     authors: KeyValueStore,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        let posts = KeyValueStore::indexed(copies::index_keys);
+        Self { windows: BTreeMap::new(), posts, authors: KeyValueStore::default() }
+    }
 }
 
 impl Place for Counts {
@@ -52,7 +58,7 @@ impl Batch {
     /// # Errors
     /// If what was kept of another mention cannot be read: never, unless this program is wrong.
     pub fn add(&mut self, spec: &TumblingWindows, mention: &Mention, offset: i64) -> Result<(), ProcessorError> {
-        counting::take_in(&mut self.copies, &mut self.counts, spec, mention, offset).map(drop)
+        counting::take_in(&mut self.counts, spec, mention, offset).map(drop)
     }
 
     /// The final revision of every window, in the order of time. `input` is the topic and partition of the offsets.

@@ -36,8 +36,10 @@ impl Config {
     /// # Errors
     /// With every mistake.
     pub fn check(self) -> Result<Checked, Vec<Mistake>> {
-        let forecaster = self.trends.check(None)?;
-        Ok(Checked { config: self, forecaster })
+        let mut check = Check::<Self>::default();
+        service::check_state(&mut check, &self.streams);
+        let forecaster = check.part(self.trends.check(None));
+        check.finish(forecaster).map(|forecaster| Checked { config: self, forecaster })
     }
 }
 

@@ -10,14 +10,13 @@
 //! order. What a window read stays in its lineage: offsets and newest mention are not taken away.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vigie_clock::Timestamp;
 use vigie_schemas::Mention;
 use vigie_streams::{KeyValueStore, Outcome, ProcessorError, TumblingWindows, WindowStore};
 
-use super::copies::{Copies, Spot};
+use super::copies::{self, Spot};
 use super::window::{Label, WindowState};
 use crate::service::state::{decode, encode};
 use crate::text::fingerprint::Fingerprint;
@@ -81,7 +80,6 @@ impl Counted {
 
 /// Takes a mention in that was read at `offset`, and says what became of it.
 pub(crate) fn take_in(
-    copies: &mut Copies,
     place: &mut impl Place,
     spec: &TumblingWindows,
     mention: &Mention,
@@ -93,30 +91,28 @@ pub(crate) fn take_in(
         if old.revision >= mention.revision {
             return Ok(Outcome::Duplicate);
         }
-        take_away(copies, place, spec, mention, start, &old)?;
+        take_away(place, spec, mention, start, &old)?;
     }
     if mention.retracted {
         return Ok(Outcome::Retracted);
     }
     let spot = spot(mention.published_at, &mention.post_id);
     let fingerprint = mention.fingerprint.map(Fingerprint::from_long);
-    let copy = fingerprint.is_some_and(|fingerprint| copies.is_copy(&mention.asset, &spot, fingerprint));
+    let copy =
+        fingerprint.is_some_and(|fingerprint| copies::is_copy(place.posts(), &mention.asset, &spot, fingerprint));
     let new_author = author_enters(place, start, mention);
     let own = Counted::of(mention, copy);
     put(place, start, &key, &own)?;
     place.window(start, &mention.asset)?.add(mention, new_author, copy, offset);
     let Some(fingerprint) = fingerprint else { return Ok(Outcome::Counted) };
-    copies.insert(&mention.asset, &spot, fingerprint);
-    for later in copies.followers(&mention.asset, &spot, fingerprint) {
-        let before = indexed(place, spec, &mention.asset, &later)?;
-        mark(place, spec, &mention.asset, &later, &before, true)?;
+    for later in copies::followers(place.posts(), &mention.asset, &spot, fingerprint) {
+        mark(place, spec, &mention.asset, &later, |_, _| true)?;
     }
     Ok(Outcome::Counted)
 }
 
 /// Takes away what was counted of the mention's post.
 fn take_away(
-    copies: &mut Copies,
     place: &mut impl Place,
     spec: &TumblingWindows,
     mention: &Mention,
@@ -128,38 +124,36 @@ fn take_away(
     WindowStore::over(place.posts()).delete(start, &post_key(&mention.asset, &mention.post_id));
     let Some(fingerprint) = old.fingerprint.map(Fingerprint::from_long) else { return Ok(()) };
     let spot = spot(old.published_at, &mention.post_id);
-    copies.remove(&mention.asset, &spot, fingerprint);
-    for later in copies.followers(&mention.asset, &spot, fingerprint) {
-        let before = indexed(place, spec, &mention.asset, &later)?;
-        let Some(theirs) = before.fingerprint.map(Fingerprint::from_long) else { continue };
-        mark(place, spec, &mention.asset, &later, &before, copies.is_copy(&mention.asset, &later, theirs))?;
+    for later in copies::followers(place.posts(), &mention.asset, &spot, fingerprint) {
+        let repeats = |posts: &KeyValueStore, theirs| copies::is_copy(posts, &mention.asset, &later, theirs);
+        mark(place, spec, &mention.asset, &later, repeats)?;
     }
     Ok(())
 }
 
-/// A mention that the index names.
-fn indexed(place: &mut impl Place, spec: &TumblingWindows, asset: &str, spot: &Spot) -> Result<Counted> {
-    let start = spec.window_of(spot.0).start;
-    counted(place, start, &post_key(asset, &spot.1))?.ok_or_else(|| {
-        ProcessorError::fatal(format!("a mention of {asset} in window {start} is indexed but not in store {POSTS}"))
-    })
-}
-
-/// Says of a mention that is counted whether it is a copy.
+/// Notes of a mention that is counted, and has a fingerprint, whether it is a copy.
 fn mark(
     place: &mut impl Place,
     spec: &TumblingWindows,
     asset: &str,
     spot: &Spot,
-    before: &Counted,
-    copy: bool,
+    is_copy: impl Fn(&KeyValueStore, Fingerprint) -> bool,
 ) -> Result<()> {
-    if before.copy == copy {
+    let start = spec.window_of(spot.0).start;
+    let key = post_key(asset, &spot.1);
+    let found = counted(place, start, &key)?;
+    let Some((before, fingerprint)) = found.and_then(|found| found.fingerprint.map(|fingerprint| (found, fingerprint)))
+    else {
+        return Err(ProcessorError::fatal(format!(
+            "a mention of {asset} in window {start} is in the index of store {POSTS} but not in the store"
+        )));
+    };
+    let copy = is_copy(place.posts(), Fingerprint::from_long(fingerprint));
+    if copy == before.copy {
         return Ok(());
     }
-    let start = spec.window_of(spot.0).start;
     let after = Counted { copy, ..before.clone() };
-    put(place, start, &post_key(asset, &spot.1), &after)?;
+    put(place, start, &key, &after)?;
     place.window(start, asset)?.unique += i64::from(after.is_unique()) - i64::from(before.is_unique());
     Ok(())
 }
@@ -193,38 +187,8 @@ pub(crate) fn disagreement(place: &mut impl Place, windows: &[Tally]) -> Result<
     }))
 }
 
-/// The index of what a store of counted mentions holds.
-pub(crate) fn index(posts: &mut KeyValueStore) -> Result<Copies> {
-    let mut copies = Copies::default();
-    for (_, key, value) in WindowStore::over(posts).between(Timestamp::MIN, Timestamp::from_millis(i64::MAX)) {
-        let (Some((asset, post_id)), Some(counted)) = (key_parts(&key), decode::<Counted>(POSTS, Some(value))?) else {
-            return Err(ProcessorError::fatal(format!("store {POSTS} holds a key that is no asset and post")));
-        };
-        if let Some(fingerprint) = counted.fingerprint {
-            let spot = spot(counted.published_at, post_id);
-            copies.insert(asset, &spot, Fingerprint::from_long(fingerprint));
-        }
-    }
-    Ok(copies)
-}
-
-/// Forgets the mentions of all windows that begin before `bound`: nothing can be a copy of them any more.
-pub(crate) fn forget_before(copies: &mut Copies, posts: &mut KeyValueStore, bound: Timestamp) -> Result<()> {
-    let mut posts = WindowStore::over(posts);
-    let gone: Vec<_> = posts.before(bound).collect();
-    for (start, key, value) in gone {
-        if let (Some((asset, post_id)), Some(counted)) = (key_parts(&key), decode::<Counted>(POSTS, Some(value))?)
-            && let Some(fingerprint) = counted.fingerprint
-        {
-            copies.remove(asset, &spot(counted.published_at, post_id), Fingerprint::from_long(fingerprint));
-        }
-        posts.delete(start, &key);
-    }
-    Ok(())
-}
-
 fn spot(published_at: Timestamp, post_id: &str) -> Spot {
-    (published_at, Arc::from(post_id))
+    (published_at, post_id.to_owned())
 }
 
 /// No asset holds a zero byte.
@@ -232,7 +196,7 @@ fn post_key(asset: &str, post_id: &str) -> Vec<u8> {
     [asset.as_bytes(), post_id.as_bytes()].join(&0)
 }
 
-fn key_parts(key: &[u8]) -> Option<(&str, &str)> {
+pub(crate) fn key_parts(key: &[u8]) -> Option<(&str, &str)> {
     std::str::from_utf8(key).ok()?.split_once('\0')
 }
 
@@ -271,5 +235,5 @@ fn author_leaves(place: &mut impl Place, start: Timestamp, asset: &str, author: 
 }
 
 fn posts_of(authors: &WindowStore<'_>, start: Timestamp, key: &[u8]) -> u32 {
-    authors.peek(start, key).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes)
+    authors.peek(start, key).and_then(|bytes| (*bytes).try_into().ok()).map_or(0, u32::from_be_bytes)
 }

@@ -17,7 +17,6 @@ use vigie_schemas::Mention;
 use vigie_streams::{KeyValueStore, Processor, ProcessorContext, ProcessorError, Punctuation, Record, TumblingWindows};
 
 use super::alerts::AlertPolicy;
-use super::copies::Copies;
 use super::counting::{self, Place};
 use super::history::boundary;
 use super::metrics::TrendsMetrics;
@@ -62,8 +61,6 @@ pub struct TrendsProcessor<C> {
     metrics: TrendsMetrics,
     /// As in the store; read with the first batch.
     progress: Option<Progress>,
-    /// What the store of counted mentions says of their texts; made with the first batch.
-    copies: Option<Copies>,
     /// Windows that may differ from their last revision; read from the store with the first batch or commit.
     due: Option<BTreeSet<WindowKey>>,
     /// When windows were last emitted because the interval was over.
@@ -75,7 +72,7 @@ pub struct TrendsProcessor<C> {
 impl<C: RecordCodec> TrendsProcessor<C> {
     /// A processor that has seen nothing; its state is in the task's stores.
     pub fn new(settings: Arc<TrendsSettings>, codec: C, metrics: TrendsMetrics) -> Self {
-        Self { settings, codec, metrics, progress: None, copies: None, due: None, emitted_at: None, observed: false }
+        Self { settings, codec, metrics, progress: None, due: None, emitted_at: None, observed: false }
     }
 }
 
@@ -128,11 +125,7 @@ impl<C: RecordCodec> Processor for TrendsProcessor<C> {
             }
             self.metrics.mentions.inc();
             let mut place = TaskState { ctx, touched: &mut touched };
-            let copies = match &mut self.copies {
-                Some(copies) => copies,
-                None => self.copies.insert(counting::index(place.posts())?),
-            };
-            let outcome = counting::take_in(copies, &mut place, &windows, &mention, record.offset)?;
+            let outcome = counting::take_in(&mut place, &windows, &mention, record.offset)?;
             ctx.settle(outcome, 1);
         }
         for ((start, asset), state) in touched {

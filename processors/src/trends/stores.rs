@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `windows` | window start, asset | [`WindowState`] |
 //! | `authors` | window start, asset, 0, author | posts of the author: a new author is one small changelog record, not a rewritten set |
-//! | `posts` | window start, asset, 0, post | [`Counted`](super::counting::Counted), a day longer than its window: copies are told by it |
+//! | `posts` | window start, asset, 0, post | [`Counted`](super::counting::Counted), a day longer than its window: copies are told by its [index](super::copies) |
 //! | `histories` | asset | [`AssetHistory`] |
 //! | `progress` | `progress` | [`Progress`] |
 
@@ -15,6 +15,7 @@ use bytes::Bytes;
 use vigie_clock::Timestamp;
 use vigie_streams::{ProcessorContext, ProcessorError, StoreSpec, WindowStore};
 
+use super::copies;
 use super::counting::POSTS;
 use super::history::AssetHistory;
 use super::progress::Progress;
@@ -28,7 +29,13 @@ const PROGRESS: &str = "progress";
 
 /// The stores' declarations.
 pub(crate) fn specs() -> [StoreSpec; 5] {
-    [WINDOWS, AUTHORS, POSTS, HISTORIES, PROGRESS].map(StoreSpec::key_value)
+    [
+        StoreSpec::key_value(WINDOWS),
+        StoreSpec::key_value(AUTHORS),
+        StoreSpec::key_value(POSTS).indexed(copies::INDEX_VERSION, copies::index_keys),
+        StoreSpec::key_value(HISTORIES),
+        StoreSpec::key_value(PROGRESS),
+    ]
 }
 
 type Result<T> = std::result::Result<T, ProcessorError>;

@@ -153,8 +153,13 @@ fn steps() -> impl Strategy<Value = (Vec<Mention>, Vec<Step>, u64)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
-    fn any_order_and_any_commits_and_restarts_give_the_same_final_windows((mentions, steps, interval) in steps()) {
-        let mut driver = driver_of(TrendsSettings { emit_interval: Duration::from_secs(interval), ..settings() });
+    fn any_order_and_any_commits_and_restarts_give_the_same_final_windows(
+        (mentions, steps, interval) in steps(),
+        on_disk in prop::bool::weighted(0.25),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let driver = driver_of(TrendsSettings { emit_interval: Duration::from_secs(interval), ..settings() });
+        let mut driver = if on_disk { driver.on_disk(folder.path(), 8 * 1024 * 1024) } else { driver };
         let mut revisions: BTreeMap<(String, i64), TrendInsight> = BTreeMap::new();
         let mut emitted = Vec::new();
         for step in steps {

@@ -14,9 +14,8 @@ use std::io::{self, BufReader, ErrorKind, Read};
 
 use bytes::{Buf, BufMut, Bytes};
 use serde::{Deserialize, Serialize};
-use vigie_clock::Timestamp;
 
-use crate::task::mark::Mark;
+use crate::task::header::Header;
 
 /// Begins every file. The last byte is the format's version.
 pub(crate) const MAGIC: [u8; 8] = *b"vigsnap\x01";
@@ -26,24 +25,6 @@ const MAX_FRAME: u32 = 64 * 1024 * 1024;
 
 /// Bytes of an entry besides its key and value.
 const ENTRY_HEAD: usize = 10;
-
-/// Whose state it is, and from where on the changelogs complete it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Header {
-    /// The application's id, as the brokers know it.
-    pub(crate) application: String,
-    /// The topology; see [`Topology::fingerprint`](crate::Topology::fingerprint).
-    pub(crate) topology: String,
-    pub(crate) partition: i32,
-    /// See [`Metadata`](crate::task::metadata::Metadata).
-    pub(crate) incarnation: u64,
-    pub(crate) written_at: Timestamp,
-    /// The last commit when it was begun; `None` in what an older version wrote.
-    #[serde(default)]
-    pub(crate) mark: Option<Mark>,
-    /// By store: everything below this changelog offset is in the entries.
-    pub(crate) from: Vec<i64>,
-}
 
 /// Ends a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,6 +150,9 @@ fn damaged(what: impl Into<String>) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vigie_clock::Timestamp;
+
+    use crate::task::mark::Mark;
 
     fn header() -> Header {
         Header {

@@ -21,6 +21,7 @@ use super::walk::{Progress, Walk};
 use super::writer::Writer;
 use crate::metrics::StreamsMetrics;
 use crate::task::StreamTask;
+use crate::task::header::is_stale;
 
 /// The longest that closing tasks waits for the disk.
 const CLOSE: Duration = Duration::from_secs(3);
@@ -177,7 +178,7 @@ impl Schedule {
             (_, None) => false,
             (None, Some(holds)) => !holds.is_empty(),
             (Some((saved, at)), Some(holds)) => {
-                *saved != holds || super::is_stale(*at, dir.parts.clock.now(), dir.parts.max_age)
+                *saved != holds || is_stale(*at, dir.parts.clock.now(), dir.parts.max_age)
             }
         }
     }

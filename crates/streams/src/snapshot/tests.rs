@@ -57,11 +57,7 @@ fn commit(task: &mut StreamTask, log: &mut Vec<(Bytes, Option<Bytes>)>, key: &st
 }
 
 fn contents(task: &StreamTask, store: usize) -> Vec<(Bytes, Bytes)> {
-    task.store_at(store)
-        .unwrap()
-        .iter()
-        .map(|(key, value)| (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)))
-        .collect()
+    task.store_at(store).unwrap().iter().map(|(key, value)| (key.into_bytes(), value.into_bytes())).collect()
 }
 
 struct Place {
@@ -86,6 +82,7 @@ impl Place {
             topology: topology.into(),
             max_age: 12 * HOUR,
             interval: INTERVAL,
+            disk: None,
             clock: Arc::new(self.clock.clone()),
         })
     }

@@ -56,10 +56,10 @@ impl Cursor {
         while let Some(store) = task.store_at(self.store) {
             let after = self.after.take();
             for (key, value) in store.committed_after(after.as_deref()) {
-                put_entry(&mut block, self.store, key, value);
+                put_entry(&mut block, self.store, &key, &value);
                 self.entries += 1;
                 if block.len() >= self.block {
-                    self.after = Some(Bytes::copy_from_slice(key));
+                    self.after = Some(key.into_bytes());
                     return Some(block);
                 }
             }

@@ -9,7 +9,7 @@ const HEAD: usize = size_of::<u32>();
 
 /// Ordered and looked up by its key alone.
 #[derive(Clone)]
-pub(super) struct Entry(Box<[u8]>);
+pub(crate) struct Entry(Box<[u8]>);
 
 impl Entry {
     pub(super) fn new(key: &[u8], value: &[u8]) -> Self {

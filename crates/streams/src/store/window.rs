@@ -4,6 +4,7 @@ use bytes::Bytes;
 use vigie_clock::Timestamp;
 
 use super::KeyValueStore;
+use super::slice::Slice;
 
 /// Bytes of a window's start.
 const START: usize = 8;
@@ -27,8 +28,8 @@ impl<'a> WindowStore<'a> {
         encoded(start, key, |key| self.store.get(key))
     }
 
-    /// The value of `key` in the window that begins at `start`, where it lies: cheaper than [`get`](Self::get).
-    pub fn peek(&self, start: Timestamp, key: &[u8]) -> Option<&[u8]> {
+    /// The value of `key` in the window that begins at `start`, where it lies if it is in memory: cheaper than [`get`](Self::get).
+    pub fn peek(&self, start: Timestamp, key: &[u8]) -> Option<Slice<'_>> {
         encoded(start, key, |key| self.store.peek(key))
     }
 
@@ -50,6 +51,11 @@ impl<'a> WindowStore<'a> {
         })
     }
 
+    /// Start and key, by a key as it is in the store.
+    pub fn parts(encoded: &[u8]) -> Option<(Timestamp, &[u8])> {
+        decode(encoded)
+    }
+
     /// Removes all windows that begin before `before`.
     pub fn expire(&mut self, before: Timestamp) {
         let (from, to) = (start_bytes(Timestamp::MIN), start_bytes(before));
@@ -67,8 +73,8 @@ impl<'a> WindowStore<'a> {
     /// Start, key and value of all windows that begin at `from` or later and before `to`, oldest first.
     pub fn between(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = (Timestamp, Bytes, Bytes)> {
         self.store.range(&start_bytes(from), &start_bytes(to)).filter_map(|(key, value)| {
-            let (start, key) = decode(key)?;
-            Some((start, Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)))
+            let (start, _) = decode(&key)?;
+            Some((start, key.into_bytes().slice(START..), value.into_bytes()))
         })
     }
 }
@@ -123,7 +129,7 @@ mod tests {
             WindowStore::over(&mut inner).put(start, &key, length.to_string());
             inner.commit();
             let windows = WindowStore::over(&mut inner);
-            assert_eq!(windows.peek(start, &key), Some(length.to_string().as_bytes()));
+            assert_eq!(windows.peek(start, &key).as_deref(), Some(length.to_string().as_bytes()));
             assert_eq!(
                 windows.between(start, Timestamp::from_millis(301)).last().map(|(_, key, _)| key.len()),
                 Some(length)

@@ -15,6 +15,9 @@ impl StreamTask {
                 }
             }
         }
+        if let Some(disk) = &mut self.disk {
+            disk.flush();
+        }
         let mut watermark = Watermark::new(self.inputs.len(), self.idle_after, self.core.clock.monotonic());
         for (index, input) in self.inputs.iter_mut().enumerate() {
             let Some(found) = rollback.to.inputs.iter().find(|position| *position.topic == *input.topic) else {

@@ -46,7 +46,12 @@ pub(crate) fn make_tasks(
             consumer.start_at(at, position);
         }
         shared.metrics.restore_seconds.observe(took.as_secs_f64());
-        match task.start() {
+        task.save().map_err(Interrupted::Restart)?;
+        let started = task.start();
+        if let Some(reason) = task.disk_failure() {
+            return Err(Interrupted::Restart(reason));
+        }
+        match started {
             Ok(()) => {}
             Err(ProcessorError::Retry(reason)) => return Err(Interrupted::Restart(reason)),
             Err(ProcessorError::Fatal(reason)) => {

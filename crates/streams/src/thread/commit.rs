@@ -54,15 +54,15 @@ pub(crate) fn commit(
     let started = shared.clock.monotonic();
     let error = match transact(shared, consumer, producer, tasks) {
         Ok(last) => {
-            settle(shared.metrics, tasks);
             for (partition, store, index) in last {
                 if let Some(task) = tasks.get_mut(&partition) {
                     // Nobody else writes there: what is below our own last record is known to us.
                     task.logged_to(store, producer.delivered_at(index).map(|offset| offset + 1));
                 }
             }
+            let settled = settle(shared.metrics, tasks);
             shared.metrics.commit_ended("committed", shared.clock.monotonic().saturating_sub(started));
-            return Ok(Outcome::Committed);
+            return settled.map(|()| Outcome::Committed);
         }
         Err(StepError::Crash) => return Err(Interrupted::Fatal(StreamsError::Crashed)),
         Err(StepError::Kafka(error)) => error,
@@ -182,7 +182,9 @@ fn where_sent(producer: &TransactionalProducer, task: &StreamTask, records: Rang
     sent
 }
 
-fn settle(metrics: &StreamsMetrics, tasks: &mut BTreeMap<i32, StreamTask>) {
+/// The tasks make what was committed their state. One that fails at that has to be restored.
+fn settle(metrics: &StreamsMetrics, tasks: &mut BTreeMap<i32, StreamTask>) -> Result<(), Interrupted> {
+    let mut settled = Ok(());
     for task in tasks.values_mut() {
         metrics.produced(task.outputs());
         let before = task.unaccounted();
@@ -193,5 +195,9 @@ fn settle(metrics: &StreamsMetrics, tasks: &mut BTreeMap<i32, StreamTask>) {
             error!(task = %task.id(), records, ?account, "records are not accounted for, the numbers may be wrong");
         }
         metrics.set_unaccounted(task);
+        if let Err(reason) = task.save() {
+            settled = Err(Interrupted::Restart(format!("task {}: {reason}", task.id())));
+        }
     }
+    settled
 }

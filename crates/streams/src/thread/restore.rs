@@ -10,7 +10,7 @@ use std::time::Duration;
 use tracing::{debug, info};
 use vigie_kafka_client::{KafkaError, ReadToEnd, Record, TopicPartition, rolled_back};
 
-use super::shared::Shared;
+use super::shared::{Interrupted, Shared};
 use crate::task::StreamTask;
 use crate::task::mark::{self, Agreement, Change, Mark, Rollback, Tail};
 
@@ -55,7 +55,7 @@ pub(crate) fn restore(
     tasks: Vec<(StreamTask, Option<Mark>)>,
     stop: &dyn Fn() -> bool,
     alive: &dyn Fn(),
-) -> Result<Option<Vec<Restored>>, KafkaError> {
+) -> Result<Option<Vec<Restored>>, Interrupted> {
     let mut restoring = Vec::new();
     for (task, committed) in tasks {
         restoring.push(Restoring::new(shared, task, committed)?);
@@ -72,7 +72,7 @@ pub(crate) fn restore(
             .map(|sent| scope.spawn(move || rolled_back(shared.admin, &sent)))
             .collect();
         let found = looks.into_iter().map(|look| look.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        found.collect::<Result<Vec<_>, _>>()
+        found.collect::<Result<Vec<_>, KafkaError>>()
     })?;
     let millis = shared.clock.monotonic().saturating_sub(began).as_millis();
     debug!(millis, "outputs of the last commits looked at");
@@ -80,18 +80,19 @@ pub(crate) fn restore(
 }
 
 impl Restoring {
-    /// Loads the snapshot.
-    fn new(shared: &Shared<'_>, mut task: StreamTask, committed: Option<Mark>) -> Result<Self, KafkaError> {
+    /// Takes the local state that there is.
+    fn new(shared: &Shared<'_>, mut task: StreamTask, committed: Option<Mark>) -> Result<Self, Interrupted> {
         let number = task.id().partition;
         let logs: Vec<_> = shared.changelogs.iter().map(|topic| TopicPartition::new(topic, number)).collect();
         let bounds: Vec<(i64, i64)> = logs.iter().map(|log| shared.admin.watermarks(log)).collect::<Result<_, _>>()?;
-        let snapshot = match &shared.state_dir {
-            Some(dir) if !logs.is_empty() => dir.load(&mut task, &bounds, shared.metrics),
-            _ => None,
+        let local = match &shared.state_dir {
+            Some(dir) if !logs.is_empty() => dir.restore_point(&mut task, &bounds, shared.metrics),
+            _ => Ok(None),
         };
+        let local = local.map_err(Interrupted::Restart)?;
         let (mut from, mut tails) = (Vec::new(), Vec::new());
         for (store, (low, _)) in bounds.into_iter().enumerate() {
-            let (start, tail) = match &snapshot {
+            let (start, tail) = match &local {
                 Some((from, mark)) => (from[store], Tail::after(store, mark.as_ref())),
                 None if low == 0 => (0, Tail::of_whole_log()),
                 None => (low, Tail::after(store, None)),
@@ -163,6 +164,11 @@ fn read_changelogs(
         tasks.iter().flat_map(|task| task.logs.iter().cloned().zip(task.from.iter().copied())).collect();
     let read = ReadToEnd::of_partitions(shared.admin, starts)?;
     let ends = read.ends().clone();
+    for restoring in tasks.iter_mut() {
+        let ends =
+            restoring.logs.iter().zip(&restoring.from).map(|(log, from)| ends.get(log).copied().unwrap_or(*from));
+        restoring.task.restoring(ends.collect());
+    }
     let mut records: u64 = 0;
     // Records of a partition come in runs.
     let (mut task, mut store) = (0, 0);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod commits;
+mod disk;
 mod lifecycle;
 mod outages;
 mod place;

@@ -13,7 +13,7 @@ use crate::place::{PARTITIONS, Place, Running, word_count};
 
 const WORDS: [&str; 6] = ["btc", "eth", "luna", "ust", "sol", "doge"];
 
-fn words(count: usize) -> impl Iterator<Item = &'static str> {
+pub(crate) fn words(count: usize) -> impl Iterator<Item = &'static str> {
     WORDS.into_iter().cycle().take(count)
 }
 

@@ -8,14 +8,16 @@ use vigie_kafka_client::{
     Committed, Consumer, ConsumerOptions, Event, OutgoingRecord, ProducerOptions, Record, TopicPartition,
     TransactionalProducer, committed_offsets,
 };
+use vigie_streams::StreamsConfig;
 
+use crate::disk;
 use crate::place::{Place, Running, text};
 
 const CHANGELOG: &str = "word-count-counts-changelog";
 
 /// Counts `btc` twice, then stops: the partition of `btc`, and the mark of the last commit there.
-fn counted_twice(place: &mut Place) -> (i32, Bytes, String) {
-    let app = Running::start(place.config());
+fn counted_twice(place: &mut Place, config: StreamsConfig) -> (i32, Bytes, String) {
+    let app = Running::start(config);
     place.write(["btc", "btc"]);
     place.wait_for("counts", 2);
     app.stop();
@@ -45,13 +47,13 @@ fn producer(place: &Place, id: &str) -> TransactionalProducer {
 }
 
 /// The application repairs what was torn, counts on to 3 and 4, and finds nothing torn when it starts again.
-fn assert_repaired(mut place: Place, words: &[&str]) {
-    let app = Running::start(place.config());
+fn assert_repaired(mut place: Place, config: StreamsConfig, words: &[&str]) {
+    let app = Running::start(config.clone());
     app.wait_for_metric("torn_commits_total", 1.0);
     place.write(words.iter().copied());
     place.wait_for("counts", 3);
     app.stop();
-    let app = Running::start(place.config());
+    let app = Running::start(config);
     place.write(["btc"]);
     place.wait_for("counts", 4);
     assert_eq!(app.metric("torn_commits_total"), 0.0);
@@ -61,8 +63,20 @@ fn assert_repaired(mut place: Place, words: &[&str]) {
 
 #[test]
 fn state_of_a_commit_whose_offsets_were_rolled_back_is_taken_back() {
-    let mut place = Place::new();
-    let (partition, key, mark) = counted_twice(&mut place);
+    let place = Place::new();
+    let config = place.config();
+    state_is_taken_back(place, config);
+}
+
+#[test]
+fn state_on_disk_takes_nothing_of_a_commit_whose_offsets_were_rolled_back() {
+    let (place, dir) = (Place::new(), tempfile::tempdir().unwrap());
+    let config = disk::config(&place, dir.path());
+    state_is_taken_back(place, config);
+}
+
+fn state_is_taken_back(mut place: Place, config: StreamsConfig) {
+    let (partition, key, mark) = counted_twice(&mut place, config.clone());
     let mut broker = producer(&place, "broker");
     broker.begin().unwrap();
     for (key, value) in
@@ -73,7 +87,7 @@ fn state_of_a_commit_whose_offsets_were_rolled_back_is_taken_back() {
             .unwrap();
     }
     broker.commit().unwrap();
-    assert_repaired(place, &["btc"]);
+    assert_repaired(place, config, &["btc"]);
 }
 
 /// Moves the committed offset past one more record, as the next commit would. What `beside` sends belongs to the same transaction.
@@ -98,16 +112,18 @@ fn commit_one_more(place: &Place, partition: i32, mark: &str, beside: impl FnOnc
 #[test]
 fn input_of_a_commit_whose_state_was_rolled_back_is_processed_again() {
     let mut place = Place::new();
-    let (partition, _, mark) = counted_twice(&mut place);
+    let config = place.config();
+    let (partition, _, mark) = counted_twice(&mut place, config.clone());
     place.write(["btc"]);
     commit_one_more(&place, partition, &mark, |_| {});
-    assert_repaired(place, &[]);
+    assert_repaired(place, config, &[]);
 }
 
 #[test]
 fn input_of_a_commit_whose_output_was_rolled_back_is_processed_again() {
-    let mut place = Place::new();
-    let (partition, key, mark) = counted_twice(&mut place);
+    let (mut place, dir) = (Place::new(), tempfile::tempdir().unwrap());
+    let config = disk::config(&place, dir.path());
+    let (partition, key, mark) = counted_twice(&mut place, config.clone());
     place.write(["btc"]);
     let record =
         |topic, key, value| OutgoingRecord { partition: Some(partition), ..OutgoingRecord::new(topic, key, value) };
@@ -126,5 +142,5 @@ fn input_of_a_commit_whose_output_was_rolled_back_is_processed_again() {
         broker.send(&record(CHANGELOG, Bytes::from("btc"), "3".to_owned())).unwrap();
         broker.send(&record(CHANGELOG, sent.key.unwrap(), whereto)).unwrap();
     });
-    assert_repaired(place, &[]);
+    assert_repaired(place, config, &[]);
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use vigie_clock::Timestamp;
 use vigie_schemas::TrendInsight;
-use vigie_streams::{ProcessorContext, ProcessorError};
+use vigie_streams::{ProcessorContext, ProcessorError, WindowStore};
 
 use super::{TrendsProcessor, WindowKey};
 use crate::forecast::{Features, NoForecast};
@@ -62,11 +62,9 @@ impl<C: RecordCodec> TrendsProcessor<C> {
             self.emit_window(key, last, judgement, history, ctx)?;
         }
         stores::delete_authors_before(ctx, closed_before);
-        if let Some(copies) = &mut self.copies {
-            // The last post of a window is as old as its end.
-            let kept = COPIED_WITHIN.saturating_add(self.settings.windows.size);
-            counting::forget_before(copies, ctx.store(counting::POSTS), closed_before.saturating_sub(kept))?;
-        }
+        // The last post of a window is as old as its end, and nothing can be a copy of it any more.
+        let kept = COPIED_WITHIN.saturating_add(self.settings.windows.size);
+        WindowStore::over(ctx.store(counting::POSTS)).expire(closed_before.saturating_sub(kept));
         Ok(())
     }
 

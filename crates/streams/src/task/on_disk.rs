@@ -1,0 +1,61 @@
+//! What a task does where its stores are on [disk](super::disk).
+
+use super::disk::TaskDisk;
+use super::{State, StreamTask};
+use crate::store::StoreSpec;
+
+impl StreamTask {
+    /// The stores in the topology's order, as a manifest tells of them: name, and version of the index.
+    pub(crate) fn store_names(&self) -> Vec<String> {
+        let name = |spec: &StoreSpec| match spec.index {
+            Some((version, _)) => format!("{}/{version}", spec.name),
+            None => spec.name.clone(),
+        };
+        self.topology.stores.iter().map(name).collect()
+    }
+
+    /// Keeps the stores on disk; their changelogs follow.
+    pub(crate) fn keep_on(&mut self, disk: TaskDisk) {
+        debug_assert_eq!(self.state, State::Restoring, "task {}", self.core.id);
+        for ((_, store), (table, index)) in self.core.stores.iter_mut().zip(disk.tables()) {
+            store.keep_in(table, index);
+        }
+        self.disk = Some(disk);
+    }
+
+    /// What follows comes from changelogs that end at `ends`.
+    pub(crate) fn restoring(&mut self, ends: Vec<i64>) {
+        if let Some(disk) = &mut self.disk {
+            disk.restoring(ends);
+        }
+    }
+
+    /// Writes what was committed, or restored, to disk, if that is where the stores are.
+    ///
+    /// # Errors
+    /// Why the task cannot go on: its stores have to be restored.
+    pub(crate) fn save(&mut self) -> Result<(), String> {
+        let logged = self.logged();
+        let Some(disk) = &mut self.disk else { return Ok(()) };
+        match logged {
+            Some(logged) => disk.save(&self.mark, &logged),
+            None => disk.flush(),
+        }
+        self.disk_failure().map_or(Ok(()), Err)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn flush_disk(&mut self) {
+        self.disk.iter_mut().for_each(TaskDisk::flush);
+    }
+
+    /// Why the stores cannot be used any more, and what was read from them not be believed.
+    pub(crate) fn disk_failure(&self) -> Option<String> {
+        self.disk.as_ref()?.failure()
+    }
+
+    /// The bytes of the stores' files.
+    pub(crate) fn disk_bytes(&self) -> Option<u64> {
+        self.disk.as_ref().map(TaskDisk::disk_bytes)
+    }
+}
