@@ -58,8 +58,14 @@ impl Fingerprint {
 
     /// Each two of the four values, as one: near duplicates, and they alone, have one of these in common.
     pub fn pairs(self) -> [u32; Self::PAIRS] {
-        let value = |place: u32| (self.0 >> (16 * place) & 0xffff) as u32;
-        [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)].map(|(one, other)| value(one) << 16 | value(other))
+        let [one, two, three, four] = self.bands().map(u32::from);
+        [(one, two), (one, three), (one, four), (two, three), (two, four), (three, four)]
+            .map(|(high, low)| high << 16 | low)
+    }
+
+    /// The four values.
+    pub fn bands(self) -> [u16; 4] {
+        [48, 32, 16, 0].map(|shift| (self.0 >> shift & 0xffff) as u16)
     }
 
     /// As records hold it.
