@@ -10,7 +10,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::*;
 use crate::store::KeyValueStore;
 use world::{Change, HOUR, TOPOLOGY, World, by_value, contents, copy_folder, crashed, indexed};
 
