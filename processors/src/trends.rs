@@ -25,6 +25,7 @@ pub mod alerts;
 pub mod batch;
 mod config;
 pub mod copies;
+mod counted;
 mod counting;
 pub mod history;
 mod metrics;

@@ -6,6 +6,7 @@
 mod authors;
 mod cell;
 mod dictionaries;
+mod failure;
 #[cfg(test)]
 mod measurement;
 pub(crate) mod migrations;
@@ -32,7 +33,8 @@ pub use crate::postgres::runs::{RunError, RunFinished, RunStarted, RunState, rec
 
 use crate::config::{BatchOptions, PostgresUrl};
 use crate::driver;
-use crate::postgres::session::{Session, describe};
+use crate::postgres::failure::describe;
+use crate::postgres::session::Session;
 use crate::postgres::window_check::Accounts;
 use crate::sink::{Batch, Offsets, Sink, SinkError, Start, Written};
 use migrations::migrate;

@@ -21,7 +21,7 @@ use std::time::Duration;
 use vigie_clock::Timestamp;
 use vigie_streams::{KeyValueStore, WindowStore};
 
-use super::counting::{Counted, key_parts};
+use super::counted::{Counted, key_parts};
 use crate::text::fingerprint::Fingerprint;
 
 /// How long after a post another one with nearly the same text is a copy of it.

@@ -11,13 +11,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 use vigie_clock::Timestamp;
 use vigie_schemas::Mention;
 use vigie_streams::{KeyValueStore, Outcome, ProcessorError, TumblingWindows, WindowStore};
 
 use super::copies::{self, Spot};
-use super::window::{Label, WindowState};
+use super::counted::{Counted, key_parts, post_key};
+use super::window::WindowState;
 use crate::service::state::{decode, encode};
 use crate::text::fingerprint::Fingerprint;
 
@@ -34,48 +34,6 @@ pub(crate) trait Place {
     fn posts(&mut self) -> &mut KeyValueStore;
     /// Posts by window, asset and author.
     fn authors(&mut self) -> &mut KeyValueStore;
-}
-
-/// What is kept of a counted mention. Names are short, as there is one for each mention of 30 hours.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Counted {
-    #[serde(rename = "r")]
-    pub(crate) revision: i32,
-    #[serde(rename = "t")]
-    pub(crate) published_at: Timestamp,
-    #[serde(rename = "s")]
-    pub(crate) source: String,
-    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
-    pub(crate) author: Option<String>,
-    /// With its score, in millionths.
-    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
-    pub(crate) label: Option<(Label, i64)>,
-    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
-    pub(crate) fingerprint: Option<i64>,
-    #[serde(rename = "x", default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) spam: bool,
-    #[serde(rename = "c", default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) copy: bool,
-}
-
-impl Counted {
-    fn of(mention: &Mention, copy: bool) -> Self {
-        Self {
-            revision: mention.revision,
-            published_at: mention.published_at,
-            source: mention.source.clone(),
-            author: mention.author_id.clone(),
-            label: Label::of(mention),
-            fingerprint: mention.fingerprint,
-            spam: mention.spam,
-            copy,
-        }
-    }
-
-    /// Whether it is part of the unique volume.
-    pub(crate) fn is_unique(&self) -> bool {
-        !self.spam && !self.copy
-    }
 }
 
 /// Takes a mention in that was read at `offset`, and says what became of it.
@@ -189,15 +147,6 @@ pub(crate) fn disagreement(place: &mut impl Place, windows: &[Tally]) -> Result<
 
 fn spot(published_at: Timestamp, post_id: &str) -> Spot {
     (published_at, post_id.to_owned())
-}
-
-/// No asset holds a zero byte.
-fn post_key(asset: &str, post_id: &str) -> Vec<u8> {
-    [asset.as_bytes(), post_id.as_bytes()].join(&0)
-}
-
-pub(crate) fn key_parts(key: &[u8]) -> Option<(&str, &str)> {
-    std::str::from_utf8(key).ok()?.split_once('\0')
 }
 
 fn counted(place: &mut impl Place, start: Timestamp, key: &[u8]) -> Result<Option<Counted>> {

@@ -11,10 +11,8 @@ use siphasher::sip::SipHasher13;
 use vigie_clock::Timestamp;
 use vigie_schemas::{Forecast, Lineage, Mention, TrendInsight};
 
-use super::counting::Counted;
+use super::counted::{Counted, Label, MICROS};
 use crate::forecast::NoForecast;
-
-const MICROS: f64 = 1_000_000.0;
 
 /// What a window of an asset has counted. Names are short, as it is written with each commit that changes it; the long ones are of older states.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -117,30 +115,6 @@ impl From<&Lineage> for StandsOn {
             model_sha256: lineage.model_sha256.clone(),
             assets_version: lineage.assets_version.clone(),
         }
-    }
-}
-
-/// What a post thinks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Label {
-    #[serde(rename = "n")]
-    Negative,
-    #[serde(rename = "o")]
-    Neutral,
-    #[serde(rename = "p")]
-    Positive,
-}
-
-impl Label {
-    /// The label of a valid mention, with `round(score * 1e6)`.
-    pub(crate) fn of(mention: &Mention) -> Option<(Self, i64)> {
-        let (label, score) = mention.label.as_deref().zip(mention.score)?;
-        let label = match label {
-            "negative" => Self::Negative,
-            "positive" => Self::Positive,
-            _ => Self::Neutral,
-        };
-        Some((label, micros(score)))
     }
 }
 
@@ -322,16 +296,13 @@ pub struct InsightHeader<'a> {
     pub input_partition: i32,
 }
 
-fn micros(score: f64) -> i64 {
-    (score * MICROS).round() as i64
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::fixtures::mention;
+    use crate::trends::counted::micros;
 
     #[test]
     fn unscored_posts_count_as_posts_only() {

@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 use vigie_clock::Timestamp;
 
 use crate::postgres::cell::Cell;
-use crate::postgres::session::describe;
+use crate::postgres::failure::describe;
 use crate::postgres::table::{FETCHES, POST_ASSETS, POSTS, TREND_WINDOWS, WINDOW_REVISIONS};
 
 const DAY_MILLIS: i64 = 86_400_000;

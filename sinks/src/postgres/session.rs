@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::SystemTime;
 
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Config, NoTls, Row as SqlRow, Statement, Transaction};
 use tracing::debug;
@@ -16,6 +15,7 @@ use crate::insight::Insight;
 use crate::postgres::authors::AuthorChanges;
 use crate::postgres::cell::Cell;
 use crate::postgres::dictionaries::{Dictionaries, Ids, LineageKey};
+use crate::postgres::failure::classify;
 use crate::postgres::partitions::Known;
 use crate::postgres::statements::Statements;
 use crate::postgres::table::{
@@ -283,29 +283,6 @@ fn columns_of<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> (
 
 fn offsets(rows: &[SqlRow]) -> Offsets {
     rows.iter().map(|row| (TopicPartition { topic: row.get(0), partition: row.get(1) }, row.get(2))).collect()
-}
-
-/// Classes 22 (data exception) and 23 (integrity constraint violation) are about the rows; the rest passes or is mended. So is a row without a
-/// partition (a check violation of no constraint): it was dropped since the session made it, and the next session makes it again.
-fn classify(error: tokio_postgres::Error) -> SinkError {
-    let text = describe(&error);
-    let Some(db) = error.as_db_error() else { return SinkError::Retry(text) };
-    let no_partition = *db.code() == SqlState::CHECK_VIOLATION && db.constraint().is_none();
-    match &db.code().code()[..2] {
-        "22" | "23" if !no_partition => SinkError::Rejected(text),
-        _ => SinkError::Retry(text),
-    }
-}
-
-/// The error with its cause; not with its row, which may quote a post.
-pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
-    if let Some(db) = error.as_db_error() {
-        return format!("{}: {}", db.code().code(), db.message());
-    }
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ use vigie_daemon::Component;
 use vigie_kafka_client::{Admin, KafkaConfig, KafkaError, TopicPartition, last_offset_before};
 use vigie_schemas::Topic;
 
-use crate::postgres::session::describe;
+use crate::postgres::failure::describe;
 
 const INTERVAL: Duration = Duration::from_secs(5);
 /// So long before its publication a post can be scored: the sentiment topology takes none that is further ahead.

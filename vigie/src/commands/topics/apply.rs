@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 use vigie_daemon::ServiceError;
-use vigie_kafka_client::{Admin, KafkaError, TopicDescription, TopicSpec};
+use vigie_kafka_client::{Admin, Created, KafkaError, TopicDescription, TopicSpec};
 use vigie_schemas::{DEFAULT_PARTITIONS, Topic, TopicConfig};
 
 use super::kafka_error;
@@ -60,13 +60,11 @@ pub(crate) fn apply_topics(
         let mut change = inspect(admin, &topic)?;
         if change.action == Action::Missing {
             let spec = spec(&topic, replication_factor);
-            admin.create_topics(std::slice::from_ref(&spec)).map_err(|error| refused(&topic, error))?;
-            change = TopicChange {
-                topic: topic.name,
-                partitions: topic.partitions,
-                action: Action::Created,
-                drift: Vec::new(),
-            };
+            let created = admin.create_topics(std::slice::from_ref(&spec)).map_err(|error| refused(&topic, error))?;
+            // It may have been made a moment ago, and the broker that was asked had not heard of it.
+            let existed = created.iter().any(|(_, created)| *created == Created::Existed);
+            let action = if existed { Action::Unchanged } else { Action::Created };
+            change = TopicChange { topic: topic.name, partitions: topic.partitions, action, drift: Vec::new() };
         }
         changes.push(change);
     }
