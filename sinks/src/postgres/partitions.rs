@@ -124,10 +124,15 @@ async fn round(database: &Config, keep: Retention) -> Result<(), Error> {
     Ok(())
 }
 
+/// Gives the data another version, for those who keep answers of it.
+const NEW_VERSION: &str = "UPDATE sink_offsets SET updated_at = now()";
+
 /// The one place where history leaves the database. What writes a partition to files is to be called here, before the statement.
 async fn retire(client: &Client, partition: &str) -> Result<(), Error> {
     let verb = if partition.ends_with("_past") { "TRUNCATE" } else { "DROP TABLE" };
     client.batch_execute(&format!("{verb} {partition}")).await?;
+    // Answers that the API keeps are of other data now (ADR 16). Not in one transaction: it would hold the table while it waits for a sink.
+    client.execute(NEW_VERSION, &[]).await?;
     info!(partition, "expired history dropped");
     Ok(())
 }
