@@ -90,7 +90,7 @@ async fn a_later_revision_takes_the_place_of_the_earlier_one_and_of_its_assets()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn history_is_kept_for_ever_unless_told_and_then_goes_by_month() {
+async fn history_is_kept_for_ever_by_default_and_goes_by_month_where_a_retention_is_set() {
     let pipeline = Pipeline::new().await;
     let posts = [published(1, "1999-01-01T00:00:00Z"), published(2, "2022-05-09T12:40:00Z"), published(3, &now())];
     pipeline.publish_all(Topic::InsightsSentiment, &posts).await;
