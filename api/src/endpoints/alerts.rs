@@ -88,10 +88,7 @@ impl Question for AlertsParams {
             limit: limit + 1,
         };
         let mut alerts = data.alerts(&query).await?;
-        let more = alerts.len() as i64 > *limit;
-        alerts.truncate(*limit as usize);
-        let next =
-            alerts.last().filter(|_| more).map(|last| cursor::encode(&question, last.window_start, &last.alert_id));
+        let next = cursor::end_page(&mut alerts, *limit, &question, |last| (last.window_start, &last.alert_id));
         let sample = alerts.iter().any(|alert| alert.sample);
         answer::to_json(&Alerts { sample, alerts, next })
     }

@@ -108,10 +108,7 @@ impl Question for PostsQuestion {
             limit: limit + 1,
         };
         let mut posts = data.posts(&query).await?;
-        let more = posts.len() as i64 > *limit;
-        posts.truncate(*limit as usize);
-        let next =
-            posts.last().filter(|_| more).map(|last| cursor::encode(&question, last.published_at, &last.post_id));
+        let next = cursor::end_page(&mut posts, *limit, &question, |last| (last.published_at, &last.post_id));
         let sample = posts.iter().any(|post| post.sample);
         answer::to_json(&Posts { asset, sample, posts, next })
     }

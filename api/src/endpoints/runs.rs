@@ -45,8 +45,6 @@ pub(crate) async fn list(
     let data = app.store.snapshot().await?;
     let mut runs = data.runs(after, limit + 1).await?;
     data.end().await;
-    let more = runs.len() as i64 > limit;
-    runs.truncate(limit as usize);
-    let next = runs.last().filter(|_| more).map(|last| cursor::encode("runs", last.started_at, &last.run_id));
+    let next = cursor::end_page(&mut runs, limit, "runs", |last| (last.started_at, &last.run_id));
     answer::json(&headers, &Runs { runs, next })
 }

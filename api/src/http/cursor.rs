@@ -17,10 +17,24 @@ struct Cursor {
 }
 
 /// A cursor that goes on after the row with this time and id, for this question only.
-pub(crate) fn encode(question: &str, time: UtcTime, id: &str) -> String {
+fn encode(question: &str, time: UtcTime, id: &str) -> String {
     let cursor = Cursor { q: fingerprint(question), t: time.0.as_microsecond(), id: id.to_owned() };
     let json = serde_json::to_vec(&cursor).unwrap_or_default();
     json.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Shortens `rows`, of which one more than `limit` was asked for, to a page. Returns the cursor of the next page, if there is one; `place` gives
+/// a row's time and id.
+pub(crate) fn end_page<T>(
+    rows: &mut Vec<T>,
+    limit: i64,
+    question: &str,
+    place: impl Fn(&T) -> (UtcTime, &str),
+) -> Option<String> {
+    let more = rows.len() as i64 > limit;
+    rows.truncate(limit as usize);
+    let (time, id) = rows.last().filter(|_| more).map(place)?;
+    Some(encode(question, time, id))
 }
 
 /// Reads the parameter `cursor`; rejects one that is not ours or that belongs to another question.
