@@ -96,6 +96,8 @@ impl World {
         if options.sabotage {
             for service in fleet.services.iter_mut().filter(|service| service.spec.name.starts_with("trends")) {
                 service.spec.env.push(("VIGIE_FAILPOINTS".to_owned(), "sabotage".to_owned()));
+                // Every commit has outputs to leave out.
+                service.spec.env.push(("VIGIE_EMIT_INTERVAL_MS".to_owned(), "0".to_owned()));
             }
         }
         for service in &mut fleet.services {

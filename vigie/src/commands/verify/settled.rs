@@ -16,9 +16,11 @@ const LOOK: Duration = Duration::from_millis(500);
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long a commit of the trends topology may take to come when it is due.
 const COMMIT: Duration = Duration::from_secs(2);
+/// How old an answer of the API may be.
+const SERVED: Duration = Duration::from_secs(1);
 
 /// Waits until the sentiment topology has read the raw posts up to `raw_ends`, the trends topology the mentions that came of them and
-/// emitted the windows, which it does `emit_interval` later at most, and the PostgreSQL sink has read those.
+/// emitted the windows, which it does `emit_interval` later at most, and the PostgreSQL sink has read those, and the API serves it.
 ///
 /// # Errors
 /// [`ServiceError::Unavailable`] if that takes longer than `patience`.
@@ -59,6 +61,7 @@ pub(super) fn wait(
             std::thread::sleep(emit_interval.saturating_add(COMMIT));
         }
     }
+    std::thread::sleep(SERVED);
     Ok(())
 }
 
