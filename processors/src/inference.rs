@@ -19,7 +19,6 @@ mod network;
 mod runtime;
 mod sentiment_model;
 
-use std::fmt;
 use std::path::PathBuf;
 
 pub use manifest::{ModelManifest, SegmentManifest};
@@ -30,40 +29,9 @@ pub use sentiment_model::{ModelOptions, SentimentModel};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use vigie_daemon::Mistake;
+pub use vigie_schemas::Label;
 
 use crate::service::chain;
-
-/// The three classes, in the order of every probability triple of this crate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Label {
-    /// The author is unhappy, afraid or reports bad news.
-    Negative,
-    /// No clear feeling either way.
-    Neutral,
-    /// The author is happy, hopeful or reports good news.
-    Positive,
-}
-
-impl Label {
-    /// All labels, in order.
-    pub const ALL: [Self; 3] = [Self::Negative, Self::Neutral, Self::Positive];
-
-    /// The label as written to topics and printed by the CLI.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Negative => "negative",
-            Self::Neutral => "neutral",
-            Self::Positive => "positive",
-        }
-    }
-}
-
-impl fmt::Display for Label {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// Calibrated probabilities; they sum to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

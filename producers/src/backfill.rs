@@ -178,7 +178,7 @@ impl Run {
             Err(failure) => Some(failure),
         };
         if let Some(failure) = &failure {
-            record.decision = failure.decision().to_owned();
+            record.decision = failure.decision().to_string();
             record.reason = Some(failure.to_string());
         }
         record.duration_ms =

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use rand::Rng;
 use vigie_clock::{Clock, Timestamp};
-use vigie_schemas::{Cursor, FetchRecord, RawPost};
+use vigie_schemas::{Cursor, Decision, FetchRecord, RawPost};
 
 use crate::content::plain_text;
 use crate::fetcher::{FetchError, Fetcher};
@@ -71,7 +71,7 @@ pub async fn poll(source: &SourceConfig, before: &Cursor, fetcher: &Fetcher, clo
     found.posts.reverse();
     found.posts.sort_by_key(|post| post.published_at);
     let record = FetchRecord {
-        decision: decision.to_owned(),
+        decision: decision.to_string(),
         status: status.map(i32::from),
         bytes: to_long(reading.bytes),
         posts_seen: to_long(found.seen),
@@ -92,7 +92,7 @@ fn settle(
     failure: Option<&Failure>,
     rhythm: &Rhythm,
     now: Timestamp,
-) -> (&'static str, Option<String>) {
+) -> (Decision, Option<String>) {
     let mut random = backoff::random();
     let wait = failure.and_then(Failure::wait).map(|wait| backoff::after_wait(wait, &mut random));
     if let Some(failure) = failure.filter(|_| !reading.has_pages()) {
@@ -115,7 +115,7 @@ fn settle(
     };
     let next = now.saturating_add(pause);
     cursor.next_at = if source.local || pause.is_zero() { next } else { rhythm.allowed(next) };
-    let decision = if reading.answer.not_modified { "not_modified" } else { "fetched" };
+    let decision = if reading.answer.not_modified { Decision::NotModified } else { Decision::Fetched };
     (decision, failure.map(explain).or_else(|| reading.left_out.clone()))
 }
 

@@ -12,6 +12,7 @@ use schema_registry_converter::error::SRCError;
 use schema_registry_converter::schema_registry_common::SubjectNameStrategy;
 use tokio::runtime::Handle;
 
+use crate::catalogue::Topic;
 use crate::error::CodecError;
 use crate::records::AvroRecord;
 use crate::registry::{RegistryConfig, supplied, unavailable};
@@ -76,10 +77,29 @@ impl Codec {
     /// # Errors
     /// [`CodecError`].
     pub async fn encode<T: AvroRecord>(&self, topic: &str, record: &T) -> Result<Vec<u8>, CodecError> {
-        let strategy = self.strategy::<T>(topic);
-        self.inner.encoder.encode_struct(record, &strategy).await.map_err(|e| {
+        let strategy = self.strategy(topic, T::SCHEMA);
+        let encoded = self.inner.encoder.encode_struct(record, &strategy).await;
+        self.encoded(short_name::<T>(), encoded)
+    }
+
+    /// Encodes a value of `topic` given as JSON, as [`decode_json`](Self::decode_json) returns it. Fields that have a default may be missing.
+    ///
+    /// # Errors
+    /// [`CodecError`].
+    pub async fn encode_json(&self, topic: Topic, record: serde_json::Value) -> Result<Vec<u8>, CodecError> {
+        let expected = topic.name();
+        let schema = Schema::parse_str(topic.schema());
+        let value = schema.and_then(|schema| to_avro(record).resolve(&schema));
+        let value = value.map_err(|e| CodecError::Invalid { expected, detail: e.to_string() })?;
+        let strategy = self.strategy(topic.name(), topic.schema());
+        let encoded = self.inner.encoder.encode_value(value, &strategy).await;
+        self.encoded(expected, encoded)
+    }
+
+    fn encoded(&self, expected: &'static str, encoded: Result<Vec<u8>, SRCError>) -> Result<Vec<u8>, CodecError> {
+        encoded.map_err(|e| {
             self.inner.encoder.remove_errors_from_cache();
-            self.error(short_name::<T>(), &e)
+            self.error(expected, &e)
         })
     }
 
@@ -139,13 +159,13 @@ impl Codec {
         Ok((decoded.value, reader))
     }
 
-    fn strategy<T: AvroRecord>(&self, topic: &str) -> Arc<SubjectNameStrategy> {
+    fn strategy(&self, topic: &str, schema: &'static str) -> Arc<SubjectNameStrategy> {
         let mut strategies = self.inner.strategies.lock();
         if let Some(strategy) = strategies.get(topic) {
             return Arc::clone(strategy);
         }
         let name = format!("{}{topic}", self.inner.topic_prefix);
-        let strategy = Arc::new(SubjectNameStrategy::TopicNameStrategyWithSchema(name, false, supplied(T::SCHEMA)));
+        let strategy = Arc::new(SubjectNameStrategy::TopicNameStrategyWithSchema(name, false, supplied(schema)));
         strategies.insert(topic.to_owned(), Arc::clone(&strategy));
         strategy
     }
@@ -188,6 +208,21 @@ impl SyncCodec {
     /// [`CodecError`].
     pub fn decode<T: AvroRecord>(&self, bytes: &[u8]) -> Result<T, CodecError> {
         self.handle.block_on(self.codec.decode(bytes))
+    }
+}
+
+/// As Avro sees it before a schema gives it types. Numbers of JSON carry no type, which apache-avro's own conversion would give them.
+fn to_avro(json: serde_json::Value) -> Value {
+    use serde_json::Value as Json;
+    match json {
+        Json::Null => Value::Null,
+        Json::Bool(is) => Value::Boolean(is),
+        Json::Number(number) => {
+            number.as_i64().map_or_else(|| Value::Double(number.as_f64().unwrap_or(f64::NAN)), Value::Long)
+        }
+        Json::String(text) => Value::String(text),
+        Json::Array(items) => Value::Array(items.into_iter().map(to_avro).collect()),
+        Json::Object(fields) => Value::Map(fields.into_iter().map(|(name, value)| (name, to_avro(value))).collect()),
     }
 }
 

@@ -11,6 +11,7 @@ mod records;
 pub mod redis;
 mod registry;
 pub mod sql;
+mod states;
 
 pub use catalogue::{Compatibility, DEFAULT_PARTITIONS, Topic, TopicConfig};
 pub use codec::{Codec, SyncCodec};
@@ -20,3 +21,4 @@ pub use records::{
     Mention, RawPost, ScoredPost, TrendInsight, WHOLE_MARKET, WINDOW,
 };
 pub use registry::{RegistryConfig, SchemaCheck, check_schemas, register_schemas};
+pub use states::{AlertKind, Decision, Label};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use vigie_clock::Timestamp;
 use vigie_schemas::{
-    Alert, AuthorKeyRecord, AvroRecord, Codec, CodecError, FetchRecord, Forecast, Lineage, ScoredPost, Topic,
+    Alert, AuthorKeyRecord, AvroRecord, Codec, CodecError, FetchRecord, Forecast, Label, Lineage, ScoredPost, Topic,
     TrendInsight,
 };
 
@@ -127,7 +127,7 @@ fn check_post(post: &mut ScoredPost) -> Result<(), String> {
         check_number(name, number)?;
     }
     let label = post.label.as_deref();
-    if label.is_some_and(|label| !["negative", "neutral", "positive"].contains(&label)) {
+    if label.is_some_and(|label| Label::parse(label).is_none()) {
         return Err(format!("label is {label:?}, expected negative, neutral or positive"));
     }
     check_lineage(&post.lineage)

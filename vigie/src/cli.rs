@@ -436,9 +436,13 @@ pub(crate) enum DlqCommand {
     Show {
         /// The topic that they come from, for example posts.raw.v1
         topic: String,
+        /// With the values: decoded if they can be, and as hexadecimal
+        #[arg(long)]
+        raw: bool,
         #[command(flatten)]
         servers: DlqArgs,
     },
+    Redrive(crate::commands::dlq::RedriveArgs),
 }
 
 #[derive(Args, Debug)]

@@ -1,7 +1,7 @@
 //! What each subcommand does.
 
 mod author;
-mod dlq;
+pub(crate) mod dlq;
 mod doctor;
 pub(crate) mod install;
 mod model;

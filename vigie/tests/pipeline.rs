@@ -4,6 +4,8 @@
 
 #[path = "pipeline/authors.rs"]
 mod authors;
+#[path = "pipeline/redrive.rs"]
+mod redrive;
 #[path = "pipeline/up.rs"]
 mod up;
 #[path = "pipeline/verify.rs"]

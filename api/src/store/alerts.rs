@@ -42,8 +42,8 @@ pub(crate) enum AlertKind {
 impl AlertKind {
     fn name(self) -> &'static str {
         match self {
-            Self::AttentionSpike => "attention_spike",
-            Self::SentimentDrop => "sentiment_drop",
+            Self::AttentionSpike => vigie_schemas::AlertKind::AttentionSpike.as_str(),
+            Self::SentimentDrop => vigie_schemas::AlertKind::SentimentDrop.as_str(),
         }
     }
 }

@@ -1,5 +1,6 @@
 use serde::Serialize;
 use utoipa::ToSchema;
+use vigie_schemas::Decision;
 
 use super::{Snapshot, StoreError};
 use crate::time::UtcTime;
@@ -114,8 +115,8 @@ fn health(source: &Source, now: UtcTime) -> SourceHealth {
     if source.next_at.plus(OVERDUE_SECONDS) < now {
         return SourceHealth::Stale;
     }
-    match (source.decision.as_str(), source.failures_since_success) {
-        ("blocked", _) => SourceHealth::Blocked,
+    match (Decision::parse(&source.decision), source.failures_since_success) {
+        (Some(Decision::Blocked), _) => SourceHealth::Blocked,
         (_, 0) => SourceHealth::Ok,
         _ if source.last_success_at.is_none() => SourceHealth::Failing,
         (_, failures) if failures >= FAILING_AFTER => SourceHealth::Failing,

@@ -1,12 +1,7 @@
 //! When a window deserves an alert. Pure.
 
 use serde::{Deserialize, Serialize};
-use vigie_schemas::{Alert, TrendInsight};
-
-/// Posts that got far more attention than usual.
-pub const ATTENTION_SPIKE: &str = "attention_spike";
-/// Posts that are far more negative than usual.
-pub const SENTIMENT_DROP: &str = "sentiment_drop";
+use vigie_schemas::{Alert, AlertKind, TrendInsight};
 
 /// From when on a window is worth an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,28 +19,28 @@ pub fn alerts(policy: &AlertPolicy, insight: &TrendInsight, usual_score: Option<
     let above_forecast = insight.expected_posts.is_some_and(|expected| insight.posts as f64 > expected);
     let anomalous = insight.anomaly_score.is_some_and(|score| score >= policy.min_anomaly_score);
     if anomalous && above_forecast && insight.posts >= policy.min_posts {
-        alerts.push(alert(insight, ATTENTION_SPIKE, insight.posts as f64, insight.expected_posts));
+        alerts.push(alert(insight, AlertKind::AttentionSpike, insight.posts as f64, insight.expected_posts));
     }
     let scored = insight.negative + insight.neutral + insight.positive;
     if let (Some(usual), Some(mean)) = (usual_score, insight.mean_score)
         && scored >= policy.min_posts
     {
-        alerts.push(alert(insight, SENTIMENT_DROP, mean, Some(usual)));
+        alerts.push(alert(insight, AlertKind::SentimentDrop, mean, Some(usual)));
     }
     alerts
 }
 
-fn alert(insight: &TrendInsight, kind: &str, value: f64, expected: Option<f64>) -> Alert {
+fn alert(insight: &TrendInsight, kind: AlertKind, value: f64, expected: Option<f64>) -> Alert {
     let TrendInsight { asset, window_start, lineage, .. } = insight;
     Alert {
         alert_id: format!("{}/{asset}/{kind}/{}", lineage.run_id, window_start),
         asset: asset.clone(),
-        kind: kind.to_owned(),
+        kind: kind.to_string(),
         window_start: *window_start,
         window_end: insight.window_end,
         value,
         expected,
-        anomaly_score: (kind == ATTENTION_SPIKE).then_some(insight.anomaly_score).flatten(),
+        anomaly_score: (kind == AlertKind::AttentionSpike).then_some(insight.anomaly_score).flatten(),
         raised_at: insight.emitted_at,
         sample: insight.sample,
         run_id: lineage.run_id.clone(),
@@ -80,7 +75,7 @@ mod tests {
     #[test]
     fn a_spike_needs_score_posts_and_more_than_forecast() {
         let kinds = |insight| alerts(&POLICY, &insight, None).into_iter().map(|a| a.kind).collect::<Vec<_>>();
-        assert_eq!(kinds(insight(5, Some(0.5), Some(1.0))), [ATTENTION_SPIKE]);
+        assert_eq!(kinds(insight(5, Some(0.5), Some(1.0))), [AlertKind::AttentionSpike.as_str()]);
         assert!(kinds(insight(5, Some(0.95), Some(50.0))).is_empty());
         assert!(kinds(insight(5, Some(0.49), Some(1.0))).is_empty());
         assert!(kinds(insight(5, None, None)).is_empty());
@@ -91,7 +86,10 @@ mod tests {
     fn a_drop_says_what_was_usual() {
         let raised = alerts(&POLICY, &insight(3, None, None), Some(0.2));
         assert_eq!(raised.len(), 1);
-        assert_eq!((raised[0].kind.as_str(), raised[0].value, raised[0].expected), (SENTIMENT_DROP, -0.5, Some(0.2)));
+        assert_eq!(
+            (raised[0].kind.as_str(), raised[0].value, raised[0].expected),
+            (AlertKind::SentimentDrop.as_str(), -0.5, Some(0.2))
+        );
         assert!(alerts(&POLICY, &insight(2, None, None), Some(0.2)).is_empty());
     }
 

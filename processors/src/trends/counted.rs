@@ -59,7 +59,7 @@ pub(crate) fn key_parts(key: &[u8]) -> Option<(&str, &str)> {
     std::str::from_utf8(key).ok()?.split_once('\0')
 }
 
-/// What a post thinks.
+/// What a post thinks, as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Label {
     #[serde(rename = "n")]
@@ -74,10 +74,10 @@ impl Label {
     /// The label of a valid mention, with `round(score * 1e6)`.
     pub(crate) fn of(mention: &Mention) -> Option<(Self, i64)> {
         let (label, score) = mention.label.as_deref().zip(mention.score)?;
-        let label = match label {
-            "negative" => Self::Negative,
-            "positive" => Self::Positive,
-            _ => Self::Neutral,
+        let label = match vigie_schemas::Label::parse(label)? {
+            vigie_schemas::Label::Negative => Self::Negative,
+            vigie_schemas::Label::Neutral => Self::Neutral,
+            vigie_schemas::Label::Positive => Self::Positive,
         };
         Some((label, micros(score)))
     }

@@ -135,7 +135,7 @@ pub struct InvalidMention {
 pub fn validate(mention: &Mention) -> Result<(), InvalidMention> {
     let valid = match (mention.label.as_deref(), mention.score) {
         (None, None) => true,
-        (Some("negative" | "neutral" | "positive"), Some(score)) => (-1.0..=1.0).contains(&score),
+        (Some(label), Some(score)) => vigie_schemas::Label::parse(label).is_some() && (-1.0..=1.0).contains(&score),
         _ => false,
     };
     if valid { Ok(()) } else { Err(InvalidMention { label: mention.label.clone(), score: mention.score }) }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 use vigie_clock::Timestamp;
-use vigie_schemas::FetchRecord;
+use vigie_schemas::{Decision, FetchRecord};
 
 use crate::content::document::{Document, ParseError};
 use crate::fetcher::{Body, FetchError, Request};
@@ -54,12 +54,12 @@ impl Failure {
     }
 
     /// The decision in the fetch ledger.
-    pub(crate) fn decision(&self) -> &'static str {
+    pub(crate) fn decision(&self) -> Decision {
         match self {
-            Self::Fetch(FetchError::Blocked(_)) => "blocked",
-            Self::Fetch(FetchError::Wait { .. }) => "waited",
-            Self::Fetch(_) => "failed",
-            Self::Parse(_) => "unparsable",
+            Self::Fetch(FetchError::Blocked(_)) => Decision::Blocked,
+            Self::Fetch(FetchError::Wait { .. }) => Decision::Waited,
+            Self::Fetch(_) => Decision::Failed,
+            Self::Parse(_) => Decision::Unparsable,
         }
     }
 }
@@ -102,7 +102,7 @@ pub(crate) fn record(source: &SourceConfig, at: Timestamp) -> FetchRecord {
         kind: source.kind.name().to_owned(),
         url: source.url.to_string(),
         at,
-        decision: "fetched".to_owned(),
+        decision: Decision::Fetched.to_string(),
         status: None,
         bytes: 0,
         posts_seen: 0,

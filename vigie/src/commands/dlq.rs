@@ -1,33 +1,49 @@
 //! `vigie dlq`.
 
+mod letters;
+mod redrive;
+
 use std::collections::BTreeMap;
 
-use serde_json::json;
-use vigie_daemon::{Mistake, ServiceError};
-use vigie_kafka_client::{Record, Start, read_to_end};
-use vigie_schemas::{Codec, DeadLetter, Topic};
+use serde_json::{Value, json};
+use vigie_daemon::ServiceError;
+use vigie_schemas::{Codec, Topic};
 
 use crate::cli::{DlqArgs, DlqCommand};
-use crate::commands::topics::{blocking, codec_error, kafka_error};
+use crate::commands::topics::codec_error;
 use crate::output::Output;
+
+pub(crate) use redrive::RedriveArgs;
 
 pub(crate) async fn run(command: DlqCommand, output: Output) -> Result<(), ServiceError> {
     match command {
         DlqCommand::List { servers } => list(&servers, output).await,
-        DlqCommand::Show { topic, servers } => show(&topic, &servers, output).await,
+        DlqCommand::Show { topic, raw, servers } => show(&topic, raw, &servers, output).await,
+        DlqCommand::Redrive(args) => redrive::run(args, output).await,
     }
 }
 
+async fn connect(servers: &DlqArgs) -> Result<Codec, ServiceError> {
+    Codec::connect(&servers.registry, &servers.kafka.topic_prefix).await.map_err(codec_error)
+}
+
 async fn list(servers: &DlqArgs, output: Output) -> Result<(), ServiceError> {
-    let mut counts: BTreeMap<(String, String, String), u64> = BTreeMap::new();
-    for topic in Topic::ALL.into_iter().filter(|t| t.dead_letter_queue().is_some()) {
-        for letter in letters(topic.name(), servers).await? {
-            *counts.entry((letter.topic, letter.stage, letter.reason)).or_default() += 1;
+    let codec = connect(servers).await?;
+    let mut counts: BTreeMap<(String, String, String), (u64, u64)> = BTreeMap::new();
+    for queue in Topic::ALL.into_iter().filter_map(Topic::dead_letter_queue) {
+        for letter in letters::read(&queue, servers, &codec).await? {
+            let content = letter.content;
+            let count = counts.entry((content.topic, content.stage, content.reason)).or_default();
+            count.0 += 1;
+            count.1 += u64::from(letter.redriven);
         }
     }
-    for ((topic, stage, reason), letters) in &counts {
-        let value = json!({"topic": topic, "stage": stage, "reason": reason, "letters": letters});
-        output.result(&value, || format!("{letters:>8}  {topic:<24} {stage:<16} {reason}"))?;
+    for ((topic, stage, reason), (letters, redriven)) in &counts {
+        let value = json!({"topic": topic, "stage": stage, "reason": reason, "letters": letters, "redriven": redriven});
+        output.result(&value, || {
+            let again = if *redriven == 0 { String::new() } else { format!("  ({redriven} redriven)") };
+            format!("{letters:>8}  {topic:<24} {stage:<16} {reason}{again}")
+        })?;
     }
     if counts.is_empty() {
         output.note("no dead letters");
@@ -35,43 +51,32 @@ async fn list(servers: &DlqArgs, output: Output) -> Result<(), ServiceError> {
     Ok(())
 }
 
-async fn show(topic: &str, servers: &DlqArgs, output: Output) -> Result<(), ServiceError> {
-    for letter in letters(topic, servers).await? {
-        output.json_line(&json!({
-            "topic": letter.topic,
-            "partition": letter.partition,
-            "offset": letter.offset,
-            "timestamp": letter.timestamp.to_string(),
-            "stage": letter.stage,
-            "reason": letter.reason,
-            "detail": letter.detail,
-            "failed_at": letter.failed_at.to_string(),
-            "key": letter.key.as_deref().map(String::from_utf8_lossy),
-            "value_bytes": letter.value.as_ref().map(Vec::len),
-        }))?;
+async fn show(topic: &str, raw: bool, servers: &DlqArgs, output: Output) -> Result<(), ServiceError> {
+    let (_, queue) = letters::queue_of(topic)?;
+    let codec = connect(servers).await?;
+    for letter in letters::read(&queue, servers, &codec).await? {
+        let content = letter.content;
+        let mut line = json!({
+            "letter": letter.at.to_string(),
+            "topic": content.topic,
+            "partition": content.partition,
+            "offset": content.offset,
+            "timestamp": content.timestamp.to_string(),
+            "stage": content.stage,
+            "reason": content.reason,
+            "detail": content.detail,
+            "failed_at": content.failed_at.to_string(),
+            "key": content.key.as_deref().map(String::from_utf8_lossy),
+            "value_bytes": content.value.as_ref().map(Vec::len),
+            "attempts": letter.attempts,
+            "redriven": letter.redriven,
+        });
+        if raw {
+            let value = content.value.unwrap_or_default();
+            line["value"] = codec.decode_json(&value).await.unwrap_or(Value::Null);
+            line["value_hex"] = value.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
+        }
+        output.json_line(&line)?;
     }
     Ok(())
-}
-
-async fn letters(topic: &str, servers: &DlqArgs) -> Result<Vec<DeadLetter>, ServiceError> {
-    let known = Topic::from_name(topic).and_then(Topic::dead_letter_queue);
-    let Some(queue) = known else {
-        let names: Vec<&str> = Topic::ALL.into_iter().map(Topic::name).collect();
-        return Err(Mistake::new("topic", format!("{topic:?}"), format!("one of {}", names.join(", "))).into());
-    };
-    let codec = Codec::connect(&servers.registry, &servers.kafka.topic_prefix).await.map_err(codec_error)?;
-    let kafka = servers.kafka.clone();
-    let records: Vec<Record> = blocking(move || {
-        read_to_end(&kafka, &queue, &Start::Beginning)
-            .map_err(kafka_error)?
-            .collect::<Result<_, _>>()
-            .map_err(kafka_error)
-    })
-    .await?;
-    let mut letters = Vec::with_capacity(records.len());
-    for record in records {
-        let Some(value) = &record.value else { continue };
-        letters.push(codec.decode::<DeadLetter>(value).await.map_err(codec_error)?);
-    }
-    Ok(letters)
 }

@@ -43,7 +43,7 @@ fn site() -> u16 {
 }
 
 /// A command beside the running pipeline, which it finds by the data folder.
-fn vigie(data_dir: &Path, args: &[&str]) -> Output {
+pub(crate) fn vigie(data_dir: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_vigie"))
         .args(args)
         .env("VIGIE_DATA_DIR", data_dir)
@@ -53,7 +53,7 @@ fn vigie(data_dir: &Path, args: &[&str]) -> Output {
         .unwrap()
 }
 
-fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }

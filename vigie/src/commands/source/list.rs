@@ -10,7 +10,7 @@ use vigie_clock::Timestamp;
 use vigie_daemon::{Context, ServiceError};
 use vigie_kafka_client::{KafkaConfig, Start, read_to_end};
 use vigie_producers::keys::Key;
-use vigie_schemas::{Codec, RegistryConfig};
+use vigie_schemas::{Codec, Decision, RegistryConfig};
 
 use crate::api_client::Api;
 use crate::commands::topics::{codec_error, kafka_error};
@@ -102,8 +102,11 @@ impl Health {
     fn add(&mut self, record: Value) {
         self.fetches += 1;
         self.posts += record["posts_new"].as_i64().unwrap_or_default();
-        let is_good = matches!(record["decision"].as_str(), Some("fetched" | "not_modified"));
-        self.failures = if is_good { 0 } else { self.failures + 1 };
+        match record["decision"].as_str().and_then(Decision::parse) {
+            Some(Decision::Fetched | Decision::NotModified) => self.failures = 0,
+            Some(Decision::Waited) => {}
+            _ => self.failures += 1,
+        }
         self.last = record;
     }
 
@@ -155,12 +158,12 @@ mod tests {
     fn failures_count_from_the_last_success() {
         let mut health = Health::default();
         for (decision, posts) in
-            [("fetched", 3), ("http_error", 0), ("not_modified", 0), ("http_error", 0), ("timeout", 0)]
+            [("fetched", 3), ("failed", 0), ("not_modified", 0), ("failed", 0), ("waited", 0), ("unparsable", 0)]
         {
             health.add(json!({"decision": decision, "posts_new": posts, "at": 0, "reason": "x"}));
         }
-        assert_eq!((health.fetches, health.posts, health.failures), (5, 3, 2));
-        assert_eq!(health.words(), "timeout (x) at 1970-01-01T00:00:00Z, 3 posts in 5 fetches, 2 failures in a row");
+        assert_eq!((health.fetches, health.posts, health.failures), (6, 3, 2));
+        assert_eq!(health.words(), "unparsable (x) at 1970-01-01T00:00:00Z, 3 posts in 6 fetches, 2 failures in a row");
         assert_eq!(health.to_json()["failures"], 2);
     }
 }
