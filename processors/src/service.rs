@@ -50,7 +50,7 @@ pub(crate) async fn run<C: RecordCodec>(
 
 /// State on disk needs a folder.
 pub(crate) fn check_state<A: Args>(check: &mut Check<A>, streams: &StreamsOptions) {
-    let is_placed = streams.state_backend == StateBackend::Memory || streams.state_dir.is_some();
+    let is_placed = streams.backend() == StateBackend::Memory || streams.state_dir.is_some();
     check.option("state-backend", is_placed, "disk without a folder", "--state-dir (VIGIE_STATE_DIR) beside it");
 }
 

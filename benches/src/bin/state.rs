@@ -156,7 +156,7 @@ fn lineage(number: u64) -> Lineage {
 fn start(job: &Job, kafka: &KafkaConfig, codec: &SyncCodec) -> anyhow::Result<StreamsApp> {
     let options = StreamsOptions {
         state_dir: job.on_disk.then(|| Path::new(&job.state_dir).to_owned()),
-        state_backend: if job.on_disk { StateBackend::Disk } else { StateBackend::Memory },
+        state_backend: Some(if job.on_disk { StateBackend::Disk } else { StateBackend::Memory }),
         state_cache_mb: job.state_cache_mb,
         ..StreamsOptions::default()
     };

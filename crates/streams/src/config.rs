@@ -37,11 +37,12 @@ pub struct StreamsOptions {
     /// What is in it may be deleted while nothing runs. Instances may share the folder.
     #[arg(long = "state-dir", env = "VIGIE_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Where state is kept: in memory, with copies in --state-dir if there is one, or on disk, in --state-dir
+    /// Where state is kept: on disk, in --state-dir, or in memory, with copies in --state-dir if there is one [default: disk where there is a
+    /// --state-dir, else memory]
     ///
     /// In memory it is faster, and takes as much as there is state. On disk it takes the memory of --state-cache-mb.
-    #[arg(long = "state-backend", env = "VIGIE_STATE_BACKEND", value_enum, default_value_t = StateBackend::Memory)]
-    pub state_backend: StateBackend,
+    #[arg(long = "state-backend", env = "VIGIE_STATE_BACKEND", value_enum)]
+    pub state_backend: Option<StateBackend>,
     /// MiB of memory for state on disk, of each topology: half caches what is read, half holds what is to be written
     #[arg(long = "state-cache-mb", env = "VIGIE_STATE_CACHE_MB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=65_536))]
     pub state_cache_mb: u32,
@@ -70,10 +71,18 @@ impl Default for StreamsOptions {
             max_poll_interval_ms: 600_000,
             instance_id: None,
             state_dir: None,
-            state_backend: StateBackend::Memory,
+            state_backend: None,
             state_cache_mb: 64,
             snapshot_interval_ms: 60_000,
         }
+    }
+}
+
+impl StreamsOptions {
+    /// Where state is kept.
+    pub fn backend(&self) -> StateBackend {
+        let placed = if self.state_dir.is_some() { StateBackend::Disk } else { StateBackend::Memory };
+        self.state_backend.unwrap_or(placed)
     }
 }
 
@@ -142,7 +151,7 @@ impl StreamsConfig {
             stall_timeout: Duration::from_secs(30),
             stuck_timeout: Duration::from_secs(300),
             state_dir: options.state_dir.clone(),
-            state_backend: options.state_backend,
+            state_backend: options.backend(),
             state_cache: u64::from(options.state_cache_mb) * 1024 * 1024,
             snapshot_interval: Duration::from_millis(options.snapshot_interval_ms),
             auto_offset_reset: Reset::Earliest,

@@ -76,6 +76,7 @@ impl Place<'_> {
             ("VIGIE_REDIS_URL", self.stack.redis_url.clone()),
             ("VIGIE_API_LISTEN", format!("127.0.0.1:{}", self.api)),
             ("VIGIE_OPS_LISTEN", format!("127.0.0.1:{ops}")),
+            ("VIGIE_STATE_DIR", self.dir.join("state").display().to_string()),
             ("VIGIE_AUTHOR_KEY", "the key of the compose test".to_owned()),
             ("VIGIE_AUTHOR_KEYRING", format!("1 {}", "01".repeat(32))),
         ]);
