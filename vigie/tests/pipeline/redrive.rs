@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use vigie_clock::{Clock, SystemClock};
 use vigie_kafka_client::{KafkaConfig, OutgoingRecord, ProducerOptions, Start, TransactionalProducer, read_to_end};
 use vigie_schemas::Topic;
 
@@ -91,10 +92,14 @@ fn dead_letters_are_sent_again_once_each_although_the_command_is_killed_and_one_
     assert_eq!(looping["left_out"], json!({"at --max-attempts": LETTERS, "redriven before": LETTERS}));
 
     let shown = vigie(&data, &["dlq", "show", TOPIC, "--raw"]);
-    let last: Value =
-        String::from_utf8(shown.stdout).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).last().unwrap();
+    let last: Value = String::from_utf8(shown.stdout)
+        .unwrap()
+        .lines()
+        .next_back()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .unwrap();
     assert_eq!((&last["attempts"], &last["value"]), (&json!(1), &Value::Null));
-    let now = jiff::Timestamp::now().as_millisecond();
+    let now = SystemClock::default().now().as_millis();
     let post = json!({
         "post_id": last["key"], "source": "nobody", "kind": "rss", "text": "Bitcoin was put right, and everybody is happy",
         "published_at": now, "fetched_at": now,

@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use vigie_clock::{Clock, SystemClock};
 
 use crate::up::{self, Up};
 
@@ -50,7 +51,7 @@ fn an_audit_passes_on_an_untouched_pipeline_and_names_windows_that_were_altered_
         market.is_some_and(|market| market["asset"] == "*" && market["posts_24h"].as_i64() > Some(1_000))
     });
 
-    let untouched = verify(&up, &data, Timestamp::now(), &[]);
+    let untouched = verify(&up, &data, SystemClock::default().now().to_jiff().unwrap(), &[]);
     assert_code(&untouched, 0);
     let summary = lines(&untouched).pop().unwrap();
     assert_eq!(summary["differing"], 0, "{summary}");
