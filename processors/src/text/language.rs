@@ -156,8 +156,13 @@ fn detect_plain(words: &[String], plain: &str, letters: usize, declared: Option<
     }
     // The statistics cost far more than the vote, so they come only where it is silent.
     let info = Detector::new().detect(plain);
-    if let Some(info) = info.as_ref().filter(|_| !latin) {
-        return iso_639_1(info.lang()).map_or(Language::Unknown(UNRELIABLE), Language::Known);
+    if !latin {
+        // A script narrows the languages to a few, which short texts do not tell apart.
+        let of_source = Lang::all().iter().copied().find(|lang| iso_639_1(*lang) == declared);
+        let unsure = info.as_ref().is_none_or(|info| !info.is_reliable());
+        let said = of_source.filter(|_| unsure).and_then(|lang| Detector::with_allowlist(vec![lang]).detect(plain));
+        let lang = said.or(info).and_then(|info| iso_639_1(info.lang()));
+        return lang.map_or(Language::Unknown(UNRELIABLE), Language::Known);
     }
     let verdict = info.as_ref().filter(|info| info.is_reliable() && letters >= RELIABLE_LETTERS);
     if let Some(code) = verdict.and_then(|info| iso_639_1(info.lang())) {
@@ -165,7 +170,8 @@ fn detect_plain(words: &[String], plain: &str, letters: usize, declared: Option<
     }
     // Several languages, and English is none of them: one of these it is.
     if !winners.is_empty() && !winners.contains(&"en") {
-        let tied = Lang::all().iter().copied().filter(|lang| iso_639_1(*lang).is_some_and(|code| winners.contains(&code)));
+        let tied =
+            Lang::all().iter().copied().filter(|lang| iso_639_1(*lang).is_some_and(|code| winners.contains(&code)));
         let likely = Detector::with_allowlist(tied.collect()).detect(plain);
         return likely.and_then(|info| iso_639_1(info.lang())).map_or(Language::Unknown(UNRELIABLE), Language::Known);
     }
@@ -376,7 +382,9 @@ mod tests {
         assert_eq!(detected("Ethereum Solana Binance", "fr-FR"), Some("fr"));
         assert_eq!(detected("Bitcoin bounces back above resistance", "fr"), Some("en"));
         assert_eq!(detected("Le cours du bitcoin recule", "en-US"), Some("fr"));
-        assert_eq!(detected("Биткоин падает", "en"), Some("ru"));
+        assert_eq!(detected("Биткоин падает", "ru"), Some("ru"));
+        assert_eq!(detected("Биткоин падает", "bg"), Some("bg"));
+        assert_ne!(detected("Биткоин падает", "en"), Some("en"));
     }
 
     /// Prints how many titles of each half of `models/language/titles.tsv` are told right, without and with their language declared.
