@@ -83,6 +83,7 @@ impl Draft {
         add_line(&mut self.quoted, "", text);
     }
 
+    /// Adds a line, unless it is empty.
     pub(crate) fn add_line(&mut self, mark: &str, text: &str) {
         add_line(&mut self.text, mark, text);
     }
