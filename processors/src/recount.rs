@@ -32,7 +32,7 @@ use crate::sentiment::dedupe::{self, Verdict};
 use crate::sentiment::scoring::score_batch;
 use crate::sentiment::{FUTURE_TOLERANCE, check_post};
 use crate::service::record_codec::RecordCodec;
-use crate::text::analysis::Analyser;
+use crate::text::analysis::{Analyser, Subject};
 
 /// Posts that are scored together.
 const BATCH: usize = 64;
@@ -297,7 +297,10 @@ impl<C: RecordCodec> Recount<C> {
             return Ok(());
         }
         let pending = std::mem::replace(&mut self.pending, Vec::with_capacity(BATCH));
-        let texts: Vec<&str> = pending.iter().map(|pending| pending.text.as_str()).collect();
+        let texts: Vec<Subject<'_>> = pending
+            .iter()
+            .map(|Pending { text, post, .. }| Subject { text, declared_language: post.declared_language.as_deref() })
+            .collect();
         let analyses = score_batch(&mut self.analyser, &texts)?;
         for (Pending { id, post, arrived, .. }, analysis) in pending.into_iter().zip(analyses) {
             let Ok(analysis) = analysis else {

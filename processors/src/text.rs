@@ -3,5 +3,6 @@
 pub mod analysis;
 pub mod fingerprint;
 pub mod language;
+pub mod letters;
 pub mod score_lines;
 pub mod spam;

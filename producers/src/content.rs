@@ -3,8 +3,11 @@
 pub mod charset;
 pub mod dates;
 pub mod document;
+pub(crate) mod emoji;
 pub mod identity;
 pub(crate) mod json;
+pub(crate) mod packed;
 pub mod plain_text;
+pub mod quotes;
 pub(crate) mod web_page;
 pub(crate) mod xml;

@@ -148,7 +148,7 @@ impl Search<'_> {
     fn read(&self, kind: Kind, document: Document<'_>) -> Option<Page> {
         let origin =
             Origin { source: "new", language: None, sample: false, select: None, fetched_at: self.clock.now() };
-        kind.source().parse(document, origin).ok().filter(|page| !page.posts.is_empty())
+        kind.read(document, origin).ok().filter(|page| !page.posts.is_empty())
     }
 
     fn nothing(&mut self, url: &Url) -> DiscoverError {

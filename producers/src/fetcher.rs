@@ -374,10 +374,13 @@ impl Fetcher {
             return Err(FetchError::Status { status: status.as_u16(), retry_after: retry_after(headers, status, now) });
         }
         let charset = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).and_then(charset);
-        let bytes = body::read(response, self.config.max_body).await.map_err(|error| match error {
+        let (bytes, is_short) = body::read(response, self.config.max_body).await.map_err(|error| match error {
             BodyError::Cap(error) => error,
             BodyError::Transport(error) => self.network(error),
         })?;
+        // What may lack its end must be asked for again.
+        let (etag, last_modified, fresh_for) =
+            if is_short { (None, None, None) } else { (etag, last_modified, fresh_for) };
         let status = status.as_u16();
         let body = Body { status, url, bytes, charset, etag, last_modified, fresh_for, moved_to: None };
         Ok(Hop::Answer(Box::new(Fetched::Body(body))))

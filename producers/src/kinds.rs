@@ -25,7 +25,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use source::Source;
+use crate::content::document::{Document, ParseError};
+use crate::content::packed;
+use source::{Origin, Page, Source};
 
 /// The kinds of source, one file each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
@@ -70,6 +72,15 @@ impl Kind {
     /// The name in `sources.toml`, in post ids and on the command line.
     pub fn name(self) -> &'static str {
         self.source().name()
+    }
+
+    /// Reads one answer, which may be a gzip file.
+    ///
+    /// # Errors
+    /// If the answer is not what this kind of source sends.
+    pub fn read(self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
+        let bytes = packed::unpacked(document.bytes)?;
+        self.source().parse(Document { bytes: &bytes, ..document }, origin)
     }
 
     /// How sources of this kind are read.

@@ -7,6 +7,7 @@
 pub mod backoff;
 mod cursor;
 pub(crate) mod listen;
+mod namesakes;
 pub(crate) mod page;
 mod reading;
 pub(crate) mod revise;

@@ -50,7 +50,7 @@ pub async fn test_source(
     };
     let origin = Origin { source: "test", language: None, sample: false, select: None, fetched_at: clock.now() };
     let document = Document { bytes: &bytes, charset: charset.as_deref(), base: base.as_ref() };
-    let page = kind.source().parse(document, origin).map_err(ServiceError::failed)?;
+    let page = kind.read(document, origin).map_err(ServiceError::failed)?;
     let line = |post: &RawPost| {
         let mut line = to_json(post);
         line["edited_at"] = page.edited.get(&post.post_id).map(ToString::to_string).into();
@@ -83,7 +83,7 @@ pub async fn detect(
         // A page of any kind is HTML, so that comes last.
         let mut kinds: Vec<Kind> = Kind::value_variants().to_vec();
         kinds.sort_by_key(|kind| *kind == Kind::Html);
-        let fits = |kind: &Kind| kind.source().parse(document, origin()).is_ok_and(|page| !page.posts.is_empty());
+        let fits = |kind: &Kind| kind.read(document, origin()).is_ok_and(|page| !page.posts.is_empty());
         let kind = kinds.into_iter().find(fits);
         let nothing = || ServiceError::failed(format!("{target}: no kind of source has posts in it, expected --kind"));
         return kind.map(|kind| (kind, target.to_owned())).ok_or_else(nothing);
@@ -102,7 +102,7 @@ pub async fn detect(
 pub fn to_json(post: &RawPost) -> serde_json::Value {
     json!({
         "post_id": post.post_id, "source": post.source, "kind": post.kind, "url": post.url, "author": post.author, "title": post.title,
-        "text": post.text, "parent_id": post.parent_id, "declared_language": post.declared_language,
+        "text": post.text, "quoted": post.quoted, "parent_id": post.parent_id, "declared_language": post.declared_language,
         "published_at": post.published_at.to_string(), "published_at_estimated": post.published_at_estimated,
         "fetched_at": post.fetched_at.to_string(), "sample": post.sample,
     })

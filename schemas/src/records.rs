@@ -27,6 +27,7 @@ pub struct RawPost {
     pub author_id: Option<String>,
     #[serde(with = "apache_avro::serde::bytes_opt")]
     pub author_sealed: Option<Vec<u8>>,
+    pub quoted: Option<String>,
 }
 
 /// One asset that a post mentions, and what gave it away.
@@ -328,6 +329,7 @@ mod tests {
             edited_at: Some(time),
             author_id: Some(text()),
             author_sealed: Some(vec![1, 0, 255]),
+            quoted: Some("q".into()),
         });
         round_trip(&ScoredPost {
             post_id: text(),

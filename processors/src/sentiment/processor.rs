@@ -29,7 +29,7 @@ use super::scoring::score_batch;
 use crate::assets::post_text;
 use crate::inference::ModelInfo;
 use crate::service::record_codec::{RecordCodec, Rejection, decode, encode};
-use crate::text::analysis::{Analyser, Analysis};
+use crate::text::analysis::{Analyser, Analysis, Subject};
 
 /// A post may be published this long after its arrival, by clocks that disagree.
 pub(crate) const FUTURE_TOLERANCE: Duration = Duration::from_secs(3600);
@@ -246,7 +246,9 @@ impl<C: RecordCodec> SentimentProcessor<C> {
             return Ok(Vec::new());
         }
         let texts: Vec<String> = candidates.iter().map(|c| post_text(c.post.title.as_deref(), &c.post.text)).collect();
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let declared = candidates.iter().map(|c| c.post.declared_language.as_deref());
+        let texts: Vec<Subject<'_>> =
+            texts.iter().zip(declared).map(|(text, declared_language)| Subject { text, declared_language }).collect();
         self.metrics.batch_texts.observe(texts.len() as f64);
         let started = ctx.now();
         let mut analyser = self.analyser.analyser.lock();

@@ -2,11 +2,14 @@
 //!
 //! The sentiment topology and `vigie model score` share this, so both give the same answers.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::assets::{AssetMatcher, Evidence, Scratch};
 use crate::inference::{ModelError, Passage, Scorer, Sentiment};
 use crate::text::language::{self, Language};
+use crate::text::letters::fold;
 
 /// Why a text has no sentiment.
 pub const EMPTY: &str = "empty";
@@ -18,6 +21,21 @@ pub struct Mentioned {
     pub asset: String,
     /// The strongest evidence.
     pub evidence: Evidence,
+}
+
+/// A text to analyse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subject<'t> {
+    /// The text, as published.
+    pub text: &'t str,
+    /// What its source says of its language (BCP 47).
+    pub declared_language: Option<&'t str>,
+}
+
+impl<'t> From<&'t str> for Subject<'t> {
+    fn from(text: &'t str) -> Self {
+        Self { text, declared_language: None }
+    }
 }
 
 /// What is known about one text.
@@ -56,14 +74,20 @@ impl Analyser {
         &self.assets
     }
 
-    /// One answer per text, in order. Texts that are blank, of unknown language, or of a language that the model does
+    /// One answer per text, in order. Texts are read with their letters folded ([`fold`]). Texts that are blank, of unknown language, or of a language that the model does
     /// not know are left out of scoring and say why.
-    pub fn analyse<'t>(&mut self, texts: &[&'t str]) -> Result<Vec<Analysis>, ModelError> {
-        let mut answers: Vec<Analysis> = texts.iter().map(|text| self.without_sentiment(text)).collect();
+    pub fn analyse(&mut self, subjects: &[Subject<'_>]) -> Result<Vec<Analysis>, ModelError> {
+        let texts: Vec<Cow<'_, str>> = subjects.iter().map(|subject| fold(subject.text)).collect();
+        let declared = subjects.iter().map(|subject| subject.declared_language);
+        let mut answers: Vec<Analysis> =
+            texts.iter().zip(declared).map(|(text, declared)| self.without_sentiment(text, declared)).collect();
         let scorable = |answer: &Analysis| answer.unscored_reason.is_none();
-        let passage = |(text, answer): (&&'t str, &Analysis)| Passage { text, language: answer.language };
-        let chosen: Vec<Passage<'_>> =
-            texts.iter().zip(&answers).filter(|(_, answer)| scorable(answer)).map(passage).collect();
+        let chosen: Vec<Passage<'_>> = texts
+            .iter()
+            .zip(&answers)
+            .filter(|(_, answer)| scorable(answer))
+            .map(|(text, answer)| Passage { text, language: answer.language })
+            .collect();
         let sentiments = self.scorer.score(&chosen)?;
         for (answer, sentiment) in answers.iter_mut().filter(|answer| scorable(answer)).zip(sentiments) {
             answer.sentiment = Some(sentiment);
@@ -71,11 +95,11 @@ impl Analyser {
         Ok(answers)
     }
 
-    fn without_sentiment(&mut self, text: &str) -> Analysis {
+    fn without_sentiment(&mut self, text: &str, declared: Option<&str>) -> Analysis {
         let hits = self.assets.find_with(&mut self.scratch, text);
         let assets = hits.map(|hit| Mentioned { asset: hit.asset.id.clone(), evidence: hit.evidence }).collect();
         let blank = text.chars().all(|c| c.is_whitespace() || c.is_control());
-        let detected = if blank { Language::Unknown(EMPTY) } else { language::detect(text) };
+        let detected = if blank { Language::Unknown(EMPTY) } else { language::detect(text, declared) };
         let unscored_reason = match detected {
             Language::Known(code) if self.scorer.info().languages.iter().any(|known| known == code) => None,
             Language::Known(code) => Some(format!("language {code} is not supported by the model")),
@@ -133,7 +157,7 @@ pub(crate) mod tests {
     #[test]
     fn answers_keep_the_order_and_unscored_texts_say_why() {
         let texts = ["I love good ETH", "", "Der Kurs ist nicht gut und das ist so", "bad crash, got rekt", "$BTC"];
-        let answers = analyser().analyse(&texts).unwrap();
+        let answers = analyser().analyse(&texts.map(Subject::from)).unwrap();
         let scores: Vec<Option<f64>> =
             answers.iter().map(|answer| answer.sentiment.map(|sentiment| sentiment.score.signum())).collect();
         assert_eq!(scores, [Some(1.0), None, None, Some(-1.0), None]);
@@ -142,5 +166,15 @@ pub(crate) mod tests {
         assert_eq!(reasons, [None, Some("empty"), Some(german), None, Some("no letters")]);
         assert_eq!(answers[0].assets, [Mentioned { asset: "ETH".to_owned(), evidence: Evidence::Ticker }]);
         assert_eq!(answers[4].assets, [Mentioned { asset: "BTC".to_owned(), evidence: Evidence::Cashtag }]);
+    }
+    #[test]
+    fn letters_are_read_as_they_look_and_the_source_says_its_language() {
+        let text = "\u{1d401}\u{1d422}\u{1d42d}\u{1d41c}\u{1d428}\u{1d422}\u{1d427} and \u{ff25}\u{ff34}\u{ff28} are good, and so is \u{20bf}2 of Sol\u{200b}ana";
+        let french = Subject { text: "Ethereum Solana Binance", declared_language: Some("fr-FR") };
+        let answers = analyser().analyse(&[text.into(), french]).unwrap();
+        let assets: Vec<&str> = answers[0].assets.iter().map(|asset| asset.asset.as_str()).collect();
+        assert_eq!(assets, ["BTC", "ETH", "SOL"]);
+        assert!(answers[0].sentiment.is_some_and(|sentiment| sentiment.score > 0.0));
+        assert_eq!(answers[1].language, Some("fr"));
     }
 }

@@ -6,11 +6,16 @@
 //! 2. No letter at all: none, [`NO_LETTERS`].
 //! 3. Mostly in another script than Latin: whatlang decides (a script narrows the languages to a few).
 //! 4. Latin: function words vote. Each of the `FUNCTION_WORDS` lists counts its words in the text; the list with
-//!    clearly the most wins. Where they leave a tie, a reliable whatlang verdict on enough letters decides.
+//!    the most wins. In a short text, words of market news, accents and endings (`titles`) vote with them, and so
+//!    does the language that the source declares, with a little more than one word: coins are called the same
+//!    everywhere. Where they leave a tie, a reliable whatlang verdict on enough letters decides, and without it
+//!    whatlang among those tied, unless English is one of them.
 //! 5. Else short plain text in ASCII is taken to be English, as crypto slang is English ("BTC to the moon"), and
 //!    longer or accented text is none, [`UNRELIABLE`].
 //!
 //! Measured figures: `models/sentiment/README.md`, by the ignored test of this file.
+
+mod titles;
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -47,6 +52,13 @@ const MAX_CHARS: usize = 1000;
 /// Up to this many letters, plain ASCII without any other sign is taken to be English.
 const SHORT_LETTERS: usize = 60;
 
+/// Texts of up to so many telling words are read as titles are.
+const SHORT_WORDS: usize = 12;
+
+/// What the language that a source declares adds, in tenths of a word; publishing tools say "en" of themselves.
+const DECLARED: i32 = 12;
+const DECLARED_ENGLISH: i32 = 6;
+
 /// Fewest letters on which a whatlang verdict about a Latin text is believed.
 const RELIABLE_LETTERS: usize = 40;
 
@@ -66,7 +78,7 @@ const FUNCTION_WORDS: [(&str, &str); 9] = [
         "fr",
         "le la les des du une et est sont dans pour sur avec que qui pas plus ce cette ces au aux ne se il elle nous vous \
          je tu mon ma ses leur leurs mais ou où par en été être après selon contre très tres trop comme fait faut son sa cet notre \
-         nos votre vos suis es sommes êtes avons avez ont ai était etait étaient va vais vont peut peux veut veux moi toi lui eux \
+         nos ils elles dont vers dès malgré votre vos suis es sommes êtes avons avez ont ai était etait étaient va vais vont peut peux veut veux moi toi lui eux \
          sans entre depuis encore toujours jamais aussi alors donc car oui non déjà deja ici là voilà quand quoi rien tout tous \
          toute toutes bien ça ca chez comment pourquoi quel quelle quels merci bonjour svp stp mdr ptdr jpp tkt bcp jsuis hier demain \
          aujourd'hui ans jours mois semaine année même enfin juste vraiment un de",
@@ -74,22 +86,24 @@ const FUNCTION_WORDS: [(&str, &str); 9] = [
     (
         "de",
         "der die das und ist nicht ein eine einen einem einer den dem des mit von zu auf für im sich auch es ich wir sie \
-         er aber nach bei aus wie wird werden hat haben noch über vor nur oder zum zur sind gegen mehr bis beim unter durch",
+         er aber nach bei aus wie wird werden hat haben noch über vor nur oder zum zur sind gegen mehr bis beim unter durch \
+         an in ab am um ihr ihre ihren sein seine uns dass wenn kann ohne vom",
     ),
     (
         "es",
         "el la los las y que es en un una de del por con para se lo no su al como más pero sus este esta ha han muy ya \
-         son fue hay sin sobre entre cuando porque está desde tras según yo mi te me nos",
+         son fue hay sin sobre entre cuando porque está desde tras según yo mi te me nos a ante hasta ni sus este estos",
     ),
     (
         "pt",
         "o a os as e que é em um uma de do da dos das por com para se não na no nas nos ao mais mas como seu sua foi são \
-         está pelo pela já muito até após sobre entre você eu isso tem diz",
+         está pelo pela já muito até após sobre entre você eu isso tem diz à às ou seus suas este esta esse essa ele ela",
     ),
     (
         "it",
         "il lo la gli le e che è di del della dei delle un una in con per si non su al alla da dal nel nella più ma come \
-         sono anche questo questa ha hanno i suo sua dopo contro chi cosa ci l'italia dell'",
+         sono anche questo questa ha hanno i suo sua dopo contro chi cosa ci l'italia dell' \
+         a ad da dei degli ai sul sulla sui nei nelle tra fra o se ed",
     ),
     (
         "nl",
@@ -111,39 +125,58 @@ static WORD_SETS: LazyLock<Vec<(&'static str, HashSet<&'static str>)>> = LazyLoc
     FUNCTION_WORDS.iter().map(|(code, words)| (*code, words.split_ascii_whitespace().collect())).collect()
 });
 
-/// Detects the language of a post.
-pub fn detect(text: &str) -> Language {
+/// Detects the language of a post. `declared` is what its source says, as a BCP 47 tag.
+pub fn detect(text: &str, declared: Option<&str>) -> Language {
+    let declared = declared.map(|tag| tag.split(['-', '_']).next().unwrap_or_default().to_ascii_lowercase());
+    let declared = declared.as_deref();
     let words = telling_words(text);
     let plain = words.join(" ");
     let letters = plain.chars().filter(|c| c.is_alphabetic()).count();
     if letters == 0 {
         // Only tickers and capitals: judge those, so that "BTC TO THE MOON" and "$BTC" differ.
-        return detect_capitals(text);
+        return detect_capitals(text, declared);
     }
-    detect_plain(&words, &plain, letters)
+    detect_plain(&words, &plain, letters, declared)
 }
 
-fn detect_capitals(text: &str) -> Language {
+fn detect_capitals(text: &str, declared: Option<&str>) -> Language {
     let words: Vec<String> = raw_words(text).map(str::to_lowercase).collect();
     let letters = words.iter().flat_map(|word| word.chars()).filter(|c| c.is_alphabetic()).count();
     if letters == 0 {
         return Language::Unknown(NO_LETTERS);
     }
-    detect_plain(&words, &words.join(" "), letters)
+    detect_plain(&words, &words.join(" "), letters, declared)
 }
 
-fn detect_plain(words: &[String], plain: &str, letters: usize) -> Language {
+fn detect_plain(words: &[String], plain: &str, letters: usize, declared: Option<&str>) -> Language {
     let latin = detect_script(plain) == Some(Script::Latin);
-    if let Some(code) = vote(words).filter(|_| latin) {
+    let winners = if latin { vote(words, declared) } else { Vec::new() };
+    if let [code] = winners[..] {
         return Language::Known(code);
     }
     // The statistics cost far more than the vote, so they come only where it is silent.
     let info = Detector::new().detect(plain);
-    if let Some(info) = info.as_ref().filter(|_| !latin) {
-        return iso_639_1(info.lang()).map_or(Language::Unknown(UNRELIABLE), Language::Known);
+    if !latin {
+        // A script narrows the languages to a few, which short texts do not tell apart.
+        let of_source = Lang::all().iter().copied().find(|lang| iso_639_1(*lang) == declared);
+        let unsure = info.as_ref().is_none_or(|info| !info.is_reliable());
+        let said = of_source.filter(|_| unsure).and_then(|lang| Detector::with_allowlist(vec![lang]).detect(plain));
+        let lang = said.or(info).and_then(|info| iso_639_1(info.lang()));
+        return lang.map_or(Language::Unknown(UNRELIABLE), Language::Known);
     }
     let verdict = info.as_ref().filter(|info| info.is_reliable() && letters >= RELIABLE_LETTERS);
     if let Some(code) = verdict.and_then(|info| iso_639_1(info.lang())) {
+        return Language::Known(code);
+    }
+    // Several languages, and English is none of them: one of these it is.
+    if !winners.is_empty() && !winners.contains(&"en") {
+        let tied =
+            Lang::all().iter().copied().filter(|lang| iso_639_1(*lang).is_some_and(|code| winners.contains(&code)));
+        let likely = Detector::with_allowlist(tied.collect()).detect(plain);
+        return likely.and_then(|info| iso_639_1(info.lang())).map_or(Language::Unknown(UNRELIABLE), Language::Known);
+    }
+    let is_declared = |code: &&str| Some(*code) == declared;
+    if let Some(code) = info.as_ref().and_then(|info| iso_639_1(info.lang())).filter(is_declared) {
         return Language::Known(code);
     }
     if plain.is_ascii() && letters <= SHORT_LETTERS {
@@ -155,23 +188,36 @@ fn detect_plain(words: &[String], plain: &str, letters: usize) -> Language {
     }
 }
 
-/// The language whose function words are clearly the most: more than any other's.
-fn vote(words: &[String]) -> Option<&'static str> {
-    let counts = WORD_SETS.iter().map(|(code, set)| {
-        let says = |word: &&String| set.contains(word.as_str()) || (*code == "fr" && elided(word));
-        (*code, words.iter().filter(says).count())
-    });
-    let mut best: (&str, usize) = ("", 0);
-    let mut second = 0;
-    for (code, hits) in counts {
-        if hits > best.1 {
-            second = best.1;
-            best = (code, hits);
-        } else {
-            second = second.max(hits);
+/// The languages that have the most votes; none if nothing votes.
+fn vote(words: &[String], declared: Option<&str>) -> Vec<&'static str> {
+    let is_short = words.len() <= SHORT_WORDS;
+    let mut votes: Vec<(&'static str, i32)> = WORD_SETS
+        .iter()
+        .map(|(code, set)| {
+            let says = |word: &&String| set.contains(word.as_str()) || (*code == "fr" && elided(word));
+            let prior = if declared != Some(*code) {
+                0
+            } else if *code == "en" {
+                DECLARED_ENGLISH
+            } else {
+                DECLARED
+            };
+            (*code, 10 * words.iter().filter(says).count() as i32 + prior)
+        })
+        .collect();
+    for word in words.iter().filter(|_| is_short) {
+        for (code, more) in titles::LANGUAGES.iter().zip(titles::points(word)) {
+            // What is a function word has voted already.
+            let of = votes.iter_mut().zip(WORD_SETS.iter()).find(|((known, _), _)| known == code);
+            if let Some(((_, sum), (_, set))) = of
+                && !set.contains(word.as_str())
+            {
+                *sum += more;
+            }
         }
     }
-    (best.1 > second).then_some(best.0)
+    let most = votes.iter().map(|(_, sum)| *sum).max().unwrap_or_default();
+    votes.into_iter().filter(|(_, sum)| most > 0 && *sum == most).map(|(code, _)| code).collect()
 }
 
 /// Whether a word begins with a French elision: `j'ai`, `qu'on`.
@@ -287,7 +333,7 @@ mod tests {
         for text in
             ["BTC to the moon", "gm", "wagmi", "got rekt", "rug pull", "BTC TO THE MOON", "LUNA is dead", "hodl!"]
         {
-            assert_eq!(detect(text), Language::Known("en"), "{text}");
+            assert_eq!(detect(text, None), Language::Known("en"), "{text}");
         }
     }
 
@@ -306,14 +352,64 @@ mod tests {
             ("tr", "Bitcoin çok güzel bir yatırım ve daha yükselecek"),
         ];
         for (code, text) in cases {
-            assert_eq!(detect(text), Language::Known(code), "{text}");
+            assert_eq!(detect(text, None), Language::Known(code), "{text}");
         }
     }
 
     #[test]
     fn what_has_no_letters_has_a_reason() {
         for text in ["", "123 456", "$BTC", "https://example.org/a", "🚀🚀", "@someone"] {
-            assert_eq!(detect(text), Language::Unknown(NO_LETTERS), "{text}");
+            assert_eq!(detect(text, None), Language::Unknown(NO_LETTERS), "{text}");
+        }
+    }
+
+    #[test]
+    fn short_titles_are_told_apart_and_the_declared_language_counts() {
+        for (text, code) in [
+            ("Le Bitcoin recule", "fr"),
+            ("Solana dégringole", "fr"),
+            ("Ethereum chute de 8 %", "fr"),
+            ("Binance condamné en France", "fr"),
+            ("Bitcoin fällt weiter", "de"),
+            ("Bitcoin cae con fuerza", "es"),
+            ("Bitcoin cai novamente após decisão", "pt"),
+            ("Bitcoin crolla ancora", "it"),
+            ("Bitcoin bounces back", "en"),
+        ] {
+            assert_eq!(detect(text, None), Language::Known(code), "{text}");
+        }
+        let detected = |text, declared| detect(text, Some(declared)).code();
+        assert_eq!(detected("Ethereum Solana Binance", "fr-FR"), Some("fr"));
+        assert_eq!(detected("Bitcoin bounces back above resistance", "fr"), Some("en"));
+        assert_eq!(detected("Le cours du bitcoin recule", "en-US"), Some("fr"));
+        assert_eq!(detected("Биткоин падает", "ru"), Some("ru"));
+        assert_eq!(detected("Биткоин падает", "bg"), Some("bg"));
+        assert_ne!(detected("Биткоин падает", "en"), Some("en"));
+    }
+
+    /// Prints how many titles of each half of `models/language/titles.tsv` are told right, without and with their language declared.
+    #[test]
+    fn titles_of_one_market_are_told_apart() {
+        let set = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/language/titles.tsv");
+        let set = std::fs::read_to_string(set).unwrap();
+        let mut counts = std::collections::BTreeMap::<(&str, &str), [usize; 3]>::new();
+        for line in set.lines().skip(1) {
+            let [code, half, title] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            let right = |declared| detect(title, declared).code() == Some(code);
+            if !right(None) && std::env::var_os("VIGIE_LANGUAGE_SHOW").is_some() {
+                println!("{half} {code} {:?} {title}", detect(title, None).code());
+            }
+            for key in [(half, code), (half, "all")] {
+                let [all, alone, declared] = counts.entry(key).or_default();
+                *all += 1;
+                *alone += usize::from(right(None));
+                *declared += usize::from(right(Some(code)));
+            }
+        }
+        println!("{counts:?}");
+        for half in ["tune", "test"] {
+            let [all, alone, declared] = counts[&(half, "all")];
+            assert!(all >= 150 && 100 * alone >= 90 * all && 100 * declared >= 98 * all, "{half}: {counts:?}");
         }
     }
 
@@ -326,7 +422,7 @@ mod tests {
         let text = std::fs::read_to_string(path).unwrap();
         let mut counts = std::collections::BTreeMap::new();
         for line in text.lines() {
-            let language = detect(line.split_once('\t').map_or(line, |(_, text)| text));
+            let language = detect(line.split_once('\t').map_or(line, |(_, text)| text), None);
             *counts.entry(format!("{language:?}")).or_insert(0) += 1;
             if language.code() != Some("en") && std::env::var_os("VIGIE_LANGUAGE_SHOW").is_some() {
                 println!("{language:?}\t{line}");

@@ -9,7 +9,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::inference::{Label, ModelError, Probabilities};
-use crate::text::analysis::{Analyser, Analysis, Mentioned};
+use crate::text::analysis::{Analyser, Analysis, Mentioned, Subject};
 
 /// Most lines that are answered at a time.
 pub const BATCH_LINES: usize = 64;
@@ -74,7 +74,7 @@ pub fn score_lines(
         if batch.is_empty() {
             return Ok(answered);
         }
-        let texts: Vec<&str> = batch.iter().map(|line| line.text.as_str()).collect();
+        let texts: Vec<Subject<'_>> = batch.iter().map(|line| line.text.as_str().into()).collect();
         let analyses = analyser.analyse(&texts)?;
         for (line, analysis) in batch.iter().zip(&analyses) {
             write_answer(&mut output, line, analysis).map_err(ScoreLinesError::Write)?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use vigie_clock::Timestamp;
 use vigie_processors::assets::{AssetMatcher, AssetTable};
 use vigie_processors::inference::{ModelError, ModelInfo, Passage, Probabilities, Scorer, Sentiment};
-use vigie_processors::text::analysis::Analyser;
+use vigie_processors::text::analysis::{Analyser, Subject};
 use vigie_schemas::{RawPost, TrendInsight};
 
 pub(crate) const WINDOW_MS: i64 = 300_000;
@@ -100,7 +100,8 @@ pub(crate) fn oracle(posts: &[RawPost]) -> Windows {
     let mut windows = Windows::new();
     for post in posts {
         let text = post.title.as_ref().map_or(post.text.clone(), |title| format!("{title}\n{}", post.text));
-        let analysis = analyser.analyse(&[&text]).expect("the lexicon takes any text").remove(0);
+        let subject = Subject { text: &text, declared_language: post.declared_language.as_deref() };
+        let analysis = analyser.analyse(&[subject]).expect("the lexicon takes any text").remove(0);
         let start = post.published_at.as_millis() / WINDOW_MS * WINDOW_MS;
         let assets = analysis.assets.iter().map(|mentioned| mentioned.asset.clone());
         for asset in assets.chain(["*".to_owned()]) {

@@ -1,20 +1,30 @@
 //! Dates as the web writes them.
 //!
 //! ISO 8601 in its many variants first; then by token, which reads what feeds in fact hold: wrong or foreign weekdays, long or foreign months, month before
-//! day, two-digit years, zone names, twelve-hour clocks, no zone at all (taken as UTC).
+//! day, two-digit years, zone names, twelve-hour clocks, no zone at all (taken as UTC). Of `5/1/2020` the [`order`] has to be known; where neither the
+//! weekday nor the other dates of the document tell it, the date is none: no date is better than one of a wrong month.
 
+mod clock;
 mod iso;
+mod order;
 mod words;
 
 use jiff::ToSpan;
-use jiff::civil::{Date, DateTime, Time};
+use jiff::civil::{Date, DateTime, Time, Weekday};
 use jiff::tz::{Offset, TimeZone};
 use vigie_clock::Timestamp;
 
-use words::{month, zone};
+use order::Numbers;
+pub(crate) use order::{Order, order};
+use words::{month, weekday, zone};
 
 /// The point in time that `text` names; `None` if it names none.
 pub fn parse(text: &str) -> Option<Timestamp> {
+    parse_as(text, None)
+}
+
+/// The same in a document that writes day and month in this order.
+pub(crate) fn parse_as(text: &str, order: Option<Order>) -> Option<Timestamp> {
     let plain = text
         .contains(['\u{2212}', '\u{2010}', '\u{2011}'])
         .then(|| text.replace(['\u{2212}', '\u{2010}', '\u{2011}'], "-"));
@@ -32,7 +42,7 @@ pub fn parse(text: &str) -> Option<Timestamp> {
         return epoch(text);
     }
     let (text, offset) = words::without_ideographs(text);
-    by_token(&text, offset)
+    Parts::read(&text)?.time(order, TimeZone::fixed(offset))
 }
 
 /// Seconds or milliseconds since the epoch.
@@ -53,8 +63,8 @@ fn day_of(year: i16, month: i8, day: i8) -> Option<Date> {
     Date::new(year, month, 1).ok()?.checked_add((i64::from(day) - 1).days()).ok()
 }
 
-fn at(time: DateTime, offset: Offset) -> Option<Timestamp> {
-    time.to_zoned(TimeZone::fixed(offset)).ok().map(|zoned| zoned.timestamp().into())
+fn at(time: DateTime, zone: TimeZone) -> Option<Timestamp> {
+    time.to_zoned(zone).ok().map(|zoned| zoned.timestamp().into())
 }
 
 /// What has been read so far.
@@ -63,33 +73,84 @@ struct Parts {
     year: Option<i16>,
     month: Option<i8>,
     day: Option<i8>,
+    /// Day and month in numbers, in an order that is not known.
+    numbers: Option<Numbers>,
+    weekday: Option<Weekday>,
     time: Option<(i8, i8, i8)>,
     afternoon: Option<bool>,
-    offset: Option<Offset>,
+    zone: Option<TimeZone>,
     month_in_words: bool,
-    /// Whether it ends in AM or PM, as dates with the month first do.
-    twelve_hours: bool,
 }
 
-fn by_token(text: &str, offset: Offset) -> Option<Timestamp> {
-    let mut parts = Parts { twelve_hours: text.to_ascii_lowercase().ends_with('m'), ..Parts::default() };
-    for token in
-        text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '(' | ')')).filter(|token| !token.is_empty())
-    {
-        read_token(token, &mut parts)?;
+impl Parts {
+    /// Reads a text; `None` if something in it makes the whole unreadable.
+    fn read(text: &str) -> Option<Self> {
+        let mut parts = Self::default();
+        let text = clock::normal(&without_remarks(&text.to_lowercase()));
+        for token in text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '(' | ')' | '[' | ']')) {
+            if !token.is_empty() {
+                read_token(token, &mut parts)?;
+            }
+        }
+        Some(parts)
     }
-    // "January 2020" begins on its first day, like "2020-01".
-    let day = parts.day.or_else(|| parts.month_in_words.then_some(1));
-    let date = day_of(parts.year?, parts.month?, day?)?;
-    let (mut hour, minute, second) = parts.time.unwrap_or_default();
-    match parts.afternoon {
-        Some(true) if hour < 12 => hour += 12,
-        Some(false) if hour == 12 => hour = 0,
-        _ => {}
+
+    fn date(&self, order: Option<Order>) -> Option<Date> {
+        if let Some(numbers) = self.numbers {
+            return numbers.date(self.weekday, order);
+        }
+        // "January 2020" begins on its first day, like "2020-01".
+        let day = self.day.or_else(|| self.month_in_words.then_some(1));
+        day_of(self.year?, self.month?, day?)
     }
-    // Hour 24 is midnight of the same day in the feeds that write it; second 60 is a leap second.
-    let time = Time::new(hour % 24, minute, second.min(59), 0).ok()?;
-    at(DateTime::from_parts(date, time), parts.offset.unwrap_or(offset))
+
+    fn time(self, order: Option<Order>, zone: TimeZone) -> Option<Timestamp> {
+        let date = self.date(order)?;
+        let (mut hour, minute, second) = self.time.unwrap_or_default();
+        match self.afternoon {
+            Some(true) if hour < 12 => hour += 12,
+            Some(false) if hour == 12 => hour = 0,
+            _ => {}
+        }
+        // Hour 24 is midnight of the same day in the feeds that write it; second 60 is a leap second.
+        let time = Time::new(hour % 24, minute, second.min(59), 0).ok()?;
+        at(DateTime::from_parts(date, time), self.zone.unwrap_or(zone))
+    }
+}
+
+/// A text without words in brackets behind a date, which are names of zones in any language ("Marshall Islands Time"), unless they are a zone that
+/// is known.
+fn without_remarks(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(open) = rest.find(['(', '[']) {
+        let (before, inside) = rest.split_at(open);
+        out.push_str(before);
+        let inside = &inside[1..];
+        let (words, after) = inside.split_at(inside.find([')', ']']).unwrap_or(inside.len()));
+        let is_date = !out.contains(|c: char| c.is_ascii_digit());
+        if is_date || named_zone(words.trim()).is_some() || words.starts_with(['+', '-']) {
+            out.push(' ');
+            out.push_str(words);
+        }
+        out.push(' ');
+        rest = after.get(1..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    out
+}
+
+/// A zone by its name: an abbreviation, or one of the time zone database, aliases included ("US/Eastern").
+fn named_zone(name: &str) -> Option<TimeZone> {
+    match zone(&name.to_lowercase()) {
+        Some(quarters) => Some(TimeZone::fixed(Offset::from_seconds(quarters * 900).ok()?)),
+        None if name.contains('/') => TimeZone::get(name).ok(),
+        None => None,
+    }
+}
+
+fn fixed(text: &str) -> Option<TimeZone> {
+    numeric_offset(text).map(TimeZone::fixed)
 }
 
 /// Takes one token in; `None` if it makes the whole unreadable.
@@ -100,22 +161,18 @@ fn read_token(token: &str, parts: &mut Parts) -> Option<()> {
         && sign > 0
         && zone(&token[..sign].to_lowercase()) == Some(0)
     {
-        parts.offset = Some(numeric_offset(&token[sign..])?);
+        parts.zone = Some(fixed(&token[sign..])?);
         return Some(());
     }
-    if let Some((hour, minute)) = token.split_once(['h', 'H'])
-        && (1..=2).contains(&hour.len())
-        && hour.bytes().chain(minute.bytes()).all(|b| b.is_ascii_digit())
-        && matches!(minute.len(), 0 | 2)
-    {
-        // "19h48", as the French write it.
-        parts.time = Some((hour.parse().ok()?, if minute.is_empty() { 0 } else { minute.parse().ok()? }, 0));
+    if let Some(zone) = named_zone(token).filter(|_| token.contains('/')) {
+        // What an offset says already is not said again.
+        parts.zone.get_or_insert(zone);
         return Some(());
     }
     if token.contains(':') {
         let cut = token.find(['+', '-']).filter(|at| *at > 0);
         if token.starts_with(['+', '-']) {
-            parts.offset = Some(numeric_offset(token)?);
+            parts.zone = Some(fixed(token)?);
             return Some(());
         }
         let (clock, zone) = cut.map_or((token, None), |at| (&token[..at], Some(&token[at..])));
@@ -129,13 +186,13 @@ fn read_token(token: &str, parts: &mut Parts) -> Option<()> {
             return None;
         }
         if let Some(zone) = zone {
-            parts.offset = Some(numeric_offset(zone)?);
+            parts.zone = Some(fixed(zone)?);
         }
         return if suffix.is_empty() { Some(()) } else { read_word(suffix, parts) };
     }
     if token.starts_with(['+', '-']) && token.len() >= 3 {
         // "-0000" too: an unknown zone is UTC.
-        parts.offset = Some(numeric_offset(token)?);
+        parts.zone = Some(fixed(token)?);
         return Some(());
     }
     if token.contains(['-', '/', '.']) && token.bytes().any(|b| b.is_ascii_digit()) {
@@ -147,13 +204,8 @@ fn read_token(token: &str, parts: &mut Parts) -> Option<()> {
             (parts.year, parts.month, parts.day) = (Some(year), Some(month), Some(day));
             return Some(());
         }
-        if let [a, b, c] = pieces[..]
-            && let (Ok(first), Ok(second), Ok(year)) = (a.parse::<i8>(), b.parse::<i8>(), c.parse::<i16>())
-            && c.len() == 4
-        {
-            let is_month_first = second > 12 || (parts.twelve_hours && token.contains('/') && first <= 12);
-            let (day, month) = if is_month_first { (second, first) } else { (first, second) };
-            (parts.year, parts.month, parts.day) = (Some(year), Some(month), Some(day));
+        if let Some(numbers) = Numbers::read(token, &pieces) {
+            parts.numbers = Some(numbers);
             return Some(());
         }
         for piece in pieces {
@@ -186,7 +238,7 @@ fn read_word_or_number(token: &str, parts: &mut Parts) -> Option<()> {
         (1 | 2, Some(_), None, _) if number <= 12 && parts.year.is_none() => {
             parts.month = Some(i8::try_from(number).ok()?)
         }
-        (2, Some(_), Some(_), None) => parts.year = Some(if number < 70 { 2000 + number } else { 1900 + number }),
+        (2, Some(_), Some(_), None) => parts.year = Some(full_year(number)),
         // The year since 1900, as programs from before 2000 count (RFC 5322, 4.3).
         (3, Some(_), Some(_), None) => parts.year = Some(1900 + number),
         _ => return None,
@@ -197,19 +249,25 @@ fn read_word_or_number(token: &str, parts: &mut Parts) -> Option<()> {
 /// A month, a zone or a half of the day. Other words (weekdays, "de", "at") mean nothing.
 fn read_word(word: &str, parts: &mut Parts) -> Option<()> {
     let word = word.trim_matches('.').to_lowercase();
-    if let Some(month) = month(&word) {
-        // The last one counts: "mar, 05 gen 2021" is a Tuesday in January.
+    if let Some(weekday) = weekday(&word) {
+        parts.weekday = Some(weekday);
+    }
+    if let Some(month) = month(&word).filter(|_| !parts.month_in_words || parts.time.is_none()) {
+        // The last one before the time counts: "mar, 05 gen 2021" is a Tuesday in January.
         parts.month = Some(month);
         parts.month_in_words = true;
-    } else if matches!(word.as_str(), "am" | "pm") {
+    } else if matches!(word.as_str(), "pm" | "morning") || (word == "am" && parts.time.is_some()) {
+        // "am 5. Januar" is no morning.
         parts.afternoon = Some(word == "pm");
-    } else if parts.time.is_some()
-        && parts.offset.is_none()
-        && let Some(quarters) = zone(&word)
-    {
-        parts.offset = Some(Offset::from_seconds(quarters * 900).ok()?);
+    } else if parts.time.is_some() && parts.zone.is_none() {
+        parts.zone = named_zone(&word);
     }
     Some(())
+}
+
+/// A year of two digits.
+fn full_year(number: i16) -> i16 {
+    if number < 70 { 2000 + number } else { 1900 + number }
 }
 
 fn numeric_offset(text: &str) -> Option<Offset> {
@@ -307,6 +365,41 @@ mod tests {
             ("5 октября 2022", "2022-10-05T00:00:00Z"),
             ("12 marraskuuta 2020 10:00", "2020-11-12T10:00:00Z"),
             ("5 października 2022 10:00:00 +0200", "2022-10-05T08:00:00Z"),
+            ("2020-07-05 10:00 Europe/Paris", "2020-07-05T08:00:00Z"),
+            ("2020-07-05T10:00[Europe/Paris]", "2020-07-05T08:00:00Z"),
+            ("2020-07-05T10:00:00 [America/New_York]", "2020-07-05T14:00:00Z"),
+            ("Sun, 05 Jan 2020 10:00:00 America/Argentina/Buenos_Aires", "2020-01-05T13:00:00Z"),
+            ("Sun, 05 Jan 2020 10:00:00 US/Eastern", "2020-01-05T15:00:00Z"),
+            ("5 Jul 2020 10:00 (US/Pacific)", "2020-07-05T17:00:00Z"),
+            ("5 Jul 2020 10:00 +0200 [Europe/London]", "2020-07-05T08:00:00Z"),
+            ("Jan. 5, 2020, 4 p.m.", "2020-01-05T16:00:00Z"),
+            ("Jan. 5, 2020, 4:30 p.m.", "2020-01-05T16:30:00Z"),
+            ("Jan. 5, 2020, 12:30 A.M.", "2020-01-05T00:30:00Z"),
+            ("Jan. 5, 2020, noon", "2020-01-05T12:00:00Z"),
+            ("Jan. 5, 2020, midnight", "2020-01-05T00:00:00Z"),
+            ("5 de enero de 2020 4:30 p. m.", "2020-01-05T16:30:00Z"),
+            ("am 5. Januar 2020 um 12:30 Uhr", "2020-01-05T12:30:00Z"),
+            ("5. Januar 2020, 19 Uhr", "2020-01-05T19:00:00Z"),
+            ("1/25/20 4:05 PM", "2020-01-25T16:05:00Z"),
+            ("25/1/20", "2020-01-25T00:00:00Z"),
+            ("5.1.20 08:15", "2020-01-05T08:15:00Z"),
+            ("5.1.2020", "2020-01-05T00:00:00Z"),
+            ("Sun, 1/5/2020 10:00", "2020-01-05T10:00:00Z"),
+            ("Sunday 05/01/2020", "2020-01-05T00:00:00Z"),
+            ("dimanche 05/01/2020 à 10h15", "2020-01-05T10:15:00Z"),
+            ("7/7/2020", "2020-07-07T00:00:00Z"),
+            ("Thu Aug 30 2012 17:26:16 GMT+1200 (Marshall Islands Time)", "2012-08-30T05:26:16Z"),
+            ("Thu Aug 30 2012 17:26:16 GMT+0200 (Mitteleuropäische Sommerzeit)", "2012-08-30T15:26:16Z"),
+            ("Sat May 02 2020 10:00:00 GMT-0300 (Argentina Standard Time)", "2020-05-02T13:00:00Z"),
+            ("Sat May 02 2020 10:00:00 GMT+0900 (Japan Standard Time)", "2020-05-02T01:00:00Z"),
+            ("le 1er mai 2020 à 19 h 48", "2020-05-01T19:48:00Z"),
+            ("mardi 5 mai 2020 à 8h05", "2020-05-05T08:05:00Z"),
+            ("5 mai 2020 (mardi)", "2020-05-05T00:00:00Z"),
+            ("5 mai 2020, 19 h", "2020-05-05T19:00:00Z"),
+            ("5 mai 2020 à 19 h 48 min 12 s", "2020-05-05T19:48:12Z"),
+            ("5 mai 2020 à 19h48min", "2020-05-05T19:48:00Z"),
+            ("5 mai 2020 à midi", "2020-05-05T12:00:00Z"),
+            ("5 mai 2020 à minuit", "2020-05-05T00:00:00Z"),
         ] {
             assert_eq!(parse(text).map(|t| t.to_string()).as_deref(), Some(expected), "{text}");
         }
@@ -330,6 +423,11 @@ mod tests {
             "2003-12-31T55:00:00Z",
             "2003-W60-1",
             "3 days ago",
+            "1/5/2020",
+            "05/06/2021 4:32 PM",
+            "05-06-2021 10:00",
+            "5/1/20",
+            "31/31/2020",
         ] {
             assert_eq!(parse(text), None, "{text}");
         }

@@ -16,6 +16,9 @@ pub struct Document<'a> {
 /// Why an answer could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
+    /// It is a damaged or too large gzip file.
+    #[error("gzip: {0}")]
+    Packed(String),
     /// It is no feed.
     #[error("not a feed: {0}")]
     Feed(String),

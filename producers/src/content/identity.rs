@@ -40,6 +40,11 @@ pub fn feed_entry(kind: &str, guid: &str, link: Option<&Url>, feed_host: &str, t
     hashed(kind, &name)
 }
 
+/// The id of a post whose source gives the id of another one to it, too: both ids are that of the other, with what tells them apart.
+pub fn beside(kind: &str, id: &str, name: &str) -> String {
+    hashed(kind, &format!("{id}\n{name}"))
+}
+
 fn hashed(kind: &str, name: &str) -> String {
     let digest = Sha256::digest(name.as_bytes());
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();

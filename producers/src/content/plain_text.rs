@@ -3,34 +3,48 @@
 //! The text of a post feeds a model and an excerpt, so that what matters is words in order and paragraph breaks. Block elements end a line, scripts
 //! and styles go, entities are decoded by the HTML parser. Nothing here recurses: a document nested a million deep costs memory, not the stack.
 
+use ego_tree::NodeRef;
 use ego_tree::iter::Edge;
+use scraper::node::Element;
 use scraper::{Html, Node};
+
+use crate::content::emoji;
+use crate::content::quotes::{self, Prose};
 
 /// HTML longer than this (bytes) is cut before it is parsed.
 pub const MAX_HTML: usize = 512 * 1024;
 
-/// The words of an HTML fragment: one line per block, runs of white space as one space, no markup.
+/// The words of an HTML fragment: one line per block, runs of white space as one space, no markup. Pictures of emoji and smilies are what they show;
+/// what others wrote (see [`quotes`]), sizes of pictures and counts of votes are left out.
 pub fn from_html(html: &str) -> String {
+    read_html(html, false).text
+}
+
+/// The same with what others wrote beside it; `blockquote` elements are that, too, if `are_quotes`.
+pub fn read_html(html: &str, are_quotes: bool) -> Prose {
     let html = cut(html, MAX_HTML);
     if !html.contains(['<', '&']) {
-        return tidy(html);
+        return Prose { text: tidy(html), quoted: String::new() };
     }
     let flattened = is_extravagant(html).then(|| without_tags(html));
     let document = Html::parse_fragment(flattened.as_deref().unwrap_or(html));
-    let mut out = Lines::default();
-    let mut skipped = 0_usize;
-    let mut preformatted = 0_usize;
+    let (mut own, mut foreign) = (Lines::default(), Lines::default());
+    let (mut skipped, mut preformatted, mut quoted) = (0_usize, 0_usize, 0_usize);
     for edge in document.tree.root().traverse() {
+        let out = if quoted > 0 { &mut foreign } else { &mut own };
         match edge {
             Edge::Open(node) => match node.value() {
                 Node::Element(element) => {
                     let name = element.name();
-                    skipped += usize::from(is_skipped(name));
+                    skipped += usize::from(is_skipped(element, node.parent()));
                     preformatted += usize::from(name == "pre");
+                    quoted += usize::from(is_quoted(element, are_quotes));
                     if name == "br" || is_block(name) {
                         out.end_line();
                     } else if name == "td" || name == "th" {
                         out.push(" ");
+                    } else if name == "img" && skipped == 0 {
+                        out.push(emoji::of_image(element).unwrap_or_default());
                     }
                 }
                 Node::Text(text) if skipped == 0 && preformatted > 0 => {
@@ -47,16 +61,22 @@ pub fn from_html(html: &str) -> String {
             Edge::Close(node) => {
                 if let Node::Element(element) = node.value() {
                     let name = element.name();
-                    skipped = skipped.saturating_sub(usize::from(is_skipped(name)));
+                    skipped = skipped.saturating_sub(usize::from(is_skipped(element, node.parent())));
                     preformatted = preformatted.saturating_sub(usize::from(name == "pre"));
-                    if is_block(name) {
+                    let ends_quote = is_quoted(element, are_quotes);
+                    quoted = quoted.saturating_sub(usize::from(ends_quote));
+                    if is_block(name) || ends_quote {
                         out.end_line();
                     }
                 }
             }
         }
     }
-    out.finish()
+    Prose { text: own.finish(), quoted: foreign.finish() }
+}
+
+fn is_quoted(element: &Element, are_quotes: bool) -> bool {
+    quotes::is_foreign(element) || (are_quotes && element.name() == "blockquote")
 }
 
 /// A title: one line, with markup and entities resolved where there are any.
@@ -252,9 +272,12 @@ fn has_entity(text: &str) -> bool {
     })
 }
 
-fn is_skipped(name: &str) -> bool {
+/// Whether what is in an element is no text, or a text that software wrote: the name and size of a picture, the counts of a poll.
+fn is_skipped(element: &Element, parent: Option<NodeRef<'_, Node>>) -> bool {
+    let has = |element: &Element, name: &str| element.classes().any(|class| class == name);
+    let is_in_lightbox = || parent.and_then(|parent| parent.value().as_element()).is_some_and(|e| has(e, "lightbox"));
     matches!(
-        name,
+        element.name(),
         "script"
             | "style"
             | "noscript"
@@ -267,7 +290,8 @@ fn is_skipped(name: &str) -> bool {
             | "select"
             | "textarea"
             | "button"
-    )
+    ) || has(element, "poll-info")
+        || (has(element, "meta") && is_in_lightbox())
 }
 
 fn is_block(name: &str) -> bool {

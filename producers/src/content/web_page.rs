@@ -1,8 +1,13 @@
 //! Whole HTML pages: parsed within bounds, and a little to find one's way in them.
 
+use std::sync::LazyLock;
+
 use scraper::{ElementRef, Html, Selector};
+use url::Url;
 
 use crate::content::document::{Document, ParseError};
+use crate::content::quotes::Prose;
+use crate::content::xml::resolve;
 use crate::content::{charset, plain_text};
 
 /// A page longer than this (bytes) is cut before it is parsed.
@@ -29,9 +34,22 @@ pub(crate) fn constant(css: &str) -> Selector {
     Selector::parse(css).expect("a constant selector is well formed")
 }
 
+static BASE: LazyLock<Selector> = LazyLock::new(|| constant("base[href]"));
+
+/// Where the relative links of a page start: where it says, else where it came from.
+pub(crate) fn base(html: &Html, came_from: Option<&Url>) -> Option<Url> {
+    let said = html.select(&BASE).next().and_then(|base| resolve(came_from, base.attr("href")?.trim()));
+    said.filter(|url| matches!(url.scheme(), "http" | "https")).or_else(|| came_from.cloned())
+}
+
 /// The words of an element, by the rules of [`plain_text`].
 pub(crate) fn text_of(element: ElementRef<'_>) -> String {
     plain_text::from_html(&element.inner_html())
+}
+
+/// The same, apart from what it quotes.
+pub(crate) fn prose_of(element: ElementRef<'_>) -> Prose {
+    plain_text::read_html(&element.inner_html(), true)
 }
 
 /// The same on one line.

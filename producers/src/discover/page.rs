@@ -5,13 +5,12 @@ use std::sync::LazyLock;
 use url::Url;
 
 use super::Candidate;
-use crate::content::web_page::constant;
+use crate::content::web_page::{self, constant};
 use crate::content::xml::resolve;
 use crate::kinds::Kind;
 
 static ALTERNATE: LazyLock<Selector> = LazyLock::new(|| constant("link[rel][href]"));
 static GENERATOR: LazyLock<Selector> = LazyLock::new(|| constant("meta[content]"));
-static BASE: LazyLock<Selector> = LazyLock::new(|| constant("base[href]"));
 static LINK: LazyLock<Selector> = LazyLock::new(|| constant("a[href]"));
 
 /// Links of one page that are looked at, and candidates that one page gives.
@@ -24,7 +23,7 @@ const USUAL: [&str; 9] =
 
 /// The candidates of a page, best first.
 pub(super) fn candidates(html: &Html, url: &Url) -> Vec<Candidate> {
-    let base = html.select(&BASE).next().and_then(|base| resolve(Some(url), base.attr("href")?.trim()));
+    let base = web_page::base(html, Some(url));
     let base = base.as_ref().unwrap_or(url);
     let mut found = Vec::new();
     by_software(html, url, &mut found);

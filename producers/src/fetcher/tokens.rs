@@ -109,7 +109,7 @@ impl Fetcher {
                 status.as_u16()
             )));
         }
-        let bytes =
+        let (bytes, _) =
             body::read(response, MAX_ANSWER).await.map_err(|_| FetchError::Key("no token in the answer".into()))?;
         let answer = json::read(&bytes).map_err(|_| FetchError::Key("the answer is not json".into()))?;
         let token = json::text(&answer, "access_token")

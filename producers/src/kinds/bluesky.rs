@@ -99,7 +99,7 @@ fn parse(answer: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
             view.get("author").and_then(|author| json::text(author, "handle").or_else(|| json::text(author, "did")));
         // An author may write any time into a record: the index saw it no earlier than it was made.
         let made = json::time(record, "createdAt").into_iter().chain(json::time(view, "indexedAt")).min();
-        add(uri, handle, record, made, None, origin, &mut page);
+        add(uri, handle, record, [made, None], quoted(view), origin, &mut page);
     }
     let cursor = json::text(answer, "cursor").filter(|cursor| cursor.len() <= 512);
     page.older = cursor.map(|cursor| Older::After(cursor.to_owned()));
@@ -135,7 +135,7 @@ fn event(item: &Value, origin: Origin<'_>, page: &mut Page) {
         (Some(operation), Some(record)) => {
             let made = json::time(record, "createdAt").into_iter().chain(seen).min();
             let edited = seen.filter(|_| operation == "update");
-            add(&uri, Some(did), record, made, edited, origin, page);
+            add(&uri, Some(did), record, [made, edited], None, origin, page);
         }
         _ => {}
     }
@@ -145,13 +145,13 @@ fn add(
     uri: &str,
     author: Option<&str>,
     record: &Value,
-    published: Option<Timestamp>,
-    edited: Option<Timestamp>,
+    [published, edited]: [Option<Timestamp>; 2],
+    quoted: Option<&str>,
     origin: Origin<'_>,
     page: &mut Page,
 ) {
     let parent = record.get("reply").and_then(|reply| reply.get("parent")).and_then(|parent| json::text(parent, "uri"));
-    Draft {
+    let mut draft = Draft {
         id: identity::named(NAME, uri),
         url: address(uri),
         author: author.map(str::to_owned),
@@ -161,8 +161,29 @@ fn add(
         language: json::list(record, "langs").first().and_then(Value::as_str).map(str::to_owned),
         published,
         edited,
+        ..Draft::default()
+    };
+    let own = draft.text.to_lowercase();
+    let tags = json::list(record, "tags").iter().filter_map(Value::as_str).map(|tag| format!("#{tag}"));
+    let tags: Vec<String> = tags.filter(|tag| !own.contains(&tag.to_lowercase())).collect();
+    draft.add_line("", &tags.join(" "));
+    // What is embedded beside a quoted post is one level deeper.
+    for embed in record.get("embed").into_iter().flat_map(|embed| [Some(embed), embed.get("media")]).flatten() {
+        let pictures = json::list(embed, "images").iter().chain([embed]);
+        pictures.filter_map(|picture| json::text(picture, "alt")).for_each(|text| draft.add_picture(text));
+        if let Some(page) = embed.get("external") {
+            draft.add_link(page, ["title", "description"]);
+        }
     }
-    .add_to(page, NAME, origin);
+    draft.add_quoted(quoted.unwrap_or_default());
+    draft.add_to(page, NAME, origin);
+}
+
+/// The text of the post that a post of an answer quotes.
+fn quoted(view: &Value) -> Option<&str> {
+    let mut record = view.get("embed")?.get("record")?;
+    record = record.get("record").unwrap_or(record);
+    json::text(record.get("value")?, "text")
 }
 
 /// Where people read a post; by the account's permanent id, since handles change.

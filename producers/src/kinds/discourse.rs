@@ -143,12 +143,12 @@ impl Forum<'_> {
             url: self.address(slug.as_deref(), &topic_id, number),
             author: json::text(post, "username").map(str::to_owned),
             title: title.map(plain_text::title),
-            text: plain_text::from_html(html),
             parent,
-            language: None,
             published: json::time(post, "created_at"),
             edited: json::time(post, "updated_at").filter(|_| changed),
+            ..Draft::default()
         }
+        .prose(plain_text::read_html(html, true))
         .add_to(page, NAME, origin);
     }
 
@@ -168,10 +168,10 @@ impl Forum<'_> {
             url: self.address(slug.as_deref(), &topic_id, 1),
             author: author.and_then(|user| json::text(user, "username")).map(str::to_owned),
             title: title.map(plain_text::title),
-            text: plain_text::from_html(json::text(topic, "excerpt").unwrap_or_default()),
             published: json::time(topic, "created_at"),
             ..Draft::default()
         }
+        .prose(plain_text::read_html(json::text(topic, "excerpt").unwrap_or_default(), true))
         .add_to(page, NAME, origin);
     }
 

@@ -1,14 +1,19 @@
 //! A post in the making: what a parser found, before it is cleaned and capped.
 
+use serde_json::Value;
 use url::Url;
 use vigie_clock::Timestamp;
 use vigie_schemas::RawPost;
 
-use crate::content::plain_text;
+use crate::content::quotes::{self, Prose};
+use crate::content::{json, plain_text};
 use crate::kinds::source::{Origin, Page};
 
 /// Longest text of a post, in bytes: a record has to fit a Kafka message.
 pub const MAX_TEXT: usize = 128 * 1024;
+
+/// Longest text that a post quotes, in bytes.
+pub const MAX_QUOTED: usize = 32 * 1024;
 
 /// Longest title, in bytes.
 pub const MAX_TITLE: usize = 2 * 1024;
@@ -31,6 +36,8 @@ pub(crate) struct Draft {
     pub(crate) author: Option<String>,
     pub(crate) title: Option<String>,
     pub(crate) text: String,
+    /// What others wrote and the post shows.
+    pub(crate) quoted: String,
     /// The whole post id of what it answers.
     pub(crate) parent: Option<String>,
     pub(crate) language: Option<String>,
@@ -38,7 +45,49 @@ pub(crate) struct Draft {
     pub(crate) edited: Option<Timestamp>,
 }
 
+/// Begins a line that is the title of a linked page.
+const LINK: &str = "\u{1f517} ";
+
+/// Begins a line that describes a picture.
+const PICTURE: &str = "\u{1f5bc} ";
+
 impl Draft {
+    /// A text and what it quotes.
+    pub(crate) fn prose(self, prose: Prose) -> Self {
+        Self { text: prose.text, quoted: prose.quoted, ..self }
+    }
+
+    /// Adds what a poll lets choose.
+    pub(crate) fn add_choices<'v>(&mut self, choices: impl IntoIterator<Item = &'v str>) {
+        choices.into_iter().for_each(|choice| self.add_line("- ", choice));
+    }
+
+    /// Adds the description of a picture.
+    pub(crate) fn add_picture(&mut self, description: &str) {
+        self.add_line(PICTURE, description);
+    }
+
+    /// Adds the page that the post links to: its title, unless the post says it itself, and as quoted its summary.
+    pub(crate) fn add_link(&mut self, page: &Value, [title, summary]: [&str; 2]) {
+        if let Some(title) = json::text(page, title).map(plain_text::tidy)
+            && !self.text.contains(&title)
+            && self.title.as_deref() != Some(title.as_str())
+        {
+            self.add_line(LINK, &title);
+        }
+        self.add_quoted(json::text(page, summary).unwrap_or_default());
+    }
+
+    /// Adds what others wrote.
+    pub(crate) fn add_quoted(&mut self, text: &str) {
+        add_line(&mut self.quoted, "", text);
+    }
+
+    /// Adds a line, unless it is empty.
+    pub(crate) fn add_line(&mut self, mark: &str, text: &str) {
+        add_line(&mut self.text, mark, text);
+    }
+
     /// Cleans the draft and adds the post to a page.
     pub(crate) fn add_to(self, page: &mut Page, kind: &str, origin: Origin<'_>) {
         if page.posts.len() >= MAX_POSTS {
@@ -54,14 +103,18 @@ impl Draft {
         }
         let language =
             self.language.map(|language| language.trim().to_ascii_lowercase()).filter(|language| is_language(language));
+        let own = |text: &String| !quotes::is_removal_notice(text);
+        let quoted = plain_text::tidy(&self.quoted);
         page.posts.push(RawPost {
             post_id: self.id,
             source: origin.source.to_owned(),
             kind: kind.to_owned(),
             url: self.url.and_then(web),
             author: line(self.author, MAX_AUTHOR),
-            title: line(self.title, MAX_TITLE),
-            text: plain_text::cut(&plain_text::tidy(&self.text), MAX_TEXT).to_owned(),
+            title: line(self.title.filter(own), MAX_TITLE),
+            text: Some(plain_text::cut(&plain_text::tidy(&self.text), MAX_TEXT).to_owned())
+                .filter(own)
+                .unwrap_or_default(),
             parent_id: self.parent,
             declared_language: language.or_else(|| origin.language.map(str::to_owned)),
             published_at,
@@ -71,8 +124,21 @@ impl Draft {
             edited_at: None,
             author_id: None,
             author_sealed: None,
+            quoted: Some(plain_text::cut(&quoted, MAX_QUOTED).to_owned()).filter(|quoted| !quoted.is_empty()),
         });
     }
+}
+
+fn add_line(lines: &mut String, mark: &str, text: &str) {
+    let text = text.trim();
+    if text.is_empty() {
+        return;
+    }
+    if !lines.is_empty() {
+        lines.push('\n');
+    }
+    lines.push_str(mark);
+    lines.push_str(text);
 }
 
 /// The event time of a post: what the source says, or the time of the fetch if it says nothing usable (nothing, a time before 1970, or one

@@ -10,7 +10,8 @@ use url::Url;
 use vigie_clock::Timestamp;
 
 use crate::content::document::{Document, ParseError};
-use crate::content::{identity, plain_text};
+use crate::content::quotes::{self, Marks};
+use crate::content::{identity, json, plain_text};
 use crate::kinds::draft::Draft;
 use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
 
@@ -115,8 +116,12 @@ fn draft(item: &Value, deleted: &mut Vec<String>) -> Result<Option<Draft>, Parse
         names.iter().find_map(|name| item.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()))
     };
     let id = id_of(item, "objectID").or_else(|| id_of(item, "id"));
-    if flag("deleted") || flag("dead") || text_of(&["type"]) == Some("pollopt") {
-        deleted.extend(id.filter(|_| flag("deleted")).map(|id| identity::native(NAME, &id)));
+    // Algolia keeps what hangs below a deleted item, and nothing of the item but its place.
+    let is_emptied = text_of(&["author", "by", "title", "comment_text", "story_text", "text", "url"]).is_none()
+        && ["author", "text", "comment_text"].iter().any(|name| item.get(name).is_some_and(Value::is_null));
+    let is_deleted = flag("deleted") || is_emptied;
+    if is_deleted || flag("dead") || text_of(&["type"]) == Some("pollopt") {
+        deleted.extend(id.filter(|_| is_deleted).map(|id| identity::native(NAME, &id)));
         return Ok(None);
     }
     let Some(id) = id else {
@@ -128,18 +133,27 @@ fn draft(item: &Value, deleted: &mut Vec<String>) -> Result<Option<Draft>, Parse
         .map(Timestamp::from_millis)
         .or_else(|| text_of(&["created_at"]).and_then(|text| Timestamp::parse_rfc3339(text).ok()));
     let parent = id_of(item, "parent_id").or_else(|| id_of(item, "parent"));
-    Ok(Some(Draft {
+    let html = text_of(&["comment_text", "story_text", "text"]).unwrap_or_default();
+    let prose = quotes::split(&plain_text::from_html(html), Marks::Lines);
+    let mut draft = Draft {
         id: identity::native(NAME, &id),
         url: Some(
             text_of(&["url"]).map_or_else(|| format!("https://news.ycombinator.com/item?id={id}"), str::to_owned),
         ),
         author: text_of(&["author", "by"]).map(str::to_owned),
         title: text_of(&["title"]).map(plain_text::title),
-        text: text_of(&["comment_text", "story_text", "text"]).map(plain_text::from_html).unwrap_or_default(),
         parent: parent.map(|parent| identity::native(NAME, &parent)),
         published,
         ..Draft::default()
-    }))
+    }
+    .prose(prose);
+    let choices: Vec<String> = json::list(item, "options")
+        .iter()
+        .filter_map(|choice| json::text(choice, "text"))
+        .map(plain_text::from_html)
+        .collect();
+    draft.add_choices(choices.iter().map(String::as_str));
+    Ok(Some(draft))
 }
 
 /// A native id, which comes as a number or as text.

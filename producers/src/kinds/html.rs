@@ -24,10 +24,11 @@ impl Source for WebPage {
 
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         let html = web_page::parse(document)?;
+        let base = web_page::base(&html, document.base);
         let mut page = Page::default();
         match origin.select {
-            Some(selectors) => select::read(selectors, &html, document.base, origin, &mut page)?,
-            None => article::read(&html, document.base, origin, &mut page)?,
+            Some(selectors) => select::read(selectors, &html, base.as_ref(), origin, &mut page)?,
+            None => article::read(&html, document.base, base.as_ref(), origin, &mut page)?,
         }
         Ok(page)
     }

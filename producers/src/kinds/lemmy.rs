@@ -10,6 +10,7 @@ use url::Url;
 use vigie_clock::Timestamp;
 
 use crate::content::document::{Document, ParseError};
+use crate::content::quotes::{self, Marks};
 use crate::content::{identity, json};
 use crate::kinds::draft::Draft;
 use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
@@ -125,18 +126,20 @@ fn add(thing: &Value, view: &Value, parent: Option<String>, origin: Origin<'_>, 
         return;
     }
     let text = ["content", "body"].iter().find_map(|name| json::text(thing, name)).unwrap_or_default();
-    Draft {
+    let mut draft = Draft {
         id,
         url: json::text(thing, "ap_id").map(str::to_owned),
         author: view.get("creator").and_then(author),
         title: json::text(thing, "name").map(str::to_owned),
-        text: text.to_owned(),
         parent,
-        language: None,
         published: json::time(thing, "published").or_else(|| json::time(thing, "published_at")),
         edited: json::time(thing, "updated").or_else(|| json::time(thing, "updated_at")),
+        ..Draft::default()
     }
-    .add_to(page, NAME, origin);
+    .prose(quotes::split(text, Marks::Markdown));
+    draft.add_picture(json::text(thing, "alt_text").unwrap_or_default());
+    draft.add_link(thing, ["embed_title", "embed_description"]);
+    draft.add_to(page, NAME, origin);
 }
 
 /// The full address of an account, `user@host`.

@@ -11,6 +11,7 @@ use url::Url;
 use vigie_clock::Timestamp;
 
 use crate::content::document::{Document, ParseError};
+use crate::content::quotes::Prose;
 use crate::content::{identity, json, plain_text};
 use crate::kinds::draft::Draft;
 use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
@@ -99,22 +100,33 @@ fn draft(status: &Value, names: &HashMap<&str, String>, base: Option<&Url>) -> O
         let host = base.and_then(Url::host_str).unwrap_or_default();
         names.get(parent.as_str()).cloned().unwrap_or_else(|| identity::named(NAME, &format!("{host}/{parent}")))
     });
-    let mut text = plain_text::from_html(json::text(status, "content").unwrap_or_default());
-    for option in status.get("poll").map(|poll| json::list(poll, "options")).unwrap_or_default() {
-        text.push_str("\n- ");
-        text.push_str(json::text(option, "title").unwrap_or_default());
-    }
-    Some(Draft {
+    let mut draft = Draft {
         id: name(status)?,
         url: url.map(str::to_owned),
         author: status.get("account").and_then(author),
         title: json::text(status, "spoiler_text").map(plain_text::title),
-        text,
         parent,
         language: json::text(status, "language").map(str::to_owned),
         published: json::time(status, "created_at"),
         edited: json::time(status, "edited_at"),
-    })
+        ..Draft::default()
+    }
+    .prose(html(status));
+    let choices = status.get("poll").map(|poll| json::list(poll, "options")).unwrap_or_default();
+    draft.add_choices(choices.iter().filter_map(|choice| json::text(choice, "title")));
+    let pictures = json::list(status, "media_attachments").iter();
+    pictures.filter_map(|picture| json::text(picture, "description")).for_each(|text| draft.add_picture(text));
+    if let Some(card) = status.get("card") {
+        draft.add_link(card, ["title", "description"]);
+    }
+    if let Some(quoted) = status.get("quote").and_then(|quote| quote.get("quoted_status")) {
+        draft.add_quoted(&html(quoted).text);
+    }
+    Some(draft)
+}
+
+fn html(status: &Value) -> Prose {
+    plain_text::read_html(json::text(status, "content").unwrap_or_default(), true)
 }
 
 /// The full address of an account, `user@host`: the answer leaves the host out where it is its own.

@@ -1,14 +1,16 @@
 //! Reddit's JSON: listings of posts (t3) and comments (t1), `[post, comments]` pages with nested replies, `morechildren` answers.
 //!
 //! Listings are strictly newest first and continue `after` a full name, so that a walk ends at a post that an earlier walk began with. Texts come
-//! with `&amp;`, `&lt;` and `&gt;` escaped (we do not ask for `raw_json`) and are unescaped here, once.
+//! with `&amp;`, `&lt;` and `&gt;` escaped (we do not ask for `raw_json`), and Markdown knows the other references, too: both are resolved here.
 
 use serde_json::Value;
 use url::Url;
 use vigie_clock::Timestamp;
 
 use crate::content::document::{Document, ParseError};
-use crate::content::{identity, plain_text};
+use crate::content::quotes::{self, Marks};
+use crate::content::xml::decode;
+use crate::content::{identity, json, plain_text};
 use crate::keys::Secret;
 use crate::keys::access::{Access, Api, Means};
 use crate::kinds::draft::Draft;
@@ -133,7 +135,20 @@ fn parse(json: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
 
 fn submission(data: &Value) -> Option<Draft> {
     let mut post = thing(data, "t3", "selftext")?;
-    post.title = string(data, "title").map(|title| plain_text::tidy(&plain_text::unescape(title)));
+    post.title = string(data, "title").map(plain);
+    let choices = data.get("poll_data").map(|poll| json::list(poll, "options")).unwrap_or_default();
+    post.add_choices(choices.iter().filter_map(|choice| json::text(choice, "text")));
+    let pictures = data.get("gallery_data").map(|gallery| json::list(gallery, "items")).unwrap_or_default();
+    pictures
+        .iter()
+        .filter_map(|picture| json::text(picture, "caption"))
+        .for_each(|caption| post.add_picture(&plain(caption)));
+    for original in json::list(data, "crosspost_parent_list") {
+        ["title", "selftext"]
+            .iter()
+            .filter_map(|name| json::text(original, name))
+            .for_each(|text| post.add_quoted(&plain(text)));
+    }
     Some(post)
 }
 
@@ -158,32 +173,34 @@ fn thing(data: &Value, prefix: &str, body: &str) -> Option<Draft> {
         _ => return None,
     };
     let time = |name: &str| data.get(name).and_then(Value::as_f64).map(from_seconds);
-    let text = string(data, body).unwrap_or_default();
+    let text = plain(string(data, body).unwrap_or_default());
     let url = match string(data, "permalink") {
         Some(path) if path.starts_with('/') => Some(format!("https://www.reddit.com{path}")),
         Some(url) => Some(url.to_owned()),
         None => string(data, "url").or_else(|| string(data, "link_url")).map(str::to_owned),
     };
-    Some(Draft {
-        id: identity::native(NAME, &name),
-        url,
-        author: string(data, "author").filter(|author| *author != "[deleted]").map(str::to_owned),
-        text: if is_withdrawn(text) { String::new() } else { plain_text::tidy(&plain_text::unescape(text)) },
-        published: time("created_utc").or_else(|| time("created")),
-        // False, or when.
-        edited: time("edited"),
-        ..Draft::default()
-    })
+    Some(
+        Draft {
+            id: identity::native(NAME, &name),
+            url,
+            author: string(data, "author").filter(|author| *author != "[deleted]").map(str::to_owned),
+            published: time("created_utc").or_else(|| time("created")),
+            // False, or when.
+            edited: time("edited"),
+            ..Draft::default()
+        }
+        .prose(quotes::split(&text, Marks::Markdown)),
+    )
+}
+
+/// A text without escapes.
+fn plain(text: &str) -> String {
+    plain_text::tidy(&decode::references(&plain_text::unescape(text)))
 }
 
 fn from_seconds(seconds: f64) -> Timestamp {
     #[expect(clippy::cast_possible_truncation, reason = "float to integer casts saturate")]
     Timestamp::from_millis((seconds * 1000.0) as i64)
-}
-
-/// What Reddit shows in place of a text that its author or a moderator took away.
-fn is_withdrawn(text: &str) -> bool {
-    matches!(text.trim(), "[deleted]" | "[removed]")
 }
 
 fn string<'a>(data: &'a Value, name: &str) -> Option<&'a str> {

@@ -4,14 +4,16 @@
 //! since the next fetch brings it.
 
 mod entry;
+mod imprint;
 mod json_feed;
+mod namesakes;
 mod schedule;
 
 use url::Url;
 
 use crate::content::document::{Document, ParseError};
 use crate::content::xml::{Element, Space, Tree};
-use crate::content::{charset, plain_text};
+use crate::content::{charset, dates, plain_text};
 use crate::kinds::draft::MAX_POSTS;
 use crate::kinds::source::{Origin, Page, Source};
 
@@ -51,20 +53,24 @@ fn read(text: &str, base: Option<&Url>, origin: Origin<'_>) -> Result<Page, Pars
         matches!(element.name(), "rss" | "rdf" | "feed" | "channel")
             || (element.name() == "entry" && element.parent().is_none())
     };
-    let root = if first.name() == "html" { None } else { tree.elements().find(is_root) };
+    // A page is no feed, unless one is wrapped into it.
+    let is_page = first.name() == "html";
+    let root = tree
+        .elements()
+        .find(|element| is_root(element) && (!is_page || matches!(element.name(), "rss" | "rdf" | "feed")));
     let Some(root) = root else {
         let name = plain_text::cut(first.qualified(), 40);
         return Err(ParseError::Feed(format!("the root is <{name}>, expected rss, rdf:RDF or feed, {}", begins())));
     };
     // RSS 1.0 has its channel beside the items, RSS 2.0 around them.
     let channel = root.children().find(|child| child.name() == "channel").unwrap_or(root);
-    let feed = entry::Feed::read(channel, root, base);
+    let mut feed = entry::Feed::read(channel, root, base);
+    let items = tree.elements().filter(|element| is_item(*element)).take(MAX_POSTS);
+    let whole: Vec<Element<'_>> =
+        items.filter(|element| element.is_closed() || is_whole(*element, &tree, text)).collect();
+    feed.order = dates::order(whole.iter().flat_map(|element| entry::dates_in(*element)), origin.fetched_at);
     let mut page = Page { schedule: schedule::read(channel), ..Page::default() };
-    for element in tree.elements().filter(|element| is_item(*element)).take(MAX_POSTS) {
-        if element.is_closed() || is_whole(element, &tree, text) {
-            entry::read(element, &feed, origin, &mut page);
-        }
-    }
+    namesakes::add(whole.into_iter().filter_map(|element| entry::read(element, &feed)).collect(), origin, &mut page);
     if page.posts.is_empty() && (tree.is_cut || !root.is_closed()) {
         return Err(ParseError::Feed(format!("it ends early and holds no whole entry, {}", begins())));
     }

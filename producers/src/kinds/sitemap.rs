@@ -2,11 +2,6 @@
 //!
 //! An index of sitemaps holds no posts: it lists the sitemaps, which the walk reads then, compressed ones (`.xml.gz`) too.
 
-use std::borrow::Cow;
-use std::io::Read as _;
-
-use flate2::read::MultiGzDecoder;
-
 use url::Url;
 use vigie_clock::Timestamp;
 
@@ -19,9 +14,6 @@ use crate::kinds::source::{Nested, Origin, Page, Source};
 /// As `sources.toml` and post ids have it.
 const NAME: &str = "sitemap";
 
-/// Bytes of a sitemap at most, decompressed: what the protocol allows.
-const MAX_BYTES: u64 = 50 * 1024 * 1024;
-
 /// Reads sitemaps.
 #[derive(Clone, Copy, Debug)]
 pub struct Sitemap;
@@ -32,8 +24,7 @@ impl Source for Sitemap {
     }
 
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
-        let bytes = decompressed(document.bytes)?;
-        let text = charset::decode(&bytes, document.charset);
+        let text = charset::decode(document.bytes, document.charset);
         let tree = Tree::read(&text);
         let root = tree.elements().find(|element| matches!(element.name(), "urlset" | "sitemapindex"));
         let Some(root) = root else {
@@ -62,23 +53,6 @@ impl Source for Sitemap {
 
     fn accept(&self) -> &'static str {
         "application/xml, text/xml;q=0.9, */*;q=0.1"
-    }
-}
-
-/// A sitemap that comes as a gzip file, which is not the same as a compressed transfer.
-fn decompressed(bytes: &[u8]) -> Result<Cow<'_, [u8]>, ParseError> {
-    if !bytes.starts_with(&[0x1f, 0x8b]) {
-        return Ok(Cow::Borrowed(bytes));
-    }
-    let mut plain = Vec::new();
-    let read = MultiGzDecoder::new(bytes).take(MAX_BYTES + 1).read_to_end(&mut plain);
-    match read {
-        Ok(_) if plain.len() as u64 > MAX_BYTES => {
-            Err(ParseError::Feed(format!("a compressed sitemap of more than {MAX_BYTES} bytes")))
-        }
-        // What came before a cut is as good as a sitemap that ends early.
-        Err(error) if plain.is_empty() => Err(ParseError::Feed(format!("a damaged gzip file: {error}"))),
-        _ => Ok(Cow::Owned(plain)),
     }
 }
 

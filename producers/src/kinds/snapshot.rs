@@ -10,6 +10,7 @@ use url::Url;
 use vigie_clock::Timestamp;
 
 use crate::content::document::{Document, ParseError};
+use crate::content::quotes::{self, Marks};
 use crate::content::{identity, json};
 use crate::kinds::draft::Draft;
 use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
@@ -81,7 +82,7 @@ fn query(listed: &Url, seen_until: Option<Timestamp>, until: Option<i64>) -> Url
     }
     let text = format!(
         "{{proposals(first:{PAGE},where:{{{}}},orderBy:\"created\",orderDirection:desc)\
-         {{id title body author created state space{{id name}}}}}}",
+         {{id title body choices author created state space{{id name}}}}}}",
         bounds.join(",")
     );
     let mut url = listed.clone();
@@ -113,17 +114,18 @@ fn parse(answer: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
         oldest = oldest.into_iter().chain(created).min();
         let space = proposal.get("space").and_then(|space| json::text(space, "id"));
         let made = || space.map(|space| format!("https://snapshot.org/#/{space}/proposal/{id}"));
-        Draft {
+        let mut draft = Draft {
             id: identity::named(NAME, id),
             url: json::text(proposal, "link").map(str::to_owned).or_else(made),
             author: json::text(proposal, "author").map(str::to_owned),
             title: json::text(proposal, "title").map(str::to_owned),
-            text: json::text(proposal, "body").unwrap_or_default().to_owned(),
             published: json::time(proposal, "created"),
             edited: json::time(proposal, "updated"),
             ..Draft::default()
         }
-        .add_to(&mut page, NAME, origin);
+        .prose(quotes::split(json::text(proposal, "body").unwrap_or_default(), Marks::Markdown));
+        draft.add_choices(json::list(proposal, "choices").iter().filter_map(Value::as_str));
+        draft.add_to(&mut page, NAME, origin);
     }
     page.older = oldest.filter(|_| proposals.len() >= PAGE).map(Older::NotAfter);
     Ok(page)

@@ -42,6 +42,22 @@ pub struct Page {
     pub schedule: Schedule,
     /// Documents that this one lists in place of posts.
     pub nested: Vec<Nested>,
+    /// By the id of a post, the id that it has in other answers of its source, where ids are told apart by what is beside them.
+    pub namesakes: BTreeMap<String, Namesake>,
+}
+
+/// The other id of a post.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Namesake {
+    /// The one it has beside another post whose source gives it the same id.
+    Beside(String),
+    /// The one it has when no other has it.
+    Alone {
+        /// That id.
+        id: String,
+        /// The one that it would have beside posts of other links.
+        by_link: String,
+    },
 }
 
 /// A document that another one lists.

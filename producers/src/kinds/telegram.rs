@@ -26,8 +26,10 @@ static TEXT: LazyLock<Selector> = LazyLock::new(|| web_page::constant(".tgme_wid
 static REPLY: LazyLock<Selector> = LazyLock::new(|| web_page::constant("a.tgme_widget_message_reply[href]"));
 static DATE: LazyLock<Selector> = LazyLock::new(|| web_page::constant(".tgme_widget_message_date time[datetime]"));
 static OWNER: LazyLock<Selector> = LazyLock::new(|| web_page::constant(".tgme_widget_message_owner_name"));
-static POLL: LazyLock<Selector> =
-    LazyLock::new(|| web_page::constant(".tgme_widget_message_poll_question, .tgme_widget_message_poll_option_text"));
+static POLL: LazyLock<Selector> = LazyLock::new(|| web_page::constant(".tgme_widget_message_poll_question"));
+static CHOICE: LazyLock<Selector> = LazyLock::new(|| web_page::constant(".tgme_widget_message_poll_option_text"));
+static PREVIEW: LazyLock<Selector> =
+    LazyLock::new(|| web_page::constant(".link_preview_title, .link_preview_description"));
 static FILE: LazyLock<Selector> =
     LazyLock::new(|| web_page::constant(".tgme_widget_message_document_title, .tgme_widget_message_location_title"));
 static MORE: LazyLock<Selector> = LazyLock::new(|| web_page::constant("a.tme_messages_more[data-before]"));
@@ -79,26 +81,68 @@ impl Source for Telegram {
 
 fn draft(message: ElementRef<'_>) -> Option<Draft> {
     let name = message.attr("data-post").filter(|name| is_name(name))?;
-    let is_quoted = |text: &ElementRef<'_>| text.ancestors().any(|node| is_reply(node.value()));
-    let texts = message.select(&TEXT).filter(|text| !is_quoted(text));
-    let mut text = texts.map(web_page::text_of).filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n");
-    if text.is_empty() {
-        text = message.select(&POLL).chain(message.select(&FILE)).map(web_page::line_of).collect::<Vec<_>>().join("\n");
+    if message.value().classes().any(|class| class == "service_message") {
+        return None;
     }
+    let is_quoted = |text: &ElementRef<'_>| text.ancestors().any(|node| is_reply(node.value()));
     let parent = message.select(&REPLY).find_map(|reply| {
         let url = Url::parse(reply.attr("href")?).ok()?;
         let name = url.path().trim_matches('/').trim_start_matches("s/").to_owned();
         is_name(&name).then(|| identity::native(NAME, &name))
     });
-    Some(Draft {
+    let mut draft = Draft {
         id: identity::native(NAME, name),
         url: Some(format!("https://t.me/{name}")),
         author: message.select(&OWNER).next().map(web_page::line_of),
-        text,
-        parent,
         published: message.select(&DATE).filter_map(|time| dates::parse(time.attr("datetime")?)).last(),
         ..Draft::default()
-    })
+    };
+    for prose in message.select(&TEXT).filter(|text| !is_quoted(text)).map(web_page::prose_of) {
+        draft.add_line("", &prose.text);
+        draft.add_quoted(&prose.quoted);
+    }
+    let has_parts = parent.is_some() || message.select(&POLL).chain(message.select(&FILE)).next().is_some();
+    if !has_parts && is_notice(&draft.text) {
+        return None;
+    }
+    message.select(&POLL).for_each(|line| draft.add_line("", &web_page::line_of(line)));
+    if draft.text.is_empty() {
+        message.select(&FILE).for_each(|line| draft.add_line("", &web_page::line_of(line)));
+    }
+    let choices: Vec<String> = message.select(&CHOICE).map(web_page::line_of).collect();
+    draft.add_choices(choices.iter().map(String::as_str));
+    message.select(&PREVIEW).for_each(|line| draft.add_quoted(&web_page::line_of(line)));
+    draft.parent = parent;
+    Some(draft)
+}
+
+/// Whether a text is what Telegram writes itself when something happens to a channel, on pages that do not mark it as such.
+fn is_notice(text: &str) -> bool {
+    let text = text.trim().trim_end_matches('.');
+    let starts = |starts: &[&str]| starts.iter().any(|start| text.starts_with(start));
+    let is_line = !text.contains('\n') && text.len() <= 300;
+    let is_whole = matches!(
+        text,
+        "Channel created"
+            | "Channel photo updated"
+            | "Channel photo removed"
+            | "Live stream started"
+            | "Live stream finished"
+    );
+    let is_named =
+        starts(&["Channel name was changed to \u{ab}", "Live stream finished (", "Live stream scheduled for "]);
+    let is_pinned = text.split_once(" pinned ").is_some_and(|(who, what)| {
+        who.len() <= 128
+            && (what.starts_with('\u{ab}') && what.ends_with('\u{bb}')
+                || matches!(what, "a photo" | "a video" | "a file" | "a poll" | "a message"))
+    });
+    let is_timer = text.contains("auto-delete timer")
+        && starts(&["Auto-delete", "The auto-delete", "Channel auto-delete"])
+        || starts(&[
+            "Messages in this channel will be automatically deleted after ",
+            "Messages in this channel will no longer be automatically deleted",
+        ]);
+    is_line && (is_whole || is_named || is_pinned || is_timer)
 }
 
 fn is_reply(node: &scraper::Node) -> bool {

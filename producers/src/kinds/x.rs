@@ -30,7 +30,7 @@ const REACH: Duration = Duration::from_secs(7 * 86_400 - 1800);
 const FIELDS: [(&str, &str); 4] = [
     ("max_results", "100"),
     ("tweet.fields", "created_at,lang,author_id,referenced_tweets,edit_history_tweet_ids,note_tweet"),
-    ("expansions", "author_id"),
+    ("expansions", "author_id,attachments.poll_ids"),
     ("user.fields", "username"),
 ];
 
@@ -113,9 +113,14 @@ fn parse(answer: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
         .iter()
         .filter_map(|user| Some((json::id(user, "id")?, json::text(user, "username").filter(|name| is_name(name))?)))
         .collect();
+    let polls = answer.get("includes").map(|includes| json::list(includes, "polls")).unwrap_or_default();
     let mut page = Page::default();
     for post in posts.iter().filter(|post| referenced(post, "retweeted").is_none()) {
-        let draft = draft(post, &names).ok_or_else(|| ParseError::Shape("a post has no id".into()))?;
+        let mut draft = draft(post, &names).ok_or_else(|| ParseError::Shape("a post has no id".into()))?;
+        let own = post.get("attachments").map(|attached| json::list(attached, "poll_ids")).unwrap_or_default();
+        let its = polls.iter().filter(|poll| poll.get("id").is_some_and(|id| own.contains(id)));
+        let choices = its.flat_map(|poll| json::list(poll, "options"));
+        draft.add_choices(choices.filter_map(|choice| json::text(choice, "label")));
         draft.add_to(&mut page, NAME, origin);
     }
     let next = answer.get("meta").and_then(|meta| json::id(meta, "next_token"));

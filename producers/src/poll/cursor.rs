@@ -98,8 +98,10 @@ fn remember(cursor: &mut Cursor, reading: &Reading, overlap: Overlap) {
     if listed.is_empty() {
         return;
     }
+    let distinct = listed.iter().collect::<HashSet<_>>().len();
     let usual = match overlap {
-        Overlap::SinglePage => (2 * listed.len()).clamp(200, 2 * MAX_ENTRIES),
+        // Half of what feeds list are marks.
+        Overlap::SinglePage => (2 * distinct).clamp(400, 4 * MAX_ENTRIES),
         Overlap::Anchor => 200,
         Overlap::Late(_) => 1000,
     };

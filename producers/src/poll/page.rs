@@ -81,7 +81,7 @@ pub(crate) fn parse(source: &SourceConfig, body: &Body, fetched_at: Timestamp) -
         select: source.select.as_ref(),
         fetched_at,
     };
-    source.kind.source().parse(document, origin).map_err(|error| match error {
+    source.kind.read(document, origin).map_err(|error| match error {
         ParseError::Reported(message) => ParseError::Reported(hide_key(source, message)),
         other => other,
     })

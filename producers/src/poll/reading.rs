@@ -8,6 +8,7 @@ use vigie_clock::{Clock, Timestamp};
 use vigie_schemas::{Cursor, RawPost};
 
 use super::listen::listen;
+use super::namesakes;
 use super::page::{self, Failure};
 use super::revise::{post_of, remembered, revisions};
 use super::walk::{Position, Walk};
@@ -233,6 +234,9 @@ impl<'a> Reader<'a> {
         found.seen += page.posts.len();
         // Newest last, over all pages: each page is older than the one before.
         found.listed.splice(..0, page.posts.iter().rev().map(|post| remembered(&post.post_id)));
+        for mark in namesakes::recognise(&page, self.walk.seen_until(), &mut self.known) {
+            found.listed.extend([post_of(&mark).to_owned(), mark]);
+        }
         let revisions = revisions(&mut page, &self.known);
         for mark in &revisions.marks {
             found.listed.extend([post_of(mark).to_owned(), mark.clone()]);

@@ -64,7 +64,7 @@ pub(crate) fn post_of(entry: &str) -> &str {
     entry.split_once(' ').map_or(entry, |(id, _)| id)
 }
 
-fn mark(id: &str, what: &str) -> String {
+pub(super) fn mark(id: &str, what: &str) -> String {
     format!("{id} {what}")
 }
 

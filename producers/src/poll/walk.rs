@@ -145,6 +145,11 @@ impl<'a> Walk<'a> {
         self.resumed
     }
 
+    /// The newest event time when the last completed walk began.
+    pub(super) fn seen_until(&self) -> Option<Timestamp> {
+        self.position.seen_until
+    }
+
     /// Where the stream stands, if this source is one and was heard before.
     pub fn stream(&self) -> Option<&StreamPosition> {
         self.position.stream.as_ref()

@@ -153,6 +153,33 @@ fn a_page_is_read_by_selectors_where_the_source_names_them() {
 }
 
 #[test]
+fn links_of_a_page_start_where_it_says() {
+    let select = Selectors { item: "li".into(), ..Selectors::default() };
+    let list = "<ul><li><a href='a'>x</a></li></ul>";
+    let article =
+        "<title>T</title><link rel=canonical href='a'><p>A paragraph that is long enough to count as prose.</p>";
+    for (base, expected) in [
+        ("", "https://site.example/api/v3/a"),
+        ("<base href='https://other.example/news/'>", "https://other.example/news/a"),
+        ("<base target=_top><base href='/en/'>", "https://site.example/en/a"),
+        ("<base href='javascript:x'>", "https://site.example/api/v3/a"),
+    ] {
+        for (html, select) in [(list, Some(&select)), (article, None)] {
+            let page = parse_with(Kind::Html, &format!("<head>{base}</head>{html}"), select).unwrap();
+            assert_eq!(page.posts[0].url.as_deref(), Some(expected), "{base} {html}");
+        }
+    }
+    let bare =
+        "<head><base href='/en/'><title>T</title></head><p>A paragraph that is long enough to count as prose.</p>";
+    let page = parse(Kind::Html, bare).unwrap();
+    assert_eq!(
+        page.posts[0].url.as_deref(),
+        Some("https://site.example/api/v3/list"),
+        "the page itself is where it came from"
+    );
+}
+
+#[test]
 fn a_deep_page_is_refused_at_once() {
     for piece in ["<div>", "<b;>", "<!--<script>--><b>", "<svg><script><b>", "<b></i>"] {
         let html = piece.repeat(2_000_000 / piece.len());

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, also in its helpers")]
 
 mod answers;
+mod authorship;
 mod backfill;
 mod caps;
 mod discovering;
@@ -12,7 +13,9 @@ mod hostile;
 mod keys;
 mod kinds;
 mod moving;
+mod namesakes;
 mod odd_feeds;
+mod packed;
 mod parsing;
 mod pipeline;
 mod politeness;

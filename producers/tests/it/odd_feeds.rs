@@ -253,3 +253,67 @@ fn json_feeds_of_both_versions_are_read() {
     assert_eq!((first.published_at.to_string().as_str(), page.edited.len()), ("2026-11-01T08:00:00Z", 1));
     assert_eq!((second.author.as_deref(), second.text.as_str()), (Some("Bob"), "s"));
 }
+
+#[test]
+fn a_feed_may_stand_inside_a_page_or_another_element() {
+    let feed =
+        "<rss version='2.0'><channel><title>T</title><item><guid>1</guid><title>BTC</title></item></channel></rss>";
+    let atom = "<feed xmlns='http://www.w3.org/2005/Atom'><entry><id>1</id><title>BTC</title></entry></feed>";
+    for inner in [feed, atom] {
+        for (before, after) in [
+            ("<html><head/><body>", "</body></html>"),
+            ("<wrapper>", "</wrapper>"),
+            ("<?xml version='1.0'?><root><data>", "</data></root>"),
+        ] {
+            let posts = posts(&format!("{before}{inner}{after}"));
+            let titles: Vec<_> = posts.iter().filter_map(|post| post.title.as_deref()).collect();
+            assert_eq!(titles, ["BTC"], "{before}{inner}");
+        }
+    }
+    assert!(parse(b"<html><body><channel><item><title>x</title></item></channel></body></html>").is_err());
+}
+
+#[test]
+fn the_words_of_google_play_are_those_of_podcasts() {
+    for (prefix, address) in [
+        ("googleplay", "http://www.google.com/schemas/play-podcasts/1.0"),
+        ("g", "http://www.google.com/schemas/play-podcasts/1.0/"),
+    ] {
+        let feed = format!(
+            "<rss xmlns:{prefix}='{address}'><channel><item><guid>1</guid><{prefix}:author>Ada</{prefix}:author><{prefix}:description>BTC rises</{prefix}:description></item></channel></rss>"
+        );
+        let post = posts(&feed).remove(0);
+        assert_eq!((post.author.as_deref(), post.text.as_str()), (Some("Ada"), "BTC rises"), "{feed}");
+    }
+}
+
+#[test]
+fn a_document_shows_how_it_writes_dates_or_they_are_estimated() {
+    let feed = |dates: &[&str]| {
+        let item = |(n, date): (usize, &&str)| format!("<item><guid>{n}</guid><pubDate>{date}</pubDate></item>");
+        format!("<rss><channel>{}</channel></rss>", dates.iter().enumerate().map(item).collect::<String>())
+    };
+    let json = |dates: &[&str]| {
+        let items: Vec<_> = dates
+            .iter()
+            .enumerate()
+            .map(|(n, date)| serde_json::json!({"id": n, "content_text": "x", "date_published": date}))
+            .collect();
+        serde_json::json!({"version": "https://jsonfeed.org/version/1", "items": items}).to_string()
+    };
+    for (dates, expected) in [
+        (&["03/04/2026 10:00", "25/03/2026 09:00"][..], Some("2026-04-03T10:00:00Z")),
+        (&["03/04/2026 10:00", "03/25/2026 09:00"], Some("2026-03-04T10:00:00Z")),
+        (&["03/04/2026 4:00 PM", "03/25/2026 9:00 AM"], Some("2026-03-04T16:00:00Z")),
+        (&["Wed, 03/04/2026"], Some("2026-03-04T00:00:00Z")),
+        (&["11/12/2026"], Some("2026-11-12T00:00:00Z")),
+        (&["03/04/2026"], None),
+        (&["03/04/2026", "25/03/2026", "03/25/2026"], None),
+    ] {
+        for feed in [feed(dates), json(dates)] {
+            let post = posts(&feed).remove(0);
+            let read = (!post.published_at_estimated).then(|| post.published_at.to_string());
+            assert_eq!(read.as_deref(), expected, "{feed}");
+        }
+    }
+}

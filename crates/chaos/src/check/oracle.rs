@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vigie_processors::assets::{AssetMatcher, AssetTable, post_text};
 use vigie_processors::inference::ModelConfig;
-use vigie_processors::text::analysis::{Analyser, Analysis};
+use vigie_processors::text::analysis::{Analyser, Analysis, Subject};
 use vigie_schemas::{RawPost, TrendInsight, WHOLE_MARKET};
 
 use crate::error::ChaosError;
@@ -67,7 +67,9 @@ pub(crate) fn expect(model: &ModelConfig, posts: &[(RawPost, Fate)]) -> Result<E
     let mut expected = Expected::default();
     for (post, fate) in posts {
         let text = post_text(post.title.as_deref(), &post.text);
-        let analysis = analyser.analyse(&[&text])?.pop().ok_or_else(|| ChaosError::Other("no analysis".to_owned()))?;
+        let subject = Subject { text: &text, declared_language: post.declared_language.as_deref() };
+        let analysis =
+            analyser.analyse(&[subject])?.pop().ok_or_else(|| ChaosError::Other("no analysis".to_owned()))?;
         let assets: BTreeSet<String> =
             analysis.assets.iter().map(|found| found.asset.clone()).chain([WHOLE_MARKET.to_owned()]).collect();
         expected.scored += u64::from(analysis.sentiment.is_some());

@@ -2,7 +2,7 @@
 
 use jiff::ToSpan;
 use jiff::civil::{Date, DateTime, ISOWeekDate, Weekday};
-use jiff::tz::Offset;
+use jiff::tz::{Offset, TimeZone};
 use vigie_clock::Timestamp;
 
 use super::{at, day_of, numeric_offset, words};
@@ -24,28 +24,28 @@ pub(super) fn parse(text: &str) -> Option<Timestamp> {
         None => (text.trim_end_matches(['Z', 'z']), ""),
     };
     let date = date(day)?;
-    // "[Europe/Paris]" says what the offset before it says already.
-    let rest = rest.split('[').next().unwrap_or_default().trim();
+    // "[Europe/Paris]" says what the offset before it says already, if there is one.
+    let (rest, bracket) = rest.split_once('[').unwrap_or((rest, ""));
+    let rest = rest.trim();
     if rest.is_empty() {
-        return at(date.at(0, 0, 0, 0), Offset::UTC);
+        return at(date.at(0, 0, 0, 0), TimeZone::UTC);
     }
     let zone_at = rest.find(|c: char| !c.is_ascii_digit() && !matches!(c, ':' | '.' | ',')).unwrap_or(rest.len());
     let (clock, zone) = (&rest[..zone_at], rest[zone_at..].trim());
-    let offset = match zone {
-        "" => Offset::UTC,
-        signed if signed.starts_with(['+', '-']) => offset(signed)?,
+    let zone = match zone {
+        "" if bracket.is_empty() => TimeZone::UTC,
+        "" => super::named_zone(bracket.trim_end_matches(']').trim())?,
+        signed if signed.starts_with(['+', '-']) => TimeZone::fixed(offset(signed)?),
         name => {
             let name = name.to_lowercase();
             match name.find(['+', '-']).map(|sign| name.split_at(sign)) {
                 // "GMT+01:00"
-                Some((base, signed)) => {
-                    words::zone(base.trim()).filter(|quarters| *quarters == 0).and_then(|_| numeric_offset(signed))?
-                }
-                None => Offset::from_seconds(words::zone(&name)? * 900).ok()?,
+                Some((base, signed)) if words::zone(base.trim()) == Some(0) => TimeZone::fixed(numeric_offset(signed)?),
+                _ => super::named_zone(&name)?,
             }
         }
     };
-    at(time(date, clock)?, offset)
+    at(time(date, clock)?, zone)
 }
 
 /// "+02:00", "-0800", "+01"; what follows after a space says the same in words.

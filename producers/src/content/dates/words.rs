@@ -1,5 +1,6 @@
-//! Names of months and zones.
+//! Names of months, weekdays and zones.
 
+use jiff::civil::Weekday;
 use jiff::tz::Offset;
 
 /// Months by their first letters in the languages of Europe, in Turkish and in Indonesian. Where one start is part of another, the longer one decides.
@@ -41,6 +42,9 @@ pub(super) fn month(word: &str) -> Option<i8> {
         &["nov", "nóv", "noi", "νοέ", "νοε", "ноя", "лис", "lis", "kas", "marras"],
         &["dec", "déc", "dez", "des", "dic", "δεκ", "дек", "гру", "gru", "pro", "ara", "joulu"],
     ];
+    if ["mardi", "martes", "martedì", "martedi"].contains(&word) {
+        return None;
+    }
     let length = |starts: &[&str]| starts.iter().filter(|start| word.starts_with(**start)).map(|s| s.len()).max();
     let found = STARTS
         .iter()
@@ -48,6 +52,21 @@ pub(super) fn month(word: &str) -> Option<i8> {
         .filter_map(|(n, starts)| Some((length(starts)?, n)))
         .max_by_key(|(length, _)| *length);
     i8::try_from(found?.1 + 1).ok()
+}
+
+/// Weekdays by their first letters in English, French, Spanish, Portuguese, Italian and German.
+pub(super) fn weekday(word: &str) -> Option<Weekday> {
+    const STARTS: [&[&str]; 7] = [
+        &["mon", "lun", "seg"],
+        &["tue", "mar", "ter", "dienst"],
+        &["wed", "mer", "mié", "mie", "qua", "mitt"],
+        &["thu", "jeu", "jue", "gio", "qui", "donn"],
+        &["fri", "ven", "vie", "sex", "frei"],
+        &["sat", "sam", "sáb", "sab"],
+        &["sun", "dim", "dom", "sonn"],
+    ];
+    let found = STARTS.iter().position(|starts| starts.iter().any(|start| word.starts_with(start)))?;
+    Weekday::from_monday_zero_offset(i8::try_from(found).ok()?).ok()
 }
 
 /// Quarters of an hour east of UTC. Where a name has several meanings, that of North America counts, then that of Europe, as in RFC 5322.
@@ -97,7 +116,7 @@ pub(super) fn without_ideographs(text: &str) -> (String, Offset) {
     const SIGNS: [(&[&str], &str); 7] = [
         (&["년 ", "월 ", "년", "월", "年", "月"], "-"),
         (&["일", "日"], " "),
-        (&["오전", "上午", "午前"], " am "),
+        (&["오전", "上午", "午前"], " morning "),
         (&["오후", "下午", "午後"], " pm "),
         (&["시 ", "분 ", "시", "時", "时", "點", "点"], ":"),
         (&["분", "分"], ":"),

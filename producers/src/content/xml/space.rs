@@ -40,6 +40,8 @@ impl Space {
             "www.w3.org/1999/xhtml" => Self::Xhtml,
             "www.w3.org/1999/02/22-rdf-syntax-ns" => Self::Rdf,
             "purl.org/syndication/thread/1.0" => Self::Thread,
+            // Its elements are named like those of iTunes.
+            "www.google.com/schemas/play-podcasts/1.0" => Self::Itunes,
             rest if rest.contains("itunes.com/dtds/podcast") || rest.ends_with("/dtds/podcast-1.0.dtd") => Self::Itunes,
             rest if rest.contains("/schemas/sitemap-news") => Self::News,
             rest if is_core(rest) => Self::Core,
@@ -54,7 +56,7 @@ impl Space {
             "dc" | "dcterms" => Self::Dublin,
             "content" => Self::Content,
             "media" => Self::Media,
-            "itunes" => Self::Itunes,
+            "itunes" | "googleplay" => Self::Itunes,
             "xhtml" => Self::Xhtml,
             "rdf" => Self::Rdf,
             "thr" => Self::Thread,

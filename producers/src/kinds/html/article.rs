@@ -44,13 +44,19 @@ const MAX_BYLINE: usize = 120;
 /// Shortest paragraph (bytes) that counts as prose.
 const PROSE: usize = 25;
 
-pub(super) fn read(html: &Html, base: Option<&Url>, origin: Origin<'_>, page: &mut Page) -> Result<(), ParseError> {
+pub(super) fn read(
+    html: &Html,
+    came_from: Option<&Url>,
+    base: Option<&Url>,
+    origin: Origin<'_>,
+    page: &mut Page,
+) -> Result<(), ParseError> {
     let data = linked_data::read(html);
     let meta = Meta::read(html);
     let href = html.select(&CANONICAL).find_map(|link| link.attr("href"));
     let addresses = [href, meta.first(&["og:url"]), data.url.as_deref()];
     let url = addresses.into_iter().flatten().find_map(|url| resolve(base, url.trim())).filter(is_web);
-    let url = url.or_else(|| base.cloned());
+    let url = url.or_else(|| came_from.cloned());
     let title = data.title.clone().filter(|title| !title.is_empty()).or_else(|| title(html, &meta));
     let body = data.body.filter(|body| body.len() > 200).or_else(|| prose(html));
     let summary = || meta.first(&["og:description", "description", "twitter:description"]).map(plain_text::from_html);
@@ -70,10 +76,10 @@ pub(super) fn read(html: &Html, base: Option<&Url>, origin: Origin<'_>, page: &m
         author: data.author.or_else(|| author(html, &meta)),
         title,
         text,
-        parent: None,
         language: language.map(str::to_owned).or(data.language),
         published,
         edited: data.modified.or(modified),
+        ..Draft::default()
     }
     .add_to(page, NAME, origin);
     Ok(())

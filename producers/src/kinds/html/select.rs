@@ -25,6 +25,8 @@ pub(super) fn read(
     let (item, title, text) = (parse(&selectors.item)?, part(&selectors.title)?, part(&selectors.text)?);
     let (author, date) = (part(&selectors.author)?, part(&selectors.date)?);
     let link = parse(selectors.link.as_deref().unwrap_or("a[href]"))?;
+    let texts = html.select(&item).filter_map(|element| date.as_ref().and_then(|date| element.select(date).next()));
+    let order = dates::order(texts.flat_map(time_in), origin.fetched_at);
     for element in html.select(&item) {
         let find = |selector: &Option<Selector>| selector.as_ref().and_then(|selector| element.select(selector).next());
         let url = std::iter::once(element).filter(|e| link.matches(e)).chain(element.select(&link));
@@ -48,7 +50,8 @@ pub(super) fn read(
             author: find(&author).map(web_page::line_of),
             title,
             text,
-            published: find(&date).and_then(time),
+            published: find(&date)
+                .and_then(|date| time_in(date).into_iter().find_map(|text| dates::parse_as(&text, order))),
             ..Draft::default()
         }
         .add_to(page, NAME, origin);
@@ -56,7 +59,8 @@ pub(super) fn read(
     Ok(())
 }
 
-fn time(element: ElementRef<'_>) -> Option<vigie_clock::Timestamp> {
-    let said = ["datetime", "content", "title"].iter().filter_map(|name| element.attr(name)).find_map(dates::parse);
-    said.or_else(|| dates::parse(&web_page::line_of(element)))
+/// Where an element says a time, best first.
+fn time_in(element: ElementRef<'_>) -> Vec<String> {
+    let said = ["datetime", "content", "title"].iter().filter_map(|name| element.attr(name)).map(str::to_owned);
+    said.chain([web_page::line_of(element)]).collect()
 }

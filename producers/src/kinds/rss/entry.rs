@@ -3,11 +3,12 @@
 use url::Url;
 use vigie_clock::Timestamp;
 
-use super::NAME;
+use super::{NAME, imprint};
+use crate::content::dates::{self, Order};
+use crate::content::quotes::Prose;
 use crate::content::xml::{Element, Space, decode, resolve};
-use crate::content::{dates, identity, plain_text};
+use crate::content::{identity, plain_text};
 use crate::kinds::draft::Draft;
-use crate::kinds::source::{Origin, Page};
 
 /// What the entries of a feed inherit from it.
 pub(super) struct Feed {
@@ -17,6 +18,8 @@ pub(super) struct Feed {
     base: Option<Url>,
     language: Option<String>,
     author: Option<String>,
+    /// How it writes dates in numbers.
+    pub(super) order: Option<Order>,
 }
 
 impl Feed {
@@ -38,25 +41,26 @@ impl Feed {
             base: base.or(page),
             language: language.or_else(|| channel.language()).or_else(|| root.language()),
             author: authors(channel),
+            order: None,
         }
     }
 }
 
-/// Reads an entry into a page; one without anything in it is left out.
-pub(super) fn read(item: Element<'_>, feed: &Feed, origin: Origin<'_>, page: &mut Page) {
+/// Reads an entry; `None` if there is nothing in it.
+pub(super) fn read(item: Element<'_>, feed: &Feed) -> Option<Draft> {
     let base = feed.base.as_ref();
     let id = id_of(item);
     let link = link_of(item, &id, base);
     let title = title(item);
-    let text = text_of(item);
-    let published = date_of(item, &PUBLISHED);
-    let updated = date_of(item, &UPDATED);
+    let Prose { text, quoted } = text_of(item);
+    let published = date_of(item, &PUBLISHED, feed.order);
+    let updated = date_of(item, &UPDATED, feed.order);
     let editor = || item.child(Space::Core, "managingeditor").map(person).filter(|name| !name.is_empty());
     let author = authors(item).or_else(editor);
     let says_nothing = title.is_none() && link.is_none() && text.is_empty();
     let has_anything = || item.children().any(|child| child.has_attributes() || !child.text().trim().is_empty());
     if says_nothing && id.is_empty() && author.is_none() && !has_anything() {
-        return;
+        return None;
     }
     // What has neither words nor a name is identified by all that it has.
     let words = if says_nothing { item.markup(true) } else { String::new() };
@@ -68,18 +72,18 @@ pub(super) fn read(item: Element<'_>, feed: &Feed, origin: Origin<'_>, page: &mu
         (!name.is_empty() || link.is_some())
             .then(|| identity::feed_entry(NAME, name.trim(), link.as_ref(), &feed.host, "", ""))
     });
-    Draft {
+    Some(Draft {
         id: identity::feed_entry(NAME, &id, link.as_ref(), &feed.host, title.as_deref().unwrap_or_default(), words),
         url: link.map(String::from),
         author: author.or_else(|| item.child(Space::Core, "source").and_then(authors)).or_else(|| feed.author.clone()),
         title,
         text,
+        quoted,
         parent,
         language: language.or_else(|| item.language()).or_else(|| feed.language.clone()),
         published: published.or(updated),
         edited: published.and(updated),
-    }
-    .add_to(page, NAME, origin);
+    })
 }
 
 /// Where an entry says when it was published, best first.
@@ -100,14 +104,25 @@ const UPDATED: [(Space, &str); 4] =
 
 const LASTMOD: (Space, &str) = (Space::Core, "lastmod");
 
-fn date_of(item: Element<'_>, names: &[(Space, &str)]) -> Option<Timestamp> {
+/// What an entry says of its times.
+pub(super) fn dates_in(item: Element<'_>) -> impl Iterator<Item = String> {
+    let is_date =
+        |child: &Element<'_>| PUBLISHED.iter().chain(&UPDATED).any(|name| *name == (child.space(), child.name()));
+    item.children().filter(is_date).map(|child| child.text().trim().to_owned())
+}
+
+fn date_of(item: Element<'_>, names: &[(Space, &str)], order: Option<Order>) -> Option<Timestamp> {
     let named = names.iter().find_map(|(space, name)| {
         let mut named = item.children().filter(|child| child.space() == *space && child.name() == *name);
-        named.find_map(|child| dates::parse(&child.text()))
+        named.find_map(|child| dates::parse_as(&child.text(), order))
     });
     // In CDF the date is an attribute.
     named.or_else(|| {
-        names.contains(&LASTMOD).then(|| item.attribute(LASTMOD.1)).flatten().and_then(|date| dates::parse(&date))
+        names
+            .contains(&LASTMOD)
+            .then(|| item.attribute(LASTMOD.1))
+            .flatten()
+            .and_then(|date| dates::parse_as(&date, order))
     })
 }
 
@@ -243,17 +258,21 @@ fn title_of(element: Element<'_>) -> String {
     }
 }
 
-fn prose(element: Element<'_>) -> String {
+fn prose(element: Element<'_>) -> Prose {
     let body = body(element);
     match shape(element) {
-        Shape::Plain => plain_text::tidy(&body),
-        Shape::Html | Shape::Unknown => plain_text::from_html(&body),
+        Shape::Plain => Prose { text: plain_text::tidy(&body), quoted: String::new() },
+        Shape::Html | Shape::Unknown => imprint::without(plain_text::read_html(&body, imprint::is_of_forum(&body))),
     }
 }
 
+fn says_anything(prose: &Prose) -> bool {
+    !prose.text.is_empty() || !prose.quoted.is_empty()
+}
+
 /// The fullest of what is there: content, else summary, else what media elements say.
-fn text_of(item: Element<'_>) -> String {
-    const PLACES: [(Space, &str); 12] = [
+fn text_of(item: Element<'_>) -> Prose {
+    const PLACES: [(Space, &str); 13] = [
         (Space::Content, "encoded"),
         (Space::Core, "content"),
         (Space::Xhtml, "body"),
@@ -265,14 +284,15 @@ fn text_of(item: Element<'_>) -> String {
         (Space::Dublin, "description"),
         (Space::Media, "description"),
         (Space::Itunes, "summary"),
+        (Space::Itunes, "description"),
         (Space::Itunes, "subtitle"),
     ];
     let own =
         PLACES.iter().flat_map(|(space, name)| item.children().filter(|c| c.space() == *space && c.name() == *name));
-    let own = own.map(prose).find(|text| !text.is_empty());
+    let own = own.map(prose).find(says_anything);
     own.or_else(|| {
         let mut described = media(item).filter_map(|media| media.child(Space::Media, "description"));
-        described.find_map(|element| Some(prose(element)).filter(|text| !text.is_empty()))
+        described.find_map(|element| Some(prose(element)).filter(says_anything))
     })
     .unwrap_or_default()
 }

@@ -3,12 +3,16 @@
 use serde_json::Value;
 use url::Url;
 
-use super::NAME;
+use super::{NAME, imprint, namesakes};
 use crate::content::document::ParseError;
+use crate::content::quotes::Prose;
 use crate::content::xml::resolve;
-use crate::content::{identity, json, plain_text};
+use crate::content::{dates, identity, json, plain_text};
 use crate::kinds::draft::{Draft, MAX_POSTS};
 use crate::kinds::source::{Origin, Page};
+
+/// When an item was published and changed.
+const DATES: [&str; 2] = ["date_published", "date_modified"];
 
 pub(super) fn read(text: &str, base: Option<&Url>, origin: Origin<'_>) -> Result<Page, ParseError> {
     let begins = || format!("the document begins with {:?}", plain_text::cut(text, 40));
@@ -22,17 +26,24 @@ pub(super) fn read(text: &str, base: Option<&Url>, origin: Origin<'_>) -> Result
     let home = json::text(&feed, "home_page_url").and_then(|url| resolve(base, url));
     let host = home.as_ref().or(base).and_then(Url::host_str).map(str::to_owned);
     let host = host.unwrap_or_else(|| json::text(&feed, "title").unwrap_or_default().to_owned());
-    let mut page = Page::default();
+    let texts =
+        |item: &Value| DATES.iter().filter_map(|name| json::text(item, name)).map(str::to_owned).collect::<Vec<_>>();
+    let order = dates::order(items.iter().flat_map(texts), origin.fetched_at);
+    let time = |item: &Value, name| json::time(item, name).or_else(|| dates::parse_as(json::text(item, name)?, order));
+    let mut entries = Vec::new();
     for item in items.iter().take(MAX_POSTS) {
         let link = ["url", "external_url"]
             .iter()
             .find_map(|name| resolve(base.or(home.as_ref()), json::text(item, name)?))
             .filter(|url| matches!(url.scheme(), "http" | "https"));
-        let title = json::text(item, "title").map(plain_text::title);
-        let body = json::text(item, "content_text").map(plain_text::tidy);
-        let html = || json::text(item, "content_html").map(plain_text::from_html);
-        let body = html().filter(|text| !text.is_empty()).or(body).filter(|text| !text.is_empty());
-        let text = body.or_else(|| json::text(item, "summary").map(plain_text::tidy)).unwrap_or_default();
+        let title = json::text(item, "title").map(plain_text::tidy);
+        let html = json::text(item, "content_html").unwrap_or_default();
+        let Prose { mut text, quoted } = imprint::without(plain_text::read_html(html, imprint::is_of_forum(html)));
+        if text.is_empty() && quoted.is_empty() {
+            let mut plain =
+                ["content_text", "summary"].iter().filter_map(|name| json::text(item, name)).map(plain_text::tidy);
+            text = plain.find(|text| !text.is_empty()).unwrap_or_default();
+        }
         if title.is_none() && link.is_none() && text.is_empty() {
             continue;
         }
@@ -43,21 +54,23 @@ pub(super) fn read(text: &str, base: Option<&Url>, origin: Origin<'_>) -> Result
             _ => String::new(),
         };
         let link = link.or_else(|| Url::parse(&id).ok().filter(|url| matches!(url.scheme(), "http" | "https")));
-        let published = json::time(item, "date_published");
-        let modified = json::time(item, "date_modified");
-        Draft {
+        let published = time(item, DATES[0]);
+        let modified = time(item, DATES[1]);
+        entries.push(Draft {
             id: identity::feed_entry(NAME, &id, link.as_ref(), &host, title.as_deref().unwrap_or_default(), &text),
             url: link.map(String::from),
             author: authors(item).or_else(|| authors(&feed)),
             title,
             text,
+            quoted,
             language: json::text(item, "language").or_else(|| json::text(&feed, "language")).map(str::to_owned),
             published: published.or(modified),
             edited: published.and(modified),
             ..Draft::default()
-        }
-        .add_to(&mut page, NAME, origin);
+        });
     }
+    let mut page = Page::default();
+    namesakes::add(entries, origin, &mut page);
     Ok(page)
 }
 
