@@ -19,4 +19,4 @@ pub use records::{
     Alert, AssetMention, AuthorKeyRecord, AvroRecord, Cursor, DeadLetter, FetchRecord, Forecast, LIVE_RUN, Lineage,
     Mention, RawPost, ScoredPost, TrendInsight, WHOLE_MARKET, WINDOW,
 };
-pub use registry::{RegistryConfig, SchemaCheck, check_schemas, register_schemas};
+pub use registry::{RegistryConfig, RegistryPassword, RegistryToken, SchemaCheck, check_schemas, register_schemas};
