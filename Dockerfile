@@ -3,7 +3,7 @@
 
 FROM rust:1.95.0-slim-bookworm AS build
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends g++ make perl pkg-config python3 \
+    && apt-get install -y --no-install-recommends g++ libssl-dev make perl pkg-config python3 \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
@@ -20,9 +20,9 @@ RUN pip download --no-cache-dir --no-deps --only-binary=:all: --require-hashes -
     && install -D /tmp/onnxruntime/onnxruntime/capi/libonnxruntime.so.* /out/lib/libonnxruntime.so
 
 FROM debian:bookworm-slim AS runtime
-# libstdc++ for ONNX Runtime; the certificates for the sources on the web.
+# libstdc++ for ONNX Runtime, libssl for librdkafka; the certificates for the sources on the web.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates libgcc-s1 libstdc++6 tzdata \
+    && apt-get install -y --no-install-recommends ca-certificates libgcc-s1 libssl3 libstdc++6 tzdata \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --system --gid 10001 vigie \
     && useradd --system --uid 10001 --gid 10001 --home-dir /var/lib/vigie --create-home --shell /usr/sbin/nologin vigie

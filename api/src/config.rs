@@ -1,11 +1,12 @@
 use std::net::SocketAddr;
-use std::str::FromStr;
 use std::time::Duration;
 
 use vigie_authors::Keyring;
-use vigie_daemon::{Check, FromSecret, Mistake, SecretArg};
+use vigie_daemon::{Check, Mistake, SecretArg};
+use vigie_stores::{PostgresUrl, RedisUrl};
 
 use crate::auth::{AuthConfig, TokenCheck};
+use crate::http::tls::{ServerTls, TlsConfig};
 
 /// Options of the API.
 #[derive(clap::Args, Clone, Debug)]
@@ -13,6 +14,9 @@ pub struct Config {
     /// Address of the API and the dashboard; port 0 takes a free one
     #[arg(long = "api-listen", env = "VIGIE_API_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
+    /// Certificate of that address.
+    #[command(flatten)]
+    pub tls: TlsConfig,
     /// PostgreSQL to read from.
     #[command(flatten)]
     pub postgres_url: SecretArg<PostgresUrl>,
@@ -84,15 +88,16 @@ impl Config {
         let redis = check.part(self.redis_url.read());
         let auth = check.part(self.auth.check::<Self>(self.listen));
         let keyring = check.part(self.keyring.read());
-        let checked =
-            (postgres.zip(redis)).zip(auth.zip(keyring)).map(|((postgres, redis), (auth, keyring))| Checked {
-                postgres: postgres.unwrap_or_default(),
-                redis: redis.unwrap_or_default(),
-                auth,
-                keyring,
-                config: self,
-            });
-        check.finish(checked)
+        let tls = check.part(self.tls.check());
+        let checked = (postgres.zip(redis)).zip(auth.zip(keyring)).zip(tls);
+        check.finish(checked.map(|(((postgres, redis), (auth, keyring)), tls)| Checked {
+            postgres: postgres.unwrap_or_default(),
+            redis: redis.unwrap_or_default(),
+            auth,
+            keyring,
+            tls,
+            config: self,
+        }))
     }
 }
 
@@ -104,6 +109,7 @@ pub struct Checked {
     pub(crate) postgres: PostgresUrl,
     pub(crate) redis: RedisUrl,
     pub(crate) auth: Option<TokenCheck>,
+    pub(crate) tls: Option<ServerTls>,
     pub(crate) config: Config,
 }
 
@@ -114,48 +120,13 @@ impl Checked {
         Self { postgres, redis, ..self }
     }
 
+    /// Whether the API is spoken to by https.
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
+    }
+
     pub(crate) fn timeout(&self) -> Duration {
         Duration::from_secs(self.config.timeout_seconds)
-    }
-}
-
-/// A PostgreSQL server and database.
-#[derive(Clone)]
-pub struct PostgresUrl(pub(crate) tokio_postgres::Config);
-
-impl FromSecret for PostgresUrl {
-    const LONG: &'static str = "postgres-url";
-    const VARIABLE: &'static str = "VIGIE_POSTGRES_URL";
-    const HELP: &'static str = "PostgreSQL to read from, as postgres://user:password@host:port/database \
-                                [default: postgres://vigie@127.0.0.1:5432/vigie]";
-    const EXPECTED: &'static str = "postgres://user:password@host:port/database";
-
-    fn from_secret(text: &str) -> Result<Self, String> {
-        tokio_postgres::Config::from_str(text).map(Self).map_err(|_| "not a URL of PostgreSQL".to_owned())
-    }
-}
-
-impl Default for PostgresUrl {
-    fn default() -> Self {
-        let mut config = tokio_postgres::Config::new();
-        config.user("vigie").host("127.0.0.1").port(5432).dbname("vigie");
-        Self(config)
-    }
-}
-
-/// A Redis server and database.
-#[derive(Clone, Default)]
-pub struct RedisUrl(pub(crate) fred::types::config::Config);
-
-impl FromSecret for RedisUrl {
-    const LONG: &'static str = "redis-url";
-    const VARIABLE: &'static str = "VIGIE_REDIS_URL";
-    const HELP: &'static str = "Redis to read live events from and to share answers in, as redis://user:password@host:port/database \
-                                [default: redis://127.0.0.1:6379]";
-    const EXPECTED: &'static str = "redis://user:password@host:port/database";
-
-    fn from_secret(text: &str) -> Result<Self, String> {
-        fred::types::config::Config::from_url(text).map(Self).map_err(|_| "not a URL of Redis".to_owned())
     }
 }
 

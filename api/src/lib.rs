@@ -15,6 +15,7 @@ mod store;
 mod time;
 
 pub use auth::{AuthConfig, AuthMode, Scope, TokenSecret, issue_token};
-pub use config::{Checked, Config, PostgresUrl, RedisUrl};
+pub use config::{Checked, Config};
+pub use http::tls::TlsConfig;
 pub use router::docs::openapi_json;
 pub use service::{bind, router, run, run_with_listener};

@@ -51,14 +51,14 @@ pub async fn run_with_listener(checked: Checked, listener: TcpListener, ctx: Con
     if checked.auth.is_none() && !addr.ip().is_loopback() {
         warn!(%addr, "reading needs no token and the address is not loopback: everyone who reaches it can read");
     }
-    info!(%addr, "api listening");
+    info!(%addr, tls = checked.tls.is_some(), "api listening");
 
     let pump = tokio::spawn({
         let (app, shutdown) = (app.clone(), shutdown.clone());
         async move { app.events.pump(reader, shutdown).await }
     });
     let watch = tokio::spawn(watch(app, health));
-    connection::serve(listener, router, checked.config.max_connections, &shutdown).await;
+    connection::serve(listener, router, checked.tls, checked.config.max_connections, &shutdown).await;
     watch.abort();
     pump.abort();
     Ok(())

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use futures_util::try_join;
+use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{NoTls, Row};
 use tracing::{debug, error, warn};
 use vigie_daemon::ServiceError;
 
@@ -52,7 +52,7 @@ impl From<tokio_postgres::Error> for StoreError {
         let Some(code) = error.code() else {
             // No answer of the server: the connection is gone, or the answer has another shape than expected.
             return if error.is_closed() || error.as_db_error().is_none() && is_io(&error) {
-                Self::Unavailable(error.to_string())
+                Self::Unavailable(told(&error))
             } else {
                 Self::Refused(error)
             };
@@ -69,6 +69,12 @@ impl From<tokio_postgres::Error> for StoreError {
     }
 }
 
+/// The error with its cause.
+fn told(error: &tokio_postgres::Error) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{error}{cause}")
+}
+
 fn is_io(error: &tokio_postgres::Error) -> bool {
     std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>())
 }
@@ -76,6 +82,8 @@ fn is_io(error: &tokio_postgres::Error) -> bool {
 impl From<PoolError> for StoreError {
     fn from(error: PoolError) -> Self {
         match error {
+            // No answer to a query: there is no connection.
+            PoolError::Backend(error) if error.code().is_none() => Self::Unavailable(told(&error)),
             PoolError::Backend(error) => error.into(),
             other => Self::Unavailable(other.to_string()),
         }
@@ -108,8 +116,8 @@ pub(crate) struct Store {
 impl Store {
     /// Connects on demand only.
     pub(crate) fn new(checked: &Checked) -> Result<Self, ServiceError> {
-        let (mut postgres, config) = (checked.postgres.0.clone(), &checked.config);
-        postgres.application_name("vigie-api").connect_timeout(CONNECT_TIMEOUT);
+        let (mut postgres, config) = (checked.postgres.to_config("vigie-api"), &checked.config);
+        postgres.connect_timeout(CONNECT_TIMEOUT);
         // The server gives up when nobody waits for the answer any more. Read-only guards against ourselves. A plan for all times would pass over no
         // partition, and compiling takes longer than most answers.
         let options = format!(
@@ -118,7 +126,8 @@ impl Store {
             config.timeout_seconds
         );
         postgres.options(options);
-        let manager = Manager::from_config(postgres, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let settings = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(postgres, checked.postgres.connector(), settings);
         let pool = Pool::builder(manager)
             .max_size(config.postgres_connections)
             .runtime(Runtime::Tokio1)

@@ -13,5 +13,5 @@ pub async fn codec(folder: &std::path::Path) -> anyhow::Result<Codec> {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.context("bind a registry")?;
     let schema_registry_url = format!("http://{}", listener.local_addr()?);
     tokio::spawn(async move { axum::serve(listener, router(store)).await });
-    Ok(Codec::connect(&RegistryConfig { schema_registry_url }, "").await?)
+    Ok(Codec::connect(&RegistryConfig::at(schema_registry_url), "").await?)
 }

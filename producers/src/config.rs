@@ -99,6 +99,8 @@ impl Config {
             (None, Some(path)) => catalogue::load(path),
             (None, None) => catalogue::bundled(),
         });
+        check.part(self.kafka.check());
+        check.part(self.registry.check());
         let (key, keyring) = (check.part(self.author.require()), check.part(self.keyring.read()));
         let checked = sources.zip(key.zip(keyring));
         check.finish(checked.map(|(sources, (author_key, keyring))| Checked {

@@ -53,9 +53,9 @@ impl Codec {
     /// # Errors
     /// [`CodecError::Registry`] if the registry does not answer.
     pub async fn connect(config: &RegistryConfig, topic_prefix: &str) -> Result<Self, CodecError> {
-        let settings = config.settings()?;
-        config.probe(&settings).await?;
-        Ok(Self::new(config, &settings, topic_prefix))
+        let access = config.access()?;
+        access.probe().await?;
+        Ok(Self::new(config, &access.settings()?, topic_prefix))
     }
 
     fn new(config: &RegistryConfig, settings: &SrSettings, topic_prefix: &str) -> Self {

@@ -1,5 +1,7 @@
 //! Why a record could not be encoded or decoded.
 
+use vigie_daemon::Mistake;
+
 /// Why a record could not be encoded or decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
@@ -11,6 +13,9 @@ pub enum CodecError {
         /// What went wrong.
         detail: String,
     },
+    /// The options of the registry are wrong: exit with 64. Nothing was sent.
+    #[error("{}", .0.iter().map(Mistake::to_string).collect::<Vec<_>>().join("; "))]
+    Config(Vec<Mistake>),
     /// The bytes are not a record of this type. Trying again does not help.
     #[error("not a {expected} record: {detail}")]
     Invalid {

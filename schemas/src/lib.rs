@@ -20,5 +20,5 @@ pub use records::{
     Alert, AssetMention, AuthorKeyRecord, AvroRecord, Cursor, DeadLetter, FetchRecord, Forecast, LIVE_RUN, Lineage,
     Mention, RawPost, ScoredPost, TrendInsight, WHOLE_MARKET, WINDOW,
 };
-pub use registry::{RegistryConfig, SchemaCheck, check_schemas, register_schemas};
+pub use registry::{RegistryConfig, RegistryPassword, RegistryToken, SchemaCheck, check_schemas, register_schemas};
 pub use states::{AlertKind, Decision, Label};

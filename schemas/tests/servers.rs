@@ -7,7 +7,7 @@ use vigie_schemas::{
 use vigie_stack::testing::{TestStack, shared};
 
 fn registry(stack: &TestStack) -> RegistryConfig {
-    RegistryConfig { schema_registry_url: stack.registry_url.clone() }
+    RegistryConfig::at(stack.registry_url.clone())
 }
 
 fn fetch() -> FetchRecord {
@@ -68,7 +68,7 @@ async fn foreign_bytes_are_invalid_and_an_absent_registry_is_not() {
     let bytes = codec.encode(Topic::SourcesFetches.name(), &fetch()).await.unwrap();
     assert!(matches!(codec.decode::<DeadLetter>(&bytes).await, Err(CodecError::Invalid { .. })));
 
-    let nowhere = RegistryConfig { schema_registry_url: "http://127.0.0.1:1".to_owned() };
+    let nowhere = RegistryConfig::at("http://127.0.0.1:1".to_owned());
     assert!(Codec::connect(&nowhere, "").await.unwrap_err().is_retriable());
 }
 

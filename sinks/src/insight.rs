@@ -92,7 +92,7 @@ impl DestroyedKey {
 
 async fn read<T: AvroRecord>(codec: &Codec, value: &[u8]) -> Result<Box<T>, InsightError> {
     codec.decode::<T>(value).await.map(Box::new).map_err(|e| match e {
-        CodecError::Registry { .. } => InsightError::Retry(e.to_string()),
+        CodecError::Registry { .. } | CodecError::Config(_) => InsightError::Retry(e.to_string()),
         CodecError::Invalid { .. } => InsightError::Dead { reason: "undecodable", detail: e.to_string() },
     })
 }

@@ -9,7 +9,7 @@ mod sink;
 #[cfg(test)]
 mod testing;
 
-pub use config::{BatchOptions, PostgresUrl, RedisUrl};
+pub use config::BatchOptions;
 pub use postgres::migrations::{MigrateError, migrate};
 pub use postgres::{
     CheckedPostgresSink, POSTGRES_GROUP, PostgresSinkConfig, Retention, RunError, RunFinished, RunStarted, RunState,

@@ -24,14 +24,15 @@ use clap::Args;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tracing::info;
-use vigie_daemon::{Context, Mistake, SecretArg, ServiceError};
+use vigie_daemon::{Check, Context, Mistake, SecretArg, ServiceError};
 use vigie_kafka_client::{KafkaConfig, TopicPartition};
 use vigie_schemas::{RegistryConfig, Topic};
+use vigie_stores::PostgresUrl;
 
 pub use crate::postgres::partitions::Retention;
 pub use crate::postgres::runs::{RunError, RunFinished, RunStarted, RunState, record_run_finished, record_run_started};
 
-use crate::config::{BatchOptions, PostgresUrl};
+use crate::config::BatchOptions;
 use crate::driver;
 use crate::postgres::failure::describe;
 use crate::postgres::session::Session;
@@ -95,9 +96,15 @@ impl PostgresSinkConfig {
     /// # Errors
     /// With every mistake.
     pub fn check(self) -> Result<CheckedPostgresSink, Vec<Mistake>> {
-        let postgres_url = self.postgres_url.read()?.unwrap_or_default();
+        let mut check = Check::<Self>::default();
+        check.part(self.kafka.check());
+        check.part(self.registry.check());
+        let postgres_url = check.part(self.postgres_url.read());
         let Self { kafka, registry, no_migrate, keep, batch, .. } = self;
-        Ok(CheckedPostgresSink { kafka, registry, postgres_url, no_migrate, keep, batch })
+        check.finish(postgres_url).map(|url| {
+            let postgres_url = url.unwrap_or_default();
+            CheckedPostgresSink { kafka, registry, postgres_url, no_migrate, keep, batch }
+        })
     }
 }
 
@@ -115,15 +122,15 @@ impl CheckedPostgresSink {
 /// [`ServiceError::Unavailable`] if PostgreSQL, Kafka or the schema registry is not there at the start. Later it waits for them.
 pub async fn run_postgres(config: CheckedPostgresSink, ctx: Context) -> Result<(), ServiceError> {
     let health = ctx.health.component(NAME);
-    let sink = PostgresSink::new(&config.postgres_url);
+    let sink = PostgresSink::new(config.postgres_url.clone());
     sink.connect().await.map_err(|e| ServiceError::unavailable(format!("postgresql at {}", config.postgres_url), e))?;
     if !config.no_migrate {
         let applied = migrate(&config.postgres_url).await.map_err(ServiceError::failed)?;
         info!(?applied, "database is up to date");
     }
     let windows = ctx.health.component("sink-postgres-windows");
-    let accounts = Accounts::new(NAME, sink.config.clone(), config.kafka.clone(), windows, &ctx.metrics);
-    let upkeep = partitions::upkeep(sink.config.clone(), config.keep);
+    let accounts = Accounts::new(NAME, sink.url.clone(), config.kafka.clone(), windows, &ctx.metrics);
+    let upkeep = partitions::upkeep(sink.url.clone(), config.keep);
     let topics = TOPICS.to_vec();
     let options = driver::Options { kafka: config.kafka, registry: config.registry, topics, batch: config.batch };
     tokio::select! {
@@ -134,20 +141,18 @@ pub async fn run_postgres(config: CheckedPostgresSink, ctx: Context) -> Result<(
 }
 
 pub(crate) struct PostgresSink {
-    config: tokio_postgres::Config,
+    url: PostgresUrl,
     session: Mutex<Option<Session>>,
 }
 
 impl PostgresSink {
-    pub(crate) fn new(url: &PostgresUrl) -> Self {
-        let mut config = url.to_config();
-        config.application_name(NAME);
-        Self { config, session: Mutex::new(None) }
+    pub(crate) fn new(url: PostgresUrl) -> Self {
+        Self { url, session: Mutex::new(None) }
     }
 
     /// Whether PostgreSQL is there at all.
     async fn connect(&self) -> Result<(), String> {
-        self.config.connect(tokio_postgres::NoTls).await.map(drop).map_err(|e| describe(&e))
+        self.url.connect(NAME).await.map(drop).map_err(|e| describe(&e))
     }
 
     /// Runs `work` on the open session, or on a new one. The session is kept unless the work found it unusable, and dropped with the
@@ -161,7 +166,7 @@ impl PostgresSink {
         let work = async {
             let session = match slot.take() {
                 Some(session) if !session.is_closed() => session,
-                _ => Session::open(&self.config, NAME).await.map_err(|e| SinkError::Retry(describe(&e)))?,
+                _ => Session::open(&self.url, NAME).await.map_err(|e| SinkError::Retry(describe(&e)))?,
             };
             let (session, outcome) = work(session).await;
             if !matches!(outcome, Err(SinkError::Retry(_))) {

@@ -15,12 +15,13 @@ use fred::types::Builder;
 use fred::types::config::ReconnectPolicy;
 use serde_json::json;
 use tokio::sync::OnceCell;
-use vigie_daemon::{Context, Mistake, SecretArg, ServiceError};
+use vigie_daemon::{Check, Context, Mistake, SecretArg, ServiceError};
 use vigie_kafka_client::{KafkaConfig, TopicPartition};
 use vigie_schemas::redis::{EVENTS, OFFSETS, PREFIX};
 use vigie_schemas::{RegistryConfig, Topic};
+use vigie_stores::RedisUrl;
 
-use crate::config::{BatchOptions, RedisUrl};
+use crate::config::BatchOptions;
 use crate::driver;
 use crate::sink::{Batch, Offsets, Sink, SinkError, Start, Written};
 
@@ -72,11 +73,17 @@ impl RedisSinkConfig {
     /// # Errors
     /// With every mistake.
     pub fn check(self) -> Result<CheckedRedisSink, Vec<Mistake>> {
-        let redis_url = self.redis_url.read()?.unwrap_or_default();
+        let mut check = Check::<Self>::default();
+        check.part(self.kafka.check());
+        check.part(self.registry.check());
+        let redis_url = check.part(self.redis_url.read());
         let rebuild = Duration::from_secs(u64::from(self.redis_rebuild_hours) * 3600);
         let batch = BatchOptions { batch_records: self.batch.batch_records.min(LARGEST_BATCH), ..self.batch };
         let Self { kafka, registry, redis_prefix: prefix, .. } = self;
-        Ok(CheckedRedisSink { kafka, registry, redis_url, prefix, rebuild, batch })
+        check.finish(redis_url).map(|url| {
+            let redis_url = url.unwrap_or_default();
+            CheckedRedisSink { kafka, registry, redis_url, prefix, rebuild, batch }
+        })
     }
 }
 

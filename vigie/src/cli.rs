@@ -9,7 +9,7 @@ use vigie_daemon::{LogConfig, OpsConfig, SecretArg};
 use vigie_kafka_client::KafkaConfig;
 use vigie_processors::times::parse_duration;
 use vigie_schemas::RegistryConfig;
-use vigie_sinks::PostgresUrl;
+use vigie_stores::PostgresUrl;
 
 use crate::commands::up::ServiceOptions;
 use crate::commands::verify::ApiToken;

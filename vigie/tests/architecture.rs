@@ -20,26 +20,27 @@ const ONLY: [(&str, &[&str]); 14] = [
     ("reqwest", &["vigie", "vigie-producers", "vigie-schemas"]),
     ("schema_registry_converter", &["vigie-schemas"]),
     // The load run and the chaos run count rows from outside.
-    ("tokio-postgres", &["vigie-api", "vigie-benches", "vigie-chaos", "vigie-sinks"]),
+    ("tokio-postgres", &["vigie-api", "vigie-benches", "vigie-chaos", "vigie-sinks", "vigie-stores"]),
     ("deadpool-postgres", &["vigie-api"]),
     ("refinery", &["vigie-sinks"]),
     ("fjall", &["vigie-streams"]),
-    ("fred", &["vigie-api", "vigie-sinks"]),
+    ("fred", &["vigie-api", "vigie-sinks", "vigie-stores"]),
     ("jsonwebtoken", &["vigie-api"]),
     ("aes-gcm-siv", &["vigie-authors"]),
     ("anyhow", &["vigie", "vigie-benches"]),
 ];
 
 /// The crates of the workspace that each crate may build on. Tests may use more.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("vigie-authors", &["vigie-daemon"]),
     ("vigie-clock", &[]),
     ("vigie-xtask", &[]),
     ("vigie-daemon", &["vigie-clock"]),
-    ("vigie-kafka-client", &["vigie-clock"]),
+    ("vigie-kafka-client", &["vigie-clock", "vigie-daemon"]),
     ("vigie-stack", &["vigie-clock", "vigie-daemon"]),
+    ("vigie-stores", &["vigie-daemon"]),
     ("vigie-streams", &["vigie-clock", "vigie-kafka-client"]),
-    ("vigie-schemas", &["vigie-clock"]),
+    ("vigie-schemas", &["vigie-clock", "vigie-daemon"]),
     ("vigie-producers", &["vigie-authors", "vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas"]),
     ("vigie-fuzz", &["vigie-clock", "vigie-producers"]),
     ("vigie-sample", &["vigie-clock", "vigie-daemon", "vigie-producers"]),
@@ -47,8 +48,8 @@ const LAYERS: [(&str, &[&str]); 17] = [
         "vigie-processors",
         &["vigie-authors", "vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas", "vigie-streams"],
     ),
-    ("vigie-sinks", &["vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas"]),
-    ("vigie-api", &["vigie-authors", "vigie-clock", "vigie-daemon", "vigie-schemas"]),
+    ("vigie-sinks", &["vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas", "vigie-stores"]),
+    ("vigie-api", &["vigie-authors", "vigie-clock", "vigie-daemon", "vigie-schemas", "vigie-stores"]),
     (
         "vigie-benches",
         &["vigie-clock", "vigie-kafka-client", "vigie-processors", "vigie-schemas", "vigie-stack", "vigie-streams"],
@@ -68,6 +69,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
             "vigie-schemas",
             "vigie-sinks",
             "vigie-stack",
+            "vigie-stores",
         ],
     ),
 ];

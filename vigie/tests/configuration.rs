@@ -147,6 +147,30 @@ fn a_secret_may_be_in_a_file_and_must_not_be_in_two_places() {
 }
 
 #[test]
+fn what_cannot_be_encrypted_as_asked_is_refused_by_services_and_commands() {
+    let dir = tempfile::tempdir().unwrap();
+    let postgres = "postgres://vigie:hunter2@db.example/vigie?sslmode=";
+    for (args, variable, value) in [
+        (&["topics", "list"][..], "VIGIE_KAFKA_SASL_PASSWORD", "hunter2"),
+        (&["process", "trends"], "VIGIE_KAFKA_SASL_PASSWORD", "hunter2"),
+        (&["tail", "posts.raw.v1"], "VIGIE_SCHEMA_REGISTRY_URL", "http://vigie:hunter2@registry.example"),
+        (&["sink", "redis"], "VIGIE_SCHEMA_REGISTRY_URL", "http://vigie:hunter2@registry.example"),
+        (&["migrate"], "VIGIE_POSTGRES_URL", &format!("{postgres}allow")),
+        (&["sink", "postgres"], "VIGIE_POSTGRES_URL", &format!("{postgres}verify-full")),
+        (&["sink", "redis"], "VIGIE_REDIS_URL", "redis-sentinel://:hunter2@cache.example"),
+        (&["api"], "VIGIE_REDIS_URL", "redis://:hunter2@cache.example?ssl_ca_certs=/ca.pem"),
+        (&["api"], "VIGIE_API_TLS_KEY_FILE", "/no/such/key"),
+    ] {
+        // A protocol that does not hold for a password is the mistake there.
+        let told = if variable == "VIGIE_KAFKA_SASL_PASSWORD" { "VIGIE_KAFKA_SECURITY_PROTOCOL" } else { variable };
+        let output = vigie(dir.path(), args, &[(variable, value)]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(64) && stderr.contains(told), "{args:?} {variable}: {stderr}");
+        assert!(!stderr.contains("hunter2"), "{stderr}");
+    }
+}
+
+#[test]
 fn a_single_service_lists_its_mistakes_before_it_listens() {
     let dir = tempfile::tempdir().unwrap();
     // The address of the probes is nobody's: a service that bound it first would say so.

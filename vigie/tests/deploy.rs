@@ -29,11 +29,12 @@ const ADDRESSES: [&str; 6] = [
 ];
 
 /// Documents whose commands and environment names must exist.
-const DOCUMENTS: [&str; 10] = [
+const DOCUMENTS: [&str; 11] = [
     "README.md",
     "docs/ARCHITECTURE.md",
     "docs/assets.md",
     "docs/authors.md",
+    "docs/encryption.md",
     "docs/guarantees.md",
     "docs/operations.md",
     "docs/performance.md",

@@ -7,15 +7,14 @@ use fred::interfaces::ClientLike;
 use fred::types::Builder;
 use fred::types::config::ReconnectPolicy;
 use vigie_daemon::ServiceError;
-
-use crate::config::RedisUrl;
+use vigie_stores::RedisUrl;
 
 /// Above this a command has failed. Blocking reads add their own time.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A client that connects in the background, and again whenever the connection is lost.
 pub(crate) fn connect(url: &RedisUrl, command_timeout: Option<Duration>) -> Result<Client, ServiceError> {
-    let mut redis = url.0.clone();
+    let mut redis = url.to_config();
     redis.fail_fast = false;
     let client = Builder::from_config(redis)
         .with_connection_config(|connection| {

@@ -1,7 +1,9 @@
 //! Connections: how many there are, how long they may keep us waiting, and how they end.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +12,10 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -20,16 +23,29 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
+use crate::http::tls::{ServerTls, is_http2};
+
 /// A client that has not sent the head of its next request by then is let go.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Answers in progress at a shutdown get this long.
 const DRAIN: Duration = Duration::from_secs(5);
 /// Wait after an error that more connections would only make worse, as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-const MAX_HEAD_BYTES: usize = 32 * 1024;
+const MAX_HEAD_BYTES: u32 = 32 * 1024;
+/// Requests of one HTTP/2 connection that are answered side by side, at most.
+const MAX_STREAMS: u32 = 100;
+/// An HTTP/2 client is asked so often whether it is still there, and let go if it does not say so in time.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves until the shutdown, then lets answers in progress end.
-pub(crate) async fn serve(listener: TcpListener, router: Router, max_connections: usize, shutdown: &CancellationToken) {
+/// Serves until the shutdown, then lets answers in progress end. With `tls` it serves nothing else, and HTTP/2 to those who want it.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<ServerTls>,
+    max_connections: usize,
+    shutdown: &CancellationToken,
+) {
     let places = Arc::new(Semaphore::new(max_connections));
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
@@ -39,10 +55,10 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, max_connections
             accepted = accept(&listener, &places) => accepted,
         };
         let Some((stream, peer, place)) = accepted else { continue };
-        let (router, shutdown, cut) = (router.clone(), shutdown.clone(), cut.clone());
+        let (router, tls, shutdown, cut) = (router.clone(), tls.clone(), shutdown.clone(), cut.clone());
         connections.spawn(async move {
             tokio::select! {
-                () = converse(stream, peer, router, shutdown) => {}
+                () = converse(stream, peer, router, tls, shutdown) => {}
                 () = cut.cancelled() => {}
             }
             drop(place);
@@ -71,25 +87,69 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<Accep
     }
 }
 
-async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, shutdown: CancellationToken) {
+async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    tls: Option<ServerTls>,
+    shutdown: CancellationToken,
+) {
     // Events are small and must not wait for more.
     let _ = stream.set_nodelay(true);
+    let result = match tls {
+        None => http1(stream, peer, router, shutdown).await,
+        Some(tls) => match tls.accept(stream).await {
+            Ok(stream) if is_http2(&stream) => http2(stream, peer, router, shutdown).await,
+            Ok(stream) => http1(stream, peer, router, shutdown).await,
+            Err(error) => return debug!(%error, "handshake not finished"),
+        },
+    };
+    if let Err(error) = result {
+        debug!(%error, "connection ended");
+    }
+}
+
+async fn http1<S>(stream: S, peer: SocketAddr, router: Router, shutdown: CancellationToken) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(move |request: Request<Incoming>| answer(router.clone(), peer, request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD_BYTES)
+        .max_buf_size(MAX_HEAD_BYTES as usize)
         .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let result = tokio::select! {
+    until_shutdown(connection, http1::Connection::graceful_shutdown, shutdown).await
+}
+
+async fn http2<S>(stream: S, peer: SocketAddr, router: Router, shutdown: CancellationToken) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request: Request<Incoming>| answer(router.clone(), peer, request));
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD_BYTES)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    until_shutdown(connection, http2::Connection::graceful_shutdown, shutdown).await
+}
+
+/// Drives a connection to its end; a shutdown lets answers in progress end.
+async fn until_shutdown<C: Future<Output = hyper::Result<()>>>(
+    connection: C,
+    end: impl FnOnce(Pin<&mut C>),
+    shutdown: CancellationToken,
+) -> hyper::Result<()> {
+    let mut connection = pin!(connection);
+    tokio::select! {
         result = connection.as_mut() => result,
         () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
+            end(connection.as_mut());
             connection.await
         }
-    };
-    if let Err(error) = result {
-        debug!(%error, "connection ended");
     }
 }
 
@@ -97,4 +157,119 @@ async fn answer(router: Router, peer: SocketAddr, request: Request<Incoming>) ->
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(ConnectInfo(peer));
     router.oneshot(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use axum::routing::get;
+    use reqwest::{Certificate, Client, ClientBuilder, Version};
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+    use crate::http::tls::TlsConfig;
+
+    /// A server with a certificate that is in files, and what its clients trust.
+    struct Server {
+        dir: tempfile::TempDir,
+        addr: SocketAddr,
+        _stop: tokio_util::sync::DropGuard,
+    }
+
+    /// A new certificate and key, in PEM.
+    fn issue() -> (String, String) {
+        let issued = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        (issued.cert.pem(), issued.signing_key.serialize_pem())
+    }
+
+    fn files(dir: &Path) -> [PathBuf; 2] {
+        ["cert.pem", "key.pem"].map(|name| dir.join(name))
+    }
+
+    impl Server {
+        async fn start() -> (Self, String) {
+            Self::start_with(Duration::from_secs(10)).await
+        }
+
+        async fn start_with(patience: Duration) -> (Self, String) {
+            let dir = tempfile::tempdir().unwrap();
+            let ([certificate, key], (pem, secret)) = (files(dir.path()), issue());
+            std::fs::write(&certificate, &pem).unwrap();
+            std::fs::write(&key, secret).unwrap();
+            let config = TlsConfig { api_tls_cert_file: Some(certificate), api_tls_key_file: Some(key) };
+            let mut tls = config.check().unwrap().unwrap();
+            tls.patience = patience;
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let (addr, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
+            let router = Router::new().route("/", get(async || "here"));
+            let stop = shutdown.clone().drop_guard();
+            tokio::spawn(async move { serve(listener, router, Some(tls), 10, &shutdown).await });
+            (Self { dir, addr, _stop: stop }, pem)
+        }
+
+        /// Asks on a new connection; the version of HTTP that was answered.
+        async fn ask(&self, trusted: &str, builder: ClientBuilder) -> Result<Version, reqwest::Error> {
+            let roots = [Certificate::from_pem(trusted.as_bytes()).unwrap()];
+            let client = builder.no_proxy().tls_certs_only(roots).build().unwrap();
+            let response = client.get(format!("https://{}/", self.addr)).send().await?;
+            let version = response.version();
+            assert_eq!(response.text().await?, "here");
+            Ok(version)
+        }
+    }
+
+    fn client() -> ClientBuilder {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Client::builder()
+    }
+
+    #[tokio::test]
+    async fn an_encrypted_listener_speaks_http_2_and_1_1_and_nothing_in_clear() {
+        let (server, pem) = Server::start().await;
+        assert_eq!(server.ask(&pem, client()).await.unwrap(), Version::HTTP_2);
+        assert_eq!(server.ask(&pem, client().http1_only()).await.unwrap(), Version::HTTP_11);
+        assert!(server.ask(&issue().0, client()).await.unwrap_err().is_connect());
+        let clear = client().no_proxy().build().unwrap().get(format!("http://{}/", server.addr)).send().await;
+        assert!(clear.is_err(), "{clear:?}");
+    }
+
+    #[tokio::test]
+    async fn a_renewed_certificate_holds_for_the_next_connection_and_a_broken_one_is_not_taken() {
+        let (server, first) = Server::start().await;
+        let ([certificate, key], (second, secret)) = (files(server.dir.path()), issue());
+        std::fs::write(&certificate, &second).unwrap();
+        // Its key is still to come.
+        server.ask(&first, client()).await.unwrap();
+        std::fs::write(&key, secret).unwrap();
+        server.ask(&second, client()).await.unwrap();
+        assert!(server.ask(&first, client()).await.is_err());
+        std::fs::write(&certificate, "nonsense").unwrap();
+        server.ask(&second, client()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_does_not_finish_the_handshake_is_let_go() {
+        let (server, _) = Server::start_with(Duration::from_millis(50)).await;
+        let mut idle = TcpStream::connect(server.addr).await.unwrap();
+        assert_eq!(idle.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_served_is_a_mistake() {
+        let dir = tempfile::tempdir().unwrap();
+        let ([certificate, key], (pem, _)) = (files(dir.path()), issue());
+        let check = |config: TlsConfig| config.check().err().unwrap()[0].to_string();
+        let alone = TlsConfig { api_tls_cert_file: Some(certificate.clone()), api_tls_key_file: None };
+        assert!(check(alone).starts_with("--api-tls-key-file (VIGIE_API_TLS_KEY_FILE): one without the other"));
+        let both = TlsConfig { api_tls_cert_file: Some(certificate.clone()), api_tls_key_file: Some(key.clone()) };
+        assert!(check(both.clone()).contains("cert.pem: No such file"));
+        std::fs::write(&certificate, pem).unwrap();
+        std::fs::write(&key, issue().1).unwrap();
+        let error = check(both);
+        assert!(
+            error.starts_with("--api-tls-cert-file (VIGIE_API_TLS_CERT_FILE): ") && error.contains("cert.pem"),
+            "{error}"
+        );
+    }
 }

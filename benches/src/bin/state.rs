@@ -93,7 +93,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn codec(runtime: &tokio::runtime::Runtime, job: &Job) -> anyhow::Result<SyncCodec> {
-    let registry = RegistryConfig { schema_registry_url: job.registry.clone() };
+    let registry = RegistryConfig::at(job.registry.clone());
     Ok(runtime.block_on(Codec::connect(&registry, &job.prefix))?.sync(runtime.handle().clone()))
 }
 

@@ -111,7 +111,7 @@ impl World {
         fleet.start_all()?;
 
         let kafka = KafkaConfig::new(&stack.endpoints().kafka_brokers, "");
-        let registry = RegistryConfig { schema_registry_url: stack.endpoints().registry_url.clone() };
+        let registry = RegistryConfig::at(stack.endpoints().registry_url.clone());
         let codec = Codec::connect(&registry, "").await?;
         let writer = Writer::new(&kafka, codec.clone(), patience.long());
         let rng = StdRng::seed_from_u64(options.seed);

@@ -28,6 +28,8 @@ use crate::record::TopicPartition;
 
 /// How long a call waits for the brokers.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it looks for the reason why no broker answered.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long it waits before it asks for a partition's leader again.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -84,10 +86,11 @@ impl Admin {
     /// [`KafkaError::Fatal`] if librdkafka rejects the settings.
     pub fn new(config: &KafkaConfig) -> Result<Self, KafkaError> {
         let failed = |e: NativeError| KafkaError::from_native("create admin client", &e);
-        let reader = |level: &str| quiet_consumer(config.client().set("isolation.level", level)).map_err(failed);
+        let native = config.client()?;
+        let reader = |level: &str| quiet_consumer(native.clone().set("isolation.level", level)).map_err(failed);
         Ok(Self {
             config: config.clone(),
-            admin: config.client().create().map_err(failed)?,
+            admin: native.create().map_err(failed)?,
             uncommitted: reader("read_uncommitted")?,
             committed: reader("read_committed")?,
         })
@@ -368,11 +371,14 @@ impl Admin {
     }
 
     fn failed(&self, operation: &'static str, error: &NativeError) -> KafkaError {
-        match error {
+        let failed = match error {
             // rdkafka hides the code of this one from its accessor.
             NativeError::AdminOp(code) => self.config.reached(operation, &NativeError::Global(*code)),
             other => self.config.reached(operation, other),
-        }
+        };
+        // This client is not told why; another one is.
+        let told = failed.is_unavailable().then(|| self.config.ping(LOOK).err()).flatten();
+        told.filter(KafkaError::is_unavailable).unwrap_or(failed)
     }
 }
 

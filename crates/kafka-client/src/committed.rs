@@ -36,7 +36,7 @@ pub fn committed_offsets(
     partitions: &[TopicPartition],
     timeout: Duration,
 ) -> Result<BTreeMap<TopicPartition, Committed>, KafkaError> {
-    let mut native = config.client();
+    let mut native = config.client()?;
     native.set("group.id", config.wire_name(group)).set("isolation.level", "read_committed");
     let client = quiet_consumer(&native).map_err(|e| KafkaError::from_native("fetch committed offsets", &e))?;
     let deadline = Deadline::after(timeout);

@@ -5,12 +5,15 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::Consumer as _;
+use vigie_daemon::Mistake;
 
+use crate::deadline::Deadline;
 use crate::error::KafkaError;
-use crate::quiet::quiet_consumer;
+use crate::quiet::{is_refused, quiet_consumer, reason};
+use crate::security::KafkaSecurity;
 
 /// How to reach Kafka.
-#[derive(clap::Args, Clone, Debug, PartialEq, Eq)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct KafkaConfig {
     /// Kafka bootstrap servers, host:port, separated by commas
     #[arg(id = "kafka_brokers", long = "kafka-brokers", env = "VIGIE_KAFKA_BROKERS", default_value = "127.0.0.1:9092")]
@@ -26,9 +29,14 @@ pub struct KafkaConfig {
     /// How the brokers' logs, quotas and metrics name this program (Kafka's client.id)
     #[arg(id = "kafka_client_id", long = "kafka-client-id", env = "VIGIE_KAFKA_CLIENT_ID", default_value = CLIENT_ID)]
     pub client_id: String,
+    /// How the way there is protected.
+    #[command(flatten)]
+    pub security: KafkaSecurity,
 }
 
 const CLIENT_ID: &str = "vigie";
+/// How often a ping looks for a reason not to wait any longer.
+const LOOK: Duration = Duration::from_millis(500);
 
 impl Default for KafkaConfig {
     fn default() -> Self {
@@ -39,7 +47,22 @@ impl Default for KafkaConfig {
 impl KafkaConfig {
     /// The configuration for `brokers` with `topic_prefix` before every name.
     pub fn new(brokers: impl Into<String>, topic_prefix: impl Into<String>) -> Self {
-        Self { brokers: brokers.into(), topic_prefix: topic_prefix.into(), client_id: CLIENT_ID.to_owned() }
+        let (brokers, topic_prefix) = (brokers.into(), topic_prefix.into());
+        Self { brokers, topic_prefix, client_id: CLIENT_ID.to_owned(), security: KafkaSecurity::default() }
+    }
+
+    /// Checks what clap cannot: how the way to the brokers is protected. Every client checks it again as it is made.
+    ///
+    /// # Errors
+    /// With every mistake.
+    pub fn check(&self) -> Result<(), Vec<Mistake>> {
+        let mut native = ClientConfig::new();
+        self.security.set(&mut native)?;
+        // Only librdkafka can tell whether it takes the files.
+        quiet_consumer(&native).map(drop).map_err(|error| {
+            let found = format!("{}: {error}", native.get("security.protocol").unwrap_or_default());
+            vec![Mistake::of::<KafkaSecurity>("kafka-security-protocol", found, "files in PEM that fit each other")]
+        })
     }
 
     /// Asks a broker for the cluster's metadata, waiting up to `timeout`: the number of brokers.
@@ -47,11 +70,24 @@ impl KafkaConfig {
     /// # Errors
     /// [`KafkaError::Unavailable`] if none answers in time.
     pub fn ping(&self, timeout: Duration) -> Result<usize, KafkaError> {
-        let client = quiet_consumer(&self.client()).map_err(|e| KafkaError::from_native("connect", &e))?;
-        // A topic that cannot exist keeps the answer small on a cluster with many topics.
-        match client.fetch_metadata(Some("__vigie_ping"), timeout) {
+        let client = quiet_consumer(&self.client()?).map_err(|e| KafkaError::from_native("connect", &e))?;
+        let deadline = Deadline::after(timeout);
+        let answer = loop {
+            // A topic that cannot exist keeps the answer small on a cluster with many topics.
+            let answer = client.fetch_metadata(Some("__vigie_ping"), deadline.remaining().min(LOOK));
+            if answer.is_ok() || deadline.passed() || is_refused(&client) {
+                break answer;
+            }
+        };
+        match answer {
             Ok(metadata) => Ok(metadata.brokers().len()),
-            Err(error) => Err(self.reached("connect", &error)),
+            Err(error) => Err(match (self.reached("connect", &error), reason(&client)) {
+                (KafkaError::Unavailable { brokers, .. }, Some(reason)) => {
+                    let hint = self.security.hint(&reason);
+                    KafkaError::unavailable(brokers, format!("{reason}{hint}"))
+                }
+                (other, _) => other,
+            }),
         }
     }
 
@@ -77,8 +113,8 @@ impl KafkaConfig {
 
     /// The settings of a consumer. Its queue is small, for each record in it takes some hundred bytes besides its own, and looked at
     /// often: left alone, librdkafka waits a whole second before it fills a queue again that it found full.
-    pub(crate) fn reading_client(&self) -> ClientConfig {
-        let mut config = self.client();
+    pub(crate) fn reading_client(&self) -> Result<ClientConfig, KafkaError> {
+        let mut config = self.client()?;
         config
             .set("isolation.level", "read_committed")
             .set("enable.auto.commit", "false")
@@ -86,10 +122,10 @@ impl KafkaConfig {
             .set("fetch.queue.backoff.ms", "5")
             .set("queued.max.messages.kbytes", "4096")
             .set("queued.min.messages", "10000");
-        config
+        Ok(config)
     }
 
-    pub(crate) fn client(&self) -> ClientConfig {
+    pub(crate) fn client(&self) -> Result<ClientConfig, KafkaError> {
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", &self.brokers)
@@ -100,7 +136,8 @@ impl KafkaConfig {
             .set("topic.metadata.refresh.interval.ms", "30000")
             .set("log.connection.close", "false")
             .set_log_level(RDKafkaLogLevel::Warning);
-        config
+        self.security.set(&mut config).map_err(KafkaError::Config)?;
+        Ok(config)
     }
 }
 

@@ -116,7 +116,7 @@ impl Consumer {
     /// [`KafkaError::Fatal`] if librdkafka rejects the settings.
     pub fn new(config: &KafkaConfig, options: &ConsumerOptions) -> Result<Self, KafkaError> {
         let millis = |duration: Duration| duration.as_millis().to_string();
-        let mut native = config.reading_client();
+        let mut native = config.reading_client()?;
         native
             .set("group.id", config.wire_name(&options.group_id))
             .set("group.protocol", "classic")

@@ -1,6 +1,7 @@
 //! What went wrong, as what the caller must do about it.
 
 use rdkafka::error::{KafkaError as NativeError, RDKafkaErrorCode as Code};
+use vigie_daemon::Mistake;
 
 /// An error of this crate. The variants say what the caller must do, not which call failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -14,6 +15,9 @@ pub enum KafkaError {
         /// What the client saw.
         detail: String,
     },
+    /// The options of the connection are wrong: exit with 64. Nothing was sent.
+    #[error("{}", .0.iter().map(Mistake::to_string).collect::<Vec<_>>().join("; "))]
+    Config(Vec<Mistake>),
     /// Nothing happened, or repeating it is harmless: do the same again after a pause.
     #[error("{operation} failed for now: {detail}")]
     Retry {

@@ -10,9 +10,10 @@ use rdkafka::error::{KafkaError as NativeError, KafkaResult};
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::progress::{Progress, ProgressBoard};
+use crate::quiet::remark;
 
 /// A rebalance that librdkafka announced and that waits for its `assign` or `unassign`.
 pub(crate) struct Rebalance {
@@ -86,7 +87,7 @@ impl ClientContext for GroupContext {
 
     fn error(&self, error: NativeError, reason: &str) {
         // The poll loop returns the errors that need an answer; these are librdkafka's remarks on the way.
-        debug!(%error, reason, "kafka client remark");
+        remark(&error, reason);
     }
 }
 

@@ -16,6 +16,7 @@ mod publisher;
 mod quiet;
 mod reader;
 mod record;
+mod security;
 
 pub use admin::{Admin, Created, TopicDescription, TopicSpec};
 pub use committed::{Committed, committed_offsets};
@@ -28,3 +29,4 @@ pub use reader::{
     PartitionReader, ReadToEnd, Start, last_offset_before, read_partition_to_end, read_to_end, rolled_back,
 };
 pub use record::{Headers, OutgoingRecord, Record, TopicPartition};
+pub use security::{KafkaSecurity, KeyPassword, SaslMechanism, SaslPassword, SecurityProtocol};

@@ -40,7 +40,7 @@ fn first_record(
     partition: &TopicPartition,
     offset: i64,
 ) -> Result<Option<Timestamp>, NativeError> {
-    let mut native = config.reading_client();
+    let mut native = config.reading_client().map_err(|e| NativeError::ClientCreation(e.to_string()))?;
     native.set("isolation.level", "read_uncommitted").set("group.id", config.wire_name("reader"));
     let reader = quiet_consumer(&native)?;
     let mut list = TopicPartitionList::with_capacity(1);

@@ -20,6 +20,7 @@ use crate::config::KafkaConfig;
 use crate::consumer::Consumer;
 use crate::deadline::Deadline;
 use crate::error::KafkaError;
+use crate::quiet::remark;
 use crate::record::{OutgoingRecord, TopicPartition};
 
 /// Largest record that producers accept, in bytes. Brokers and topics set their own, smaller limits.
@@ -59,7 +60,7 @@ impl TransactionalProducer {
     /// [`KafkaError::Unavailable`] if no broker answers within 5 s; [`KafkaError::Fatal`] for rejected
     /// settings or rights.
     pub fn new(config: &KafkaConfig, options: &ProducerOptions) -> Result<Self, KafkaError> {
-        let native = settings(config, options);
+        let native = settings(config, options)?;
         let inner: BaseProducer<DeliveryContext> = native
             .create_with_context(DeliveryContext::default())
             .map_err(|e| KafkaError::from_native("create producer", &e))?;
@@ -326,8 +327,8 @@ fn bounded(
 }
 
 /// The settings of librdkafka that a transactional producer depends on.
-fn settings(config: &KafkaConfig, options: &ProducerOptions) -> ClientConfig {
-    let mut native = config.client();
+fn settings(config: &KafkaConfig, options: &ProducerOptions) -> Result<ClientConfig, KafkaError> {
+    let mut native = config.client()?;
     let timeout_ms = options.transaction_timeout.as_millis().to_string();
     native
         .set("transactional.id", config.wire_name(&options.transactional_id))
@@ -341,7 +342,7 @@ fn settings(config: &KafkaConfig, options: &ProducerOptions) -> ClientConfig {
         .set("linger.ms", "2")
         .set("message.max.bytes", MAX_MESSAGE_BYTES.to_string())
         .set("queue.buffering.max.messages", "500000");
-    native
+    Ok(native)
 }
 
 /// Collects delivery reports: `deliveries[n]` is where the n-th record of the transaction went.
@@ -365,7 +366,7 @@ impl DeliveryContext {
 impl ClientContext for DeliveryContext {
     fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
         // What matters comes back from the transactional calls.
-        debug!(%error, reason, "kafka client remark");
+        remark(&error, reason);
     }
 }
 
@@ -432,7 +433,7 @@ mod tests {
     fn no_record_outlives_its_transaction_and_keys_are_hashed_as_by_java() {
         let options =
             ProducerOptions { transactional_id: "t".to_owned(), transaction_timeout: Duration::from_millis(7_000) };
-        let native = settings(&KafkaConfig::new("b:9092", "p."), &options);
+        let native = settings(&KafkaConfig::new("b:9092", "p."), &options).unwrap();
         let set = |name| native.get(name).unwrap();
         let millis = |name| set(name).parse::<u64>().unwrap();
         assert!(millis("message.timeout.ms") <= millis("transaction.timeout.ms"));

@@ -1,11 +1,15 @@
 //! A client that keeps librdkafka's remarks to itself: what matters comes back from the calls, and is logged where it is handled.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext as _};
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
-use rdkafka::error::{KafkaError as NativeError, KafkaResult};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError as NativeError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::statistics::Statistics;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::progress::ProgressBoard;
 
@@ -14,6 +18,9 @@ use crate::progress::ProgressBoard;
 pub(crate) struct Quiet {
     /// Filled only where statistics are asked for.
     pub(crate) progress: ProgressBoard,
+    /// Why a broker was not reached, as first told.
+    reason: Mutex<Option<String>>,
+    refused: AtomicBool,
 }
 
 impl ClientContext for Quiet {
@@ -22,8 +29,26 @@ impl ClientContext for Quiet {
     }
 
     fn error(&self, error: NativeError, reason: &str) {
+        remark(&error, reason);
+        if error.rdkafka_error_code() != Some(Code::AllBrokersDown) {
+            self.reason.lock().get_or_insert_with(|| reason.to_owned());
+        }
+        self.refused.fetch_or(is_refusal(&error), Ordering::Relaxed);
+    }
+}
+
+/// A remark that no call returns.
+pub(crate) fn remark(error: &NativeError, reason: &str) {
+    if is_refusal(error) {
+        warn!(reason, "kafka broker not trusted, or it does not trust us");
+    } else {
         debug!(%error, reason, "kafka client remark");
     }
+}
+
+/// Whether it stays so until somebody looks.
+fn is_refusal(error: &NativeError) -> bool {
+    matches!(error.rdkafka_error_code(), Some(Code::SSL | Code::Authentication))
 }
 
 impl ConsumerContext for Quiet {}
@@ -34,4 +59,16 @@ pub(crate) type QuietConsumer = BaseConsumer<Quiet>;
 /// Makes one of `config`.
 pub(crate) fn quiet_consumer(config: &ClientConfig) -> KafkaResult<QuietConsumer> {
     BaseConsumer::from_config_and_context(config, Quiet::default())
+}
+
+/// Whether a broker was met that is not trusted, or does not trust us.
+pub(crate) fn is_refused(client: &QuietConsumer) -> bool {
+    while client.poll(Duration::ZERO).is_some() {}
+    client.context().refused.load(Ordering::Relaxed)
+}
+
+/// Why `client` reached no broker, if it was told.
+pub(crate) fn reason(client: &QuietConsumer) -> Option<String> {
+    while client.poll(Duration::ZERO).is_some() {}
+    client.context().reason.lock().clone()
 }

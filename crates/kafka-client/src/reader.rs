@@ -91,7 +91,7 @@ impl PartitionReader {
         look: Option<Duration>,
         isolation: &str,
     ) -> Result<Self, KafkaError> {
-        let mut native = config.reading_client();
+        let mut native = config.reading_client()?;
         native
             .set("isolation.level", isolation)
             // Needed by librdkafka to assign partitions; the group is never joined and nothing is committed to it.

@@ -34,6 +34,9 @@ pub struct StackConfig {
     /// Packages of the brokers that log at INFO, and not from WARN on. For tests.
     #[arg(skip)]
     pub kafka_log_info: Vec<String>,
+    /// Ports besides the others, where the servers speak TLS. For tests.
+    #[arg(skip)]
+    pub tls: Option<TlsConfig>,
     /// How many times as long as usual a server may take to start, to stop and to be replaced. For tests that slow the machine down.
     #[arg(skip = 1_u32)]
     pub patience: u32,
@@ -52,6 +55,7 @@ impl StackConfig {
             leave_data: false,
             kafka_advertised: Vec::new(),
             kafka_log_info: Vec::new(),
+            tls: None,
             patience: 1,
         }
     }
@@ -94,6 +98,33 @@ pub struct Ports {
     /// Port of the schema registry [default: a free one]
     #[arg(long, env = "VIGIE_SCHEMA_REGISTRY_PORT")]
     pub registry_port: Option<u16>,
+}
+
+/// How the servers speak TLS: whom they trust, and who they are. There is one user, who has a password: at PostgreSQL only by TLS, and only once
+/// the role has been made.
+#[derive(Clone, Debug)]
+pub struct TlsConfig {
+    /// PEM file of the authority that signs clients' certificates. Kafka's `ssl` asks for one, and PostgreSQL of the role `certified`.
+    pub authority: PathBuf,
+    /// PEM file of the servers' certificate.
+    pub certificate: PathBuf,
+    /// PEM file of its key, in PKCS #8.
+    pub key: PathBuf,
+    /// The user.
+    pub user: String,
+    /// The user's password.
+    pub password: String,
+}
+
+/// Where the servers of a stack speak TLS; PostgreSQL does so at its only port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsPorts {
+    /// Kafka with certificates on both sides.
+    pub kafka_ssl: u16,
+    /// Kafka with a password, by PLAIN or SCRAM.
+    pub kafka_sasl_ssl: u16,
+    /// Redis.
+    pub redis: u16,
 }
 
 /// One server of a stack.

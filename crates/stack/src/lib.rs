@@ -10,7 +10,7 @@ mod supervisor;
 pub mod testing;
 mod watchdog;
 
-pub use config::{Endpoints, Ports, ServerKind, StackConfig};
+pub use config::{Endpoints, Ports, ServerKind, StackConfig, TlsConfig, TlsPorts};
 pub use error::StackError;
 pub use servers::kafka::dump::{LogContent, dump_logs};
 pub use servers::{check, registry};

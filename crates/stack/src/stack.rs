@@ -9,19 +9,20 @@ use tokio::task::JoinSet;
 use crate::data_dir::{DataDir, Remembered};
 use crate::ports::PortAllocator;
 use crate::servers::java;
-use crate::servers::kafka::{KafkaNode, Proxy};
+use crate::servers::kafka::{KafkaNode, KafkaTls, Proxy};
 use crate::servers::postgres::{self, Postgres};
 use crate::servers::program::Program;
 use crate::servers::redis::Redis;
 use crate::servers::registry::RegistryServer;
 use crate::supervisor::Supervisor;
 use crate::watchdog::{Removal, Watchdog};
-use crate::{Endpoints, ServerHandle, ServerKind, ServerMemory, StackConfig, StackError};
+use crate::{Endpoints, ServerHandle, ServerKind, ServerMemory, StackConfig, StackError, TlsPorts};
 
 /// Servers that run, and are kept running, until [`Stack::stop`]. If it is dropped, or if the process dies, they are killed.
 #[derive(Debug)]
 pub struct Stack {
     endpoints: Endpoints,
+    tls: Option<TlsPorts>,
     servers: Vec<ServerHandle>,
     watchdog: Arc<Watchdog>,
     data_dir: DataDir,
@@ -53,13 +54,13 @@ impl Stack {
         let data_dir = DataDir::open(&config.data_dir).await?;
         let remove = config.ephemeral.then(|| Removal::of(data_dir.path(), config.leave_data));
         let watchdog = Arc::new(Watchdog::start(data_dir.share_lock()?, remove)?);
-        let (programs, endpoints) = plan(&config, binaries, &data_dir)?;
+        let (programs, endpoints, tls) = plan(&config, binaries, &data_dir)?;
         let launch = |program: Program| {
             let log = data_dir.log_path(program.kind());
             Supervisor::spawn(program, Arc::clone(&watchdog), log, config.patience)
         };
         let servers = programs.into_iter().map(launch).collect();
-        let stack = Self { endpoints, servers, watchdog, data_dir };
+        let stack = Self { endpoints, tls, servers, watchdog, data_dir };
         for server in &stack.servers {
             if let Err(error) = server.wait_ready().await {
                 stack.stop().await;
@@ -72,6 +73,11 @@ impl Stack {
     /// Where the servers answer. Stays the same over restarts of servers.
     pub fn endpoints(&self) -> &Endpoints {
         &self.endpoints
+    }
+
+    /// Where they speak TLS, if they do.
+    pub fn tls_ports(&self) -> Option<TlsPorts> {
+        self.tls
     }
 
     /// Where everything is stored, as an absolute path.
@@ -118,7 +124,11 @@ impl Stack {
 }
 
 /// Ports and settings of all servers.
-fn plan(config: &StackConfig, found: Binaries, data: &DataDir) -> Result<(Vec<Program>, Endpoints), StackError> {
+fn plan(
+    config: &StackConfig,
+    found: Binaries,
+    data: &DataDir,
+) -> Result<(Vec<Program>, Endpoints, Option<TlsPorts>), StackError> {
     let Remembered { cluster_id, kafka_nodes, ports: known } = data.remembered();
     if kafka_nodes != 0 && kafka_nodes != config.kafka_nodes {
         let detail = format!(
@@ -136,6 +146,17 @@ fn plan(config: &StackConfig, found: Binaries, data: &DataDir) -> Result<(Vec<Pr
         Ok::<_, StackError>(port)
     };
 
+    let tls = match &config.tls {
+        None => None,
+        Some(_) => {
+            let mut port = |name: &str, server| port(name.to_owned(), server, None);
+            Some(TlsPorts {
+                kafka_ssl: port("kafka-ssl", ServerKind::Kafka(1))?,
+                kafka_sasl_ssl: port("kafka-sasl-ssl", ServerKind::Kafka(1))?,
+                redis: port("redis-tls", ServerKind::Redis)?,
+            })
+        }
+    };
     let mut nodes = Vec::new();
     for id in 1..=config.kafka_nodes {
         let kind = ServerKind::Kafka(id);
@@ -154,6 +175,7 @@ fn plan(config: &StackConfig, found: Binaries, data: &DataDir) -> Result<(Vec<Pr
                 }
                 None => None,
             },
+            tls: config.tls.clone().zip(tls).filter(|_| id == 1).map(|(config, ports)| KafkaTls { config, ports }),
             voters: String::new(),
             nodes: config.kafka_nodes,
             peers: Vec::new(),
@@ -180,6 +202,7 @@ fn plan(config: &StackConfig, found: Binaries, data: &DataDir) -> Result<(Vec<Pr
         log: data.log_path(ServerKind::Postgres),
         user: Postgres::user()?,
         durable: !config.ephemeral,
+        tls: config.tls.clone(),
     }));
     let redis_port = port("redis".to_owned(), ServerKind::Redis, config.ports.redis_port)?;
     programs.push(Program::Redis(Redis {
@@ -187,6 +210,7 @@ fn plan(config: &StackConfig, found: Binaries, data: &DataDir) -> Result<(Vec<Pr
         dir: data.path().join("redis"),
         port: redis_port,
         log: data.log_path(ServerKind::Redis),
+        tls: config.tls.clone().zip(tls.map(|ports| ports.redis)),
     }));
     let registry_port = port("registry".to_owned(), ServerKind::Registry, config.ports.registry_port)?;
     programs.push(Program::Registry(RegistryServer::new(registry_port, data.path().join("registry.json"))));
@@ -198,5 +222,5 @@ fn plan(config: &StackConfig, found: Binaries, data: &DataDir) -> Result<(Vec<Pr
         redis_url: format!("redis://127.0.0.1:{redis_port}"),
         registry_url: format!("http://127.0.0.1:{registry_port}"),
     };
-    Ok((programs, endpoints))
+    Ok((programs, endpoints, tls))
 }

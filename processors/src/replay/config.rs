@@ -80,6 +80,8 @@ impl Config {
         check.option("from", self.from < self.to, self.from, format!("a time before --to ({})", self.to));
         let expected = format!("1 to 64 small letters, digits and hyphens, and not {LIVE_RUN:?}");
         check.option("run-id", self.run_id.as_deref().is_none_or(is_run_id), format!("{:?}", self.run_id), expected);
+        check.part(self.kafka.check());
+        check.part(self.registry.check());
         let forecaster = check.part(self.trends.check(self.model.library.as_deref()));
         let loaded = check.part(loaded).zip(forecaster);
         check.finish(loaded.map(|((analyser, author_key), forecaster)| Checked {

@@ -60,6 +60,8 @@ impl Config {
     pub fn check(self) -> Result<Checked, Vec<Mistake>> {
         let mut check = Check::<Self>::default();
         service::check_state(&mut check, &self.streams);
+        check.part(self.kafka.check());
+        check.part(self.registry.check());
         let loaded = check.part(load(&self.model, &self.enrichment));
         check.finish(loaded).map(|(analyser, author_key)| Checked { config: self, analyser, author_key })
     }

@@ -38,6 +38,8 @@ impl Config {
     pub fn check(self) -> Result<Checked, Vec<Mistake>> {
         let mut check = Check::<Self>::default();
         service::check_state(&mut check, &self.streams);
+        check.part(self.kafka.check());
+        check.part(self.registry.check());
         let forecaster = check.part(self.trends.check(None));
         check.finish(forecaster).map(|forecaster| Checked { config: self, forecaster })
     }

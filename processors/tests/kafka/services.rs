@@ -44,7 +44,7 @@ impl Bench {
     pub(crate) async fn with_partitions(partitions: i32) -> Self {
         let stack = tokio::task::block_in_place(shared);
         let kafka = KafkaConfig::new(&stack.brokers, &stack.prefix);
-        let registry = RegistryConfig { schema_registry_url: stack.registry_url.clone() };
+        let registry = RegistryConfig::at(stack.registry_url.clone());
         register_schemas(&registry, &stack.prefix).await.expect("schemas can be registered");
         let topics = Topic::ALL.into_iter().flat_map(|topic| topic.configs_of(partitions));
         let specs: Vec<TopicSpec> = topics

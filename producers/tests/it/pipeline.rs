@@ -16,7 +16,7 @@ use crate::server::{Subreddit, serve, source};
 
 pub(crate) async fn prepare(stack: &TestStack) -> (KafkaConfig, RegistryConfig) {
     let kafka = KafkaConfig::new(stack.brokers.clone(), stack.prefix.clone());
-    let registry = RegistryConfig { schema_registry_url: stack.registry_url.clone() };
+    let registry = RegistryConfig::at(stack.registry_url.clone());
     if let Ok(filter) = std::env::var("VIGIE_LOG") {
         vigie_daemon::init_logging(vigie_daemon::LogFormat::Text, &filter);
     }
@@ -266,7 +266,7 @@ async fn a_broker_outage_is_waited_out_and_nothing_is_told_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreachable_registry_is_reported_at_the_start_with_exit_code_69() {
     let kafka = KafkaConfig::new("127.0.0.1:1", "x-");
-    let registry = RegistryConfig { schema_registry_url: "http://127.0.0.1:1".into() };
+    let registry = RegistryConfig::at("http://127.0.0.1:1".into());
     let base = serve(Subreddit::default().router()).await;
     let error =
         run(checked(&kafka, &registry, vec![source("s", Kind::Reddit, base)]), Context::system()).await.unwrap_err();

@@ -53,7 +53,7 @@ async fn a_replica_if_there_is_an_order() {
     let ctx = Context::system();
     spawn_signal_handler(ctx.shutdown.clone());
     let kafka = KafkaConfig::new(order.brokers, order.prefix);
-    let registry = RegistryConfig { schema_registry_url: order.registry };
+    let registry = RegistryConfig::at(order.registry);
     let config = vigie_producers::Config {
         sources: Some(order.sources),
         list: None,

@@ -8,11 +8,11 @@ use vigie_clock::{Clock, SystemClock, Timestamp};
 use vigie_kafka_client::TopicPartition;
 use vigie_schemas::{AssetMention, Forecast, LIVE_RUN, Lineage, ScoredPost, TrendInsight, WHOLE_MARKET};
 
-use crate::config::PostgresUrl;
 use crate::insight::Insight;
 use crate::postgres::session::Session;
 use crate::sink::{Advance, Batch, Offsets, Row};
 use crate::testing::{post, trend};
+use vigie_stores::PostgresUrl;
 
 /// 2026-09-01T00:00:00Z.
 const FROM: i64 = 1_788_220_800_000;
@@ -188,7 +188,7 @@ async fn bytes_at_rest() {
     let stack = tokio::task::spawn_blocking(vigie_stack::testing::shared).await.unwrap();
     let url: PostgresUrl = stack.postgres_url.parse().unwrap();
     crate::migrate(&url).await.unwrap();
-    let mut session = Session::open(&url.to_config(), "measured").await.unwrap();
+    let mut session = Session::open(&url, "measured").await.unwrap();
     let (feed, windows) =
         (TopicPartition::new("insights.sentiment.v1", 0), TopicPartition::new("insights.trends.v1", 0));
     session.claim(&Offsets::from([(feed.clone(), 0), (windows.clone(), 0)]), true).await.unwrap();
@@ -213,7 +213,7 @@ async fn bytes_at_rest() {
         at as f64 / spent[0],
         window_at as f64 / spent[1]
     );
-    let (client, connection) = url.to_config().connect(tokio_postgres::NoTls).await.unwrap();
+    let (client, connection) = url.connect("measured").await.unwrap();
     tokio::spawn(connection);
     client.batch_execute("VACUUM ANALYZE").await.unwrap();
     let sizes = "SELECT regexp_replace(relname, '_(past|future|[0-9]{4}_[0-9]{2})$', ''), sum(pg_table_size(oid))::bigint, \

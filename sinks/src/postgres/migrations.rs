@@ -1,10 +1,9 @@
 //! The tables, as numbered SQL files that are part of the binary.
 
 use refinery::{Migration, Runner};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 use vigie_schemas::sql::MIGRATIONS;
-
-use crate::config::PostgresUrl;
+use vigie_stores::PostgresUrl;
 
 /// Held while migrating, so that two services that start at once take turns. The number spells "vigie".
 const ADVISORY_LOCK: i64 = 0x76_69_67_69_65;
@@ -32,7 +31,7 @@ pub enum MigrateError {
 /// [`MigrateError`].
 pub async fn migrate(url: &PostgresUrl) -> Result<Vec<String>, MigrateError> {
     let unavailable = |source| MigrateError::Unavailable { url: url.to_string(), source };
-    let (mut client, connection) = url.to_config().connect(NoTls).await.map_err(unavailable)?;
+    let (mut client, connection) = url.connect("vigie").await.map_err(unavailable)?;
     let connection = tokio::spawn(connection);
     // The lock goes with the session, also when this process dies.
     client.execute("SELECT pg_advisory_lock($1)", &[&ADVISORY_LOCK]).await.map_err(unavailable)?;
@@ -69,7 +68,7 @@ mod tests {
     async fn a_filled_database_of_before_has_the_same_rows_in_tables_by_time() {
         let stack = tokio::task::spawn_blocking(vigie_stack::testing::shared).await.unwrap();
         let url: PostgresUrl = stack.postgres_url.parse().unwrap();
-        let (mut client, connection) = url.to_config().connect(NoTls).await.unwrap();
+        let (mut client, connection) = url.connect("vigie").await.unwrap();
         tokio::spawn(connection);
         apply(&mut client, &MIGRATIONS[..4]).await.unwrap();
         client.batch_execute(include_str!("../../tests/v4_rows.sql")).await.unwrap();

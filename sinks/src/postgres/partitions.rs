@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::time::timeout;
-use tokio_postgres::{Client, Config, Error, NoTls};
+use tokio_postgres::{Client, Error};
 use tracing::{debug, info, warn};
 use vigie_clock::Timestamp;
+use vigie_stores::PostgresUrl;
 
 use crate::postgres::cell::Cell;
 use crate::postgres::failure::describe;
@@ -92,7 +93,7 @@ impl Known {
 }
 
 /// Makes partitions ahead and drops what has expired, until it is dropped. A failure is no reason to stop writing.
-pub(super) async fn upkeep(database: Config, keep: Retention) -> Infallible {
+pub(super) async fn upkeep(database: PostgresUrl, keep: Retention) -> Infallible {
     let mut rounds = tokio::time::interval(INTERVAL);
     loop {
         rounds.tick().await;
@@ -106,8 +107,8 @@ pub(super) async fn upkeep(database: Config, keep: Retention) -> Infallible {
     }
 }
 
-async fn round(database: &Config, keep: Retention) -> Result<(), Error> {
-    let (client, connection) = database.connect(NoTls).await?;
+async fn round(database: &PostgresUrl, keep: Retention) -> Result<(), Error> {
+    let (client, connection) = database.connect("sink-postgres-upkeep").await?;
     tokio::spawn(connection); // the lock goes with it
     client.batch_execute(LOCK_TIMEOUT).await?;
     if !client.query_one(TAKE_TURN, &[]).await?.get::<_, bool>(0) {

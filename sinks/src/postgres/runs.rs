@@ -1,10 +1,10 @@
 //! The table of runs, for the command that replays.
 
 use serde_json::Value;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 use vigie_clock::Timestamp;
+use vigie_stores::PostgresUrl;
 
-use crate::config::PostgresUrl;
 use crate::postgres::cell::Cell;
 
 /// A replay run that begins.
@@ -116,7 +116,7 @@ pub async fn record_run_finished(url: &PostgresUrl, run: &RunFinished) -> Result
 }
 
 async fn connect(url: &PostgresUrl) -> Result<Client, tokio_postgres::Error> {
-    let (client, connection) = url.to_config().connect(NoTls).await?;
+    let (client, connection) = url.connect("vigie").await?;
     tokio::spawn(connection);
     Ok(client)
 }

@@ -5,11 +5,12 @@ use std::time::SystemTime;
 
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Config, NoTls, Row as SqlRow, Statement, Transaction};
+use tokio_postgres::{Client, Row as SqlRow, Statement, Transaction};
 use tracing::debug;
 use vigie_clock::Timestamp;
 use vigie_kafka_client::TopicPartition;
 use vigie_schemas::{FetchRecord, ScoredPost, TrendInsight};
+use vigie_stores::PostgresUrl;
 
 use crate::insight::Insight;
 use crate::postgres::authors::AuthorChanges;
@@ -36,8 +37,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) async fn open(config: &Config, sink: &'static str) -> Result<Self, tokio_postgres::Error> {
-        let (client, connection) = config.connect(NoTls).await?;
+    pub(crate) async fn open(url: &PostgresUrl, sink: &'static str) -> Result<Self, tokio_postgres::Error> {
+        let (client, connection) = url.connect(sink).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 debug!(%error, "connection to postgresql ended");
@@ -292,7 +293,6 @@ mod tests {
     use vigie_clock::{Clock, SystemClock};
 
     use super::*;
-    use crate::config::PostgresUrl;
     use crate::sink::Advance;
 
     /// `cargo test --release -p vigie-sinks --lib copy_path -- --ignored --nocapture`
@@ -303,7 +303,7 @@ mod tests {
         let stack = tokio::task::spawn_blocking(vigie_stack::testing::shared).await.unwrap();
         let url: PostgresUrl = stack.postgres_url.parse().unwrap();
         crate::migrate(&url).await.unwrap();
-        let mut session = Session::open(&url.to_config(), "measured").await.unwrap();
+        let mut session = Session::open(&url, "measured").await.unwrap();
         let partition = TopicPartition::new("insights.sentiment.v1", 0);
         let clock = SystemClock::default();
         for (size, name) in [(5_000, "new"), (5_000, "redelivered"), (500, "new"), (50, "new"), (1, "new")] {

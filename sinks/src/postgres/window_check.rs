@@ -27,12 +27,13 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use prometheus::{IntCounter, Opts, Registry};
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::Client;
 use tracing::{debug, error, warn};
 use vigie_clock::Timestamp;
 use vigie_daemon::Component;
 use vigie_kafka_client::{Admin, KafkaConfig, KafkaError, TopicPartition, last_offset_before};
 use vigie_schemas::Topic;
+use vigie_stores::PostgresUrl;
 
 use crate::postgres::failure::describe;
 
@@ -81,7 +82,7 @@ impl Account {
 /// Checks windows as they become final.
 pub(super) struct Accounts {
     sink: &'static str,
-    database: Config,
+    database: PostgresUrl,
     kafka: KafkaConfig,
     health: Component,
     checked: IntCounter,
@@ -105,7 +106,7 @@ enum AccountError {
 impl Accounts {
     pub(super) fn new(
         sink: &'static str,
-        database: Config,
+        database: PostgresUrl,
         kafka: KafkaConfig,
         health: Component,
         registry: &Registry,
@@ -154,7 +155,7 @@ impl Accounts {
 
     async fn client(&mut self) -> Result<&Client, AccountError> {
         if self.client.as_ref().is_none_or(Client::is_closed) {
-            let (client, connection) = self.database.connect(NoTls).await?;
+            let (client, connection) = self.database.connect(self.sink).await?;
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     debug!(%error, "connection to postgresql ended");
@@ -249,7 +250,6 @@ mod tests {
     use vigie_kafka_client::{OutgoingRecord, Publisher};
 
     use super::*;
-    use crate::config::PostgresUrl;
     use crate::testing::topics::create_topics;
 
     #[tokio::test(flavor = "multi_thread")]
@@ -261,7 +261,7 @@ mod tests {
         crate::migrate(&url).await.unwrap();
         let ctx = Context::system();
         let health = ctx.health.component("windows");
-        let mut accounts = Accounts::new("sink", url.to_config(), kafka.clone(), health, &ctx.metrics).unwrap();
+        let mut accounts = Accounts::new("sink", url, kafka.clone(), health, &ctx.metrics).unwrap();
         let topic = Topic::InsightsSentiment.name();
         let post = OutgoingRecord { partition: Some(0), ..OutgoingRecord::new(topic, "p", "a post") };
         Publisher::new(&kafka, "test").publish(vec![post]).await.unwrap();

@@ -39,7 +39,7 @@ impl Pipeline {
             vigie_daemon::init_logging(vigie_daemon::LogFormat::Text, &filter);
         }
         let kafka = KafkaConfig::new(&stack.brokers, &stack.prefix);
-        let registry = RegistryConfig { schema_registry_url: stack.registry_url.clone() };
+        let registry = RegistryConfig::at(stack.registry_url.clone());
         create_topics(&kafka).await;
         register_schemas(&registry, &stack.prefix).await.unwrap();
         let codec = Codec::connect(&registry, &stack.prefix).await.unwrap();

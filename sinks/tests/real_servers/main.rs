@@ -3,6 +3,7 @@
 
 mod accounts;
 mod authors;
+mod encryption;
 mod harness;
 mod history;
 mod kill;

@@ -3,7 +3,8 @@
 use serde_json::json;
 use vigie_daemon::{Check, Context, ServiceError, spawn_signal_handler};
 use vigie_processors::replay::{self, Progress, RunReport};
-use vigie_sinks::{PostgresUrl, RunError, RunFinished, RunStarted, RunState, record_run_finished, record_run_started};
+use vigie_sinks::{RunError, RunFinished, RunStarted, RunState, record_run_finished, record_run_started};
+use vigie_stores::PostgresUrl;
 
 use crate::cli::{ReplayArgs, ReplayCommand};
 use crate::output::Output;

@@ -70,6 +70,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 pub(crate) fn kafka_error(error: KafkaError) -> ServiceError {
     match error {
         KafkaError::Unavailable { brokers, detail } => ServiceError::unavailable(format!("kafka at {brokers}"), detail),
+        KafkaError::Config(mistakes) => mistakes.into(),
         other => ServiceError::failed(other),
     }
 }
@@ -77,6 +78,7 @@ pub(crate) fn kafka_error(error: KafkaError) -> ServiceError {
 pub(crate) fn codec_error(error: CodecError) -> ServiceError {
     match error {
         CodecError::Registry { url, detail } => ServiceError::unavailable(format!("schema registry at {url}"), detail),
+        CodecError::Config(mistakes) => mistakes.into(),
         other => ServiceError::failed(other),
     }
 }

@@ -83,7 +83,7 @@ async fn pipeline(
         }
     }
     let brokers = KafkaConfig::new(servers.kafka_brokers.clone(), "");
-    let registry = RegistryConfig { schema_registry_url: servers.registry_url.clone() };
+    let registry = RegistryConfig::at(servers.registry_url.clone());
     let partitions = ready.partitions;
     let (topics, schemas, tables) = tokio::join!(
         blocking(move || apply(&brokers, partitions, 1)),
@@ -96,7 +96,8 @@ async fn pipeline(
         return Err(ServiceError::failed(format!("the registry refuses the schema of {}", refused.subject)));
     }
 
-    let url = format!("http://{}/", listener.local_addr().map_err(ServiceError::failed)?);
+    let scheme = if ready.api.is_encrypted() { "https" } else { "http" };
+    let url = format!("{scheme}://{}/", listener.local_addr().map_err(ServiceError::failed)?);
     let mut services = Services::new(ctx.clone());
     services.spawn("producers", vigie_producers::run(ready.producers, ctx.clone()));
     services.spawn("sentiment", vigie_processors::run_sentiment(ready.sentiment, ctx.clone()));

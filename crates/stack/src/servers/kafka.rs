@@ -15,7 +15,7 @@ use vigie_clock::{Clock, SystemClock};
 use crate::servers::java::sorted_entries;
 use crate::servers::launch::LaunchSpec;
 use crate::watchdog::Ending;
-use crate::{ServerKind, StackError};
+use crate::{ServerKind, StackError, TlsConfig, TlsPorts};
 
 /// How long the others may take to replace a broker that was killed: its session (9 s by default), that of the active controller if it was
 /// this broker, and as much again on a busy machine. Two of three that are killed at once are not replaced: then this is how long they wait.
@@ -30,6 +30,36 @@ pub(crate) struct Proxy {
     /// The port for other brokers.
     pub(crate) internal: u16,
 }
+
+/// Listeners of TLS.
+#[derive(Clone, Debug)]
+pub(crate) struct KafkaTls {
+    pub(crate) config: TlsConfig,
+    pub(crate) ports: TlsPorts,
+}
+
+impl KafkaTls {
+    /// `keys` is a file that holds the broker's key and certificate.
+    fn settings(&self, keys: &Path) -> String {
+        format!(
+            "ssl.keystore.type=PEM\n\
+             ssl.keystore.location={keys}\n\
+             ssl.truststore.type=PEM\n\
+             ssl.truststore.location={authority}\n\
+             listener.name.ssl.ssl.client.auth=required\n\
+             sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512\n\
+             listener.name.sasl_ssl.plain.sasl.jaas.config={JAAS}.plain.PlainLoginModule required user_{user}=\"{password}\";\n\
+             listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config={JAAS}.scram.ScramLoginModule required;\n\
+             listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={JAAS}.scram.ScramLoginModule required;\n",
+            keys = keys.display(),
+            authority = self.config.authority.display(),
+            user = self.config.user,
+            password = self.config.password,
+        )
+    }
+}
+
+const JAAS: &str = "org.apache.kafka.common.security";
 
 #[derive(Clone, Debug)]
 pub(crate) struct KafkaNode {
@@ -46,6 +76,7 @@ pub(crate) struct KafkaNode {
     pub(crate) controller_port: u16,
     /// Where clients are sent, if not to the broker itself.
     pub(crate) proxy: Option<Proxy>,
+    pub(crate) tls: Option<KafkaTls>,
     /// `id@host:port` of each controller.
     pub(crate) voters: String,
     /// Size of the cluster.
@@ -93,6 +124,10 @@ impl KafkaNode {
         let data = self.dir.join("data");
         fs::write(self.dir.join("log4j2.properties"), self.logging()).map_err(failed)?;
         fs::write(self.settings_path(), self.settings(&data)).map_err(failed)?;
+        if let Some(KafkaTls { config, .. }) = &self.tls {
+            let read = |file| fs::read(file).map_err(failed);
+            fs::write(self.keys_path(), [read(&config.key)?, read(&config.certificate)?].concat()).map_err(failed)?;
+        }
         if data.join("meta.properties").is_file() {
             let version = versions::of_jars(&self.jars).unwrap_or_default();
             if versions::is_too_old_for(&version, &data) {
@@ -167,6 +202,10 @@ impl KafkaNode {
         self.dir.join("server.properties")
     }
 
+    fn keys_path(&self) -> PathBuf {
+        self.dir.join("keys.pem")
+    }
+
     /// Quick start before peak speed: the C1 compiler alone and the serial collector start the broker in half the time.
     fn java_options(&self) -> Vec<OsString> {
         let mut classes = self.jars.join("*").into_os_string();
@@ -182,23 +221,26 @@ impl KafkaNode {
 
     fn settings(&self, data: &Path) -> String {
         let (replicas, in_sync) = if self.nodes == 1 { (1, 1) } else { (self.nodes, self.nodes - 1) };
-        let (internal, advertised, names) = match self.proxy {
+        let (mut more, advertised, names) = match self.proxy {
             None => (String::new(), self.port, ""),
-            Some(Proxy { advertised, internal }) => (
-                format!(",INTERNAL://127.0.0.1:{internal}"),
-                advertised,
-                "inter.broker.listener.name=INTERNAL\n\
-                 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT\n",
-            ),
+            Some(Proxy { advertised, internal }) => {
+                (format!(",INTERNAL://127.0.0.1:{internal}"), advertised, "inter.broker.listener.name=INTERNAL\n")
+            }
         };
+        let tls = self.tls.as_ref().map(|tls| tls.settings(&self.keys_path())).unwrap_or_default();
+        if let Some(KafkaTls { ports, .. }) = &self.tls {
+            let (ssl, sasl_ssl) = (ports.kafka_ssl, ports.kafka_sasl_ssl);
+            more += &format!(",SSL://127.0.0.1:{ssl},SASL_SSL://127.0.0.1:{sasl_ssl}");
+        }
         format!(
             "process.roles=broker,controller\n\
              node.id={id}\n\
              controller.quorum.voters={voters}\n\
              controller.listener.names=CONTROLLER\n\
-             listeners=PLAINTEXT://127.0.0.1:{port}{internal},CONTROLLER://127.0.0.1:{controller_port}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}{internal}\n\
-             {names}\
+             listeners=PLAINTEXT://127.0.0.1:{port}{more},CONTROLLER://127.0.0.1:{controller_port}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}{more}\n\
+             listener.security.protocol.map={PROTOCOLS}\n\
+             {names}{tls}\
              log.dirs={data}\n\
              auto.create.topics.enable=false\n\
              default.replication.factor={replicas}\n\
@@ -229,9 +271,15 @@ impl KafkaNode {
     }
 
     async fn format(&self, settings: &Path) -> Result<(), StackError> {
-        let mut command = Command::new(&self.java);
+        let (mut command, mut users) = (Command::new(&self.java), Vec::new());
         command.args(self.java_options()).args(["kafka.tools.StorageTool", "format", "-t", &self.cluster_id, "-c"]);
-        command.arg(settings).current_dir(&self.dir).stdin(std::process::Stdio::null()).kill_on_drop(true);
+        if let Some(KafkaTls { config: TlsConfig { user, password, .. }, .. }) = &self.tls {
+            for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+                let scram = format!("{mechanism}=[name={user},password={password}]");
+                users.extend(["--add-scram".to_owned(), scram]);
+            }
+        }
+        command.arg(settings).args(users).current_dir(&self.dir).stdin(std::process::Stdio::null()).kill_on_drop(true);
         let output = command.output().await.map_err(|error| StackError::prepare(self.kind(), error))?;
         if output.status.success() {
             return Ok(());
@@ -253,6 +301,8 @@ fn fetched(cache: &Path) -> Vec<PathBuf> {
     folders.sort_by_key(|dir| versions::of_jars(dir).as_deref() == Some(versions::pinned()));
     folders
 }
+
+const PROTOCOLS: &str = "PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL";
 
 /// Ten years: who starts again after a holiday goes on where it stopped. Kafka's default is a week.
 const OFFSETS_RETENTION_MINUTES: u32 = 5_256_000;

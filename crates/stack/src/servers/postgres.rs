@@ -17,7 +17,7 @@ use crate::ports::random_cluster_id;
 use crate::servers::java::{in_path, sorted_entries};
 use crate::servers::launch::LaunchSpec;
 use crate::watchdog::Ending;
-use crate::{ServerKind, StackError};
+use crate::{ServerKind, StackError, TlsConfig};
 
 /// User and database.
 pub(crate) const NAME: &str = "vigie";
@@ -36,6 +36,7 @@ pub(crate) struct Postgres {
     pub(crate) user: Option<User>,
     /// Whether committed rows must survive a crash of the machine.
     pub(crate) durable: bool,
+    pub(crate) tls: Option<TlsConfig>,
 }
 
 impl Postgres {
@@ -75,6 +76,9 @@ impl Postgres {
             chown(&fresh, Some(user.uid.as_raw()), Some(user.gid.as_raw())).map_err(failed)?;
         }
         self.initdb(&fresh).await?;
+        if let Some(tls) = &self.tls {
+            self.prepare_tls(tls, &fresh).map_err(failed)?;
+        }
         fs::rename(&fresh, &home).map_err(failed)?;
         if home != self.dir {
             symlink(&home, &self.dir).map_err(failed)?;
@@ -87,6 +91,9 @@ impl Postgres {
         let dir = fs::canonicalize(&self.dir).unwrap_or_else(|_| self.dir.clone());
         let mut args: Vec<OsString> = vec!["-D".into(), dir.into(), "-p".into(), self.port.to_string().into()];
         let mut settings = vec!["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"];
+        if self.tls.is_some() {
+            settings.extend(["ssl=on", "ssl_ca_file=root.crt"]);
+        }
         if !self.durable {
             settings.extend(["fsync=off", "full_page_writes=off", "synchronous_commit=off"]);
         }
@@ -101,6 +108,26 @@ impl Postgres {
             log: self.log.clone(),
             ending: Ending::Quit,
         }
+    }
+
+    /// Puts the certificates where PostgreSQL looks for them, its own user's, and says who needs them.
+    fn prepare_tls(&self, tls: &TlsConfig, dir: &Path) -> std::io::Result<()> {
+        for (from, name) in [(&tls.authority, "root.crt"), (&tls.certificate, "server.crt"), (&tls.key, "server.key")] {
+            let file = dir.join(name);
+            fs::copy(from, &file)?;
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+            if let Some((uid, gid)) = self.ids() {
+                chown(&file, Some(uid), Some(gid))?;
+            }
+        }
+        let rules = format!(
+            "hostssl all certified 127.0.0.1/32 cert\n\
+             hostssl all {user} 127.0.0.1/32 scram-sha-256\n\
+             hostnossl all certified,{user} 127.0.0.1/32 reject\n\
+             host all all 127.0.0.1/32 trust\n",
+            user = tls.user,
+        );
+        fs::write(dir.join("pg_hba.conf"), rules)
     }
 
     /// Opens a session in the database, which the first probe creates.

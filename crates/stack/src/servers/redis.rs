@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use crate::servers::java::in_path;
 use crate::servers::launch::LaunchSpec;
 use crate::watchdog::Ending;
-use crate::{ServerKind, StackError};
+use crate::{ServerKind, StackError, TlsConfig};
 
 #[derive(Debug)]
 pub(crate) struct Redis {
@@ -17,6 +17,8 @@ pub(crate) struct Redis {
     pub(crate) dir: PathBuf,
     pub(crate) port: u16,
     pub(crate) log: PathBuf,
+    /// With the port for it.
+    pub(crate) tls: Option<(TlsConfig, u16)>,
 }
 
 impl Redis {
@@ -33,9 +35,18 @@ impl Redis {
     pub(crate) fn launch_spec(&self) -> LaunchSpec {
         let port = self.port.to_string();
         let options = ["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no", "--daemonize", "no"];
+        let mut args: Vec<OsString> = options.iter().map(OsString::from).collect();
+        if let Some((tls, port)) = &self.tls {
+            let user = format!("--tls-port {port} --user {} on >{} ~* &* +@all", tls.user, tls.password);
+            args.extend(user.split(' ').map(OsString::from));
+            args.extend(["--tls-cert-file".into(), tls.certificate.clone().into()]);
+            args.extend(["--tls-key-file".into(), tls.key.clone().into()]);
+            args.extend(["--tls-ca-cert-file".into(), tls.authority.clone().into()]);
+            args.extend(["--tls-auth-clients", "optional"].map(OsString::from));
+        }
         LaunchSpec {
             program: self.binary.clone(),
-            args: options.iter().map(OsString::from).collect(),
+            args,
             current_dir: self.dir.clone(),
             user: None,
             log: self.log.clone(),

@@ -91,7 +91,7 @@ impl Checked {
             self.api.keyring = Some(keyring);
         }
         let kafka = KafkaConfig { client_id: self.client_id.clone(), ..KafkaConfig::new(&servers.kafka_brokers, "") };
-        let registry = RegistryConfig { schema_registry_url: servers.registry_url.clone() };
+        let registry = RegistryConfig::at(servers.registry_url.clone());
         self.producers = self.producers.on(kafka.clone(), registry.clone());
         self.sentiment = self.sentiment.on(kafka.clone(), registry.clone());
         self.trends = self.trends.on(kafka.clone(), registry.clone());

@@ -11,16 +11,21 @@ const ARCHIVE_GRACE: &str = "36500d";
 const ARCHIVE_SETTLE: &str = "6h";
 /// On a first start feeds list the posts of some days: they count too.
 const LOCAL_GRACE: &str = "7d";
-/// Where the servers are: `up` starts its own.
-const SERVERS: [&str; 7] = [
+/// Where the servers are, and how they are spoken to: `up` starts its own. The beginnings of options.
+const SERVERS: [&str; 8] = [
     "kafka-brokers",
     "kafka-topic-prefix",
-    "schema-registry-url",
+    "kafka-security-",
+    "kafka-ssl-",
+    "kafka-sasl-",
+    "schema-registry-",
     "postgres-url",
-    "postgres-url-file",
     "redis-url",
-    "redis-url-file",
 ];
+
+fn is_server(option: &str) -> bool {
+    SERVERS.iter().any(|server| option.starts_with(server))
+}
 
 type Augment = fn(Command) -> Command;
 
@@ -56,7 +61,7 @@ impl Args for ServiceOptions {
         }
         command
             .mut_args(|arg| match arg.get_long() {
-                Some(long) if SERVERS.contains(&long) => arg.hide(true).env(None::<&'static str>),
+                Some(long) if is_server(long) => arg.hide(true).env(None::<&'static str>),
                 _ => arg,
             })
             .mut_arg("grace", |arg| {
@@ -74,7 +79,7 @@ impl FromArgMatches for ServiceOptions {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
         let is_given = |id: &clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
         let given = matches.ids().filter(|id| is_given(id)).map(|id| id.as_str().replace('_', "-"));
-        if let Some(option) = given.into_iter().find(|option| SERVERS.contains(&option.as_str())) {
+        if let Some(option) = given.into_iter().find(|option| is_server(option)) {
             let text = format!("unexpected argument '--{option}': up starts servers of its own\n");
             return Err(Error::raw(ErrorKind::UnknownArgument, text));
         }
