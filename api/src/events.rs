@@ -108,11 +108,28 @@ impl Event {
     }
 }
 
+/// What a subscriber is told.
+#[derive(Clone, Debug)]
+pub(crate) enum Live {
+    Event(Arc<Event>),
+    /// Events after this place are gone before anybody read them.
+    Gap(EventId),
+}
+
+/// Events of the stream.
+pub(crate) struct Page {
+    pub(crate) events: Vec<Arc<Event>>,
+    /// The last that was looked at; `None` at the end of the stream.
+    pub(crate) end: Option<EventId>,
+    /// Events before these may be gone.
+    pub(crate) gap: bool,
+}
+
 /// The live events.
 pub(crate) struct Events {
     redis: Client,
     key: String,
-    sender: broadcast::Sender<Arc<Event>>,
+    sender: broadcast::Sender<Live>,
     /// Whether every event from now on will be sent.
     pumping: watch::Sender<bool>,
 }
@@ -141,7 +158,7 @@ impl Events {
     }
 
     /// Events from now on.
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Live> {
         self.sender.subscribe()
     }
 
@@ -153,11 +170,29 @@ impl Events {
         Ok(oldest.map(|oldest| (oldest, newest)))
     }
 
-    /// The first events after `id`, and the id of the last one that was looked at.
-    pub(crate) async fn after(&self, id: EventId) -> Result<(Vec<Arc<Event>>, Option<EventId>), EventsError> {
-        let entries = self.range(format!("({id}"), Some(PAGE)).await?;
-        let last = entries.last().and_then(|(id, _)| EventId::parse(id));
-        Ok((entries.iter().filter_map(|(id, fields)| Event::parse(id, fields)).map(Arc::new).collect(), last))
+    /// Whether events after `id` may be gone: the stream has been cut behind it, or does not know it, as after a loss of Redis.
+    pub(crate) async fn is_gap(&self, id: EventId) -> Result<bool, EventsError> {
+        Ok(match self.bounds().await? {
+            _ if id == EventId::START => false,
+            Some((oldest, newest)) => oldest > id || id > newest,
+            None => true,
+        })
+    }
+
+    /// The first events after `id`.
+    pub(crate) async fn after(&self, id: EventId) -> Result<Page, EventsError> {
+        let mut entries = self.range(id.to_string(), Some(PAGE + 1)).await?;
+        // Where the event itself is still there, none after it is gone.
+        let is_there = entries.first().is_some_and(|(first, _)| EventId::parse(first) == Some(id));
+        let gap = !is_there && self.is_gap(id).await?;
+        entries.drain(..usize::from(is_there));
+        let end = entries.last().and_then(|(id, _)| EventId::parse(id));
+        Ok(Page { events: entries.iter().filter_map(|(id, fields)| Event::parse(id, fields)).map(Arc::new).collect(), end, gap })
+    }
+
+    async fn has(&self, id: EventId) -> Result<bool, fred::error::Error> {
+        let entries: Vec<Entry> = self.redis.xrange_values(&self.key, id.to_string(), id.to_string(), Some(1)).await?;
+        Ok(!entries.is_empty())
     }
 
     async fn range(&self, start: String, count: Option<u64>) -> Result<Vec<Entry>, EventsError> {
@@ -167,16 +202,29 @@ impl Events {
     /// Reads the stream and tells the subscribers, until the shutdown. `reader` is a connection of its own, for the reads block.
     pub(crate) async fn pump(&self, reader: Client, shutdown: CancellationToken) {
         let mut last: Option<EventId> = None;
-        let mut healthy = true;
+        let (mut healthy, mut was_away) = (true, false);
         loop {
             let step = async {
-                let from = match last {
+                let mut from = match last {
                     Some(id) => id,
                     None => self.newest(&reader).await?,
                 };
+                // An id from before a loss of Redis would never be reached again.
+                if std::mem::take(&mut was_away) {
+                    let newest = self.newest(&reader).await?;
+                    if newest < from {
+                        let _ = self.sender.send(Live::Gap(from));
+                        from = newest;
+                    }
+                }
                 last = Some(from);
                 self.pumping.send_replace(true);
-                self.read_after(&reader, from).await
+                let entries = self.read_after(&reader, from).await?;
+                // What was cut off before it was read took the last event with it.
+                if !entries.is_empty() && from != EventId::START && !self.has(from).await? {
+                    let _ = self.sender.send(Live::Gap(from));
+                }
+                Ok::<_, fred::error::Error>(entries)
             };
             let result = tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -192,11 +240,12 @@ impl Events {
                         last = EventId::parse(id).or(last);
                         if let Some(event) = Event::parse(id, fields) {
                             // No receiver is no error.
-                            let _ = self.sender.send(Arc::new(event));
+                            let _ = self.sender.send(Live::Event(Arc::new(event)));
                         }
                     }
                 }
                 Err(error) => {
+                    was_away = true;
                     if healthy {
                         warn!(%error, "event stream is away, live updates pause");
                         healthy = false;
