@@ -116,6 +116,22 @@ pub(crate) enum Live {
     Gap(EventId),
 }
 
+/// The oldest and the newest event that are still there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds(Option<(EventId, EventId)>);
+
+impl Bounds {
+    /// Whether the stream has come as far as `id`. If not, it is another one, as after a loss of Redis.
+    pub(crate) fn reach(self, id: EventId) -> bool {
+        id == EventId::START || self.0.is_some_and(|(_, newest)| id <= newest)
+    }
+
+    /// Whether events after `id` may be gone.
+    pub(crate) fn have_gap_after(self, id: EventId) -> bool {
+        !self.reach(id) || (id != EventId::START && self.0.is_some_and(|(oldest, _)| oldest > id))
+    }
+}
+
 /// Events of the stream.
 pub(crate) struct Page {
     pub(crate) events: Vec<Arc<Event>>,
@@ -162,21 +178,11 @@ impl Events {
         self.sender.subscribe()
     }
 
-    /// The oldest and the newest event that are still there.
-    pub(crate) async fn bounds(&self) -> Result<Option<(EventId, EventId)>, EventsError> {
+    pub(crate) async fn bounds(&self) -> Result<Bounds, EventsError> {
         let entries = self.range("-".to_owned(), Some(1)).await?;
         let oldest = entries.first().and_then(|(id, _)| EventId::parse(id));
         let newest = self.newest(&self.redis).await?;
-        Ok(oldest.map(|oldest| (oldest, newest)))
-    }
-
-    /// Whether events after `id` may be gone: the stream has been cut behind it, or does not know it, as after a loss of Redis.
-    pub(crate) async fn is_gap(&self, id: EventId) -> Result<bool, EventsError> {
-        Ok(match self.bounds().await? {
-            _ if id == EventId::START => false,
-            Some((oldest, newest)) => oldest > id || id > newest,
-            None => true,
-        })
+        Ok(Bounds(oldest.map(|oldest| (oldest, newest))))
     }
 
     /// The first events after `id`.
@@ -184,14 +190,18 @@ impl Events {
         let mut entries = self.range(id.to_string(), Some(PAGE + 1)).await?;
         // Where the event itself is still there, none after it is gone.
         let is_there = entries.first().is_some_and(|(first, _)| EventId::parse(first) == Some(id));
-        let gap = !is_there && self.is_gap(id).await?;
+        let gap = !is_there && self.bounds().await?.have_gap_after(id);
         entries.drain(..usize::from(is_there));
         let end = entries.last().and_then(|(id, _)| EventId::parse(id));
-        Ok(Page { events: entries.iter().filter_map(|(id, fields)| Event::parse(id, fields)).map(Arc::new).collect(), end, gap })
+        Ok(Page {
+            events: entries.iter().filter_map(|(id, fields)| Event::parse(id, fields)).map(Arc::new).collect(),
+            end,
+            gap,
+        })
     }
 
-    async fn has(&self, id: EventId) -> Result<bool, fred::error::Error> {
-        let entries: Vec<Entry> = self.redis.xrange_values(&self.key, id.to_string(), id.to_string(), Some(1)).await?;
+    async fn has(&self, reader: &Client, id: EventId) -> Result<bool, fred::error::Error> {
+        let entries: Vec<Entry> = reader.xrange_values(&self.key, id.to_string(), id.to_string(), Some(1)).await?;
         Ok(!entries.is_empty())
     }
 
@@ -221,7 +231,7 @@ impl Events {
                 self.pumping.send_replace(true);
                 let entries = self.read_after(&reader, from).await?;
                 // What was cut off before it was read took the last event with it.
-                if !entries.is_empty() && from != EventId::START && !self.has(from).await? {
+                if !entries.is_empty() && from != EventId::START && !self.has(&reader, from).await? {
                     let _ = self.sender.send(Live::Gap(from));
                 }
                 Ok::<_, fred::error::Error>(entries)

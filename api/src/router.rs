@@ -15,7 +15,9 @@ use vigie_daemon::{Context, ops_router};
 
 use crate::app::App;
 use crate::auth::{Scope, require, require_token};
-use crate::endpoints::{alerts, assets, authors, dashboard, market, metric, posts, runs, series, sources, stream, trends};
+use crate::endpoints::{
+    alerts, assets, authors, dashboard, market, metric, posts, runs, series, sources, stream, trends,
+};
 use crate::http::problem::Problem;
 use guard::guard;
 

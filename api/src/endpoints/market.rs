@@ -63,8 +63,18 @@ pub(crate) struct MarketTrend {
 impl Table for MarketTrends {
     fn csv(&self) -> Result<Bytes, Problem> {
         let columns = [
-            "asset", "direction", "confidence", "net", "probabilities.bullish", "probabilities.neutral", "probabilities.bearish", "posts",
-            "scored_posts", "voices", "final", "computed_at",
+            "asset",
+            "direction",
+            "confidence",
+            "net",
+            "probabilities.bullish",
+            "probabilities.neutral",
+            "probabilities.bearish",
+            "posts",
+            "scored_posts",
+            "voices",
+            "final",
+            "computed_at",
         ];
         table::csv(&columns, &self.market_trends)
     }
@@ -161,7 +171,8 @@ async fn build(data: &Snapshot, asked: &MoodsParams, now: UtcTime) -> Result<Mar
         let voices = voices.get(asset).copied().unwrap_or(0).min(scored_posts);
         let mood = mood::estimate(Opinions { negative, neutral, positive, voices }, asked.min_voices.0);
         if posts > 0 && asked.direction.is_none_or(|wanted| wanted == mood.direction) {
-            let r#final = current().all(|slice| slice.r#final) && closed.get(asset).is_some_and(|closed| *closed >= span.end);
+            let r#final =
+                current().all(|slice| slice.r#final) && closed.get(asset).is_some_and(|closed| *closed >= span.end);
             let computed_at = current().map(|slice| slice.computed_at).max();
             let asset = asset.clone();
             answer.market_trends.push(MarketTrend { asset, mood, posts, scored_posts, voices, r#final, computed_at });

@@ -87,13 +87,17 @@ impl Metric {
                 "Posts that are neither spam nor near copies of a post about the asset of the 24 hours before; posts?unique=true lists them",
                 "sum; null if a window does not tell",
             ),
-            Self::SpamPosts => ("posts", "Posts with a spam score of 0.5 or more", "sum; null if a window does not tell"),
+            Self::SpamPosts => {
+                ("posts", "Posts with a spam score of 0.5 or more", "sum; null if a window does not tell")
+            }
             Self::UniqueAuthors => (
                 "authors",
                 "Distinct known authors of the posts",
                 "counted anew from the posts, so that each counts once; a window's own count where the interval is one window",
             ),
-            Self::MeanScore => ("score", "Mean of p_positive - p_negative over the scored posts", "mean, weighted by scored posts"),
+            Self::MeanScore => {
+                ("score", "Mean of p_positive - p_negative over the scored posts", "mean, weighted by scored posts")
+            }
             Self::Dominance => (
                 "share",
                 "posts of the asset / posts of the whole market (`*`: every post, whether or not it mentions an asset). A post about two assets counts in both, so shares add up to more than 1",
@@ -108,15 +112,25 @@ impl Metric {
                 "X = unique_posts * mean_score; (X - mean) / standard deviation of the X of the intervals of the 30 days that end with this one. Null with fewer than 10 known X, and for an interval that is not complete",
                 "from the interval's unique_posts and mean_score",
             ),
-            Self::AnomalyScore => ("probability", "How unusual the number of posts is: 1 - the chance of one as far from usual", "the highest"),
+            Self::AnomalyScore => (
+                "probability",
+                "How unusual the number of posts is: 1 - the chance of one as far from usual",
+                "the highest",
+            ),
             Self::ExpectedPosts => (
                 "posts",
                 "Posts that were forecast before the window began",
                 "sum; null unless each window of the whole market has its forecast",
             ),
-            Self::NextHourP10 => ("posts", "One time in ten the hour after the window has this many posts or fewer", NEWEST),
-            Self::NextHourP50 => ("posts", "Half of the time the hour after the window has this many posts or fewer", NEWEST),
-            Self::NextHourP90 => ("posts", "Nine times in ten the hour after the window has this many posts or fewer", NEWEST),
+            Self::NextHourP10 => {
+                ("posts", "One time in ten the hour after the window has this many posts or fewer", NEWEST)
+            }
+            Self::NextHourP50 => {
+                ("posts", "Half of the time the hour after the window has this many posts or fewer", NEWEST)
+            }
+            Self::NextHourP90 => {
+                ("posts", "Nine times in ten the hour after the window has this many posts or fewer", NEWEST)
+            }
             Self::DoublingProbability => (
                 "probability",
                 "That some hour which ends within the next one has twice the posts of the hour before it, and 10 or more",
@@ -158,10 +172,7 @@ pub(crate) struct CatalogueParams {
 /// The metrics of a series: unit, meaning, and how they are rolled up
 #[utoipa::path(get, path = "/v1/metrics", tag = "insights", operation_id = "list_metrics", params(CatalogueParams),
     responses((status = 200, description = "Every metric", content((Catalogue = "application/json"), (String = "text/csv")))))]
-pub(crate) async fn catalogue(
-    headers: HeaderMap,
-    Query(asked): Query<CatalogueParams>,
-) -> Result<Response, Problem> {
+pub(crate) async fn catalogue(headers: HeaderMap, Query(asked): Query<CatalogueParams>) -> Result<Response, Problem> {
     let media = Format::media(asked.format, &headers)?;
     let catalogue = Catalogue { metrics: Metric::ALL.map(Metric::describe).to_vec() };
     Ok(answer::conditional(&headers, media, catalogue.body(media)?))

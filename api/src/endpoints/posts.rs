@@ -33,9 +33,29 @@ pub(crate) struct Posts {
 impl Table for Posts {
     fn csv(&self) -> Result<Bytes, Problem> {
         let columns = [
-            "post_id", "source", "kind", "url", "author_id", "title", "excerpt", "published_at", "fetched_at", "scored_at", "language", "label",
-            "score", "probabilities.negative", "probabilities.neutral", "probabilities.positive", "unscored_reason", "evidence", "revision",
-            "copies", "spam_score", "spam_reasons", "sample",
+            "post_id",
+            "source",
+            "kind",
+            "url",
+            "author_id",
+            "title",
+            "excerpt",
+            "published_at",
+            "fetched_at",
+            "scored_at",
+            "language",
+            "label",
+            "score",
+            "probabilities.negative",
+            "probabilities.neutral",
+            "probabilities.positive",
+            "unscored_reason",
+            "evidence",
+            "revision",
+            "copies",
+            "spam_score",
+            "spam_reasons",
+            "sample",
         ];
         table::csv_page(&columns, &self.posts, self.next.as_deref())
     }
@@ -81,7 +101,8 @@ pub(crate) struct PostsParams {
     /// Only by this author: an `author_id`
     #[param(inline)]
     author: Option<Text<64>>,
-    /// Only with these characters in the title or in the beginning of the text, in any case
+    /// Only with these characters in the title or in the beginning of the text; a to z in any case, other letters if the database's locale
+    /// knows their cases
     #[param(inline)]
     text: Option<Text<128>>,
     /// Only with this score or a higher one
@@ -149,8 +170,7 @@ impl Question for PostsQuestion {
         let ground = data.ground(run, &self.asset.0).await?;
         let reached = ground.reached(now);
         let to = to.map(|to| to.0.at(reached));
-        let oldest =
-            if filter.picks() { to.unwrap_or(reached).plus(-PICKED_RANGE) } else { UtcTime(EARLIEST) };
+        let oldest = if filter.picks() { to.unwrap_or(reached).plus(-PICKED_RANGE) } else { UtcTime(EARLIEST) };
         let query = PostsQuery {
             run: run.clone(),
             asset: ground.asset,

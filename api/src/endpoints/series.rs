@@ -19,9 +19,9 @@ use crate::http::problem::Problem;
 use crate::http::table::{Table, field};
 use crate::insights::conviction;
 use crate::serving::Question;
-use crate::store::{Snapshot, StoreError};
 use crate::store::lineage::Lineage;
 use crate::store::series::{ByAsset, SeriesQuery};
+use crate::store::{Snapshot, StoreError};
 use crate::time::{EARLIEST, UtcTime, WINDOW_SECONDS, When};
 use point::{Place, Point, Values};
 
@@ -339,13 +339,8 @@ async fn build(data: &Snapshot, asked: &SeriesQuestion, now: UtcTime) -> Result<
     let sources = async { if asked.sources { data.series_sources(&query).await } else { Ok(BTreeMap::new()) } };
     let is_weighted = asked.metrics.contains(&Metric::WeightedSentiment);
     let weighted = async { if is_weighted { weighted(data, &query, reached).await } else { Ok(BTreeMap::new()) } };
-    let (buckets, mut lineages, authors, mut sources, weighted) = try_join!(
-        data.buckets(&query),
-        data.series_lineage(&query, asked.lineage),
-        authors,
-        sources,
-        weighted
-    )?;
+    let (buckets, mut lineages, authors, mut sources, weighted) =
+        try_join!(data.buckets(&query), data.series_lineage(&query, asked.lineage), authors, sources, weighted)?;
     let none = BTreeMap::new();
     let market = buckets.get(WHOLE_MARKET).unwrap_or(&none);
     let mut all = Vec::with_capacity(query.assets.len());
@@ -373,7 +368,8 @@ async fn build(data: &Snapshot, asked: &SeriesQuestion, now: UtcTime) -> Result<
                 windows: place.own.map_or(0, |bucket| bucket.windows),
                 revision: place.own.map(|bucket| bucket.revision),
                 complete: end <= reached,
-                r#final: end <= closed_for(asset) && place.own.into_iter().chain(place.market).all(|bucket| bucket.r#final),
+                r#final: end <= closed_for(asset)
+                    && place.own.into_iter().chain(place.market).all(|bucket| bucket.r#final),
                 computed_at: place.own.map(|bucket| bucket.computed_at),
                 lineage: if asked.lineage { lineages.remove(&start) } else { None },
                 sources: sources.remove(&start),
@@ -395,11 +391,7 @@ async fn build(data: &Snapshot, asked: &SeriesQuestion, now: UtcTime) -> Result<
 }
 
 /// The weighted sentiment of the intervals that are over.
-async fn weighted(
-    data: &Snapshot,
-    query: &SeriesQuery,
-    reached: UtcTime,
-) -> Result<ByAsset<Option<f64>>, StoreError> {
+async fn weighted(data: &Snapshot, query: &SeriesQuery, reached: UtcTime) -> Result<ByAsset<Option<f64>>, StoreError> {
     let from = query.from.plus(-conviction::LOOKBACK).floor(query.interval);
     let query = SeriesQuery { from, to: query.to.min(reached.floor(query.interval)), ..query.clone() };
     let convictions = data.convictions(&query).await?;
@@ -438,8 +430,13 @@ impl Table for ManySeries {
 
 /// A row for each interval, after the name of its asset if that is told.
 fn rows(all: &[Series], named: bool) -> Bytes {
-    let metrics: Vec<Metric> =
-        all.iter().flat_map(|series| &series.points).take(1).flat_map(|point| &point.metrics.0).map(|(metric, _)| *metric).collect();
+    let metrics: Vec<Metric> = all
+        .iter()
+        .flat_map(|series| &series.points)
+        .take(1)
+        .flat_map(|point| &point.metrics.0)
+        .map(|(metric, _)| *metric)
+        .collect();
     let mut text = String::from(if named { "asset,start,end" } else { "start,end" });
     for metric in metrics {
         let name = serde_json::to_value(metric).unwrap_or_default();

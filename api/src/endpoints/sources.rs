@@ -31,8 +31,21 @@ pub(crate) struct Sources {
 impl Table for Sources {
     fn csv(&self) -> Result<Bytes, Problem> {
         let columns = [
-            "source", "kind", "url", "health", "at", "decision", "status", "reason", "bytes", "duration_ms", "posts_seen", "posts_new",
-            "posts_new_24h", "last_success_at", "sample",
+            "source",
+            "kind",
+            "url",
+            "health",
+            "at",
+            "decision",
+            "status",
+            "reason",
+            "bytes",
+            "duration_ms",
+            "posts_seen",
+            "posts_new",
+            "posts_new_24h",
+            "last_success_at",
+            "sample",
         ];
         table::csv(&columns, &self.sources)
     }

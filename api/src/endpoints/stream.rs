@@ -76,12 +76,12 @@ pub(crate) async fn subscribe(
 
     // Subscribe before looking back, so that nothing falls between.
     let live = app.events.subscribe();
-    // Where the stream has never had the id, there is nothing to go back to.
     let (gap, last) = match last_id {
-        Some(id) => match app.events.is_gap(id).await.map_err(unreadable)? {
-            true => (Some(id), app.events.bounds().await.map_err(unreadable)?.and_then(|(_, newest)| (id <= newest).then_some(id))),
-            false => (None, Some(id)),
-        },
+        Some(id) => {
+            let bounds = app.events.bounds().await.map_err(unreadable)?;
+            // In another stream there is nothing to go back to.
+            (bounds.have_gap_after(id).then_some(id), bounds.reach(id).then_some(id))
+        }
         None => (None, None),
     };
     app.metrics.streams.inc();

@@ -77,6 +77,9 @@ mod tests {
     fn what_does_not_vary_has_none() {
         let xs: Vec<_> = (0..40).map(|n| (UtcTime::from_seconds(n * 3600), Some(0.1))).collect();
         assert!(weighted(&xs).iter().all(Option::is_none));
-        assert_eq!((x(Some(0), None), x(Some(2), None), x(None, Some(0.5)), x(Some(4), Some(0.5))), (Some(0.0), None, None, Some(2.0)));
+        assert_eq!(
+            (x(Some(0), None), x(Some(2), None), x(None, Some(0.5)), x(Some(4), Some(0.5))),
+            (Some(0.0), None, None, Some(2.0))
+        );
     }
 }

@@ -170,12 +170,7 @@ pub(crate) enum Order {
 
 /// Compares the two periods of an asset, unless the current one is not `complete`. `market` are the slices of all posts: where they are known,
 /// an asset without a window has 0 posts. Whether windows can still come is not known here: `final` says that those there are are.
-pub(crate) fn trend(
-    asset: &str,
-    slices: &[Option<Slice>],
-    market: Option<&AssetTotals>,
-    complete: bool,
-) -> Trend {
+pub(crate) fn trend(asset: &str, slices: &[Option<Slice>], market: Option<&AssetTotals>, complete: bool) -> Trend {
     let half = SLICES / 2;
     let observed = |at: usize| market.is_some_and(|m| m.get(at).is_some_and(Option::is_some));
     let side = |range: std::ops::Range<usize>| {
@@ -189,7 +184,11 @@ pub(crate) fn trend(
         asset: asset.to_owned(),
         growth: growth(current.posts, previous.posts).filter(|_| complete),
         growth_z: growth_z(current.posts, previous.posts).filter(|_| complete),
-        mean_score_change: current.mean_score.zip(previous.mean_score).filter(|_| complete).map(|(now, then)| now - then),
+        mean_score_change: current
+            .mean_score
+            .zip(previous.mean_score)
+            .filter(|_| complete)
+            .map(|(now, then)| now - then),
         anomaly_score: now.iter().filter_map(|s| s.anomaly_score).max_by(f64::total_cmp),
         expected_posts: expected(slices, market),
         next_hour: now.iter().rev().find_map(|s| s.next_hour.clone()),

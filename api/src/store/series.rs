@@ -112,7 +112,8 @@ impl Snapshot {
     /// Distinct known authors in each bucket, counted from the posts that the windows count. Posts that came when their window was closed
     /// are stored, but not counted: of each window as many posts are looked at as it counts, those that were scored first.
     pub(crate) async fn unique_authors(&self, query: &SeriesQuery) -> Result<ByAsset<i64>, StoreError> {
-        let range = |post: &str| format!("{post}.run_id = $1 AND {post}.published_at >= $3 AND {post}.published_at < $4");
+        let range =
+            |post: &str| format!("{post}.run_id = $1 AND {post}.published_at >= $3 AND {post}.published_at < $4");
         let (of_post, of_asset, window) = (range("p"), range("a"), windows::window_of("m.published_at"));
         let sql = format!(
             "WITH w AS ({}), m AS (\

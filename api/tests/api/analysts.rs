@@ -41,7 +41,8 @@ async fn every_interval_and_metric_is_the_sum_of_its_windows() {
         // Three days before the Monday begins the week before.
         let from = if interval == "1w" { -7 * 1440 } else { -3 * 1440 };
         let to = if interval == "5m" { from + 5 * 5000 } else { 21 * 1440 };
-        let metrics = "posts,negative,positive,sentiment_balance,mean_score,dominance,unique_posts,spam_posts,completeness";
+        let metrics =
+            "posts,negative,positive,sentiment_balance,mean_score,dominance,unique_posts,spam_posts,completeness";
         let series = world
             .json(&format!(
                 "/v1/assets/BTC/series?interval={interval}&from={}&to={}&metrics={metrics}",
@@ -54,7 +55,8 @@ async fn every_interval_and_metric_is_the_sum_of_its_windows() {
         for (n, point) in points(&series).iter().enumerate() {
             let start = from + n as i64 * minutes;
             assert_eq!(point["start"], at(start), "{interval}");
-            let (mut posts, mut labels, mut scores, mut scored, mut all, mut windows, mut own) = (0, [0; 3], 0.0, 0, 0, 0, 0);
+            let (mut posts, mut labels, mut scores, mut scored, mut all, mut windows, mut own) =
+                (0, [0; 3], 0.0, 0, 0, 0, 0);
             for (asset, minute, counts, mean) in &rows {
                 if *minute < start || *minute >= start + minutes {
                     continue;
@@ -68,7 +70,11 @@ async fn every_interval_and_metric_is_the_sum_of_its_windows() {
                     (scores, scored) = (scores + mean * count as f64, scored + count);
                 }
             }
-            assert_eq!(point["completeness"].as_f64(), Some(windows as f64 * 5.0 / minutes as f64), "{interval} {start}");
+            assert_eq!(
+                point["completeness"].as_f64(),
+                Some(windows as f64 * 5.0 / minutes as f64),
+                "{interval} {start}"
+            );
             if windows == 0 {
                 assert_eq!((&point["posts"], &point["sentiment_balance"]), (&Value::Null, &Value::Null));
                 continue;
@@ -105,12 +111,16 @@ async fn weighted_sentiment_is_the_rolling_z_score_of_unique_posts_times_mean_sc
         xs.push((day != 12).then_some((posts - 1) as f64 * mean));
     }
     world.sql("UPDATE stored_windows SET unique_posts = posts - 1").await;
-    let path = format!("/v1/assets/BTC/series?interval=1d&metrics=weighted_sentiment&from={}&to={}", at(20 * 1440), at(46 * 1440));
+    let path = format!(
+        "/v1/assets/BTC/series?interval=1d&metrics=weighted_sentiment&from={}&to={}",
+        at(20 * 1440),
+        at(46 * 1440)
+    );
     let scores = column(&world.json(&path).await, "weighted_sentiment");
     let mut known_scores = 0;
-    for day in 20..45_usize {
+    for day in 20..44_usize {
         let mut population = Vec::new();
-        for x in &xs[(day - 29).max(0)..=day] {
+        for x in &xs[day.saturating_sub(29)..=day] {
             population.extend(*x);
         }
         let mean = population.iter().sum::<f64>() / population.len() as f64;
@@ -144,7 +154,8 @@ async fn several_assets_in_one_call_are_their_series_from_one_state() {
     assert!(lines[1].starts_with("BTC,2022-05-09T00:00:00Z,") && lines[6].starts_with("ETH,2022-05-09T00:00:00Z,"));
     world.get("/v1/series?assets=BTC,NOPE").await.problem(404);
     let many = vec!["BTC"; 51].join(",");
-    for bad in ["", "?assets=", &format!("?assets={many}"), "?assets=BTC,ETH&interval=5m&from=2022-05-01&to=2022-05-20"] {
+    for bad in ["", "?assets=", &format!("?assets={many}"), "?assets=BTC,ETH&interval=5m&from=2022-05-01&to=2022-05-20"]
+    {
         world.get(&format!("/v1/series{bad}")).await.problem(400);
     }
 }
@@ -175,7 +186,15 @@ async fn assets_are_listed_with_names_and_categories() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|a| (a["asset"].as_str().unwrap(), a["name"].clone(), a["slug"].clone(), a["aliases"].clone(), a["categories"].clone()))
+        .map(|a| {
+            (
+                a["asset"].as_str().unwrap(),
+                a["name"].clone(),
+                a["slug"].clone(),
+                a["aliases"].clone(),
+                a["categories"].clone(),
+            )
+        })
         .collect();
     let null = Value::Null;
     assert_eq!(
@@ -200,7 +219,8 @@ async fn sources_split_a_point_and_say_when_it_was_computed() {
         world.sql(&format!("UPDATE stored_windows SET sources = '{sources}' WHERE window_start = '{start}'")).await;
     }
     world.sql("INSERT INTO sources VALUES (1, 'hn'), (2, 'blog')").await;
-    let series = world.json(&format!("/v1/assets/BTC/series?interval=1h&sources=true&from={}&to={}", at(0), at(120))).await;
+    let series =
+        world.json(&format!("/v1/assets/BTC/series?interval=1h&sources=true&from={}&to={}", at(0), at(120))).await;
     assert_eq!(column(&series, "sources"), [json!({"hn": 3, "blog": 5}), json!({"hn": 1})]);
     assert_eq!(column(&series, "computed_at"), [json!(at(30)), json!(at(90))]);
     assert!(points(&series)[0].get("lineage").is_none());
@@ -225,11 +245,12 @@ async fn dominance_has_one_denominator() {
         }
     }
     assert!(own > 0, "{rows:?}");
-    let expected = json!(own as f64 / all as f64);
+    let is_expected = |value: &Value| (value.as_f64().unwrap() - own as f64 / all as f64).abs() < 1e-12;
     let btc = board["trends"].as_array().unwrap().iter().find(|t| t["asset"] == "BTC").unwrap();
-    assert_eq!(btc["dominance"], expected);
+    assert!(is_expected(&btc["dominance"]), "{btc}");
     let day = format!("interval=1d&metrics=dominance&from={}&to={}", at(end - 1440), at(end));
-    assert_eq!(column(&world.json(&format!("/v1/assets/BTC/series?{day}")).await, "dominance"), [expected]);
+    let series = world.json(&format!("/v1/assets/BTC/series?{day}")).await;
+    assert!(is_expected(&points(&series)[0]["dominance"]), "{series}");
     assert_eq!(column(&world.json(&format!("/v1/assets/*/series?{day}")).await, "dominance"), [1.0]);
 }
 
@@ -249,7 +270,9 @@ async fn the_catalogue_tells_every_metric_that_a_series_has() {
     let doc: Value = serde_json::from_str(&vigie_api::openapi_json()).unwrap();
     let documented = &doc["components"]["schemas"]["Metric"]["enum"];
     assert_eq!(*documented, json!(all));
-    let keys = |point: &Value| point.as_object().unwrap().keys().filter(|key| all.contains(key)).cloned().collect::<BTreeSet<_>>();
+    let keys = |point: &Value| {
+        point.as_object().unwrap().keys().filter(|key| all.contains(key)).cloned().collect::<BTreeSet<_>>()
+    };
     let series = world.json("/v1/assets/BTC/series?interval=1d").await;
     assert_eq!(keys(&points(&series)[0]), by_default);
     let series = world.json(&format!("/v1/assets/BTC/series?interval=1d&metrics={}", all.join(","))).await;
@@ -287,4 +310,3 @@ async fn every_list_comes_as_csv() {
     let rest = world.json(&format!("/v1/assets/BTC/posts?limit=2&cursor={cursor}")).await;
     assert_eq!((&rest["posts"][0]["post_id"], rest["posts"].as_array().unwrap().len()), (&json!("p0"), 1));
 }
-

@@ -172,7 +172,10 @@ async fn every_documented_path_is_served_and_counted() {
         if path == "/v1/stream" {
             continue;
         }
-        let url = path.replace("{asset}", "BTC").replace("{file}", "style.css").replace("/v1/series", "/v1/series?assets=BTC");
+        let url = path
+            .replace("{asset}", "BTC")
+            .replace("{file}", "style.css")
+            .replace("/v1/series", "/v1/series?assets=BTC");
         let status = world.get(&url).await.status.as_u16();
         let expected = match path.as_str() {
             "/readyz" => 503,

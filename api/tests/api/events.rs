@@ -136,7 +136,9 @@ async fn events_that_are_gone_are_told() {
     let served = Served::start().await;
     let first = served.write("trend", r#"{"asset":"BTC","n":1}"#).await;
     let second = served.write("trend", r#"{"asset":"BTC","n":2}"#).await;
+    let mut reader = served.listen("", Some(&second)).await;
     let third = served.write("trend", r#"{"asset":"BTC","n":3}"#).await;
+    assert_eq!(reader.event().await.0, third, "the server has read all of them");
     let _: i64 = served.redis.xtrim(served.key(), ("MAXLEN", "=", 1)).await.unwrap();
     let mut listener = served.listen("", Some(&first)).await;
     let (_, kind, data) = listener.event().await;

@@ -236,8 +236,10 @@ async fn the_board_ranks_surges_and_shows_the_posts_that_explain_them() {
 #[tokio::test]
 async fn market_trends_are_unknown_for_few_voices() {
     let world = World::new().await;
-    for asset in ["BTC", "SPAM", "*"] {
-        world.window(Window { labels: [0, 0, 40], ..Window::of(asset, "2022-05-09T12:00:00Z", 40, Some(0.5)) }).await;
+    for (asset, posts) in [("BTC", 40), ("SPAM", 40), ("*", 80)] {
+        world
+            .window(Window { labels: [0, 0, posts], ..Window::of(asset, "2022-05-09T12:00:00Z", posts, Some(0.5)) })
+            .await;
     }
     for n in 0..40 {
         let (id, spam_id, author) = (format!("b{n}"), format!("s{n}"), format!("author {n}"));

@@ -69,9 +69,16 @@ async fn the_period_that_is_going_on_is_marked_and_compared_with_nothing() {
         world.window(Window::of("BTC", &start, posts, Some(0.1))).await;
         world.window(Window::of("*", &start, posts, Some(0.1))).await;
     }
-    assert_eq!(world.json("/v1/assets").await["newest"], "2026-11-23T12:00:00Z", "not the end of a window that goes on");
+    assert_eq!(
+        world.json("/v1/assets").await["newest"],
+        "2026-11-23T12:00:00Z",
+        "not the end of a window that goes on"
+    );
     let board = world.json("/v1/trends").await;
-    assert_eq!((&board["at"], &board["newest"], &board["complete"]), (&json!("2026-11-23T12:00:00Z"), &board["at"], &json!(true)));
+    assert_eq!(
+        (&board["at"], &board["newest"], &board["complete"]),
+        (&json!("2026-11-23T12:00:00Z"), &board["at"], &json!(true))
+    );
     let btc = &board["trends"][0];
     assert_eq!((&btc["posts"], &btc["previous"]["posts"], &btc["growth"]), (&json!(12), &json!(8), &json!(0.5)));
     let ahead = world.json("/v1/trends?at=2026-11-23T12:30:00Z").await;
@@ -135,7 +142,9 @@ async fn boards_moods_alerts_and_posts_tell_what_was_known() {
         for asset in ["BTC", "*"] {
             let start = at(0);
             let labels = [0, 0, posts];
-            world.window(Window { revision, emitted: &emitted, labels, ..Window::of(asset, &start, posts, Some(0.5)) }).await;
+            world
+                .window(Window { revision, emitted: &emitted, labels, ..Window::of(asset, &start, posts, Some(0.5)) })
+                .await;
         }
     }
     for n in 0..30 {
@@ -160,9 +169,16 @@ async fn boards_moods_alerts_and_posts_tell_what_was_known() {
     for (as_of, posts, voices, alerts, listed) in [(&then, 10, 10, 1, 12), (&now, 30, 30, 2, 30)] {
         let range = format!("at={}{as_of}", at(5));
         let board = world.json(&format!("/v1/trends?{range}&posts=2")).await;
-        assert_eq!((&board["trends"][0]["posts"], &board["market"]["posts"]), (&json!(posts), &json!(posts)), "{as_of}");
+        assert_eq!(
+            (&board["trends"][0]["posts"], &board["market"]["posts"]),
+            (&json!(posts), &json!(posts)),
+            "{as_of}"
+        );
         let mood = &world.json(&format!("/v1/market-trends?{range}")).await["market_trends"][0];
-        assert_eq!((&mood["posts"], &mood["scored_posts"], &mood["voices"]), (&json!(posts), &json!(posts), &json!(voices)));
+        assert_eq!(
+            (&mood["posts"], &mood["scored_posts"], &mood["voices"]),
+            (&json!(posts), &json!(posts), &json!(voices))
+        );
         let raised = world.json(&format!("/v1/alerts?asset=BTC{as_of}")).await;
         assert_eq!(raised["alerts"].as_array().unwrap().len(), alerts);
         let known = world.json(&format!("/v1/assets/BTC/posts?limit=200{as_of}")).await;
@@ -216,6 +232,7 @@ async fn a_date_as_an_end_means_all_of_that_day() {
     let series = world.json("/v1/assets/BTC/series?interval=1h&metrics=posts&from=2022-05-09&to=2022-05-09").await;
     assert_eq!((points(&series).len(), &series["to"]), (24, &json!("2022-05-10T00:00:00Z")));
     let page = world.json("/v1/assets/BTC/posts?from=2022-05-09&to=2022-05-09").await;
-    let ids: Vec<&str> = page["posts"].as_array().unwrap().iter().map(|post| post["post_id"].as_str().unwrap()).collect();
+    let ids: Vec<&str> =
+        page["posts"].as_array().unwrap().iter().map(|post| post["post_id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["p1435", "p0"]);
 }
