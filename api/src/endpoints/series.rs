@@ -89,6 +89,9 @@ pub(crate) struct Series {
     points: Vec<Point>,
     /// What the points stand on.
     lineage: Lineage,
+    /// Those of each point.
+    #[serde(skip)]
+    metrics: Vec<Metric>,
 }
 
 /// Time series of several assets, over the same intervals.
@@ -385,6 +388,7 @@ async fn build(data: &Snapshot, asked: &SeriesQuestion, now: UtcTime) -> Result<
             sample: own.values().any(|bucket| bucket.sample),
             points,
             lineage,
+            metrics: asked.metrics.clone(),
         });
     }
     Ok(all)
@@ -430,15 +434,8 @@ impl Table for ManySeries {
 
 /// A row for each interval, after the name of its asset if that is told.
 fn rows(all: &[Series], named: bool) -> Bytes {
-    let metrics: Vec<Metric> = all
-        .iter()
-        .flat_map(|series| &series.points)
-        .take(1)
-        .flat_map(|point| &point.metrics.0)
-        .map(|(metric, _)| *metric)
-        .collect();
     let mut text = String::from(if named { "asset,start,end" } else { "start,end" });
-    for metric in metrics {
+    for metric in all.first().map_or(&[][..], |series| &series.metrics) {
         let name = serde_json::to_value(metric).unwrap_or_default();
         let _ = write!(text, ",{}", field(&name));
     }

@@ -2,7 +2,7 @@
 //!
 //! A task closes windows in the order of time, those of all its assets together, and their final revisions are stored in that order. So where
 //! any asset of a task has a final window, no window of this task that starts earlier can come: also none of an asset that was not
-//! mentioned then. The task of an asset is the partition of its input.
+//! mentioned then. The task of an asset is the partition of its input. To a replay that has finished nothing comes at all.
 
 use std::collections::BTreeMap;
 
@@ -21,8 +21,12 @@ const CLOSED: &str = "WITH named AS (SELECT a.asset, (SELECT l.input_partition F
        FROM (SELECT DISTINCT task FROM named WHERE task IS NOT NULL) t), \
      bounds AS (SELECT task, (SELECT w.window_start + w.window_seconds * interval '1 second' FROM stored_windows w \
        WHERE w.run_id = $1 AND w.window_start >= $3 AND w.window_start < $4 AND w.final AND w.lineage_id = ANY(tasks.ids) \
-       AND ($5::timestamptz IS NULL OR w.emitted_at <= $5) ORDER BY w.window_start DESC LIMIT 1) AS closed FROM tasks) \
-     SELECT asset, closed FROM named JOIN bounds USING (task) WHERE closed IS NOT NULL";
+       AND ($5::timestamptz IS NULL OR w.emitted_at <= $5) ORDER BY w.window_start DESC LIMIT 1) AS closed FROM tasks), \
+     finished AS (SELECT $4::timestamptz AS closed FROM runs WHERE run_id = $1 AND state = 'finished' \
+       AND ($5::timestamptz IS NULL OR finished_at <= $5)), \
+     answer AS (SELECT asset, greatest(bounds.closed, finished.closed) AS closed FROM named LEFT JOIN bounds USING (task) \
+       LEFT JOIN finished ON true) \
+     SELECT asset, closed FROM answer WHERE closed IS NOT NULL";
 
 impl Snapshot {
     /// Of each asset the time before which its windows were closed at `as_of`, or are; not told if that is before `from`, and right up

@@ -39,6 +39,12 @@ async fn a_point_is_final_when_no_window_of_it_can_come() {
         .map(|t| (t["asset"].as_str().unwrap(), t["final"].as_bool().unwrap()))
         .collect();
     assert_eq!(finals, [("BTC", true), ("XRP", false)]);
+    world.sql("UPDATE stored_windows SET run_id = 'replay' WHERE asset = 'XRP'").await;
+    let replay = "INSERT INTO runs (run_id, topic, model, state, started_at) VALUES ('replay', 'posts.raw.v1', 'm', 'running', now())";
+    world.sql(replay).await;
+    assert_eq!(hour("XRP", "&run=replay").await, flag(false));
+    world.sql("UPDATE runs SET state = 'finished', finished_at = now()").await;
+    assert_eq!(hour("XRP", "&run=replay").await, [true, true], "nothing comes to a replay that has finished");
     // A window that is still open holds its own hour up, and what follows.
     let start = at(50);
     world.window(Window { r#final: false, ..Window::of("BTC", &start, 1, None) }).await;
@@ -56,6 +62,11 @@ async fn finalized_series_end_with_what_is_final() {
     assert_eq!(column(&world.json(&path("")).await, "final"), [true, false]);
     let series = world.json(&path("&finalized=true")).await;
     assert_eq!((column(&series, "posts"), &series["to"]), (vec![json!(4)], &json!(at(60))));
+    let csv = world
+        .get(&path("&finalized=true&format=csv&to=2022-05-09T00:05:00Z&interval=1d").replace("interval=1h&", ""))
+        .await
+        .text();
+    assert_eq!(csv, "start,end,posts,windows,revision,final,complete,computed_at\r\n", "a head without rows");
     let none = world.json(&format!("/v1/series?assets=BTC,*&interval=1d&finalized=true&from={}", at(0))).await;
     assert_eq!(none["series"][0]["points"], json!([]));
 }
