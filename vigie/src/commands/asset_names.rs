@@ -10,8 +10,8 @@ use vigie_processors::assets::{Asset, AssetsConfig};
 /// With every mistake.
 pub(super) fn named(api: vigie_api::Config, assets: &AssetsConfig) -> Result<vigie_api::Checked, Vec<Mistake>> {
     let mut check = Check::<vigie_api::Config>::default();
-    let (api, matcher) = (check.part(api.check()), check.part(assets.load()));
-    let named = api.zip(matcher).map(|(api, matcher)| api.naming(matcher.table().assets().iter().map(name).collect()));
+    let (api, table) = (check.part(api.check()), check.part(assets.table()));
+    let named = api.zip(table).map(|(api, table)| api.naming(table.assets().iter().map(name).collect()));
     check.finish(named)
 }
 
