@@ -7,6 +7,7 @@ use vigie_stores::{PostgresUrl, RedisUrl};
 
 use crate::auth::{AuthConfig, TokenCheck};
 use crate::http::tls::{ServerTls, TlsConfig};
+use crate::names::AssetName;
 
 /// Options of the API.
 #[derive(clap::Args, Clone, Debug)]
@@ -96,6 +97,7 @@ impl Config {
             auth,
             keyring,
             tls,
+            names: Vec::new(),
             config: self,
         }))
     }
@@ -106,6 +108,7 @@ impl Config {
 pub struct Checked {
     /// What opens handles of authors; `None` if this server opens none.
     pub keyring: Option<Keyring>,
+    pub(crate) names: Vec<AssetName>,
     pub(crate) postgres: PostgresUrl,
     pub(crate) redis: RedisUrl,
     pub(crate) auth: Option<TokenCheck>,
@@ -123,6 +126,12 @@ impl Checked {
     /// Whether the API is spoken to by https.
     pub fn is_encrypted(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// The same, with the names by which assets may be asked for; without, they answer to their ids only.
+    #[must_use]
+    pub fn naming(self, names: Vec<AssetName>) -> Self {
+        Self { names, ..self }
     }
 
     pub(crate) fn timeout(&self) -> Duration {

@@ -6,4 +6,5 @@ pub(crate) mod cursor;
 pub(crate) mod params;
 pub(crate) mod problem;
 pub(crate) mod rate_limit;
+pub(crate) mod table;
 pub(crate) mod tls;
