@@ -266,7 +266,7 @@ async fn a_broker_outage_is_waited_out_and_nothing_is_told_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreachable_registry_is_reported_at_the_start_with_exit_code_69() {
     let kafka = KafkaConfig::new("127.0.0.1:1", "x-");
-    let registry = RegistryConfig::at("http://127.0.0.1:1".into());
+    let registry = RegistryConfig::at("http://127.0.0.1:1");
     let base = serve(Subreddit::default().router()).await;
     let error =
         run(checked(&kafka, &registry, vec![source("s", Kind::Reddit, base)]), Context::system()).await.unwrap_err();
