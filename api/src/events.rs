@@ -212,27 +212,23 @@ impl Events {
     /// Reads the stream and tells the subscribers, until the shutdown. `reader` is a connection of its own, for the reads block.
     pub(crate) async fn pump(&self, reader: Client, shutdown: CancellationToken) {
         let mut last: Option<EventId> = None;
-        let (mut healthy, mut was_away) = (true, false);
+        let mut healthy = true;
         loop {
             let step = async {
-                let mut from = match last {
+                let from = match last {
                     Some(id) => id,
                     None => self.newest(&reader).await?,
                 };
-                // An id from before a loss of Redis would never be reached again.
-                if std::mem::take(&mut was_away) {
-                    let newest = self.newest(&reader).await?;
-                    if newest < from {
-                        let _ = self.sender.send(Live::Gap(from));
-                        from = newest;
-                    }
-                }
                 last = Some(from);
                 self.pumping.send_replace(true);
                 let entries = self.read_after(&reader, from).await?;
-                // What was cut off before it was read took the last event with it.
-                if !entries.is_empty() && from != EventId::START && !self.has(&reader, from).await? {
+                // What was cut off before it was read took the last event with it; and of a stream that begins anew, none may be as new.
+                let is_other = entries.is_empty() && self.newest(&reader).await? < from;
+                if is_other || (!entries.is_empty() && from != EventId::START && !self.has(&reader, from).await?) {
                     let _ = self.sender.send(Live::Gap(from));
+                }
+                if is_other {
+                    last = Some(EventId::START);
                 }
                 Ok::<_, fred::error::Error>(entries)
             };
@@ -255,7 +251,6 @@ impl Events {
                     }
                 }
                 Err(error) => {
-                    was_away = true;
                     if healthy {
                         warn!(%error, "event stream is away, live updates pause");
                         healthy = false;
