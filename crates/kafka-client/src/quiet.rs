@@ -63,12 +63,17 @@ pub(crate) fn quiet_consumer(config: &ClientConfig) -> KafkaResult<QuietConsumer
 
 /// Whether a broker was met that is not trusted, or does not trust us.
 pub(crate) fn is_refused(client: &QuietConsumer) -> bool {
-    while client.poll(Duration::ZERO).is_some() {}
+    serve(client);
     client.context().refused.load(Ordering::Relaxed)
 }
 
 /// Why `client` reached no broker, if it was told.
 pub(crate) fn reason(client: &QuietConsumer) -> Option<String> {
-    while client.poll(Duration::ZERO).is_some() {}
+    serve(client);
     client.context().reason.lock().clone()
+}
+
+/// Takes what was told; a poll without any time ends at the first line of the log.
+fn serve(client: &QuietConsumer) {
+    while client.poll(Duration::from_millis(10)).is_some() {}
 }

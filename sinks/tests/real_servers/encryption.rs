@@ -258,8 +258,8 @@ async fn redis_is_reached_by_name_and_otherwise_hears_no_secret(world: &World) {
 
     let plain = world.stack.endpoints().redis_url.rsplit_once(':').unwrap().1.parse().unwrap();
     for (face, server, authority, reason) in [
-        (Face::Tls(world.expired.server()), port, &world.authority, "expired"),
-        (Face::Tls(world.elsewhere.server()), port, &world.authority, "not valid for name"),
+        (Face::Tls(world.expired.server()), port, &world.authority, "Expired"),
+        (Face::Tls(world.elsewhere.server()), port, &world.authority, "NotValidForName"),
         (Face::Tls(world.server.server()), port, &world.stranger, "UnknownIssuer"),
         (Face::Plain, plain, &world.authority, "rediss://"),
     ] {
@@ -308,12 +308,11 @@ async fn registry_hears_who_we_are_once_it_is_trusted(world: &World) {
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_are_spoken_to_in_secret_and_hear_no_secret_unless_they_are_trusted() {
     let world = World::new().await;
-    tokio::join!(kafka_is_reached_by_certificate_and_by_password(&world), async {
-        postgres_is_reached_by_certificate_and_by_password(&world).await;
-        postgres_that_is_not_trusted_hears_no_secret(&world).await;
-        redis_is_reached_by_name_and_otherwise_hears_no_secret(&world).await;
-        registry_hears_who_we_are_once_it_is_trusted(&world).await;
-    });
+    postgres_is_reached_by_certificate_and_by_password(&world).await;
+    postgres_that_is_not_trusted_hears_no_secret(&world).await;
+    redis_is_reached_by_name_and_otherwise_hears_no_secret(&world).await;
+    registry_hears_who_we_are_once_it_is_trusted(&world).await;
+    kafka_is_reached_by_certificate_and_by_password(&world).await;
     kafka_that_is_not_trusted_hears_no_secret(&world).await;
     world.stack.stop().await;
 }
