@@ -5,6 +5,7 @@ import { h } from "./format.js";
 const $ = (id) => document.getElementById(id);
 const EXAMPLES = {
   "/v1/assets/{asset}/series": "/v1/assets/BTC/series?interval=1h&metrics=posts,mean_score",
+  "/v1/series": "/v1/series?assets=bitcoin,ETH&interval=4h&metrics=posts,dominance",
   "/v1/assets/{asset}/posts": "/v1/assets/BTC/posts?label=negative&limit=5",
   "/v1/trends": "/v1/trends?window=24h&limit=5",
   "/v1/market-trends": "/v1/market-trends?window=24h",

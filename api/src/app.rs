@@ -12,6 +12,7 @@ use crate::config::Checked;
 use crate::events::{Events, redis};
 use crate::http::rate_limit::RateLimit;
 use crate::metrics::Metrics;
+use crate::names::Names;
 use crate::serving::Serving;
 use crate::store::Store;
 
@@ -19,6 +20,7 @@ use crate::store::Store;
 pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) serving: Serving,
+    pub(crate) names: Arc<Names>,
     pub(crate) events: Events,
     pub(crate) auth: Option<Authenticator>,
     /// Opens handles; `None` if this server opens none.
@@ -52,6 +54,7 @@ impl App {
                 capacity,
             ),
             store,
+            names: Arc::new(Names::new(&checked.names)),
             events: Events::new(redis, &config.redis_prefix),
             auth: checked.auth.clone().map(|check| Authenticator { check, clock: ctx.clock.clone() }),
             keyring: checked.keyring.clone(),

@@ -6,6 +6,7 @@ use vigie_authors::Keyring;
 use vigie_daemon::{Check, FromSecret, Mistake, SecretArg};
 
 use crate::auth::{AuthConfig, TokenCheck};
+use crate::names::AssetName;
 
 /// Options of the API.
 #[derive(clap::Args, Clone, Debug)]
@@ -90,6 +91,7 @@ impl Config {
                 redis: redis.unwrap_or_default(),
                 auth,
                 keyring,
+                names: Vec::new(),
                 config: self,
             });
         check.finish(checked)
@@ -101,6 +103,7 @@ impl Config {
 pub struct Checked {
     /// What opens handles of authors; `None` if this server opens none.
     pub keyring: Option<Keyring>,
+    pub(crate) names: Vec<AssetName>,
     pub(crate) postgres: PostgresUrl,
     pub(crate) redis: RedisUrl,
     pub(crate) auth: Option<TokenCheck>,
@@ -112,6 +115,12 @@ impl Checked {
     #[must_use]
     pub fn on(self, postgres: PostgresUrl, redis: RedisUrl) -> Self {
         Self { postgres, redis, ..self }
+    }
+
+    /// The same, with the names by which assets may be asked for; without, they answer to their ids only.
+    #[must_use]
+    pub fn naming(self, names: Vec<AssetName>) -> Self {
+        Self { names, ..self }
     }
 
     pub(crate) fn timeout(&self) -> Duration {

@@ -5,6 +5,7 @@ pub(crate) mod assets;
 pub(crate) mod authors;
 pub(crate) mod dashboard;
 pub(crate) mod market;
+pub(crate) mod metric;
 pub(crate) mod posts;
 pub(crate) mod runs;
 pub(crate) mod series;

@@ -108,11 +108,44 @@ impl Event {
     }
 }
 
+/// What a subscriber is told.
+#[derive(Clone, Debug)]
+pub(crate) enum Live {
+    Event(Arc<Event>),
+    /// Events after this place are gone before anybody read them.
+    Gap(EventId),
+}
+
+/// The oldest and the newest event that are still there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds(Option<(EventId, EventId)>);
+
+impl Bounds {
+    /// Whether the stream has come as far as `id`. If not, it is another one, as after a loss of Redis.
+    pub(crate) fn reach(self, id: EventId) -> bool {
+        id == EventId::START || self.0.is_some_and(|(_, newest)| id <= newest)
+    }
+
+    /// Whether events after `id` may be gone.
+    pub(crate) fn have_gap_after(self, id: EventId) -> bool {
+        !self.reach(id) || (id != EventId::START && self.0.is_some_and(|(oldest, _)| oldest > id))
+    }
+}
+
+/// Events of the stream.
+pub(crate) struct Page {
+    pub(crate) events: Vec<Arc<Event>>,
+    /// The last that was looked at; `None` at the end of the stream.
+    pub(crate) end: Option<EventId>,
+    /// Events before these may be gone.
+    pub(crate) gap: bool,
+}
+
 /// The live events.
 pub(crate) struct Events {
     redis: Client,
     key: String,
-    sender: broadcast::Sender<Arc<Event>>,
+    sender: broadcast::Sender<Live>,
     /// Whether every event from now on will be sent.
     pumping: watch::Sender<bool>,
 }
@@ -141,23 +174,35 @@ impl Events {
     }
 
     /// Events from now on.
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Live> {
         self.sender.subscribe()
     }
 
-    /// The oldest and the newest event that are still there.
-    pub(crate) async fn bounds(&self) -> Result<Option<(EventId, EventId)>, EventsError> {
+    pub(crate) async fn bounds(&self) -> Result<Bounds, EventsError> {
         let entries = self.range("-".to_owned(), Some(1)).await?;
         let oldest = entries.first().and_then(|(id, _)| EventId::parse(id));
         let newest = self.newest(&self.redis).await?;
-        Ok(oldest.map(|oldest| (oldest, newest)))
+        Ok(Bounds(oldest.map(|oldest| (oldest, newest))))
     }
 
-    /// The first events after `id`, and the id of the last one that was looked at.
-    pub(crate) async fn after(&self, id: EventId) -> Result<(Vec<Arc<Event>>, Option<EventId>), EventsError> {
-        let entries = self.range(format!("({id}"), Some(PAGE)).await?;
-        let last = entries.last().and_then(|(id, _)| EventId::parse(id));
-        Ok((entries.iter().filter_map(|(id, fields)| Event::parse(id, fields)).map(Arc::new).collect(), last))
+    /// The first events after `id`.
+    pub(crate) async fn after(&self, id: EventId) -> Result<Page, EventsError> {
+        let mut entries = self.range(id.to_string(), Some(PAGE + 1)).await?;
+        // Where the event itself is still there, none after it is gone.
+        let is_there = entries.first().is_some_and(|(first, _)| EventId::parse(first) == Some(id));
+        let gap = !is_there && self.bounds().await?.have_gap_after(id);
+        entries.drain(..usize::from(is_there));
+        let end = entries.last().and_then(|(id, _)| EventId::parse(id));
+        Ok(Page {
+            events: entries.iter().filter_map(|(id, fields)| Event::parse(id, fields)).map(Arc::new).collect(),
+            end,
+            gap,
+        })
+    }
+
+    async fn has(&self, reader: &Client, id: EventId) -> Result<bool, fred::error::Error> {
+        let entries: Vec<Entry> = reader.xrange_values(&self.key, id.to_string(), id.to_string(), Some(1)).await?;
+        Ok(!entries.is_empty())
     }
 
     async fn range(&self, start: String, count: Option<u64>) -> Result<Vec<Entry>, EventsError> {
@@ -176,7 +221,16 @@ impl Events {
                 };
                 last = Some(from);
                 self.pumping.send_replace(true);
-                self.read_after(&reader, from).await
+                let entries = self.read_after(&reader, from).await?;
+                // What was cut off before it was read took the last event with it; and of a stream that begins anew, none may be as new.
+                let is_other = entries.is_empty() && self.newest(&reader).await? < from;
+                if is_other || (!entries.is_empty() && from != EventId::START && !self.has(&reader, from).await?) {
+                    let _ = self.sender.send(Live::Gap(from));
+                }
+                if is_other {
+                    last = Some(EventId::START);
+                }
+                Ok::<_, fred::error::Error>(entries)
             };
             let result = tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -192,7 +246,7 @@ impl Events {
                         last = EventId::parse(id).or(last);
                         if let Some(event) = Event::parse(id, fields) {
                             // No receiver is no error.
-                            let _ = self.sender.send(Arc::new(event));
+                            let _ = self.sender.send(Live::Event(Arc::new(event)));
                         }
                     }
                 }

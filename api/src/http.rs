@@ -6,3 +6,4 @@ pub(crate) mod cursor;
 pub(crate) mod params;
 pub(crate) mod problem;
 pub(crate) mod rate_limit;
+pub(crate) mod table;

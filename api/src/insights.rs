@@ -1,4 +1,5 @@
 //! What the numbers mean: pure functions of counts.
 
+pub(crate) mod conviction;
 pub(crate) mod leaderboard;
 pub(crate) mod mood;

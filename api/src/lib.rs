@@ -8,6 +8,7 @@ mod events;
 mod http;
 mod insights;
 mod metrics;
+mod names;
 mod router;
 mod service;
 mod serving;
@@ -16,5 +17,6 @@ mod time;
 
 pub use auth::{AuthConfig, AuthMode, Scope, TokenSecret, issue_token};
 pub use config::{Checked, Config, PostgresUrl, RedisUrl};
+pub use names::AssetName;
 pub use router::docs::openapi_json;
 pub use service::{bind, router, run, run_with_listener};

@@ -15,7 +15,9 @@ use vigie_daemon::{Context, ops_router};
 
 use crate::app::App;
 use crate::auth::{Scope, require, require_token};
-use crate::endpoints::{alerts, assets, authors, dashboard, market, posts, runs, series, sources, stream, trends};
+use crate::endpoints::{
+    alerts, assets, authors, dashboard, market, metric, posts, runs, series, sources, stream, trends,
+};
 use crate::http::problem::Problem;
 use guard::guard;
 
@@ -27,6 +29,8 @@ fn routes() -> OpenApiRouter<Arc<App>> {
     let insights = OpenApiRouter::default()
         .routes(routes!(assets::list))
         .routes(routes!(series::series))
+        .routes(routes!(series::many))
+        .routes(routes!(metric::catalogue))
         .routes(routes!(trends::board))
         .routes(routes!(market::moods))
         .routes(routes!(alerts::list))

@@ -15,7 +15,6 @@ use std::future::Future;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use fred::clients::Client;
@@ -26,9 +25,11 @@ use vigie_clock::SharedClock;
 
 use crate::http::answer::{self, Answer};
 use crate::http::problem::Problem;
+use crate::http::table::Table;
 use crate::metrics::{Metrics, Outcome};
 use crate::store::version::Versions;
 use crate::store::{Snapshot, Store, StoreError};
+use crate::time::{UtcTime, WINDOW_SECONDS};
 use shared::Shared;
 
 mod shared;
@@ -40,16 +41,24 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 /// What nobody asked for within this time is forgotten; so are answers of former versions.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
 
-/// A question whose answer the data alone decides.
+/// A question whose answer the data decides, with the time of day where it is not [timeless](Self::is_timeless).
 pub(crate) trait Question: Debug + Sync {
     /// Another than that of every other type.
     const NAME: &'static str;
 
+    /// What it is answered with.
+    type Answer: Table;
+
     /// The run that it is about.
     fn run(&self) -> &str;
 
-    /// The body of the answer.
-    fn build(&self, data: &Snapshot) -> impl Future<Output = Result<Bytes, Problem>> + Send;
+    /// Whether `now` does not matter to the answer, nor any later time.
+    fn is_timeless(&self, _now: UtcTime) -> bool {
+        false
+    }
+
+    /// The answer at `now`, the wall clock's time down to a whole window.
+    fn build(&self, data: &Snapshot, now: UtcTime) -> impl Future<Output = Result<Self::Answer, Problem>> + Send;
 }
 
 /// Answers, built from the store or kept.
@@ -95,12 +104,13 @@ impl Serving {
         media: &'static str,
         question: &Q,
     ) -> Result<Response, Problem> {
-        let name = format!("{} {media} {question:?}", Q::NAME);
-        let Some(kept) = &self.kept else { return Ok(self.build(question, &name).await?.respond(headers, media)) };
+        let now = UtcTime::from(self.clock.now()).floor(WINDOW_SECONDS);
+        let time = if question.is_timeless(now) { 0 } else { now.seconds() };
+        let name = format!("{} {media} {time} {question:?}", Q::NAME);
+        let build = || self.build(question, media, &name, now);
+        let Some(kept) = &self.kept else { return Ok(build().await?.respond(headers, media)) };
         let versions = self.versions().await?;
-        let Some(version) = versions.of(question.run()) else {
-            return Ok(self.build(question, &name).await?.respond(headers, media));
-        };
+        let Some(version) = versions.of(question.run()) else { return Ok(build().await?.respond(headers, media)) };
         let etag = etag(version, &name);
         if answer::is_known(headers, &etag) {
             self.metrics.served(Outcome::Unchanged);
@@ -116,7 +126,7 @@ impl Serving {
                 self.metrics.served(Outcome::Shared);
                 return Ok(Arc::new(Answer::new(etag.clone(), body)));
             }
-            let answer = self.build(question, &name).await?;
+            let answer = build().await?;
             kept.shared.put(answer.etag(), answer.body());
             Ok(Arc::new(answer))
         };
@@ -126,10 +136,16 @@ impl Serving {
     }
 
     /// The answer from the data as it is now: of this version, or of a later one.
-    async fn build<Q: Question>(&self, question: &Q, name: &str) -> Result<Answer, Problem> {
+    async fn build<Q: Question>(
+        &self,
+        question: &Q,
+        media: &'static str,
+        name: &str,
+        now: UtcTime,
+    ) -> Result<Answer, Problem> {
         self.metrics.served(Outcome::Built);
         let snapshot = self.store.snapshot().await?;
-        let body = question.build(&snapshot).await;
+        let body = question.build(&snapshot, now).await.and_then(|answer| answer.body(media));
         let etag = snapshot.versions().of(question.run()).map(|version| etag(version, name));
         snapshot.end().await;
         let body = body?;

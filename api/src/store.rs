@@ -18,6 +18,7 @@ use crate::http::problem::Problem;
 pub(crate) mod alerts;
 pub(crate) mod assets;
 pub(crate) mod authors;
+pub(crate) mod closed;
 pub(crate) mod ground;
 pub(crate) mod leaderboard;
 pub(crate) mod lineage;
@@ -26,7 +27,9 @@ pub(crate) mod posts;
 pub(crate) mod runs;
 pub(crate) mod series;
 pub(crate) mod sources;
+pub(crate) mod unique;
 pub(crate) mod version;
+pub(crate) mod windows;
 
 use version::Versions;
 

@@ -191,6 +191,9 @@ pub(crate) struct RedisArgs {
 pub(crate) struct ApiArgs {
     #[command(flatten)]
     pub(crate) service: vigie_api::Config,
+    /// By which names assets may be asked for.
+    #[command(flatten)]
+    pub(crate) assets: vigie_processors::assets::AssetsConfig,
 }
 
 #[derive(Args, Debug)]

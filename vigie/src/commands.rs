@@ -1,5 +1,6 @@
 //! What each subcommand does.
 
+mod asset_names;
 mod author;
 mod dlq;
 mod doctor;
@@ -59,7 +60,7 @@ pub(crate) async fn run(command: Command, unread: Vec<Mistake>, output: Output) 
             serve("sink-redis", args.ops, |ctx| vigie_sinks::run_redis(service, ctx)).await
         }
         Command::Api(args) => {
-            let service = checked(unread, args.service.check())?;
+            let service = checked(unread, asset_names::named(args.service, &args.assets))?;
             let ctx = Context::system();
             spawn_signal_handler(ctx.shutdown.clone());
             vigie_api::run(service, ctx).await

@@ -7,9 +7,10 @@ use utoipa::{IntoParams, ToSchema};
 use vigie_schemas::WHOLE_MARKET;
 
 use crate::app::SharedApp;
-use crate::http::params::{AssetId, Cursor, End, Int, Moment, PageLimit, Query, Run};
+use crate::http::cursor;
+use crate::http::params::{AsOf, AssetId, Cursor, End, Format, Int, Moment, PageLimit, Query, Run, is_relative};
 use crate::http::problem::Problem;
-use crate::http::{answer, cursor};
+use crate::http::table::{self, Table};
 use crate::serving::Question;
 use crate::store::Snapshot;
 use crate::store::alerts::{Alert, AlertKind, AlertsQuery};
@@ -31,18 +32,21 @@ pub(crate) struct Alerts {
 #[into_params(parameter_in = Query)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct AlertsParams {
-    /// Only about this asset
+    /// Only about this asset: its id, name or an alias
     #[param(inline)]
     asset: Option<AssetId>,
     /// Only of this kind
     #[param(inline)]
     kind: Option<AlertKind>,
-    /// Windows that start at or after: RFC 3339 or a date
+    /// Windows that start at or after: RFC 3339, a date, or now-1h
     #[param(inline)]
     from: Option<Moment>,
-    /// Windows that start before: RFC 3339, or the end of a date
+    /// Windows that start before: RFC 3339, the end of a date, or now-1h
     #[param(inline)]
     to: Option<End>,
+    /// Only what had been raised at this time
+    #[param(inline)]
+    as_of: Option<AsOf>,
     /// A replay's id; `live` by default
     #[param(inline)]
     run: Run,
@@ -52,44 +56,73 @@ pub(crate) struct AlertsParams {
     /// `next` of the page before
     #[param(inline)]
     cursor: Option<Cursor>,
+    /// By default what `Accept` prefers
+    #[param(inline)]
+    format: Option<Format>,
+}
+
+impl Table for Alerts {
+    fn csv(&self) -> Result<Bytes, Problem> {
+        let columns = [
+            "alert_id",
+            "run_id",
+            "asset",
+            "kind",
+            "window_start",
+            "window_end",
+            "value",
+            "expected",
+            "anomaly_score",
+            "raised_at",
+            "sample",
+        ];
+        table::csv_page(&columns, &self.alerts, self.next.as_deref())
+    }
 }
 
 /// What deserves a look, newest first
 #[utoipa::path(get, path = "/v1/alerts", tag = "insights", operation_id = "list_alerts", params(AlertsParams),
-    responses((status = 200, description = "A page of alerts", body = Alerts)))]
+    responses((status = 200, description = "A page of alerts", content((Alerts = "application/json"), (String = "text/csv")))))]
 pub(crate) async fn list(
     State(app): SharedApp,
     headers: HeaderMap,
-    Query(asked): Query<AlertsParams>,
+    Query(mut asked): Query<AlertsParams>,
 ) -> Result<Response, Problem> {
-    answer::negotiate(&headers, &[answer::JSON])?;
-    app.serving.answer(&headers, answer::JSON, &asked).await
+    let media = Format::media(asked.format.take(), &headers)?;
+    asked.asset = asked.asset.map(|asset| app.names.canonical(&asset));
+    app.serving.answer(&headers, media, &asked).await
 }
 
 impl Question for AlertsParams {
     const NAME: &'static str = "alerts";
+    type Answer = Alerts;
 
     fn run(&self) -> &str {
         &self.run.0
     }
 
-    async fn build(&self, data: &Snapshot) -> Result<Bytes, Problem> {
-        let Self { asset, kind, from, to, run: Run(run), limit: Int(limit), cursor } = self;
-        let question = format!("alerts {run} {asset:?} {kind:?} {from:?} {to:?}");
+    fn is_timeless(&self, _now: UtcTime) -> bool {
+        !is_relative(self.from, self.to)
+    }
+
+    async fn build(&self, data: &Snapshot, now: UtcTime) -> Result<Alerts, Problem> {
+        let Self { asset, kind, from, to, as_of, run: Run(run), limit: Int(limit), cursor, format: _ } = self;
+        let question = format!("alerts {run} {asset:?} {kind:?} {from:?} {to:?} {as_of:?}");
         let after = cursor::read(cursor.as_ref(), &question)?;
         let ground = data.ground(run, asset.as_ref().map_or(WHOLE_MARKET, |asset| &asset.0)).await?;
         let query = AlertsQuery {
             run: run.clone(),
-            asset: asset.as_ref().map(|_| ground.asset),
+            asset: asset.as_ref().map(|_| ground.asset.clone()),
             kind: *kind,
-            from: from.map_or(UtcTime(EARLIEST), |from| from.0),
-            to: to.map_or(UtcTime(LATEST), |to| to.0),
+            from: from.map_or(UtcTime(EARLIEST), |from| from.0.at(ground.reached(now))),
+            to: to.map_or(UtcTime(LATEST), |to| to.0.at(ground.reached(now))),
+            as_of: as_of.map(|time| time.0),
             after,
             limit: limit + 1,
         };
         let mut alerts = data.alerts(&query).await?;
         let next = cursor::end_page(&mut alerts, *limit, &question, |last| (last.window_start, &last.alert_id));
         let sample = alerts.iter().any(|alert| alert.sample);
-        answer::to_json(&Alerts { sample, alerts, next })
+        Ok(Alerts { sample, alerts, next })
     }
 }

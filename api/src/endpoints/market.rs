@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::SharedApp;
-use crate::http::answer;
-use crate::http::params::{Int, Moment, Query, Run};
+use crate::http::params::{AsOf, Format, Int, Moment, Query, Run};
 use crate::http::problem::Problem;
-use crate::insights::leaderboard::{Period, Span};
+use crate::http::table::{self, Table};
+use crate::insights::leaderboard::{Period, Slice, Span};
 use crate::insights::mood::{self, Direction, Mood, Opinions};
 use crate::serving::Question;
 use crate::store::Snapshot;
 use crate::store::lineage::Lineage;
-use crate::time::UtcTime;
+use crate::time::{UtcTime, WINDOW_SECONDS};
 
 /// Moods of all assets.
 #[derive(Serialize, ToSchema)]
@@ -28,6 +28,10 @@ pub(crate) struct MarketTrends {
     from: Option<UtcTime>,
     /// End of the period, exclusive; null if there is no data yet.
     to: Option<UtcTime>,
+    /// The period is over; null if there is no data yet.
+    complete: Option<bool>,
+    /// If given: only what was known at this time.
+    as_of: Option<UtcTime>,
     /// At least some of the data does not come from the public web.
     sample: bool,
     /// The asset with the most posts first.
@@ -50,6 +54,30 @@ pub(crate) struct MarketTrend {
     scored_posts: i64,
     /// Distinct authors of the scored posts; a post without a known author counts as one.
     voices: i64,
+    /// No window of the period can come or be revised.
+    r#final: bool,
+    /// When the newest of the counts was made.
+    computed_at: Option<UtcTime>,
+}
+
+impl Table for MarketTrends {
+    fn csv(&self) -> Result<Bytes, Problem> {
+        let columns = [
+            "asset",
+            "direction",
+            "confidence",
+            "net",
+            "probabilities.bullish",
+            "probabilities.neutral",
+            "probabilities.bearish",
+            "posts",
+            "scored_posts",
+            "voices",
+            "final",
+            "computed_at",
+        ];
+        table::csv(&columns, &self.market_trends)
+    }
 }
 
 type MinVoices = Int<1, 1_000_000, 10>;
@@ -62,7 +90,7 @@ pub(crate) struct MoodsParams {
     /// Length of the period; 24h by default
     #[param(inline)]
     window: Option<Period>,
-    /// End of the period: RFC 3339 or a date; by default the newest time of the data
+    /// End of the period: RFC 3339, a date, or now-1h; by default the newest time of the data
     #[param(inline)]
     at: Option<Moment>,
     /// Fewer distinct authors than this are too few to tell
@@ -71,69 +99,89 @@ pub(crate) struct MoodsParams {
     /// Only those of this direction
     #[param(inline)]
     direction: Option<Direction>,
+    /// Only what was known at this time
+    #[param(inline)]
+    as_of: Option<AsOf>,
     /// A replay's id; `live` by default
     #[param(inline)]
     run: Run,
+    /// By default what `Accept` prefers
+    #[param(inline)]
+    format: Option<Format>,
 }
 
 /// Whether assets are talked up or down, and how sure that is
 ///
-/// Shares of positive, neutral and negative posts, scaled to the number of distinct authors, with a Jeffreys prior (1/2 each):
+/// Shares of positive, neutral and negative posts as the windows count them, scaled to the number of distinct authors, with a Jeffreys prior (1/2 each):
 /// net = share of positive - share of negative, with its Dirichlet mean and variance. Bullish means net > 0.05, bearish net < -0.05.
 /// The direction is the likeliest of the three in the normal approximation, the confidence its probability, the interval covers 95 %.
 /// With fewer voices than `min_voices` the direction is `unknown` and the rest null.
 #[utoipa::path(get, path = "/v1/market-trends", tag = "insights", operation_id = "list_moods", params(MoodsParams),
-    responses((status = 200, description = "Moods, the asset with the most posts first", body = MarketTrends)))]
+    responses((status = 200, description = "Moods, the asset with the most posts first", content((MarketTrends = "application/json"), (String = "text/csv")))))]
 pub(crate) async fn moods(
     State(app): SharedApp,
     headers: HeaderMap,
-    Query(asked): Query<MoodsParams>,
+    Query(mut asked): Query<MoodsParams>,
 ) -> Result<Response, Problem> {
-    answer::negotiate(&headers, &[answer::JSON])?;
-    app.serving.answer(&headers, answer::JSON, &asked).await
+    let media = Format::media(asked.format.take(), &headers)?;
+    app.serving.answer(&headers, media, &asked).await
 }
 
 impl Question for MoodsParams {
     const NAME: &'static str = "moods";
+    type Answer = MarketTrends;
 
     fn run(&self) -> &str {
         &self.run.0
     }
 
-    async fn build(&self, data: &Snapshot) -> Result<Bytes, Problem> {
-        answer::to_json(&build(data, self).await?)
+    async fn build(&self, data: &Snapshot, now: UtcTime) -> Result<MarketTrends, Problem> {
+        build(data, self, now).await
     }
 }
 
-async fn build(data: &Snapshot, asked: &MoodsParams) -> Result<MarketTrends, Problem> {
+async fn build(data: &Snapshot, asked: &MoodsParams, now: UtcTime) -> Result<MarketTrends, Problem> {
     let (run, period) = (asked.run.0.as_str(), asked.window.unwrap_or(Period::Day));
     let mut answer = MarketTrends {
         run_id: run.to_owned(),
         window: period,
         from: None,
         to: None,
+        complete: None,
+        as_of: asked.as_of.map(|time| time.0),
         sample: false,
         market_trends: Vec::new(),
         lineage: Lineage::new(run),
     };
     let Some(extent) = data.extent(run).await? else { return Ok(answer) };
-    let span = Span::ending_at(asked.at.map_or(extent.newest, |at| at.0), period);
-    let ((totals, sample), opinions, lineage) =
-        try_join!(data.totals(run, span), data.opinions(run, span), data.lineage(run, span.start(), span.end))?;
+    let as_of = answer.as_of;
+    let reached = extent.reached(now).min(as_of.unwrap_or(now));
+    let span = Span::ending_at(asked.at.map_or(reached, |at| at.0.at(reached)), period);
+    let range = (span.start(), span.end);
+    let ((totals, sample), voices, lineage) =
+        try_join!(data.totals(run, span, as_of), data.voices(run, span, as_of), data.lineage(run, range, as_of))?;
+    let names: Vec<&str> = totals.keys().map(String::as_str).collect();
+    let closed = data.closed(run, &names, (span.end.plus(-WINDOW_SECONDS), span.end), as_of).await?;
     for (asset, slices) in &totals {
-        let current = slices.iter().skip(slices.len() / 2).flatten();
-        let posts: i64 = current.map(|slice| slice.posts).sum();
-        let of_asset = opinions.get(asset).copied().unwrap_or_default();
-        let mood = mood::estimate(of_asset, asked.min_voices.0);
-        let Opinions { negative, neutral, positive, voices } = of_asset;
+        let current = || slices.iter().skip(slices.len() / 2).flatten();
+        let sum = |field: fn(&Slice) -> i64| current().map(field).sum::<i64>();
+        let (negative, neutral, positive) = (sum(|s| s.negative), sum(|s| s.neutral), sum(|s| s.positive));
+        let (posts, scored_posts) = (sum(|s| s.posts), negative + neutral + positive);
+        // Posts that came when their window was closed have authors, but are not counted.
+        let voices = voices.get(asset).copied().unwrap_or(0).min(scored_posts);
+        let mood = mood::estimate(Opinions { negative, neutral, positive, voices }, asked.min_voices.0);
         if posts > 0 && asked.direction.is_none_or(|wanted| wanted == mood.direction) {
-            let scored_posts = negative + neutral + positive;
-            answer.market_trends.push(MarketTrend { asset: asset.clone(), mood, posts, scored_posts, voices });
+            let r#final =
+                current().all(|slice| slice.r#final) && closed.get(asset).is_some_and(|closed| *closed >= span.end);
+            let computed_at = current().map(|slice| slice.computed_at).max();
+            let asset = asset.clone();
+            answer.market_trends.push(MarketTrend { asset, mood, posts, scored_posts, voices, r#final, computed_at });
         }
     }
     answer.market_trends.sort_by(|a, b| b.posts.cmp(&a.posts).then_with(|| a.asset.cmp(&b.asset)));
     answer.from = Some(span.start());
     answer.to = Some(span.end);
+    answer.complete = Some(span.end <= reached);
     answer.sample = sample;
     answer.lineage = lineage;
     Ok(answer)

@@ -1,3 +1,4 @@
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -5,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::SharedApp;
-use crate::http::params::{Cursor, Int, PageLimit, Query};
+use crate::http::params::{Cursor, Format, Int, PageLimit, Query};
 use crate::http::problem::Problem;
+use crate::http::table::{self, Table};
 use crate::http::{answer, cursor};
 use crate::store::runs::Run;
 
@@ -17,6 +19,14 @@ pub(crate) struct Runs {
     runs: Vec<Run>,
     /// Give it as `cursor=` for the next page; null on the last one.
     next: Option<String>,
+}
+
+impl Table for Runs {
+    fn csv(&self) -> Result<Bytes, Problem> {
+        let columns =
+            ["run_id", "topic", "from_time", "to_time", "model", "state", "started_at", "finished_at", "posts"];
+        table::csv_page(&columns, &self.runs, self.next.as_deref())
+    }
 }
 
 /// What can be asked about runs.
@@ -30,21 +40,25 @@ pub(crate) struct RunsParams {
     /// `next` of the page before
     #[param(inline)]
     cursor: Option<Cursor>,
+    /// By default what `Accept` prefers
+    #[param(inline)]
+    format: Option<Format>,
 }
 
 /// Live and replayed computations, newest first
 #[utoipa::path(get, path = "/v1/runs", tag = "operations", operation_id = "list_runs", params(RunsParams),
-    responses((status = 200, description = "A page of runs", body = Runs)))]
+    responses((status = 200, description = "A page of runs", content((Runs = "application/json"), (String = "text/csv")))))]
 pub(crate) async fn list(
     State(app): SharedApp,
     headers: HeaderMap,
     Query(asked): Query<RunsParams>,
 ) -> Result<Response, Problem> {
-    let RunsParams { limit: Int(limit), cursor } = asked;
+    let RunsParams { limit: Int(limit), cursor, format } = asked;
+    let media = Format::media(format, &headers)?;
     let after = cursor::read(cursor.as_ref(), "runs")?;
     let data = app.store.snapshot().await?;
     let mut runs = data.runs(after, limit + 1).await?;
     data.end().await;
     let next = cursor::end_page(&mut runs, limit, "runs", |last| (last.started_at, &last.run_id));
-    answer::json(&headers, &Runs { runs, next })
+    Ok(answer::conditional(&headers, media, Runs { runs, next }.body(media)?))
 }

@@ -5,107 +5,73 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use futures_util::future::try_join_all;
 use futures_util::try_join;
-use serde::Deserialize;
-use serde::ser::{Serialize, Serializer};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use vigie_schemas::WHOLE_MARKET;
 
-use crate::app::SharedApp;
+use crate::app::{App, SharedApp};
+use crate::endpoints::metric::Metric;
 use crate::endpoints::posts::AssetPath;
-use crate::http::answer;
-use crate::http::params::{AssetId, End, List, Moment, Path, Query, Run};
+use crate::http::params::{AsOf, AssetId, End, Format, List, Moment, Path, Query, Run};
 use crate::http::problem::Problem;
-use crate::insights::leaderboard::NextHour;
+use crate::http::table::{Table, field};
+use crate::insights::conviction;
 use crate::serving::Question;
-use crate::store::Snapshot;
 use crate::store::lineage::Lineage;
-use crate::store::series::{Bucket, SeriesQuery};
-use crate::time::{LATEST, UtcTime, WINDOW_SECONDS};
+use crate::store::series::{ByAsset, SeriesQuery};
+use crate::store::{Snapshot, StoreError};
+use crate::time::{EARLIEST, UtcTime, WINDOW_SECONDS, When};
+use point::{Place, Point, Values};
+
+mod point;
 
 const MAX_POINTS: i64 = 10_000;
 
-/// What can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum Metric {
-    Posts,
-    UniqueAuthors,
-    MeanScore,
-    Dominance,
-    Negative,
-    Neutral,
-    Positive,
-    AnomalyScore,
-    ExpectedPosts,
-    NextHourP10,
-    NextHourP50,
-    NextHourP90,
-    DoublingProbability,
-    UniquePosts,
-    SpamPosts,
-}
-
-impl Metric {
-    const ALL: [Self; 15] = [
-        Self::Posts,
-        Self::UniqueAuthors,
-        Self::MeanScore,
-        Self::Dominance,
-        Self::Negative,
-        Self::Neutral,
-        Self::Positive,
-        Self::AnomalyScore,
-        Self::ExpectedPosts,
-        Self::NextHourP10,
-        Self::NextHourP50,
-        Self::NextHourP90,
-        Self::DoublingProbability,
-        Self::UniquePosts,
-        Self::SpamPosts,
-    ];
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 enum Interval {
     #[default]
     #[serde(rename = "5m")]
     FiveMinutes,
+    #[serde(rename = "15m")]
+    QuarterHour,
     #[serde(rename = "1h")]
     Hour,
+    #[serde(rename = "4h")]
+    FourHours,
     #[serde(rename = "1d")]
     Day,
+    #[serde(rename = "1w")]
+    Week,
 }
 
 impl Interval {
     fn seconds(self) -> i64 {
         match self {
             Self::FiveMinutes => WINDOW_SECONDS,
+            Self::QuarterHour => 900,
             Self::Hour => 3600,
+            Self::FourHours => 4 * 3600,
             Self::Day => 86_400,
+            Self::Week => 7 * 86_400,
         }
     }
 
     /// Seconds that are answered if no `from` is given.
     fn default_range(self) -> i64 {
         match self {
-            Self::FiveMinutes => 86_400,
+            Self::FiveMinutes | Self::QuarterHour => 86_400,
             Self::Hour => 7 * 86_400,
+            Self::FourHours => 30 * 86_400,
             Self::Day => 90 * 86_400,
+            Self::Week => 364 * 86_400,
         }
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum Format {
-    Json,
-    Csv,
-}
-
 /// A time series of an asset.
-#[derive(serde::Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Series {
     /// Canonical id; `*` stands for all posts.
     asset: String,
@@ -123,41 +89,16 @@ pub(crate) struct Series {
     points: Vec<Point>,
     /// What the points stand on.
     lineage: Lineage,
+    /// Those of each point.
+    #[serde(skip)]
+    metrics: Vec<Metric>,
 }
 
-/// One interval. Missing is null: where nothing at all was observed, and where a mean has nothing to be taken of. An asset that no
-/// post mentions while others are mentioned has 0 posts.
-#[derive(serde::Serialize, ToSchema)]
-pub(crate) struct Point {
-    /// Inclusive.
-    start: UtcTime,
-    /// Exclusive.
-    end: UtcTime,
-    /// The metrics asked for.
-    #[serde(flatten)]
-    #[schema(value_type = std::collections::HashMap<String, Option<f64>>)]
-    metrics: Values,
-    /// Windows of 5 minutes that the asset has in the interval.
-    windows: i64,
-    /// Highest revision of these windows; null if there is none.
-    revision: Option<i32>,
-    /// No window of the interval will be revised; null if there is none.
-    r#final: Option<bool>,
-    /// What the point stands on, if asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lineage: Option<Lineage>,
-    /// Posts by source, if the lineage is asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sources: Option<BTreeMap<String, i64>>,
-}
-
-/// The metrics that were asked for, with their values.
-struct Values(Vec<(Metric, Value)>);
-
-impl Serialize for Values {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(metric, value)| (metric, value)))
-    }
+/// Time series of several assets, over the same intervals.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ManySeries {
+    /// In the order in which they were asked for.
+    series: Vec<Series>,
 }
 
 /// What can be asked about a series.
@@ -165,26 +106,68 @@ impl Serialize for Values {
 #[into_params(parameter_in = Query)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SeriesParams {
-    /// Separated by commas; all by default
+    /// Separated by commas, see /v1/metrics; by default all but weighted_sentiment
     #[param(inline, style = Form, explode = false, value_type = Vec<Metric>)]
     metrics: Option<List<Metric>>,
-    /// RFC 3339 or a date; by default a day (5m), a week (1h) or 90 days (1d) before `to`
+    /// RFC 3339, a date, or now-1h; by default a day (5m, 15m), a week (1h), 30 (4h) or 90 days (1d), or a year (1w) before `to`
     #[param(inline)]
     from: Option<Moment>,
-    /// RFC 3339 or a date, of which the end is meant; by default the newest time of the data
+    /// RFC 3339, a date, of which the end is meant, or now-1h; by default the end of the newest window. `now` is the newest time of the
+    /// data, so that archives can be played
     #[param(inline)]
     to: Option<End>,
-    /// Length of a point; 5m by default
+    /// Length of a point; 5m by default. Weeks begin with the Monday, all in UTC
     #[param(inline)]
     interval: Interval,
     /// Only what was known at this time, so that a backtest does not see the future
     #[param(inline)]
-    as_of: Option<Moment>,
+    as_of: Option<AsOf>,
+    /// Whether to end with the last final point; false by default
+    finalized: bool,
     /// A replay's id; `live` by default
     #[param(inline)]
     run: Run,
     /// Whether each point tells its lineage, and its posts by source
     lineage: bool,
+    /// Whether each point tells its posts by source
+    sources: bool,
+    /// By default what `Accept` prefers
+    #[param(inline)]
+    format: Option<Format>,
+}
+
+/// Whose series are asked for, and what about them.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ManyParams {
+    /// Ids, names or aliases, separated by commas, up to 50; `*` is the whole market
+    #[param(inline, style = Form, explode = false, value_type = Vec<AssetId>, required = true)]
+    assets: Option<List<AssetId>>,
+    /// Separated by commas, see /v1/metrics; by default all but weighted_sentiment
+    #[param(inline, style = Form, explode = false, value_type = Vec<Metric>)]
+    metrics: Option<List<Metric>>,
+    /// As for one asset; 10,000 points at most, those of all assets together
+    #[param(inline)]
+    from: Option<Moment>,
+    /// As for one asset
+    #[param(inline)]
+    to: Option<End>,
+    /// Length of a point; 5m by default. Weeks begin with the Monday, all in UTC
+    #[param(inline)]
+    interval: Interval,
+    /// Only what was known at this time, so that a backtest does not see the future
+    #[param(inline)]
+    as_of: Option<AsOf>,
+    /// Whether to end with the last point that is final for all of them; false by default
+    finalized: bool,
+    /// A replay's id; `live` by default
+    #[param(inline)]
+    run: Run,
+    /// Whether each point tells its lineage, and its posts by source
+    lineage: bool,
+    /// Whether each point tells its posts by source
+    sources: bool,
     /// By default what `Accept` prefers
     #[param(inline)]
     format: Option<Format>,
@@ -192,11 +175,8 @@ pub(crate) struct SeriesParams {
 
 /// A time series of an asset
 ///
-/// Hours and days are put together exactly from the windows of 5 minutes: posts are summed, the mean score is weighted by scored posts,
-/// the anomaly score is the highest, authors are counted from the posts so that each counts once, and posts were expected only where there
-/// was a forecast for every window. `next_hour_p10`, `next_hour_p50`, `next_hour_p90` and `doubling_probability` are what is expected of the hour after
-/// the newest window of the interval that has such a forecast. `dominance` is the asset's part of all
-/// posts. `unique_posts` leaves out spam (`spam_posts`) and near duplicates of a post about the asset that was published in the 24 hours before. `from` and `to` are widened to whole intervals.
+/// Longer intervals are put together exactly from the windows of 5 minutes; /v1/metrics says how, and what each metric means. `from` and
+/// `to` are widened to whole intervals, of which the last may not be over: then `complete` is false.
 #[utoipa::path(get, path = "/v1/assets/{asset}/series", tag = "insights", operation_id = "series", params(AssetPath, SeriesParams),
     responses((status = 200, description = "Every interval of the range", content((Series = "application/json"), (String = "text/csv")))))]
 pub(crate) async fn series(
@@ -205,208 +185,275 @@ pub(crate) async fn series(
     headers: HeaderMap,
     Query(asked): Query<SeriesParams>,
 ) -> Result<Response, Problem> {
-    let media = match asked.format {
-        Some(Format::Json) => answer::JSON,
-        Some(Format::Csv) => answer::CSV,
-        None => answer::negotiate(&headers, &[answer::JSON, answer::CSV])?,
-    };
-    let mut metrics = asked.metrics.map_or(Metric::ALL.to_vec(), |List(metrics)| metrics);
-    let mut seen = Vec::new();
-    metrics.retain(|metric| {
-        !seen.contains(metric) && {
-            seen.push(*metric);
-            true
-        }
-    });
-    let question = SeriesQuestion {
-        asset,
-        metrics,
-        from: asked.from,
-        to: asked.to,
-        interval: asked.interval,
-        as_of: asked.as_of,
-        run: asked.run,
-        lineage: asked.lineage,
-        csv: media == answer::CSV,
-        now: asked.to.is_none().then(|| UtcTime::from(app.clock.now()).ceil(WINDOW_SECONDS)),
-    };
+    let media = Format::media(asked.format, &headers)?;
+    let question = OneQuestion(SeriesQuestion::new(&app, vec![asset], asked));
     app.serving.answer(&headers, media, &question).await
+}
+
+/// Time series of several assets
+///
+/// As for one asset, from one state of the data. CSV has a row for each asset and interval.
+#[utoipa::path(get, path = "/v1/series", tag = "insights", operation_id = "many_series", params(ManyParams),
+    responses((status = 200, description = "Every interval of the range, of each asset", content((ManySeries = "application/json"), (String = "text/csv")))))]
+pub(crate) async fn many(
+    State(app): SharedApp,
+    headers: HeaderMap,
+    Query(asked): Query<ManyParams>,
+) -> Result<Response, Problem> {
+    let media = Format::media(asked.format, &headers)?;
+    let ManyParams { assets, metrics, from, to, interval, as_of, finalized, run, lineage, sources, format } = asked;
+    let assets = assets.map(|List(assets)| assets).unwrap_or_default();
+    if !(1..=50).contains(&assets.len()) {
+        let detail = format!("{} assets, expected 1 to 50, separated by commas", assets.len());
+        return Err(Problem::invalid_parameter("assets", detail));
+    }
+    let asked = SeriesParams { metrics, from, to, interval, as_of, finalized, run, lineage, sources, format };
+    app.serving.answer(&headers, media, &SeriesQuestion::new(&app, assets, asked)).await
 }
 
 #[derive(Debug)]
 struct SeriesQuestion {
-    asset: AssetId,
+    assets: Vec<AssetId>,
     metrics: Vec<Metric>,
     from: Option<Moment>,
     to: Option<End>,
     interval: Interval,
-    as_of: Option<Moment>,
+    as_of: Option<UtcTime>,
+    finalized: bool,
     run: Run,
     lineage: bool,
-    csv: bool,
-    /// Where the range ends if neither the question nor the data says it.
-    now: Option<UtcTime>,
+    sources: bool,
 }
 
+#[derive(Debug)]
+struct OneQuestion(SeriesQuestion);
+
 impl Question for SeriesQuestion {
-    const NAME: &'static str = "series";
+    const NAME: &'static str = "many series";
+    type Answer = ManySeries;
 
     fn run(&self) -> &str {
         &self.run.0
     }
 
-    async fn build(&self, data: &Snapshot) -> Result<Bytes, Problem> {
-        let query = self.query(data).await?;
-        let series = build(data, &query, self).await?;
-        if self.csv { Ok(csv(&series, &self.metrics)) } else { answer::to_json(&series) }
+    fn is_timeless(&self, now: UtcTime) -> bool {
+        let over = |to: End| matches!(to.0, When::At(to) if to.ceil(self.interval.seconds()) <= now);
+        let begins = self.from.is_none_or(|from| matches!(from.0, When::At(_)));
+        self.to.is_some_and(over) && begins && !self.finalized
+    }
+
+    async fn build(&self, data: &Snapshot, now: UtcTime) -> Result<ManySeries, Problem> {
+        Ok(ManySeries { series: build(data, self, now).await? })
     }
 }
 
+impl Question for OneQuestion {
+    const NAME: &'static str = "series";
+    type Answer = Series;
+
+    fn run(&self) -> &str {
+        self.0.run()
+    }
+
+    fn is_timeless(&self, now: UtcTime) -> bool {
+        self.0.is_timeless(now)
+    }
+
+    async fn build(&self, data: &Snapshot, now: UtcTime) -> Result<Series, Problem> {
+        build(data, &self.0, now).await?.pop().ok_or_else(Problem::internal)
+    }
+}
+
+/// No one twice.
+fn distinct<T: PartialEq>(items: Vec<T>) -> Vec<T> {
+    let mut kept = Vec::with_capacity(items.len());
+    for item in items {
+        if !kept.contains(&item) {
+            kept.push(item);
+        }
+    }
+    kept
+}
+
 impl SeriesQuestion {
-    /// The range that is meant, in whole intervals.
-    async fn query(&self, data: &Snapshot) -> Result<SeriesQuery, Problem> {
-        let ground = data.ground(&self.run.0, &self.asset.0).await?;
+    fn new(app: &App, assets: Vec<AssetId>, asked: SeriesParams) -> Self {
+        let SeriesParams { metrics, from, to, interval, as_of, finalized, run, lineage, sources, .. } = asked;
+        let by_default = || Metric::ALL.into_iter().filter(|metric| metric.by_default()).collect();
+        Self {
+            assets: distinct(assets.iter().map(|asset| app.names.canonical(asset)).collect()),
+            metrics: distinct(metrics.map_or_else(by_default, |List(metrics)| metrics)),
+            from,
+            to,
+            interval,
+            as_of: as_of.map(|time| time.0),
+            finalized,
+            run,
+            lineage,
+            sources: sources || lineage,
+        }
+    }
+
+    /// The range that is meant, in whole intervals, and up to where it is over.
+    async fn query(&self, data: &Snapshot, now: UtcTime) -> Result<(SeriesQuery, UtcTime), Problem> {
+        let grounds = try_join_all(self.assets.iter().map(|asset| data.ground(&self.run.0, &asset.0))).await?;
         let step = self.interval.seconds();
-        let newest = ground.extent.map(|extent| extent.newest).or(self.now);
-        let to = self.to.map(|to| to.0).or(newest).unwrap_or(UtcTime(LATEST)).ceil(step);
-        let from = self.from.map_or_else(|| to.plus(-self.interval.default_range()), |from| from.0).floor(step);
+        let extent = grounds.first().and_then(|ground| ground.extent);
+        let reached = extent.map_or(now, |extent| extent.reached(now));
+        // The window that is going on, but none of a post that is dated into the future.
+        let newest = extent.map_or(now, |extent| extent.newest).min(now.plus(WINDOW_SECONDS));
+        let to = self.to.map_or(newest, |to| to.0.at(reached)).ceil(step);
+        let from = self.from.map_or_else(|| to.plus(-self.interval.default_range()), |from| from.0.at(reached));
+        let from = from.floor(step);
         if from >= to {
             return Err(Problem::invalid_parameter(
                 "from",
                 format!("{from}, expected a time before the newest of the data ({to})"),
             ));
         }
-        let count = (to.seconds() - from.seconds()) / step;
+        let count = (to.seconds() - from.seconds()) / step * self.assets.len() as i64;
         if count > MAX_POINTS {
             return Err(Problem::invalid_parameter(
                 "from",
                 format!("{count} points, expected {MAX_POINTS} or fewer: choose a shorter range or a longer interval"),
             ));
         }
-        let as_of = self.as_of.map(|time| time.0);
-        Ok(SeriesQuery { run: self.run.0.clone(), asset: ground.asset, from, to, interval: step, as_of })
+        let assets = distinct(grounds.into_iter().map(|ground| ground.asset).collect());
+        let query = SeriesQuery { run: self.run.0.clone(), assets, from, to, interval: step, as_of: self.as_of };
+        Ok((query, self.as_of.map_or(reached, |as_of| reached.min(as_of))))
     }
 }
 
-async fn build(data: &Snapshot, query: &SeriesQuery, asked: &SeriesQuestion) -> Result<Series, Problem> {
+/// The series of all assets; what does not depend on each other is sent at once.
+async fn build(data: &Snapshot, asked: &SeriesQuestion, now: UtcTime) -> Result<Vec<Series>, Problem> {
+    let (mut query, reached) = asked.query(data, now).await?;
+    let with_market = query.with_market();
+    let closed = data.closed(&query.run, &with_market, (query.from, query.to), query.as_of).await?;
+    let closed_for = |asset: &str| {
+        let [own, market] = [asset, WHOLE_MARKET].map(|asset| closed.get(asset).copied().unwrap_or(UtcTime(EARLIEST)));
+        own.min(market)
+    };
+    if asked.finalized {
+        let all = query.assets.iter().map(|asset| closed_for(asset)).min().unwrap_or(UtcTime(EARLIEST));
+        query.to = query.to.min(all.floor(query.interval)).max(query.from);
+    }
     // Within one window the topology has counted the authors; over several they must be recounted.
     let count_authors = query.interval > WINDOW_SECONDS && asked.metrics.contains(&Metric::UniqueAuthors);
-    let authors = async { if count_authors { data.unique_authors(query).await.map(Some) } else { Ok(None) } };
-    let sources = async { if asked.lineage { data.series_sources(query).await } else { Ok(BTreeMap::new()) } };
-    // All are sent at once.
-    let (buckets, mut lineages, authors, mut sources) =
-        try_join!(data.buckets(query), data.series_lineage(query, asked.lineage), authors, sources)?;
-    let lineage = lineages.values().fold(Lineage::new(&query.run), Lineage::union);
+    let authors = async { if count_authors { data.unique_authors(&query).await.map(Some) } else { Ok(None) } };
+    let sources = async { if asked.sources { data.series_sources(&query).await } else { Ok(BTreeMap::new()) } };
+    let is_weighted = asked.metrics.contains(&Metric::WeightedSentiment);
+    let weighted = async { if is_weighted { weighted(data, &query, reached).await } else { Ok(BTreeMap::new()) } };
+    let (buckets, mut lineages, authors, mut sources, weighted) =
+        try_join!(data.buckets(&query), data.series_lineage(&query, asked.lineage), authors, sources, weighted)?;
     let none = BTreeMap::new();
-    let [own, market] = [query.asset.as_str(), WHOLE_MARKET].map(|asset| buckets.get(asset).unwrap_or(&none));
-
-    let sample = own.values().any(|bucket| bucket.sample);
-    let mut points = Vec::new();
-    let mut start = query.from;
-    while start < query.to {
-        let place = Place {
-            own: own.get(&start),
-            market: market.get(&start),
-            authors: authors.as_ref().map(|authors| authors.get(&start).copied().unwrap_or(0)),
-        };
-        points.push(Point {
-            start,
-            end: start.plus(query.interval),
-            metrics: Values(asked.metrics.iter().map(|metric| (*metric, place.value(*metric))).collect()),
-            windows: place.own.map_or(0, |bucket| bucket.windows),
-            revision: place.own.map(|bucket| bucket.revision),
-            r#final: place.own.or(place.market).map(|bucket| bucket.r#final),
-            lineage: if asked.lineage { lineages.remove(&start) } else { None },
-            sources: sources.remove(&start),
+    let market = buckets.get(WHOLE_MARKET).unwrap_or(&none);
+    let mut all = Vec::with_capacity(query.assets.len());
+    for asset in &query.assets {
+        let own = buckets.get(asset).unwrap_or(&none);
+        let mut lineages = lineages.remove(asset).unwrap_or_default();
+        let lineage = lineages.values().fold(Lineage::new(&query.run), Lineage::union);
+        let mut sources = sources.remove(asset).unwrap_or_default();
+        let mut points = Vec::new();
+        let mut start = query.from;
+        while start < query.to {
+            let end = start.plus(query.interval);
+            let of_start = |counts: &ByAsset<i64>| counts.get(asset).and_then(|counts| counts.get(&start)).copied();
+            let place = Place {
+                own: own.get(&start),
+                market: market.get(&start),
+                authors: authors.as_ref().map(|authors| of_start(authors).unwrap_or(0)),
+                weighted_sentiment: weighted.get(asset).and_then(|scores| scores.get(&start)).copied().flatten(),
+                length: query.interval / WINDOW_SECONDS,
+            };
+            points.push(Point {
+                start,
+                end,
+                metrics: Values(asked.metrics.iter().map(|metric| (*metric, place.value(*metric))).collect()),
+                windows: place.own.map_or(0, |bucket| bucket.windows),
+                revision: place.own.map(|bucket| bucket.revision),
+                complete: end <= reached,
+                r#final: end <= closed_for(asset)
+                    && place.own.into_iter().chain(place.market).all(|bucket| bucket.r#final),
+                computed_at: place.own.map(|bucket| bucket.computed_at),
+                lineage: if asked.lineage { lineages.remove(&start) } else { None },
+                sources: sources.remove(&start),
+            });
+            start = end;
+        }
+        all.push(Series {
+            asset: asset.clone(),
+            interval: asked.interval,
+            from: query.from,
+            to: query.to,
+            as_of: query.as_of,
+            sample: own.values().any(|bucket| bucket.sample),
+            points,
+            lineage,
+            metrics: asked.metrics.clone(),
         });
-        start = start.plus(query.interval);
     }
-    Ok(Series {
-        asset: query.asset.clone(),
-        interval: asked.interval,
-        from: query.from,
-        to: query.to,
-        as_of: query.as_of,
-        sample,
-        points,
-        lineage,
-    })
+    Ok(all)
 }
 
-/// What is known about one interval.
-struct Place<'a> {
-    own: Option<&'a Bucket>,
-    market: Option<&'a Bucket>,
-    /// Counted from the posts, where the windows cannot tell.
-    authors: Option<i64>,
-}
-
-impl Place<'_> {
-    fn next_hour(&self, field: fn(&NextHour) -> f64) -> Value {
-        Value::from(self.own.and_then(|bucket| bucket.next_hour.as_ref()).map(field))
-    }
-
-    /// A count that windows of before it was counted do not have.
-    fn volume(&self, field: fn(&Bucket) -> Option<i64>) -> Value {
-        Value::from(match self.own {
-            Some(bucket) => field(bucket),
-            None => self.market.map(|_| 0),
-        })
-    }
-
-    fn value(&self, metric: Metric) -> Value {
-        // Others were mentioned, this asset was not: that is a count of 0, and the mean of nothing.
-        let zero = self.market.map(|_| 0);
-        let count = |field: fn(&Bucket) -> i64| Value::from(self.own.map(field).or(zero));
-        match metric {
-            Metric::Posts => count(|b| b.posts),
-            Metric::UniquePosts => self.volume(|b| b.unique_posts),
-            Metric::SpamPosts => self.volume(|b| b.spam_posts),
-            Metric::Negative => count(|b| b.negative),
-            Metric::Neutral => count(|b| b.neutral),
-            Metric::Positive => count(|b| b.positive),
-            Metric::UniqueAuthors => {
-                let counted = self.own.map(|bucket| self.authors.unwrap_or(bucket.unique_authors));
-                Value::from(counted.or(zero))
-            }
-            Metric::MeanScore => Value::from(self.own.and_then(|b| b.mean_score)),
-            Metric::AnomalyScore => Value::from(self.own.and_then(|b| b.anomaly_score)),
-            // A window without a mention has no forecast: then the sum is not that of the interval.
-            Metric::ExpectedPosts => {
-                let complete = |own: &&Bucket| self.market.is_none_or(|market| market.windows == own.windows);
-                Value::from(self.own.filter(complete).and_then(|b| b.expected_posts))
-            }
-            Metric::NextHourP10 => self.next_hour(|hour| hour.p10),
-            Metric::NextHourP50 => self.next_hour(|hour| hour.p50),
-            Metric::NextHourP90 => self.next_hour(|hour| hour.p90),
-            Metric::DoublingProbability => self.next_hour(|hour| hour.doubling_probability),
-            Metric::Dominance => {
-                let market = self.market.map(|b| b.posts).filter(|posts| *posts > 0);
-                Value::from(market.map(|all| self.own.map_or(0, |b| b.posts) as f64 / all as f64))
-            }
+/// The weighted sentiment of the intervals that are over.
+async fn weighted(data: &Snapshot, query: &SeriesQuery, reached: UtcTime) -> Result<ByAsset<Option<f64>>, StoreError> {
+    let from = query.from.plus(-conviction::LOOKBACK).floor(query.interval);
+    let query = SeriesQuery { from, to: query.to.min(reached.floor(query.interval)), ..query.clone() };
+    let convictions = data.convictions(&query).await?;
+    let none = BTreeMap::new();
+    let market = convictions.get(WHOLE_MARKET).unwrap_or(&none);
+    let mut scores = ByAsset::new();
+    for asset in &query.assets {
+        let own = convictions.get(asset).unwrap_or(&none);
+        let mut xs = Vec::new();
+        let mut start = query.from;
+        while start < query.to {
+            let x = match own.get(&start) {
+                Some(own) => conviction::x(own.unique_posts, own.mean_score),
+                None => market.get(&start).map(|_| 0.0),
+            };
+            xs.push((start, x));
+            start = start.plus(query.interval);
         }
+        let weighted = conviction::weighted(&xs);
+        scores.insert(asset.clone(), xs.iter().map(|(start, _)| *start).zip(weighted).collect());
+    }
+    Ok(scores)
+}
+
+impl Table for Series {
+    fn csv(&self) -> Result<Bytes, Problem> {
+        Ok(rows(std::slice::from_ref(self), false))
     }
 }
 
-/// RFC 4180; null is the empty field.
-fn csv(series: &Series, metrics: &[Metric]) -> Bytes {
-    let mut text = String::from("start,end");
-    for metric in metrics {
+impl Table for ManySeries {
+    fn csv(&self) -> Result<Bytes, Problem> {
+        Ok(rows(&self.series, true))
+    }
+}
+
+/// A row for each interval, after the name of its asset if that is told.
+fn rows(all: &[Series], named: bool) -> Bytes {
+    let mut text = String::from(if named { "asset,start,end" } else { "start,end" });
+    for metric in all.first().map_or(&[][..], |series| &series.metrics) {
         let name = serde_json::to_value(metric).unwrap_or_default();
-        let _ = write!(text, ",{}", name.as_str().unwrap_or_default());
+        let _ = write!(text, ",{}", field(&name));
     }
-    text.push_str(",windows,revision,final\r\n");
-    for point in &series.points {
-        let _ = write!(text, "{},{}", point.start, point.end);
-        for (_, value) in &point.metrics.0 {
-            text.push(',');
-            if !value.is_null() {
-                let _ = write!(text, "{value}");
+    text.push_str(",windows,revision,final,complete,computed_at\r\n");
+    for series in all {
+        for point in &series.points {
+            if named {
+                let _ = write!(text, "{},", field(&series.asset.as_str().into()));
             }
+            let _ = write!(text, "{},{}", point.start, point.end);
+            for (_, value) in &point.metrics.0 {
+                let _ = write!(text, ",{}", field(value));
+            }
+            let revision = point.revision.map(|revision| revision.to_string()).unwrap_or_default();
+            let computed_at = point.computed_at.map(|time| time.to_string()).unwrap_or_default();
+            let (windows, complete, r#final) = (point.windows, point.complete, point.r#final);
+            let _ = write!(text, ",{windows},{revision},{final},{complete},{computed_at}\r\n");
         }
-        let revision = point.revision.map(|r| r.to_string()).unwrap_or_default();
-        let r#final = point.r#final.map(|f| f.to_string()).unwrap_or_default();
-        let _ = write!(text, ",{},{revision},{final}\r\n", point.windows);
     }
     Bytes::from(text)
 }

@@ -1,13 +1,15 @@
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::app::SharedApp;
 use crate::http::answer;
-use crate::http::params::{NoParams, Query};
+use crate::http::params::{Format, Query};
 use crate::http::problem::Problem;
+use crate::http::table::{self, Table};
 use crate::store::sources::{Source, SourceHealth};
 
 /// All sources.
@@ -26,15 +28,54 @@ pub(crate) struct Sources {
     sources: Vec<Source>,
 }
 
+impl Table for Sources {
+    fn csv(&self) -> Result<Bytes, Problem> {
+        let columns = [
+            "source",
+            "kind",
+            "url",
+            "health",
+            "at",
+            "decision",
+            "status",
+            "reason",
+            "bytes",
+            "duration_ms",
+            "posts_seen",
+            "posts_new",
+            "posts_new_24h",
+            "last_success_at",
+            "sample",
+        ];
+        table::csv(&columns, &self.sources)
+    }
+}
+
+/// How the sources are wanted.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SourcesParams {
+    /// By default what `Accept` prefers
+    #[param(inline)]
+    format: Option<Format>,
+}
+
 /// Where posts come from, and how well that works
-#[utoipa::path(get, path = "/v1/sources", tag = "operations", operation_id = "list_sources",
-    responses((status = 200, description = "The sources by id", body = Sources)))]
-pub(crate) async fn list(State(app): SharedApp, headers: HeaderMap, _: Query<NoParams>) -> Result<Response, Problem> {
+#[utoipa::path(get, path = "/v1/sources", tag = "operations", operation_id = "list_sources", params(SourcesParams),
+    responses((status = 200, description = "The sources by id", content((Sources = "application/json"), (String = "text/csv")))))]
+pub(crate) async fn list(
+    State(app): SharedApp,
+    headers: HeaderMap,
+    Query(asked): Query<SourcesParams>,
+) -> Result<Response, Problem> {
+    let media = Format::media(asked.format, &headers)?;
     let data = app.store.snapshot().await?;
     let sources = data.sources(app.clock.now().into()).await?;
     data.end().await;
     let healthy = sources.iter().filter(|source| source.health == SourceHealth::Ok).count();
     let sample = sources.iter().any(|source| source.sample);
     let file_rejected = app.health.degraded("sources-file");
-    answer::json(&headers, &Sources { total: sources.len(), healthy, sample, file_rejected, sources })
+    let answer = Sources { total: sources.len(), healthy, sample, file_rejected, sources };
+    Ok(answer::conditional(&headers, media, answer.body(media)?))
 }

@@ -16,7 +16,7 @@ use utoipa::IntoParams;
 
 use crate::app::{App, SharedApp};
 use crate::auth::{self, Scope};
-use crate::events::{Event, EventId, EventKind};
+use crate::events::{Event, EventId, EventKind, EventsError, Live};
 use crate::http::answer;
 use crate::http::params::{AssetId, List, Query, Text};
 use crate::http::problem::Problem;
@@ -31,7 +31,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 #[into_params(parameter_in = Query)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct StreamParams {
-    /// Only about these assets, separated by commas; `*` is the whole market
+    /// Only about these assets, by id, name or alias, separated by commas; `*` is the whole market
     #[param(inline, style = Form, explode = false, value_type = Vec<AssetId>)]
     asset: Option<List<AssetId>>,
     /// Only these types, separated by commas; all by default, or without post for a token without read:posts
@@ -46,8 +46,8 @@ pub(crate) struct StreamParams {
 ///
 /// Event types are trend (a new revision of a window), alert and post; data is JSON with the fields of the Avro record, times in
 /// RFC 3339. Ids grow; with the last one as `Last-Event-ID` (or `last_event_id=`) nothing is missed and nothing comes twice, as long as
-/// the server still has it (some 10,000 events). If it has not, or never had
-/// that event, the first event is of type gap: load the state again. Comments come every 15 s.
+/// the server still has it (some 10,000 events). Where events were missed, be it that the server no longer has them or never had
+/// that id, or that a reader was too slow, an event of type gap comes in their place: load the state again. Comments come every 15 s.
 #[utoipa::path(get, path = "/v1/stream", tag = "insights", operation_id = "subscribe",
     params(StreamParams, ("Last-Event-ID" = Option<String>, Header, description = "Id of the last event that was received")),
     responses((status = 200, description = "Events, without end", body = String, content_type = "text/event-stream")))]
@@ -65,7 +65,7 @@ pub(crate) async fn subscribe(
     if kinds.contains(&EventKind::Post) {
         allowed?;
     }
-    let assets = asked.asset.map(|List(assets)| assets.into_iter().map(|asset| asset.0).collect());
+    let assets = asked.asset.map(|List(assets)| assets.iter().map(|asset| app.names.canonical(asset).0).collect());
     let last_id = last_event_id(&headers, asked.last_event_id)?;
     answer::negotiate(&headers, &["text/event-stream"])?;
     if !app.events.is_ready().await {
@@ -77,7 +77,11 @@ pub(crate) async fn subscribe(
     // Subscribe before looking back, so that nothing falls between.
     let live = app.events.subscribe();
     let (gap, last) = match last_id {
-        Some(id) => resume(&app, id).await?,
+        Some(id) => {
+            let bounds = app.events.bounds().await.map_err(unreadable)?;
+            // In another stream there is nothing to go back to.
+            (bounds.have_gap_after(id).then_some(id), bounds.reach(id).then_some(id))
+        }
         None => (None, None),
     };
     app.metrics.streams.inc();
@@ -87,10 +91,12 @@ pub(crate) async fn subscribe(
         app,
         live,
         pending: VecDeque::new(),
+        gap,
+        told: gap,
         last,
         catching_up: last.is_some(),
         filter: Filter { assets, kinds },
-        first: gap.into_iter().chain([SseEvent::default().retry(RETRY).comment("vigie")]).collect(),
+        first: Some(SseEvent::default().retry(RETRY).comment("vigie")),
         _place: place,
     };
     let body =
@@ -116,19 +122,9 @@ fn last_event_id(headers: &HeaderMap, asked: Option<Text<64>>) -> Result<Option<
     EventId::parse(&text).map(Some).ok_or_else(|| Problem::invalid_parameter("last_event_id", wrong()))
 }
 
-/// Where a client goes on that has seen `id`, and what tells it that there is a gap: if events after `id` are gone, or if the stream
-/// has never had `id`, as after a loss of Redis.
-async fn resume(app: &App, id: EventId) -> Result<(Option<SseEvent>, Option<EventId>), Problem> {
-    let bounds = app.events.bounds().await.map_err(|error| {
-        tracing::warn!(%error, "event stream not readable");
-        Problem::unavailable("live events cannot be read at the moment")
-    })?;
-    let gap = || Some(SseEvent::default().event("gap").data(format!("{{\"after\":\"{id}\"}}")));
-    Ok(match bounds {
-        _ if id == EventId::START => (None, Some(id)),
-        Some((oldest, newest)) if id <= newest => (if oldest > id { gap() } else { None }, Some(id)),
-        _ => (gap(), None),
-    })
+fn unreadable(error: EventsError) -> Problem {
+    tracing::warn!(%error, "event stream not readable");
+    Problem::unavailable("live events cannot be read at the moment")
 }
 
 struct Filter {
@@ -156,36 +152,46 @@ impl Drop for Open {
 struct Subscriber {
     app: Arc<App>,
     shutdown: CancellationToken,
-    live: broadcast::Receiver<Arc<Event>>,
+    live: broadcast::Receiver<Live>,
     pending: VecDeque<Arc<Event>>,
+    /// Events after this place were missed, and that is still to be said.
+    gap: Option<EventId>,
+    /// The last gap that was said.
+    told: Option<EventId>,
     /// The last event that was looked at.
     last: Option<EventId>,
     /// Read from the stream itself, not from the broadcast.
     catching_up: bool,
     filter: Filter,
-    first: Vec<SseEvent>,
+    first: Option<SseEvent>,
     #[expect(dead_code, reason = "counts down when dropped")]
     gauge: Open,
     _place: OwnedSemaphorePermit,
 }
 
 async fn next(mut subscriber: Subscriber) -> Option<(Result<SseEvent, Infallible>, Subscriber)> {
-    if let Some(event) = subscriber.first.pop() {
+    if let Some(event) = subscriber.first.take() {
         return Some((Ok(event), subscriber));
     }
     let shutdown = subscriber.shutdown.clone();
-    let event = tokio::select! {
+    let told = tokio::select! {
         () = shutdown.cancelled() => return None,
-        event = subscriber.advance() => event?,
+        told = subscriber.advance() => told?,
     };
-    let sse = SseEvent::default().id(event.id.to_string()).event(event.kind.name()).data(&event.data);
+    let sse = match told {
+        Live::Event(event) => SseEvent::default().id(event.id.to_string()).event(event.kind.name()).data(&event.data),
+        Live::Gap(after) => SseEvent::default().event("gap").data(format!("{{\"after\":\"{after}\"}}")),
+    };
     Some((Ok(sse), subscriber))
 }
 
 impl Subscriber {
-    /// The next event that passes the filter; `None` ends the answer, and the client connects again.
-    async fn advance(&mut self) -> Option<Arc<Event>> {
+    /// The next event that passes the filter, or that some were missed; `None` ends the answer, and the client connects again.
+    async fn advance(&mut self) -> Option<Live> {
         loop {
+            if let Some(after) = self.gap.take() {
+                return Some(Live::Gap(after));
+            }
             let event = match self.pending.pop_front() {
                 Some(event) => event,
                 None if self.catching_up => {
@@ -193,10 +199,16 @@ impl Subscriber {
                     continue;
                 }
                 None => match self.live.recv().await {
-                    Ok(event) => event,
+                    Ok(Live::Event(event)) => event,
+                    Ok(Live::Gap(after)) => {
+                        // Of a stream that begins anew, no id is old.
+                        self.last = None;
+                        return Some(Live::Gap(after));
+                    }
                     Err(broadcast::error::RecvError::Lagged(_)) => {
                         // Without a place in the stream there is nothing to go back to.
                         self.catching_up = self.last.is_some();
+                        self.gap = if self.catching_up { None } else { Some(EventId::START) };
                         continue;
                     }
                     Err(broadcast::error::RecvError::Closed) => return None,
@@ -207,25 +219,21 @@ impl Subscriber {
             }
             self.last = Some(event.id);
             if self.filter.passes(&event) {
-                return Some(event);
+                return Some(Live::Event(event));
             }
         }
     }
 
     async fn catch_up(&mut self) -> Option<()> {
         let last = self.last?;
-        match self.app.events.after(last).await {
-            Ok((events, Some(end))) => {
-                self.pending.extend(events);
-                if self.pending.is_empty() {
-                    self.last = Some(end);
-                }
-            }
-            Ok((_, None)) => self.catching_up = false,
-            Err(error) => {
-                tracing::warn!(%error, "event stream not readable");
-                return None;
-            }
+        let page = self.app.events.after(last).await.map_err(unreadable).ok()?;
+        self.gap = Some(last).filter(|_| page.gap && self.told != Some(last));
+        self.told = self.gap.or(self.told);
+        self.pending.extend(page.events);
+        match page.end {
+            Some(end) if self.pending.is_empty() => self.last = Some(end),
+            Some(_) => {}
+            None => self.catching_up = false,
         }
         Some(())
     }

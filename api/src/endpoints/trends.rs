@@ -10,15 +10,15 @@ use vigie_schemas::WHOLE_MARKET;
 
 use crate::app::SharedApp;
 use crate::auth::{self, Scope};
-use crate::http::answer;
-use crate::http::params::{Int, Moment, Query, Run};
+use crate::http::params::{AsOf, Format, Int, Moment, Query, Run};
 use crate::http::problem::Problem;
+use crate::http::table::{self, Table};
 use crate::insights::leaderboard::{self, Order, Period, Span, Trend};
 use crate::serving::Question;
 use crate::store::lineage::Lineage;
 use crate::store::posts::Post;
 use crate::store::{Snapshot, StoreError};
-use crate::time::UtcTime;
+use crate::time::{UtcTime, WINDOW_SECONDS};
 
 /// The leaderboard.
 #[derive(Serialize, ToSchema)]
@@ -31,7 +31,11 @@ pub(crate) struct Board {
     at: Option<UtcTime>,
     /// Start of the current period, end of the previous one.
     from: Option<UtcTime>,
-    /// End of the newest window of the data.
+    /// The current period is over; null if there is no data yet. One that is not is compared with nothing.
+    complete: Option<bool>,
+    /// If given: only what was known at this time.
+    as_of: Option<UtcTime>,
+    /// Up to where time has passed: the end of the newest window that is over.
     newest: Option<UtcTime>,
     /// At least some of the data does not come from the public web.
     sample: bool,
@@ -55,6 +59,40 @@ pub(crate) struct RankedTrend {
     explained_by: Vec<Post>,
 }
 
+impl Table for Board {
+    fn csv(&self) -> Result<Bytes, Problem> {
+        let columns = [
+            "rank",
+            "asset",
+            "posts",
+            "unique_posts",
+            "spam_posts",
+            "negative",
+            "neutral",
+            "positive",
+            "sentiment_balance",
+            "mean_score",
+            "dominance",
+            "previous.posts",
+            "previous.unique_posts",
+            "previous.mean_score",
+            "previous.dominance",
+            "growth",
+            "growth_z",
+            "mean_score_change",
+            "anomaly_score",
+            "expected_posts",
+            "next_hour.p10",
+            "next_hour.p50",
+            "next_hour.p90",
+            "next_hour.doubling_probability",
+            "final",
+            "computed_at",
+        ];
+        table::csv(&columns, &self.trends)
+    }
+}
+
 type MinPosts = Int<0, 1_000_000_000, 1>;
 type BoardLimit = Int<1, 200, 20>;
 /// Without a default: it depends on the caller's scopes.
@@ -68,7 +106,7 @@ pub(crate) struct BoardParams {
     /// Length of the compared periods; 1h by default
     #[param(inline)]
     window: Option<Period>,
-    /// End of the current period: RFC 3339 or a date; by default the newest time of the data
+    /// End of the current period: RFC 3339, a date, or now-1h; by default the newest time of the data
     #[param(inline)]
     at: Option<Moment>,
     /// What the board is sorted by; growth by default
@@ -83,9 +121,15 @@ pub(crate) struct BoardParams {
     /// Explaining posts per asset; 3 by default, or 0 for a token without read:posts
     #[param(inline)]
     posts: Option<ExplainingPosts>,
+    /// Only what was known at this time; the explaining posts are those that were scored by then
+    #[param(inline)]
+    as_of: Option<AsOf>,
     /// A replay's id; `live` by default
     #[param(inline)]
     run: Run,
+    /// By default what `Accept` prefers
+    #[param(inline)]
+    format: Option<Format>,
 }
 
 /// Which assets rise, and the posts that explain it
@@ -93,7 +137,7 @@ pub(crate) struct BoardParams {
 /// Compares the period of length `window` that ends at `at` with the one before. By default the board is sorted by `growth_z`, the z
 /// statistic of the change of posts: a surge from 10 to 90 posts outranks a drift from 1000 to 1010.
 #[utoipa::path(get, path = "/v1/trends", tag = "insights", operation_id = "leaderboard", params(BoardParams),
-    responses((status = 200, description = "The leaderboard", body = Board)))]
+    responses((status = 200, description = "The leaderboard", content((Board = "application/json"), (String = "text/csv")))))]
 pub(crate) async fn board(
     State(app): SharedApp,
     extensions: Extensions,
@@ -113,9 +157,9 @@ pub(crate) async fn board(
         min_posts: asked.min_posts.0,
         limit: asked.limit.0 as usize,
         posts: posts as usize,
+        as_of: asked.as_of.map(|time| time.0),
     };
-    answer::negotiate(&headers, &[answer::JSON])?;
-    app.serving.answer(&headers, answer::JSON, &question).await
+    app.serving.answer(&headers, Format::media(asked.format, &headers)?, &question).await
 }
 
 #[derive(Debug)]
@@ -128,27 +172,31 @@ struct BoardQuestion {
     limit: usize,
     /// 0 for those who may not read posts.
     posts: usize,
+    as_of: Option<UtcTime>,
 }
 
 impl Question for BoardQuestion {
     const NAME: &'static str = "trends";
+    type Answer = Board;
 
     fn run(&self) -> &str {
         &self.run.0
     }
 
-    async fn build(&self, data: &Snapshot) -> Result<Bytes, Problem> {
-        answer::to_json(&build(data, self).await?)
+    async fn build(&self, data: &Snapshot, now: UtcTime) -> Result<Board, Problem> {
+        build(data, self, now).await
     }
 }
 
-async fn build(data: &Snapshot, question: &BoardQuestion) -> Result<Board, Problem> {
+async fn build(data: &Snapshot, question: &BoardQuestion, now: UtcTime) -> Result<Board, Problem> {
     let run = question.run.0.as_str();
     let mut answer = Board {
         run_id: run.to_owned(),
         window: question.period,
         at: None,
         from: None,
+        complete: None,
+        as_of: question.as_of,
         newest: None,
         sample: false,
         market: None,
@@ -156,26 +204,37 @@ async fn build(data: &Snapshot, question: &BoardQuestion) -> Result<Board, Probl
         lineage: Lineage::new(run),
     };
     let Some(extent) = data.extent(run).await? else { return Ok(answer) };
-    let span = Span::ending_at(question.at.map_or(extent.newest, |at| at.0), question.period);
+    let reached = extent.reached(now).min(question.as_of.unwrap_or(now));
+    let span = Span::ending_at(question.at.map_or(reached, |at| at.0.at(reached)), question.period);
+    let range = (span.previous_start(), span.end);
     let ((totals, sample), lineage) =
-        try_join!(data.totals(run, span), data.lineage(run, span.previous_start(), span.end))?;
+        try_join!(data.totals(run, span, question.as_of), data.lineage(run, range, question.as_of))?;
+    let complete = span.end <= reached;
     let market = totals.get(WHOLE_MARKET);
     let mut trends: Vec<Trend> = totals
         .iter()
         .filter(|(asset, _)| *asset != WHOLE_MARKET)
-        .map(|(asset, slices)| leaderboard::trend(asset, slices, market))
+        .map(|(asset, slices)| leaderboard::trend(asset, slices, market, complete))
         .filter(|trend| trend.current.posts.unwrap_or(0) + trend.previous.posts.unwrap_or(0) >= question.min_posts)
         .collect();
     leaderboard::rank(&mut trends, question.order);
     trends.truncate(question.limit);
     answer.at = Some(span.end);
     answer.from = Some(span.start());
-    answer.newest = Some(extent.newest);
+    answer.complete = Some(complete);
+    answer.newest = Some(extent.reached(now));
     answer.sample = sample;
-    answer.market = market.map(|slices| leaderboard::trend(WHOLE_MARKET, slices, None));
+    answer.market = market.map(|slices| leaderboard::trend(WHOLE_MARKET, slices, None, complete));
     answer.lineage = lineage;
+    let mut names: Vec<&str> = trends.iter().map(|trend| trend.asset.as_str()).collect();
+    names.push(WHOLE_MARKET);
+    let closed = data.closed(run, &names, (span.end.plus(-WINDOW_SECONDS), span.end), question.as_of);
     // All are sent at once.
-    let explained = try_join_all(trends.iter().map(|trend| explain(data, question, span, trend))).await?;
+    let explained = try_join_all(trends.iter().map(|trend| explain(data, question, span, trend)));
+    let (closed, explained) = try_join!(closed, explained)?;
+    for trend in trends.iter_mut().chain(&mut answer.market) {
+        trend.r#final &= closed.get(&trend.asset).is_some_and(|closed| *closed >= span.end);
+    }
     for (at, (trend, explained_by)) in trends.into_iter().zip(explained).enumerate() {
         answer.trends.push(RankedTrend { rank: at + 1, trend, explained_by });
     }
@@ -199,5 +258,5 @@ async fn explain(
     let towards = change.or(trend.current.mean_score).unwrap_or(0.0);
     let direction = if towards < 0.0 { -1.0 } else { 1.0 };
     let period = (span.start(), span.end);
-    data.explaining_posts(&question.run.0, &trend.asset, period, direction, question.posts).await
+    data.explaining_posts(&question.run.0, &trend.asset, period, direction, (question.posts, question.as_of)).await
 }

@@ -56,8 +56,16 @@ fn quality_of(media: &str, ranges: &[(String, f32)]) -> f32 {
 }
 
 /// `value` as JSON.
-pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<Bytes, Problem> {
+pub(crate) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, Problem> {
     serde_json::to_vec(value).map(Bytes::from).map_err(|error| {
+        tracing::error!(%error, "answer not serialisable");
+        Problem::internal()
+    })
+}
+
+/// `value` as a tree.
+pub(crate) fn to_value<T: Serialize>(value: &T) -> Result<serde_json::Value, Problem> {
+    serde_json::to_value(value).map_err(|error| {
         tracing::error!(%error, "answer not serialisable");
         Problem::internal()
     })

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 
 use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use serde::de::value::{MapDeserializer, StrDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, Error, IntoDeserializer, Visitor};
@@ -14,8 +15,9 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 use vigie_schemas::LIVE_RUN;
 
+use crate::http::answer;
 use crate::http::problem::{Problem, WrongParameter};
-use crate::time::{self, UtcTime};
+use crate::time::{self, UtcTime, When};
 
 /// A list may be this long, in characters.
 const MAX_LIST: usize = 1024;
@@ -93,9 +95,10 @@ fn read<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
 /// `from` must be before `to`, in every endpoint that has both.
 fn wrong_order(pairs: &[(Cow<'_, str>, Cow<'_, str>)]) -> Option<WrongParameter> {
     let value = |wanted: &str| pairs.iter().find(|(name, _)| name == wanted).map(|(_, value)| value);
-    let (from, to) = (time::parse(value("from")?).ok()?, time::parse_end(value("to")?).ok()?);
+    let (from, to) = (value("from")?, value("to")?);
+    let (begin, end) = (time::parse_when(from).ok()?, time::parse_when_end(to).ok()?);
     let detail = format!("{from}, expected a time before to ({to})");
-    (from >= to).then(|| WrongParameter { parameter: "from".to_owned(), detail })
+    (begin.is_before(end) == Some(false)).then(|| WrongParameter { parameter: "from".to_owned(), detail })
 }
 
 /// What is wrong with a value, or that there is no parameter of this name.
@@ -217,7 +220,7 @@ parameter!(
 pub(crate) type PageLimit = Int<1, 200, 50>;
 
 /// Text of 1 to `MAX` characters.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Text<const MAX: usize>(pub(crate) String);
 
 parameter!(
@@ -261,20 +264,69 @@ parameter!(
 
 /// A time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment(pub(crate) UtcTime);
+pub(crate) struct Moment(pub(crate) When);
 
-parameter!([] Moment, |text| time::parse(text).map(Self), time_or_date());
+parameter!([] Moment, |text| time::parse_when(text).map(Self), time_or_relative());
 
 /// The end of a range: of a date, the end of that day.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct End(pub(crate) UtcTime);
+pub(crate) struct End(pub(crate) When);
 
-parameter!([] End, |text| time::parse_end(text).map(Self), time_or_date());
+parameter!([] End, |text| time::parse_when_end(text).map(Self), time_or_relative());
 
-fn time_or_date() -> Schema {
+/// Whether a range moves with the data.
+pub(crate) fn is_relative(from: Option<Moment>, to: Option<End>) -> bool {
+    let moves = |when| matches!(when, When::Ago(_));
+    from.is_some_and(|from| moves(from.0)) || to.is_some_and(|to| moves(to.0))
+}
+
+/// The time at which something was known: one of the wall clock, so it cannot be given by the newest of the data.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AsOf(pub(crate) UtcTime);
+
+parameter!([] AsOf, |text| time::parse(text).map(Self), Schema::from(time_or_date().build()));
+
+/// A score, -1 to 1.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Score(pub(crate) f64);
+
+parameter!(
+    [] Score,
+    |text| match text.parse() {
+        Ok(value) if (-1.0..=1.0).contains(&value) => Ok(Self(value)),
+        _ => Err(format!("{text:?}, expected -1 to 1")),
+    },
+    ObjectBuilder::new().schema_type(Type::Number).minimum(Some(-1)).maximum(Some(1))
+);
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Format {
+    Json,
+    Csv,
+}
+
+impl Format {
+    /// The media type that was asked for, or else what `Accept` prefers.
+    pub(crate) fn media(asked: Option<Self>, headers: &HeaderMap) -> Result<&'static str, Problem> {
+        match asked {
+            Some(Self::Json) => Ok(answer::JSON),
+            Some(Self::Csv) => Ok(answer::CSV),
+            None => answer::negotiate(headers, &[answer::JSON, answer::CSV]),
+        }
+    }
+}
+
+fn time_or_date() -> OneOfBuilder {
     let text =
         |format| ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(format))).build();
-    OneOfBuilder::new().item(text(KnownFormat::DateTime)).item(text(KnownFormat::Date)).build().into()
+    OneOfBuilder::new().item(text(KnownFormat::DateTime)).item(text(KnownFormat::Date))
+}
+
+fn time_or_relative() -> Schema {
+    let relative = ObjectBuilder::new().schema_type(Type::String).pattern(Some(time::RELATIVE)).build();
+    time_or_date().item(relative).build().into()
 }
 
 /// Values separated by commas, documented as a `Vec`.
@@ -346,8 +398,13 @@ mod tests {
     fn from_is_before_to() {
         assert_eq!(wrong("from=2022-05-10&to=2022-05-09&colour=red").len(), 2);
         let asked = read::<Asked>("from=2022-05-09&to=2022-05-09").unwrap();
-        let (from, to) = (asked.from.unwrap().0, asked.to.unwrap().0);
+        let now = UtcTime::from_seconds(0);
+        let (from, to) = (asked.from.unwrap().0.at(now), asked.to.unwrap().0.at(now));
         assert_eq!(to, from.plus(86_400), "the end of a date is the end of that day");
+        assert_eq!(wrong("from=now-1h&to=now-2h").len(), 1);
+        assert_eq!(wrong("from=now-1y").len(), 1);
+        read::<Asked>("from=now-2h&to=now").unwrap();
+        read::<Asked>("from=2022-05-09&to=now-1h").unwrap();
     }
 
     #[test]

@@ -93,6 +93,7 @@ pub(crate) struct Slice {
     pub(crate) anomaly_score: Option<f64>,
     pub(crate) expected_posts: Option<f64>,
     pub(crate) r#final: bool,
+    pub(crate) computed_at: UtcTime,
     pub(crate) next_hour: Option<NextHour>,
 }
 
@@ -114,9 +115,11 @@ pub(crate) struct PeriodTotals {
     pub neutral: Option<i64>,
     /// Of them positive.
     pub positive: Option<i64>,
+    /// Positive minus negative posts.
+    pub sentiment_balance: Option<i64>,
     /// Mean score of the scored posts, -1 to 1.
     pub mean_score: Option<f64>,
-    /// Part of all posts that mention the asset, 0 to 1.
+    /// Posts of the asset / posts of the whole market, `*`, in the same period; 0 to 1.
     pub dominance: Option<f64>,
 }
 
@@ -130,7 +133,7 @@ pub(crate) struct Trend {
     pub current: PeriodTotals,
     /// The period of the same length before it.
     pub previous: PeriodTotals,
-    /// posts / previous posts - 1; null without previous posts.
+    /// posts / previous posts - 1; null without previous posts. Growth and changes are null while the period is not over.
     pub growth: Option<f64>,
     /// How surprising the change of posts is: (n - m) / sqrt(n + m), the z statistic of two Poisson counts n and m.
     pub growth_z: Option<f64>,
@@ -142,8 +145,10 @@ pub(crate) struct Trend {
     pub expected_posts: Option<f64>,
     /// What is expected of the hour after the newest window of the current period that has a forecast; null if none has.
     pub next_hour: Option<NextHour>,
-    /// No window of the current period will be revised.
-    pub r#final: Option<bool>,
+    /// No window of the current period can come or be revised.
+    pub r#final: bool,
+    /// When the newest of the counts of both periods was made; null without any.
+    pub computed_at: Option<UtcTime>,
     /// Posts in each of the 24 slices of both periods, oldest first.
     pub history: Vec<Option<i64>>,
 }
@@ -163,8 +168,9 @@ pub(crate) enum Order {
     Doubling,
 }
 
-/// Compares the two periods of an asset. `market` are the slices of all posts: where they are known, an asset without a window has 0 posts.
-pub(crate) fn trend(asset: &str, slices: &[Option<Slice>], market: Option<&AssetTotals>) -> Trend {
+/// Compares the two periods of an asset, unless the current one is not `complete`. `market` are the slices of all posts: where they are known,
+/// an asset without a window has 0 posts. Whether windows can still come is not known here: `final` says that those there are are.
+pub(crate) fn trend(asset: &str, slices: &[Option<Slice>], market: Option<&AssetTotals>, complete: bool) -> Trend {
     let half = SLICES / 2;
     let observed = |at: usize| market.is_some_and(|m| m.get(at).is_some_and(Option::is_some));
     let side = |range: std::ops::Range<usize>| {
@@ -176,13 +182,18 @@ pub(crate) fn trend(asset: &str, slices: &[Option<Slice>], market: Option<&Asset
     let now: Vec<&Slice> = slices.iter().skip(half).flatten().collect();
     Trend {
         asset: asset.to_owned(),
-        growth: growth(current.posts, previous.posts),
-        growth_z: growth_z(current.posts, previous.posts),
-        mean_score_change: current.mean_score.zip(previous.mean_score).map(|(now, then)| now - then),
+        growth: growth(current.posts, previous.posts).filter(|_| complete),
+        growth_z: growth_z(current.posts, previous.posts).filter(|_| complete),
+        mean_score_change: current
+            .mean_score
+            .zip(previous.mean_score)
+            .filter(|_| complete)
+            .map(|(now, then)| now - then),
         anomaly_score: now.iter().filter_map(|s| s.anomaly_score).max_by(f64::total_cmp),
         expected_posts: expected(slices, market),
         next_hour: now.iter().rev().find_map(|s| s.next_hour.clone()),
-        r#final: (!now.is_empty()).then(|| now.iter().all(|s| s.r#final)),
+        r#final: now.iter().all(|s| s.r#final),
+        computed_at: slices.iter().flatten().map(|s| s.computed_at).max(),
         history: slices
             .iter()
             .enumerate()
@@ -225,6 +236,7 @@ fn totals(slices: &[Option<Slice>], observed: bool, market_posts: i64) -> Period
         negative: Some(sum(|s| s.negative)),
         neutral: Some(sum(|s| s.neutral)),
         positive: Some(sum(|s| s.positive)),
+        sentiment_balance: Some(sum(|s| s.positive - s.negative)),
         mean_score: (scored > 0).then(|| score_sum / scored as f64),
         dominance: (market_posts > 0).then(|| posts as f64 / market_posts as f64),
     }
@@ -276,9 +288,12 @@ mod tests {
             anomaly_score: Some(score),
             expected_posts: None,
             r#final: true,
+            computed_at: UtcTime::from_seconds(posts),
             next_hour: None,
         })
     }
+
+    const WHOLE: bool = true;
 
     fn slices(filled: &[(usize, i64, f64)]) -> AssetTotals {
         let mut all = vec![None; SLICES];
@@ -290,23 +305,32 @@ mod tests {
 
     #[test]
     fn means_are_weighted_by_posts() {
-        let trend = trend("BTC", &slices(&[(0, 4, 0.0), (12, 1, 1.0), (23, 3, 0.0)]), None);
+        let trend = trend("BTC", &slices(&[(0, 4, 0.0), (12, 1, 1.0), (23, 3, 0.0)]), None, WHOLE);
         assert_eq!(trend.current.posts, Some(4));
         assert_eq!((trend.current.unique_posts, trend.current.spam_posts), (Some(2), None), "null is not 0");
         assert_eq!(trend.current.mean_score, Some(0.25));
         assert_eq!(trend.mean_score_change, Some(0.25));
         assert_eq!((trend.growth, trend.growth_z), (Some(0.0), Some(0.0)));
+        assert_eq!((trend.current.sentiment_balance, trend.r#final), (Some(4), true));
+        assert_eq!(trend.computed_at, Some(UtcTime::from_seconds(4)));
+    }
+
+    #[test]
+    fn a_period_that_is_not_over_is_not_compared_with_a_whole_one() {
+        let part = trend("BTC", &slices(&[(0, 4, 0.0), (12, 1, 1.0)]), None, false);
+        assert_eq!((part.growth, part.growth_z, part.mean_score_change), (None, None, None));
+        assert_eq!(part.current.posts, Some(1));
     }
 
     #[test]
     fn missing_is_null_and_a_silent_asset_in_an_observed_period_is_zero() {
         let market = slices(&[(3, 10, 0.1), (20, 20, 0.1)]);
-        let silent_before = trend("LUNA", &slices(&[(20, 5, -0.5)]), Some(&market));
+        let silent_before = trend("LUNA", &slices(&[(20, 5, -0.5)]), Some(&market), WHOLE);
         assert_eq!(silent_before.previous.posts, Some(0));
         assert_eq!(silent_before.growth, None);
         assert_eq!(silent_before.current.dominance, Some(0.25));
         assert_eq!((silent_before.history[3], silent_before.history[4]), (Some(0), None));
-        let unobserved = trend("LUNA", &slices(&[(20, 5, -0.5)]), None);
+        let unobserved = trend("LUNA", &slices(&[(20, 5, -0.5)]), None, WHOLE);
         assert_eq!((unobserved.previous.posts, unobserved.growth_z), (None, None));
     }
 
@@ -314,10 +338,10 @@ mod tests {
     fn a_surge_outranks_a_steady_giant_and_null_comes_last() {
         let market = slices(&[(0, 3000, 0.0), (12, 3100, 0.0)]);
         let mut board = vec![
-            trend("BTC", &slices(&[(0, 1000, 0.0), (12, 1010, 0.0)]), Some(&market)),
-            trend("LUNA", &slices(&[(0, 10, 0.0), (12, 90, -0.8)]), Some(&market)),
-            trend("AAA", &slices(&[(0, 1, 0.0), (12, 2, 0.0)]), Some(&market)),
-            trend("NEW", &slices(&[(12, 500, 0.0)]), None),
+            trend("BTC", &slices(&[(0, 1000, 0.0), (12, 1010, 0.0)]), Some(&market), WHOLE),
+            trend("LUNA", &slices(&[(0, 10, 0.0), (12, 90, -0.8)]), Some(&market), WHOLE),
+            trend("AAA", &slices(&[(0, 1, 0.0), (12, 2, 0.0)]), Some(&market), WHOLE),
+            trend("NEW", &slices(&[(12, 500, 0.0)]), None, WHOLE),
         ];
         rank(&mut board, Order::Growth);
         let names: Vec<_> = board.iter().map(|t| t.asset.as_str()).collect();
@@ -332,11 +356,11 @@ mod tests {
         };
         let mut btc = slices(&[(3, 4, 0.0), (13, 4, 0.0), (20, 4, 0.0), (23, 4, 0.0)]);
         btc[3].as_mut().unwrap().next_hour = told("2022-05-09T10:00:00Z", 0.9);
-        let old = trend("BTC", &btc, None);
+        let old = trend("BTC", &btc, None, WHOLE);
         assert_eq!(old.next_hour, None, "a forecast of the period before is no news");
         btc[13].as_mut().unwrap().next_hour = told("2022-05-09T12:00:00Z", 0.3);
         btc[20].as_mut().unwrap().next_hour = told("2022-05-09T12:30:00Z", 0.4);
-        let new = trend("BTC", &btc, None);
+        let new = trend("BTC", &btc, None, WHOLE);
         assert_eq!(new.next_hour.as_ref().map(|hour| hour.doubling_probability), Some(0.4));
         let mut board = vec![old, new];
         rank(&mut board, Order::Doubling);

@@ -56,6 +56,8 @@ pub(crate) struct AlertsQuery {
     pub(crate) kind: Option<AlertKind>,
     pub(crate) from: UtcTime,
     pub(crate) to: UtcTime,
+    /// Only what had been raised at this time.
+    pub(crate) as_of: Option<UtcTime>,
     /// Only what comes after this alert: of an older window, or of the same with a higher id.
     pub(crate) after: Option<(UtcTime, String)>,
     pub(crate) limit: i64,
@@ -68,9 +70,11 @@ impl Snapshot {
         let sql = format!(
             "SELECT * FROM alerts WHERE run_id = $1 AND {asset} AND ($3::text IS NULL OR kind = $3) \
              AND window_start >= $4 AND window_start < $5 AND window_start <= $6 AND (window_start < $6 OR alert_id > $7) \
+             AND ($9::timestamptz IS NULL OR raised_at <= $9) \
              ORDER BY window_start DESC, alert_id LIMIT $8"
         );
         let (time, id) = query.after.clone().unwrap_or_else(|| (query.to, String::new()));
+        let as_of = query.as_of.map(|time| time.0);
         let params: &[&(dyn tokio_postgres::types::ToSql + Sync)] = &[
             &query.run,
             &query.asset,
@@ -80,6 +84,7 @@ impl Snapshot {
             &time.0,
             &id,
             &query.limit,
+            &as_of,
         ];
         let rows = self.rows(&sql, params).await?;
         rows.iter()

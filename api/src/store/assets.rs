@@ -1,7 +1,6 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::ground::Extent;
 use super::series::MEAN_SCORE;
 use super::{Snapshot, StoreError};
 use crate::time::UtcTime;
@@ -38,11 +37,13 @@ pub(crate) struct LatestWindow {
     pub posts: i64,
     /// Mean score of its scored posts, -1 to 1.
     pub mean_score: Option<f64>,
+    /// When it was computed.
+    pub computed_at: UtcTime,
 }
 
 impl Snapshot {
     /// All assets by id, and whether any of the windows looked at is of sample data.
-    pub(crate) async fn assets(&self, run: &str, extent: Extent) -> Result<(Vec<Asset>, bool), StoreError> {
+    pub(crate) async fn assets(&self, run: &str, reached: UtcTime) -> Result<(Vec<Asset>, bool), StoreError> {
         // The names by skipping from asset to asset in the primary key, not by reading all windows.
         let sql = format!(
             "WITH RECURSIVE names AS ( \
@@ -50,7 +51,7 @@ impl Snapshot {
                SELECT (SELECT w.asset FROM trend_windows w WHERE w.run_id = $1 AND w.asset > n.asset ORDER BY w.asset LIMIT 1) \
                FROM names n WHERE n.asset IS NOT NULL) \
              SELECT n.asset, first.window_start AS first_window, latest.window_start, latest.window_end, latest.revision, \
-               latest.final, latest.posts, latest.mean_score, latest.sample OR coalesce(recent.sample, false) AS sample, \
+               latest.final, latest.emitted_at, latest.posts, latest.mean_score, latest.sample OR coalesce(recent.sample, false) AS sample, \
                recent.posts_1h, recent.posts_24h, recent.mean_score_24h \
              FROM names n \
              CROSS JOIN LATERAL (SELECT window_start FROM trend_windows WHERE run_id = $1 AND asset = n.asset \
@@ -62,9 +63,8 @@ impl Snapshot {
                FROM trend_windows WHERE run_id = $1 AND asset = n.asset AND window_start >= $3 AND window_start < $4) recent \
              ORDER BY n.asset"
         );
-        let hour = extent.newest.plus(-3600);
-        let day = extent.newest.plus(-86_400);
-        let rows = self.rows(&sql, &[&run, &hour.0, &day.0, &extent.newest.0]).await?;
+        let (hour, day) = (reached.plus(-3600), reached.plus(-86_400));
+        let rows = self.rows(&sql, &[&run, &hour.0, &day.0, &reached.0]).await?;
         let mut sample = false;
         let mut assets = Vec::with_capacity(rows.len());
         for row in &rows {
@@ -79,6 +79,7 @@ impl Snapshot {
                     r#final: row.try_get("final")?,
                     posts: row.try_get("posts")?,
                     mean_score: row.try_get("mean_score")?,
+                    computed_at: UtcTime(row.try_get("emitted_at")?),
                 },
                 posts_1h: row.try_get("posts_1h")?,
                 posts_24h: row.try_get("posts_24h")?,

@@ -9,8 +9,15 @@ use crate::time::UtcTime;
 pub(crate) struct Extent {
     /// Start of the oldest window.
     pub(crate) oldest: UtcTime,
-    /// End of the newest window: "now", for archives play the past.
+    /// End of the newest window, which may still be going on.
     pub(crate) newest: UtcTime,
+}
+
+impl Extent {
+    /// Up to where time has passed: "now", for archives play the past; but never later than the wall clock's `now`.
+    pub(crate) fn reached(self, now: UtcTime) -> UtcTime {
+        self.newest.min(now)
+    }
 }
 
 /// What a question is about, as the data has it.
@@ -20,6 +27,13 @@ pub(crate) struct Ground {
     pub(crate) extent: Option<Extent>,
     /// The asset's id.
     pub(crate) asset: String,
+}
+
+impl Ground {
+    /// As [`Extent::reached`]; the wall clock's `now` where there is no data.
+    pub(crate) fn reached(&self, now: UtcTime) -> UtcTime {
+        self.extent.map_or(now, |extent| extent.reached(now))
+    }
 }
 
 /// The whole market needs no mention.

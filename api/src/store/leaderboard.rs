@@ -2,16 +2,17 @@ use std::collections::BTreeMap;
 
 use super::next_hour::NEXT_HOUR;
 use super::series::VOLUME;
-use super::{Snapshot, StoreError};
+use super::{Snapshot, StoreError, windows};
 use crate::insights::leaderboard::{AssetTotals, NextHour, SLICES, Slice, Span};
-use crate::insights::mood::Opinions;
+use crate::time::UtcTime;
 
 impl Snapshot {
-    /// What was counted for each asset in the slices of `span`, and whether any of it is sample data.
+    /// What was counted for each asset in the slices of `span`, as known at `as_of`, and whether any of it is sample data.
     pub(crate) async fn totals(
         &self,
         run: &str,
         span: Span,
+        as_of: Option<UtcTime>,
     ) -> Result<(BTreeMap<String, AssetTotals>, bool), StoreError> {
         let sql = format!(
             "SELECT asset, (extract(epoch FROM window_start - $2::timestamptz)::bigint / $4)::integer AS slice, count(*) AS windows, \
@@ -20,10 +21,12 @@ impl Snapshot {
             (sum(negative + neutral + positive) FILTER (WHERE mean_score IS NOT NULL))::bigint AS scored, \
             sum(mean_score * (negative + neutral + positive)) AS score_sum, max(anomaly_score) AS anomaly_score, \
             CASE WHEN count(expected_posts) = count(*) THEN sum(expected_posts) END AS expected_posts, \
-            bool_and(final) AS final, bool_or(sample) AS sample, {VOLUME}, {NEXT_HOUR} \
-            FROM trend_windows WHERE run_id = $1 AND window_start >= $2 AND window_start < $3 GROUP BY 1, 2"
+            bool_and(final) AS final, bool_or(sample) AS sample, max(emitted_at) AS computed_at, {VOLUME}, {NEXT_HOUR} \
+            FROM ({}) w GROUP BY 1, 2",
+            windows::known("w.run_id = $1 AND w.window_start >= $2 AND w.window_start < $3", "$5", as_of)
         );
-        let rows = self.rows(&sql, &[&run, &span.previous_start().0, &span.end.0, &span.slice_seconds()]).await?;
+        let (from, step, as_of) = (span.previous_start().0, span.slice_seconds(), as_of.map(|time| time.0));
+        let rows = self.rows(&sql, &[&run, &from, &span.end.0, &step, &as_of]).await?;
         let mut sample = false;
         let mut totals: BTreeMap<String, AssetTotals> = BTreeMap::new();
         for row in &rows {
@@ -42,6 +45,7 @@ impl Snapshot {
                 anomaly_score: row.try_get("anomaly_score")?,
                 expected_posts: row.try_get("expected_posts")?,
                 r#final: row.try_get("final")?,
+                computed_at: UtcTime(row.try_get("computed_at")?),
                 next_hour: NextHour::read(row)?,
             };
             let slices = totals.entry(row.try_get("asset")?).or_insert_with(|| vec![None; SLICES]);
@@ -52,29 +56,24 @@ impl Snapshot {
         Ok((totals, sample))
     }
 
-    /// Scored posts by asset and label in the current period of `span`, with the number of voices behind them.
-    pub(crate) async fn opinions(&self, run: &str, span: Span) -> Result<BTreeMap<String, Opinions>, StoreError> {
+    /// Distinct authors of scored posts by asset in the current period of `span`, of the posts that were scored by `as_of`.
+    pub(crate) async fn voices(
+        &self,
+        run: &str,
+        span: Span,
+        as_of: Option<UtcTime>,
+    ) -> Result<BTreeMap<String, i64>, StoreError> {
         // A post without a known author counts as a voice of its own.
-        let counts = "count(*) FILTER (WHERE p.label = 'negative') AS negative, count(*) FILTER (WHERE p.label = 'neutral') AS neutral, \
-            count(*) FILTER (WHERE p.label = 'positive') AS positive, \
-            count(DISTINCT p.author_id) + count(*) FILTER (WHERE p.author_id IS NULL) AS voices FROM";
+        let counts = "count(DISTINCT p.author_id) + count(*) FILTER (WHERE p.author_id IS NULL) AS voices FROM";
+        let known = "p.published_at >= $2 AND p.published_at < $3 AND p.label IS NOT NULL \
+            AND ($4::timestamptz IS NULL OR p.scored_at <= $4)";
         let sql = format!(
             "SELECT a.asset, {counts} post_assets a JOIN posts p USING (run_id, published_at, post_id) \
-               WHERE a.run_id = $1 AND a.published_at >= $2 AND a.published_at < $3 AND p.published_at >= $2 AND p.published_at < $3 AND p.label IS NOT NULL GROUP BY a.asset \
-             UNION ALL SELECT '*', {counts} posts p \
-               WHERE p.run_id = $1 AND p.published_at >= $2 AND p.published_at < $3 AND p.label IS NOT NULL HAVING count(*) > 0"
+               WHERE a.run_id = $1 AND a.published_at >= $2 AND a.published_at < $3 AND {known} GROUP BY a.asset \
+             UNION ALL SELECT '*', {counts} posts p WHERE p.run_id = $1 AND {known} HAVING count(*) > 0"
         );
-        let rows = self.rows(&sql, &[&run, &span.start().0, &span.end.0]).await?;
-        let mut opinions = BTreeMap::new();
-        for row in &rows {
-            let of_asset = Opinions {
-                negative: row.try_get("negative")?,
-                neutral: row.try_get("neutral")?,
-                positive: row.try_get("positive")?,
-                voices: row.try_get("voices")?,
-            };
-            opinions.insert(row.try_get("asset")?, of_asset);
-        }
-        Ok(opinions)
+        let as_of = as_of.map(|time| time.0);
+        let rows = self.rows(&sql, &[&run, &span.start().0, &span.end.0, &as_of]).await?;
+        rows.iter().map(|row| Ok((row.try_get("asset")?, row.try_get("voices")?))).collect()
     }
 }

@@ -4,8 +4,9 @@ use serde::Serialize;
 use tokio_postgres::Row;
 use utoipa::ToSchema;
 
+use super::windows::{self, BUCKET};
 use super::{Snapshot, StoreError};
-use crate::store::series::SeriesQuery;
+use crate::store::series::{ByAsset, SeriesQuery};
 use crate::time::UtcTime;
 
 /// What the numbers of an answer stand on.
@@ -121,35 +122,43 @@ impl Lineage {
 }
 
 impl Snapshot {
-    /// The lineage of a series: of each of its buckets, by start; or of all together, at the start of the range.
+    /// The lineage of series: of each of their buckets, by start; or of all together, at the start of the range.
     pub(crate) async fn series_lineage(
         &self,
         query: &SeriesQuery,
         by_bucket: bool,
-    ) -> Result<BTreeMap<UtcTime, Lineage>, StoreError> {
-        let bucket = "date_bin($5::text::interval, window_start, '1970-01-01T00:00:00Z')";
-        let bucket = if by_bucket { bucket } else { "CASE WHEN $5::text <> '' THEN $3::timestamptz END" };
+    ) -> Result<ByAsset<Lineage>, StoreError> {
+        let bucket = if by_bucket { BUCKET } else { "CASE WHEN $5::text <> '' THEN $3::timestamptz END" };
         let sql = format!(
-            "WITH w AS ({}) SELECT {bucket} AS bucket, {COLUMNS}, min(first_offset) AS first_offset, max(last_offset) AS last_offset \
-             FROM w GROUP BY 1, {COLUMNS} ORDER BY 1, {COLUMNS}",
+            "WITH w AS ({}) SELECT asset, {bucket} AS bucket, {COLUMNS}, min(first_offset) AS first_offset, \
+             max(last_offset) AS last_offset FROM w GROUP BY 1, 2, {COLUMNS} ORDER BY 1, 2, {COLUMNS}",
             query.windows()
         );
-        let mut buckets: BTreeMap<UtcTime, Lineage> = BTreeMap::new();
-        for row in self.series_rows(&sql, query, &[&query.asset]).await? {
+        let mut buckets: ByAsset<Lineage> = BTreeMap::new();
+        for row in self.series_rows(&sql, query, &query.names()).await? {
+            let of_asset = buckets.entry(row.try_get("asset")?).or_default();
             let bucket = UtcTime(row.try_get("bucket")?);
-            buckets.entry(bucket).or_insert_with(|| Lineage::new(&query.run)).add(&row)?;
+            of_asset.entry(bucket).or_insert_with(|| Lineage::new(&query.run)).add(&row)?;
         }
         Ok(buckets)
     }
 
-    /// The lineage of all windows that start in `[from, to)`.
-    pub(crate) async fn lineage(&self, run: &str, from: UtcTime, to: UtcTime) -> Result<Lineage, StoreError> {
+    /// The lineage of all windows that start in `[from, to)`, as known at `as_of`.
+    pub(crate) async fn lineage(
+        &self,
+        run: &str,
+        (from, to): (UtcTime, UtcTime),
+        as_of: Option<UtcTime>,
+    ) -> Result<Lineage, StoreError> {
+        let condition = "w.run_id = $1 AND w.window_start >= $2 AND w.window_start < $3";
         let sql = format!(
-            "SELECT {COLUMNS}, min(first_offset) AS first_offset, max(last_offset) AS last_offset FROM trend_windows \
-             WHERE run_id = $1 AND window_start >= $2 AND window_start < $3 GROUP BY {COLUMNS} ORDER BY {COLUMNS}"
+            "SELECT {COLUMNS}, min(first_offset) AS first_offset, max(last_offset) AS last_offset FROM ({}) w \
+             GROUP BY {COLUMNS} ORDER BY {COLUMNS}",
+            windows::known(condition, "$4", as_of)
         );
         let mut lineage = Lineage::new(run);
-        for row in self.rows(&sql, &[&run, &from.0, &to.0]).await? {
+        let as_of = as_of.map(|time| time.0);
+        for row in self.rows(&sql, &[&run, &from.0, &to.0, &as_of]).await? {
             lineage.add(&row)?;
         }
         Ok(lineage)

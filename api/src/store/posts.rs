@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use utoipa::ToSchema;
 use vigie_schemas::WHOLE_MARKET;
 
@@ -55,6 +56,9 @@ pub(crate) struct Post {
     pub sample: bool,
     /// What the score stands on.
     pub lineage: PostLineage,
+    /// Of its words, see [`super::unique`].
+    #[serde(skip)]
+    pub(crate) fingerprint: Option<i64>,
 }
 
 /// Probabilities of the labels. They add up to 1.
@@ -90,12 +94,80 @@ pub(crate) struct PostsQuery {
     pub(crate) asset: String,
     pub(crate) from: UtcTime,
     pub(crate) to: UtcTime,
-    pub(crate) label: Option<LabelFilter>,
-    /// Without spam, and of posts with the same words only the first.
-    pub(crate) unique: bool,
+    pub(crate) filter: PostsFilter,
     /// Only what comes after this post: older, or as old with a higher id.
     pub(crate) after: Option<(UtcTime, String)>,
     pub(crate) limit: i64,
+}
+
+/// What posts must have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PostsFilter {
+    pub(crate) label: Option<LabelFilter>,
+    pub(crate) source: Option<String>,
+    pub(crate) language: Option<String>,
+    pub(crate) author: Option<String>,
+    /// Anywhere in the title or the excerpt, in any case.
+    pub(crate) text: Option<String>,
+    pub(crate) min_score: Option<f64>,
+    pub(crate) max_score: Option<f64>,
+    /// Scored by this time.
+    pub(crate) as_of: Option<UtcTime>,
+    pub(crate) no_spam: bool,
+}
+
+impl PostsFilter {
+    /// Whether many posts may have to be read to find one.
+    pub(crate) fn picks(&self) -> bool {
+        self.source.is_some()
+            || self.language.is_some()
+            || self.author.is_some()
+            || self.text.is_some()
+            || self.min_score.is_some()
+            || self.max_score.is_some()
+    }
+
+    /// Conditions on the post `p` and on `k`, whose label an index has, and their parameters from $8 on.
+    fn conditions(&self, k: &str) -> (String, Vec<Param>) {
+        let mut sql = String::new();
+        let mut params: Vec<Param> = Vec::new();
+        let mut add = |condition: &str, value: Option<Param>| {
+            if let Some(value) = value {
+                params.push(value);
+                let place = format!("${}", FIRST_OF_FILTER + params.len() - 1);
+                sql.push_str(&format!(" AND {}", condition.replace('?', &place)));
+            }
+        };
+        let text = |value: &Option<String>| value.clone().map(|value| Box::new(value) as Param);
+        add("p.source = ?", text(&self.source));
+        add("p.language = ?", text(&self.language));
+        add("p.author_id = ?", text(&self.author));
+        add("(p.title ILIKE ? OR p.excerpt ILIKE ?)", text(&self.text.as_deref().map(contains)));
+        add("p.score >= ?", self.min_score.map(|score| Box::new(score) as Param));
+        add("p.score <= ?", self.max_score.map(|score| Box::new(score) as Param));
+        add("p.scored_at <= ?", self.as_of.map(|time| Box::new(time.0) as Param));
+        sql.push_str(&match self.label {
+            None => String::new(),
+            Some(LabelFilter::Negative) => format!(" AND {k}.label = 'negative'"),
+            Some(LabelFilter::Neutral) => format!(" AND {k}.label = 'neutral'"),
+            Some(LabelFilter::Positive) => format!(" AND {k}.label = 'positive'"),
+            Some(LabelFilter::Unscored) => format!(" AND {k}.label IS NULL"),
+        });
+        if self.no_spam {
+            sql.push_str(" AND (p.spam_score IS NULL OR p.spam_score < 0.5)");
+        }
+        (sql, params)
+    }
+}
+
+type Param = Box<dyn ToSql + Sync + Send>;
+
+const FIRST_OF_FILTER: usize = 8;
+
+/// A pattern of texts with `text` in them, as it is.
+fn contains(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    format!("%{escaped}%")
 }
 
 /// Posts of a label, or without one.
@@ -112,15 +184,9 @@ pub(crate) enum LabelFilter {
 const COLUMNS: &str = "p.post_id, p.source, p.kind, p.url, p.author_id, p.title, p.excerpt, p.published_at, p.fetched_at, p.scored_at, \
     p.language, p.label, p.score, p.p_negative, p.p_neutral, p.p_positive, p.unscored_reason, p.sample, p.run_id, p.model_name, \
     p.model_version, p.model_sha256, p.assets_version, p.input_topic, p.input_partition, p.input_offset, p.revision, p.spam_score, \
-    p.spam_reasons, (SELECT greatest(count(*) - 1, 0) FROM posts c WHERE c.run_id = p.run_id AND c.fingerprint = p.fingerprint \
+    p.spam_reasons, p.fingerprint, (SELECT greatest(count(*) - 1, 0) FROM posts c WHERE c.run_id = p.run_id AND c.fingerprint = p.fingerprint \
     AND c.published_at >= p.published_at - interval '24 hours' AND c.published_at <= p.published_at + interval '24 hours' \
     AND c.published_at >= $3::timestamptz - interval '24 hours' AND c.published_at < $4::timestamptz + interval '24 hours') AS copies";
-
-/// Neither spam nor a copy of an earlier post, as the topology counts it; but texts that are nearly the same pass here.
-const UNIQUE: &str = "AND (p.spam_score IS NULL OR p.spam_score < 0.5) AND NOT EXISTS (SELECT 1 FROM posts e WHERE e.run_id = p.run_id \
-    AND e.fingerprint = p.fingerprint AND e.published_at >= p.published_at - interval '24 hours' \
-    AND e.published_at >= $3::timestamptz - interval '24 hours' AND e.published_at < $4 \
-    AND (e.published_at, e.post_id) < (p.published_at, p.post_id))";
 
 impl Snapshot {
     /// Newest first; of the same time by id.
@@ -138,25 +204,19 @@ impl Snapshot {
             )
         };
         let k = if query.asset == WHOLE_MARKET { "p" } else { "k" };
-        let label = match query.label {
-            None => String::new(),
-            Some(LabelFilter::Negative) => format!("AND {k}.label = 'negative'"),
-            Some(LabelFilter::Neutral) => format!("AND {k}.label = 'neutral'"),
-            Some(LabelFilter::Positive) => format!("AND {k}.label = 'positive'"),
-            Some(LabelFilter::Unscored) => format!("AND {k}.label IS NULL"),
-        };
-        let unique = if query.unique { UNIQUE } else { "" };
+        let (conditions, filters) = query.filter.conditions(k);
         // The first condition on the time lets the index start at the cursor; the second takes out what came before on the same instant.
         let sql = format!(
             "SELECT {COLUMNS}, {evidence} AS evidence FROM {table} WHERE {asset} AND {k}.published_at >= $3 AND {k}.published_at < $4 \
-             AND {k}.published_at <= $5 AND ({k}.published_at < $5 OR {k}.post_id > $6) {label} \
-             AND p.deleted_at IS NULL {unique} \
+             AND {k}.published_at <= $5 AND ({k}.published_at < $5 OR {k}.post_id > $6) \
+             AND p.deleted_at IS NULL {conditions} \
              ORDER BY {k}.published_at DESC, {k}.post_id LIMIT $7"
         );
         let (time, id) = query.after.clone().unwrap_or_else(|| (query.to, String::new()));
-        let params: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
-            &[&query.run, &query.asset, &query.from.0, &query.to.0, &time.0, &id, &query.limit];
-        self.rows(&sql, params).await?.iter().map(post).collect()
+        let mut params: Vec<&(dyn ToSql + Sync)> =
+            vec![&query.run, &query.asset, &query.from.0, &query.to.0, &time.0, &id, &query.limit];
+        params.extend(filters.iter().map(|filter| &**filter as &(dyn ToSql + Sync)));
+        self.rows(&sql, &params).await?.iter().map(post).collect()
     }
 
     /// The posts about `asset` in `[from, to)` that speak most clearly in `direction` (1 up, -1 down), no text twice and no spam.
@@ -166,17 +226,18 @@ impl Snapshot {
         asset: &str,
         (from, to): (UtcTime, UtcTime),
         direction: f64,
-        limit: usize,
+        (limit, as_of): (usize, Option<UtcTime>),
     ) -> Result<Vec<Post>, StoreError> {
         let sql = format!(
             "WITH best AS (SELECT run_id, published_at, post_id, evidence, score FROM post_assets WHERE run_id = $1 AND asset = $2 \
                AND published_at >= $3 AND published_at < $4 ORDER BY score * $5::float8 DESC NULLS LAST, published_at DESC, post_id LIMIT $6) \
              SELECT {COLUMNS}, b.evidence FROM best b JOIN posts p USING (run_id, published_at, post_id) \
-             WHERE p.published_at >= $3 AND p.published_at < $4 \
+             WHERE p.published_at >= $3 AND p.published_at < $4 AND ($7::timestamptz IS NULL OR p.scored_at <= $7) \
              ORDER BY b.score * $5::float8 DESC NULLS LAST, p.published_at DESC, p.post_id"
         );
         let candidates = i64::try_from(limit * 5).unwrap_or(i64::MAX);
-        let rows = self.rows(&sql, &[&run, &asset, &from.0, &to.0, &direction, &candidates]).await?;
+        let as_of = as_of.map(|time| time.0);
+        let rows = self.rows(&sql, &[&run, &asset, &from.0, &to.0, &direction, &candidates, &as_of]).await?;
         let mut chosen: Vec<Post> = Vec::new();
         for row in &rows {
             let post = post(row)?;
@@ -224,6 +285,7 @@ fn post(row: &Row) -> Result<Post, StoreError> {
         unscored_reason: row.try_get("unscored_reason")?,
         evidence: row.try_get("evidence")?,
         revision: row.try_get("revision")?,
+        fingerprint: row.try_get("fingerprint")?,
         copies: row.try_get("copies")?,
         spam_score: row.try_get("spam_score")?,
         spam_reasons: row.try_get::<_, tokio_postgres::types::Json<Vec<String>>>("spam_reasons")?.0,
@@ -250,7 +312,12 @@ fn is_web(url: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_web;
+    use super::{contains, is_web};
+
+    #[test]
+    fn a_text_is_looked_for_as_it_is() {
+        assert_eq!(contains(r"100%_\o"), r"%100\%\_\\o%");
+    }
 
     #[test]
     fn only_web_links_pass() {

@@ -1,9 +1,11 @@
 use std::collections::BTreeMap;
 
 use tokio_postgres::Row;
+use tokio_postgres::types::Json;
 use vigie_schemas::WHOLE_MARKET;
 
 use super::next_hour::NEXT_HOUR;
+use super::windows::{self, BUCKET};
 use super::{Snapshot, StoreError};
 use crate::insights::leaderboard::NextHour;
 use crate::time::UtcTime;
@@ -12,7 +14,7 @@ use crate::time::UtcTime;
 #[derive(Clone, Debug)]
 pub(crate) struct SeriesQuery {
     pub(crate) run: String,
-    pub(crate) asset: String,
+    pub(crate) assets: Vec<String>,
     /// Multiples of the interval: `from` inclusive, `to` exclusive.
     pub(crate) from: UtcTime,
     pub(crate) to: UtcTime,
@@ -42,20 +44,36 @@ pub(crate) struct Bucket {
     /// `None` if any of the windows is of before they were counted.
     pub(crate) unique_posts: Option<i64>,
     pub(crate) spam_posts: Option<i64>,
+    /// When the newest of the windows was emitted.
+    pub(crate) computed_at: UtcTime,
     pub(crate) sample: bool,
 }
 
+/// What a weighted sentiment is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Conviction {
+    pub(crate) unique_posts: Option<i64>,
+    pub(crate) mean_score: Option<f64>,
+}
+
+/// By asset and start of the interval.
+pub(crate) type ByAsset<T> = BTreeMap<String, BTreeMap<UtcTime, T>>;
+
 impl SeriesQuery {
     /// The windows themselves: $1 run, $2 assets, $3 from, $4 to, $5 interval, $6 as of.
-    pub(crate) fn windows(&self) -> &'static str {
-        if self.as_of.is_some() {
-            "SELECT DISTINCT ON (asset, window_start) * FROM trend_window_revisions \
-             WHERE run_id = $1 AND asset = ANY($2) AND window_start >= $3 AND window_start < $4 AND emitted_at <= $6 \
-             ORDER BY asset, window_start, revision DESC"
-        } else {
-            "SELECT * FROM trend_windows \
-             WHERE run_id = $1 AND asset = ANY($2) AND window_start >= $3 AND window_start < $4 AND $6::timestamptz IS NULL"
-        }
+    pub(crate) fn windows(&self) -> String {
+        let condition = "w.run_id = $1 AND w.asset = ANY($2) AND w.window_start >= $3 AND w.window_start < $4";
+        windows::known(condition, "$6", self.as_of)
+    }
+
+    /// The assets and the whole market.
+    pub(crate) fn with_market(&self) -> Vec<&str> {
+        let market = (!self.assets.iter().any(|asset| asset == WHOLE_MARKET)).then_some(WHOLE_MARKET);
+        self.assets.iter().map(String::as_str).chain(market).collect()
+    }
+
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.assets.iter().map(String::as_str).collect()
     }
 
     fn interval_text(&self) -> String {
@@ -64,61 +82,82 @@ impl SeriesQuery {
 }
 
 impl Snapshot {
-    /// The buckets that have windows, of the asset and of the whole market, by their start.
-    pub(crate) async fn buckets(
-        &self,
-        query: &SeriesQuery,
-    ) -> Result<BTreeMap<String, BTreeMap<UtcTime, Bucket>>, StoreError> {
+    /// The buckets that have windows, of the assets and of the whole market.
+    pub(crate) async fn buckets(&self, query: &SeriesQuery) -> Result<ByAsset<Bucket>, StoreError> {
         let sql = format!(
             "WITH w AS ({}) \
-             SELECT asset, date_bin($5::text::interval, window_start, '1970-01-01T00:00:00Z') AS bucket, count(*) AS windows, \
+             SELECT asset, {BUCKET} AS bucket, count(*) AS windows, \
              bool_and(final) AS final, max(revision) AS revision, sum(posts)::bigint AS posts, \
              sum(unique_authors)::bigint AS unique_authors, sum(negative)::bigint AS negative, sum(neutral)::bigint AS neutral, \
              sum(positive)::bigint AS positive, {MEAN_SCORE} AS mean_score, max(anomaly_score) AS anomaly_score, \
              CASE WHEN count(expected_posts) = count(*) THEN sum(expected_posts) END AS expected_posts, bool_or(sample) AS sample, \
-             {VOLUME}, {NEXT_HOUR} FROM w GROUP BY 1, 2",
+             max(emitted_at) AS computed_at, {VOLUME}, {NEXT_HOUR} FROM w GROUP BY 1, 2",
             query.windows()
         );
-        let mut buckets: BTreeMap<String, BTreeMap<UtcTime, Bucket>> = BTreeMap::new();
-        for row in self.series_rows(&sql, query, &[&query.asset, WHOLE_MARKET]).await? {
-            let of_asset = buckets.entry(row.try_get("asset")?).or_default();
-            of_asset.insert(UtcTime(row.try_get("bucket")?), bucket(&row)?);
-        }
-        Ok(buckets)
+        self.by_asset(&sql, query, &query.with_market(), bucket).await
     }
 
-    /// Distinct known authors in each bucket, counted from the posts.
-    pub(crate) async fn unique_authors(&self, query: &SeriesQuery) -> Result<BTreeMap<UtcTime, i64>, StoreError> {
-        let from = if query.asset == WHOLE_MARKET {
-            "posts p WHERE $2::text[] = '{*}'"
-        } else {
-            "post_assets a JOIN posts p USING (run_id, published_at, post_id) WHERE a.asset = ANY($2) AND a.published_at >= $3 AND a.published_at < $4"
-        };
+    /// Unique volume and mean score of the buckets that have windows, of the assets and of the whole market.
+    pub(crate) async fn convictions(&self, query: &SeriesQuery) -> Result<ByAsset<Conviction>, StoreError> {
         let sql = format!(
-            "SELECT date_bin($5::text::interval, p.published_at, '1970-01-01T00:00:00Z') AS bucket, count(DISTINCT p.author_id) AS authors \
-             FROM {from} AND p.run_id = $1 AND p.published_at >= $3 AND p.published_at < $4 \
-             AND ($6::timestamptz IS NULL OR p.scored_at <= $6) GROUP BY 1"
+            "WITH w AS ({}) SELECT asset, {BUCKET} AS bucket, {MEAN_SCORE} AS mean_score, {VOLUME} FROM w GROUP BY 1, 2",
+            query.windows()
         );
-        let rows = self.series_rows(&sql, query, &[&query.asset]).await?;
-        rows.iter().map(|row| Ok((UtcTime(row.try_get("bucket")?), row.try_get("authors")?))).collect()
+        let read = |row: &Row| {
+            Ok(Conviction { unique_posts: row.try_get("unique_posts")?, mean_score: row.try_get("mean_score")? })
+        };
+        self.by_asset(&sql, query, &query.with_market(), read).await
+    }
+
+    /// Distinct known authors in each bucket, counted from the posts that the windows count. Posts that came when their window was closed
+    /// are stored, but not counted: of each window as many posts are looked at as it counts, those that were scored first.
+    pub(crate) async fn unique_authors(&self, query: &SeriesQuery) -> Result<ByAsset<i64>, StoreError> {
+        let range =
+            |post: &str| format!("{post}.run_id = $1 AND {post}.published_at >= $3 AND {post}.published_at < $4");
+        let (of_post, of_asset, window) = (range("p"), range("a"), windows::window_of("m.published_at"));
+        let sql = format!(
+            "WITH w AS ({}), m AS (\
+               SELECT a.asset, p.published_at, p.post_id, p.scored_at, p.author_id FROM post_assets a \
+               JOIN posts p USING (run_id, published_at, post_id) \
+               WHERE a.asset = ANY($2) AND {of_asset} AND {of_post} AND p.deleted_at IS NULL UNION ALL \
+               SELECT '*', p.published_at, p.post_id, p.scored_at, p.author_id FROM posts p \
+               WHERE '*' = ANY($2) AND {of_post} AND p.deleted_at IS NULL), \
+             ranked AS (SELECT w.asset, w.window_start, w.posts, m.author_id, \
+               row_number() OVER (PARTITION BY w.asset, w.window_start ORDER BY m.scored_at, m.post_id) AS place \
+               FROM w JOIN m ON m.asset = w.asset AND {window} = w.window_start) \
+             SELECT asset, {BUCKET} AS bucket, count(DISTINCT author_id) AS authors FROM ranked WHERE place <= posts GROUP BY 1, 2",
+            query.windows()
+        );
+        self.by_asset(&sql, query, &query.names(), |row| Ok(row.try_get("authors")?)).await
     }
 
     /// Posts of each bucket by source.
     pub(crate) async fn series_sources(
         &self,
         query: &SeriesQuery,
-    ) -> Result<BTreeMap<UtcTime, BTreeMap<String, i64>>, StoreError> {
+    ) -> Result<ByAsset<BTreeMap<String, i64>>, StoreError> {
         let sql = format!(
-            "WITH w AS ({}) SELECT date_bin($5::text::interval, window_start, '1970-01-01T00:00:00Z') AS bucket, s.key AS source, \
-             sum(s.value::bigint)::bigint AS posts FROM w CROSS JOIN LATERAL jsonb_each_text(w.sources) s GROUP BY 1, 2",
+            "WITH w AS ({}), s AS (SELECT asset, {BUCKET} AS bucket, s.key AS source, sum(s.value::bigint)::bigint AS posts \
+             FROM w CROSS JOIN LATERAL jsonb_each_text(w.sources) s GROUP BY 1, 2, 3) \
+             SELECT asset, bucket, jsonb_object_agg(source, posts) AS sources FROM s GROUP BY 1, 2",
             query.windows()
         );
-        let mut sources: BTreeMap<UtcTime, BTreeMap<String, i64>> = BTreeMap::new();
-        for row in self.series_rows(&sql, query, &[&query.asset]).await? {
-            let bucket = UtcTime(row.try_get("bucket")?);
-            sources.entry(bucket).or_default().insert(row.try_get("source")?, row.try_get("posts")?);
+        let read = |row: &Row| Ok(row.try_get::<_, Json<BTreeMap<String, i64>>>("sources")?.0);
+        self.by_asset(&sql, query, &query.names(), read).await
+    }
+
+    async fn by_asset<T>(
+        &self,
+        sql: &str,
+        query: &SeriesQuery,
+        assets: &[&str],
+        read: impl Fn(&Row) -> Result<T, StoreError>,
+    ) -> Result<ByAsset<T>, StoreError> {
+        let mut found: ByAsset<T> = BTreeMap::new();
+        for row in self.series_rows(sql, query, assets).await? {
+            found.entry(row.try_get("asset")?).or_default().insert(UtcTime(row.try_get("bucket")?), read(&row)?);
         }
-        Ok(sources)
+        Ok(found)
     }
 
     pub(super) async fn series_rows(
@@ -154,6 +193,7 @@ fn bucket(row: &Row) -> Result<Bucket, StoreError> {
         anomaly_score: row.try_get("anomaly_score")?,
         expected_posts: row.try_get("expected_posts")?,
         next_hour: NextHour::read(row)?,
+        computed_at: UtcTime(row.try_get("computed_at")?),
         unique_posts: row.try_get("unique_posts")?,
         spam_posts: row.try_get("spam_posts")?,
         sample: row.try_get("sample")?,

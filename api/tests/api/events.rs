@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use fred::clients::Client;
-use fred::interfaces::{ClientLike, StreamsInterface};
+use fred::interfaces::{ClientLike, KeysInterface, LuaInterface, StreamsInterface};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -136,7 +136,9 @@ async fn events_that_are_gone_are_told() {
     let served = Served::start().await;
     let first = served.write("trend", r#"{"asset":"BTC","n":1}"#).await;
     let second = served.write("trend", r#"{"asset":"BTC","n":2}"#).await;
+    let mut reader = served.listen("", Some(&second)).await;
     let third = served.write("trend", r#"{"asset":"BTC","n":3}"#).await;
+    assert_eq!(reader.event().await.0, third, "the server has read all of them");
     let _: i64 = served.redis.xtrim(served.key(), ("MAXLEN", "=", 1)).await.unwrap();
     let mut listener = served.listen("", Some(&first)).await;
     let (_, kind, data) = listener.event().await;
@@ -186,5 +188,32 @@ async fn an_id_that_the_stream_never_had_is_a_gap_and_an_empty_one_none() {
     let last = served.write("trend", r#"{"asset":"BTC","n":3}"#).await;
     assert_eq!(fresh.event().await.0, last);
     assert!(first < last);
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_gap_in_mid_stream_is_told() {
+    let served = Served::start().await;
+    let mut listener = served.listen("", None).await;
+    let mut btc = served.listen("?asset=BTC", None).await;
+    let first = served.write("trend", r#"{"asset":"BTC","n":1}"#).await;
+    assert_eq!((listener.event().await.0, btc.event().await.0), (first.clone(), first.clone()));
+    // Two events and a cut between them, in one step: the first is gone before anybody can read it.
+    let script = "redis.call('XADD', KEYS[1], '*', 'type', 'trend', 'data', '{\"asset\":\"BTC\",\"n\":2}') \
+        local last = redis.call('XADD', KEYS[1], '*', 'type', 'trend', 'data', '{\"asset\":\"ETH\",\"n\":3}') \
+        redis.call('XTRIM', KEYS[1], 'MAXLEN', '=', 1) return last";
+    let last: String = served.redis.eval(script, vec![served.key()], Vec::<String>::new()).await.unwrap();
+    let gap = ("gap".to_owned(), format!("{{\"after\":\"{first}\"}}"));
+    for listener in [&mut listener, &mut btc] {
+        let (id, kind, data) = listener.event().await;
+        assert_eq!((id.as_str(), (kind, data)), ("", gap.clone()), "also to those whom what is left does not concern");
+    }
+    assert_eq!(listener.event().await.0, last);
+    // The stream begins anew, as after a loss of Redis.
+    let _: i64 = served.redis.del(served.key()).await.unwrap();
+    let anew = served.write("trend", r#"{"asset":"BTC","n":4}"#).await;
+    let (_, kind, data) = listener.event().await;
+    assert_eq!((kind, data), ("gap".to_owned(), format!("{{\"after\":\"{last}\"}}")));
+    assert_eq!(listener.event().await.0, anew);
     served.stop().await;
 }

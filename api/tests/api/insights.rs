@@ -42,7 +42,8 @@ async fn a_series_of_windows_tells_zero_from_missing() {
     assert_eq!(metric(&series, "mean_score"), [json!(-0.5), Value::Null, json!(0.3), Value::Null]);
     assert_eq!(metric(&series, "dominance"), [json!(4.0 / 6.0), json!(0.0), json!(0.5), Value::Null]);
     assert_eq!(metric(&series, "expected_posts"), [json!(4.5), Value::Null, json!(1.5), Value::Null]);
-    assert_eq!(metric(&series, "final"), [json!(true), json!(true), json!(false), Value::Null]);
+    assert_eq!(metric(&series, "final"), [true, true, false, true]);
+    assert_eq!(metric(&series, "complete"), [true; 4]);
     assert_eq!(metric(&series, "revision"), [json!(1), Value::Null, json!(3), Value::Null]);
     assert_eq!(series["sample"], true);
     let lineage = &series["lineage"];
@@ -131,7 +132,8 @@ async fn hours_are_put_together_exactly_and_count_each_author_once() {
     assert_eq!(metric(&series, "unique_authors"), [json!(2), json!(0), Value::Null]);
     assert_eq!(metric(&series, "dominance"), [json!(0.5), json!(0.0), Value::Null]);
     assert_eq!(metric(&series, "windows"), [2, 0, 0]);
-    assert_eq!(metric(&series, "final"), [json!(false), json!(true), Value::Null]);
+    assert_eq!(metric(&series, "final"), [false; 3], "windows may come in the rest of the second hour");
+    assert_eq!(metric(&series, "complete"), [true, false, false]);
     let market = world
         .json("/v1/assets/*/series?interval=1d&metrics=posts,unique_authors,dominance&from=2022-05-09&to=2022-05-10")
         .await;
@@ -149,6 +151,7 @@ async fn as_of_shows_only_what_was_known_then() {
     {
         let window = Window::of("BTC", "2022-05-09T12:00:00Z", posts, Some(0.1));
         world.window(Window { revision, emitted, r#final: revision == 3, ..window }).await;
+        world.window(Window { asset: "*", revision, emitted, r#final: revision == 3, ..window }).await;
     }
     let at = async |as_of: &str| {
         let series = world
@@ -160,7 +163,7 @@ async fn as_of_shows_only_what_was_known_then() {
         (point["posts"].as_i64(), point["revision"].as_i64(), point["final"].as_bool())
     };
     assert_eq!(at("").await, (Some(9), Some(3), Some(true)));
-    assert_eq!(at("&as_of=2022-05-09T12:04:59Z").await, (None, None, None));
+    assert_eq!(at("&as_of=2022-05-09T12:04:59Z").await, (None, None, Some(false)));
     assert_eq!(at("&as_of=2022-05-09T12:05:00Z").await, (Some(2), Some(1), Some(false)));
     assert_eq!(at("&as_of=2022-05-09T17:59:59Z").await, (Some(7), Some(2), Some(false)));
     assert_eq!(at("&as_of=2022-05-10").await, (Some(9), Some(3), Some(true)));
@@ -170,9 +173,9 @@ async fn as_of_shows_only_what_was_known_then() {
 async fn a_series_comes_as_csv_with_empty_fields_for_null() {
     let world = two_hours().await;
     let path = "/v1/assets/BTC/series?from=2022-05-09T12:10:00Z&to=2022-05-09T12:20:00Z&metrics=posts,mean_score";
-    let expected = "start,end,posts,mean_score,windows,revision,final\r\n\
-        2022-05-09T12:10:00Z,2022-05-09T12:15:00Z,1,0.3,1,3,false\r\n\
-        2022-05-09T12:15:00Z,2022-05-09T12:20:00Z,,,0,,\r\n";
+    let expected = "start,end,posts,mean_score,windows,revision,final,complete,computed_at\r\n\
+        2022-05-09T12:10:00Z,2022-05-09T12:15:00Z,1,0.3,1,3,false,true,2022-05-09T12:10:00Z\r\n\
+        2022-05-09T12:15:00Z,2022-05-09T12:20:00Z,,,0,,true,true,\r\n";
     for answer in
         [world.get_with(path, &[("accept", "text/csv")]).await, world.get(&format!("{path}&format=csv")).await]
     {
@@ -233,8 +236,10 @@ async fn the_board_ranks_surges_and_shows_the_posts_that_explain_them() {
 #[tokio::test]
 async fn market_trends_are_unknown_for_few_voices() {
     let world = World::new().await;
-    for asset in ["BTC", "SPAM", "*"] {
-        world.window(Window::of(asset, "2022-05-09T12:00:00Z", 40, Some(0.5))).await;
+    for (asset, posts) in [("BTC", 40), ("SPAM", 40), ("*", 80)] {
+        world
+            .window(Window { labels: [0, 0, posts], ..Window::of(asset, "2022-05-09T12:00:00Z", posts, Some(0.5)) })
+            .await;
     }
     for n in 0..40 {
         let (id, spam_id, author) = (format!("b{n}"), format!("s{n}"), format!("author {n}"));

@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod access;
+mod analysts;
 mod authors;
 mod errors;
 mod events;
 mod insights;
 mod kept;
 mod posts;
+mod right;
 mod world;

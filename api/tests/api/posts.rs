@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::world::{Post, World};
+use crate::world::{Post, Window, World, at};
 
 fn ids(page: &Value) -> Vec<String> {
     page["posts"].as_array().unwrap().iter().map(|post| post["post_id"].as_str().unwrap().to_owned()).collect()
@@ -150,4 +150,126 @@ async fn alerts_are_paged_and_filtered() {
     assert_eq!(count("kind=sentiment_drop").await, 3);
     assert_eq!(count("asset=BTC&kind=attention_spike").await, 0);
     assert_eq!(count("from=2022-05-09T12:05:00Z&to=2022-05-09T12:10:00Z").await, 3);
+}
+
+/// xorshift64: any sequence that repeats itself will do.
+fn random(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+#[tokio::test]
+async fn unique_posts_are_those_that_the_windows_count_as_unique() {
+    let world = World::new().await;
+    let mut state = 0x9e37_79b9_7f4a_7c15;
+    let mut inserted: Vec<(String, i64, [u16; 4], bool)> = Vec::new();
+    for n in 0..260_i64 {
+        // Values from so few that near copies are common, over four days.
+        let bands: [u16; 4] = std::array::from_fn(|_| (random(&mut state) % 25) as u16);
+        let (minute, spam) = ((random(&mut state) % (4 * 1440)) as i64, random(&mut state).is_multiple_of(5));
+        let (id, published) = (format!("p{n:03}"), at(minute));
+        let asset = if n % 7 == 0 { "ETH" } else { "BTC" };
+        world.post(Post::of(asset, &id, &published)).await;
+        let fingerprint = bands.iter().fold(0_u64, |all, band| all << 16 | u64::from(*band)).cast_signed();
+        let score = if spam { 0.5 } else { 0.4 };
+        world
+            .sql(&format!(
+                "UPDATE stored_posts SET fingerprint = {fingerprint}, spam_score = {score} WHERE post_id = '{id}'"
+            ))
+            .await;
+        if asset == "BTC" {
+            inserted.push((id, minute, bands, spam));
+        }
+    }
+    let mut expected = BTreeSet::new();
+    for (id, minute, bands, spam) in &inserted {
+        let mut is_copy = false;
+        for (other, earlier, others, _) in &inserted {
+            let equal = (0..4).filter(|at| bands[*at] == others[*at]).count();
+            let before = (earlier, other) < (minute, id) && minute - earlier <= 1440;
+            is_copy |= before && equal >= 2;
+        }
+        if !is_copy && !spam {
+            expected.insert(id.clone());
+        }
+    }
+    assert!(expected.len() > 20 && expected.len() < 200, "{}", expected.len());
+    let mut seen = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = world.json(&format!("/v1/assets/BTC/posts?unique=true&limit=7{cursor}")).await;
+        seen.extend(ids(&page));
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen.len(), expected.len(), "none twice");
+    assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), expected);
+    // Of a part of the time, copies of what was before it are left out too.
+    let part =
+        world.json(&format!("/v1/assets/BTC/posts?unique=true&limit=200&from={}&to={}", at(1440), at(2880))).await;
+    let within = |id: &String| inserted.iter().any(|(own, minute, ..)| own == id && (1440..2880).contains(minute));
+    assert_eq!(
+        ids(&part).into_iter().collect::<BTreeSet<_>>(),
+        expected.iter().filter(|id| within(id)).cloned().collect()
+    );
+}
+
+#[tokio::test]
+async fn posts_are_picked_by_source_language_author_text_and_score() {
+    let world = World::new().await;
+    world.window(Window::of("BTC", &at(40 * 1440), 1, None)).await;
+    world.sql("INSERT INTO sources VALUES (7, 'a-blog')").await;
+    let texts = ["Bitcoin at 100%", "50_50 odds", "plain words", "ÉTÉ in Paris", r"back\slash"];
+    let mut rows = Vec::new();
+    for n in 0..40_i64 {
+        let text = texts[(n % 5) as usize];
+        let (id, author, score) = (format!("p{n:02}"), format!("author {}", n % 3), (n % 21 - 10) as f64 / 10.0);
+        // The first is older than 30 days before the newest of the data.
+        let published = at(if n == 0 { 0 } else { 20 * 1440 + n });
+        let post = Post { author: Some(&author), text, score: Some(score), ..Post::of("BTC", &id, &published) };
+        world.post(post).await;
+        let (source, language) = (if n % 4 == 0 { 7 } else { 100 }, if n % 2 == 0 { "fr" } else { "en" });
+        world
+            .sql(&format!(
+                "UPDATE stored_posts SET source_id = {source}, language = '{language}' WHERE post_id = '{id}'"
+            ))
+            .await;
+        rows.push((n, id, author, score, text, source, language));
+    }
+    type Row = (i64, String, String, f64, &'static str, i32, &'static str);
+    type Picks = fn(&Row) -> bool;
+    let questions: [(&str, Picks); 10] = [
+        ("source=a-blog", |row| row.5 == 7),
+        ("language=FR", |row| row.6 == "fr"),
+        ("author=author%202", |row| row.2 == "author 2"),
+        ("min_score=0.3", |row| row.3 >= 0.3),
+        ("max_score=-0.3", |row| row.3 <= -0.3),
+        ("min_score=-0.2&max_score=0.2&language=en", |row| row.3.abs() <= 0.2 && row.6 == "en"),
+        ("text=100%25", |row| row.4.contains("100%")),
+        ("text=0_5", |row| row.4.contains("0_5")),
+        ("text=%C3%89T%C3%89%20IN", |row| row.4.contains("ÉTÉ")),
+        ("text=back%5Cslash", |row| row.4.contains('\\')),
+    ];
+    for asset in ["BTC", "*"] {
+        for (query, picks) in questions {
+            let mut expected = BTreeSet::new();
+            for row in &rows {
+                if picks(row) && row.0 > 0 {
+                    expected.insert(row.1.clone());
+                }
+            }
+            let page = world.json(&format!("/v1/assets/{asset}/posts?limit=200&{query}")).await;
+            assert_eq!(ids(&page).into_iter().collect::<BTreeSet<_>>(), expected, "{asset} {query}");
+            assert!(!expected.is_empty(), "{query}");
+        }
+        let old = world.json(&format!("/v1/assets/{asset}/posts?limit=200&source=a-blog&from=2022-01-01")).await;
+        assert!(ids(&old).contains(&"p00".to_owned()), "older ones where a time is given");
+    }
+    for bad in ["min_score=1.1", "max_score=NaN", "min_score=x", "text=", "source="] {
+        world.get(&format!("/v1/assets/BTC/posts?{bad}")).await.problem(400);
+    }
 }

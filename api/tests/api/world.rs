@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use clap::Parser;
 use serde_json::Value;
 use tower::ServiceExt;
+use vigie_api::AssetName;
 use vigie_clock::ManualClock;
 use vigie_clock::Timestamp;
 use vigie_daemon::Context;
@@ -26,7 +27,14 @@ pub(crate) fn config(args: &[&str]) -> vigie_api::Config {
 }
 
 pub(crate) fn checked(args: &[&str]) -> vigie_api::Checked {
-    config(args).check().unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+    let name = |id: &str, name: &str, aliases: &[&str], categories: &[&str]| AssetName {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        aliases: aliases.iter().map(|&alias| alias.to_owned()).collect(),
+        categories: categories.iter().map(|&category| category.to_owned()).collect(),
+    };
+    let names = vec![name("BTC", "Bitcoin", &["xbt"], &[]), name("USDT", "Tether", &["tether usd"], &["stablecoin"])];
+    config(args).check().unwrap_or_else(|mistakes| panic!("{mistakes:?}")).naming(names)
 }
 
 pub(crate) struct World {
@@ -267,4 +275,20 @@ pub(crate) async fn send(router: Router, method: &str, path: &str, headers: &[(&
     let (parts, body) = response.into_parts();
     let body = axum::body::to_bytes(body, 64 << 20).await.unwrap().to_vec();
     Answer { status: parts.status, headers: parts.headers, body }
+}
+
+/// A Monday.
+pub(crate) const MONDAY: &str = "2022-05-09T00:00:00Z";
+
+/// Minutes after [`MONDAY`].
+pub(crate) fn at(minutes: i64) -> String {
+    Timestamp::from_millis(Timestamp::parse_rfc3339(MONDAY).unwrap().as_millis() + minutes * 60_000).to_string()
+}
+
+pub(crate) fn points(series: &Value) -> &Vec<Value> {
+    series["points"].as_array().unwrap()
+}
+
+pub(crate) fn column(series: &Value, name: &str) -> Vec<Value> {
+    points(series).iter().map(|point| point[name].clone()).collect()
 }

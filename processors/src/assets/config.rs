@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use vigie_daemon::Mistake;
 
-use super::{AssetMatcher, AssetTable};
+use super::{AssetMatcher, AssetTable, AssetTableError};
 use crate::service;
 
 /// Which assets are looked for.
@@ -21,9 +21,18 @@ impl AssetsConfig {
     /// # Errors
     /// What is wrong with the file.
     pub fn load(&self) -> Result<AssetMatcher, Vec<Mistake>> {
-        let matcher = AssetTable::load(self.file.as_deref()).and_then(AssetMatcher::new);
-        matcher.map_err(|error| {
-            vec![Mistake::of::<Self>("assets", service::chain(&error), "a file as docs/assets.md describes it")]
-        })
+        AssetMatcher::new(self.table()?).map_err(mistake)
     }
+
+    /// The bundled table with the file over it.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn table(&self) -> Result<AssetTable, Vec<Mistake>> {
+        AssetTable::load(self.file.as_deref()).map_err(mistake)
+    }
+}
+
+fn mistake(error: AssetTableError) -> Vec<Mistake> {
+    vec![Mistake::of::<AssetsConfig>("assets", service::chain(&error), "a file as docs/assets.md describes it")]
 }

@@ -9,6 +9,7 @@ use vigie_schemas::RegistryConfig;
 use vigie_stack::Endpoints;
 
 use crate::cli::UpArgs;
+use crate::commands::asset_names;
 use crate::running_up::{AUTHOR_KEY, AUTHOR_KEYRING};
 
 /// Below the data folder: the topologies' local snapshots.
@@ -58,9 +59,10 @@ impl Checked {
             api.keyring = producers.keyring.clone();
         }
         let partitions = args.partitions.partitions;
+        let names = sentiment.enrichment.assets.clone();
         let client_id = producers.kafka.client_id.clone();
         let (producers, sentiment) = (check.part(producers.check()), check.part(sentiment.check()));
-        let (trends, api) = (check.part(trends.check()), check.part(api.check()));
+        let (trends, api) = (check.part(trends.check()), check.part(asset_names::named(api, &names)));
         let postgres = check.part(services.postgres.clone().check());
         let redis = check.part(services.redis.clone().check());
         let all = producers.zip(sentiment).zip(trends.zip(api)).zip(postgres.zip(redis));

@@ -1,0 +1,73 @@
+//! Lists as CSV (RFC 4180): a head, and a line for each row. Null is the empty field.
+
+use axum::body::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::http::answer;
+use crate::http::problem::Problem;
+
+/// What a question is answered with: as JSON whole, as CSV its list.
+pub(crate) trait Table: Serialize + Sync {
+    /// The list as CSV.
+    fn csv(&self) -> Result<Bytes, Problem>;
+
+    /// The answer in a media type that was negotiated.
+    fn body(&self, media: &str) -> Result<Bytes, Problem> {
+        if media == answer::CSV { self.csv() } else { answer::to_json(self) }
+    }
+}
+
+/// `rows` as CSV. A column is the way to a value, with dots between the names.
+pub(crate) fn csv<T: Serialize>(columns: &[&str], rows: &[T]) -> Result<Bytes, Problem> {
+    let mut text = columns.join(",");
+    text.push_str("\r\n");
+    for row in rows {
+        let row = answer::to_value(row)?;
+        let cells = columns.iter().map(|column| {
+            let value = column.split('.').try_fold(&row, |value, name| value.get(name));
+            field(value.unwrap_or(&Value::Null))
+        });
+        text.push_str(&cells.collect::<Vec<_>>().join(","));
+        text.push_str("\r\n");
+    }
+    Ok(Bytes::from(text))
+}
+
+/// A page as CSV, whose last column is the cursor of the next page, in the last row.
+pub(crate) fn csv_page<T: Serialize>(columns: &[&str], rows: &[T], next: Option<&str>) -> Result<Bytes, Problem> {
+    let mut values = rows.iter().map(answer::to_value).collect::<Result<Vec<_>, _>>()?;
+    if let (Some(Value::Object(last)), Some(next)) = (values.last_mut(), next) {
+        last.insert("next".to_owned(), Value::from(next));
+    }
+    csv(&[columns, &["next"]].concat(), &values)
+}
+
+/// A value as a field; of a list, its items with spaces between.
+pub(crate) fn field(value: &Value) -> String {
+    let text = match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(|item| item.as_str().unwrap_or_default()).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    };
+    if text.contains([',', '"', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn fields_are_quoted_where_they_must_be() {
+        let rows = [
+            json!({"a": {"b": 1.5}, "text": "x, \"y\"\nz", "list": ["p", "q"]}),
+            json!({"a": {"b": null}, "text": "", "list": []}),
+        ];
+        let text = csv_page(&["a.b", "text", "list"], &rows, Some("c")).unwrap();
+        assert_eq!(text, "a.b,text,list,next\r\n1.5,\"x, \"\"y\"\"\nz\",p q,\r\n,,,c\r\n");
+        assert_eq!(csv::<Value>(&["a"], &[]).unwrap(), "a\r\n");
+    }
+}

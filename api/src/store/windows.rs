@@ -1,0 +1,25 @@
+//! Windows as they are, or as they were known at a time.
+
+use crate::time::{UtcTime, WINDOW_SECONDS};
+
+/// The windows `w` for which `condition` holds, with the columns of `trend_windows`, as they were known at the time in the parameter
+/// `as_of`: most windows had their last revision by then, and only of those that did not an earlier one is looked up.
+pub(crate) fn known(condition: &str, as_of: &str, time: Option<UtcTime>) -> String {
+    if time.is_none() {
+        return format!("SELECT w.* FROM trend_windows w WHERE {condition} AND {as_of}::timestamptz IS NULL");
+    }
+    format!(
+        "SELECT w.* FROM trend_windows w WHERE {condition} AND w.emitted_at <= {as_of} UNION ALL \
+         SELECT r.* FROM trend_windows w CROSS JOIN LATERAL (SELECT * FROM trend_window_revisions r WHERE r.run_id = w.run_id \
+         AND r.asset = w.asset AND r.window_start = w.window_start AND r.emitted_at <= {as_of} ORDER BY r.revision DESC LIMIT 1) r \
+         WHERE {condition} AND w.emitted_at > {as_of}"
+    )
+}
+
+/// Start of the interval of length $5 that holds a window. Intervals are counted as [`UtcTime::floor`] does.
+pub(crate) const BUCKET: &str = "date_bin($5::text::interval, window_start, '1970-01-05T00:00:00Z'::timestamptz)";
+
+/// Start of the window that holds `time`.
+pub(crate) fn window_of(time: &str) -> String {
+    format!("date_bin('{WINDOW_SECONDS} seconds', {time}, '1970-01-05T00:00:00Z'::timestamptz)")
+}
