@@ -33,6 +33,17 @@ def plain(text):
     return UNWANTED.sub("", text.replace("\r\n", "\n")).strip()
 
 
+def own(text):
+    """The text without the Markdown quotes in it: lines that begin with `>`, but for spoilers and code."""
+    lines, fenced = [], False
+    for line in text.splitlines():
+        bare = line.lstrip(" ")
+        fenced ^= bare.startswith(("```", "~~~"))
+        if fenced or len(line) - len(bare) >= 4 or not bare.startswith(">") or bare.startswith(">!"):
+            lines.append(line)
+    return "\n".join(lines)
+
+
 class Archive:
     """Posts and comments by id: (milliseconds, posts or comments, author, title, text)."""
 
@@ -90,7 +101,7 @@ def count(archive, assets, start, end):
     for at, kind, author, title, text in archive.items.values():
         if not start <= at < end:
             continue
-        text = plain(text)
+        text = plain(own(text))
         if title is not None:
             text = plain(title) + "\n" + text
         for asset in assets.find(text) | {WHOLE_MARKET}:

@@ -89,8 +89,8 @@ fn sample_posts_become_insights_and_a_restart_loses_or_repeats_nothing() {
     up = Up::start(dir.path(), &["--sample"]);
     up.wait_for("/readyz", |_| true);
     let metrics = up.text("/metrics");
-    let mut restored = metrics.lines().filter(|line| line.starts_with("vigie_streams_snapshot_restored_records_total"));
-    assert!(restored.any(|line| !line.ends_with(" 0")), "state comes from the snapshots of the clean stop");
+    let mut kept = metrics.lines().filter(|line| line.starts_with("vigie_streams_disk_stores_kept_total"));
+    assert!(kept.any(|line| !line.ends_with(" 0")), "state comes from the stores of the clean stop");
     let raw = up.settled(
         |up| subscribe(up, "posts.raw.v1"),
         |raw, up| {

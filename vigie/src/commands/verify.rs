@@ -54,7 +54,8 @@ pub(crate) async fn run(args: VerifyArgs, output: Output) -> Result<(), ServiceE
     let api = Api::new(&args.api_url, args.token.read()?.as_ref().map(|ApiToken(token)| token.reveal()))?;
     let codec = Codec::connect(&args.registry, &args.kafka.topic_prefix).await.map_err(codec_error)?;
     let codec = codec.sync(Handle::current());
-    let mut spans = api.assets().await?;
+    // If it cannot be asked, that is said now.
+    api.assets().await?;
     let (analyser, stands_on) = analyser(&args).await?;
 
     output.note(format!("reading {} from {} on", Topic::PostsRaw.name(), settings.reads_from()));
@@ -75,6 +76,7 @@ pub(crate) async fn run(args: VerifyArgs, output: Output) -> Result<(), ServiceE
     let mut report = Report::new(&args, audit.recount.read(), seconds, first as f64 / seconds.max(0.001));
 
     output.note(format!("asking {} for what it serves", args.api_url));
+    let mut spans = api.assets().await?;
     for (asset, start) in before.keys() {
         let end = start.saturating_add(vigie_schemas::WINDOW);
         let span = spans.entry(asset.clone()).or_insert(*start..end);
