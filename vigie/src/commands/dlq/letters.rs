@@ -3,7 +3,7 @@
 //! A redriven letter is marked in its queue, in the transaction that sent its record: a record without a value whose key names the letter,
 //! whose headers say where the record went and how often it has been sent so far.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -73,7 +73,7 @@ pub(super) async fn read(queue: &str, servers: &DlqArgs, codec: &Codec) -> Resul
     })
     .await?;
     let mut letters = BTreeMap::new();
-    let (mut sent, mut redriven) = (HashMap::new(), Vec::new());
+    let (mut sent, mut redriven) = (HashMap::new(), HashSet::new());
     for record in records {
         let at = Place { partition: record.partition, offset: record.offset };
         match &record.value {
@@ -82,7 +82,7 @@ pub(super) async fn read(queue: &str, servers: &DlqArgs, codec: &Codec) -> Resul
             }
             None => {
                 let Some((letter, to, attempt)) = read_mark(&record) else { continue };
-                redriven.push(letter);
+                redriven.insert(letter);
                 sent.insert(to, attempt);
             }
         }
