@@ -1,6 +1,6 @@
 //! Asks an address over and over and prints one line of JSON: `load URL [--connections 16] [--seconds 5] [--rate 0] [--header "name: value"]
 //! [--conditional]`. Connections are kept alive. With a rate, requests are due at fixed times, and latency counts from when a request was
-//! due, so that a server that stalls cannot hide it. `--conditional` sends the ETag of a first answer.
+//! due, or sent if its connection was free then, so that a server that stalls cannot hide it. `--conditional` sends the ETag of a first answer.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -94,16 +94,19 @@ async fn converse(
     let mut due = every.map_or(Duration::ZERO, |every| every * number / args.connections);
     loop {
         let now = clock.monotonic() - began;
-        if every.is_some() {
-            tokio::time::sleep(due.saturating_sub(now)).await;
-        } else {
-            due = now;
+        let mut from = due;
+        if every.is_none() {
+            (due, from) = (now, now);
+        } else if due > now {
+            // A timer is up to a millisecond late, which is not the server's.
+            tokio::time::sleep(due - now).await;
+            from = clock.monotonic() - began;
         }
         if due >= end {
             return Ok((took, statuses, bytes));
         }
         let reply = connection.ask(&request).await?;
-        took.push((clock.monotonic() - began).saturating_sub(due).as_secs_f64() * 1000.0);
+        took.push((clock.monotonic() - began).saturating_sub(from).as_secs_f64() * 1000.0);
         *statuses.entry(reply.status).or_default() += 1;
         bytes = reply.bytes;
         due += every.unwrap_or_default();

@@ -45,11 +45,15 @@ impl Snapshot {
     /// All assets by id, and whether any of the windows looked at is of sample data.
     pub(crate) async fn assets(&self, run: &str, reached: UtcTime) -> Result<(Vec<Asset>, bool), StoreError> {
         // The names by skipping from asset to asset in the primary key, not by reading all windows.
+        // The last day in one pass over the table: asset by asset through the index takes twice as long.
         let sql = format!(
             "WITH RECURSIVE names AS ( \
                (SELECT asset FROM trend_windows WHERE run_id = $1 ORDER BY asset LIMIT 1) UNION ALL \
                SELECT (SELECT w.asset FROM trend_windows w WHERE w.run_id = $1 AND w.asset > n.asset ORDER BY w.asset LIMIT 1) \
-               FROM names n WHERE n.asset IS NOT NULL) \
+               FROM names n WHERE n.asset IS NOT NULL), \
+             recent AS MATERIALIZED (SELECT asset, sum(posts)::bigint AS posts_24h, {MEAN_SCORE} AS mean_score_24h, bool_or(sample) AS sample, \
+               (sum(posts) FILTER (WHERE window_start >= $2))::bigint AS posts_1h \
+               FROM stored_windows WHERE run_id = $1 AND window_start >= $3 AND window_start < $4 GROUP BY asset) \
              SELECT n.asset, first.window_start AS first_window, latest.window_start, latest.window_end, latest.revision, \
                latest.final, latest.emitted_at, latest.posts, latest.mean_score, latest.sample OR coalesce(recent.sample, false) AS sample, \
                recent.posts_1h, recent.posts_24h, recent.mean_score_24h \
@@ -58,9 +62,7 @@ impl Snapshot {
                ORDER BY window_start LIMIT 1) first \
              CROSS JOIN LATERAL (SELECT * FROM trend_windows WHERE run_id = $1 AND asset = n.asset \
                ORDER BY window_start DESC LIMIT 1) latest \
-             CROSS JOIN LATERAL (SELECT sum(posts)::bigint AS posts_24h, {MEAN_SCORE} AS mean_score_24h, bool_or(sample) AS sample, \
-               (sum(posts) FILTER (WHERE window_start >= $2))::bigint AS posts_1h \
-               FROM trend_windows WHERE run_id = $1 AND asset = n.asset AND window_start >= $3 AND window_start < $4) recent \
+             LEFT JOIN recent ON recent.asset = n.asset \
              ORDER BY n.asset"
         );
         let (hour, day) = (reached.plus(-3600), reached.plus(-86_400));

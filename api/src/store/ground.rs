@@ -39,13 +39,13 @@ impl Ground {
 /// The whole market needs no mention.
 fn ground_sql() -> String {
     let known = |asset: &str| {
-        ["trend_windows", "post_assets", "alerts"]
+        ["stored_windows", "post_assets", "alerts"]
             .map(|table| format!("EXISTS (SELECT FROM {table} WHERE run_id = $1 AND asset = {asset})"))
             .join(" OR ")
     };
     format!(
-        "SELECT (SELECT window_start FROM trend_windows WHERE run_id = $1 ORDER BY window_start LIMIT 1) AS oldest, \
-         (SELECT window_end FROM trend_windows WHERE run_id = $1 ORDER BY window_start DESC LIMIT 1) AS newest, \
+        "SELECT (SELECT window_start FROM stored_windows WHERE run_id = $1 ORDER BY window_start LIMIT 1) AS oldest, \
+         (SELECT window_start + window_seconds * interval '1 second' FROM stored_windows WHERE run_id = $1 ORDER BY window_start DESC LIMIT 1) AS newest, \
          EXISTS (SELECT FROM runs WHERE run_id = $1) AS recorded, \
          CASE WHEN $2 = '*' OR {} THEN $2::text WHEN {} THEN upper($2) END AS asset",
         known("$2"),

@@ -62,6 +62,15 @@ pub(crate) struct InputRange {
 /// Columns that [`Lineage::add`] reads.
 pub(crate) const COLUMNS: &str = "model_name, model_version, model_sha256, assets_version, input_topic, input_partition, forecast_model, forecast_version, forecast_sha256";
 
+/// By id, which is a hundred times shorter than what it stands for.
+const OFFSETS: &str = "lineage_id, min(first_offset) AS first_offset, max(last_offset) AS last_offset";
+
+/// What [`Lineage::add`] reads, of rows `of` with [`OFFSETS`].
+const JOINED: &str = "l.model_name, l.model_version, l.model_sha256, l.assets_version, l.input_topic, l.input_partition, \
+    nullif(l.forecast_model, '') AS forecast_model, nullif(l.forecast_version, '') AS forecast_version, \
+    nullif(l.forecast_sha256, '') AS forecast_sha256, of.first_offset, of.last_offset \
+    FROM of JOIN lineages l ON l.id = of.lineage_id";
+
 impl Lineage {
     pub(crate) fn new(run_id: &str) -> Self {
         Self { run_id: run_id.to_owned(), models: Vec::new(), forecasters: Vec::new(), inputs: Vec::new() }
@@ -130,9 +139,9 @@ impl Snapshot {
     ) -> Result<ByAsset<Lineage>, StoreError> {
         let bucket = if by_bucket { BUCKET } else { "CASE WHEN $5::text <> '' THEN $3::timestamptz END" };
         let sql = format!(
-            "WITH w AS ({}) SELECT asset, {bucket} AS bucket, {COLUMNS}, min(first_offset) AS first_offset, \
-             max(last_offset) AS last_offset FROM w GROUP BY 1, 2, {COLUMNS} ORDER BY 1, 2, {COLUMNS}",
-            query.windows()
+            "WITH w AS ({}), of AS (SELECT asset, {bucket} AS bucket, {OFFSETS} FROM w GROUP BY 1, 2, lineage_id) \
+             SELECT of.asset, of.bucket, {JOINED} ORDER BY 1, 2, {COLUMNS}",
+            query.rows()
         );
         let mut buckets: ByAsset<Lineage> = BTreeMap::new();
         for row in self.series_rows(&sql, query, &query.names()).await? {
@@ -152,9 +161,8 @@ impl Snapshot {
     ) -> Result<Lineage, StoreError> {
         let condition = "w.run_id = $1 AND w.window_start >= $2 AND w.window_start < $3";
         let sql = format!(
-            "SELECT {COLUMNS}, min(first_offset) AS first_offset, max(last_offset) AS last_offset FROM ({}) w \
-             GROUP BY {COLUMNS} ORDER BY {COLUMNS}",
-            windows::known(condition, "$4", as_of)
+            "WITH of AS (SELECT {OFFSETS} FROM ({}) w GROUP BY lineage_id) SELECT {JOINED} ORDER BY {COLUMNS}",
+            windows::known_rows(condition, "$4", as_of)
         );
         let mut lineage = Lineage::new(run);
         let as_of = as_of.map(|time| time.0);

@@ -59,11 +59,17 @@ pub(crate) struct Conviction {
 /// By asset and start of the interval.
 pub(crate) type ByAsset<T> = BTreeMap<String, BTreeMap<UtcTime, T>>;
 
+const WANTED: &str = "w.run_id = $1 AND w.asset = ANY($2) AND w.window_start >= $3 AND w.window_start < $4";
+
 impl SeriesQuery {
     /// The windows themselves: $1 run, $2 assets, $3 from, $4 to, $5 interval, $6 as of.
     pub(crate) fn windows(&self) -> String {
-        let condition = "w.run_id = $1 AND w.asset = ANY($2) AND w.window_start >= $3 AND w.window_start < $4";
-        windows::known(condition, "$6", self.as_of)
+        windows::known(WANTED, "$6", self.as_of)
+    }
+
+    /// As [`SeriesQuery::windows`], with the columns of `stored_windows`.
+    pub(crate) fn rows(&self) -> String {
+        windows::known_rows(WANTED, "$6", self.as_of)
     }
 
     /// The assets and the whole market.

@@ -5,12 +5,21 @@ use crate::time::{UtcTime, WINDOW_SECONDS};
 /// The windows `w` for which `condition` holds, with the columns of `trend_windows`, as they were known at the time in the parameter
 /// `as_of`: most windows had their last revision by then, and only of those that did not an earlier one is looked up.
 pub(crate) fn known(condition: &str, as_of: &str, time: Option<UtcTime>) -> String {
+    known_in(["trend_windows", "trend_window_revisions"], condition, as_of, time)
+}
+
+/// As [`known`], with the columns of `stored_windows`: the lineage is an id, and nothing is joined.
+pub(crate) fn known_rows(condition: &str, as_of: &str, time: Option<UtcTime>) -> String {
+    known_in(["stored_windows", "stored_window_revisions"], condition, as_of, time)
+}
+
+fn known_in([windows, revisions]: [&str; 2], condition: &str, as_of: &str, time: Option<UtcTime>) -> String {
     if time.is_none() {
-        return format!("SELECT w.* FROM trend_windows w WHERE {condition} AND {as_of}::timestamptz IS NULL");
+        return format!("SELECT w.* FROM {windows} w WHERE {condition} AND {as_of}::timestamptz IS NULL");
     }
     format!(
-        "SELECT w.* FROM trend_windows w WHERE {condition} AND w.emitted_at <= {as_of} UNION ALL \
-         SELECT r.* FROM trend_windows w CROSS JOIN LATERAL (SELECT * FROM trend_window_revisions r WHERE r.run_id = w.run_id \
+        "SELECT w.* FROM {windows} w WHERE {condition} AND w.emitted_at <= {as_of} UNION ALL \
+         SELECT r.* FROM {windows} w CROSS JOIN LATERAL (SELECT * FROM {revisions} r WHERE r.run_id = w.run_id \
          AND r.asset = w.asset AND r.window_start = w.window_start AND r.emitted_at <= {as_of} ORDER BY r.revision DESC LIMIT 1) r \
          WHERE {condition} AND w.emitted_at > {as_of}"
     )
