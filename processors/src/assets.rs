@@ -43,6 +43,7 @@
 mod asset;
 mod check;
 mod config;
+mod context;
 mod file;
 mod lexicon;
 mod matcher;
