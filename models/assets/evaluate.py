@@ -3,7 +3,7 @@
     python evaluate.py [--command "target/release/vigie model score"] [--recorded DIR] [--mistakes]
 
 Scores tune.tsv, held_out.tsv and later.tsv (kind, assets, text) and, where the recorded posts are (DIR, or ../shared/data/recorded/posts beside the
-repository, or recorded/posts in VIGIE_TEST_DATA), the posts that real.tsv, real_hard.tsv, context_tune.tsv and context_held_out.tsv name (file, key, first 16
+repository, or recorded/posts in VIGIE_TEST_DATA), the posts that real.tsv, real_hard.tsv, context_*.tsv name (file, key, first 16
 hex digits of the text's SHA-256, assets). Files of sentiment_more/unlabelled are looked for beside `recorded`.
 The command reads one text per line and answers one JSON object per line, as `vigie model score` does. The baseline takes every ticker and
 name of the table in any case, as a whole word. Intervals are Wilson's, 95 %. Prints a table, or JSON Lines with --json. Standard library only.
@@ -27,7 +27,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 TABLE = ROOT / "processors/assets/assets.toml"
-RECORDED = ("real", "real_hard", "context_tune", "context_held_out")
+RECORDED = ("real", "real_hard", "context_tune", "context_held_out", "context_later")
 LISTS = ("tickers", "ambiguous", "beside", "cashtags", "names", "proper", "common", "words")
 
 
@@ -107,7 +107,8 @@ class Naive:
         self.pattern = re.compile(r"(?<!\w)\$?(" + "|".join(strings) + r")(?!\w)", re.IGNORECASE)
 
     def find(self, text):
-        return {self.owner[hit.group(1).lower()] for hit in self.pattern.finditer(text)}
+        found = (self.owner.get(hit.group(1).lower()) for hit in self.pattern.finditer(text))
+        return {asset for asset in found if asset}
 
 
 def answers(command, texts):

@@ -374,17 +374,17 @@ class Settle:
     def least(self, one):
         """What the words around a candidate must score, in 32nds of a logit, by what it needs and by the evidence of the rules."""
         if one.rule != NONE:
-            by_context = -72 if one.need == "proper" else -80 if one.named else -56
-            return by_context if one.rule == CONTEXT else -128
+            by_context = -82 if one.need == "proper" else -100 if one.named else -78
+            return by_context if one.rule == CONTEXT else -120
         piece = self.text[one.start : one.end]
         if one.need == "parentheses":
-            return 56 if len(piece) > 2 else 1000
+            return 60 if len(piece) > 2 else 1000
         if one.need == "context only":
             return 40
+        if form(piece) != 2 and not (one.named and form(piece)):
+            return 72
         if one.named:
-            return 120 if form(piece) == 0 else 16 if one.need == "context" else 28
-        if form(piece) != 2:
-            return 120
+            return 8 if one.need == "context" else 22
         return 48 if self.text[one.end : one.end + 1] == ":" else 14
 
     def touches(self, one):

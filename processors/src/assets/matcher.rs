@@ -130,20 +130,20 @@ impl AssetMatcher {
 fn least(one: &Candidate, bytes: &[u8]) -> i32 {
     let piece = &bytes[one.start..one.end];
     match (one.known, one.need, Form::of(piece)) {
-        (Known::Beside | Known::Sure, ..) => -128,
-        (Known::Context, Need::NoDoubt, _) => -72,
-        (Known::Context, ..) if one.named => -80,
-        (Known::Context, ..) => -56,
-        (_, Need::Parentheses, _) if piece.len() > 2 => 56,
+        (Known::Beside | Known::Sure, ..) => -120,
+        (Known::Context, Need::NoDoubt, _) => -82,
+        (Known::Context, ..) if one.named => -100,
+        (Known::Context, ..) => -78,
+        (_, Need::Parentheses, _) if piece.len() > 2 => 60,
         (_, Need::Parentheses, _) => i32::MAX,
         (_, Need::ContextOnly, _) => 40,
-        (.., Form::Small) => 120,
-        (_, Need::Context, _) if one.named => 16,
-        _ if one.named => 28,
+        (.., Form::Small) => 72,
+        (_, Need::Context, _) if one.named => 8,
+        _ if one.named => 22,
         // `LINK: https://example.com`
         (.., Form::Capitals) if bytes.get(one.end) == Some(&b':') => 48,
         (.., Form::Capitals) => 14,
-        _ => 120,
+        _ => 72,
     }
 }
 

@@ -39,7 +39,7 @@ impl Surroundings {
 
     /// Decides which candidates count by the rules. `capitals` says whether the text is in capitals, `context` whether it has a word of context.
     pub(super) fn settle(&self, text: &str, capitals: bool, context: bool, candidates: &mut [Candidate]) {
-        if candidates.iter().all(|one| one.counts) {
+        if candidates.iter().all(|one| one.known == Known::Sure) {
             return;
         }
         in_parentheses(text, candidates);

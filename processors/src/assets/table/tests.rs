@@ -91,6 +91,23 @@ fn a_file_adds_assets_and_strings_and_takes_others_away() {
 }
 
 #[test]
+fn a_file_names_companies_and_words_that_are_misspelt() {
+    let table = AssetTable::extended(
+        "[[asset]]\nid = \"VIG\"\nname = \"Vigie\"\ntickers = [\"VIG\"]\nnames = [\"vigiecoin\"]\ntypos = [\"vigiecoin\"]\n\
+         companies = [\"vigilant insurance\"]",
+    )
+    .unwrap();
+    let matcher = crate::assets::AssetMatcher::new(table).unwrap();
+    let found = |text: &str| matcher.find(text).len();
+    assert_eq!((found("the vigeicoin is out"), found("$VIG is breaking out")), (1, 1));
+    assert_eq!(found("Vigilant Insurance ($VIG) pays a dividend"), 0);
+    assert_eq!(
+        mistakes("[[asset]]\nid = \"BTC\"\ntypos = [\"orange\"]"),
+        ["line 1: asset BTC: typos \"orange\" is none of its names of six letters a to z or more"]
+    );
+}
+
+#[test]
 fn a_file_may_replace_all_assets() {
     let table =
         AssetTable::extended("replace = true\n[[asset]]\nid = \"VIG\"\nname = \"Vigie\"\ntickers = [\"VIG\"]").unwrap();
