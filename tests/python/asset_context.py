@@ -104,12 +104,13 @@ def features(text, found, start, end, kind, identity, others, shouted, bits):
     """Places of the weights that speak for and against text[start:end]; `found` are its tokens."""
     before = bisect_right([one[1] for one in found], start)
     after = bisect_left([one[0] for one in found], end, before)
-    token = lambda at: found[at][2] if 0 <= at < len(found) else NOTHING
-    looks = lambda at: found[at][3] if 0 <= at < len(found) else 5
-    near = [token(before - 1), token(before - 2), token(before - 3), token(after), token(after + 1), token(after + 2)]
+    around = (before - 1, before - 2, before - 3, after, after + 1, after + 2)
+    beyond = (0, 0, NOTHING, 5)
+    known = [found[at] if 0 <= at < len(found) else beyond for at in around]
+    near, looks = [one[2] for one in known], [one[3] for one in known]
     piece = text[start:end]
     values = [0, *near, pair(near[1], near[0]), pair(near[3], near[4]), pair(near[0], near[3])]
-    values.append(form(piece) * 36 + looks(before - 1) * 6 + looks(after))
+    values.append(form(piece) * 36 + looks[0] * 6 + looks[3])
     values += [min(others, 3), int(shouted)]
     slots = list(enumerate(values))
     if identity:

@@ -88,8 +88,8 @@ class Assets:
                     forms = [string]
                     if field in NAMES and re.search("[ -]", string):
                         forms.append(re.sub("[ -]", "", string))
-                    for form in forms:
-                        entry = self.entries[form.translate(FOLD)]
+                    for spelling in forms:
+                        entry = self.entries[spelling.translate(FOLD)]
                         entry["asset"] = asset["id"]
                         entry[field].add(string)
             for company in asset.get("companies", ()):
@@ -363,16 +363,16 @@ class Settle:
                 continue
             found = found or tokens(self.text)
             others = min(3, sum(asset != one.asset for asset in sure))
-            score = lambda kind: self.assets.scorer.score(self.text, found, one.start, one.end, kind, True, others, self.shouted)
+            place, rest = (self.text, found, one.start, one.end), (True, others, self.shouted)
             if one.rule != SURE:
-                one.score = score(NAME if one.named else TICKER)
-                one.counts = one.score >= self.least(one)
+                score = self.assets.scorer.score(*place, NAME if one.named else TICKER, *rest)
+                one.counts = score >= self.least(one)
             if listed and one.counts:
-                one.share = score(SHARE)
-                one.counts = one.asset not in self.companies and one.share >= LEAST_OF_SHARES
+                one.counts = one.asset not in self.companies
+                one.counts = one.counts and self.assets.scorer.score(*place, SHARE, *rest) >= LEAST_OF_SHARES
 
     def least(self, one):
-        """What the words around a candidate must score, in 32nds of a logit, by what it needs and by the evidence of the rules."""
+        """What the words around a candidate must score, in 32nds of a logit."""
         if one.rule != NONE:
             by_context = -82 if one.need == "proper" else -100 if one.named else -78
             return by_context if one.rule == CONTEXT else -120
@@ -440,7 +440,8 @@ class Settle:
             if not ahead:
                 return False
         number = self.text[slice(*ahead)]
-        return re.fullmatch("[0-9]+[kM]?", number) is not None and self.text[max(0, ahead[0] - 1) : ahead[0]] not in ("$", ":")
+        sign = self.text[max(0, ahead[0] - 1) : ahead[0]]
+        return re.fullmatch("[0-9]+[kM]?", number) is not None and sign not in ("$", ":")
 
     def joined(self, first, second, other):
         return first is not None and second is not None and other.counts and self.enumerates(first, second)

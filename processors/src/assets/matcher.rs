@@ -92,14 +92,7 @@ impl AssetMatcher {
     }
 
     /// Lets the words around decide where the rules leave a doubt.
-    fn weigh(
-        &self,
-        text: &str,
-        capitals: bool,
-        tokens: &[Token],
-        companies: &[u32],
-        candidates: &mut [Candidate],
-    ) {
+    fn weigh(&self, text: &str, capitals: bool, tokens: &[Token], companies: &[u32], candidates: &mut [Candidate]) {
         let mut sure = [u32::MAX; FEW];
         let mut count = 0;
         for one in candidates.iter().filter(|one| matches!(one.need, Need::Nothing | Need::NoDoubt)) {
@@ -113,8 +106,7 @@ impl AssetMatcher {
                 continue;
             }
             let others = sure[..count].iter().filter(|asset| **asset != one.asset).take(FEW - 1).count() as u32;
-            let score =
-                |question| self.weights.score(question, text, tokens, (one.start, one.end), (others, capitals));
+            let score = |question| self.weights.score(question, text, tokens, (one.start, one.end), (others, capitals));
             if one.known != Known::Sure {
                 let question = if one.named { Question::Name } else { Question::Ticker };
                 one.counts = score(question) >= least(one, text.as_bytes());

@@ -99,12 +99,7 @@ pub(super) struct Scan<'a> {
 
 /// Fills `candidates` with those of `text`, in order and without overlaps, and `companies` with the assets whose tickers belong to a company that it
 /// names; true if the text has context.
-pub(super) fn scan(
-    lexicon: &Lexicon,
-    text: &str,
-    candidates: &mut Vec<Candidate>,
-    companies: &mut Vec<u32>,
-) -> bool {
+pub(super) fn scan(lexicon: &Lexicon, text: &str, candidates: &mut Vec<Candidate>, companies: &mut Vec<u32>) -> bool {
     candidates.clear();
     companies.clear();
     let mut scan = Scan { lexicon, bytes: text.as_bytes(), candidates, companies, context: false };
@@ -260,7 +255,11 @@ impl Scan<'_> {
                 }
                 Some(Border::Word(stop)) if stop > best.end => {
                     context |= entry.context;
-                    companies.extend(&entry.companies);
+                    for company in &entry.companies {
+                        if !companies.contains(company) {
+                            companies.push(*company);
+                        }
+                    }
                     let Some(asset) = entry.asset else {
                         // A phrase that is none, a word of context, or a company.
                         if !entry.context {
@@ -309,9 +308,7 @@ fn border(bytes: &[u8], at: usize, end: usize, sign: Sign, word: Option<usize>, 
     }
     if bytes.get(end) == Some(&b's')
         && !word_at(bytes, end + 1)
-        && (entry.name
-            || spelled(&bytes[at..end], &entry.tickers)
-            || spelled(&bytes[at..end], &entry.ambiguous))
+        && (entry.name || spelled(&bytes[at..end], &entry.tickers) || spelled(&bytes[at..end], &entry.ambiguous))
     {
         return Some(Border::Word(end + 1));
     }
@@ -388,7 +385,9 @@ fn need(piece: &[u8], sign: Sign, entry: &Entry) -> Option<(Need, Evidence)> {
         _ if entry.word && capital => (Need::Beside, Evidence::Name),
         _ if beside || entry.lower || any_case => (Need::Beside, Evidence::Ticker),
         _ if entry.common || entry.proper => (Need::Beside, Evidence::Name),
-        _ if entry.ticker && !entry.context && !piece.iter().any(u8::is_ascii_lowercase) => (Need::Parentheses, Evidence::Ticker),
+        _ if entry.ticker && !entry.context && !piece.iter().any(u8::is_ascii_lowercase) => {
+            (Need::Parentheses, Evidence::Ticker)
+        }
         _ => return None,
     })
 }
