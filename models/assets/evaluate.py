@@ -3,7 +3,8 @@
     python evaluate.py [--command "target/release/vigie model score"] [--recorded DIR] [--mistakes]
 
 Scores tune.tsv, held_out.tsv and later.tsv (kind, assets, text) and, where the recorded posts are (DIR, or ../shared/data/recorded/posts beside the
-repository, or recorded/posts in VIGIE_TEST_DATA), the posts that real.tsv and real_hard.tsv name (file, key, first 16 hex digits of the text's SHA-256, assets).
+repository, or recorded/posts in VIGIE_TEST_DATA), the posts that real.tsv, real_hard.tsv, context_*.tsv name (file, key, first 16
+hex digits of the text's SHA-256, assets). Files of sentiment_more/unlabelled are looked for beside `recorded`.
 The command reads one text per line and answers one JSON object per line, as `vigie model score` does. The baseline takes every ticker and
 name of the table in any case, as a whole word. Intervals are Wilson's, 95 %. Prints a table, or JSON Lines with --json. Standard library only.
 """
@@ -26,6 +27,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 TABLE = ROOT / "processors/assets/assets.toml"
+RECORDED = ("real", "real_hard", "context_tune", "context_held_out", "context_later")
 LISTS = ("tickers", "ambiguous", "beside", "cashtags", "names", "proper", "common", "words")
 
 
@@ -59,6 +61,10 @@ def recorded_texts(folder, names):
 
 
 def rows(path):
+    if path.suffix == ".txt":
+        path = path.parents[2] / "sentiment_more/unlabelled" / path.name
+        yield from ((str(index), line) for index, line in enumerate(path.read_text(encoding="utf-8").split("\n")))
+        return
     if path.suffix == ".csv":
         tweets = path.name.startswith("tweets")
         with path.open(newline="", encoding="utf-8") as file:
@@ -101,7 +107,8 @@ class Naive:
         self.pattern = re.compile(r"(?<!\w)\$?(" + "|".join(strings) + r")(?!\w)", re.IGNORECASE)
 
     def find(self, text):
-        return {self.owner[hit.group(1).lower()] for hit in self.pattern.finditer(text)}
+        found = (self.owner.get(hit.group(1).lower()) for hit in self.pattern.finditer(text))
+        return {asset for asset in found if asset}
 
 
 def answers(command, texts):
@@ -140,7 +147,7 @@ def show(row):
     value = lambda three: "-" if three is None else f"{three[0]:.3f} [{three[1]:.3f}, {three[2]:.3f}]"
     f1 = "-" if row["f1"] is None else f"{row['f1']:.3f}"
     columns = (row["set"], row["matcher"], row["kind"], row["posts"], row["mentions"])
-    print("{:<9} {:<8} {:<9} {:>5} {:>5}".format(*columns), value(row["precision"]), value(row["recall"]), f1, value(row["posts_right"]))
+    print("{:<16} {:<8} {:<9} {:>5} {:>5}".format(*columns), value(row["precision"]), value(row["recall"]), f1, value(row["posts_right"]))
 
 
 def main():
@@ -154,11 +161,11 @@ def main():
     sets = {name: list(own(HERE / f"{name}.tsv")) for name in ("tune", "held_out", "later")}
     folder = recorded_folder(options.recorded)
     if folder.is_dir():
-        sets |= {name: list(real(HERE / f"{name}.tsv", folder)) for name in ("real", "real_hard")}
+        sets |= {name: list(real(HERE / f"{name}.tsv", folder)) for name in RECORDED}
     else:
         print(f"evaluate: skipped the recorded posts: none at {folder}", file=sys.stderr)
     if not (options.json or options.mistakes):
-        print("set       matcher  kind      posts  ment. precision            recall               F1    posts all right")
+        print("set              matcher  kind      posts  ment. precision            recall               F1    posts all right")
     for name, posts in sets.items():
         expected, texts = [assets for _, assets, _ in posts], [text for _, _, text in posts]
         results = {"vigie": answers(options.command, texts), "naive": [naive.find(text) for text in texts]}

@@ -1,4 +1,4 @@
-//! Which crypto assets a text mentions: a table of strings, and for each string the evidence that it needs.
+//! Which crypto assets a text mentions: a table of strings, for each string the evidence that it needs, and a scorer for what the rules leave open.
 //!
 //! The text is `title + "\n" + text`, or the text alone when there is no title ([`post_text`]). A *word character* is one of `[0-9A-Za-z_]` or
 //! U+00C0 to U+024F (accented Latin letters); other scripts need no space around a ticker (`买BTC吧` mentions BTC). The text is read once, from left
@@ -14,7 +14,8 @@
 //! | `cashtags`  | only as a cashtag, in a pair, or in parentheses |
 //! | `lower`     | a ticker of the above that is written small too: in any case, *beside* evidence |
 //! | `names`     | in any case, also in the plural (`bitcoins`) |
-//! | `proper`    | with a capital; small *beside* evidence |
+//! | `typos`     | those of the above with one wrong letter inside; up to six letters in a text with *context* |
+//! | `proper`    | with a capital, unless the scorer refuses it; small *beside* evidence |
 //! | `common`    | with a capital, in a text with *context*; in any case *beside* evidence |
 //! | `words`     | with a capital, *beside* evidence |
 //! | `ens`       | as it is |
@@ -34,15 +35,21 @@
 //! one stands in parentheses behind the other (`Harmony (ONE)`). Inside a hashtag, a word also begins and ends where capitals say so
 //! (`#BitcoinHalving`), and a `names` string of seven letters or more may be followed by anything (`#bitcoinnews`).
 //!
+//! **The scorer** ([`context`]) reads the words around every candidate that does not count by itself, and its logit must reach a threshold: the lower, the
+//! more the rules have found (see `least` in `matcher.rs`). So it vetoes what only has context, and accepts what has nothing, also tickers of
+//! `cashtags` in capitals. Tickers of assets with `companies` are scored as coin against share wherever they stand but in pairs, and do not count in a
+//! text that names one of the companies.
+//!
 //! What is never evidence: the inside of a URL, but for contract addresses; an ENS name that the table does not list (`vitalik.eth`); tickers
 //! behind `@`; strings of `context.never` (`ripple effect`), which swallow what they contain.
 //!
-//! Each asset is reported once, in table order, with its strongest evidence (see [`Evidence`]). `tests/python/asset_rules.py` reads these rules a
-//! second time, without this code; a test compares the two.
+//! Each asset is reported once, in table order, with its strongest evidence (see [`Evidence`]). `tests/python/asset_rules.py` and `asset_context.py`
+//! read these rules a second time, without this code; a test compares the two.
 
 mod asset;
 mod check;
 mod config;
+mod context;
 mod file;
 mod lexicon;
 mod matcher;

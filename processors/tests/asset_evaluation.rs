@@ -7,7 +7,7 @@ use std::path::Path;
 use vigie_processors::assets::{AssetMatcher, AssetTable};
 
 /// What both must reach on either half.
-const FLOOR: f64 = 0.95;
+const FLOOR: f64 = 0.97;
 
 #[derive(Default)]
 struct Tally {

@@ -9,6 +9,8 @@ import tomllib
 from collections import defaultdict
 from pathlib import Path
 
+from asset_context import NAME, SHARE, TICKER, Scorer, form, tokens
+
 ASSETS = Path(__file__).parents[2] / "processors/assets/assets.toml"
 UPPER, LOWER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
 ASCII_LOWER = str.maketrans(UPPER, LOWER)
@@ -25,6 +27,9 @@ URL_END = re.compile(r"[ \t\n\f\r()\[\]<>\"]|\Z")
 PREFIX = 3
 # What a candidate needs that an enumeration does not give.
 ALONE = ("context only", "parentheses")
+# Evidence of the rules for a candidate: none, a text with context, something that touches it, or no doubt.
+NONE, CONTEXT, BESIDE, SURE = range(4)
+LEAST_OF_SHARES = -64
 
 
 def is_word(text, at):
@@ -49,29 +54,49 @@ def camel(text, at):
     return here in UPPER and (before not in UPPER or (after != "" and after in LOWER))
 
 
+def one_letter_off(word, name):
+    """Whether a letter inside is missing, wrong, too much, or two are swapped; the first and the last are right."""
+    if word == name or word[0] != name[0] or word[-1] != name[-1]:
+        return False
+    swaps = {name[:i] + name[i + 1] + name[i] + name[i + 2 :] for i in range(1, len(name) - 2)}
+    if word in swaps:
+        return True
+    short, long = sorted((word, name), key=len)
+    if len(long) - len(short) > 1:
+        return False
+    gap = next(i for i in range(len(long)) if short[i : i + 1] != long[i])
+    return short[gap + (len(short) == len(long)) :] == long[gap + 1 :]
+
+
 class Candidate:
     def __init__(self, start, end, asset, need, named=False, ticker=False):
         self.start, self.end, self.asset = start, end, asset
-        self.need, self.named, self.ticker, self.counts = need, named, ticker, need == ""
+        self.need, self.named, self.ticker, self.counts = need, named, ticker, need in ("", "proper")
+        self.rule = SURE if need == "" else CONTEXT if need == "proper" else NONE
 
 
 class Assets:
     """The asset table: `find` gives the ids of the assets in a text."""
 
-    def __init__(self, path=ASSETS):
+    def __init__(self, path=ASSETS, scorer=None):
         table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         self.entries = defaultdict(lambda: defaultdict(set))
-        self.contracts = {}
+        self.contracts, self.listed, self.typos = {}, set(), []
         for asset in table["asset"]:
             for field in (*TICKERS, *NAMES, "lower", "ens"):
                 for string in asset.get(field, ()):
                     forms = [string]
                     if field in NAMES and re.search("[ -]", string):
                         forms.append(re.sub("[ -]", "", string))
-                    for form in forms:
-                        entry = self.entries[form.translate(FOLD)]
+                    for spelling in forms:
+                        entry = self.entries[spelling.translate(FOLD)]
                         entry["asset"] = asset["id"]
                         entry[field].add(string)
+            for company in asset.get("companies", ()):
+                self.entries[company.translate(FOLD)]["company"].add(asset["id"])
+                self.listed.add(asset["id"])
+            for typo in asset.get("typos", ()):
+                self.typos.append((typo, asset["id"]))
             for contract in asset.get("contracts", ()):
                 self.contracts[contract.lower()] = (contract, asset["id"])
         for word in table["context"]["words"]:
@@ -79,6 +104,7 @@ class Assets:
         for phrase in table["context"]["never"]:
             self.entries[phrase.translate(FOLD)]["never"].add(phrase)
         places = ("after", "moves", "auxiliary", "before", "between", "on", "joins")
+        self.scorer = scorer or Scorer()
         self.near = {name: set(table["context"][name]) for name in places}
         self.lengths = defaultdict(set)
         for string in self.entries:
@@ -101,7 +127,7 @@ class Assets:
 class Scan:
     def __init__(self, assets, text):
         self.assets, self.text, self.folded = assets, text, text.translate(FOLD)
-        self.candidates, self.context = [], False
+        self.candidates, self.context, self.companies = [], False, set()
 
     def run(self):
         at = 0
@@ -142,7 +168,15 @@ class Scan:
             end, candidate = self.best(at + digits, "amount", stop)
             if end == stop:
                 return self.take(end, candidate)
+        if not sign:
+            self.typo(at, stop)
         return stop
+
+    def typo(self, at, end):
+        for name, asset in self.assets.typos:
+            if one_letter_off(self.text[at:end].translate(ASCII_LOWER), name):
+                self.candidates.append(Candidate(at, end, asset, "" if len(name) > 6 else "context", True))
+                return
 
     def hashtag(self, at, stop):
         begin = at
@@ -160,14 +194,14 @@ class Scan:
     def contract(self, at, end):
         known = self.assets.contracts.get(self.text[at:end].lower())
         if known and (known[0].startswith("0x") or known[0] == self.text[at:end]):
-            self.candidates.append(Candidate(at, end, known[1], ""))
+            self.candidates.append(Candidate(at, end, known[1], "", True))
 
     def best(self, at, sign, stop):
         """End and candidate of the longest reading at `at`; no candidate where a phrase swallows."""
         best = (0, None)
         for length in sorted(self.assets.lengths_at(self.folded, at)):
             end = at + length
-            entry = self.assets.entries.get(self.folded[at:end])
+            entry = self.assets.entries.get(self.folded[at:end]) if end <= len(self.text) else None
             if entry is None:
                 continue
             kind, border = self.border(at, end, sign, stop, entry)
@@ -176,10 +210,11 @@ class Scan:
             asset = entry.get("asset")
             if kind == "pair":
                 if asset:
-                    best = (border, Candidate(at, border, asset, ""))
+                    best = (border, Candidate(at, border, asset, "", True))
                 continue
             if entry.get("context"):
                 self.context = True
+            self.companies |= entry.get("company", set())
             if not asset:
                 if not entry.get("context"):
                     best = (border, None)
@@ -204,7 +239,7 @@ class Scan:
             return "word", end
         certain = base in entry.get("tickers", ())
         name = bool(entry.get("names"))
-        if text[end] == "s" and not is_word(text, end + 1) and (name or certain):
+        if text[end] == "s" and not is_word(text, end + 1) and (name or certain or base in entry.get("ambiguous", ())):
             return "word", end + 1
         if sign == "#" and (camel(text, end) or (name and len(base.encode()) >= 7)):
             return ("word", end) if name or entry.get("proper") or certain else (None, 0)
@@ -248,9 +283,9 @@ class Scan:
         if "tickers" in spelled and sign != "@":
             return "", False, True
         if entry.get("ens"):
-            return "", False, False
-        if name or (entry.get("proper") and capital):
             return "", True, False
+        if name or (entry.get("proper") and capital):
+            return "" if name else "proper", True, False
         if "ambiguous" in spelled:
             return "context", False, True
         if sign == "#" and (entry.get("ambiguous") or any_case):
@@ -263,18 +298,20 @@ class Scan:
             return "beside", False, True
         if entry.get("common") or entry.get("proper"):
             return "beside", True, False
-        return ("parentheses", False, True) if ticker and capitals(piece) else None
+        return ("parentheses", False, True) if ticker and capitals(piece) and not entry.get("context") else None
 
 
 class Settle:
     """Decides which candidates count."""
 
     def __init__(self, assets, text, scan):
-        self.near, self.text, self.all = assets.near, text, scan.candidates
+        self.assets, self.near, self.text, self.all = assets, assets.near, text, scan.candidates
+        self.companies = scan.companies
         for one, other in itertools.pairwise(self.all):
             gap = text[one.end : other.start] if other.start >= one.end else ""
             if gap in (" (", " ($") and one.asset == other.asset and text[other.end : other.end + 1] == ")":
                 one.counts = other.counts = True
+                one.rule = other.rule = SURE
         self.context = scan.context or any(one.counts for one in self.all)
         tickers = {one.asset for one in self.all if one.need == "context" and not one.named}
         upper, lower = sum(c in UPPER for c in text), sum(c in LOWER for c in text)
@@ -285,19 +322,24 @@ class Settle:
         last = None
         for one in self.all:
             if not one.counts:
-                one.counts = self.by_itself(one) or (one.need not in ALONE and self.joined(last, one, last))
+                one.rule = self.by_itself(one)
+                if one.need not in ALONE and self.joined(last, one, last):
+                    one.rule = BESIDE
+                one.counts = one.rule != NONE
             last = one
         self.vouch()
         for one, following in reversed(list(itertools.pairwise(self.all))):
-            if not one.counts and one.need not in ALONE:
-                one.counts = self.joined(one, following, following)
+            if not one.counts and one.need not in ALONE and self.joined(one, following, following):
+                one.counts, one.rule = True, BESIDE
+        self.weigh()
 
     def by_itself(self, one):
         if one.need in ALONE:
-            return one.need == "context only" and self.context
-        if one.need == "context" and self.context and not self.shouted and self.text[one.end : one.end + 1] != ":":
-            return True
-        return self.touches(one)
+            return CONTEXT if one.need == "context only" and self.context else NONE
+        if self.touches(one):
+            return BESIDE
+        in_context = self.context and not self.shouted and self.text[one.end : one.end + 1] != ":"
+        return CONTEXT if one.need == "context" and in_context else NONE
 
     def vouch(self):
         runs = []
@@ -309,7 +351,41 @@ class Settle:
         for run in runs:
             if sum(one.need == "context" and not one.named for one in run) >= 2 or len(run) >= 3:
                 for one in run:
-                    one.counts = True
+                    one.counts, one.rule = True, max(one.rule, BESIDE)
+
+    def weigh(self):
+        """Lets the words around decide where the rules leave a doubt."""
+        sure = list(dict.fromkeys(one.asset for one in self.all if one.counts and one.need in ("", "proper")))[:4]
+        found = None
+        for one in self.all:
+            listed = one.asset in self.assets.listed and not one.named
+            if one.rule == SURE and not listed:
+                continue
+            found = found or tokens(self.text)
+            others = min(3, sum(asset != one.asset for asset in sure))
+            place, rest = (self.text, found, one.start, one.end), (True, others, self.shouted)
+            if one.rule != SURE:
+                score = self.assets.scorer.score(*place, NAME if one.named else TICKER, *rest)
+                one.counts = score >= self.least(one)
+            if listed and one.counts:
+                one.counts = one.asset not in self.companies
+                one.counts = one.counts and self.assets.scorer.score(*place, SHARE, *rest) >= LEAST_OF_SHARES
+
+    def least(self, one):
+        """What the words around a candidate must score, in 32nds of a logit."""
+        if one.rule != NONE:
+            by_context = -82 if one.need == "proper" else -100 if one.named else -78
+            return by_context if one.rule == CONTEXT else -120
+        piece = self.text[one.start : one.end]
+        if one.need == "parentheses":
+            return 60 if len(piece) > 2 else 1000
+        if one.need == "context only":
+            return 40
+        if form(piece) != 2 and not (one.named and form(piece)):
+            return 72
+        if one.named:
+            return 8 if one.need == "context" else 22
+        return 48 if self.text[one.end : one.end + 1] == ":" else 14
 
     def touches(self, one):
         near, text = self.near, self.text
@@ -364,7 +440,8 @@ class Settle:
             if not ahead:
                 return False
         number = self.text[slice(*ahead)]
-        return re.fullmatch("[0-9]+[kM]?", number) is not None and self.text[max(0, ahead[0] - 1) : ahead[0]] != "$"
+        sign = self.text[max(0, ahead[0] - 1) : ahead[0]]
+        return re.fullmatch("[0-9]+[kM]?", number) is not None and sign not in ("$", ":")
 
     def joined(self, first, second, other):
         return first is not None and second is not None and other.counts and self.enumerates(first, second)

@@ -22,6 +22,8 @@ pub struct Asset {
     pub lower: Vec<String>,
     /// Names and aliases that mean nothing else; lower case.
     pub names: Vec<String>,
+    /// Names that also count with one wrong letter inside; lower case.
+    pub typos: Vec<String>,
     /// Names that count with a capital (`ripple`); lower case.
     pub proper: Vec<String>,
     /// Names that are words too, and need a capital and context (`avalanche`); lower case.
@@ -32,6 +34,8 @@ pub struct Asset {
     pub ens: Vec<String>,
     /// Addresses of its contracts and mints.
     pub contracts: Vec<String>,
+    /// Companies whose shares have one of its tickers; lower case.
+    pub companies: Vec<String>,
     /// True if its price is meant to stay at that of a currency.
     pub stablecoin: bool,
 }
@@ -48,7 +52,7 @@ impl Asset {
     }
 
     /// The lists of strings, by the name of their field.
-    pub(super) fn lists(&mut self) -> [(&'static str, &mut Vec<String>); 11] {
+    pub(super) fn lists(&mut self) -> [(&'static str, &mut Vec<String>); 13] {
         [
             ("tickers", &mut self.tickers),
             ("ambiguous", &mut self.ambiguous),
@@ -56,11 +60,13 @@ impl Asset {
             ("cashtags", &mut self.cashtags),
             ("lower", &mut self.lower),
             ("names", &mut self.names),
+            ("typos", &mut self.typos),
             ("proper", &mut self.proper),
             ("common", &mut self.common),
             ("words", &mut self.words),
             ("ens", &mut self.ens),
             ("contracts", &mut self.contracts),
+            ("companies", &mut self.companies),
         ]
     }
 }

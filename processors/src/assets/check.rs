@@ -76,11 +76,16 @@ fn of_strings(asset: &Asset, at: &str, found: &mut Vec<String>) {
             found.push(format!("{at}asset {id}: ticker {ticker:?} is not ASCII letters and digits with a capital"));
         }
     }
-    for name in asset.all_names() {
+    for name in asset.all_names().chain(&asset.companies) {
         if !is_name(name) {
             found.push(format!(
                 "{at}asset {id}: name {name:?} is not lower case, or does not begin and end with a letter or digit"
             ));
+        }
+    }
+    for typo in &asset.typos {
+        if !asset.names.contains(typo) || typo.len() < 6 || !typo.bytes().all(|byte| byte.is_ascii_lowercase()) {
+            found.push(format!("{at}asset {id}: typos {typo:?} is none of its names of six letters a to z or more"));
         }
     }
     for small in &asset.lower {

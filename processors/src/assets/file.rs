@@ -60,6 +60,8 @@ struct Entry {
     #[serde(default)]
     names: Vec<String>,
     #[serde(default)]
+    typos: Vec<String>,
+    #[serde(default)]
     proper: Vec<String>,
     #[serde(default)]
     common: Vec<String>,
@@ -69,6 +71,8 @@ struct Entry {
     ens: Vec<String>,
     #[serde(default)]
     contracts: Vec<String>,
+    #[serde(default)]
+    companies: Vec<String>,
     stablecoin: Option<bool>,
     /// Takes the asset out of the table.
     #[serde(default)]
@@ -172,11 +176,13 @@ fn change(asset: &mut Asset, entry: Entry, line: usize, mistakes: &mut Vec<Strin
         entry.cashtags,
         entry.lower,
         entry.names,
+        entry.typos,
         entry.proper,
         entry.common,
         entry.words,
         entry.ens,
         entry.contracts,
+        entry.companies,
     ];
     for ((_, list), more) in asset.lists().into_iter().zip(more) {
         list.extend(more);

@@ -33,6 +33,23 @@ pub(super) struct Entry {
     pub(super) ens: bool,
     /// A word that gives a text context.
     pub(super) context: bool,
+    /// Assets whose tickers are those of this company's shares.
+    pub(super) companies: Vec<u32>,
+}
+
+/// A name that counts with a wrong letter too.
+#[derive(Clone, Debug)]
+struct Misspelt {
+    name: String,
+    asset: u32,
+}
+
+/// The asset of a name with a wrong letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slip {
+    pub(super) asset: u32,
+    /// The name is so long that it can hardly be another word.
+    pub(super) long: bool,
 }
 
 /// An address, and the asset that it gives away.
@@ -49,6 +66,10 @@ pub(super) struct Lexicon {
     tries: [Trie; 2],
     entries: Vec<Entry>,
     contracts: HashMap<String, Contract>,
+    /// By first letter.
+    typos: [Vec<Misspelt>; 26],
+    /// Whether each asset shares its ticker with a company.
+    listed: Vec<bool>,
     /// Which classes the first three bytes of a string may have, a bit for each triple: it tells most words apart, in
     /// a table that stays in the first cache.
     beginnings: Vec<u64>,
@@ -78,6 +99,30 @@ impl Trie {
     }
 }
 
+/// Names up to so many letters need context where a letter is wrong.
+const SHORT_NAME: usize = 6;
+
+/// The place of a letter in the alphabet.
+fn letter(byte: u8) -> Option<usize> {
+    byte.is_ascii_alphabetic().then(|| usize::from(byte.to_ascii_lowercase() - b'a'))
+}
+
+/// Whether one letter inside `name` is missing, wrong or too much in `word`, or two are swapped.
+fn one_letter_off(word: &[u8], name: &[u8]) -> bool {
+    let same = |(one, other): &(&u8, &u8)| one.eq_ignore_ascii_case(other);
+    if word.len().abs_diff(name.len()) > 1 || !word.last().zip(name.last()).is_some_and(|pair| same(&pair)) {
+        return false;
+    }
+    let ahead = word.iter().zip(name).take_while(same).count();
+    let room = word.len().min(name.len()).saturating_sub(ahead);
+    let behind = word.iter().rev().zip(name.iter().rev()).take(room).take_while(same).count();
+    match (&word[ahead..word.len() - behind], &name[ahead..name.len() - behind]) {
+        ([_], [] | [_]) | ([], [_]) => ahead > 0,
+        ([one, two], [first, second]) => ahead > 0 && same(&(one, second)) && same(&(two, first)),
+        _ => false,
+    }
+}
+
 /// Shortest and longest address.
 pub(super) const CONTRACT_BYTES: std::ops::RangeInclusive<usize> = 32..=64;
 
@@ -85,8 +130,14 @@ impl Lexicon {
     pub(super) fn new(table: &AssetTable) -> Result<Self, AssetTableError> {
         let mut strings = Strings::default();
         let mut contracts = HashMap::new();
+        let mut typos = <[Vec<Misspelt>; 26]>::default();
         for (asset, index) in table.assets().iter().zip(0_u32..) {
             strings.add_asset(asset, index);
+            for name in &asset.typos {
+                if let Some(of_letter) = name.bytes().next().and_then(letter).and_then(|first| typos.get_mut(first)) {
+                    of_letter.push(Misspelt { name: name.clone(), asset: index });
+                }
+            }
             for exact in &asset.contracts {
                 contracts.insert(exact.to_ascii_lowercase(), Contract { exact: exact.clone(), asset: index });
             }
@@ -99,7 +150,8 @@ impl Lexicon {
         }
         let tries = [Trie::new(&strings.texts, true)?, Trie::new(&strings.texts, false)?];
         let beginnings = beginnings(&strings.texts);
-        Ok(Self { tries, entries: strings.entries, contracts, beginnings })
+        let listed = table.assets().iter().map(|asset| !asset.companies.is_empty()).collect();
+        Ok(Self { tries, entries: strings.entries, contracts, typos, listed, beginnings })
     }
 
     /// Whether a string may begin at `at`.
@@ -138,6 +190,18 @@ impl Lexicon {
 
     pub(super) fn entry(&self, index: u32) -> &Entry {
         &self.entries[index as usize]
+    }
+
+    /// Whether a company's shares have the ticker of an asset.
+    pub(super) fn is_listed(&self, asset: u32) -> bool {
+        self.listed.get(asset as usize).is_some_and(|listed| *listed)
+    }
+
+    /// The asset of a name in which a letter is missing, wrong or too much, or two are swapped; the first and the last are right.
+    pub(super) fn misspelt(&self, word: &[u8]) -> Option<Slip> {
+        let of_letter = self.typos.get(word.first().copied().and_then(letter)?)?;
+        let slip = of_letter.iter().find(|one| one_letter_off(word, one.name.as_bytes()))?;
+        Some(Slip { asset: slip.asset, long: slip.name.len() > SHORT_NAME })
     }
 
     /// The asset of an address.
@@ -246,6 +310,9 @@ impl Strings {
         }
         for name in &asset.ens {
             self.of(name, index).ens = true;
+        }
+        for company in &asset.companies {
+            self.at(company).companies.push(index);
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Finds the assets of one table in texts.
 
+use super::context::{Question, Token, Weights, tokenise};
 use super::lexicon::Lexicon;
-use super::scan::{Candidate, scan};
+use super::scan::{Candidate, Known, Need, scan};
 use super::surroundings::Surroundings;
+use super::text::{Form, in_capitals};
 use super::{Asset, AssetTable, AssetTableError, Evidence};
 
 /// An asset found in a text.
@@ -18,6 +20,8 @@ pub struct AssetHit<'table> {
 #[derive(Debug, Default)]
 pub struct Scratch {
     candidates: Vec<Candidate>,
+    companies: Vec<u32>,
+    tokens: Vec<Token>,
     found: Vec<(u32, Evidence)>,
 }
 
@@ -27,14 +31,20 @@ pub struct AssetMatcher {
     table: AssetTable,
     lexicon: Lexicon,
     surroundings: Surroundings,
+    weights: Weights,
 }
+
+/// What the words around the ticker of a company must score for it to be that of an asset.
+const LEAST_OF_SHARES: i32 = -64;
+/// How many assets that are sure are told apart.
+const FEW: usize = 4;
 
 impl AssetMatcher {
     /// Compiles a table.
     pub fn new(table: AssetTable) -> Result<Self, AssetTableError> {
         let lexicon = Lexicon::new(&table)?;
         let surroundings = Surroundings::new(table.context());
-        Ok(Self { table, lexicon, surroundings })
+        Ok(Self { table, lexicon, surroundings, weights: Weights::bundled()? })
     }
 
     /// The table behind the answers.
@@ -53,11 +63,16 @@ impl AssetMatcher {
         scratch: &'s mut Scratch,
         text: &str,
     ) -> impl Iterator<Item = AssetHit<'t>> + use<'t, 's> {
-        let Scratch { candidates, found } = scratch;
+        let Scratch { candidates, companies, tokens, found } = scratch;
         found.clear();
-        let context = scan(&self.lexicon, text, candidates);
+        let context = scan(&self.lexicon, text, candidates, companies);
         if !candidates.is_empty() {
-            self.surroundings.settle(text, context, candidates);
+            if candidates.iter().any(|one| self.is_open(one)) {
+                let capitals = in_capitals(text);
+                self.surroundings.settle(text, capitals, context, candidates);
+                tokenise(text, tokens);
+                self.weigh(text, capitals, tokens, companies, candidates);
+            }
             found.extend(candidates.iter().filter(|one| one.counts).map(|one| (one.asset, one.evidence)));
             found.sort_unstable();
             found.dedup_by_key(|(asset, _)| *asset);
@@ -66,6 +81,61 @@ impl AssetMatcher {
         found
             .iter()
             .filter_map(|(asset, evidence)| Some(AssetHit { asset: assets.get(*asset as usize)?, evidence: *evidence }))
+    }
+
+    fn is_open(&self, one: &Candidate) -> bool {
+        one.known != Known::Sure || self.may_be_share(one)
+    }
+
+    fn may_be_share(&self, one: &Candidate) -> bool {
+        matches!(one.evidence, Evidence::Ticker | Evidence::Cashtag) && self.lexicon.is_listed(one.asset)
+    }
+
+    /// Lets the words around decide where the rules leave a doubt.
+    fn weigh(&self, text: &str, capitals: bool, tokens: &[Token], companies: &[u32], candidates: &mut [Candidate]) {
+        let mut sure = [u32::MAX; FEW];
+        let mut count = 0;
+        for one in candidates.iter().filter(|one| matches!(one.need, Need::Nothing | Need::NoDoubt)) {
+            if count < FEW && !sure[..count].contains(&one.asset) {
+                sure[count] = one.asset;
+                count += 1;
+            }
+        }
+        for one in candidates {
+            if !self.is_open(one) {
+                continue;
+            }
+            let others = sure[..count].iter().filter(|asset| **asset != one.asset).take(FEW - 1).count() as u32;
+            let score = |question| self.weights.score(question, text, tokens, (one.start, one.end), (others, capitals));
+            if one.known != Known::Sure {
+                let question = if one.named { Question::Name } else { Question::Ticker };
+                one.counts = score(question) >= least(one, text.as_bytes());
+            }
+            if one.counts && self.may_be_share(one) {
+                one.counts = !companies.contains(&one.asset) && score(Question::Share) >= LEAST_OF_SHARES;
+            }
+        }
+    }
+}
+
+/// What the words around a candidate must score, in 32nds of a logit: less where the rules have found something, more where it is likelier a word.
+fn least(one: &Candidate, bytes: &[u8]) -> i32 {
+    let piece = &bytes[one.start..one.end];
+    match (one.known, one.need, Form::of(piece)) {
+        (Known::Beside | Known::Sure, ..) => -120,
+        (Known::Context, Need::NoDoubt, _) => -82,
+        (Known::Context, ..) if one.named => -100,
+        (Known::Context, ..) => -78,
+        (_, Need::Parentheses, _) if piece.len() > 2 => 60,
+        (_, Need::Parentheses, _) => i32::MAX,
+        (_, Need::ContextOnly, _) => 40,
+        (.., Form::Small) => 72,
+        (_, Need::Context, _) if one.named => 8,
+        _ if one.named => 22,
+        // `LINK: https://example.com`
+        (.., Form::Capitals) if bytes.get(one.end) == Some(&b':') => 48,
+        (.., Form::Capitals) => 14,
+        _ => 72,
     }
 }
 

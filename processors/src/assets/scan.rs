@@ -9,6 +9,8 @@ use super::text::{ascii_word, camel_border, char_len, word_at, word_before, word
 pub(super) enum Need {
     /// Nothing.
     Nothing,
+    /// Nothing, unless the words around it speak against it.
+    NoDoubt,
     /// A text with context, or evidence beside it.
     Context,
     /// A text with context.
@@ -17,6 +19,19 @@ pub(super) enum Need {
     Beside,
     /// Another string of the same asset beside it, one of both in parentheses.
     Parentheses,
+}
+
+/// What the rules know about a candidate; the strongest last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Known {
+    /// Nothing.
+    Nothing,
+    /// Its text has context, or its name hardly means anything else.
+    Context,
+    /// Something beside it.
+    Beside,
+    /// It needs no more.
+    Sure,
 }
 
 /// A candidate at a place.
@@ -29,7 +44,26 @@ pub(super) struct Candidate {
     pub(super) need: Need,
     /// As a name; tickers have more kinds of evidence beside them.
     pub(super) named: bool,
+    pub(super) known: Known,
     pub(super) counts: bool,
+}
+
+impl Candidate {
+    fn new(start: usize, end: usize, asset: u32, evidence: Evidence, need: Need) -> Self {
+        let known = match need {
+            Need::Nothing => Known::Sure,
+            Need::NoDoubt => Known::Context,
+            _ => Known::Nothing,
+        };
+        let (named, counts) = (evidence == Evidence::Name, known != Known::Nothing);
+        Self { start, end, asset, evidence, need, named, known, counts }
+    }
+
+    /// Adds what the rules know; the strongest stays.
+    pub(super) fn know(&mut self, known: Known) {
+        self.known = self.known.max(known);
+        self.counts = self.known != Known::Nothing;
+    }
 }
 
 /// What stands right ahead of a word.
@@ -59,13 +93,16 @@ pub(super) struct Scan<'a> {
     lexicon: &'a Lexicon,
     bytes: &'a [u8],
     candidates: &'a mut Vec<Candidate>,
+    companies: &'a mut Vec<u32>,
     context: bool,
 }
 
-/// Fills `candidates` with those of `text`, in order and without overlaps; true if the text has context.
-pub(super) fn scan(lexicon: &Lexicon, text: &str, candidates: &mut Vec<Candidate>) -> bool {
+/// Fills `candidates` with those of `text`, in order and without overlaps, and `companies` with the assets whose tickers belong to a company that it
+/// names; true if the text has context.
+pub(super) fn scan(lexicon: &Lexicon, text: &str, candidates: &mut Vec<Candidate>, companies: &mut Vec<u32>) -> bool {
     candidates.clear();
-    let mut scan = Scan { lexicon, bytes: text.as_bytes(), candidates, context: false };
+    companies.clear();
+    let mut scan = Scan { lexicon, bytes: text.as_bytes(), candidates, companies, context: false };
     scan.run();
     scan.context
 }
@@ -130,7 +167,17 @@ impl Scan<'_> {
                 return self.take(best);
             }
         }
+        if sign == Sign::None {
+            self.misspelt(at, end);
+        }
         end
+    }
+
+    /// A name with one wrong letter; short ones need context.
+    fn misspelt(&mut self, start: usize, end: usize) {
+        let Some(slip) = self.lexicon.misspelt(&self.bytes[start..end]) else { return };
+        let need = if slip.long { Need::Nothing } else { Need::Context };
+        self.candidates.push(Candidate::new(start, end, slip.asset, Evidence::Name, need));
     }
 
     /// What may begin inside a hashtag.
@@ -166,8 +213,7 @@ impl Scan<'_> {
 
     fn contract(&mut self, start: usize, end: usize) {
         if let Some(asset) = self.lexicon.contract(&self.bytes[start..end]) {
-            let (evidence, need) = (Evidence::Contract, Need::Nothing);
-            self.candidates.push(Candidate { start, end, asset, evidence, need, named: false, counts: true });
+            self.candidates.push(Candidate::new(start, end, asset, Evidence::Contract, Need::Nothing));
         }
     }
 
@@ -195,25 +241,27 @@ impl Scan<'_> {
     /// As [`Scan::best`], without a look ahead; by itself, as it is needed for few words.
     #[inline(never)]
     fn read(&mut self, at: usize, sign: Sign, word: Option<usize>) -> Best {
-        let (lexicon, bytes) = (self.lexicon, self.bytes);
+        let (lexicon, bytes, companies) = (self.lexicon, self.bytes, &mut *self.companies);
         let (mut best, mut context, touched) = (Best::default(), false, true);
         lexicon.walk(bytes, at, |end, index| {
             best.touched = touched;
             let entry = lexicon.entry(index);
             match border(bytes, at, end, sign, word, entry) {
                 Some(Border::Pair(stop)) => {
-                    let need = Need::Nothing;
                     if let Some(asset) = entry.asset.filter(|_| stop > best.end) {
-                        let evidence = Evidence::Pair;
-                        let candidate =
-                            Candidate { start: at, end: stop, asset, evidence, need, named: false, counts: true };
+                        let candidate = Candidate::new(at, stop, asset, Evidence::Pair, Need::Nothing);
                         best = Best { end: stop, candidate: Some(candidate), touched };
                     }
                 }
                 Some(Border::Word(stop)) if stop > best.end => {
                     context |= entry.context;
+                    for company in &entry.companies {
+                        if !companies.contains(company) {
+                            companies.push(*company);
+                        }
+                    }
                     let Some(asset) = entry.asset else {
-                        // A phrase that is none, or a word of context.
+                        // A phrase that is none, a word of context, or a company.
                         if !entry.context {
                             best = Best { end: stop, candidate: None, touched };
                         }
@@ -224,13 +272,8 @@ impl Scan<'_> {
                         return;
                     }
                     if let Some((need, evidence)) = need(&bytes[at..end], sign, entry) {
-                        let named = matches!(evidence, Evidence::Name);
-                        let counts = need == Need::Nothing;
-                        best = Best {
-                            end: stop,
-                            candidate: Some(Candidate { start: at, end: stop, asset, evidence, need, named, counts }),
-                            touched,
-                        };
+                        let candidate = Candidate::new(at, stop, asset, evidence, need);
+                        best = Best { end: stop, candidate: Some(candidate), touched };
                     }
                 }
                 _ => {}
@@ -265,7 +308,7 @@ fn border(bytes: &[u8], at: usize, end: usize, sign: Sign, word: Option<usize>, 
     }
     if bytes.get(end) == Some(&b's')
         && !word_at(bytes, end + 1)
-        && (entry.name || spelled(&bytes[at..end], &entry.tickers))
+        && (entry.name || spelled(&bytes[at..end], &entry.tickers) || spelled(&bytes[at..end], &entry.ambiguous))
     {
         return Some(Border::Word(end + 1));
     }
@@ -334,14 +377,17 @@ fn need(piece: &[u8], sign: Sign, entry: &Entry) -> Option<(Need, Evidence)> {
         Sign::Amount => return None,
         _ if certain && sign != Sign::At => (Need::Nothing, Evidence::Ticker),
         _ if entry.ens => (Need::Nothing, Evidence::Ens),
-        _ if entry.name || (entry.proper && capital) => (Need::Nothing, Evidence::Name),
+        _ if entry.name => (Need::Nothing, Evidence::Name),
+        _ if entry.proper && capital => (Need::NoDoubt, Evidence::Name),
         _ if ambiguous => (Need::Context, Evidence::Ticker),
         Sign::Hash if !entry.ambiguous.is_empty() || any_case => (Need::ContextOnly, Evidence::Ticker),
         _ if entry.common && capital => (Need::Context, Evidence::Name),
         _ if entry.word && capital => (Need::Beside, Evidence::Name),
         _ if beside || entry.lower || any_case => (Need::Beside, Evidence::Ticker),
         _ if entry.common || entry.proper => (Need::Beside, Evidence::Name),
-        _ if entry.ticker && !piece.iter().any(u8::is_ascii_lowercase) => (Need::Parentheses, Evidence::Ticker),
+        _ if entry.ticker && !entry.context && !piece.iter().any(u8::is_ascii_lowercase) => {
+            (Need::Parentheses, Evidence::Ticker)
+        }
         _ => return None,
     })
 }

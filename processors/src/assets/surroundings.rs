@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::asset::Context;
-use super::scan::{Candidate, Need};
-use super::text::{in_capitals, word_at, word_before, word_end};
+use super::scan::{Candidate, Known, Need};
+use super::text::{word_at, word_before, word_end};
 
 /// Most bytes between two members of an enumeration.
 const GAP: usize = 24;
@@ -37,35 +37,39 @@ impl Surroundings {
         }
     }
 
-    /// Decides which candidates count.
-    pub(super) fn settle(&self, text: &str, context: bool, candidates: &mut [Candidate]) {
-        if candidates.iter().all(|one| one.counts) {
+    /// Decides which candidates count by the rules. `capitals` says whether the text is in capitals, `context` whether it has a word of context.
+    pub(super) fn settle(&self, text: &str, capitals: bool, context: bool, candidates: &mut [Candidate]) {
+        if candidates.iter().all(|one| one.known == Known::Sure) {
             return;
         }
         in_parentheses(text, candidates);
-        let capitals = in_capitals(text);
         let context = context || candidates.iter().any(|one| one.counts) || (!capitals && several_tickers(candidates));
         let mut word = String::new();
         for index in 0..candidates.len() {
             let (earlier, rest) = candidates.split_at_mut(index);
             let Some(one) = rest.first_mut().filter(|one| !one.counts) else { continue };
-            one.counts = match one.need {
-                Need::Nothing => true,
-                Need::ContextOnly => context,
-                Need::Parentheses => false,
-                Need::Context if context && !capitals && text.as_bytes().get(one.end) != Some(&b':') => true,
-                Need::Context | Need::Beside => {
-                    self.touches(text, one, context, &mut word)
-                        || earlier.last().is_some_and(|last| self.joined(text, last, one))
+            let in_context = context && !capitals && text.as_bytes().get(one.end) != Some(&b':');
+            one.know(match one.need {
+                Need::Nothing | Need::NoDoubt => one.known,
+                Need::ContextOnly if context => Known::Context,
+                Need::ContextOnly | Need::Parentheses => Known::Nothing,
+                Need::Context | Need::Beside
+                    if self.touches(text, one, context, &mut word)
+                        || earlier.last().is_some_and(|last| self.joined(text, last, one)) =>
+                {
+                    Known::Beside
                 }
-            };
+                Need::Context if in_context => Known::Context,
+                Need::Context | Need::Beside => Known::Nothing,
+            });
         }
         self.vouch(text, candidates);
         for index in (1..candidates.len()).rev() {
             let (earlier, rest) = candidates.split_at_mut(index);
             let (Some(one), Some(next)) = (earlier.last_mut(), rest.first()) else { continue };
-            if !one.counts && !matches!(one.need, Need::ContextOnly | Need::Parentheses) {
-                one.counts = self.joined(text, next, one);
+            let joins = !one.counts && !matches!(one.need, Need::ContextOnly | Need::Parentheses);
+            if joins && self.joined(text, next, one) {
+                one.know(Known::Beside);
             }
         }
     }
@@ -85,7 +89,7 @@ impl Surroundings {
             let run = &mut candidates[start..end];
             let tickers = run.iter().filter(|one| one.need == Need::Context && !one.named).count();
             if tickers >= 2 || run.len() >= 3 {
-                run.iter_mut().for_each(|one| one.counts = true);
+                run.iter_mut().for_each(|one| one.know(Known::Beside));
             }
             start = end;
         }
@@ -160,7 +164,8 @@ fn in_parentheses(text: &str, candidates: &mut [Candidate]) {
         let [.., one, other] = &mut candidates[..=index] else { continue };
         let inside = text.get(one.end..other.start).is_some_and(|gap| [" (", " ($"].contains(&gap));
         if inside && one.asset == other.asset && text.as_bytes().get(other.end) == Some(&b')') {
-            (one.counts, other.counts) = (true, true);
+            one.know(Known::Sure);
+            other.know(Known::Sure);
         }
     }
 }
@@ -206,8 +211,8 @@ fn amount(bytes: &[u8], start: usize) -> bool {
     let number =
         bytes[begin..end].strip_suffix(b"k").or(bytes[begin..end].strip_suffix(b"M")).unwrap_or(&bytes[begin..end]);
     let sign = begin.checked_sub(1).and_then(|at| bytes.get(at));
-    // `$500 LINK` is a price; `2023 NEAR` may be a year.
-    !number.is_empty() && number.iter().all(u8::is_ascii_digit) && sign != Some(&b'$')
+    // `$500 LINK` is a price, `21:00 GMT` a time; `2023 NEAR` may be a year.
+    !number.is_empty() && number.iter().all(u8::is_ascii_digit) && !matches!(sign, Some(b'$' | b':'))
 }
 
 /// Whether a price or per cent follows soon: `at $5`, `+4 %`.

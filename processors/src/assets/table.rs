@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::asset::{Asset, Context};
 use super::check;
+use super::context;
 use super::file::{AssetTableError, File};
 
 /// The table that is built into the program.
@@ -67,8 +68,8 @@ impl AssetTable {
         }
     }
 
-    /// The bundled table's version, `+sha256:`, and the first 12 hex digits of the SHA-256 of the texts it is made of, so
-    /// that an edited or extended table cannot pass for the original.
+    /// The bundled table's version, `+sha256:`, and the first 12 hex digits of the SHA-256 of the texts that it is made of and of the weights of the
+    /// scorer, so that what was recognised otherwise cannot pass for the original.
     pub fn version(&self) -> &str {
         &self.version
     }
@@ -95,6 +96,7 @@ fn digest(texts: &[&str]) -> String {
         hash.update(text);
         hash.update([0]);
     }
+    hash.update(context::BUNDLED);
     let hex: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
 }

@@ -52,6 +52,11 @@ pub(super) fn word_before(bytes: &[u8], at: usize) -> bool {
     }
 }
 
+/// Whether a byte is ASCII white space, the vertical tab included.
+pub(super) fn is_space(byte: u8) -> bool {
+    byte == b' ' || (b'\t'..=b'\r').contains(&byte)
+}
+
 /// Bytes of the character that begins at `at`.
 pub(super) fn char_len(lead: u8) -> usize {
     match lead {
@@ -98,4 +103,29 @@ pub(super) fn in_capitals(text: &str) -> bool {
         lower += usize::from(byte.is_ascii_lowercase());
     }
     upper + lower >= 16 && upper >= 4 * lower
+}
+
+/// How a string is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Without a capital.
+    Small,
+    /// With one capital, ahead.
+    Capital,
+    /// With capitals only.
+    Capitals,
+    /// In any other way.
+    Mixed,
+}
+
+impl Form {
+    pub(super) fn of(piece: &[u8]) -> Self {
+        let upper = piece.iter().filter(|byte| byte.is_ascii_uppercase()).count();
+        match (upper, piece.iter().any(u8::is_ascii_lowercase)) {
+            (0, _) => Self::Small,
+            (_, false) => Self::Capitals,
+            (1, true) if piece.first().is_some_and(u8::is_ascii_uppercase) => Self::Capital,
+            _ => Self::Mixed,
+        }
+    }
 }

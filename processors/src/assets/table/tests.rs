@@ -53,7 +53,7 @@ fn another_text_has_another_version() {
     let (a, b) = (table("a"), table("b"));
     assert_eq!(std::collections::HashSet::from([bundled.version(), a.version(), b.version()]).len(), 3);
     let (number, digest) = a.version().split_once("+sha256:").unwrap();
-    assert_eq!((number, digest.len()), ("2026.2", 12));
+    assert_eq!((number, digest.len()), ("2026.3", 12));
 }
 
 #[test]
@@ -88,6 +88,23 @@ fn a_file_adds_assets_and_strings_and_takes_others_away() {
     assert_eq!(ids("VIG, orange coin, holochain and $HOT, AR, arweave"), ["BTC", "AR", "VIG", "ARX"]);
     assert_eq!(ids("LOOKOUT"), Vec::<String>::new());
     assert_eq!(ids("Grundstein: LOOKOUT"), ["VIG"]);
+}
+
+#[test]
+fn a_file_names_companies_and_words_that_are_misspelt() {
+    let table = AssetTable::extended(
+        "[[asset]]\nid = \"VIG\"\nname = \"Vigie\"\ntickers = [\"VIG\"]\nnames = [\"vigiecoin\"]\ntypos = [\"vigiecoin\"]\n\
+         companies = [\"vigilant insurance\"]",
+    )
+    .unwrap();
+    let matcher = crate::assets::AssetMatcher::new(table).unwrap();
+    let found = |text: &str| matcher.find(text).len();
+    assert_eq!((found("the vigeicoin is out"), found("$VIG is breaking out")), (1, 1));
+    assert_eq!(found("Vigilant Insurance ($VIG) pays a dividend"), 0);
+    assert_eq!(
+        mistakes("[[asset]]\nid = \"BTC\"\ntypos = [\"orange\"]"),
+        ["line 1: asset BTC: typos \"orange\" is none of its names of six letters a to z or more"]
+    );
 }
 
 #[test]
