@@ -93,6 +93,6 @@ for script in dev .ci/run; do
   if [ -f "$script" ]; then scripts+=("$script"); fi
 done
 step "scripts: shellcheck" shellcheck "${scripts[@]}"
-step "tests/python: ruff" ruff check --no-cache --quiet --line-length 120 --select E,F,W,I,B,UP,SIM --target-version py311 tests/python
-step "tests/python: format" ruff format --no-cache --check --quiet --line-length 120 tests/python
+step "Python: ruff" ruff check --no-cache --quiet --line-length 120 --select E,F,W,I,B,UP,SIM --target-version py311 tests/python clients/python
+step "Python: format" ruff format --no-cache --check --quiet --line-length 120 tests/python clients/python
 exit "$failed"

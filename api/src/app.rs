@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use vigie_authors::Keyring;
 use vigie_clock::SharedClock;
@@ -10,6 +10,7 @@ use vigie_daemon::{Context, Health, ServiceError};
 use crate::auth::Authenticator;
 use crate::config::Checked;
 use crate::events::{Events, redis};
+use crate::http::problem::Problem;
 use crate::http::rate_limit::RateLimit;
 use crate::metrics::Metrics;
 use crate::names::Names;
@@ -31,6 +32,8 @@ pub(crate) struct App {
     pub(crate) health: Health,
     pub(crate) shutdown: CancellationToken,
     pub(crate) streams: Arc<Semaphore>,
+    /// Half of the connections to the database are left to quick questions.
+    heavy: Semaphore,
     pub(crate) timeout: Duration,
     pub(crate) behind_proxy: bool,
     pub(crate) cors_origins: Vec<String>,
@@ -64,9 +67,15 @@ impl App {
             health: ctx.health.clone(),
             shutdown: ctx.shutdown.clone(),
             streams: Arc::new(Semaphore::new(config.max_streams)),
+            heavy: Semaphore::new((config.postgres_connections / 2).max(1)),
             timeout: checked.timeout(),
             behind_proxy: config.behind_proxy,
             cors_origins: config.cors_origins.clone(),
         })
+    }
+
+    /// Waited for by questions that may take the database seconds; held until it has answered.
+    pub(crate) async fn heavy_turn(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        self.heavy.acquire().await.map_err(|_| Problem::internal())
     }
 }

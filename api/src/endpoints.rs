@@ -8,6 +8,7 @@ pub(crate) mod market;
 pub(crate) mod metric;
 pub(crate) mod posts;
 pub(crate) mod runs;
+pub(crate) mod search;
 pub(crate) mod series;
 pub(crate) mod sources;
 pub(crate) mod stream;

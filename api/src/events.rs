@@ -60,7 +60,7 @@ impl EventId {
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (millis, number) = text.split_once('-')?;
-        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let digits = |part: &str| (1..=19).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
         (digits(millis) && digits(number)).then_some(())?;
         Some(Self(millis.parse().ok()?, number.parse().ok()?))
     }

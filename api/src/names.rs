@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::http::params::{AssetId, Text};
+use crate::http::params::AssetId;
 
 /// An asset of the table that finds assets in texts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,7 +51,7 @@ impl Names {
         if self.assets.contains_key(&asked.0) {
             return asked.clone();
         }
-        self.ids.get(&asked.0.to_lowercase()).cloned().map_or_else(|| asked.clone(), Text)
+        self.ids.get(&asked.0.to_lowercase()).cloned().map_or_else(|| asked.clone(), AssetId)
     }
 
     pub(crate) fn of(&self, id: &str) -> Option<&AssetName> {
@@ -89,7 +89,7 @@ mod tests {
             named("BCH", "Bitcoin Cash", &["bitcoin"]),
             named("stETH", "Lido Staked ETH", &[]),
         ]);
-        let canonical = |text: &str| names.canonical(&Text(text.to_owned())).0;
+        let canonical = |text: &str| names.canonical(&AssetId(text.to_owned())).0;
         for (asked, id) in [
             ("BTC", "BTC"),
             ("btc", "BTC"),

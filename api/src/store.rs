@@ -25,6 +25,7 @@ pub(crate) mod lineage;
 pub(crate) mod next_hour;
 pub(crate) mod posts;
 pub(crate) mod runs;
+pub(crate) mod search;
 pub(crate) mod series;
 pub(crate) mod sources;
 pub(crate) mod unique;

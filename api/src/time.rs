@@ -58,6 +58,8 @@ impl std::fmt::Display for UtcTime {
     }
 }
 
+/// How a time begins that is not relative.
+pub(crate) const YEARS: &str = "^(19|2[0-4])[0-9]{2}-";
 /// 1900-01-01T00:00:00Z: before the first post about a crypto asset.
 pub(crate) const EARLIEST: jiff::Timestamp = jiff::Timestamp::constant(-2_208_988_800, 0);
 /// 2500-01-01T00:00:00Z
@@ -130,10 +132,11 @@ pub(crate) fn parse(text: &str) -> Result<UtcTime, String> {
         .parse::<jiff::Timestamp>()
         .or_else(|_| format!("{text}T00:00:00Z").parse::<jiff::Timestamp>())
         .map_err(|_| format!("{text:?}, expected a time as 2022-05-09T12:00:00Z, a date as 2022-05-09, or now-1h"))?;
-    if time < EARLIEST || time > LATEST {
+    // An offset may take the first and the last day out of these years.
+    if !(EARLIEST.as_second() - 86_400..LATEST.as_second() + 86_400).contains(&time.as_second()) {
         return Err(format!("{text:?}, expected a time between 1900 and 2500"));
     }
-    Ok(UtcTime(time))
+    Ok(UtcTime(time.clamp(EARLIEST, LATEST)))
 }
 
 /// As [`parse`], but a date stands for the first instant of the next day: whoever asks up to a day means all of it.

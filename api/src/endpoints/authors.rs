@@ -39,6 +39,7 @@ pub(crate) struct Author {
 #[into_params(parameter_in = Path)]
 pub(crate) struct AuthorPath {
     /// As `author_id` of a post
+    #[param(pattern = "^[0-9a-f]{32}$")]
     author_id: String,
 }
 

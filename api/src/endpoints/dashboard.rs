@@ -2,11 +2,13 @@ use axum::body::Bytes;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use crate::http::answer;
 use crate::http::params::Path;
-use crate::http::problem::{Details, Problem};
+use crate::http::problem::Problem;
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -39,16 +41,29 @@ pub(crate) async fn page(headers: HeaderMap) -> Response {
 #[into_params(parameter_in = Path)]
 pub(crate) struct FilePath {
     /// Its name
-    file: String,
+    #[param(inline)]
+    file: FileName,
 }
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct FileName(String);
+
+impl PartialSchema for FileName {
+    fn schema() -> RefOr<Schema> {
+        let names = FILES.iter().map(|(name, ..)| *name);
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).into()
+    }
+}
+
+impl ToSchema for FileName {}
 
 /// A file of the dashboard or of the documentation
 #[utoipa::path(get, path = "/assets/{file}", tag = "pages", operation_id = "dashboard_file", params(FilePath),
     responses(
-        (status = 200, description = "The file", content((String = "text/javascript"), (String = "text/css"), (String = "image/svg+xml"))),
-        (status = 404, description = "No such file", body = Details, content_type = "application/problem+json")))]
+        (status = 200, description = "The file", content((String = "text/javascript"), (String = "text/css"), (String = "image/svg+xml")))))]
 pub(crate) async fn file(
-    Path(FilePath { file: name }): Path<FilePath>,
+    Path(FilePath { file: FileName(name) }): Path<FilePath>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (_, media, text) = FILES

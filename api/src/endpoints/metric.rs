@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::http::answer;
-use crate::http::params::{Format, Query};
+use crate::http::params::{Format, List, Query};
 use crate::http::problem::Problem;
 use crate::http::table::{self, Table};
 
@@ -33,6 +33,9 @@ pub(crate) enum Metric {
     Completeness,
     WeightedSentiment,
 }
+
+/// Metrics separated by commas.
+pub(crate) type Metrics = List<Metric>;
 
 /// A metric, for those who choose among them.
 #[derive(Clone, Debug, Serialize, ToSchema)]

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -5,17 +7,20 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::app::SharedApp;
-use crate::http::cursor;
+use crate::app::{App, SharedApp};
 use crate::http::params::{
-    AsOf, AssetId, Cursor, End, Format, Int, Moment, PageLimit, Path, Query, Run, Score, Text, is_relative,
+    AsOf, AssetId, Cursor, End, Int, Moment, PageLimit, Path, PostsFormat, Query, Run, Score, Text, is_relative,
 };
 use crate::http::problem::Problem;
 use crate::http::table::{self, Table};
+use crate::http::{answer, cursor};
 use crate::serving::Question;
 use crate::store::Snapshot;
 use crate::store::posts::{LabelFilter, Post, PostsFilter, PostsQuery};
+use crate::store::search::Words;
 use crate::time::{EARLIEST, LATEST, UtcTime};
+
+mod export;
 
 /// A page of posts, newest first.
 #[derive(Serialize, ToSchema)]
@@ -63,6 +68,8 @@ impl Table for Posts {
 
 /// Seconds before `to` that are looked through where posts are to be picked out and no `from` is given.
 const PICKED_RANGE: i64 = 30 * 86_400;
+/// Days that a search may look through.
+const SEARCHED_DAYS: i64 = 92;
 /// Seconds that the time of a post may be ahead of the clock.
 const AHEAD: i64 = 3600;
 
@@ -83,70 +90,73 @@ pub(crate) struct PostsParams {
     /// Published at or after: RFC 3339, a date, or now-1h; by default the oldest, or 30 days before `to` with any of source, language, author,
     /// text, min_score and max_score
     #[param(inline)]
-    from: Option<Moment>,
+    pub(crate) from: Option<Moment>,
     /// Published before: RFC 3339, the end of a date, or now-1h
     #[param(inline)]
-    to: Option<End>,
+    pub(crate) to: Option<End>,
     /// Only with this label, or without one
     #[param(inline)]
-    label: Option<LabelFilter>,
+    pub(crate) label: Option<LabelFilter>,
     /// Whether to leave out spam and near copies of a post about the asset of the 24 hours before, as `unique_posts` counts; false by default
-    unique: bool,
+    pub(crate) unique: bool,
     /// Only of this source, as in /v1/sources
     #[param(inline)]
-    source: Option<Text<256>>,
+    pub(crate) source: Option<Text<256>>,
     /// Only in this language: ISO 639-1, as en
     #[param(inline)]
-    language: Option<Text<8>>,
+    pub(crate) language: Option<Text<8>>,
     /// Only by this author: an `author_id`
     #[param(inline)]
-    author: Option<Text<64>>,
+    pub(crate) author: Option<Text<64>>,
     /// Only with these characters in the title or in the beginning of the text; a to z in any case, other letters if the database's locale
     /// knows their cases
     #[param(inline)]
-    text: Option<Text<128>>,
+    pub(crate) text: Option<Text<128>>,
     /// Only with this score or a higher one
     #[param(inline)]
-    min_score: Option<Score>,
+    pub(crate) min_score: Option<Score>,
     /// Only with this score or a lower one
     #[param(inline)]
-    max_score: Option<Score>,
+    pub(crate) max_score: Option<Score>,
     /// Only posts that were scored by this time, in their present revision
     #[param(inline)]
-    as_of: Option<AsOf>,
+    pub(crate) as_of: Option<AsOf>,
     /// A replay's id; `live` by default
     #[param(inline)]
-    run: Run,
-    /// Posts per page
+    pub(crate) run: Run,
+    /// Posts per page; NDJSON has none
     #[param(inline)]
-    limit: PageLimit,
+    pub(crate) limit: PageLimit,
     /// `next` of the page before
     #[param(inline)]
-    cursor: Option<Cursor>,
+    pub(crate) cursor: Option<Cursor>,
     /// By default what `Accept` prefers
     #[param(inline)]
-    format: Option<Format>,
+    pub(crate) format: Option<PostsFormat>,
 }
 
 /// The posts that mention an asset, newest first
 ///
-/// Pages neither repeat nor skip a post, whatever arrives meanwhile.
+/// Pages neither repeat nor skip a post, whatever arrives meanwhile. NDJSON is all of them in one answer, a post a line; if it breaks off,
+/// so does the connection.
 #[utoipa::path(get, path = "/v1/assets/{asset}/posts", tag = "posts", operation_id = "list_posts", params(AssetPath, PostsParams),
-    responses((status = 200, description = "A page of posts", content((Posts = "application/json"), (String = "text/csv")))))]
+    responses((status = 200, description = "A page of posts", content((Posts = "application/json"), (String = "text/csv"), (String = "application/x-ndjson")))))]
 pub(crate) async fn list(
     State(app): SharedApp,
     Path(AssetPath { asset }): Path<AssetPath>,
     headers: HeaderMap,
     Query(mut asked): Query<PostsParams>,
 ) -> Result<Response, Problem> {
-    let media = Format::media(asked.format.take(), &headers)?;
-    app.serving.answer(&headers, media, &PostsQuestion { asset: app.names.canonical(&asset), asked }).await
+    let media = PostsFormat::media(asked.format.take(), &headers)?;
+    PostsQuestion { asset: app.names.canonical(&asset), words: None, asked }.answer(app, &headers, media).await
 }
 
 #[derive(Debug)]
-struct PostsQuestion {
-    asset: AssetId,
-    asked: PostsParams,
+pub(crate) struct PostsQuestion {
+    pub(crate) asset: AssetId,
+    /// What is searched for.
+    pub(crate) words: Option<Words>,
+    pub(crate) asked: PostsParams,
 }
 
 impl Question for PostsQuestion {
@@ -171,10 +181,15 @@ impl Question for PostsQuestion {
         let reached = ground.reached(now);
         let to = to.map(|to| to.0.at(reached));
         let oldest = if filter.picks() { to.unwrap_or(reached).plus(-PICKED_RANGE) } else { UtcTime(EARLIEST) };
+        let from = from.map_or(oldest, |from| from.0.at(reached));
+        if let Some(words) = &self.words {
+            check_range(from, to.unwrap_or(reached))?;
+            data.check_words(words).await?;
+        }
         let query = PostsQuery {
             run: run.clone(),
             asset: ground.asset,
-            from: from.map_or(oldest, |from| from.0.at(reached)),
+            from,
             // What is published later cannot have been scored by then: it is not even looked at.
             to: to.unwrap_or(UtcTime(LATEST)).min(filter.as_of.map_or(UtcTime(LATEST), |as_of| as_of.plus(AHEAD))),
             filter,
@@ -189,7 +204,29 @@ impl Question for PostsQuestion {
     }
 }
 
+/// A search may not look through more.
+pub(crate) fn check_range(from: UtcTime, to: UtcTime) -> Result<(), Problem> {
+    let days = (to.seconds() - from.seconds()) / 86_400;
+    if days <= SEARCHED_DAYS {
+        return Ok(());
+    }
+    Err(Problem::invalid_parameter("from", format!("{days} days, expected {SEARCHED_DAYS} or fewer before to")))
+}
+
 impl PostsQuestion {
+    pub(crate) async fn answer(
+        self,
+        app: Arc<App>,
+        headers: &HeaderMap,
+        media: &'static str,
+    ) -> Result<Response, Problem> {
+        if media == answer::NDJSON {
+            return export::export(app, self).await;
+        }
+        let _turn = if self.words.is_some() { Some(app.heavy_turn().await?) } else { None };
+        app.serving.answer(headers, media, &self).await
+    }
+
     fn filter(&self) -> PostsFilter {
         let PostsParams { label, source, language, author, text, min_score, max_score, as_of, .. } = &self.asked;
         PostsFilter {
@@ -198,6 +235,7 @@ impl PostsQuestion {
             language: language.as_ref().map(|language| language.0.to_lowercase()),
             author: author.as_ref().map(|author| author.0.clone()),
             text: text.as_ref().map(|text| text.0.clone()),
+            words: self.words.clone(),
             min_score: min_score.map(|score| score.0),
             max_score: max_score.map(|score| score.0),
             as_of: as_of.map(|time| time.0),

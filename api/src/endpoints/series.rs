@@ -12,9 +12,9 @@ use utoipa::{IntoParams, ToSchema};
 use vigie_schemas::WHOLE_MARKET;
 
 use crate::app::{App, SharedApp};
-use crate::endpoints::metric::Metric;
+use crate::endpoints::metric::{Metric, Metrics};
 use crate::endpoints::posts::AssetPath;
-use crate::http::params::{AsOf, AssetId, End, Format, List, Moment, Path, Query, Run};
+use crate::http::params::{AsOf, AssetId, AssetIds, End, Format, List, Moment, Path, Query, Run};
 use crate::http::problem::Problem;
 use crate::http::table::{Table, field};
 use crate::insights::conviction;
@@ -30,7 +30,7 @@ mod point;
 const MAX_POINTS: i64 = 10_000;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-enum Interval {
+pub(crate) enum Interval {
     #[default]
     #[serde(rename = "5m")]
     FiveMinutes,
@@ -47,7 +47,7 @@ enum Interval {
 }
 
 impl Interval {
-    fn seconds(self) -> i64 {
+    pub(crate) fn seconds(self) -> i64 {
         match self {
             Self::FiveMinutes => WINDOW_SECONDS,
             Self::QuarterHour => 900,
@@ -59,7 +59,7 @@ impl Interval {
     }
 
     /// Seconds that are answered if no `from` is given.
-    fn default_range(self) -> i64 {
+    pub(crate) fn default_range(self) -> i64 {
         match self {
             Self::FiveMinutes | Self::QuarterHour => 86_400,
             Self::Hour => 7 * 86_400,
@@ -101,77 +101,79 @@ pub(crate) struct ManySeries {
     series: Vec<Series>,
 }
 
-/// What can be asked about a series.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct SeriesParams {
-    /// Separated by commas, see /v1/metrics; by default all but weighted_sentiment
-    #[param(inline, style = Form, explode = false, value_type = Vec<Metric>)]
-    metrics: Option<List<Metric>>,
-    /// RFC 3339, a date, or now-1h; by default a day (5m, 15m), a week (1h), 30 (4h) or 90 days (1d), or a year (1w) before `to`
-    #[param(inline)]
-    from: Option<Moment>,
-    /// RFC 3339, a date, of which the end is meant, or now-1h; by default the end of the newest window. `now` is the newest time of the
-    /// data, so that archives can be played
-    #[param(inline)]
-    to: Option<End>,
-    /// Length of a point; 5m by default. Weeks begin with the Monday, all in UTC
-    #[param(inline)]
-    interval: Interval,
-    /// Only what was known at this time, so that a backtest does not see the future
-    #[param(inline)]
-    as_of: Option<AsOf>,
-    /// Whether to end with the last final point; false by default
-    finalized: bool,
-    /// A replay's id; `live` by default
-    #[param(inline)]
-    run: Run,
-    /// Whether each point tells its lineage, and its posts by source
-    lineage: bool,
-    /// Whether each point tells its posts by source
-    sources: bool,
-    /// By default what `Accept` prefers
-    #[param(inline)]
-    format: Option<Format>,
+/// Parameters, with those that every series has.
+macro_rules! series_params {
+    ($(#[$meta:meta])* $name:ident { $($own:tt)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Default, Deserialize, IntoParams)]
+        #[into_params(parameter_in = Query)]
+        #[serde(default, deny_unknown_fields)]
+        pub(crate) struct $name {
+            $($own)*
+            /// Separated by commas, see /v1/metrics; by default all but weighted_sentiment
+            #[param(inline, style = Form, explode = false)]
+            metrics: Option<Metrics>,
+            /// RFC 3339, a date, or now-1h; by default a day (5m, 15m), a week (1h), 30 (4h) or 90 days (1d), or a year (1w) before `to`. A
+            /// range has 10,000 points at most, those of all assets together
+            #[param(inline)]
+            from: Option<Moment>,
+            /// RFC 3339, a date, of which the end is meant, or now-1h; by default the end of the newest window. `now` is the newest time of
+            /// the data, so that archives can be played
+            #[param(inline)]
+            to: Option<End>,
+            /// Length of a point; 5m by default. Weeks begin with the Monday, all in UTC
+            #[param(inline)]
+            interval: Interval,
+            /// Only what was known at this time, so that a backtest does not see the future
+            #[param(inline)]
+            as_of: Option<AsOf>,
+            /// Whether to end with the last point that is final, for all assets; false by default
+            finalized: bool,
+            /// A replay's id; `live` by default
+            #[param(inline)]
+            run: Run,
+            /// Whether each point tells its lineage, and its posts by source
+            lineage: bool,
+            /// Whether each point tells its posts by source
+            sources: bool,
+            /// By default what `Accept` prefers
+            #[param(inline)]
+            format: Option<Format>,
+        }
+
+        impl $name {
+            fn about(self, assets: &[AssetId], app: &App) -> SeriesQuestion {
+                let by_default = || Metric::ALL.into_iter().filter(|metric| metric.by_default()).collect();
+                SeriesQuestion {
+                    assets: distinct(assets.iter().map(|asset| app.names.canonical(asset)).collect()),
+                    metrics: distinct(self.metrics.map_or_else(by_default, |List(metrics)| metrics)),
+                    from: self.from,
+                    to: self.to,
+                    interval: self.interval,
+                    as_of: self.as_of.map(|time| time.0),
+                    finalized: self.finalized,
+                    run: self.run,
+                    lineage: self.lineage,
+                    sources: self.sources || self.lineage,
+                }
+            }
+        }
+    };
 }
 
-/// Whose series are asked for, and what about them.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct ManyParams {
-    /// Ids, names or aliases, separated by commas, up to 50; `*` is the whole market
-    #[param(inline, style = Form, explode = false, value_type = Vec<AssetId>, required = true)]
-    assets: Option<List<AssetId>>,
-    /// Separated by commas, see /v1/metrics; by default all but weighted_sentiment
-    #[param(inline, style = Form, explode = false, value_type = Vec<Metric>)]
-    metrics: Option<List<Metric>>,
-    /// As for one asset; 10,000 points at most, those of all assets together
-    #[param(inline)]
-    from: Option<Moment>,
-    /// As for one asset
-    #[param(inline)]
-    to: Option<End>,
-    /// Length of a point; 5m by default. Weeks begin with the Monday, all in UTC
-    #[param(inline)]
-    interval: Interval,
-    /// Only what was known at this time, so that a backtest does not see the future
-    #[param(inline)]
-    as_of: Option<AsOf>,
-    /// Whether to end with the last point that is final for all of them; false by default
-    finalized: bool,
-    /// A replay's id; `live` by default
-    #[param(inline)]
-    run: Run,
-    /// Whether each point tells its lineage, and its posts by source
-    lineage: bool,
-    /// Whether each point tells its posts by source
-    sources: bool,
-    /// By default what `Accept` prefers
-    #[param(inline)]
-    format: Option<Format>,
-}
+series_params!(
+    /// What can be asked about a series.
+    SeriesParams {}
+);
+
+series_params!(
+    /// Whose series are asked for, and what about them.
+    ManyParams {
+        /// Ids, names or aliases, separated by commas, up to 50; `*` is the whole market
+        #[param(inline, style = Form, explode = false, required = true)]
+        assets: Option<AssetIds>,
+    }
+);
 
 /// A time series of an asset
 ///
@@ -186,7 +188,7 @@ pub(crate) async fn series(
     Query(asked): Query<SeriesParams>,
 ) -> Result<Response, Problem> {
     let media = Format::media(asked.format, &headers)?;
-    let question = OneQuestion(SeriesQuestion::new(&app, vec![asset], asked));
+    let question = OneQuestion(asked.about(&[asset], &app));
     app.serving.answer(&headers, media, &question).await
 }
 
@@ -198,17 +200,13 @@ pub(crate) async fn series(
 pub(crate) async fn many(
     State(app): SharedApp,
     headers: HeaderMap,
-    Query(asked): Query<ManyParams>,
+    Query(mut asked): Query<ManyParams>,
 ) -> Result<Response, Problem> {
     let media = Format::media(asked.format, &headers)?;
-    let ManyParams { assets, metrics, from, to, interval, as_of, finalized, run, lineage, sources, format } = asked;
-    let assets = assets.map(|List(assets)| assets).unwrap_or_default();
-    if !(1..=50).contains(&assets.len()) {
-        let detail = format!("{} assets, expected 1 to 50, separated by commas", assets.len());
-        return Err(Problem::invalid_parameter("assets", detail));
-    }
-    let asked = SeriesParams { metrics, from, to, interval, as_of, finalized, run, lineage, sources, format };
-    app.serving.answer(&headers, media, &SeriesQuestion::new(&app, assets, asked)).await
+    let Some(List(assets)) = asked.assets.take() else {
+        return Err(Problem::invalid_parameter("assets", "expected 1 to 50 assets, separated by commas"));
+    };
+    app.serving.answer(&headers, media, &asked.about(&assets, &app)).await
 }
 
 #[derive(Debug)]
@@ -276,23 +274,6 @@ fn distinct<T: PartialEq>(items: Vec<T>) -> Vec<T> {
 }
 
 impl SeriesQuestion {
-    fn new(app: &App, assets: Vec<AssetId>, asked: SeriesParams) -> Self {
-        let SeriesParams { metrics, from, to, interval, as_of, finalized, run, lineage, sources, .. } = asked;
-        let by_default = || Metric::ALL.into_iter().filter(|metric| metric.by_default()).collect();
-        Self {
-            assets: distinct(assets.iter().map(|asset| app.names.canonical(asset)).collect()),
-            metrics: distinct(metrics.map_or_else(by_default, |List(metrics)| metrics)),
-            from,
-            to,
-            interval,
-            as_of: as_of.map(|time| time.0),
-            finalized,
-            run,
-            lineage,
-            sources: sources || lineage,
-        }
-    }
-
     /// The range that is meant, in whole intervals, and up to where it is over.
     async fn query(&self, data: &Snapshot, now: UtcTime) -> Result<(SeriesQuery, UtcTime), Problem> {
         let grounds = try_join_all(self.assets.iter().map(|asset| data.ground(&self.run.0, &asset.0))).await?;

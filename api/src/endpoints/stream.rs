@@ -18,7 +18,7 @@ use crate::app::{App, SharedApp};
 use crate::auth::{self, Scope};
 use crate::events::{Event, EventId, EventKind, EventsError, Live};
 use crate::http::answer;
-use crate::http::params::{AssetId, List, Query, Text};
+use crate::http::params::{AssetIds, List, Query, Text};
 use crate::http::problem::Problem;
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -26,20 +26,33 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_secs(2);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
+/// Types separated by commas.
+type EventKinds = List<EventKind>;
+
 /// Which events.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct StreamParams {
     /// Only about these assets, by id, name or alias, separated by commas; `*` is the whole market
-    #[param(inline, style = Form, explode = false, value_type = Vec<AssetId>)]
-    asset: Option<List<AssetId>>,
+    #[param(inline, style = Form, explode = false)]
+    asset: Option<AssetIds>,
     /// Only these types, separated by commas; all by default, or without post for a token without read:posts
-    #[param(inline, style = Form, explode = false, value_type = Vec<EventKind>)]
-    r#type: Option<List<EventKind>>,
+    #[param(inline, style = Form, explode = false)]
+    r#type: Option<EventKinds>,
     /// As Last-Event-ID, for clients that cannot set it
-    #[param(inline)]
+    #[param(value_type = String, pattern = "^[0-9]{1,19}-[0-9]{1,19}$", required = false)]
     last_event_id: Option<Text<64>>,
+}
+
+/// Where to go on.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "documents a header")]
+struct Resume {
+    /// Id of the last event that was received
+    #[param(rename = "Last-Event-ID", pattern = "^([0-9]{1,19}-[0-9]{1,19})?$", required = false)]
+    last_event_id: String,
 }
 
 /// Live updates as server-sent events
@@ -49,7 +62,7 @@ pub(crate) struct StreamParams {
 /// the server still has it (some 10,000 events). Where events were missed, be it that the server no longer has them or never had
 /// that id, or that a reader was too slow, an event of type gap comes in their place: load the state again. Comments come every 15 s.
 #[utoipa::path(get, path = "/v1/stream", tag = "insights", operation_id = "subscribe",
-    params(StreamParams, ("Last-Event-ID" = Option<String>, Header, description = "Id of the last event that was received")),
+    params(StreamParams, Resume),
     responses((status = 200, description = "Events, without end", body = String, content_type = "text/event-stream")))]
 pub(crate) async fn subscribe(
     State(app): SharedApp,
@@ -109,17 +122,20 @@ pub(crate) async fn subscribe(
     Ok((fields, body).into_response())
 }
 
+/// The header's, or else the parameter's; a wrong one is refused also where it does not count.
 fn last_event_id(headers: &HeaderMap, asked: Option<Text<64>>) -> Result<Option<EventId>, Problem> {
-    let text = match (headers.get(&LAST_EVENT_ID), asked) {
-        // Clients that have seen no event send the empty string.
-        (Some(value), _) if value.is_empty() => return Ok(None),
-        (Some(value), _) => value.to_str().unwrap_or("not text").to_owned(),
-        (None, Some(Text(text))) => text,
-        (None, None) => return Ok(None),
+    let read = |text: &str| {
+        let shown: String = text.chars().take(64).collect();
+        let wrong = || format!("{shown:?}, expected the id of an event, as 1700000000000-0");
+        EventId::parse(text).ok_or_else(|| Problem::invalid_parameter("last_event_id", wrong()))
     };
-    let shown: String = text.chars().take(64).collect();
-    let wrong = || format!("{shown:?}, expected the id of an event, as 1700000000000-0");
-    EventId::parse(&text).map(Some).ok_or_else(|| Problem::invalid_parameter("last_event_id", wrong()))
+    let asked = asked.map(|Text(text)| read(&text)).transpose()?;
+    match headers.get(&LAST_EVENT_ID) {
+        // Clients that have seen no event send the empty string.
+        Some(value) if value.is_empty() => Ok(None),
+        Some(value) => read(value.to_str().unwrap_or("not text")).map(Some),
+        None => Ok(asked),
+    }
 }
 
 fn unreadable(error: EventsError) -> Problem {

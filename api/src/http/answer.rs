@@ -15,6 +15,7 @@ use crate::http::problem::Problem;
 
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const CSV: &str = "text/csv; charset=utf-8";
+pub(crate) const NDJSON: &str = "application/x-ndjson";
 
 /// Which of `offered` media types the `Accept` header prefers (RFC 9110, 12.5.1); the first if all are as good.
 pub(crate) fn negotiate<'a>(headers: &HeaderMap, offered: &[&'a str]) -> Result<&'a str, Problem> {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::http::params::Text;
+use crate::http::params;
 use crate::http::problem::Problem;
 use crate::time::{EARLIEST, LATEST, UtcTime};
 
@@ -38,8 +38,8 @@ pub(crate) fn end_page<T>(
 }
 
 /// Reads the parameter `cursor`; rejects one that is not ours or that belongs to another question.
-pub(crate) fn read(text: Option<&Text<4096>>, question: &str) -> Result<Option<(UtcTime, String)>, Problem> {
-    let Some(Text(text)) = text else { return Ok(None) };
+pub(crate) fn read(text: Option<&params::Cursor>, question: &str) -> Result<Option<(UtcTime, String)>, Problem> {
+    let Some(params::Cursor(text)) = text else { return Ok(None) };
     let place = decode(text).filter(|cursor| cursor.q == fingerprint(question)).and_then(|cursor| {
         let time = jiff::Timestamp::from_microsecond(cursor.t).ok()?;
         (EARLIEST..=LATEST).contains(&time).then_some((UtcTime(time), cursor.id))
@@ -70,7 +70,7 @@ mod tests {
     fn a_cursor_comes_back_for_its_own_question_only() {
         let time = crate::time::parse("2022-05-09T12:00:00.123456Z").unwrap();
         let text = encode("posts BTC", time, "reddit:ü%\"");
-        let read = |question: &str, text: &str| read(Some(&Text(text.to_owned())), question);
+        let read = |question: &str, text: &str| read(Some(&params::Cursor(text.to_owned())), question);
         assert_eq!(read("posts BTC", &text).unwrap(), Some((time, "reddit:ü%\"".to_owned())));
         for (question, bad) in [
             ("posts ETH", text.as_str()),

@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use serde::de::value::{MapDeserializer, StrDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, Error, IntoDeserializer, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
-use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, OneOfBuilder, SchemaFormat, Type};
+use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, ObjectBuilder, OneOfBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 use vigie_schemas::LIVE_RUN;
@@ -19,8 +19,10 @@ use crate::http::answer;
 use crate::http::problem::{Problem, WrongParameter};
 use crate::time::{self, UtcTime, When};
 
-/// A list may be this long, in characters.
-const MAX_LIST: usize = 1024;
+/// A list may have this many items.
+const MAX_ITEMS: usize = 50;
+/// It may be this long, in characters: enough for as many ids of assets.
+const MAX_LIST: usize = 4096;
 
 /// The query parameters of a request. A request is refused with every mistake at once: values that are not accepted, parameters
 /// given twice, and names that `T` does not have. `T` has a default for each.
@@ -60,6 +62,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Path<T> {
 }
 
 const NO_TEXT: &str = "expected UTF-8 without NUL";
+/// What [`is_text`], as a pattern.
+const TEXT: &str = r"^[^\u0000\uFFFD]+$";
 
 /// The decoders put U+FFFD where the bytes are no UTF-8; PostgreSQL takes no NUL.
 fn is_text(decoded: &str) -> bool {
@@ -223,11 +227,12 @@ pub(crate) type PageLimit = Int<1, 200, 50>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Text<const MAX: usize>(pub(crate) String);
 
-parameter!(
-    [const MAX: usize] Text<MAX>,
-    |text| bounded::<MAX>(text).map(Self),
-    ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(MAX))
-);
+parameter!([const MAX: usize] Text<MAX>, |text| bounded::<MAX>(text).map(Self), text::<MAX>(TEXT));
+
+fn text<const MAX: usize>(pattern: &str) -> ObjectBuilder {
+    let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(MAX));
+    text.pattern(Some(pattern))
+}
 
 fn bounded<const MAX: usize>(text: &str) -> Result<String, String> {
     match text.chars().count() {
@@ -237,10 +242,24 @@ fn bounded<const MAX: usize>(text: &str) -> Result<String, String> {
 }
 
 /// An asset's id, in whatever case.
-pub(crate) type AssetId = Text<64>;
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AssetId(pub(crate) String);
+
+parameter!(
+    [] AssetId,
+    |text| if text.contains(',') {
+        Err(format!("{text:?}, expected one asset"))
+    } else {
+        bounded::<64>(text).map(Self)
+    },
+    text::<64>(r"^[^,\u0000\uFFFD]+$")
+);
 
 /// `next` of an answer, see [`crate::http::cursor`].
-pub(crate) type Cursor = Text<4096>;
+#[derive(Clone, Debug)]
+pub(crate) struct Cursor(pub(crate) String);
+
+parameter!([] Cursor, |text| bounded::<4096>(text).map(Self), text::<4096>("^[0-9a-f]+$"));
 
 /// The run whose results are asked for.
 #[derive(Clone, Debug)]
@@ -255,11 +274,7 @@ impl Default for Run {
 parameter!(
     [] Run,
     |text| bounded::<128>(text).map(Self),
-    ObjectBuilder::new()
-        .schema_type(Type::String)
-        .min_length(Some(1))
-        .max_length(Some(128))
-        .default(Some(LIVE_RUN.into()))
+    text::<128>(TEXT).default(Some(LIVE_RUN.into()))
 );
 
 /// A time.
@@ -318,9 +333,32 @@ impl Format {
     }
 }
 
+/// How posts are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PostsFormat {
+    Json,
+    Csv,
+    Ndjson,
+}
+
+impl PostsFormat {
+    /// As [`Format::media`].
+    pub(crate) fn media(asked: Option<Self>, headers: &HeaderMap) -> Result<&'static str, Problem> {
+        match asked {
+            Some(Self::Ndjson) => Ok(answer::NDJSON),
+            Some(Self::Json) => Ok(answer::JSON),
+            Some(Self::Csv) => Ok(answer::CSV),
+            None => answer::negotiate(headers, &[answer::JSON, answer::CSV, answer::NDJSON]),
+        }
+    }
+}
+
 fn time_or_date() -> OneOfBuilder {
-    let text =
-        |format| ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(format))).build();
+    let text = |format| {
+        let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(time::YEARS));
+        text.format(Some(SchemaFormat::KnownFormat(format))).build()
+    };
     OneOfBuilder::new().item(text(KnownFormat::DateTime)).item(text(KnownFormat::Date))
 }
 
@@ -329,7 +367,10 @@ fn time_or_relative() -> Schema {
     time_or_date().item(relative).build().into()
 }
 
-/// Values separated by commas, documented as a `Vec`.
+/// Assets separated by commas.
+pub(crate) type AssetIds = List<AssetId>;
+
+/// Values separated by commas. Documented by a name without generics, which utoipa would take apart.
 #[derive(Clone, Debug)]
 pub(crate) struct List<T>(pub(crate) Vec<T>);
 
@@ -337,11 +378,24 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for List<T> {
     fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
         parsed(value, |text| {
             let text = bounded::<MAX_LIST>(text)?;
-            let items: Result<_, Mistake> = text.split(',').map(|item| T::deserialize(Value(item))).collect();
-            items.map(Self).map_err(|Mistake(detail)| detail)
+            let items: Result<Vec<T>, Mistake> = text.split(',').map(|item| T::deserialize(Value(item))).collect();
+            let items = items.map_err(|Mistake(detail)| detail)?;
+            match items.len() {
+                ..=MAX_ITEMS => Ok(Self(items)),
+                count => Err(format!("{count} values, expected {MAX_ITEMS} or fewer")),
+            }
         })
     }
 }
+
+impl<T: PartialSchema> PartialSchema for List<T> {
+    fn schema() -> RefOr<Schema> {
+        let list = ArrayBuilder::new().items(T::schema()).min_items(Some(1)).max_items(Some(MAX_ITEMS));
+        Schema::Array(list.build()).into()
+    }
+}
+
+impl<T: PartialSchema> ToSchema for List<T> {}
 
 #[cfg(test)]
 mod tests {
@@ -409,7 +463,12 @@ mod tests {
 
     #[test]
     fn text_and_lists_are_bounded() {
-        for bad in [format!("run={}", "x".repeat(129)), "run=".to_owned(), format!("words={}", "up,".repeat(500))] {
+        for bad in [
+            format!("run={}", "x".repeat(129)),
+            "run=".to_owned(),
+            format!("words={}", "up,".repeat(500)),
+            format!("words=up{}", ",up".repeat(50)),
+        ] {
             assert_eq!(wrong(&bad).len(), 1, "{bad}");
         }
     }

@@ -40,7 +40,7 @@ pub(super) fn base() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Base::openapi())
 }
 
-/// Adds what holds for every resource under /v1.
+/// Adds the problems that answer any request, and those of resources under /v1 with who may ask.
 fn complete(doc: &mut utoipa::openapi::OpenApi) {
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
@@ -49,38 +49,57 @@ fn complete(doc: &mut utoipa::openapi::OpenApi) {
         .build();
     doc.components.get_or_insert_default().add_security_scheme("bearer", SecurityScheme::Http(bearer));
     for (path, item) in &mut doc.paths.paths {
-        let Some(operation) = item.get.as_mut().filter(|_| path.starts_with("/v1/")) else { continue };
-        let tag = operation.tags.as_ref().and_then(|tags| tags.first()).map_or("", String::as_str);
-        let scope = match tag {
-            "posts" => Scope::Posts,
-            "authors" => Scope::Authors,
-            "operations" => Scope::Operations,
-            _ => Scope::Insights,
-        };
-        let mut security = vec![SecurityRequirement::new("bearer", [scope.name()])];
-        let mut own = Vec::new();
-        if scope == Scope::Authors {
-            own.push(("410", "The author was erased"));
-            own.push(("501", "The server has no keyring"));
-        } else {
-            security.insert(0, SecurityRequirement::default());
+        let Some(operation) = &mut item.get else { continue };
+        let mut problems = vec![
+            ("431", "The request's line and fields are too long; by the connection, without a body"),
+            ("500", "A mistake of ours: its request id is in the log"),
+        ];
+        if !matches!(path.as_str(), "/livez" | "/readyz") {
+            problems.extend([
+                ("406", "No acceptable format"),
+                ("413", "The request has a body that nobody would read"),
+                ("429", "Too many requests: see Retry-After"),
+                ("503", "The answer took too long, or what it is read from is away: see Retry-After"),
+            ]);
         }
-        operation.security = Some(security);
-        for (status, description) in [
-            ("400", "Parameters are wrong: every one is listed"),
-            ("401", "No valid token"),
-            ("403", "The token lacks the scope"),
-            ("404", "No such asset, run or author"),
-            ("406", "No acceptable format"),
-            ("429", "Too many requests: see Retry-After"),
-            ("503", "The database is away or took too long: see Retry-After"),
-        ]
-        .into_iter()
-        .chain(own)
-        {
-            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-            let response = ResponseBuilder::new().description(description).content("application/problem+json", content);
-            operation.responses.responses.insert(status.to_owned(), response.build().into());
+        if path.starts_with("/v1/") || path == "/metrics" {
+            problems.extend([("401", "No valid token"), ("403", "The token lacks the scope")]);
+            let tag = operation.tags.as_ref().and_then(|tags| tags.first()).map_or("", String::as_str);
+            let scope = match tag {
+                "posts" => Scope::Posts,
+                "authors" => Scope::Authors,
+                "operations" => Scope::Operations,
+                _ => Scope::Insights,
+            };
+            let mut security = vec![SecurityRequirement::new("bearer", [scope.name()])];
+            if scope == Scope::Authors {
+                problems.push(("410", "The author was erased"));
+                problems.push(("501", "The server has no keyring"));
+            } else {
+                security.insert(0, SecurityRequirement::default());
+            }
+            operation.security = Some(security);
+        }
+        if path.starts_with("/v1/") {
+            problems.push(("400", "Parameters are wrong: every one is listed"));
+            problems.push(("404", "No such asset, run or author"));
+        } else if path.contains('{') {
+            problems.push(("400", "The path is no text"));
+            problems.push(("404", "No such file"));
+        }
+        for (status, description) in problems {
+            let mut response = ResponseBuilder::new().description(description);
+            if status != "431" {
+                let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+                response = response.content("application/problem+json", content);
+            }
+            // What a route says itself stands.
+            operation.responses.responses.entry(status.to_owned()).or_insert_with(|| response.build().into());
+        }
+        let is_kept = !matches!(path.as_str(), "/livez" | "/readyz" | "/metrics" | "/v1/stream");
+        if is_kept && !path.starts_with("/v1/authors/") {
+            let response = ResponseBuilder::new().description("The client has this answer, as If-None-Match says");
+            operation.responses.responses.insert("304".to_owned(), response.build().into());
         }
     }
 }

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 use vigie_schemas::WHOLE_MARKET;
 
 use super::lineage::Model;
+use super::search::{ABOUT, MATCHES, Words};
 use super::{Snapshot, StoreError};
 use crate::time::UtcTime;
 
@@ -109,6 +110,8 @@ pub(crate) struct PostsFilter {
     pub(crate) author: Option<String>,
     /// Anywhere in the title or the excerpt, in any case.
     pub(crate) text: Option<String>,
+    /// See [`super::search`].
+    pub(crate) words: Option<Words>,
     pub(crate) min_score: Option<f64>,
     pub(crate) max_score: Option<f64>,
     /// Scored by this time.
@@ -123,6 +126,7 @@ impl PostsFilter {
             || self.language.is_some()
             || self.author.is_some()
             || self.text.is_some()
+            || self.words.is_some()
             || self.min_score.is_some()
             || self.max_score.is_some()
     }
@@ -143,6 +147,7 @@ impl PostsFilter {
         add("p.language = ?", text(&self.language));
         add("p.author_id = ?", text(&self.author));
         add("(p.title ILIKE ? OR p.excerpt ILIKE ?)", text(&self.text.as_deref().map(contains)));
+        add(MATCHES, text(&self.words.as_ref().map(|Words(words)| words.clone())));
         add("p.score >= ?", self.min_score.map(|score| Box::new(score) as Param));
         add("p.score <= ?", self.max_score.map(|score| Box::new(score) as Param));
         add("p.scored_at <= ?", self.as_of.map(|time| Box::new(time.0) as Param));
@@ -192,10 +197,14 @@ impl Snapshot {
     /// Newest first; of the same time by id.
     pub(crate) async fn posts(&self, query: &PostsQuery) -> Result<Vec<Post>, StoreError> {
         // One index gives the order; the row that comes last is looked up in `posts` only for the rows of the page.
-        let (table, evidence, asset) = if query.asset == WHOLE_MARKET {
-            ("posts p", "NULL::text", "p.run_id = $1 AND $2::text = '*'")
+        let (k, table, evidence, asset) = if query.asset == WHOLE_MARKET {
+            ("p", "posts p", "NULL::text", "p.run_id = $1 AND $2::text = '*'")
+        } else if query.filter.words.is_some() {
+            // Of the words or of the asset there may be far fewer: the planner knows.
+            ("p", ABOUT, "k.evidence", "p.run_id = $1 AND k.asset = $2")
         } else {
             (
+                "k",
                 // `OFFSET 0`: the planner knows that it finds one row, and so that the page is had in the order of the index.
                 "post_assets k CROSS JOIN LATERAL (SELECT * FROM posts o WHERE o.run_id = k.run_id AND o.published_at = k.published_at \
                  AND o.post_id = k.post_id AND o.published_at >= $3 AND o.published_at < $4 OFFSET 0) p",
@@ -203,7 +212,6 @@ impl Snapshot {
                 "k.run_id = $1 AND k.asset = $2",
             )
         };
-        let k = if query.asset == WHOLE_MARKET { "p" } else { "k" };
         let (conditions, filters) = query.filter.conditions(k);
         // The first condition on the time lets the index start at the cursor; the second takes out what came before on the same instant.
         let sql = format!(

@@ -172,7 +172,8 @@ async fn every_documented_path_is_served_and_counted() {
         if path == "/v1/stream" {
             continue;
         }
-        let url = path
+        let query = if path.starts_with("/v1/search") { "?q=words" } else { "" };
+        let url = format!("{path}{query}")
             .replace("{asset}", "BTC")
             .replace("{file}", "style.css")
             .replace("/v1/series", "/v1/series?assets=BTC");
@@ -239,10 +240,7 @@ async fn a_port_in_use_is_named() {
 #[tokio::test]
 async fn a_client_that_dawdles_over_its_request_does_not_keep_the_others_waiting() {
     let world = World::with(&["--api-max-connections=2", "--api-max-streams=1"]).await;
-    let listener = vigie_api::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let ctx = vigie_daemon::Context { metrics: Default::default(), ..world.ctx.clone() };
-    let service = tokio::spawn(vigie_api::run_with_listener(world.checked(), listener, ctx));
+    let (addr, service) = world.serve().await;
     let mut dawdler = TcpStream::connect(addr).await.unwrap();
     dawdler.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n").await.unwrap();
     for _ in 0..3 {

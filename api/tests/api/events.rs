@@ -24,11 +24,7 @@ impl Served {
         let world = World::with(&["--api-rate=0"]).await;
         let redis = Client::new(fred::types::config::Config::from_url(&world.redis_url).unwrap(), None, None, None);
         redis.init().await.unwrap();
-        let listener = vigie_api::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let addr = listener.local_addr().unwrap();
-        // Its own metrics: the world's router has registered in the other.
-        let ctx = vigie_daemon::Context { metrics: Default::default(), ..world.ctx.clone() };
-        let service = tokio::spawn(vigie_api::run_with_listener(world.checked(), listener, ctx));
+        let (addr, service) = world.serve().await;
         Self { world, addr, redis, service }
     }
 

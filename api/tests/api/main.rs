@@ -4,10 +4,12 @@
 mod access;
 mod analysts;
 mod authors;
+mod contract;
 mod errors;
 mod events;
 mod insights;
 mod kept;
 mod posts;
 mod right;
+mod search;
 mod world;

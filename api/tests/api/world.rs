@@ -1,5 +1,6 @@
 //! A database and a Redis prefix of the test's own, filled row by row, with the API over them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -7,11 +8,12 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use clap::Parser;
 use serde_json::Value;
+use tokio::task::JoinHandle;
 use tower::ServiceExt;
 use vigie_api::AssetName;
 use vigie_clock::ManualClock;
 use vigie_clock::Timestamp;
-use vigie_daemon::Context;
+use vigie_daemon::{Context, ServiceError};
 
 /// The wall clock of the tests.
 pub(crate) const WALL: &str = "2026-11-23T12:00:00Z";
@@ -27,14 +29,17 @@ pub(crate) fn config(args: &[&str]) -> vigie_api::Config {
 }
 
 pub(crate) fn checked(args: &[&str]) -> vigie_api::Checked {
+    config(args).check().unwrap_or_else(|mistakes| panic!("{mistakes:?}")).naming(names())
+}
+
+fn names() -> Vec<AssetName> {
     let name = |id: &str, name: &str, aliases: &[&str], categories: &[&str]| AssetName {
         id: id.to_owned(),
         name: name.to_owned(),
         aliases: aliases.iter().map(|&alias| alias.to_owned()).collect(),
         categories: categories.iter().map(|&category| category.to_owned()).collect(),
     };
-    let names = vec![name("BTC", "Bitcoin", &["xbt"], &[]), name("USDT", "Tether", &["tether usd"], &["stablecoin"])];
-    config(args).check().unwrap_or_else(|mistakes| panic!("{mistakes:?}")).naming(names)
+    vec![name("BTC", "Bitcoin", &["xbt"], &[]), name("USDT", "Tether", &["tether usd"], &["stablecoin"])]
 }
 
 pub(crate) struct World {
@@ -112,7 +117,16 @@ impl World {
     }
 
     pub(crate) fn checked(&self) -> vigie_api::Checked {
-        self.config.clone().check().unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+        self.config.clone().check().unwrap_or_else(|mistakes| panic!("{mistakes:?}")).naming(names())
+    }
+
+    /// Serves on a port of its own, until the shutdown.
+    pub(crate) async fn serve(&self) -> (SocketAddr, JoinHandle<Result<(), ServiceError>>) {
+        let listener = vigie_api::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        // Its own metrics: the router of this world has registered in the other.
+        let ctx = Context { metrics: Default::default(), ..self.ctx.clone() };
+        (addr, tokio::spawn(vigie_api::run_with_listener(self.checked(), listener, ctx)))
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

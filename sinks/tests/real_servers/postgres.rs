@@ -19,7 +19,10 @@ async fn migrations_are_applied_once_also_by_two_at_once() {
     let (one, other) = tokio::join!(migrate(&url), migrate(&url));
     let mut applied = [one.unwrap(), other.unwrap()].concat();
     applied.sort();
-    assert_eq!(applied, ["V1__insights", "V2__forecasts", "V3__revisions", "V4__authors", "V5__tables_by_time"]);
+    assert_eq!(
+        applied,
+        ["V1__insights", "V2__forecasts", "V3__revisions", "V4__authors", "V5__tables_by_time", "V6__search"]
+    );
     assert!(migrate(&url).await.unwrap().is_empty());
 }
 

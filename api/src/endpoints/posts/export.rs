@@ -1,0 +1,66 @@
+//! Posts without end: one page after the other is read and sent, so that a page is all that is held.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+
+use super::{Posts, PostsQuestion};
+use crate::app::App;
+use crate::http::answer::{self, NDJSON};
+use crate::http::params::{Cursor, Int};
+use crate::http::problem::Problem;
+use crate::serving::Question;
+use crate::time::{UtcTime, WINDOW_SECONDS};
+
+/// Posts that are read at once.
+const PAGE: i64 = 1000;
+
+struct Export {
+    app: Arc<App>,
+    question: PostsQuestion,
+    now: UtcTime,
+    /// What was read and not sent yet.
+    page: Option<Posts>,
+}
+
+/// All posts, a line each. What is wrong with the question is seen with the first page; an error later breaks the connection.
+pub(super) async fn export(app: Arc<App>, mut question: PostsQuestion) -> Result<Response, Problem> {
+    question.asked.limit = Int(PAGE);
+    let now = UtcTime::from(app.clock.now()).floor(WINDOW_SECONDS);
+    let mut export = Export { app, question, now, page: None };
+    export.page = Some(export.read().await?);
+    let body = Body::from_stream(stream::try_unfold(export, Export::next));
+    Ok(([(header::CONTENT_TYPE, NDJSON), (header::CACHE_CONTROL, "no-store"), (header::VARY, "accept")], body)
+        .into_response())
+}
+
+impl Export {
+    async fn read(&self) -> Result<Posts, Problem> {
+        let _turn = self.app.heavy_turn().await?;
+        let data = self.app.store.snapshot().await?;
+        let page = self.question.build(&data, self.now).await;
+        data.end().await;
+        page
+    }
+
+    async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
+        let broken = |problem: Problem| io::Error::other(problem.detail.clone());
+        let page = match self.page.take() {
+            Some(page) => page,
+            None if self.question.asked.cursor.is_none() => return Ok(None),
+            None if self.app.shutdown.is_cancelled() => return Err(io::Error::other("shutting down")),
+            None => self.read().await.map_err(broken)?,
+        };
+        let mut lines = Vec::new();
+        for post in &page.posts {
+            lines.extend_from_slice(&answer::to_json(post).map_err(broken)?);
+            lines.push(b'\n');
+        }
+        self.question.asked.cursor = page.next.map(Cursor);
+        Ok(Some((Bytes::from(lines), self)))
+    }
+}

@@ -1,0 +1,168 @@
+"""The Python client held to the API's description, and used against an API with the rows of api/tests/api/contract.rs.
+
+VIGIE_URL=http://127.0.0.1:8080 VIGIE_TOKEN=... python client_check.py
+"""
+
+import datetime
+import http.server
+import inspect
+import itertools
+import pathlib
+import sys
+import threading
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "clients/python/src"))
+
+from vigie.stream import Event, parse
+
+import vigie
+
+# Set by the client: it asks for JSON, and for the pages that are needed.
+ITS_OWN = {"format", "cursor"}
+METHODS = {
+    "list_assets": "assets",
+    "series": "series",
+    "many_series": "many_series",
+    "list_posts": "posts",
+    "search": "search",
+    "search_volume": "search_volume",
+    "leaderboard": "trends",
+    "list_moods": "market_trends",
+    "list_alerts": "alerts",
+    "list_metrics": "metrics",
+    "list_sources": "sources",
+    "list_runs": "runs",
+    "open_author": "author",
+    "subscribe": "events",
+}
+
+
+class Description(unittest.TestCase):
+    def test_every_operation_has_a_method_with_its_parameters(self):
+        paths = vigie.Client().get("/openapi.json")["paths"]
+        operations = {
+            path["get"]["operationId"]: path["get"] for name, path in paths.items() if name.startswith("/v1/")
+        }
+        self.assertEqual(set(operations), set(METHODS))
+        for operation, method in METHODS.items():
+            parameters = operations[operation].get("parameters", [])
+            described = {parameter["name"] for parameter in parameters if parameter["in"] != "header"} - ITS_OWN
+            signature = inspect.signature(getattr(vigie.Client, method)).parameters
+            taken = {name.rstrip("_") for name in signature if name != "self"}
+            self.assertEqual(taken, described, method)
+
+
+class Frames(unittest.TestCase):
+    def setUp(self):
+        self.api = vigie.Client()
+
+    def test_series_have_times_and_numbers(self):
+        series = self.api.series(
+            "bitcoin", metrics=["posts", "mean_score"], from_=datetime.date(2022, 5, 9), to="2022-05-09"
+        )
+        start = datetime.datetime(2022, 5, 9, tzinfo=datetime.UTC)
+        self.assertEqual((len(series), series.index[0], series.posts.sum()), (288, start, 12))
+        self.assertEqual(series.end.iloc[0], start + datetime.timedelta(minutes=5))
+        both = self.api.many_series(["BTC", "ETH"], from_=start, to=start + datetime.timedelta(hours=2), interval="1h")
+        self.assertEqual(
+            both.posts.to_dict(),
+            {
+                ("BTC", start): 6,
+                ("BTC", start + datetime.timedelta(hours=1)): 6,
+                ("ETH", start): 2,
+                ("ETH", start + datetime.timedelta(hours=1)): 2,
+            },
+        )
+
+    def test_pages_are_read_to_the_end_or_to_the_limit(self):
+        posts = self.api.posts("*", from_="2022-05-09")
+        self.assertEqual((len(posts), posts.index.is_unique), (450, True))
+        self.assertTrue(posts.published_at.is_monotonic_decreasing)
+        self.assertEqual(posts["probabilities"].isna().all() if "probabilities" in posts else True, True)
+        self.assertEqual(len(self.api.posts("BTC", limit=203)), 203)
+        self.assertEqual(len(self.api.posts("BTC", limit=0)), 0)
+        self.assertEqual((len(self.api.alerts()), len(self.api.alerts(asset="ETH"))), (60, 0))
+
+    def test_every_list_is_a_frame(self):
+        self.assertEqual(list(self.api.assets().index), ["*", "BTC", "ETH"])
+        self.assertEqual(self.api.trends(window="24h", at="2022-05-10").posts.to_dict(), {1: 12, 2: 4})
+        self.assertIn("BTC", self.api.market_trends(window="24h", at="2022-05-10", min_voices=1).index)
+        self.assertEqual(self.api.metrics().unit["posts"], "posts")
+        self.assertEqual(list(self.api.sources().index), ["r-test"])
+        self.assertIn("better", self.api.runs().index)
+
+    def test_words_are_found_and_counted(self):
+        day = {"from_": "2022-05-09", "to": "2022-05-09"}
+        self.assertEqual(len(self.api.search('"lost its peg"', **day)), 150)
+        volume = self.api.search_volume("terra OR moon", interval="1h", **day)
+        self.assertEqual((len(volume), volume.posts.sum(), volume.posts.iloc[0]), (24, 300, 300))
+
+    def test_events_come_after_the_last_one(self):
+        events = list(itertools.islice(self.api.events(asset=["BTC"], last_event_id="1-0"), 2))
+        self.assertEqual(
+            [(event.id, event.type, event.data["posts"]) for event in events],
+            [("2-0", "trend", 2), ("4-0", "trend", 4)],
+        )
+
+    def test_refusals_say_what_was_wrong(self):
+        with self.assertRaises(vigie.Problem) as wrong:
+            self.api.posts("BTC", min_score=2, label="angry")
+        self.assertEqual(wrong.exception.status, 400)
+        self.assertEqual({error["parameter"] for error in wrong.exception.errors}, {"min_score", "label"})
+        self.assertIn("angry", str(wrong.exception))
+        with self.assertRaises(vigie.Problem) as unknown:
+            self.api.author("0" * 32)
+        self.assertEqual(unknown.exception.status, 404)
+        with self.assertRaises(vigie.Problem) as closed:
+            vigie.Client(token="forged").assets()
+        self.assertEqual(closed.exception.status, 401)
+        with self.assertRaises(ValueError):
+            self.api.alerts(from_=datetime.datetime(2022, 5, 9))
+
+
+class Busy(http.server.BaseHTTPRequestHandler):
+    """Answers the third request."""
+
+    asked = 0
+
+    def do_GET(self):
+        type(self).asked += 1
+        served = self.asked == 3
+        self.send_response(200 if served else 503)
+        self.send_header("Retry-After", "0")
+        self.end_headers()
+        self.wfile.write(b'{"metrics": [{"metric": "posts"}]}' if served else b"gateway")
+
+    def log_message(self, *_):
+        pass
+
+
+class Wire(unittest.TestCase):
+    def test_a_busy_server_is_asked_again_and_what_is_no_problem_is_told(self):
+        with http.server.HTTPServer(("127.0.0.1", 0), Busy) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            url = f"http://127.0.0.1:{server.server_port}"
+            with self.assertRaises(vigie.Problem) as gateway:
+                vigie.Client(url, retries=0).metrics()
+            self.assertEqual((gateway.exception.status, gateway.exception.detail), (503, "gateway"))
+            self.assertEqual(list(vigie.Client(url).metrics().index), ["posts"])
+            server.shutdown()
+
+    def test_events_are_read_as_the_standard_says(self):
+        lines = [
+            b": hello\n",
+            b"retry: 2000\n",
+            b"\n",
+            b"id: 1-0\n",
+            b"event: gap\r\n",
+            b"data: {\n",
+            b"data:}\n",
+            b"\n",
+            b"data: {",
+        ]
+        self.assertEqual(list(parse(lines)), [("retry", "2000"), ("event", Event("1-0", "gap", {}))])
+
+
+if __name__ == "__main__":
+    unittest.main()
