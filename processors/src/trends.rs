@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! posts.mentions.v1 ─▶ [window, authors, posts, history] ─▶ insights.trends.v1 (revisions, an interval apart)
-//!                                                        └▶ insights.alerts.v1 (once per window and kind)
+//!                                                        └▶ insights.alerts.v1 (once per event)
 //! ```
 //!
 //! **Guarantees.** A window's counts depend on the set of its mentions only, not on their order nor on where commits or restarts fall. A post counts
@@ -32,6 +32,7 @@ mod metrics;
 pub mod mood;
 mod processor;
 pub mod progress;
+mod signals;
 mod stores;
 pub mod window;
 

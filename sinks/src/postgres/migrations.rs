@@ -75,7 +75,7 @@ mod tests {
         let before = rows(&client).await;
         // Months are those of UTC, wherever the server is.
         client.batch_execute("SET TimeZone = 'Australia/Eucla'").await.unwrap();
-        assert_eq!(apply(&mut client, &MIGRATIONS).await.unwrap(), ["V5__tables_by_time"]);
+        assert_eq!(apply(&mut client, &MIGRATIONS[..5]).await.unwrap(), ["V5__tables_by_time"]);
         client.batch_execute("RESET TimeZone").await.unwrap();
         assert_eq!(rows(&client).await, before);
         let partition = "SELECT DISTINCT tableoid::regclass::text FROM stored_posts ORDER BY 1";

@@ -45,7 +45,7 @@ async fn every_insight_reaches_its_table() {
     pipeline.until_number("SELECT count(*) FROM posts WHERE run_id = 'run-1' AND score IS NULL", 1).await;
     pipeline.until_number("SELECT count(*) FROM trend_window_revisions", 3).await;
     pipeline
-        .until_number("SELECT count(*) FROM alerts WHERE asset = 'BTC' AND value = 120 AND expected = 10.5", 1)
+        .until_number("SELECT count(*) FROM alerts WHERE asset = 'BTC' AND value = 120 AND expected = 10.5 AND scale_seconds = 3600", 1)
         .await;
     pipeline.until_number("SELECT count(*) FROM fetches", 4).await;
     sink.stop().await;
