@@ -20,7 +20,7 @@ import tempfile
 
 FROM = datetime.datetime(2022, 5, 1, tzinfo=datetime.timezone.utc).timestamp()
 HALVES = {"tuned on": ["Bitcoin", "BitcoinBeginners"], "reported": ["CoinBase", "CryptoMarkets"]}
-DRAWS = 20
+DRAWS = 5
 DAY = 86400
 
 

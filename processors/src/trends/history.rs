@@ -13,7 +13,7 @@
 //! With every window that is learned the inputs of a forecast of what follows it are at hand ([`Learned`]).
 //!
 //! On a first start the backlogs of many sources come in any order, and what is usual looks too low until all are in. So a history judges
-//! only once it has existed for [`TRUSTED_AFTER`].
+//! open windows only once it has existed for [`TRUSTED_AFTER`], and learned ones if they were complete ([`Terms`]).
 
 use std::time::Duration;
 
