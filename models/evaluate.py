@@ -94,7 +94,10 @@ def trend(data: pathlib.Path | None, vigie: str) -> None:
                 subprocess.run([vigie, "model", "detect", path], stdout=target, check=True)
         subprocess.run([sys.executable, "-B", "test_nab.py"], cwd=here, check=True)
         command = [sys.executable, "-B", "evaluate.py", "--labels", series / "labels.json", "--scored", scored]
-        write_card(here / "README.md", run("anomaly score", command, here))
+        figures = run("anomaly score", command, here)
+    command = [sys.executable, "-B", "alerts.py", "--vigie", vigie, "--alerts", pathlib.Path(vigie).with_name("examples") / "alerts"]
+    figures += "\n" + run("alerts", [*command, data / "recorded/posts"], here)
+    write_card(here / "README.md", figures)
 
 
 def forecast(data: pathlib.Path | None, vigie: str) -> None:

@@ -11,8 +11,8 @@ export function alerts(list, answer, now, onselect) {
     const spike = alert.kind === "attention_spike";
     const at = Date.parse(alert.window_start);
     const what = spike
-      ? `${count(alert.value)} posts in 5 minutes, ${amount(alert.expected)} expected`
-      : `Mood ${signed(alert.value)}, ${signed(alert.expected)} expected`;
+      ? `${count(alert.value)} posts in ${span(alert)}, ${amount(alert.expected)} expected`
+      : `Mood ${signed(alert.value)} over ${span(alert)}, ${signed(alert.expected)} expected`;
     const title = spike ? "Attention spike" : alert.kind === "sentiment_drop" ? "Mood drop" : alert.kind.replaceAll("_", " ");
     return h("li", {}, h("button", { type: "button", title: `Window of ${moment(at)}`, onclick: () => onselect(alert.asset) },
       h("span", { class: spike ? "odd" : "down", "aria-hidden": "true" }, spike ? "▲" : "▼"),
@@ -20,6 +20,12 @@ export function alerts(list, answer, now, onselect) {
       h("span", { class: "when" }, ago(at, now)),
       h("span", { class: "what" }, what, h("time", { datetime: alert.window_start }, ` · ${day(at)}, ${clock(at)}`))));
   }));
+}
+
+// How long a time an alert is about.
+function span(alert) {
+  const minutes = Math.round((alert.scale_seconds ?? (Date.parse(alert.window_end) - Date.parse(alert.window_start)) / 1000) / 60);
+  return minutes % 60 ? `${minutes} minutes` : minutes === 60 ? "1 hour" : `${minutes / 60} hours`;
 }
 
 export function sources(list, answer) {

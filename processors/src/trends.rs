@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! posts.mentions.v1 ─▶ [window, authors, posts, history] ─▶ insights.trends.v1 (revisions, an interval apart)
-//!                                                        └▶ insights.alerts.v1 (once per window and kind)
+//!                                                        └▶ insights.alerts.v1 (once per event)
 //! ```
 //!
 //! **Guarantees.** A window's counts depend on the set of its mentions only, not on their order nor on where commits or restarts fall. A post counts
@@ -13,7 +13,8 @@
 //! those of a moment that matters: when the window settles, gets its forecast or becomes final. The last is marked `final` and comes when the
 //! watermark passes the window's end plus grace. What is not emitted yet at a commit is known from the window's state, so a crash loses no revision. A mention
 //! that comes later is counted as late (`vigie_trends_late_total`), and its post stays in the post history. Anomaly scores and alerts are
-//! judged when a revision is emitted, by what was known then. The forecast after a window is made once, when the window has settled, from the
+//! judged when a revision is emitted, by what was known then, and when a window has settled, together with the hour, six hours and day before it
+//! (`signals.rs`); an event is told once. The forecast after a window is made once, when the window has settled, from the
 //! windows up to it ([`crate::forecast`]); all assets whose windows settle together are forecast in one run.
 //!
 //! **Known gap.** When a source is read for the first time it brings posts that are older than the grace; those are late. They are in the post
@@ -32,6 +33,7 @@ mod metrics;
 pub mod mood;
 mod processor;
 pub mod progress;
+mod signals;
 mod stores;
 pub mod window;
 

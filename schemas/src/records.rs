@@ -165,6 +165,7 @@ pub struct Alert {
     pub raised_at: Timestamp,
     pub sample: bool,
     pub run_id: String,
+    pub scale_seconds: Option<i64>,
 }
 
 /// One decision of the fetcher about one source.
@@ -431,6 +432,7 @@ mod tests {
             raised_at: time,
             sample: false,
             run_id: text(),
+            scale_seconds: Some(3600),
         });
         round_trip(&FetchRecord {
             source: text(),

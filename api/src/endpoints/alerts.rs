@@ -75,6 +75,7 @@ impl Table for Alerts {
             "anomaly_score",
             "raised_at",
             "sample",
+            "scale_seconds",
         ];
         table::csv_page(&columns, &self.alerts, self.next.as_deref())
     }

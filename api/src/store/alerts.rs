@@ -15,13 +15,13 @@ pub(crate) struct Alert {
     pub asset: String,
     /// attention_spike or sentiment_drop.
     pub kind: String,
-    /// Inclusive.
+    /// Start of the window that brought it to light; inclusive.
     pub window_start: UtcTime,
     /// Exclusive.
     pub window_end: UtcTime,
-    /// What was seen.
+    /// What was seen in the `scale_seconds` up to `window_end`: posts, or the mean score.
     pub value: f64,
-    /// What was forecast.
+    /// What is usual.
     pub expected: Option<f64>,
     /// 0 to 1.
     pub anomaly_score: Option<f64>,
@@ -29,6 +29,8 @@ pub(crate) struct Alert {
     pub raised_at: UtcTime,
     /// Not from the public web.
     pub sample: bool,
+    /// Length of what was looked at: a window, or 1 h, 6 h or 1 d for slow and thin events; null for the window, of alerts from before there were scales.
+    pub scale_seconds: Option<i64>,
 }
 
 /// What an alert is about, as the topic names it.
@@ -101,6 +103,7 @@ impl Snapshot {
                     anomaly_score: row.try_get("anomaly_score")?,
                     raised_at: UtcTime(row.try_get("raised_at")?),
                     sample: row.try_get("sample")?,
+                    scale_seconds: row.try_get("scale_seconds")?,
                 })
             })
             .collect()

@@ -58,6 +58,7 @@ fn dispatch(task: &str, rest: &[String]) -> Result {
         }
         "eval" => {
             build_vigie()?;
+            run(cargo(["build", "--release", "--package", "vigie-processors", "--example", "alerts"]))?;
             let python = fetch.python("python-eval", "models/requirements.txt")?;
             let script = ["-B", "models/evaluate.py", "--vigie", RELEASE];
             exec(program(python).args(script).args(rest).envs(fetch.servers()?))

@@ -10,12 +10,20 @@ use vigie_clock::Timestamp;
 use vigie_schemas::{Mention, TrendInsight};
 use vigie_streams::{KeyValueStore, ProcessorError, TumblingWindows};
 
+use super::alerts::AlertPolicy;
 use super::copies;
 use super::counting::{self, Place};
-use super::history::{AssetHistory, Learned};
+use super::history::{AssetHistory, Learned, Terms};
 use super::window::{InsightHeader, WindowState};
 use crate::forecast::{Features, NoForecast, SharedForecaster};
 use crate::inference::ModelError;
+
+/// All is there, and nothing is alerted.
+const TERMS: Terms = Terms {
+    policy: AlertPolicy { min_anomaly_score: f64::INFINITY, min_posts: i64::MAX },
+    complete_before: Timestamp::from_millis(i64::MAX),
+    complete_from: None,
+};
 
 /// Windows being filled.
 #[derive(Debug, Default)]
@@ -126,7 +134,7 @@ fn learn(
     windows: &BTreeMap<(Timestamp, String), WindowState>,
 ) -> Learned {
     let found = |earlier| Ok::<_, Infallible>(windows.get(&(earlier, asset.to_owned())).cloned());
-    let Ok(learned) = history.learn(spec, boundary, found);
+    let Ok(learned) = history.learn(spec, boundary, &TERMS, found);
     learned
 }
 

@@ -13,7 +13,7 @@
 //! With every window that is learned the inputs of a forecast of what follows it are at hand ([`Learned`]).
 //!
 //! On a first start the backlogs of many sources come in any order, and what is usual looks too low until all are in. So a history judges
-//! only once it has existed for [`TRUSTED_AFTER`].
+//! open windows only once it has existed for [`TRUSTED_AFTER`], and learned ones if they were complete ([`Terms`]).
 
 use std::time::Duration;
 
@@ -21,9 +21,11 @@ use serde::{Deserialize, Serialize};
 use vigie_clock::Timestamp;
 use vigie_streams::TumblingWindows;
 
+use super::alerts::{self, AlertPolicy, Finding, Judgement};
 use super::mood::Mood;
+use super::signals::Signals;
 use super::window::WindowState;
-use crate::anomaly::OnlineAnomaly;
+use crate::anomaly::{Anomaly, OnlineAnomaly};
 use crate::forecast::{Features, ForecastHistory, NoForecast, WindowFacts};
 
 /// Windows that are learned at once at most: of a longer silence only the last day counts.
@@ -32,8 +34,7 @@ const MAX_CATCH_UP: i64 = 288;
 /// Windows before the judged one that are looked at though they are not learned yet: two hours, the longest that the score adds up.
 pub const MAX_OPEN: u32 = 24;
 
-/// Time by the wall clock from the first post of an asset until its history judges.
-pub const TRUSTED_AFTER: Duration = Duration::from_secs(60);
+pub use super::progress::TRUSTED_AFTER;
 
 /// What is usual for an asset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +48,20 @@ pub struct AssetHistory {
     /// Of states that were stored before there were forecasts it is empty, and fills from then on.
     #[serde(default)]
     forecasts: ForecastHistory,
+    /// As with the forecasts.
+    #[serde(default)]
+    signals: Signals,
+}
+
+/// By what windows are judged as they are learned.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// What is worth an alert.
+    pub policy: AlertPolicy,
+    /// Of windows that end by this no posts are missing, as far as can be known. Others are learned and not judged.
+    pub complete_before: Timestamp,
+    /// From when on windows are complete: an asset that was not seen since had no posts.
+    pub complete_from: Option<Timestamp>,
 }
 
 /// What [`AssetHistory::learn`] did.
@@ -56,32 +71,32 @@ pub struct Learned {
     pub any: bool,
     /// For each learned window that has posts, its start and the inputs of the forecast that follows it.
     pub rows: Vec<(Timestamp, Result<Features, NoForecast>)>,
-}
-
-/// A window held against what is usual.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Judgement {
-    /// 0 to 1; `None` until there is enough history.
-    pub anomaly_score: Option<f64>,
-    /// Median forecast of posts; `None` until there is enough history.
-    pub expected_posts: Option<f64>,
-    /// The usual mean score, if the window's is an unusual drop from it.
-    pub drop_from: Option<f64>,
+    /// For each of them that was complete, what those before it made of it.
+    pub judged: Vec<(Timestamp, Judgement)>,
+    /// What deserves an alert and was not told yet, with the start of the window that brought it to light.
+    pub findings: Vec<(Timestamp, Finding)>,
 }
 
 impl AssetHistory {
     /// Knows nothing; learns from the window that starts at `first` on, and judges from `trusted_from` on.
     pub fn new(first: Timestamp, trusted_from: Timestamp) -> Self {
-        let (attention, mood, forecasts) = (OnlineAnomaly::new(), Mood::default(), ForecastHistory::default());
-        Self { trusted_from, next: first, attention, mood, forecasts }
+        Self {
+            trusted_from,
+            next: first,
+            attention: OnlineAnomaly::new(),
+            mood: Mood::default(),
+            forecasts: ForecastHistory::default(),
+            signals: Signals::default(),
+        }
     }
 
     /// Corrects the count of a window that was learned; true if it was.
     pub fn correct(&mut self, spec: &TumblingWindows, start: Timestamp, window: &WindowState) -> bool {
-        let size = i64::try_from(spec.size.as_millis()).unwrap_or(i64::MAX);
+        let size = millis(spec);
         let windows = self.next.as_millis().saturating_sub(start.as_millis()) / size;
         // Counts are finite and not negative, so there is no error to handle.
         let _ = self.forecasts.correct(start.as_millis().div_euclid(size), facts(window));
+        self.signals.correct(start.as_millis().div_euclid(size), window);
         match usize::try_from(windows) {
             // A count is finite and not negative, so there is no error to handle.
             Ok(windows @ 1..) => self.attention.correct(windows - 1, window.posts as f64).is_ok(),
@@ -89,37 +104,86 @@ impl AssetHistory {
         }
     }
 
-    /// Learns all windows that end by `boundary`. `window` gives the state of the one that starts at a time.
+    /// Judges and learns all windows that end by `boundary`, in the order of time. `window` gives the state of the one that starts at a time.
     pub fn learn<E>(
         &mut self,
         spec: &TumblingWindows,
         boundary: Timestamp,
+        terms: &Terms,
         mut window: impl FnMut(Timestamp) -> Result<Option<WindowState>, E>,
     ) -> Result<Learned, E> {
-        let size = i64::try_from(spec.size.as_millis()).unwrap_or(i64::MAX);
+        let size = millis(spec);
         let waiting = boundary.as_millis().saturating_sub(self.next.as_millis()) / size;
+        let mut learned = Learned::default();
         if waiting > MAX_CATCH_UP {
             let skipped = spec.size.saturating_mul(u32::try_from(waiting - MAX_CATCH_UP).unwrap_or(u32::MAX));
             self.next = self.next.saturating_add(skipped);
+            learned.any = true;
         }
-        let mut learned = Learned { any: waiting > MAX_CATCH_UP, rows: Vec::new() };
         while spec.starting_at(self.next).end <= boundary {
-            let found = window(self.next)?;
+            let start = self.next;
+            let index = start.as_millis().div_euclid(size);
+            let found = window(start)?;
             let has_posts = found.is_some();
             let state = found.unwrap_or_default();
             // Counts are finite and not negative, so there is no error to handle.
-            let _ = self.attention.update(state.posts as f64);
-            let _ = self.forecasts.learn(self.next.as_millis().div_euclid(size), facts(&state));
-            if let Some(mean_score) = state.mean_score() {
+            let anomaly = self.attention.update(state.posts as f64).ok();
+            let _ = self.forecasts.learn(index, facts(&state));
+            let mean_score = state.mean_score();
+            let drop_from = mean_score.and_then(|mean| self.mood.drop_from(mean, state.scored()));
+            if let Some(mean_score) = mean_score {
                 self.mood.update(mean_score);
             }
-            if has_posts {
-                learned.rows.push((self.next, Features::of(&self.forecasts)));
+            if spec.starting_at(start).end > terms.complete_before {
+                self.signals.forget();
+            } else {
+                let since = terms.complete_from.map_or(index, |from| from.as_millis().div_euclid(size));
+                self.signals.learn(index, since, &state);
+                if has_posts {
+                    let judgement = judgement(anomaly, drop_from);
+                    learned
+                        .findings
+                        .extend(self.findings(index, &state, &judgement, terms).map(|found| (start, found)));
+                    learned.judged.push((start, judgement));
+                }
             }
-            self.next = spec.starting_at(self.next).end;
+            if has_posts {
+                learned.rows.push((start, Features::of(&self.forecasts)));
+            }
+            self.next = spec.starting_at(start).end;
             learned.any = true;
         }
         Ok(learned)
+    }
+
+    /// What the window just learned brings to light and was not told yet: by itself, then together with those before it.
+    fn findings(
+        &mut self,
+        index: i64,
+        window: &WindowState,
+        judgement: &Judgement,
+        terms: &Terms,
+    ) -> impl Iterator<Item = Finding> + use<> {
+        let mut found = alerts::findings(&terms.policy, window, judgement);
+        found.retain(|finding| !window.has_raised(finding.kind) && self.signals.is_news(index, finding));
+        found.extend(self.signals.judge(&terms.policy, window.sample));
+        found.into_iter()
+    }
+
+    /// What a window that was corrected after it was learned brings to light, with the start of the last learned window.
+    pub fn findings_after_correction(
+        &mut self,
+        spec: &TumblingWindows,
+        window: &WindowState,
+        terms: &Terms,
+    ) -> Vec<(Timestamp, Finding)> {
+        let last = self.next.saturating_sub(spec.size);
+        self.signals.judge(&terms.policy, window.sample).into_iter().map(|found| (last, found)).collect()
+    }
+
+    /// Whether a finding in the open window that starts at `start` was not told yet; then it is taken as told.
+    pub fn is_news(&mut self, spec: &TumblingWindows, start: Timestamp, finding: &Finding) -> bool {
+        self.signals.is_news(start.as_millis().div_euclid(millis(spec)), finding)
     }
 
     /// Whether the window that starts at `start` is learned, or was skipped.
@@ -153,12 +217,18 @@ impl AssetHistory {
             at = spec.starting_at(at).end;
         }
         let anomaly = self.attention.judge(&open, window.posts as f64).ok();
-        Ok(Some(Judgement {
-            anomaly_score: anomaly.and_then(|anomaly| anomaly.p50.map(|_| anomaly.score)),
-            expected_posts: anomaly.and_then(|anomaly| anomaly.p50),
-            drop_from: window.mean_score().and_then(|mean| self.mood.drop_from(mean)),
-        }))
+        Ok(Some(judgement(anomaly, window.mean_score().and_then(|mean| self.mood.drop_from(mean, window.scored())))))
     }
+}
+
+fn judgement(anomaly: Option<Anomaly>, drop_from: Option<f64>) -> Judgement {
+    let expected_posts = anomaly.and_then(|anomaly| anomaly.p50);
+    let anomaly_score = anomaly.filter(|_| expected_posts.is_some()).map(|anomaly| anomaly.score);
+    Judgement { anomaly_score, expected_posts, drop_from }
+}
+
+fn millis(spec: &TumblingWindows) -> i64 {
+    i64::try_from(spec.size.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A window without posts has no authors and no mood to be known.
@@ -188,6 +258,12 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(0);
 
+    const TERMS: Terms = Terms {
+        policy: AlertPolicy { min_anomaly_score: 0.5, min_posts: 10 },
+        complete_before: Timestamp::from_millis(i64::MAX),
+        complete_from: None,
+    };
+
     fn start(window: i64) -> Timestamp {
         Timestamp::from_millis(window * 300_000)
     }
@@ -200,7 +276,7 @@ mod tests {
 
     fn learn(history: &mut AssetHistory, boundary: Timestamp, posts: usize) -> usize {
         let mut asked = 0;
-        let learned = history.learn(&SPEC, boundary, |_| {
+        let learned = history.learn(&SPEC, boundary, &TERMS, |_| {
             asked += 1;
             Ok::<_, Infallible>((posts > 0).then(|| window(posts, 0.1)))
         });

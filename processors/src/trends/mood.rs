@@ -2,14 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::alerts::MIN_DROP;
+
 /// Weight of a new window: the last twenty or so windows with posts decide.
 const ALPHA: f64 = 0.05;
 /// Windows needed before anything is called unusual.
 const MIN_WINDOWS: u32 = 12;
-/// A drop is at least this deep, on the scale from -1 to 1...
-const MIN_DROP: f64 = 0.25;
-/// ...and this many times the usual deviation.
+/// A drop is at least this many times the usual deviation.
 const DEVIATIONS: f64 = 3.0;
+/// Variance of one post's score about the mood, and how surely a drop must be more than chance, as `-ln p` by a normal law: one window a month.
+const VARIANCE: f64 = 0.35;
+const EVIDENCE: f64 = 9.0;
 
 /// The usual sentiment of an asset.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,11 +35,12 @@ impl Mood {
         }
     }
 
-    /// The usual mean score if `mean_score` lies unusually far below it.
-    pub fn drop_from(&self, mean_score: f64) -> Option<f64> {
+    /// The usual mean score if `mean_score`, of so many posts, lies unusually far below it.
+    pub fn drop_from(&self, mean_score: f64, scored: i64) -> Option<f64> {
         let depth = self.mean - mean_score;
         let unusual = self.windows >= MIN_WINDOWS && depth >= MIN_DROP.max(DEVIATIONS * self.deviation);
-        unusual.then_some(self.mean)
+        let evident = depth * depth * scored as f64 >= 2.0 * VARIANCE * EVIDENCE;
+        (unusual && evident).then_some(self.mean)
     }
 }
 
@@ -53,21 +57,22 @@ mod tests {
     #[test]
     fn a_deep_fall_is_a_drop_and_a_rise_is_not() {
         let mood = calm(40);
-        assert!(mood.drop_from(-0.4).is_some_and(|usual| (usual - 0.1).abs() < 0.03));
-        assert_eq!(mood.drop_from(0.0), None);
-        assert_eq!(mood.drop_from(0.9), None);
+        assert!(mood.drop_from(-0.4, 40).is_some_and(|usual| (usual - 0.1).abs() < 0.03));
+        assert_eq!(mood.drop_from(0.0, 40), None);
+        assert_eq!(mood.drop_from(0.9, 40), None);
+        assert_eq!(mood.drop_from(-0.4, 10), None, "ten posts say little");
     }
 
     #[test]
     fn without_a_history_nothing_is_unusual() {
-        assert_eq!(calm(11).drop_from(-1.0), None);
-        assert_eq!(Mood::default().drop_from(-1.0), None);
+        assert_eq!(calm(11).drop_from(-1.0, 40), None);
+        assert_eq!(Mood::default().drop_from(-1.0, 40), None);
     }
 
     #[test]
     fn a_moody_asset_needs_a_deeper_fall() {
         let mut mood = Mood::default();
         (0..60).for_each(|i| mood.update(if i % 2 == 0 { 0.6 } else { -0.4 }));
-        assert_eq!(mood.drop_from(-0.5), None);
+        assert_eq!(mood.drop_from(-0.5, 40), None);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! process:             mention ─▶ late? ─▶ counted before? a copy? ─▶ window (+ author) ─▶ due
-//! before a commit:     watermark ─▶ judge what settles ─▶ learn what is usual ─▶ forecasts of all assets, one run ─▶ emit ─▶ alerts
+//! before a commit:     watermark ─▶ judge and learn what settles ─▶ alerts ─▶ forecasts of all assets, one run ─▶ emit ─▶ alerts
 //! ```
 
 mod emission;
@@ -18,7 +18,7 @@ use vigie_streams::{KeyValueStore, Processor, ProcessorContext, ProcessorError, 
 
 use super::alerts::AlertPolicy;
 use super::counting::{self, Place};
-use super::history::boundary;
+use super::history::{Terms, boundary};
 use super::metrics::TrendsMetrics;
 use super::progress::Progress;
 use super::stores;
@@ -145,6 +145,11 @@ impl<C: RecordCodec> Processor for TrendsProcessor<C> {
         let (watermark, closed_before) = (progress.watermark(), progress.closed_before());
         let learned_before = boundary(watermark.unwrap_or(Timestamp::MIN), &settings.windows, settings.settle);
         let settled = progress.settle(learned_before.window_start(settings.windows.size));
+        let settled = stores::windows_in(ctx, settled)?;
+        let progress = self.progress(ctx)?;
+        let complete_from = progress.complete_from(settled.first().map(|(start, _)| *start), at.wall_clock);
+        let complete_before = progress.complete_before(at.wall_clock);
+        let terms = Terms { policy: settings.policy, complete_before, complete_from };
         if (moved || std::mem::take(&mut self.observed))
             && let Some(progress) = &self.progress
         {
@@ -155,8 +160,7 @@ impl<C: RecordCodec> Processor for TrendsProcessor<C> {
         if !moved && !is_time {
             return Ok(());
         }
-        let settled = stores::windows_in(ctx, settled)?;
-        self.emit(is_time, closed_before, learned_before, settled, ctx)?;
+        self.emit(is_time, closed_before, learned_before, settled, &terms, ctx)?;
         if let Some(watermark) = watermark {
             let partition = ctx.partition().to_string();
             self.metrics.watermark.with_label_values(&[&partition]).set(watermark.as_millis() / 1000);

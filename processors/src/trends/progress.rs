@@ -17,6 +17,12 @@ use vigie_streams::TumblingWindows;
 /// An event time this far ahead of the wall clock is a mistake and does not move the watermark.
 const FUTURE_TOLERANCE: Duration = Duration::from_secs(3600);
 
+/// Time by the wall clock from the first mention until the backlogs of a first start are taken to be in.
+pub const TRUSTED_AFTER: Duration = Duration::from_secs(60);
+
+/// What is older than this is no backlog of a first start but an archive.
+const ARCHIVE: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// How far event time has come.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
@@ -26,6 +32,12 @@ pub struct Progress {
     /// Windows that start before this were learned as history when they had settled.
     #[serde(default)]
     settled_before: Option<Timestamp>,
+    /// From when on, by the wall clock, the backlogs that a first start reads are taken to be in.
+    #[serde(default)]
+    trusted_from: Option<Timestamp>,
+    /// The first window that settled complete.
+    #[serde(default)]
+    complete_from: Option<Timestamp>,
     #[serde(skip)]
     heard: BTreeMap<i32, Timestamp>,
 }
@@ -47,6 +59,7 @@ impl Progress {
             return;
         }
         self.heard.insert(partition, now);
+        self.trusted_from.get_or_insert_with(|| now.saturating_add(TRUSTED_AFTER));
         let highest = self.highest.entry(partition).or_insert(event_time);
         *highest = event_time.max(*highest);
     }
@@ -57,6 +70,23 @@ impl Progress {
         let bound = bound.max(before);
         self.settled_before = Some(bound);
         before..bound
+    }
+
+    /// Windows that end by this are complete, as far as can be known at `now`: all of them once the backlogs of a first start are in, and before that
+    /// an archive's, which has no sources that are still to be asked.
+    pub fn complete_before(&self, now: Timestamp) -> Timestamp {
+        let trusted = self.trusted_from.is_some_and(|from| now >= from);
+        if trusted { Timestamp::from_millis(i64::MAX) } else { now.saturating_sub(ARCHIVE) }
+    }
+
+    /// From when on windows were complete when they settled; `settled` is the first of those that settle now, if any does.
+    pub fn complete_from(&mut self, settled: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        match settled {
+            Some(start) if start > self.complete_before(now) => self.complete_from = None,
+            Some(start) => drop(self.complete_from.get_or_insert(start)),
+            None => {}
+        }
+        self.complete_from
     }
 
     /// Moves the watermark and closes windows; true if it moved.

@@ -9,7 +9,7 @@ use std::hash::{Hash, Hasher};
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 use vigie_clock::Timestamp;
-use vigie_schemas::{Forecast, Lineage, Mention, TrendInsight};
+use vigie_schemas::{AlertKind, Forecast, Lineage, Mention, TrendInsight};
 
 use super::counted::{Counted, Label, MICROS};
 use crate::forecast::NoForecast;
@@ -190,6 +190,11 @@ impl WindowState {
                 self.sources.remove(&counted.source);
             }
         }
+    }
+
+    /// Whether an alert of this kind was raised for this window while it was open.
+    pub(crate) fn has_raised(&self, kind: AlertKind) -> bool {
+        self.alerted.iter().any(|raised| raised == kind.as_str())
     }
 
     fn labelled(&mut self, label: Label) -> &mut i64 {

@@ -316,3 +316,32 @@ fn empty_windows_are_history_too() {
     let window = insights(&mut driver).into_iter().find(|i| !i.r#final).unwrap();
     assert!(window.expected_posts.unwrap() < 0.5, "{window:?}");
 }
+
+/// Five days of a post about BTC every two hours; then one about LUNA every 20 minutes for two days, which no window has two of. `crash` is called
+/// before each commit.
+fn thin_event(crash: impl Fn(&mut TopologyTestDriver)) -> Vec<(String, f64, Option<i64>)> {
+    let metrics = TrendsMetrics::new(&prometheus::Registry::new());
+    let topology = topology(settings(), LocalCodec, metrics).unwrap();
+    // So long ago that it is an archive, judged from its first post on.
+    let mut driver = TopologyTestDriver::new(topology, ManualClock::new(at(T0 + 30 * 24 * HOUR)));
+    let before = (0..60).map(|n| ("BTC", n * 2 * HOUR));
+    let event = (0..144).map(|n| ("LUNA", 5 * 24 * HOUR + n * HOUR / 3));
+    for (n, (asset, time)) in before.chain(event).enumerate() {
+        let post = Mention { fingerprint: None, ..mention(asset, n, 0, at(T0 + time)) };
+        pipe(&mut driver, [post]);
+        crash(&mut driver);
+        driver.commit().unwrap();
+    }
+    let alerts: Vec<Alert> = decode(&driver.read(ALERTS));
+    let ids: BTreeSet<&str> = alerts.iter().map(|alert| alert.alert_id.as_str()).collect();
+    assert_eq!(ids.len(), alerts.len());
+    alerts.iter().map(|alert| (format!("{} {}", alert.asset, alert.kind), alert.value, alert.scale_seconds)).collect()
+}
+
+#[test]
+fn an_event_too_thin_for_a_window_is_told_once_whatever_crashes() {
+    let alerts = thin_event(|_| {});
+    assert_eq!(alerts, [("LUNA attention_spike".to_owned(), 10.0, Some(6 * 3600))]);
+    assert_eq!(alerts, thin_event(|driver| driver.restart().unwrap()));
+    assert_eq!(alerts, thin_event(|driver| driver.abort().unwrap()));
+}

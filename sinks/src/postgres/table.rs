@@ -230,6 +230,7 @@ pub(crate) const ALERTS: Table = Table {
         ("anomaly_score", Type::FLOAT8),
         ("raised_at", Type::TIMESTAMPTZ),
         ("sample", Type::BOOL),
+        ("scale_seconds", Type::INT8),
     ],
 };
 
@@ -246,6 +247,7 @@ pub(crate) fn alert_cells(alert: &Alert) -> Vec<Cell<'_>> {
         Cell::OptDouble(alert.anomaly_score),
         Cell::Time(alert.raised_at),
         Cell::Bool(alert.sample),
+        Cell::OptLong(alert.scale_seconds),
     ]
 }
 

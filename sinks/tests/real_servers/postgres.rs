@@ -21,7 +21,7 @@ async fn migrations_are_applied_once_also_by_two_at_once() {
     applied.sort();
     assert_eq!(
         applied,
-        ["V1__insights", "V2__forecasts", "V3__revisions", "V4__authors", "V5__tables_by_time", "V6__search"]
+        ["V1__insights", "V2__forecasts", "V3__revisions", "V4__authors", "V5__tables_by_time", "V6__search", "V7__alert_scales"]
     );
     assert!(migrate(&url).await.unwrap().is_empty());
 }
@@ -48,7 +48,7 @@ async fn every_insight_reaches_its_table() {
     pipeline.until_number("SELECT count(*) FROM posts WHERE run_id = 'run-1' AND score IS NULL", 1).await;
     pipeline.until_number("SELECT count(*) FROM trend_window_revisions", 3).await;
     pipeline
-        .until_number("SELECT count(*) FROM alerts WHERE asset = 'BTC' AND value = 120 AND expected = 10.5", 1)
+        .until_number("SELECT count(*) FROM alerts WHERE asset = 'BTC' AND value = 120 AND expected = 10.5 AND scale_seconds = 3600", 1)
         .await;
     pipeline.until_number("SELECT count(*) FROM fetches", 4).await;
     sink.stop().await;

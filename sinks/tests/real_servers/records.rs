@@ -102,6 +102,7 @@ pub(crate) fn alert(asset: &str, n: i64) -> Alert {
         raised_at: Timestamp::from_millis(start + 1000),
         sample: true,
         run_id: LIVE_RUN.to_owned(),
+        scale_seconds: Some(3600),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a commit emits.
 //!
-//! Emitted are windows that are due, if the emission interval is over, and always those that settle, were newly forecast, or close. Of a window
-//! that settles before it was emitted the alerts must not be lost: it is judged before it is learned itself.
+//! Emitted are windows that are due, if the emission interval is over, and always those that settle, were newly forecast, or close. An open window
+//! is judged when it is emitted, for an alert at once; one that settles, when it is learned, with those before it.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,9 +15,9 @@ use vigie_streams::{ProcessorContext, ProcessorError, WindowStore};
 use super::{TrendsProcessor, WindowKey};
 use crate::forecast::{Features, NoForecast};
 use crate::service::record_codec::{RecordCodec, encode};
-use crate::trends::alerts::alerts;
+use crate::trends::alerts::{self, Finding, Judgement};
 use crate::trends::copies::COPIED_WITHIN;
-use crate::trends::history::{AssetHistory, Judgement, TRUSTED_AFTER};
+use crate::trends::history::{AssetHistory, Learned, TRUSTED_AFTER, Terms};
 use crate::trends::window::{InsightHeader, WindowState};
 use crate::trends::{counting, stores};
 
@@ -33,23 +33,29 @@ impl<C: RecordCodec> TrendsProcessor<C> {
         closed_before: Timestamp,
         learned_before: Timestamp,
         settled: Vec<WindowKey>,
+        terms: &Terms,
         ctx: &mut ProcessorContext<'_>,
     ) -> Result<(), ProcessorError> {
         let all_due = self.due(ctx)?;
-        let settling: Vec<WindowKey> = settled.iter().filter_map(|key| all_due.take(key)).collect();
-        let mut due = BTreeSet::from_iter(settling.iter().cloned());
+        let mut due: BTreeSet<WindowKey> = settled.iter().filter_map(|key| all_due.take(key)).collect();
         if is_time {
             due.append(all_due);
             self.emitted_at = Some(ctx.now());
         }
         due.extend(stores::windows_before(ctx, closed_before)?);
-        let mut judged = self.judge_before_learning(settling, ctx)?;
+        let mut judged: BTreeMap<WindowKey, Judgement> = BTreeMap::new();
         let mut histories: BTreeMap<String, AssetHistory> = BTreeMap::new();
         let mut rows = Vec::new();
         let touched: BTreeSet<&WindowKey> = due.iter().chain(&settled).collect();
         for (start, asset) in touched {
             if let Entry::Vacant(absent) = histories.entry(asset.clone()) {
-                absent.insert(self.history(asset, *start, learned_before, &mut rows, ctx)?);
+                let (history, learned) = self.history(asset, *start, learned_before, terms, ctx)?;
+                rows.extend(learned.rows.into_iter().map(|(start, row)| (start, asset.clone(), row)));
+                judged.extend(learned.judged.into_iter().map(|(start, one)| ((start, asset.clone()), one)));
+                for (start, finding) in learned.findings {
+                    self.forward_alert(&finding, start, asset, ctx)?;
+                }
+                absent.insert(history);
             }
         }
         due.extend(self.forecast(rows, ctx)?);
@@ -59,29 +65,13 @@ impl<C: RecordCodec> TrendsProcessor<C> {
             })?;
             let judgement = judged.remove(&key);
             let last = key.0 < closed_before;
-            self.emit_window(key, last, judgement, history, ctx)?;
+            self.emit_window(key, last, judgement, history, terms, ctx)?;
         }
         stores::delete_authors_before(ctx, closed_before);
         // The last post of a window is as old as its end, and nothing can be a copy of it any more.
         let kept = COPIED_WITHIN.saturating_add(self.settings.windows.size);
         WindowStore::over(ctx.store(counting::POSTS)).expire(closed_before.saturating_sub(kept));
         Ok(())
-    }
-
-    /// Judges windows that are about to be learned, by what was learned before.
-    fn judge_before_learning(
-        &self,
-        settling: Vec<WindowKey>,
-        ctx: &mut ProcessorContext<'_>,
-    ) -> Result<BTreeMap<WindowKey, Option<Judgement>>, ProcessorError> {
-        let mut judged = BTreeMap::new();
-        for (start, asset) in settling {
-            let Some(history) = stores::history(ctx, &asset)? else { continue };
-            let Some(window) = stores::window(ctx, start, &asset)? else { continue };
-            let judgement = self.judge(&history, start, &asset, &window, ctx)?;
-            judged.insert((start, asset), judgement);
-        }
-        Ok(judged)
     }
 
     fn judge(
@@ -96,18 +86,24 @@ impl<C: RecordCodec> TrendsProcessor<C> {
         history.judge(&self.settings.windows, start, window, now, |earlier| stores::window(ctx, earlier, asset))
     }
 
-    /// Emits a window as its next revision unless it would say the same as the one before. It is judged now if it is not `judged`.
+    /// Emits a window as its next revision unless it would say the same as the one before. It is judged now if it was not `judged` when it was
+    /// learned.
     fn emit_window(
         &mut self,
         (start, asset): WindowKey,
         last: bool,
-        judged: Option<Option<Judgement>>,
+        judged: Option<Judgement>,
         history: &mut AssetHistory,
+        terms: &Terms,
         ctx: &mut ProcessorContext<'_>,
     ) -> Result<(), ProcessorError> {
         let mut window = stores::window(ctx, start, &asset)?
             .ok_or_else(|| ProcessorError::fatal(format!("window {start} of {asset} is due but not in the store")))?;
-        if history.correct(&self.settings.windows, start, &window) {
+        let windows = self.settings.windows;
+        if history.correct(&windows, start, &window) {
+            for (last, finding) in history.findings_after_correction(&windows, &window, terms) {
+                self.forward_alert(&finding, last, &asset, ctx)?;
+            }
             stores::put_history(ctx, &asset, history)?;
         }
         if let Some(due) = &mut self.due {
@@ -116,14 +112,13 @@ impl<C: RecordCodec> TrendsProcessor<C> {
         if !last && !window.is_due() {
             return Ok(());
         }
-        let judgement = match judged {
-            Some(judgement) => judgement,
-            None => self.judge(history, start, &asset, &window, ctx)?,
-        };
+        let open = self.judge(history, start, &asset, &window, ctx)?;
+        if let Some(judgement) = open {
+            self.alert_at_once(start, &asset, &judgement, &mut window, history, ctx)?;
+        }
         self.explain_missing_forecast(&mut window, history.has_learned(start));
-        let insight = self.insight(start, &asset, last, &mut window, judgement, ctx);
+        let insight = self.insight(start, &asset, last, &mut window, judged.or(open), ctx);
         self.forward_insight(&insight, ctx)?;
-        self.forward_alerts(&insight, judgement, &mut window, ctx)?;
         if last {
             stores::delete_window(ctx, start, &asset);
             return Ok(());
@@ -169,31 +164,27 @@ impl<C: RecordCodec> TrendsProcessor<C> {
         window.set_forecast(Err(reason));
     }
 
-    /// What is usual for `asset`, learned up to `learned_before`. `first` is its first window if it has no history yet. `rows` gets the inputs of
-    /// the forecasts after the windows that were learned.
+    /// What is usual for `asset`, learned up to `learned_before`, and what was learned now. `first` is its first window if it has no history yet.
     fn history(
         &self,
         asset: &str,
         first: Timestamp,
         learned_before: Timestamp,
-        rows: &mut Vec<(Timestamp, String, Row)>,
+        terms: &Terms,
         ctx: &mut ProcessorContext<'_>,
-    ) -> Result<AssetHistory, ProcessorError> {
+    ) -> Result<(AssetHistory, Learned), ProcessorError> {
         let stored = stores::history(ctx, asset)?;
         let is_new = stored.is_none();
         let mut history = stored.unwrap_or_else(|| AssetHistory::new(first, ctx.now().saturating_add(TRUSTED_AFTER)));
         let windows = &self.settings.windows;
-        let learned = history.learn(windows, learned_before, |start| stores::window(ctx, start, asset))?;
-        let trusted = history.is_trusted(ctx.now());
-        rows.extend(
-            learned.rows.into_iter().map(|(start, row)| {
-                (start, asset.to_owned(), if trusted { row } else { Err(NoForecast::YoungHistory) })
-            }),
-        );
+        let mut learned = history.learn(windows, learned_before, terms, |start| stores::window(ctx, start, asset))?;
+        if !history.is_trusted(ctx.now()) {
+            learned.rows.iter_mut().for_each(|(_, row)| *row = Err(NoForecast::YoungHistory));
+        }
         if learned.any || is_new {
             stores::put_history(ctx, asset, &history)?;
         }
-        Ok(history)
+        Ok((history, learned))
     }
 
     fn insight(
@@ -227,25 +218,42 @@ impl<C: RecordCodec> TrendsProcessor<C> {
         Ok(())
     }
 
-    /// Raises the alerts that the window deserves and has not raised. A window that is learned already (no judgement) raises none: a post
-    /// that comes hours late is no news.
-    fn forward_alerts(
+    /// Raises what the open window deserves and was not told yet.
+    fn alert_at_once(
         &self,
-        insight: &TrendInsight,
-        judgement: Option<Judgement>,
+        start: Timestamp,
+        asset: &str,
+        judgement: &Judgement,
         window: &mut WindowState,
+        history: &mut AssetHistory,
         ctx: &mut ProcessorContext<'_>,
     ) -> Result<(), ProcessorError> {
-        let Some(Judgement { drop_from, .. }) = judgement else { return Ok(()) };
-        for alert in alerts(&self.settings.policy, insight, drop_from) {
-            if window.alerted.contains(&alert.kind) {
-                continue;
-            }
-            let value = encode(&self.codec, &self.settings.alerts, &alert)?;
-            ctx.forward(&self.settings.alerts, Some(Bytes::from(alert.asset)), Some(value), alert.raised_at);
-            self.metrics.alerts.with_label_values(&[&alert.kind]).inc();
-            window.alerted.push(alert.kind);
+        let mut found = alerts::findings(&self.settings.policy, window, judgement);
+        found.retain(|finding| !window.has_raised(finding.kind));
+        if found.is_empty() {
+            return Ok(());
         }
+        for finding in found {
+            if history.is_news(&self.settings.windows, start, &finding) {
+                self.forward_alert(&finding, start, asset, ctx)?;
+            }
+            window.alerted.push(finding.kind.to_string());
+        }
+        stores::put_history(ctx, asset, history)
+    }
+
+    fn forward_alert(
+        &self,
+        finding: &Finding,
+        start: Timestamp,
+        asset: &str,
+        ctx: &mut ProcessorContext<'_>,
+    ) -> Result<(), ProcessorError> {
+        let settings = &self.settings;
+        let alert = alerts::alert(finding, &settings.windows, (start, asset), &settings.run_id, ctx.now());
+        let value = encode(&self.codec, &settings.alerts, &alert)?;
+        ctx.forward(&settings.alerts, Some(Bytes::from(alert.asset)), Some(value), alert.raised_at);
+        self.metrics.alerts.with_label_values(&[&alert.kind]).inc();
         Ok(())
     }
 }
