@@ -59,6 +59,11 @@ impl Progress {
         before..bound
     }
 
+    /// Whether nothing has come from anywhere for the time-out, or ever.
+    pub fn is_idle(&self, now: Timestamp, idle_timeout: Duration) -> bool {
+        !self.heard.values().any(|at| now.since(*at) < idle_timeout)
+    }
+
     /// Moves the watermark and closes windows; true if it moved.
     pub fn advance(&mut self, now: Timestamp, idle_timeout: Duration, windows: &TumblingWindows) -> bool {
         // After a restart nobody has been heard yet: give everybody the time-out before going on without them.
