@@ -37,6 +37,7 @@ fn driver(codec: SyncCodec, threads: usize) -> Result<TopologyTestDriver> {
         scored: Topic::InsightsSentiment.name().into(),
         mentions: Topic::PostsMentions.name().into(),
         dedupe_retention: Duration::from_secs(7 * 86_400),
+        spread_market_from: None,
         published: None,
         dead_letters: true,
         author_key: "0123456789abcdef".parse().map_err(anyhow::Error::msg)?,

@@ -150,6 +150,8 @@ impl Replay {
             mentions: self.plan.mentions_topic(),
             // Within one scan a post counts once, however long the scan is.
             dedupe_retention: Duration::MAX,
+            // Its windows are filled from all mentions of a partition at once.
+            spread_market_from: None,
             published: Some(self.plan.published.clone()),
             dead_letters: false,
             author_key,

@@ -84,6 +84,7 @@ pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
         scored: Topic::InsightsSentiment.name().to_owned(),
         mentions: Topic::PostsMentions.name().to_owned(),
         dedupe_retention: config.dedupe_retention,
+        spread_market_from: config.spread_market_from,
         published: None,
         dead_letters: true,
         author_key,

@@ -29,11 +29,13 @@ pub mod copies;
 mod counted;
 mod counting;
 pub mod history;
+mod market;
 mod metrics;
 pub mod mood;
 mod processor;
 pub mod progress;
 mod signals;
+mod share;
 mod stores;
 pub mod window;
 
@@ -41,9 +43,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use config::{Checked, Config, TrendsOptions};
+use market::MarketProcessor;
 pub use metrics::TrendsMetrics;
 pub use processor::{TrendsProcessor, TrendsSettings};
+pub use share::MarketTopic;
 use vigie_daemon::{Context, ServiceError};
+use vigie_kafka_client::{Admin, KafkaConfig};
 use vigie_schemas::{LIVE_RUN, Topic};
 use vigie_streams::{StreamsConfig, Topology, TopologyError};
 
@@ -52,6 +57,9 @@ use crate::service::record_codec::RecordCodec;
 
 /// Name of the consumer group; changelogs and transactional ids begin with it.
 pub const APPLICATION_ID: &str = "vigie-trends";
+
+/// That of the tasks that look for copies in the whole market and add it up.
+pub const MARKET_APPLICATION_ID: &str = "vigie-market";
 
 const MAX_BATCH: usize = 2000;
 
@@ -69,6 +77,7 @@ pub fn topology<C: RecordCodec>(
         .source(&settings.source)
         .sink(&settings.insights)
         .sink(&settings.alerts)
+        .sink(&settings.market.name)
         .accounted()
         .max_batch(MAX_BATCH);
     for store in stores::specs() {
@@ -79,17 +88,46 @@ pub fn topology<C: RecordCodec>(
         .build()
 }
 
-/// Runs the topology until the context asks it to stop.
+/// The topology of what is counted of the whole market, over any codec.
+///
+/// # Errors
+/// If a topic has two parts to play.
+pub fn market_topology<C: RecordCodec>(
+    settings: TrendsSettings,
+    codec: C,
+    metrics: TrendsMetrics,
+) -> Result<Topology, TopologyError> {
+    let market = settings.market.name.clone();
+    let settings = Arc::new(TrendsSettings { source: market.clone(), ..settings });
+    let mut builder = Topology::builder("market")
+        .source(&market)
+        .sink(&market)
+        .sink(&settings.insights)
+        .sink(&settings.alerts)
+        .accounted()
+        .max_batch(MAX_BATCH);
+    for store in market::specs() {
+        builder = builder.store(store);
+    }
+    builder
+        .processor(move |_| Box::new(MarketProcessor::new(Arc::clone(&settings), codec.clone(), metrics.clone())))
+        .build()
+}
+
+/// Runs both topologies until the context asks it to stop.
 ///
 /// # Errors
 /// See [`ServiceError`].
 pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
     let Checked { config, forecaster } = checked;
     let codec = service::connect(&config.registry, &config.kafka).await?;
+    let market = market_topic(config.kafka.clone()).await?;
+    let market_streams = StreamsConfig::new(config.kafka.clone(), MARKET_APPLICATION_ID, &config.streams);
     let streams = StreamsConfig::new(config.kafka, APPLICATION_ID, &config.streams);
     let settings = TrendsSettings {
         run_id: LIVE_RUN.to_owned(),
         source: Topic::PostsMentions.name().to_owned(),
+        market,
         insights: Topic::InsightsTrends.name().to_owned(),
         alerts: Topic::InsightsAlerts.name().to_owned(),
         windows: config.trends.windows(),
@@ -99,6 +137,29 @@ pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
         policy: config.trends.policy(),
         forecaster,
     };
-    let topology = topology(settings, codec.clone(), TrendsMetrics::new(&ctx.metrics)).map_err(ServiceError::failed)?;
-    service::run("trends", streams, topology, codec, &ctx).await
+    let metrics = TrendsMetrics::new(&ctx.metrics);
+    let market = market_topology(settings.clone(), codec.clone(), metrics.clone()).map_err(ServiceError::failed)?;
+    let trends = topology(settings, codec.clone(), metrics).map_err(ServiceError::failed)?;
+    tokio::try_join!(
+        service::run("trends", streams, trends, codec.clone(), &ctx),
+        service::run("market", market_streams, market, codec, &ctx),
+    )
+    .map(drop)
+}
+
+/// The topic of what tasks tell each other, which must have the partitions of the topic of mentions.
+async fn market_topic(kafka: KafkaConfig) -> Result<MarketTopic, ServiceError> {
+    let partitions = tokio::task::spawn_blocking(move || {
+        let admin = Admin::new(&kafka)?;
+        let of = |topic: Topic| admin.partitions(topic.name());
+        Ok((of(Topic::PostsMentions)?, of(Topic::TrendsMarket)?))
+    });
+    let name = Topic::TrendsMarket.name().to_owned();
+    match partitions.await.map_err(ServiceError::failed)?.map_err(service::kafka_error)? {
+        (Some(mentions), Some(partitions)) if mentions == partitions => Ok(MarketTopic { name, partitions }),
+        (mentions, partitions) => Err(ServiceError::failed(format!(
+            "topic {name} has {partitions:?} partitions and {} has {mentions:?}, expected as many: vigie topics apply creates what is missing",
+            Topic::PostsMentions.name()
+        ))),
+    }
 }

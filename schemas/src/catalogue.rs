@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::market::MarketPart;
 use crate::records::{
     Alert, AuthorKeyRecord, AvroRecord, Cursor, DeadLetter, FetchRecord, Mention, RawPost, ScoredPost, TrendInsight,
 };
@@ -21,6 +22,8 @@ pub enum Topic {
     InsightsSentiment,
     /// One record for each asset that a post mentions. Key: asset.
     PostsMentions,
+    /// What the tasks that share the counting of the whole market tell each other.
+    TrendsMarket,
     /// Revisions of 5-minute windows. Key: asset.
     InsightsTrends,
     /// Alerts. Key: asset.
@@ -72,10 +75,11 @@ pub const DEFAULT_PARTITIONS: i32 = 4;
 
 impl Topic {
     /// Every topic but the dead letter queues.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::PostsRaw,
         Self::InsightsSentiment,
         Self::PostsMentions,
+        Self::TrendsMarket,
         Self::InsightsTrends,
         Self::InsightsAlerts,
         Self::SourcesCursors,
@@ -91,6 +95,7 @@ impl Topic {
             Self::PostsRaw => "posts.raw.v1",
             Self::InsightsSentiment => "insights.sentiment.v1",
             Self::PostsMentions => "posts.mentions.v1",
+            Self::TrendsMarket => "trends.market.v1",
             Self::InsightsTrends => "insights.trends.v1",
             Self::InsightsAlerts => "insights.alerts.v1",
             Self::SourcesCursors => "sources.cursors.v1",
@@ -112,6 +117,7 @@ impl Topic {
             Self::PostsRaw => RawPost::SCHEMA,
             Self::InsightsSentiment | Self::ReplaysSentiment => ScoredPost::SCHEMA,
             Self::PostsMentions => Mention::SCHEMA,
+            Self::TrendsMarket => MarketPart::SCHEMA,
             Self::InsightsTrends | Self::ReplaysTrends => TrendInsight::SCHEMA,
             Self::InsightsAlerts => Alert::SCHEMA,
             Self::SourcesCursors => Cursor::SCHEMA,
@@ -151,7 +157,7 @@ impl Topic {
 
     const fn retention(self) -> Duration {
         match self {
-            Self::PostsMentions => Duration::from_secs(7 * DAY.as_secs()),
+            Self::PostsMentions | Self::TrendsMarket => Duration::from_secs(7 * DAY.as_secs()),
             Self::InsightsTrends | Self::InsightsAlerts => Duration::from_secs(90 * DAY.as_secs()),
             _ => Duration::from_secs(30 * DAY.as_secs()),
         }
@@ -239,8 +245,8 @@ mod tests {
     fn partitions_can_be_chosen_but_for_topics_that_have_one() {
         let of = |partitions| Topic::ALL.map(|topic| topic.configs_of(partitions)[0].partitions);
         assert_eq!(of(4), Topic::ALL.map(Topic::partitions));
-        assert_eq!(of(4), [4, 4, 4, 4, 1, 6, 1, 1, 4, 4]);
-        assert_eq!(of(64), [64, 64, 64, 64, 1, 64, 1, 1, 64, 64]);
+        assert_eq!(of(4), [4, 4, 4, 4, 4, 1, 6, 1, 1, 4, 4]);
+        assert_eq!(of(64), [64, 64, 64, 64, 64, 1, 64, 1, 1, 64, 64]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod catalogue;
 mod codec;
 mod error;
+mod market;
 mod records;
 pub mod redis;
 mod registry;
@@ -16,6 +17,7 @@ mod states;
 pub use catalogue::{Compatibility, DEFAULT_PARTITIONS, Topic, TopicConfig};
 pub use codec::{Codec, SyncCodec};
 pub use error::CodecError;
+pub use market::{MARKET_SHARE, MarketCopy, MarketPart, MarketPost, MarketProgress, market_key, market_route};
 pub use records::{
     Alert, AssetMention, AuthorKeyRecord, AvroRecord, Cursor, DeadLetter, FetchRecord, Forecast, LIVE_RUN, Lineage,
     Mention, RawPost, ScoredPost, TrendInsight, WHOLE_MARKET, WINDOW,

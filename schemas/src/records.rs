@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use vigie_clock::Timestamp;
 
+use crate::market::MarketPart;
+
 /// A post as its source published it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RawPost {
@@ -270,6 +272,7 @@ avro_records! {
     RawPost => "raw_post.avsc",
     ScoredPost => "scored_post.avsc",
     Mention => "mention.avsc",
+    MarketPart => "market_part.avsc",
     TrendInsight => "trend_insight.avsc",
     Alert => "alert.avsc",
     FetchRecord => "fetch_record.avsc",
@@ -386,6 +389,8 @@ mod tests {
             fingerprint: Some(-1),
             spam: true,
         });
+        round_trip(&MarketPart::full());
+        round_trip(&MarketPart::default());
         round_trip(&TrendInsight {
             asset: text(),
             window_start: time,

@@ -58,7 +58,7 @@ impl Insight {
             Topic::InsightsAlerts => Self::Alert(read(codec, value).await?),
             Topic::SourcesFetches => Self::Fetch(read(codec, value).await?),
             Topic::AuthorsKeys => Self::AuthorKey(read(codec, value).await?),
-            Topic::PostsRaw | Topic::PostsMentions | Topic::SourcesCursors => {
+            Topic::PostsRaw | Topic::PostsMentions | Topic::TrendsMarket | Topic::SourcesCursors => {
                 let detail = format!("{} is no topic of insights", topic.name());
                 return Err(InsightError::Dead { reason: "undecodable", detail });
             }

@@ -17,7 +17,7 @@ use vigie_kafka_client::{Admin, KafkaConfig, OutgoingRecord, ProducerOptions, Tr
 use vigie_processors::AvroDeadLetters;
 use vigie_processors::text::fingerprint::Fingerprint;
 use vigie_processors::trends::alerts::AlertPolicy;
-use vigie_processors::trends::{APPLICATION_ID, TrendsMetrics, TrendsSettings, topology};
+use vigie_processors::trends::{APPLICATION_ID, MarketTopic, TrendsMetrics, TrendsSettings, topology};
 use vigie_schemas::{Codec, LIVE_RUN, Lineage, Mention, RegistryConfig, SyncCodec, Topic};
 use vigie_stack::{Stack, StackConfig};
 use vigie_streams::{StateBackend, StreamsApp, StreamsConfig, StreamsOptions, TopicPartition, TumblingWindows};
@@ -101,7 +101,7 @@ fn codec(runtime: &tokio::runtime::Runtime, job: &Job) -> anyhow::Result<SyncCod
 fn write(runtime: &tokio::runtime::Runtime, job: &Job, rate: u64) -> anyhow::Result<()> {
     let kafka = KafkaConfig::new(&job.brokers, &job.prefix);
     let admin = Admin::new(&kafka)?;
-    for topic in [Topic::PostsMentions, Topic::InsightsTrends, Topic::InsightsAlerts] {
+    for topic in [Topic::PostsMentions, Topic::TrendsMarket, Topic::InsightsTrends, Topic::InsightsAlerts] {
         create_topic(&admin, topic.name(), 1)?;
     }
     let codec = codec(runtime, job)?;
@@ -167,6 +167,7 @@ fn start(job: &Job, kafka: &KafkaConfig, codec: &SyncCodec) -> anyhow::Result<St
     let settings = TrendsSettings {
         run_id: LIVE_RUN.to_owned(),
         source: Topic::PostsMentions.name().to_owned(),
+        market: MarketTopic { name: Topic::TrendsMarket.name().to_owned(), partitions: 1 },
         insights: Topic::InsightsTrends.name().to_owned(),
         alerts: Topic::InsightsAlerts.name().to_owned(),
         windows: TumblingWindows { size: Duration::from_secs(300), grace: Duration::from_secs(6 * 3600) },

@@ -194,6 +194,12 @@ impl<'a> ProcessorContext<'a> {
         self.core.account.settle(outcome, records);
     }
 
+    /// Counts the `events` that one record brought after their window was closed.
+    pub fn count_late_events(&mut self, events: u64) {
+        self.core.counts.late += events;
+        self.settle(Outcome::Late, 1);
+    }
+
     /// Counts `records` that came after their window was closed.
     pub fn count_late(&mut self, records: u64) {
         self.core.counts.late += records;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use vigie_authors::AuthorKey;
+use vigie_clock::Timestamp;
 use vigie_daemon::{Check, Mistake, SecretArg};
 use vigie_schemas::RegistryConfig;
 use vigie_streams::{KafkaConfig, StreamsOptions};
@@ -39,6 +40,10 @@ pub struct Config {
     /// How long a post is known after it was last seen, so that it counts once
     #[arg(long, value_name = "DURATION", env = "VIGIE_DEDUPE_RETENTION", default_value = "7d", value_parser = parse_duration)]
     pub dedupe_retention: Duration,
+    /// Spread the counting of the whole market over all tasks, for windows that begin at this time or later (RFC 3339); when it is first set it
+    /// must lie more than an hour ahead, and the same for all replicas
+    #[arg(long, value_name = "TIME", env = "VIGIE_SPREAD_MARKET_FROM", value_parser = Timestamp::parse_rfc3339)]
+    pub spread_market_from: Option<Timestamp>,
 }
 
 /// What posts are enriched with, besides the model.

@@ -22,6 +22,8 @@ pub(crate) struct Emitted {
     pub(crate) source: String,
     /// What it mentions, without the whole market.
     pub(crate) assets: Vec<String>,
+    /// Where its mention of the whole market is counted, if those are spread.
+    pub(crate) route: Option<u32>,
 }
 
 impl Emitted {
@@ -40,7 +42,9 @@ pub(crate) fn encode(seen: Timestamp, emitted: Option<&Emitted>) -> Vec<u8> {
         let published = emitted.published_at.as_millis();
         let Emitted { revision, kind, source, assets, .. } = emitted;
         let assets = assets.join(",");
-        entry.extend(format!("{revision}\t{edited}\t{published}\t{flags}\t{kind}\t{source}\t{assets}").into_bytes());
+        let route = emitted.route.map(|route| format!("\t{route:x}")).unwrap_or_default();
+        let line = format!("{revision}\t{edited}\t{published}\t{flags}\t{kind}\t{source}\t{assets}{route}");
+        entry.extend(line.into_bytes());
     }
     entry
 }
@@ -62,8 +66,9 @@ pub(crate) fn emitted(entry: &[u8]) -> Option<Emitted> {
     let flags = parts.next()?;
     let (kind, source) = (parts.next()?.to_owned(), parts.next()?.to_owned());
     let assets = parts.next()?.split(',').filter(|asset| !asset.is_empty()).map(str::to_owned).collect();
+    let route = parts.next().and_then(|route| u32::from_str_radix(route, 16).ok());
     let (deleted, sample) = (flags.contains('d'), flags.contains('s'));
-    Some(Emitted { revision, edited_at, published_at, deleted, sample, kind, source, assets })
+    Some(Emitted { revision, edited_at, published_at, deleted, sample, kind, source, assets, route })
 }
 
 #[cfg(test)]
@@ -82,8 +87,16 @@ mod tests {
             kind: "rss".into(),
             source: "blog".into(),
             assets: vec!["BTC".into(), "ETH".into()],
+            route: Some(0x9e),
         };
-        let bare = Emitted { edited_at: None, deleted: false, sample: false, assets: Vec::new(), ..whole.clone() };
+        let bare = Emitted {
+            edited_at: None,
+            deleted: false,
+            sample: false,
+            assets: Vec::new(),
+            route: None,
+            ..whole.clone()
+        };
         for entry in [Some(&whole), Some(&bare), None] {
             let bytes = encode(seen_at, entry);
             assert_eq!((seen(&bytes), emitted(&bytes).as_ref()), (Some(seen_at), entry));

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use vigie_authors::AuthorKey;
 use vigie_clock::Timestamp;
-use vigie_schemas::{Lineage, Mention, RawPost, ScoredPost, Topic, WHOLE_MARKET};
+use vigie_schemas::{Lineage, Mention, RawPost, ScoredPost, Topic, WHOLE_MARKET, WINDOW, market_key, market_route};
 use vigie_streams::{Outcome, Processor, ProcessorContext, ProcessorError, Punctuation, Record};
 
 use super::SEEN;
@@ -47,6 +47,9 @@ pub struct SentimentSettings {
     pub mentions: String,
     /// How long a post is known after it was last seen.
     pub dedupe_retention: Duration,
+    /// From the window on that begins at this time or next after it, mentions of the whole market are spread over the partitions; `None`: they
+    /// are all in one.
+    pub spread_market_from: Option<Timestamp>,
     /// Only posts published in this range leave the topology; `None` takes all.
     pub published: Option<Range<Timestamp>>,
     /// Whether rejected records become dead letters; a replay leaves that to the live run.
@@ -229,7 +232,8 @@ impl<C: RecordCodec> SentimentProcessor<C> {
         let lineage = self.lineage(record);
         let gone = tombstone(post_id, &emitted, record.timestamp, ctx.now(), lineage);
         for asset in emitted.assets.iter().map(String::as_str).chain([WHOLE_MARKET]) {
-            self.forward_mention(retraction(asset, post_id, &emitted, gone.revision, &gone.lineage), record, ctx)?;
+            let taken_back = retraction(asset, post_id, &emitted, gone.revision, &gone.lineage);
+            self.forward_mention(taken_back, emitted.route, record, ctx)?;
         }
         let left = Emitted { revision: gone.revision, deleted: true, assets: Vec::new(), ..emitted };
         remember(post_id, record, Some(&left), ctx);
@@ -273,9 +277,11 @@ impl<C: RecordCodec> SentimentProcessor<C> {
         self.metrics.mentions.inc_by(mentions.len() as u64 - 1);
         self.metrics.age_seconds.observe(now.since(scored.fetched_at).as_secs_f64());
         self.metrics.spam.inc_by(u64::from(mentions.last().is_some_and(|mention| mention.spam)));
+        let route = self.route(&scored, before.as_ref());
         let emitted = Emitted {
             revision,
             edited_at,
+            route,
             published_at: scored.published_at,
             deleted: false,
             sample: scored.sample,
@@ -287,13 +293,28 @@ impl<C: RecordCodec> SentimentProcessor<C> {
         remember(&scored.post_id, record, Some(&emitted), ctx);
         if let Some(before) = before {
             self.metrics.revisions.with_label_values(&["edited"]).inc();
-            for asset in before.assets.iter().filter(|asset| !emitted.assets.contains(asset)) {
+            let gone = before
+                .assets
+                .iter()
+                .map(String::as_str)
+                .filter(|asset| !scored.assets.iter().any(|now| now.asset == *asset));
+            // Another author, so another place.
+            let moved = (before.route != route).then_some(WHOLE_MARKET);
+            for asset in gone.chain(moved) {
                 let taken_back = retraction(asset, &scored.post_id, &before, revision, &scored.lineage);
-                self.forward_mention(taken_back, record, ctx)?;
+                self.forward_mention(taken_back, before.route, record, ctx)?;
             }
         }
         self.forward_scored(scored, record, ctx)?;
-        mentions.into_iter().try_for_each(|mention| self.forward_mention(mention, record, ctx))
+        mentions.into_iter().try_for_each(|mention| self.forward_mention(mention, route, record, ctx))
+    }
+
+    /// Where the post's mention of the whole market is counted. A post that is counted where all are stays there.
+    fn route(&self, post: &ScoredPost, before: Option<&Emitted>) -> Option<u32> {
+        let is_new_spread =
+            || self.settings.spread_market_from.is_some_and(|from| post.published_at.window_start(WINDOW) >= from);
+        let spread = before.map_or_else(is_new_spread, |before| before.route.is_some());
+        spread.then(|| market_route(post.author_id.as_deref(), &post.post_id))
     }
 
     fn forward_scored(
@@ -310,12 +331,17 @@ impl<C: RecordCodec> SentimentProcessor<C> {
     fn forward_mention(
         &self,
         mention: Mention,
+        route: Option<u32>,
         record: &Record,
         ctx: &mut ProcessorContext<'_>,
     ) -> Result<(), ProcessorError> {
         // A replay has a topic of mentions for itself, but not a subject.
         let value = encode(&self.codec, Topic::PostsMentions.name(), &mention)?;
-        ctx.forward(&self.settings.mentions, Some(Bytes::from(mention.asset)), Some(value), record.timestamp);
+        let key = match route {
+            Some(route) if mention.asset == WHOLE_MARKET => market_key(route),
+            _ => mention.asset,
+        };
+        ctx.forward(&self.settings.mentions, Some(Bytes::from(key)), Some(value), record.timestamp);
         Ok(())
     }
 

@@ -15,7 +15,11 @@ pub(crate) fn decode<T: DeserializeOwned>(store: &str, value: Option<Bytes>) -> 
 
 /// Writes a value to be stored.
 pub(crate) fn encode<T: Serialize>(store: &str, value: &T) -> Result<Bytes, ProcessorError> {
-    serde_json::to_vec(value)
-        .map(Bytes::from)
+    text(store, value).map(Bytes::from)
+}
+
+/// As [`encode`], as text.
+pub(crate) fn text<T: Serialize>(store: &str, value: &T) -> Result<String, ProcessorError> {
+    serde_json::to_string(value)
         .map_err(|error| ProcessorError::fatal(format!("a value for store {store} is not writable: {error}")))
 }

@@ -23,6 +23,7 @@ use vigie_streams::{KeyValueStore, WindowStore};
 
 use super::counted::{Counted, key_parts};
 use crate::text::fingerprint::Fingerprint;
+use crate::trends::share::{BANDS, OWN};
 
 /// How long after a post another one with nearly the same text is a copy of it.
 pub const COPIED_WITHIN: Duration = Duration::from_secs(24 * 3600);
@@ -44,10 +45,14 @@ pub(crate) fn index_keys(key: &[u8], value: &[u8]) -> Vec<Vec<u8>> {
         let (_, key) = WindowStore::parts(key)?;
         let (asset, post_id) = key_parts(key)?;
         let counted: Counted = serde_json::from_slice(value).ok()?;
-        let fingerprint = Fingerprint::from_long(counted.fingerprint?);
-        Some(prefixes(asset, fingerprint).map(|prefix| at(&prefix, counted.published_at, post_id)).collect())
+        Some(places(asset, counted.published_at, post_id, Fingerprint::from_long(counted.fingerprint?)))
     };
     found().unwrap_or_default()
+}
+
+/// Where a mention stands in the index.
+pub(crate) fn places(asset: &str, published_at: Timestamp, post_id: &str, fingerprint: Fingerprint) -> Vec<Vec<u8>> {
+    prefixes(asset, fingerprint).map(|prefix| at(&prefix, published_at, post_id)).collect()
 }
 
 /// Whether what stands, or would stand, at `spot` repeats an earlier mention.
@@ -78,8 +83,20 @@ fn next(posts: &KeyValueStore, range: Range<Vec<u8>>) -> Option<Vec<u8>> {
     posts.index(&range.start, &range.end).next().map(|key| key.to_vec())
 }
 
+/// Which pairs are looked at. For the whole market each band, which is a value of the fingerprint, has the pairs of which it is the first; a share
+/// has none.
+fn pairs_of(asset: &str) -> Range<usize> {
+    const FIRST: [Range<usize>; BANDS.len()] = [0..3, 3..5, 5..Fingerprint::PAIRS];
+    match BANDS.iter().position(|band| *band == asset) {
+        Some(band) => FIRST[band].clone(),
+        None if asset == OWN => 0..0,
+        None => 0..Fingerprint::PAIRS,
+    }
+}
+
 fn prefixes(asset: &str, fingerprint: Fingerprint) -> impl Iterator<Item = Vec<u8>> {
-    fingerprint.pairs().into_iter().zip(0_u8..).map(move |(values, number)| {
+    let Range { start, end } = pairs_of(asset);
+    fingerprint.pairs().into_iter().zip(0_u8..).take(end).skip(start).map(move |(values, number)| {
         let mut prefix = Vec::with_capacity(asset.len() + 1 + PAIR);
         prefix.extend_from_slice(asset.as_bytes());
         prefix.extend_from_slice(&[0, number]);

@@ -149,7 +149,7 @@ fn spot(published_at: Timestamp, post_id: &str) -> Spot {
     (published_at, post_id.to_owned())
 }
 
-fn counted(place: &mut impl Place, start: Timestamp, key: &[u8]) -> Result<Option<Counted>> {
+pub(crate) fn counted(place: &mut impl Place, start: Timestamp, key: &[u8]) -> Result<Option<Counted>> {
     decode(POSTS, WindowStore::over(place.posts()).get(start, key))
 }
 

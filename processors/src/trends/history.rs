@@ -23,6 +23,7 @@ use vigie_streams::TumblingWindows;
 
 use super::alerts::{self, AlertPolicy, Finding, Judgement};
 use super::mood::Mood;
+use super::progress::Completeness;
 use super::signals::Signals;
 use super::window::WindowState;
 use crate::anomaly::{Anomaly, OnlineAnomaly};
@@ -62,6 +63,19 @@ pub struct Terms {
     pub complete_before: Timestamp,
     /// From when on windows are complete: an asset that was not seen since had no posts.
     pub complete_from: Option<Timestamp>,
+}
+
+impl Terms {
+    /// As of `now`, when the windows `settled` settle.
+    pub(crate) fn new(
+        policy: AlertPolicy,
+        complete: &mut Completeness,
+        settled: &[(Timestamp, String)],
+        now: Timestamp,
+    ) -> Self {
+        let complete_from = complete.from(settled.first().map(|(start, _)| *start), now);
+        Self { policy, complete_before: complete.before(now), complete_from }
+    }
 }
 
 /// What [`AssetHistory::learn`] did.

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! process:             mention ─▶ late? ─▶ counted before? a copy? ─▶ window (+ author) ─▶ due
+//!                         └─ of the whole market, spread ─▶ counted before? ─▶ own share ─▶ due, told to the market tasks
 //! before a commit:     watermark ─▶ judge and learn what settles ─▶ alerts ─▶ forecasts of all assets, one run ─▶ emit ─▶ alerts
 //! ```
 
 mod emission;
+mod sharing;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +23,7 @@ use super::counting::{self, Place};
 use super::history::{Terms, boundary};
 use super::metrics::TrendsMetrics;
 use super::progress::Progress;
+use super::share::{self, MarketTopic, OWN};
 use super::stores;
 use super::window::{WindowState, validate};
 use crate::forecast::SharedForecaster;
@@ -33,6 +36,8 @@ pub struct TrendsSettings {
     pub run_id: String,
     /// Topic of mentions.
     pub source: String,
+    /// Topic of what tasks tell each other of the whole market.
+    pub market: MarketTopic,
     /// Topic of window revisions.
     pub insights: String,
     /// Topic of alerts.
@@ -52,7 +57,7 @@ pub struct TrendsSettings {
 }
 
 /// Start and asset.
-type WindowKey = (Timestamp, String);
+pub(super) type WindowKey = (Timestamp, String);
 
 /// One task's processor.
 pub struct TrendsProcessor<C> {
@@ -67,12 +72,14 @@ pub struct TrendsProcessor<C> {
     emitted_at: Option<Timestamp>,
     /// Mentions were observed since the progress was stored.
     observed: bool,
+    /// What was last told of the progress; nothing since the start.
+    told: Option<sharing::Told>,
 }
 
 impl<C: RecordCodec> TrendsProcessor<C> {
     /// A processor that has seen nothing; its state is in the task's stores.
     pub fn new(settings: Arc<TrendsSettings>, codec: C, metrics: TrendsMetrics) -> Self {
-        Self { settings, codec, metrics, progress: None, due: None, emitted_at: None, observed: false }
+        Self { settings, codec, metrics, progress: None, due: None, emitted_at: None, observed: false, told: None }
     }
 }
 
@@ -125,7 +132,10 @@ impl<C: RecordCodec> Processor for TrendsProcessor<C> {
             }
             self.metrics.mentions.inc();
             let mut place = TaskState { ctx, touched: &mut touched };
-            let outcome = counting::take_in(&mut place, &windows, &mention, record.offset)?;
+            let outcome = match record.key.as_deref().is_some_and(share::is_spread) {
+                true => self.take_in_share(mention, record.offset, &mut place)?,
+                false => counting::take_in(&mut place, &windows, &mention, record.offset)?,
+            };
             ctx.settle(outcome, 1);
         }
         for ((start, asset), state) in touched {
@@ -140,27 +150,28 @@ impl<C: RecordCodec> Processor for TrendsProcessor<C> {
             return Ok(());
         }
         let settings = Arc::clone(&self.settings);
+        let windows = settings.windows;
         let progress = self.progress(ctx)?;
         let moved = progress.advance(at.wall_clock, settings.idle_timeout, &settings.windows);
         let (watermark, closed_before) = (progress.watermark(), progress.closed_before());
         let learned_before = boundary(watermark.unwrap_or(Timestamp::MIN), &settings.windows, settings.settle);
         let settled = progress.settle(learned_before.window_start(settings.windows.size));
-        let settled = stores::windows_in(ctx, settled)?;
-        let progress = self.progress(ctx)?;
-        let complete_from = progress.complete_from(settled.first().map(|(start, _)| *start), at.wall_clock);
-        let complete_before = progress.complete_before(at.wall_clock);
-        let terms = Terms { policy: settings.policy, complete_before, complete_from };
+        let mut settled = stores::windows_in(ctx, settled)?;
+        let terms = Terms::new(settings.policy, &mut self.progress(ctx)?.complete, &settled, at.wall_clock);
+        settled.retain(|(_, asset)| asset != OWN);
         if (moved || std::mem::take(&mut self.observed))
             && let Some(progress) = &self.progress
         {
             stores::put_progress(ctx, progress)?;
         }
-        let is_time =
-            !self.due(ctx)?.is_empty() && emission::is_over(settings.emit_interval, self.emitted_at, at.wall_clock);
+        let is_time = self.is_time(ctx)?;
+        self.share(is_time, at, ctx)?;
         if !moved && !is_time {
             return Ok(());
         }
         self.emit(is_time, closed_before, learned_before, settled, &terms, ctx)?;
+        stores::delete_authors_before(ctx, closed_before);
+        stores::delete_posts_before(ctx, closed_before, windows.size);
         if let Some(watermark) = watermark {
             let partition = ctx.partition().to_string();
             self.metrics.watermark.with_label_values(&[&partition]).set(watermark.as_millis() / 1000);
@@ -192,7 +203,7 @@ impl<C: RecordCodec> TrendsProcessor<C> {
             Ok(mention) => mention,
             Err(rejection) => return Ok(Err(rejection)),
         };
-        if record.key.as_deref() != Some(mention.asset.as_bytes()) {
+        if !record.key.as_deref().is_some_and(|key| share::is_key(key, &mention)) {
             let detail = "the key is not the asset, so the mention may lie in another partition than its asset's";
             return Ok(Err(Rejection::invalid(detail)));
         }
@@ -203,7 +214,14 @@ impl<C: RecordCodec> TrendsProcessor<C> {
         Ok(validate(&mention).map(|()| mention).map_err(Rejection::invalid))
     }
 
-    fn due(&mut self, ctx: &mut ProcessorContext<'_>) -> Result<&mut BTreeSet<WindowKey>, ProcessorError> {
+    /// Whether there is what to emit, and the emission interval is over.
+    pub(super) fn is_time(&mut self, ctx: &mut ProcessorContext<'_>) -> Result<bool, ProcessorError> {
+        let is_over = emission::is_over(self.settings.emit_interval, self.emitted_at, ctx.now());
+        Ok(!self.due(ctx)?.is_empty() && is_over)
+    }
+
+    /// Windows that may differ from their last revision.
+    pub(super) fn due(&mut self, ctx: &mut ProcessorContext<'_>) -> Result<&mut BTreeSet<WindowKey>, ProcessorError> {
         if self.due.is_none() {
             self.due = Some(stores::windows_due(ctx)?);
         }

@@ -32,14 +32,44 @@ pub struct Progress {
     /// Windows that start before this were learned as history when they had settled.
     #[serde(default)]
     settled_before: Option<Timestamp>,
-    /// From when on, by the wall clock, the backlogs that a first start reads are taken to be in.
+    /// Which windows were complete.
     #[serde(default)]
-    trusted_from: Option<Timestamp>,
-    /// The first window that settled complete.
-    #[serde(default)]
-    complete_from: Option<Timestamp>,
+    pub complete: Completeness,
     #[serde(skip)]
     heard: BTreeMap<i32, Timestamp>,
+}
+
+/// Which windows had all their posts when they settled.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Completeness {
+    /// From when on, by the wall clock, the backlogs that a first start reads are taken to be in.
+    trusted_from: Option<Timestamp>,
+    /// The first window that settled complete.
+    complete_from: Option<Timestamp>,
+}
+
+impl Completeness {
+    /// Takes note that something came.
+    pub fn observe(&mut self, now: Timestamp) {
+        self.trusted_from.get_or_insert_with(|| now.saturating_add(TRUSTED_AFTER));
+    }
+
+    /// Windows that end by this are complete, as far as can be known at `now`: all of them once the backlogs of a first start are in, and before that
+    /// an archive's, which has no sources that are still to be asked.
+    pub fn before(&self, now: Timestamp) -> Timestamp {
+        let trusted = self.trusted_from.is_some_and(|from| now >= from);
+        if trusted { Timestamp::from_millis(i64::MAX) } else { now.saturating_sub(ARCHIVE) }
+    }
+
+    /// From when on windows were complete when they settled; `settled` is the first of those that settle now, if any does.
+    pub fn from(&mut self, settled: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        match settled {
+            Some(start) if start > self.before(now) => self.complete_from = None,
+            Some(start) => drop(self.complete_from.get_or_insert(start)),
+            None => {}
+        }
+        self.complete_from
+    }
 }
 
 impl Progress {
@@ -59,7 +89,7 @@ impl Progress {
             return;
         }
         self.heard.insert(partition, now);
-        self.trusted_from.get_or_insert_with(|| now.saturating_add(TRUSTED_AFTER));
+        self.complete.observe(now);
         let highest = self.highest.entry(partition).or_insert(event_time);
         *highest = event_time.max(*highest);
     }
@@ -72,21 +102,9 @@ impl Progress {
         before..bound
     }
 
-    /// Windows that end by this are complete, as far as can be known at `now`: all of them once the backlogs of a first start are in, and before that
-    /// an archive's, which has no sources that are still to be asked.
-    pub fn complete_before(&self, now: Timestamp) -> Timestamp {
-        let trusted = self.trusted_from.is_some_and(|from| now >= from);
-        if trusted { Timestamp::from_millis(i64::MAX) } else { now.saturating_sub(ARCHIVE) }
-    }
-
-    /// From when on windows were complete when they settled; `settled` is the first of those that settle now, if any does.
-    pub fn complete_from(&mut self, settled: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
-        match settled {
-            Some(start) if start > self.complete_before(now) => self.complete_from = None,
-            Some(start) => drop(self.complete_from.get_or_insert(start)),
-            None => {}
-        }
-        self.complete_from
+    /// Whether nothing has come from anywhere for the time-out, or ever.
+    pub fn is_idle(&self, now: Timestamp, idle_timeout: Duration) -> bool {
+        !self.heard.values().any(|at| now.since(*at) < idle_timeout)
     }
 
     /// Moves the watermark and closes windows; true if it moved.

@@ -2,7 +2,7 @@
 //!
 //! | store | key | value |
 //! |---|---|---|
-//! | `windows` | window start, asset | [`WindowState`] |
+//! | `windows` | window start, asset | [`WindowState`]; of the whole market, where it is spread, [its share](super::share) |
 //! | `authors` | window start, asset, 0, author | posts of the author: a new author is one small changelog record, not a rewritten set |
 //! | `posts` | window start, asset, 0, post | [`Counted`](super::counted::Counted), a day longer than its window: copies are told by its [index](super::copies) |
 //! | `histories` | asset | [`AssetHistory`] |
@@ -10,6 +10,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 use vigie_clock::Timestamp;
@@ -22,10 +23,10 @@ use super::progress::Progress;
 use super::window::WindowState;
 use crate::service::state::{decode, encode};
 
-const WINDOWS: &str = "windows";
+pub(crate) const WINDOWS: &str = "windows";
 pub(crate) const AUTHORS: &str = "authors";
-const HISTORIES: &str = "histories";
-const PROGRESS: &str = "progress";
+pub(crate) const HISTORIES: &str = "histories";
+pub(crate) const PROGRESS: &str = "progress";
 
 /// The stores' declarations.
 pub(crate) fn specs() -> [StoreSpec; 5] {
@@ -94,6 +95,13 @@ pub(crate) fn delete_authors_before(ctx: &mut ProcessorContext<'_>, bound: Times
     for (start, key) in gone {
         authors.delete(start, &key);
     }
+}
+
+/// Deletes the posts of which nothing can be a copy any more, windows of `size` being closed that begin before `bound`.
+pub(crate) fn delete_posts_before(ctx: &mut ProcessorContext<'_>, bound: Timestamp, size: Duration) {
+    // The last post of a window is as old as its end.
+    let kept = copies::COPIED_WITHIN.saturating_add(size);
+    WindowStore::over(ctx.store(POSTS)).expire(bound.saturating_sub(kept));
 }
 
 pub(crate) fn history(ctx: &mut ProcessorContext<'_>, asset: &str) -> Result<Option<AssetHistory>> {

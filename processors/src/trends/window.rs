@@ -205,6 +205,30 @@ impl WindowState {
         }
     }
 
+    /// Counts what `shares` have counted between them, and nothing else. Their offsets, posts and authors must differ.
+    pub(crate) fn add_up(&mut self, shares: &[Self]) {
+        let sum = |of: fn(&Self) -> i64| shares.iter().map(of).sum();
+        (self.posts, self.authors, self.spam) = (sum(|s| s.posts), sum(|s| s.authors), sum(|s| s.spam));
+        (self.negative, self.neutral, self.positive) = (sum(|s| s.negative), sum(|s| s.neutral), sum(|s| s.positive));
+        self.score_micros = sum(|s| s.score_micros);
+        // Copies may be told before the counts that they are taken off.
+        self.unique = sum(|s| s.unique).clamp(0, (self.posts - self.spam).max(0));
+        self.sources.clear();
+        for (source, posts) in shares.iter().flat_map(|share| &share.sources) {
+            *self.sources.entry(source.clone()).or_default() += posts;
+        }
+        self.sample = shares.iter().any(|share| share.sample);
+        let offsets = shares.iter().filter_map(|share| share.offsets);
+        self.offsets = offsets.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        let newest = shares.iter().filter_map(|share| share.newest.as_ref());
+        self.newest = newest.max_by_key(|newest| (newest.published_at, newest.post_id.clone())).cloned();
+    }
+
+    /// Notes that its numbers leave.
+    pub(crate) fn told(&mut self) {
+        self.emitted = Some(self.digest());
+    }
+
     /// Posts that have a label.
     pub fn scored(&self) -> i64 {
         self.negative + self.neutral + self.positive

@@ -126,7 +126,7 @@ async fn a_replay_of_nothing_ends_by_itself_and_an_interrupted_one_is_an_error_a
     assert_eq!(bench.topics(), topics);
 }
 
-/// Two clusters that differ in nothing but their partitions.
+/// Two clusters that differ in nothing but their partitions, over which the whole market is spread.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn windows_are_the_same_with_4_and_with_16_partitions() {
     let now = SystemClock::default().now();
@@ -135,9 +135,13 @@ async fn windows_are_the_same_with_4_and_with_16_partitions() {
     for partitions in [4, 16] {
         let bench = Bench::with_partitions(partitions).await;
         bench.publish(&posts).await;
-        let services = bench.start();
-        wait_for_windows(&bench, &oracle(&posts)).await;
+        let services = bench.start_with(&["--spread-market-from", "1970-01-01T00:00:00Z"]);
+        let windows = wait_for_windows(&bench, &oracle(&posts)).await;
         services.stop().await;
+        let market = windows.values().filter(|window| window.asset == "*");
+        assert!(
+            market.clone().count() > 0 && market.map(|w| &w.lineage.input_topic).all(|of| of == "trends.market.v1")
+        );
         let changelog = format!("{}-windows-changelog", vigie_processors::trends::APPLICATION_ID);
         assert_eq!(bench.partitions(&changelog), Some(partitions), "changelogs follow");
     }

@@ -75,9 +75,14 @@ impl Bench {
     }
 
     pub(crate) fn start(&self) -> Services {
+        self.start_with(&[])
+    }
+
+    /// With options of the sentiment topology.
+    pub(crate) fn start_with(&self, options: &[&str]) -> Services {
         let ctx = Context::system();
-        let key = ["--author-key", "0123456789abcdef"];
-        let scoring = self.config::<sentiment::Config>(&key).check_with(Lexicon::analyser());
+        let options = [&["--author-key", "0123456789abcdef"], options].concat();
+        let scoring = self.config::<sentiment::Config>(&options).check_with(Lexicon::analyser());
         let scoring = sentiment::run(scoring.map_err(ServiceError::Config).unwrap(), ctx.clone());
         let counting = self.config::<trends::Config>(&["--stream-threads", "2"]).check();
         let counting = trends::run(counting.map_err(ServiceError::Config).unwrap(), ctx.clone());

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use vigie_clock::ManualClock;
 use vigie_processors::trends::alerts::AlertPolicy;
 use vigie_processors::trends::history::TRUSTED_AFTER;
-use vigie_processors::trends::{TrendsMetrics, TrendsSettings, topology};
+use vigie_processors::trends::{MarketTopic, TrendsMetrics, TrendsSettings, topology};
 use vigie_schemas::{Alert, Mention, TrendInsight};
 use vigie_streams::TumblingWindows;
 use vigie_streams::testing::TopologyTestDriver;
@@ -32,6 +32,7 @@ fn driver_at(now: i64, emit_interval: Duration) -> TopologyTestDriver {
     let settings = TrendsSettings {
         run_id: "live".into(),
         source: MENTIONS.into(),
+        market: MarketTopic { name: "trends.market.v1".into(), partitions: 1 },
         insights: INSIGHTS.into(),
         alerts: ALERTS.into(),
         windows: TumblingWindows { size: Duration::from_secs(300), grace: Duration::from_secs(6 * 3600) },

@@ -4,6 +4,7 @@
 mod emission;
 mod fixtures;
 mod forecasts;
+mod market;
 mod recount;
 mod revisions;
 mod sentiment;

@@ -163,6 +163,7 @@ fn by_the_topologies(records: &[Record]) -> BTreeMap<(String, Timestamp), Counts
         scored: "insights.sentiment.v1".into(),
         mentions: "posts.mentions.v1".into(),
         dedupe_retention: WEEK,
+        spread_market_from: None,
         published: None,
         dead_letters: false,
         author_key: "0123456789abcdef".parse().unwrap(),

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use vigie_clock::{ManualClock, Timestamp};
 use vigie_processors::AvroDeadLetters;
 use vigie_processors::sentiment::{SentimentMetrics, SentimentSettings, SharedAnalyser, topology};
-use vigie_schemas::{DeadLetter, Mention, RawPost, ScoredPost};
+use vigie_schemas::{DeadLetter, Mention, RawPost, ScoredPost, market_key, market_route};
 use vigie_streams::ProcessorError;
 use vigie_streams::testing::TopologyTestDriver;
 
@@ -25,6 +25,7 @@ fn settings() -> SentimentSettings {
         scored: SCORED.into(),
         mentions: MENTIONS.into(),
         dedupe_retention: Duration::from_secs(7 * 86_400),
+        spread_market_from: None,
         published: None,
         dead_letters: true,
         author_key: "0123456789abcdef".parse().unwrap(),
@@ -288,6 +289,40 @@ fn an_edited_post_is_scored_again_as_the_next_revision_and_takes_back_what_it_no
     assert!(mentions.iter().all(|mention| mention.published_at == at(NOW)));
     pipe(&mut driver, [edited("a", GOOD, NOW + 10), post("a", GOOD)]);
     assert!(scored(&mut driver).is_empty(), "the same edit, and the first version, are known");
+}
+
+#[test]
+fn from_a_time_on_the_whole_market_goes_by_author_and_an_edit_or_deletion_where_its_post_is() {
+    const WINDOW: i64 = 300_000;
+    let from = at(NOW).window_start(Duration::from_millis(WINDOW as u64)).as_millis() + WINDOW;
+    let mut driver = driver_of(SentimentSettings { spread_market_from: Some(at(from)), ..settings() });
+    let by = |id: &str, author: Option<&str>, at_millis, edited_at: Option<i64>| {
+        let post = RawPost {
+            author_id: author.map(Into::into),
+            author: None,
+            edited_at: edited_at.map(at),
+            ..raw_post(id, GOOD, at(at_millis))
+        };
+        record(&post, from + 60_000)
+    };
+    let deleted = |id: &'static str| (Some(Bytes::from(id)), None, at(from + 120_000));
+    let mut told = |records: &[Input]| {
+        pipe(&mut driver, records.iter().cloned());
+        driver.commit().unwrap();
+        let records = driver.read(MENTIONS);
+        let keys = records.iter().map(|record| String::from_utf8(record.key.clone().unwrap().to_vec()).unwrap());
+        let of = keys.zip(decode::<Mention>(&records)).filter(|(_, mention)| mention.asset == "*");
+        of.map(|(key, mention)| (key, mention.post_id, mention.revision, mention.retracted)).collect::<Vec<_>>()
+    };
+    let key = |route: Option<&str>, id: &str| market_key(market_route(route, id));
+    let row = |key: &str, id: &str, revision, gone| (key.to_owned(), id.to_owned(), revision, gone);
+    let (ann, ben, nobody) = (key(Some("ann"), "b"), key(Some("ben"), "b"), key(None, "c"));
+    let first = [by("a", Some("ann"), from - 1, None), by("b", Some("ann"), from, None), by("c", None, from, None)];
+    assert_eq!(told(&first), [row("*", "a", 1, false), row(&ann, "b", 1, false), row(&nobody, "c", 1, false)]);
+    let edits = [by("a", Some("ben"), from, Some(from)), by("b", Some("ben"), from, Some(from))];
+    assert_eq!(told(&edits), [row("*", "a", 2, false), row(&ann, "b", 2, true), row(&ben, "b", 2, false)]);
+    let gone = ["a", "b", "c"].map(deleted);
+    assert_eq!(told(&gone), [row("*", "a", 3, true), row(&ben, "b", 3, true), row(&nobody, "c", 2, true)]);
 }
 
 #[test]

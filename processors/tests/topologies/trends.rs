@@ -7,7 +7,7 @@ use vigie_clock::{ManualClock, Timestamp};
 use vigie_processors::text::fingerprint::Fingerprint;
 use vigie_processors::trends::alerts::AlertPolicy;
 use vigie_processors::trends::history::TRUSTED_AFTER;
-use vigie_processors::trends::{TrendsMetrics, TrendsSettings, topology};
+use vigie_processors::trends::{MarketTopic, TrendsMetrics, TrendsSettings, topology};
 use vigie_schemas::{Alert, Mention, TrendInsight};
 use vigie_streams::TumblingWindows;
 use vigie_streams::testing::TopologyTestDriver;
@@ -27,6 +27,7 @@ pub(crate) fn settings() -> TrendsSettings {
     TrendsSettings {
         run_id: "live".into(),
         source: MENTIONS.into(),
+        market: MarketTopic { name: "trends.market.v1".into(), partitions: 1 },
         insights: INSIGHTS.into(),
         alerts: ALERTS.into(),
         windows: TumblingWindows { size: Duration::from_secs(300), grace: Duration::from_secs(6 * 3600) },

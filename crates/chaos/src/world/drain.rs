@@ -7,8 +7,8 @@ use vigie_clock::Clock;
 use crate::error::ChaosError;
 use crate::world::World;
 
-/// Each processor has so many partitions.
-const PARTITIONS: f64 = 4.0;
+/// The processors, and how many partitions each reads: `trends` runs two topologies.
+const PROCESSORS: [(&str, f64); 2] = [("sentiment", 4.0), ("trends", 8.0)];
 /// So often in a row, a second apart (which is how often lags are reported), nothing must be left.
 const LOOKS: u32 = 4;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -36,9 +36,9 @@ pub(crate) async fn drain(world: &mut World, what: &str) -> Result<(), ChaosErro
 
 async fn is_quiet(world: &World) -> bool {
     let lag = "vigie_streams_lag_records";
-    for topology in ["sentiment", "trends"] {
+    for (topology, expected) in PROCESSORS {
         let partitions = world.fleet.count(topology, lag).await;
-        if partitions != PARTITIONS || world.fleet.metric(topology, lag, &[]).await != 0.0 {
+        if partitions != expected || world.fleet.metric(topology, lag, &[]).await != 0.0 {
             return false;
         }
     }

@@ -10,16 +10,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use vigie_clock::Timestamp;
 use vigie_schemas::TrendInsight;
-use vigie_streams::{ProcessorContext, ProcessorError, WindowStore};
+use vigie_streams::{ProcessorContext, ProcessorError};
 
 use super::{TrendsProcessor, WindowKey};
 use crate::forecast::{Features, NoForecast};
 use crate::service::record_codec::{RecordCodec, encode};
 use crate::trends::alerts::{self, Finding, Judgement};
-use crate::trends::copies::COPIED_WITHIN;
 use crate::trends::history::{AssetHistory, Learned, TRUSTED_AFTER, Terms};
+use crate::trends::stores;
 use crate::trends::window::{InsightHeader, WindowState};
-use crate::trends::{counting, stores};
 
 /// The inputs of the forecast that follows a window.
 type Row = Result<Features, NoForecast>;
@@ -27,7 +26,7 @@ type Row = Result<Features, NoForecast>;
 impl<C: RecordCodec> TrendsProcessor<C> {
     /// Emits the windows that are due, if it `is_time`, else those of them that settle; those whose forecast was made now; and for the last time
     /// those that begin before `closed_before`, which are then dropped. `settled` are those that stopped changing, as far as can be known.
-    pub(super) fn emit(
+    pub(in crate::trends) fn emit(
         &mut self,
         is_time: bool,
         closed_before: Timestamp,
@@ -67,10 +66,6 @@ impl<C: RecordCodec> TrendsProcessor<C> {
             let last = key.0 < closed_before;
             self.emit_window(key, last, judgement, history, terms, ctx)?;
         }
-        stores::delete_authors_before(ctx, closed_before);
-        // The last post of a window is as old as its end, and nothing can be a copy of it any more.
-        let kept = COPIED_WITHIN.saturating_add(self.settings.windows.size);
-        WindowStore::over(ctx.store(counting::POSTS)).expire(closed_before.saturating_sub(kept));
         Ok(())
     }
 

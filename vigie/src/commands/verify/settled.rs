@@ -19,8 +19,8 @@ const COMMIT: Duration = Duration::from_secs(2);
 /// How old an answer of the API may be.
 const SERVED: Duration = Duration::from_secs(1);
 
-/// Waits until the sentiment topology has read the raw posts up to `raw_ends`, the trends topology the mentions that came of them and
-/// emitted the windows, which it does `emit_interval` later at most, and the PostgreSQL sink has read those, and the API serves it.
+/// Waits until the sentiment topology has read the raw posts up to `raw_ends`, the trends topologies the mentions that came of them and
+/// what they tell each other, and emitted the windows, which they do `emit_interval` later at most, and the PostgreSQL sink has read those, and the API serves it.
 ///
 /// # Errors
 /// [`ServiceError::Unavailable`] if that takes longer than `patience`.
@@ -36,6 +36,9 @@ pub(super) fn wait(
     let stages = [
         (sentiment::APPLICATION_ID, Topic::PostsRaw),
         (trends::APPLICATION_ID, Topic::PostsMentions),
+        // What is told of the posts, and what comes of that.
+        (trends::MARKET_APPLICATION_ID, Topic::TrendsMarket),
+        (trends::MARKET_APPLICATION_ID, Topic::TrendsMarket),
         (vigie_sinks::POSTGRES_GROUP, Topic::InsightsTrends),
     ];
     for (group, topic) in stages {
@@ -57,7 +60,7 @@ pub(super) fn wait(
             }
             std::thread::sleep(LOOK);
         }
-        if topic == Topic::PostsMentions {
+        if matches!(topic, Topic::PostsMentions | Topic::TrendsMarket) {
             std::thread::sleep(emit_interval.saturating_add(COMMIT));
         }
     }
