@@ -56,7 +56,7 @@ impl SentimentModel {
                 .segments
                 .iter()
                 .zip(&files)
-                .map(|(segment, bytes)| Segment::open(&environment, bytes, segment, early_exit));
+                .map(|(segment, bytes)| Segment::open(&environment, bytes, segment, manifest.class_weights, early_exit));
             Ok::<_, ModelError>(Network::new(segments.collect::<Result<_, _>>()?))
         };
         let probe = encoder.encode("a first text, so that a graph of another shape is refused now and not later")?;
