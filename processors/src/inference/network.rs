@@ -48,7 +48,8 @@ impl Segment {
 
     /// Whether this exit answers. That does not depend on the language, so that its temperature changes no label.
     fn sure(&self, logits: [f32; 3]) -> bool {
-        self.exit_at.is_some_and(|least| softmax(logits, self.temperature, self.class_weights).iter().any(|p| *p >= least))
+        self.exit_at
+            .is_some_and(|least| softmax(logits, self.temperature, self.class_weights).iter().any(|p| *p >= least))
     }
 
     fn answer(&self, logits: [f32; 3], language: Option<&str>) -> [f64; 3] {
