@@ -44,12 +44,19 @@ def write_card(card: pathlib.Path, figures: str) -> None:
 
 def sentiment(data: pathlib.Path | None, vigie: str) -> None:
     here, python = MODELS / "sentiment", [sys.executable, "-B"]
-    files = ["crypto_val.tsv:en", "french_val.tsv:fr"]
+    files = ["crypto_val.tsv:en", "french_val.tsv:fr", "news_val_en.tsv:en", "news_val_fr.tsv:fr"]
+    labelled = data / "sentiment_more/labelled" if data else None
     with tempfile.TemporaryDirectory() as scratch:
         if data:
             real = pathlib.Path(scratch) / "real_val.tsv"
             subprocess.run([*python, here / "real_posts.py", "--posts", data / "recorded/posts", "--val", real], check=True)
             files = [f"{data}/sentiment/val.tsv:en", f"{real}:en", *files]
+        if labelled and labelled.is_dir():
+            split = [*python, here / "foreign.py", "--data", labelled, "--third", "final", "--out", scratch]
+            subprocess.run(split, check=True)
+            files += [f"{scratch}/foreign_{language}.tsv:{language}" for language in ("en", "fr")]
+        else:
+            print(f"\n== sentiment of foreign sets\nskipped: no {labelled or 'data'}")
         figures = run("sentiment", [*python, "evaluate.py", *files], here)
         if data:
             learnt, judged = [data / "sentiment/train.tsv", "crypto_train.tsv"], [name.removesuffix(":en") for name in files[:3]]

@@ -1,7 +1,8 @@
 """The committed int8 network in fp32 kernels: what the integer kernels gain in speed, and what the rounding of their inputs costs.
 
-    python dequantise.py --out DIR
+    python dequantise.py --out DIR [--checkpoint init.pt]
 
+With --checkpoint also as a checkpoint, from which ``train.py --init`` goes on.
 Weights are those that int8 rounds to, so the difference to int8 is the rounding of activations alone. (What rounding the weights costs needs the weights
 before it: ``export.py --float``.)
 """
@@ -61,13 +62,35 @@ def dequantise(folder: pathlib.Path, out: pathlib.Path) -> None:
     shutil.copy(folder / "tokenizer.json", out)
 
 
+def checkpoint(folder: pathlib.Path) -> dict:
+    """The weights by their names in ``network.py``, of the fp32 segments in ``folder``."""
+    import torch
+
+    from network import SentimentNetwork
+
+    wanted, state = SentimentNetwork().state_dict(), {}
+    for path in sorted(folder.glob("segment*.onnx")):
+        for one in onnx.load(path).graph.initializer:
+            name = one.name.removesuffix("_Transposed")
+            if name in wanted:
+                value = torch.tensor(numpy_helper.to_array(one).copy())
+                turned = name != one.name or (value.ndim == 2 and name.startswith("layers"))
+                state[name] = value.T.contiguous() if turned else value
+    return state
+
+
 def main() -> None:
     here = pathlib.Path(__file__).parent
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--model", default=here, type=pathlib.Path)
     cli.add_argument("--out", required=True, type=pathlib.Path)
+    cli.add_argument("--checkpoint", type=pathlib.Path)
     args = cli.parse_args()
     dequantise(args.model, args.out)
+    if args.checkpoint:
+        import torch
+
+        torch.save({"model": checkpoint(args.out)}, args.checkpoint)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,20 @@ class Graph:
         self.node("Gemm", [pooled, *parts], "logits", transB=1)
 
 
+def dither(state: dict[str, torch.Tensor], origin: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """``state`` with each matrix rounded up or down at random, in proportion to what is nearer, in the steps of ``origin``, whose weights are
+    whole numbers of them. The nearest step would be the old one for 99 % of the weights after a short pass, and nothing learnt would be left."""
+    random, out = torch.Generator().manual_seed(1), dict(state)
+    for name, old in origin.items():
+        if name.startswith("layers") and old.ndim == 2:
+            step = old.abs().amax(1, keepdim=True) / 64
+            before = (old / step).round()
+            after = torch.floor(state[name] / step + torch.rand(old.shape, generator=random)).clamp(-64, 64)
+            # The largest weight of a channel stays, since its step is known by it.
+            out[name] = torch.where(before.abs() == 64, before, after) * step
+    return out
+
+
 def segment(state: dict[str, torch.Tensor], number: int) -> onnx.ModelProto:
     graph = Graph(state)
     if number == 0:
@@ -110,12 +124,15 @@ def main() -> None:
     cli.add_argument("--val", required=True, nargs="+")
     cli.add_argument("--language", nargs="*", default=[], help="CODE=FILE.tsv: languages with temperatures of their own")
     cli.add_argument("--version", required=True)
+    cli.add_argument("--origin", type=pathlib.Path, help="checkpoint of exported weights (dequantise.py) from which a short pass went on")
     cli.add_argument("--out", default=pathlib.Path(__file__).parent, type=pathlib.Path)
     cli.add_argument("--float", type=pathlib.Path)
     args = cli.parse_args()
 
     states = [torch.load(path, map_location="cpu")["model"] for path in args.checkpoint]
     state = {name: sum(one[name] for one in states) / len(states) for name in states[0]}
+    if args.origin:
+        state = dither(state, torch.load(args.origin, map_location="cpu")["model"])
     files = []
     with tempfile.TemporaryDirectory() as scratch:
         floats = args.float or pathlib.Path(scratch)

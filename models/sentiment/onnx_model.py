@@ -30,6 +30,7 @@ class OnnxModel:
         self.segments = [load(segment["file"]) for segment in self.card["segments"]]
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_truncation()
+        self.weights = np.array(self.card.get("class_weights", [1, 1, 1]), dtype=float)
         self.cls, self.sep = (self.tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]"))
 
     def windows(self, text: str) -> list[list[int]]:
@@ -69,13 +70,17 @@ class OnnxModel:
             answers.append(total / sum(len(ids) - 2 for ids in windows) if windows else np.full(3, 1 / 3))
         return np.array(answers), left
 
+    def weighted(self, logits: np.ndarray, temperature: float) -> np.ndarray:
+        p = softmax(logits.astype(float), temperature) * self.weights
+        return p / p.sum()
+
     def first_sure(self, ids: list[int], early_exit: bool, language: str | None) -> tuple[np.ndarray, int]:
         # Where to leave does not depend on the language, so neither does the label of a window.
         feed = {"ids": np.array([ids], dtype=np.int32)}
         for number, (session, segment) in enumerate(zip(self.segments, self.card["segments"])):
             out = session.run(None, feed)
-            p = softmax(out[0][0].astype(float), segment["temperature"])
+            p = self.weighted(out[0][0], segment["temperature"])
             if number + 1 == len(self.segments) or (early_exit and p.max() >= segment["exit_at"]):
-                return softmax(out[0][0].astype(float), temperature(segment, language)), number
+                return self.weighted(out[0][0], temperature(segment, language)), number
             feed = {"hidden_in": out[1]}
         raise AssertionError("the last segment always answers")

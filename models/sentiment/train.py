@@ -3,9 +3,10 @@
     python train.py --train TRAIN.tsv crypto_train.tsv*2 --val VAL.tsv --epochs 3 --out DIR
     python train.py ... --init DIR/final.pt --soft teacher.npz --alpha 0.4 --quantise-from 0.6 --out DIR2
 
-Labelled lines are ``label<TAB>text``; ``FILE*N`` counts a file N times. ``--soft`` files hold the logits of a teacher by the SHA-256 of
+Labelled lines are ``label<TAB>text``; ``FILE*N`` counts a file N times (``*0.1``: a tenth of it). ``--soft`` files hold the logits of a teacher by the SHA-256 of
 the text (``teacher.py``); where they know a text, its target is ``alpha`` of the label and the rest of the teachers' mean (Hinton et al.
-2015); texts of ``--unlabelled`` (a JSON list) have the teachers' mean alone. Earlier exits also learn from the last one.
+2015); texts of ``--unlabelled`` (a JSON list) have the teachers' mean alone. For texts of ``--keep`` the model that ``--init`` names is a teacher too,
+so that it forgets less of what it knows. Earlier exits also learn from the last one.
 A checkpoint is written every five minutes and after each epoch; macro-recall on VAL is printed by exit after each epoch.
 """
 
@@ -44,7 +45,9 @@ def read_repeated(names: list[str]) -> list[tuple[int, str]]:
     rows = []
     for name in names:
         path, _, times = name.partition("*")
-        rows += read_tsv(path) * int(times or 1)
+        whole, part = divmod(float(times or 1), 1)
+        own = read_tsv(path)
+        rows += own * int(whole) + random.Random(0).sample(own, int(part * len(own)))
     return rows
 
 
@@ -131,6 +134,7 @@ def main() -> None:
     cli.add_argument("--val", nargs="+", required=True)
     cli.add_argument("--soft", nargs="*", default=[])
     cli.add_argument("--unlabelled", nargs="*", default=[])
+    cli.add_argument("--keep", nargs="*", default=[])
     cli.add_argument("--alpha", type=float, default=0.4)
     cli.add_argument("--init", help="checkpoint to begin from instead of the base weights")
     cli.add_argument("--epochs", type=float, default=3)
@@ -158,9 +162,17 @@ def main() -> None:
     tokenizer.enable_truncation(MAX_TOKENS)
     encode = lambda texts: [e.ids for e in tokenizer.encode_batch(texts)]
 
+    if args.init:
+        model = SentimentNetwork()
+        model.load_state_dict(torch.load(args.init, map_location="cpu")["model"])
+    else:
+        model = pretrained(Tokenizer.from_str(json.dumps(build(base, []))), vocabulary())
     rows = read_repeated(args.train)
     counts = collections.Counter(label for label, _ in rows)
     soft = read_soft(args.soft)
+    kept = list({text: None for _, text in read_repeated(args.keep)})
+    for text, own in zip(kept, torch.softmax(predict(model, encode(kept))[-1], -1)):
+        soft[text_key(text)] = (own + soft.get(text_key(text), own)) / 2
     for path in args.unlabelled:
         rows += [(-1, text) for text in json.loads(pathlib.Path(path).read_text(encoding="utf-8")) if text_key(text) in soft]
     ids = encode([text for _, text in rows])
@@ -177,11 +189,6 @@ def main() -> None:
     vals = [(path, read_tsv(path)) for path in args.val]
     vals = [(path, [label for label, _ in val], encode([text for _, text in val])) for path, val in vals]
 
-    if args.init:
-        model = SentimentNetwork()
-        model.load_state_dict(torch.load(args.init, map_location="cpu")["model"])
-    else:
-        model = pretrained(Tokenizer.from_str(json.dumps(build(base, []))), vocabulary())
     model.train()
     optimiser = torch.optim.AdamW(parameter_groups(model, args.rate, args.layer_decay), fused=True, betas=(0.9, 0.98))
     lengths = [len(row) for row in ids]

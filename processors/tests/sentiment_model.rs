@@ -71,6 +71,18 @@ fn clear_texts_get_the_label_a_reader_would_give() {
 }
 
 #[test]
+fn a_weight_of_neutral_makes_doubtful_texts_neutral() {
+    let copy = damaged("model.json", |bytes| {
+        let card = String::from_utf8(bytes.clone()).unwrap();
+        *bytes = card.replace(r#""max_tokens""#, r#""class_weights": [1, 100, 1], "max_tokens""#).into_bytes();
+    });
+    let text = ["Terrible scam, they stole everything and I lost all my savings"];
+    let plain = model(1).score(&text).unwrap()[0].probabilities.neutral;
+    let weighted = SentimentModel::load(copy.path()).unwrap().score(&text).unwrap()[0].probabilities.neutral;
+    assert!(weighted > 2.0 * plain, "{plain}, with weight {weighted}");
+}
+
+#[test]
 fn an_early_exit_answers_as_all_layers_do_where_the_text_is_clear() {
     let texts =
         ["I love this project, amazing team and great results!", "The conference takes place in Lisbon on Tuesday."];

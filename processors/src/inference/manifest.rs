@@ -27,8 +27,16 @@ pub struct ModelManifest {
     pub languages: Vec<String>,
     /// Most tokens of one run, the two special ones included.
     pub max_tokens: usize,
+    /// Probabilities of negative, neutral and positive are multiplied by these and normalised again: for posts in which the classes
+    /// are not as frequent as in the training texts.
+    #[serde(default = "equal_weights")]
+    pub class_weights: [f64; 3],
     /// The parts of the network, in order.
     pub segments: Vec<SegmentManifest>,
+}
+
+fn equal_weights() -> [f64; 3] {
+    [1.0; 3]
 }
 
 /// One part of the network.
@@ -66,6 +74,9 @@ impl ModelManifest {
         }
         if !(8..=4096).contains(&self.max_tokens) {
             return Err(format!("max_tokens is {}, expected 8 to 4096", self.max_tokens));
+        }
+        if let Some(weight) = self.class_weights.iter().find(|weight| !(0.01..=100.0).contains(*weight)) {
+            return Err(format!("class_weights has {weight}, expected 0.01 to 100"));
         }
         let Some((last, earlier)) = self.segments.split_last() else {
             return Err("there is no segment, expected at least one".to_owned());
@@ -175,6 +186,7 @@ mod tests {
             (r#"{"en":1.7}"#, r#"{"de":1.7}"#),
             ("128", "2"),
             ("a.onnx", "../a.onnx"),
+            (r#""max_tokens":128"#, r#""max_tokens":128,"class_weights":[1,0,1]"#),
             (r#","exit_at":0.9"#, ""),
             (r#""temperature":1.2"#, r#""temperature":1.2,"exit_at":0.5"#),
         ];

@@ -24,6 +24,7 @@ pub(super) struct Segment {
     session: Session,
     temperature: f64,
     temperatures: BTreeMap<String, f64>,
+    class_weights: [f64; 3],
     exit_at: Option<f64>,
 }
 
@@ -33,24 +34,27 @@ impl Segment {
         environment: &Environment,
         model: &[u8],
         manifest: &SegmentManifest,
+        class_weights: [f64; 3],
         early_exit: bool,
     ) -> Result<Self, ModelError> {
         Ok(Self {
             session: runtime::open_session(environment, model)?,
             temperature: manifest.temperature,
             temperatures: manifest.temperatures.clone(),
+            class_weights,
             exit_at: manifest.exit_at.filter(|_| early_exit),
         })
     }
 
     /// Whether this exit answers. That does not depend on the language, so that its temperature changes no label.
     fn sure(&self, logits: [f32; 3]) -> bool {
-        self.exit_at.is_some_and(|least| softmax(logits, self.temperature).iter().any(|p| *p >= least))
+        self.exit_at
+            .is_some_and(|least| softmax(logits, self.temperature, self.class_weights).iter().any(|p| *p >= least))
     }
 
     fn answer(&self, logits: [f32; 3], language: Option<&str>) -> [f64; 3] {
         let own = language.and_then(|language| self.temperatures.get(language));
-        softmax(logits, own.copied().unwrap_or(self.temperature))
+        softmax(logits, own.copied().unwrap_or(self.temperature), self.class_weights)
     }
 }
 
@@ -98,10 +102,11 @@ fn failed(detail: impl ToString) -> ModelError {
     ModelError::Runtime { action: "run the model", detail: detail.to_string() }
 }
 
-/// `exp(x / t)` normalised to sum 1 (temperature scaling, Guo et al. 2017).
-fn softmax(logits: [f32; 3], temperature: f64) -> [f64; 3] {
+/// `exp(x / t) * weight` normalised to sum 1 (temperature scaling, Guo et al. 2017).
+fn softmax(logits: [f32; 3], temperature: f64, weights: [f64; 3]) -> [f64; 3] {
     let top = logits.iter().copied().fold(f32::MIN, f32::max);
-    let powers = logits.map(|logit| (f64::from(logit - top) / temperature).exp());
+    let mut powers = logits.map(|logit| (f64::from(logit - top) / temperature).exp());
+    powers.iter_mut().zip(weights).for_each(|(power, weight)| *power *= weight);
     let sum: f64 = powers.iter().sum();
     powers.map(|power| power / sum)
 }
@@ -112,10 +117,18 @@ mod tests {
 
     #[test]
     fn softmax_sums_to_one_and_a_higher_temperature_flattens() {
-        let sharp = softmax([1.0, 2.0, 4.0], 1.0);
-        let flat = softmax([1.0, 2.0, 4.0], 3.0);
+        let sharp = softmax([1.0, 2.0, 4.0], 1.0, [1.0; 3]);
+        let flat = softmax([1.0, 2.0, 4.0], 3.0, [1.0; 3]);
         assert!((sharp.iter().sum::<f64>() - 1.0).abs() < 1e-12);
         assert!(flat[2] < sharp[2] && flat[0] > sharp[0]);
-        assert!(softmax([1000.0, -1000.0, 0.0], 1.0).iter().all(|p| p.is_finite()));
+        assert!(softmax([1000.0, -1000.0, 0.0], 1.0, [1.0; 3]).iter().all(|p| p.is_finite()));
+    }
+
+    #[test]
+    fn a_class_of_twice_the_weight_has_twice_the_odds() {
+        let plain = softmax([1.0, 2.0, 1.5], 1.0, [1.0; 3]);
+        let weighted = softmax([1.0, 2.0, 1.5], 1.0, [1.0, 2.0, 1.0]);
+        assert!((weighted[1] / weighted[0] - 2.0 * plain[1] / plain[0]).abs() < 1e-12);
+        assert!((weighted.iter().sum::<f64>() - 1.0).abs() < 1e-12);
     }
 }

@@ -52,11 +52,9 @@ impl SentimentModel {
             .collect::<Result<Vec<_>, _>>()?;
         let environment = runtime::environment(&runtime::find_library(options.library.as_deref())?)?;
         let open = |early_exit: bool| {
-            let segments = manifest
-                .segments
-                .iter()
-                .zip(&files)
-                .map(|(segment, bytes)| Segment::open(&environment, bytes, segment, early_exit));
+            let segments = manifest.segments.iter().zip(&files).map(|(segment, bytes)| {
+                Segment::open(&environment, bytes, segment, manifest.class_weights, early_exit)
+            });
             Ok::<_, ModelError>(Network::new(segments.collect::<Result<_, _>>()?))
         };
         let probe = encoder.encode("a first text, so that a graph of another shape is refused now and not later")?;
