@@ -35,7 +35,7 @@
 //! one stands in parentheses behind the other (`Harmony (ONE)`). Inside a hashtag, a word also begins and ends where capitals say so
 //! (`#BitcoinHalving`), and a `names` string of seven letters or more may be followed by anything (`#bitcoinnews`).
 //!
-//! **The scorer** ([`context`]) reads the words around every candidate that does not count by itself, and its logit must reach a threshold: the lower, the
+//! **The scorer** (`context.rs`) reads the words around every candidate that does not count by itself, and its logit must reach a threshold: the lower, the
 //! more the rules have found (see `least` in `matcher.rs`). So it vetoes what only has context, and accepts what has nothing, also tickers of
 //! `cashtags` in capitals. Tickers of assets with `companies` are scored as coin against share wherever they stand but in pairs, and do not count in a
 //! text that names one of the companies.

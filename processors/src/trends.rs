@@ -34,8 +34,8 @@ mod metrics;
 pub mod mood;
 mod processor;
 pub mod progress;
-mod signals;
 mod share;
+mod signals;
 mod stores;
 pub mod window;
 
