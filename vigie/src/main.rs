@@ -9,7 +9,8 @@ mod output;
 mod running_up;
 mod services;
 
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{self, ExitCode};
 
 use clap::{ArgMatches, Command, CommandFactory};
 use vigie_daemon::{Mistake, ServiceError};
@@ -18,9 +19,17 @@ use crate::cli::Cli;
 use crate::output::Output;
 use crate::running_up::Found;
 
+/// Keeps ONNX Runtime from writing a device id and a queue of events into the user's home, to be sent to its maker. It is read while the
+/// library is loaded, so that a setting of the session comes too late.
+const NO_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
+
 fn main() -> ExitCode {
+    if std::env::var_os(NO_TELEMETRY).is_none() {
+        let error = start_again_with(NO_TELEMETRY, "1");
+        eprintln!("{NO_TELEMETRY} could not be set, ONNX Runtime may write to the home folder: {error}");
+    }
     let found = Found::find(std::env::args_os());
-    let note = |command: &Command, matches: &ArgMatches| found.as_ref()?.note(command, matches);
+    let note = |command: &Command, matches: &ArgMatches| running_up::note(found.as_ref(), command, matches);
     let command = running_up::prepare(Cli::command(), found.as_ref());
     let (cli, unread, note) = match arguments::parse(&command, note) {
         Ok(parsed) => parsed,
@@ -31,7 +40,7 @@ fn main() -> ExitCode {
     };
     cli.log.init();
     let output = Output::new(cli.json);
-    if let Some(note) = note {
+    if let (Some(note), Some(_)) = (&note, &found) {
         output.note(note);
     }
     match run(cli, unread, output) {
@@ -40,9 +49,27 @@ fn main() -> ExitCode {
         Err(e) if output::is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
             output.error(&e);
+            if let (Some(note), None, ServiceError::Unavailable { .. }) = (note, found, &e) {
+                output.note(note);
+            }
             ExitCode::from(e.exit_code())
         }
     }
+}
+
+/// Replaces this process by the same program with one variable more; an environment is not changed under running threads. Comes back only
+/// if that fails.
+fn start_again_with(name: &str, value: &str) -> std::io::Error {
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return error,
+    };
+    let mut args = std::env::args_os();
+    let mut command = process::Command::new(program);
+    if let Some(name) = args.next() {
+        command.arg0(name);
+    }
+    command.args(args).env(name, value).exec()
 }
 
 fn run(cli: Cli, unread: Vec<Mistake>, output: Output) -> Result<(), ServiceError> {

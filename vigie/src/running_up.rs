@@ -85,20 +85,26 @@ impl Found {
         }
         Some(Self { data_dir, defaults })
     }
+}
 
-    /// What to say of it, if the command that was asked for talks to one of its servers because nothing else was given.
-    pub(crate) fn note(&self, command: &Command, matches: &ArgMatches) -> Option<String> {
-        let (mut command, mut matches) = (command, matches);
-        while let Some((name, sub)) = matches.subcommand() {
-            (command, matches) = (command.find_subcommand(name)?, sub);
-        }
-        let is_used = command.get_arguments().any(|arg| {
-            arg.get_long().is_some_and(|long| SERVERS.contains(&long))
-                && matches.value_source(arg.get_id().as_str()) == Some(ValueSource::DefaultValue)
-        });
-        let dir = self.data_dir.canonicalize().unwrap_or_else(|_| self.data_dir.clone());
-        is_used.then(|| format!("using the running vigie up in {}", dir.display()))
+/// What to say of it, if the command that was asked for talks to one of its servers because nothing else was given; and if none was found, what
+/// to say when there is nobody at the usual addresses.
+pub(crate) fn note(found: Option<&Found>, command: &Command, matches: &ArgMatches) -> Option<String> {
+    let (mut command, mut matches) = (command, matches);
+    while let Some((name, sub)) = matches.subcommand() {
+        (command, matches) = (command.find_subcommand(name)?, sub);
     }
+    let is_used = command.get_arguments().any(|arg| {
+        arg.get_long().is_some_and(|long| SERVERS.contains(&long))
+            && matches.value_source(arg.get_id().as_str()) == Some(ValueSource::DefaultValue)
+    });
+    is_used.then(|| match found {
+        Some(Found { data_dir, .. }) => {
+            let dir = data_dir.canonicalize().unwrap_or_else(|_| data_dir.clone());
+            format!("using the running vigie up in {}", dir.display())
+        }
+        None => "no running vigie up in this folder or above: go to one, or name its --data-dir".to_owned(),
+    })
 }
 
 /// The command line with the servers of a running `vigie up` as defaults, and `--data-dir` with every command that takes a server.
@@ -191,7 +197,7 @@ mod tests {
         let ask = |args: &[&str]| {
             let mut command = prepare(command(), Some(&found));
             let matches = command.try_get_matches_from_mut(args).unwrap();
-            let note = found.note(&command, &matches);
+            let note = note(Some(&found), &command, &matches);
             let brokers = matches.subcommand().unwrap().1.try_get_one::<String>("brokers").ok().flatten().cloned();
             (brokers, note)
         };

@@ -233,9 +233,13 @@ fn what_is_installed_works_from_any_folder() {
     ] {
         assert!(prefix.path().join(file).is_file(), "{file}");
     }
+    let home = tempfile::tempdir().unwrap();
     let mut scoring = Command::new(prefix.path().join("bin/vigie"))
         .args(["model", "score"])
         .current_dir("/")
+        .env("HOME", home.path())
+        .env_remove("XDG_CACHE_HOME")
+        .env_remove("ORT_DISABLE_TELEMETRY")
         .env_remove("ORT_DYLIB_PATH")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -245,4 +249,6 @@ fn what_is_installed_works_from_any_folder() {
     let output = scoring.wait_with_output().unwrap();
     let score: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(score["label"], "positive", "{score}");
+    // ONNX Runtime would put its telemetry here.
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
 }

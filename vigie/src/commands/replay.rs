@@ -63,7 +63,8 @@ async fn run_to_end(args: ReplayArgs, output: Output) -> Result<(), ServiceError
         let RunReport { run_id, posts, windows, model, from, to, .. } = &report;
         let took = report.finished_at.since(report.started_at).as_secs_f64();
         format!(
-            "{run_id}: {posts} posts of {from} to {to} scored with {} {} into {windows} windows in {took:.1} s",
+            "{run_id}: {posts} posts of {from} to {to} scored with {} {} into {windows} windows in {took:.1} s\n\
+             in the API: /v1/assets/BTC/series?from={from}&to={to}&run={run_id}",
             model.name, model.version
         )
     })
