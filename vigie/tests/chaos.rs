@@ -26,6 +26,7 @@ fn options(seed: u64) -> Options {
         },
         logs: None,
         sabotage: false,
+        spread_market: false,
         max_memory_mib: 1024,
     }
 }

@@ -42,6 +42,9 @@ pub struct Options {
     /// Commit without offsets (in the trends topology): the run must fail, or its checks are worth nothing
     #[arg(long)]
     pub sabotage: bool,
+    /// All tasks share the counting of the whole market, from the first post on
+    #[arg(long)]
+    pub spread_market: bool,
     /// Most MiB that a service may hold in memory
     #[arg(long, default_value_t = 1024)]
     pub max_memory_mib: u64,

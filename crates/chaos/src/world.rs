@@ -229,5 +229,8 @@ fn environment(servers: &Endpoints, options: &Options, sources: &Path, dir: &Pat
     if let Some(library) = &options.model.library {
         env.push(("ORT_DYLIB_PATH", absolute(library)));
     }
+    if options.spread_market {
+        env.push(("VIGIE_SPREAD_MARKET_FROM", "1970-01-01T00:00:00Z".to_owned()));
+    }
     env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

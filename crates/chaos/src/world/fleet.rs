@@ -48,9 +48,8 @@ impl Fleet {
             Ok::<_, ChaosError>(())
         };
         // One instance has a name that it keeps, one has a new name at each start: dead transactions end in two ways.
-        let spread = ("VIGIE_SPREAD_MARKET_FROM", "1970-01-01T00:00:00Z");
-        add("sentiment-a", "process sentiment", &[("VIGIE_INSTANCE_ID", "a"), spread])?;
-        add("sentiment-b", "process sentiment", &[spread])?;
+        add("sentiment-a", "process sentiment", &[("VIGIE_INSTANCE_ID", "a")])?;
+        add("sentiment-b", "process sentiment", &[])?;
         add("trends-a", "process trends", &[("VIGIE_INSTANCE_ID", "a")])?;
         add("trends-b", "process trends", &[])?;
         add("sink-postgres", "sink postgres", &[])?;
