@@ -122,7 +122,11 @@ pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
     let Checked { config, forecaster } = checked;
     let codec = service::connect(&config.registry, &config.kafka).await?;
     let market = market_topic(config.kafka.clone()).await?;
-    let market_streams = StreamsConfig::new(config.kafka.clone(), MARKET_APPLICATION_ID, &config.streams);
+    // A fail point is for one topology: with two, each would count commits of its own, and the process would stop twice.
+    let market_streams = StreamsConfig {
+        fail_point: None,
+        ..StreamsConfig::new(config.kafka.clone(), MARKET_APPLICATION_ID, &config.streams)
+    };
     let streams = StreamsConfig::new(config.kafka, APPLICATION_ID, &config.streams);
     let settings = TrendsSettings {
         run_id: LIVE_RUN.to_owned(),
