@@ -62,7 +62,7 @@ pub(crate) struct InputRange {
 /// Columns that [`Lineage::add`] reads.
 pub(crate) const COLUMNS: &str = "model_name, model_version, model_sha256, assets_version, input_topic, input_partition, forecast_model, forecast_version, forecast_sha256";
 
-/// By id, which is a hundred times shorter than what it stands for.
+/// By id, so that no texts are compared.
 const OFFSETS: &str = "lineage_id, min(first_offset) AS first_offset, max(last_offset) AS last_offset";
 
 /// What [`Lineage::add`] reads, of rows `of` with [`OFFSETS`].
