@@ -1,7 +1,7 @@
 //! Free ports, below the range from which the kernel takes the ports of outgoing connections.
 
-use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, TcpListener};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
 use crate::{ServerKind, StackError};
 
@@ -12,10 +12,13 @@ pub(crate) fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// Hands out ports, none twice.
+/// Hands out TCP ports, none twice.
+///
+/// A server binds its port long after the choice, and leaves it free while it is down. So that no other stack of this machine takes it
+/// meanwhile, the allocator holds the UDP port of the same number for as long as it lives.
 #[derive(Debug, Default)]
 pub(crate) struct PortAllocator {
-    given: BTreeSet<u16>,
+    given: BTreeMap<u16, Option<UdpSocket>>,
 }
 
 impl PortAllocator {
@@ -27,7 +30,11 @@ impl PortAllocator {
         remembered: Option<u16>,
     ) -> Result<u16, StackError> {
         if let Some(port) = wanted {
-            return if self.take(port) { Ok(port) } else { Err(StackError::PortInUse { server, port }) };
+            if self.given.contains_key(&port) || !is_free(port) {
+                return Err(StackError::PortInUse { server, port });
+            }
+            self.given.insert(port, claim(port));
+            return Ok(port);
         }
         if let Some(port) = remembered {
             if self.take(port) {
@@ -46,8 +53,13 @@ impl PortAllocator {
     }
 
     fn take(&mut self, port: u16) -> bool {
-        !self.given.contains(&port) && is_free(port) && self.given.insert(port)
+        let claim = claim(port).filter(|_| is_free(port));
+        claim.is_some_and(|claim| self.given.insert(port, Some(claim)).is_none())
     }
+}
+
+fn claim(port: u16) -> Option<UdpSocket> {
+    UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).ok()
 }
 
 /// A random Kafka cluster id: 16 bytes in base64url without padding.
@@ -78,7 +90,10 @@ mod tests {
         let first = ports.port(ServerKind::Redis, None, None).unwrap();
         let second = ports.port(ServerKind::Postgres, None, Some(first)).unwrap();
         assert_ne!(first, second);
-        assert_eq!(PortAllocator::default().port(ServerKind::Redis, None, Some(first)).unwrap(), first);
+        let mut elsewhere = PortAllocator::default();
+        assert_ne!(elsewhere.port(ServerKind::Redis, None, Some(first)).unwrap(), first, "another stack has it");
+        drop(ports);
+        assert_eq!(elsewhere.port(ServerKind::Redis, None, Some(first)).unwrap(), first);
     }
 
     #[test]

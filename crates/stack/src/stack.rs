@@ -26,6 +26,8 @@ pub struct Stack {
     servers: Vec<ServerHandle>,
     watchdog: Arc<Watchdog>,
     data_dir: DataDir,
+    /// Held, so that no other stack takes the port of a server that is down.
+    _ports: PortAllocator,
 }
 
 /// What must be installed.
@@ -54,13 +56,13 @@ impl Stack {
         let data_dir = DataDir::open(&config.data_dir).await?;
         let remove = config.ephemeral.then(|| Removal::of(data_dir.path(), config.leave_data));
         let watchdog = Arc::new(Watchdog::start(data_dir.share_lock()?, remove)?);
-        let (programs, endpoints, tls) = plan(&config, binaries, &data_dir)?;
+        let (programs, endpoints, tls, ports) = plan(&config, binaries, &data_dir)?;
         let launch = |program: Program| {
             let log = data_dir.log_path(program.kind());
             Supervisor::spawn(program, Arc::clone(&watchdog), log, config.patience)
         };
         let servers = programs.into_iter().map(launch).collect();
-        let stack = Self { endpoints, tls, servers, watchdog, data_dir };
+        let stack = Self { endpoints, tls, servers, watchdog, data_dir, _ports: ports };
         for server in &stack.servers {
             if let Err(error) = server.wait_ready().await {
                 stack.stop().await;
@@ -128,7 +130,7 @@ fn plan(
     config: &StackConfig,
     found: Binaries,
     data: &DataDir,
-) -> Result<(Vec<Program>, Endpoints, Option<TlsPorts>), StackError> {
+) -> Result<(Vec<Program>, Endpoints, Option<TlsPorts>, PortAllocator), StackError> {
     let Remembered { cluster_id, kafka_nodes, ports: known } = data.remembered();
     if kafka_nodes != 0 && kafka_nodes != config.kafka_nodes {
         let detail = format!(
@@ -222,5 +224,5 @@ fn plan(
         redis_url: format!("redis://127.0.0.1:{redis_port}"),
         registry_url: format!("http://127.0.0.1:{registry_port}"),
     };
-    Ok((programs, endpoints, tls))
+    Ok((programs, endpoints, tls, allocator))
 }
