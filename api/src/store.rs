@@ -123,10 +123,11 @@ impl Store {
         let (mut postgres, config) = (checked.postgres.to_config("vigie-api"), &checked.config);
         postgres.connect_timeout(CONNECT_TIMEOUT);
         // The server gives up when nobody waits for the answer any more. Read-only guards against ourselves. A plan for all times would pass over no
-        // partition, and compiling takes longer than most answers.
+        // partition, and compiling takes longer than most answers. With the default cost of a random page, which is that of a spinning disk, a day of all
+        // assets reads its whole month; and workers would serve one question at the expense of the others.
         let options = format!(
             "-c statement_timeout={}s -c default_transaction_read_only=on \
-             -c plan_cache_mode=force_custom_plan -c jit=off",
+             -c plan_cache_mode=force_custom_plan -c jit=off -c random_page_cost=1.1 -c max_parallel_workers_per_gather=0",
             config.timeout_seconds
         );
         postgres.options(options);

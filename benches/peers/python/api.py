@@ -31,51 +31,54 @@ QUESTIONS = {
     "series": "/v1/assets/BTC/series?metrics=posts,mean_score",
     "posts": "/v1/assets/BTC/posts?limit=20",
 }
-MODEL = "'bench', '1', 'sha', 'a1'"
 
 
 async def fill(url: str, assets: int, days: int) -> None:
     db = await asyncpg.connect(url)
-    migrations = sorted(SQL.glob("V*.sql"), key=lambda path: int(path.name[1:].split("__")[0]))
-
-    async def migrate(some: list[pathlib.Path]) -> None:
-        for migration in some:
-            async with db.transaction():
-                await db.execute(migration.read_text(encoding="utf-8"))
-
-    # The tables of version 4 are plain: what is written there becomes rows of the tables by month with the later ones.
-    await migrate(migrations[:4])
+    for migration in sorted(SQL.glob("V*.sql"), key=lambda path: int(path.name[1:].split("__")[0])):
+        async with db.transaction():
+            await db.execute(migration.read_text(encoding="utf-8"))
     names = ["*", "BTC"] + [f"A{n:04}" for n in range(assets - 1)]
-    for table in ("trend_windows", "trend_window_revisions"):
-        await db.execute(
-            f"""INSERT INTO {table} (run_id, asset, window_start, window_end, revision, final, posts, unique_authors, negative, neutral,
-                positive, mean_score, anomaly_score, expected_posts, sources, emitted_at, sample, model_name, model_version, model_sha256,
-                assets_version, input_topic, input_partition, first_offset, last_offset, unique_posts, spam_posts)
-                SELECT 'live', asset, at, at + interval '5 minutes', 1, true, n + 3, n + 2, n / 3, 3, n - n / 3, sin(n), 0.1, n, '{{"rss": 3}}', at,
-                true, {MODEL}, 'posts.mentions.v1', n % 6, i * 10, i * 10 + n, n + 1, 1
-                FROM unnest($1::text[]) asset, generate_series(0, $2::int * 288 - 1) i,
-                LATERAL (SELECT timestamptz '2026-01-01' + i * interval '5 minutes' AS at, (hashtext(asset || i) & 15) AS n) x""",
-            names,
-            days,
-        )
+    await db.execute("SET synchronous_commit = off")
     await db.execute(
-        f"""INSERT INTO posts (run_id, post_id, source, kind, url, author_id, title, excerpt, published_at, fetched_at, scored_at, language,
-            label, score, p_negative, p_neutral, p_positive, sample, model_name, model_version, model_sha256, assets_version, input_topic,
-            input_partition, input_offset, fingerprint)
-            SELECT 'live', 'bench:' || i, 'bench', 'rss', 'https://example.com/' || i, md5((i % 5000)::text), 'Title ' || i,
-            repeat('words about the market ', 8), at, at, at, 'en', 'neutral', sin(i), 0.2, 0.5, 0.3, true, {MODEL}, 'posts.raw.v1', 0, i, i
-            FROM generate_series(0, $1::int * 20000 - 1) i,
-            LATERAL (SELECT timestamptz '2026-01-01' + i * interval '4.32 seconds' AS at) x""",
+        """INSERT INTO lineages (model_name, model_version, model_sha256, assets_version, input_topic, input_partition)
+           SELECT 'bench', '1', 'sha', 'a1', CASE WHEN n < 6 THEN 'posts.mentions.v1' ELSE 'posts.raw.v1' END, n % 6 FROM generate_series(0, 6) n"""
+    )
+    await db.execute("INSERT INTO sources (source) VALUES ('bench')")
+    await db.execute(
+        """SELECT make_partition(parent, timestamptz '2026-01-01' + day * interval '1 day') FROM generate_series(0, $1::int) day,
+           unnest(ARRAY['stored_posts', 'post_assets', 'stored_windows', 'stored_window_revisions']) parent""",
         days,
     )
+    for day in range(days):
+        for table in ("stored_windows", "stored_window_revisions"):
+            await db.execute(
+                f"""INSERT INTO {table} (run_id, asset, window_start, window_seconds, revision, final, posts, unique_authors, negative,
+                    neutral, positive, mean_score, anomaly_score, expected_posts, sources, emitted_at, sample, lineage_id, first_offset,
+                    last_offset, unique_posts, spam_posts)
+                    SELECT 'live', asset, at, 300, 1, true, n + 3, n + 2, n / 3, 3, n - n / 3, sin(n), 0.1, n, '1:' || n + 3, at, true, 1 + n % 6,
+                    i * 10, i * 10 + n, n + 1, 1
+                    FROM generate_series($2::int * 288, $2::int * 288 + 287) i, unnest($1::text[]) asset,
+                    LATERAL (SELECT timestamptz '2026-01-01' + i * interval '5 minutes' AS at, (hashtext(asset || i) & 15) AS n) x""",
+                names,
+                day,
+            )
+        await db.execute(
+            """INSERT INTO stored_posts (run_id, post_id, source_id, kind, url, author_id, title, excerpt, published_at, fetched_at, scored_at,
+               language, label, score, p_negative, p_neutral, p_positive, sample, lineage_id, input_offset, fingerprint, assets)
+               SELECT 'live', 'bench:' || i, 1, 'rss', 'https://example.com/' || i, md5((i % 5000)::text), 'Title ' || i,
+               repeat('words about the market ', 8), at, at, at, 'en', 'neutral', sin(i), 0.2, 0.5, 0.3, true, 7, i, i,
+               CASE WHEN i % 3 = 0 THEN 'BTC' ELSE ($1::text[])[1 + i % cardinality($1::text[])] END
+               FROM generate_series($2::int * 20000, $2::int * 20000 + 19999) i,
+               LATERAL (SELECT timestamptz '2026-01-01' + i * interval '4.32 seconds' AS at) x""",
+            names[2:] or ["BTC"],
+            day,
+        )
     await db.execute(
         """INSERT INTO post_assets (run_id, post_id, asset, evidence, published_at, score, label)
-           SELECT run_id, post_id, CASE WHEN input_offset % 3 = 0 THEN 'BTC'
-             ELSE ($1::text[])[1 + (input_offset % cardinality($1::text[]))::int] END, 'ticker', published_at, score, label FROM posts""",
-        names[2:] or ["BTC"],
+           SELECT run_id, post_id, assets, 'ticker', published_at, score, label FROM stored_posts ORDER BY published_at"""
     )
     await db.execute("INSERT INTO sink_offsets (sink, topic, partition, next_offset) VALUES ('postgres', 'insights.trends.v1', 0, 1)")
-    await migrate(migrations[4:])
     await db.execute("VACUUM ANALYZE")
     await db.close()
 
