@@ -10,8 +10,11 @@ use vigie_daemon::{Context, Health, ServiceError};
 use crate::auth::Authenticator;
 use crate::config::Checked;
 use crate::events::{Events, redis};
+use crate::http::places::Places;
 use crate::http::problem::Problem;
+use crate::http::proxies::Proxies;
 use crate::http::rate_limit::RateLimit;
+use crate::http::rate_limit::lease::Lessor;
 use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::serving::Serving;
@@ -32,10 +35,14 @@ pub(crate) struct App {
     pub(crate) health: Health,
     pub(crate) shutdown: CancellationToken,
     pub(crate) streams: Arc<Semaphore>,
+    pub(crate) streams_by_client: Places,
+    pub(crate) requests: Semaphore,
+    /// By which the API may be asked for; `None` if by any name.
+    pub(crate) hosts: Option<Vec<String>>,
     /// Half of the connections to the database are left to quick questions.
     heavy: Semaphore,
     pub(crate) timeout: Duration,
-    pub(crate) behind_proxy: bool,
+    pub(crate) proxies: Proxies,
     pub(crate) cors_origins: Vec<String>,
 }
 
@@ -47,29 +54,36 @@ impl App {
         let redis = redis::connect(&checked.redis, None)?;
         let config = &checked.config;
         let (store, metrics) = (Store::new(checked)?, Metrics::register(&ctx.metrics)?);
+        // A proxy on this machine may be known by any name.
+        let is_local = config.listen.ip().is_loopback() && !config.behind_proxy;
         let capacity = config.cache_mib << 20;
+        let events = Events::new(redis.clone(), &config.redis_prefix);
+        let lessor = Lessor::new(redis.clone(), &config.redis_prefix, events.presence.clone());
         Ok(Self {
             serving: Serving::new(
                 store.clone(),
-                (redis.clone(), &config.redis_prefix),
+                (redis, &config.redis_prefix),
                 metrics.clone(),
                 ctx.clock.clone(),
                 capacity,
             ),
             store,
             names: Arc::new(Names::new(&checked.names)),
-            events: Events::new(redis, &config.redis_prefix),
+            events,
             auth: checked.auth.clone().map(|check| Authenticator { check, clock: ctx.clock.clone() }),
             keyring: checked.keyring.clone(),
-            rate: RateLimit::new(config.rate, config.burst, ctx.clock.clone()),
+            rate: RateLimit::new(config.rate, config.burst, ctx.clock.clone(), Some(lessor)),
             metrics,
             clock: ctx.clock.clone(),
             health: ctx.health.clone(),
             shutdown: ctx.shutdown.clone(),
             streams: Arc::new(Semaphore::new(config.max_streams)),
+            streams_by_client: Places::new(config.max_streams_per_client),
+            requests: Semaphore::new(config.max_requests),
+            hosts: (is_local || !config.hosts.is_empty()).then(|| config.hosts.clone()),
             heavy: Semaphore::new((config.postgres_connections / 2).max(1)),
             timeout: checked.timeout(),
-            behind_proxy: config.behind_proxy,
+            proxies: checked.proxies.clone(),
             cors_origins: config.cors_origins.clone(),
         })
     }

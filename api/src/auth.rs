@@ -15,7 +15,7 @@ use crate::http::problem::Problem;
 
 mod caller;
 
-pub(crate) use caller::{Caller, has_scope, require, require_token, subject};
+pub(crate) use caller::{Caller, expires, has_scope, require, require_token, subject};
 
 /// Tolerated difference between the clocks of issuer and server.
 const LEEWAY_SECONDS: i64 = 30;
@@ -180,6 +180,8 @@ struct Claims {
 pub(crate) struct Identity {
     pub(crate) subject: String,
     scope: String,
+    /// From then on (Unix seconds) the token is refused.
+    pub(crate) expires: i64,
 }
 
 impl Identity {
@@ -223,7 +225,8 @@ impl Authenticator {
         if claims.nbf.is_some_and(|nbf| nbf.saturating_sub(LEEWAY_SECONDS) > now) {
             return Err(Problem::unauthorized("the token is not valid yet", CHALLENGE_INVALID));
         }
-        Ok(Identity { subject: claims.sub, scope: claims.scope })
+        let expires = claims.exp.saturating_add(LEEWAY_SECONDS);
+        Ok(Identity { subject: claims.sub, scope: claims.scope, expires })
     }
 }
 

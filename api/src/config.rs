@@ -6,6 +6,7 @@ use vigie_daemon::{Check, Mistake, SecretArg};
 use vigie_stores::{PostgresUrl, RedisUrl};
 
 use crate::auth::{AuthConfig, TokenCheck};
+use crate::http::proxies::Proxies;
 use crate::http::tls::{ServerTls, TlsConfig};
 use crate::names::AssetName;
 
@@ -39,27 +40,43 @@ pub struct Config {
     /// What opens handles of authors
     #[command(flatten)]
     pub keyring: SecretArg<Keyring>,
-    /// Requests per second and client that are answered in the long run; 0 means without limit
+    /// Units per second that a client may spend in the long run, at all replicas together; most requests cost 1 (docs/api.md); 0 means without limit
     #[arg(long = "api-rate", env = "VIGIE_API_RATE", default_value_t = 50)]
     pub rate: u32,
-    /// Requests that one client may make at once before --api-rate holds
+    /// Units that one client may spend at once before --api-rate holds
     #[arg(long = "api-burst", env = "VIGIE_API_BURST", default_value_t = 200)]
     pub burst: u32,
-    /// Take the client's address from the last entry of X-Forwarded-For: set this behind exactly one proxy, never without one
+    /// Addresses and networks (CIDR) of the proxies before the API; only from them X-Forwarded-For counts, and the client is the last
+    /// address in it that is none of them
+    #[arg(long = "api-trusted-proxies", env = "VIGIE_API_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub trusted_proxies: Vec<String>,
+    /// Deprecated, see --api-trusted-proxies: whoever connects is taken for the only proxy, and the last entry of X-Forwarded-For counts
     #[arg(long = "api-behind-proxy", env = "VIGIE_API_BEHIND_PROXY")]
     pub behind_proxy: bool,
+    /// Names by which the API may be asked for, beside those of the loopback interface; without, any name, but on loopback only its own
+    #[arg(long = "api-host", env = "VIGIE_API_HOST", value_delimiter = ',')]
+    pub hosts: Vec<String>,
     /// Origins of other sites whose scripts may read, as `https://example.com`; none by default
     #[arg(long = "api-cors-origin", env = "VIGIE_API_CORS_ORIGIN", value_delimiter = ',')]
     pub cors_origins: Vec<String>,
     /// Seconds that an answer may take
     #[arg(long = "api-timeout-seconds", env = "VIGIE_API_TIMEOUT_SECONDS", default_value_t = 10)]
     pub timeout_seconds: u64,
-    /// Connections at once, at most; further ones wait
+    /// Rows that one answer may be made of, at most
+    #[arg(long = "api-max-rows", env = "VIGIE_API_MAX_ROWS", default_value_t = 500_000)]
+    pub max_rows: usize,
+    /// Requests that are answered at once, at most; others wait for half a second and are then refused
+    #[arg(long = "api-max-requests", env = "VIGIE_API_MAX_REQUESTS", default_value_t = 1024)]
+    pub max_requests: usize,
+    /// Connections at once, at most; for a further one the one goes that has waited longest for a request
     #[arg(long = "api-max-connections", env = "VIGIE_API_MAX_CONNECTIONS", default_value_t = 4096)]
     pub max_connections: usize,
     /// Subscribers of /v1/stream at once, at most
     #[arg(long = "api-max-streams", env = "VIGIE_API_MAX_STREAMS", default_value_t = 1000)]
     pub max_streams: usize,
+    /// Subscribers of /v1/stream at once of one client, at most
+    #[arg(long = "api-max-streams-per-client", env = "VIGIE_API_MAX_STREAMS_PER_CLIENT", default_value_t = 100)]
+    pub max_streams_per_client: usize,
 }
 
 impl Config {
@@ -79,11 +96,31 @@ impl Config {
             self.timeout_seconds,
             "1 to 300",
         );
+        check.option("api-max-requests", self.max_requests > 0, 0, "at least 1");
+        check.option("api-max-streams-per-client", self.max_streams_per_client > 0, 0, "at least 1");
+        check.option("api-max-rows", self.max_rows > 0, 0, "at least 1");
         check.option("api-cache-mib", self.cache_mib <= 1 << 20, self.cache_mib, "at most 1048576, a TiB");
         for origin in &self.cors_origins {
             let parsed = url::Url::parse(origin).map(|url| url.origin().ascii_serialization());
             let expected = "scheme, host and port only, as https://example.com";
             check.option("api-cors-origin", parsed.as_deref() == Ok(origin), format!("{origin:?}"), expected);
+        }
+        let mut proxies = Proxies { any_peer: self.behind_proxy, ..Proxies::default() };
+        check.option(
+            "api-behind-proxy",
+            !self.behind_proxy || self.trusted_proxies.is_empty(),
+            "beside --api-trusted-proxies",
+            "only one of them",
+        );
+        for text in &self.trusted_proxies {
+            let network = Proxies::parse(text);
+            check.option(
+                "api-trusted-proxies",
+                network.is_some(),
+                format!("{text:?}"),
+                "an address or a network, as 10.0.0.0/8",
+            );
+            proxies.networks.extend(network);
         }
         let postgres = check.part(self.postgres_url.read());
         let redis = check.part(self.redis_url.read());
@@ -98,6 +135,7 @@ impl Config {
             keyring,
             tls,
             names: Vec::new(),
+            proxies,
             config: self,
         }))
     }
@@ -113,6 +151,7 @@ pub struct Checked {
     pub(crate) redis: RedisUrl,
     pub(crate) auth: Option<TokenCheck>,
     pub(crate) tls: Option<ServerTls>,
+    pub(crate) proxies: Proxies,
     pub(crate) config: Config,
 }
 
@@ -171,9 +210,11 @@ mod tests {
             "--api-max-connections=10",
             "--api-cors-origin=https://a.example/path",
             "--api-listen=0.0.0.0:8080",
+            "--api-trusted-proxies=10.0.0.0/8,10.0.0.0/33,proxy",
+            "--api-behind-proxy",
         ]);
         let Err(mistakes) = config.check() else { panic!("accepted") };
-        assert_eq!(mistakes.len(), 7, "{mistakes:#?}");
+        assert_eq!(mistakes.len(), 10, "{mistakes:#?}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::time::Duration;
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, StreamsInterface};
 use fred::types::Value;
+use fred::types::config::Options;
 use fred::types::streams::XReadResponse;
 use serde::Deserialize;
 use tokio::sync::{broadcast, watch};
@@ -21,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use utoipa::ToSchema;
 use vigie_schemas::redis::{ALERT, EVENTS, POST, TREND};
+
+use crate::presence::Presence;
 
 pub(crate) mod redis;
 
@@ -148,6 +151,7 @@ pub(crate) struct Events {
     sender: broadcast::Sender<Live>,
     /// Whether every event from now on will be sent.
     pumping: watch::Sender<bool>,
+    pub(crate) presence: Presence,
 }
 
 /// Redis cannot be asked.
@@ -162,15 +166,26 @@ impl Events {
             key: format!("{prefix}{EVENTS}"),
             sender: broadcast::channel(BROADCAST_CAPACITY).0,
             pumping: watch::Sender::new(false),
+            presence: Presence::new(),
         }
     }
 
     /// Whether events can be read now, or in a moment. Before the pump knows where it begins, a subscriber could miss the first one.
     pub(crate) async fn is_ready(&self) -> bool {
+        if self.presence.away().is_some() {
+            return false;
+        }
         let mut pumping = self.pumping.subscribe();
         let ready =
             async { self.redis.wait_for_connect().await.is_ok() && pumping.wait_for(|pumping| *pumping).await.is_ok() };
         tokio::time::timeout(RETRY, ready).await.unwrap_or(false)
+    }
+
+    /// Whether Redis answers.
+    pub(crate) async fn ping(&self) -> Result<(), EventsError> {
+        // The prober's patience counts.
+        let options = Options { timeout: Some(READ_TIMEOUT), ..Options::default() };
+        Ok(self.redis.with_options(&options).ping::<()>(None).await?)
     }
 
     /// Events from now on.

@@ -9,6 +9,7 @@ mod http;
 mod insights;
 mod metrics;
 mod names;
+mod presence;
 mod router;
 mod service;
 mod serving;

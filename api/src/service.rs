@@ -1,7 +1,6 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -12,8 +11,6 @@ use crate::app::App;
 use crate::config::Checked;
 use crate::events::{READ_TIMEOUT, redis};
 use crate::http::connection;
-
-const PING_EVERY: Duration = Duration::from_secs(2);
 
 /// Takes the address. Port 0 takes a free one; ask the listener which.
 ///
@@ -57,7 +54,7 @@ pub async fn run_with_listener(checked: Checked, listener: TcpListener, ctx: Con
         let (app, shutdown) = (app.clone(), shutdown.clone());
         async move { app.events.pump(reader, shutdown).await }
     });
-    let watch = tokio::spawn(watch(app, health));
+    let watch = tokio::spawn(watch(app, health, ctx.health.component("events")));
     connection::serve(listener, router, checked.tls, checked.config.max_connections, &shutdown).await;
     watch.abort();
     pump.abort();
@@ -78,27 +75,18 @@ fn build(checked: &Checked, ctx: &Context) -> Result<(Arc<App>, Router), Service
     Ok((app, router))
 }
 
-/// Ready while the database answers.
-async fn watch(app: Arc<App>, health: Component) {
-    let mut away = false;
-    while !app.shutdown.is_cancelled() {
-        match app.store.ping().await {
-            Ok(()) => {
-                if std::mem::take(&mut away) {
-                    info!("database is back");
-                }
-                health.ready();
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut away, true) {
-                    warn!(%error, "database is away, requests are answered 503");
-                }
-                health.not_ready(error.to_string());
-            }
-        }
-        tokio::select! {
-            () = app.shutdown.cancelled() => {}
-            () = tokio::time::sleep(PING_EVERY) => {}
-        }
-    }
+async fn watch(app: Arc<App>, api: Component, events: Component) {
+    let (asks_store, asks_redis) = (app.clone(), app.clone());
+    let ping_store = move || {
+        let app = asks_store.clone();
+        async move { app.store.ping().await }
+    };
+    let ping_redis = move || {
+        let app = asks_redis.clone();
+        async move { app.events.ping().await }
+    };
+    tokio::join!(
+        app.store.presence.watch("postgresql", api, app.shutdown.clone(), ping_store),
+        app.events.presence.watch("redis", events, app.shutdown.clone(), ping_redis),
+    );
 }

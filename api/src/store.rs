@@ -2,18 +2,24 @@
 //!
 //! Everything that one answer needs is read from one [`Snapshot`], so that it never mixes two versions of the data.
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
-use futures_util::try_join;
+use futures_util::{TryStreamExt, try_join};
+use tokio::runtime::Handle;
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tracing::{debug, error, warn};
 use vigie_daemon::ServiceError;
+use vigie_stores::Connector;
 
 use crate::config::Checked;
 use crate::http::problem::Problem;
+use crate::presence::Presence;
 
 pub(crate) mod alerts;
 pub(crate) mod assets;
@@ -36,6 +42,8 @@ use version::Versions;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const POOL_TIMEOUT: Duration = Duration::from_secs(3);
+/// Asking the server to give up a statement takes no longer.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +54,12 @@ pub(crate) enum StoreError {
     /// Try again with less.
     #[error("the database took too long")]
     TooSlow,
+    /// Ask for less.
+    #[error("it takes more than {0} rows")]
+    TooMuch(usize),
+    /// Nothing to try.
+    #[error("the role of this server in the database may not read this")]
+    Forbidden,
     /// A mistake of ours.
     #[error("the database refused a query")]
     Refused(#[source] tokio_postgres::Error),
@@ -63,6 +77,9 @@ impl From<tokio_postgres::Error> for StoreError {
         };
         if *code == SqlState::QUERY_CANCELED {
             return Self::TooSlow;
+        }
+        if *code == SqlState::INSUFFICIENT_PRIVILEGE {
+            return Self::Forbidden;
         }
         // 08 connection, 53 resources, 57 operator intervention, 58 system; 3D000: no such database; 42P01: not migrated yet.
         let class = code.code().get(..2).unwrap_or_default();
@@ -102,6 +119,11 @@ impl From<StoreError> for Problem {
                 Self::unavailable("the database cannot be reached")
             }
             StoreError::TooSlow => Self::unavailable("the database took too long, ask for a shorter time range"),
+            StoreError::TooMuch(most) => {
+                let detail = format!("{problem}, expected {most} or fewer: choose a shorter range");
+                Self::invalid_parameter("from", detail)
+            }
+            StoreError::Forbidden => Self::not_implemented(problem.to_string()),
             StoreError::Refused(source) => {
                 let detail = source.as_db_error().map(ToString::to_string);
                 error!(error = %source, detail, "query failed");
@@ -111,10 +133,14 @@ impl From<StoreError> for Problem {
     }
 }
 
-/// A pool of connections to PostgreSQL.
+/// Connections to PostgreSQL.
 #[derive(Clone)]
 pub(crate) struct Store {
     pool: Pool,
+    postgres: tokio_postgres::Config,
+    connector: Connector,
+    max_rows: usize,
+    pub(crate) presence: Presence,
 }
 
 impl Store {
@@ -122,17 +148,19 @@ impl Store {
     pub(crate) fn new(checked: &Checked) -> Result<Self, ServiceError> {
         let (mut postgres, config) = (checked.postgres.to_config("vigie-api"), &checked.config);
         postgres.connect_timeout(CONNECT_TIMEOUT);
-        // The server gives up when nobody waits for the answer any more. Read-only guards against ourselves. A plan for all times would pass over no
-        // partition, and compiling takes longer than most answers. With the default cost of a random page, which is that of a spinning disk, a day of all
-        // assets reads its whole month; and workers would serve one question at the expense of the others.
+        // The server gives up when nobody waits for the answer any more, nor for the next question. Read-only guards against ourselves. A plan for
+        // all times would pass over no partition, and compiling takes longer than most answers. With the default cost of a random page, which is
+        // that of a spinning disk, a day of all assets reads its whole month; and workers would serve one question at the expense of the others.
+        let seconds = config.timeout_seconds;
         let options = format!(
-            "-c statement_timeout={}s -c default_transaction_read_only=on \
-             -c plan_cache_mode=force_custom_plan -c jit=off -c random_page_cost=1.1 -c max_parallel_workers_per_gather=0",
-            config.timeout_seconds
+            "-c statement_timeout={seconds}s -c idle_in_transaction_session_timeout={seconds}s \
+             -c default_transaction_read_only=on -c plan_cache_mode=force_custom_plan -c jit=off \
+             -c random_page_cost=1.1 -c max_parallel_workers_per_gather=0",
         );
         postgres.options(options);
+        let connector = checked.postgres.connector();
         let settings = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(postgres, checked.postgres.connector(), settings);
+        let manager = Manager::from_config(postgres.clone(), connector.clone(), settings);
         let pool = Pool::builder(manager)
             .max_size(config.postgres_connections)
             .runtime(Runtime::Tokio1)
@@ -141,32 +169,48 @@ impl Store {
             .recycle_timeout(Some(CONNECT_TIMEOUT))
             .build()
             .map_err(ServiceError::failed)?;
-        Ok(Self { pool })
+        Ok(Self { pool, postgres, connector, max_rows: config.max_rows, presence: Presence::new() })
     }
 
-    /// Whether the database answers and has our tables.
+    /// Whether the database takes connections, answers and has our tables. One that has no place for another connection may still
+    /// answer on those that there are.
     pub(crate) async fn ping(&self) -> Result<(), StoreError> {
-        let snapshot = self.snapshot().await?;
-        snapshot.rows("SELECT 1 FROM trend_windows LIMIT 1", &[]).await?;
-        snapshot.end().await;
+        let (client, connection) = match self.postgres.connect(self.connector.clone()).await {
+            Err(error) if error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS) => return Ok(()),
+            connected => connected?,
+        };
+        let ask = async move { client.simple_query("SELECT 1 FROM trend_windows LIMIT 1").await };
+        let (answer, _) = tokio::join!(ask, connection);
+        answer?;
         Ok(())
     }
 
     /// The data as it is now. Tries once more if the connection turns out to be broken: after a restart of the server, all in the
     /// pool are.
     pub(crate) async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        match self.try_snapshot().await {
+        let first = match self.presence.away() {
+            Some(why) => return lost(why),
+            None => self.presence.during(self.try_snapshot()).await.unwrap_or_else(lost),
+        };
+        match first {
             Err(StoreError::Unavailable(reason)) => {
                 debug!(reason, "connection lost, trying a new one");
                 self.pool.retain(|_, _| false);
-                self.try_snapshot().await
+                self.presence.during(self.try_snapshot()).await.unwrap_or_else(lost)
             }
             result => result,
         }
     }
 
     async fn try_snapshot(&self) -> Result<Snapshot, StoreError> {
-        let mut snapshot = Snapshot { client: Some(self.pool.get().await?), versions: Versions::default() };
+        let mut snapshot = Snapshot {
+            client: Some(self.pool.get().await?),
+            connector: self.connector.clone(),
+            presence: self.presence.clone(),
+            rows_left: AtomicUsize::new(self.max_rows),
+            max_rows: self.max_rows,
+            versions: Versions::default(),
+        };
         // Both are sent at once; the first statement of a transaction takes its snapshot.
         let begin =
             async { Ok(snapshot.client().batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?) };
@@ -176,10 +220,15 @@ impl Store {
     }
 }
 
-/// A read-only transaction: all of its reads see the data of one moment. A connection whose snapshot was not [ended](Self::end)
-/// is closed.
+/// A read-only transaction: all of its reads see the data of one moment. If it was not [ended](Self::end), as when nobody waits for
+/// the answer any more, its statement is cancelled and its connection closed.
 pub(crate) struct Snapshot {
     client: Option<Object>,
+    connector: Connector,
+    presence: Presence,
+    /// Rows that may still be read.
+    rows_left: AtomicUsize,
+    max_rows: usize,
     versions: Versions,
 }
 
@@ -191,10 +240,8 @@ impl Snapshot {
 
     /// Gives the connection back.
     pub(crate) async fn end(mut self) {
-        if let Some(client) = self.client.take()
-            && client.batch_execute("COMMIT").await.is_err()
-        {
-            drop(Object::take(client));
+        if matches!(self.presence.during(self.client().batch_execute("COMMIT")).await, Ok(Ok(()))) {
+            drop(self.client.take());
         }
     }
 
@@ -203,16 +250,36 @@ impl Snapshot {
     }
 
     async fn rows(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
+        self.presence.during(self.read(sql, params)).await.unwrap_or_else(lost)
+    }
+
+    async fn read(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
         let client = self.client();
         let statement = client.prepare_cached(sql).await?;
-        Ok(client.query(&statement, params).await?)
+        let mut stream = pin!(client.query_raw(&statement, params.iter().copied()).await?);
+        let mut rows = Vec::new();
+        while let Some(row) = stream.try_next().await? {
+            let left = self.rows_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            left.map_err(|_| StoreError::TooMuch(self.max_rows))?;
+            rows.push(row);
+        }
+        Ok(rows)
     }
 }
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        if let Some(client) = self.client.take() {
-            drop(Object::take(client));
+        let Some(client) = self.client.take().map(Object::take) else { return };
+        let (token, connector) = (client.cancel_token(), self.connector.clone());
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                // If the server does not hear of it, its own time limit ends the statement.
+                let _ = tokio::time::timeout(CANCEL_TIMEOUT, token.cancel_query(connector)).await;
+            });
         }
     }
+}
+
+fn lost<T>(why: Arc<str>) -> Result<T, StoreError> {
+    Err(StoreError::Unavailable(why.to_string()))
 }

@@ -53,6 +53,14 @@ pub(crate) fn subject(extensions: &Extensions) -> Option<&str> {
     }
 }
 
+/// When the caller's token ends, in Unix seconds.
+pub(crate) fn expires(extensions: &Extensions) -> Option<i64> {
+    match extensions.get::<Caller>() {
+        Some(Caller(Ok(identity))) => Some(identity.expires),
+        _ => None,
+    }
+}
+
 /// Whether the caller has the scope: for answers that hold more for some.
 pub(crate) fn has_scope(extensions: &Extensions, scope: Scope) -> Result<(), Problem> {
     match extensions.get::<Caller>() {

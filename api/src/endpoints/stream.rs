@@ -19,7 +19,9 @@ use crate::auth::{self, Scope};
 use crate::events::{Event, EventId, EventKind, EventsError, Live};
 use crate::http::answer;
 use crate::http::params::{AssetIds, List, Query, Text};
+use crate::http::places::Place;
 use crate::http::problem::Problem;
+use crate::http::rate_limit::Client;
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Clients wait this long before they connect again.
@@ -60,7 +62,8 @@ struct Resume {
 /// Event types are trend (a new revision of a window), alert and post; data is JSON with the fields of the Avro record, times in
 /// RFC 3339. Ids grow; with the last one as `Last-Event-ID` (or `last_event_id=`) nothing is missed and nothing comes twice, as long as
 /// the server still has it (some 10,000 events). Where events were missed, be it that the server no longer has them or never had
-/// that id, or that a reader was too slow, an event of type gap comes in their place: load the state again. Comments come every 15 s.
+/// that id, or that a reader was too slow, an event of type gap comes in their place: load the state again. Comments come every 15 s. The
+/// stream ends with the token.
 #[utoipa::path(get, path = "/v1/stream", tag = "insights", operation_id = "subscribe",
     params(StreamParams, Resume),
     responses((status = 200, description = "Events, without end", body = String, content_type = "text/event-stream")))]
@@ -84,6 +87,9 @@ pub(crate) async fn subscribe(
     if !app.events.is_ready().await {
         return Err(Problem::unavailable("live events cannot be read at the moment"));
     }
+    let own = extensions.get::<Client>().map(|client| app.streams_by_client.take(client.clone()));
+    let own =
+        own.map(|place| place.ok_or_else(|| Problem::too_many_streams(app.streams_by_client.most))).transpose()?;
     let place = app.streams.clone().try_acquire_owned();
     let place = place.map_err(|_| Problem::unavailable("too many subscribers at the moment"))?;
 
@@ -97,11 +103,14 @@ pub(crate) async fn subscribe(
         }
         None => (None, None),
     };
+    let left = auth::expires(&extensions).map(|expires| {
+        let millis = expires.saturating_mul(1000).saturating_sub(app.clock.now().as_millis());
+        Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+    });
     app.metrics.streams.inc();
     let subscriber = Subscriber {
         gauge: Open(app.metrics.streams.clone()),
         shutdown: app.shutdown.clone(),
-        app,
         live,
         pending: VecDeque::new(),
         gap,
@@ -110,7 +119,9 @@ pub(crate) async fn subscribe(
         catching_up: last.is_some(),
         filter: Filter { assets, kinds },
         first: Some(SseEvent::default().retry(RETRY).comment("vigie")),
-        _place: place,
+        ends: left.map(|left| app.clock.monotonic() + left),
+        _places: (place, own),
+        app,
     };
     let body =
         Sse::new(stream::unfold(subscriber, next)).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("heartbeat"));
@@ -182,7 +193,9 @@ struct Subscriber {
     first: Option<SseEvent>,
     #[expect(dead_code, reason = "counts down when dropped")]
     gauge: Open,
-    _place: OwnedSemaphorePermit,
+    /// When the token ends, by the monotonic clock.
+    ends: Option<Duration>,
+    _places: (OwnedSemaphorePermit, Option<Place>),
 }
 
 async fn next(mut subscriber: Subscriber) -> Option<(Result<SseEvent, Infallible>, Subscriber)> {
@@ -190,8 +203,11 @@ async fn next(mut subscriber: Subscriber) -> Option<(Result<SseEvent, Infallible
         return Some((Ok(event), subscriber));
     }
     let shutdown = subscriber.shutdown.clone();
+    let left = subscriber.ends.map_or(Duration::MAX, |ends| ends.saturating_sub(subscriber.app.clock.monotonic()));
     let told = tokio::select! {
+        biased;
         () = shutdown.cancelled() => return None,
+        () = tokio::time::sleep(left) => return None,
         told = subscriber.advance() => told?,
     };
     let sse = match told {

@@ -24,7 +24,7 @@ pub(crate) fn connect(url: &RedisUrl, command_timeout: Option<Duration>) -> Resu
         .with_performance_config(|performance| {
             performance.default_command_timeout = command_timeout.unwrap_or(COMMAND_TIMEOUT);
         })
-        .set_policy(ReconnectPolicy::new_exponential(0, 100, 5000, 2))
+        .set_policy(ReconnectPolicy::new_exponential(0, 100, 1000, 2))
         .build()
         .map_err(ServiceError::failed)?;
     // The handle only tells when the client has been asked to quit.

@@ -23,6 +23,8 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
+use crate::http::idle::{Connection, Idle, Sending};
+use crate::http::patient::Patient;
 use crate::http::tls::{ServerTls, is_http2};
 
 /// A client that has not sent the head of its next request by then is let go.
@@ -37,6 +39,10 @@ const MAX_STREAMS: u32 = 100;
 /// An HTTP/2 client is asked so often whether it is still there, and let go if it does not say so in time.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Streams of one HTTP/2 connection that the client took back before we came to them, and that we refused, at most (CVE-2023-44487).
+const MAX_RESET_STREAMS: usize = 20;
+/// A client that takes nothing of its answer for so long is let go.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves until the shutdown, then lets answers in progress end. With `tls` it serves nothing else, and HTTP/2 to those who want it.
 pub(crate) async fn serve(
@@ -47,18 +53,21 @@ pub(crate) async fn serve(
     shutdown: &CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(max_connections));
-    let connections = TaskTracker::new();
+    let (connections, idle) = (TaskTracker::new(), Idle::default());
     let cut = CancellationToken::new();
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &places, &idle) => accepted,
         };
         let Some((stream, peer, place)) = accepted else { continue };
         let (router, tls, shutdown, cut) = (router.clone(), tls.clone(), shutdown.clone(), cut.clone());
+        let connection = idle.connection();
         connections.spawn(async move {
+            let service = Service { router, peer, connection: connection.clone() };
             tokio::select! {
-                () = converse(stream, peer, router, tls, shutdown) => {}
+                () = converse(stream, service, tls, shutdown) => {}
+                () = connection.evicted() => debug!(%peer, "idle connection cut off for another one"),
                 () = cut.cancelled() => {}
             }
             drop(place);
@@ -75,10 +84,19 @@ pub(crate) async fn serve(
 
 type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<Accepted> {
-    let place = places.clone().acquire_owned().await.ok()?;
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>, idle: &Idle) -> Option<Accepted> {
     match listener.accept().await {
-        Ok((stream, peer)) => Some((stream, peer, place)),
+        Ok((stream, peer)) => loop {
+            if let Ok(place) = places.clone().try_acquire_owned() {
+                return Some((stream, peer, place));
+            }
+            let one_more = idle.one_more();
+            idle.evict();
+            tokio::select! {
+                place = places.clone().acquire_owned() => return Some((stream, peer, place.ok()?)),
+                () = one_more => {}
+            }
+        },
         Err(error) => {
             debug!(%error, "connection not accepted");
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -87,20 +105,15 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<Accep
     }
 }
 
-async fn converse(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    tls: Option<ServerTls>,
-    shutdown: CancellationToken,
-) {
+async fn converse(stream: TcpStream, service: Service, tls: Option<ServerTls>, shutdown: CancellationToken) {
     // Events are small and must not wait for more.
     let _ = stream.set_nodelay(true);
+    let stream = Patient::new(stream, WRITE_TIMEOUT);
     let result = match tls {
-        None => http1(stream, peer, router, shutdown).await,
+        None => http1(stream, service, shutdown).await,
         Some(tls) => match tls.accept(stream).await {
-            Ok(stream) if is_http2(&stream) => http2(stream, peer, router, shutdown).await,
-            Ok(stream) => http1(stream, peer, router, shutdown).await,
+            Ok(stream) if is_http2(&stream) => http2(stream, service, shutdown).await,
+            Ok(stream) => http1(stream, service, shutdown).await,
             Err(error) => return debug!(%error, "handshake not finished"),
         },
     };
@@ -109,11 +122,11 @@ async fn converse(
     }
 }
 
-async fn http1<S>(stream: S, peer: SocketAddr, router: Router, shutdown: CancellationToken) -> hyper::Result<()>
+async fn http1<S>(stream: S, service: Service, shutdown: CancellationToken) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request: Request<Incoming>| answer(router.clone(), peer, request));
+    let service = service_fn(move |request: Request<Incoming>| service.clone().answer(request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -122,14 +135,16 @@ where
     until_shutdown(connection, http1::Connection::graceful_shutdown, shutdown).await
 }
 
-async fn http2<S>(stream: S, peer: SocketAddr, router: Router, shutdown: CancellationToken) -> hyper::Result<()>
+async fn http2<S>(stream: S, service: Service, shutdown: CancellationToken) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request: Request<Incoming>| answer(router.clone(), peer, request));
+    let service = service_fn(move |request: Request<Incoming>| service.clone().answer(request));
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
+        .max_local_error_reset_streams(MAX_RESET_STREAMS)
         .max_header_list_size(MAX_HEAD_BYTES)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIMEOUT)
@@ -153,10 +168,22 @@ async fn until_shutdown<C: Future<Output = hyper::Result<()>>>(
     }
 }
 
-async fn answer(router: Router, peer: SocketAddr, request: Request<Incoming>) -> Result<Response, Infallible> {
-    let mut request = request.map(Body::new);
-    request.extensions_mut().insert(ConnectInfo(peer));
-    router.oneshot(request).await
+/// What answers the requests of a connection.
+#[derive(Clone)]
+struct Service {
+    router: Router,
+    peer: SocketAddr,
+    connection: Connection,
+}
+
+impl Service {
+    async fn answer(self, request: Request<Incoming>) -> Result<Response, Infallible> {
+        let answering = self.connection.answering();
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        let response = self.router.oneshot(request).await?;
+        Ok(response.map(|body| Body::new(Sending(body, answering))))
+    }
 }
 
 #[cfg(test)]
@@ -165,6 +192,8 @@ mod tests {
 
     use axum::routing::get;
     use reqwest::{Certificate, Client, ClientBuilder, Version};
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
     use tokio::io::AsyncReadExt;
 
     use super::*;
@@ -253,6 +282,32 @@ mod tests {
         let (server, _) = Server::start_with(Duration::from_millis(50)).await;
         let mut idle = TcpStream::connect(server.addr).await.unwrap();
         assert_eq!(idle.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_takes_its_requests_back_again_and_again_is_cut_off() {
+        let (server, pem) = Server::start().await;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config =
+            rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let stream = TcpStream::connect(server.addr).await.unwrap();
+        let name = "127.0.0.1".try_into().unwrap();
+        let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+        let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let request = || axum::http::Request::get(format!("https://{}/", server.addr)).body(()).unwrap();
+        for _ in 0..10_000 {
+            let Ok(ready) = client.ready().await else { break };
+            client = ready;
+            let Ok((_, mut sent)) = client.send_request(request(), false) else { break };
+            sent.send_reset(h2::Reason::CANCEL);
+        }
+        connection.await.unwrap().expect_err("the server ends it");
+        assert_eq!(server.ask(&pem, self::client()).await.unwrap(), Version::HTTP_2, "others are answered");
     }
 
     #[test]

@@ -136,6 +136,17 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "too many requests", detail).retry_after(seconds)
     }
 
+    pub(crate) fn too_many_streams(most: usize) -> Self {
+        let detail = format!("this client has {most} live streams already, close one");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "too many requests", detail).retry_after(2)
+    }
+
+    pub(crate) fn misdirected(host: &str) -> Self {
+        let shown: String = host.chars().take(64).collect();
+        let detail = format!("{shown:?} is no name of this server, expected localhost or one of --api-host");
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", "asked for by another name", detail)
+    }
+
     pub(crate) fn internal() -> Self {
         let detail = "the request failed for a reason that is in the server's log, under the request id";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal error", detail)

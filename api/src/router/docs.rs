@@ -58,6 +58,7 @@ fn complete(doc: &mut utoipa::openapi::OpenApi) {
             problems.extend([
                 ("406", "No acceptable format"),
                 ("413", "The request has a body that nobody would read"),
+                ("421", "Asked for by a name that is not the server's"),
                 ("429", "Too many requests: see Retry-After"),
                 ("503", "The answer took too long, or what it is read from is away: see Retry-After"),
             ]);

@@ -1,15 +1,17 @@
 //! What every request passes on its way in and every answer on its way out.
 //!
 //! ```text
-//!   request ─▶ id ─▶ identity ─▶ rate ─▶ body size ─▶ time limit ─▶ scope ─▶ handler
-//!   answer  ◀─ id, instance, security headers, CORS, metrics ◀──────────────────┘
+//!   request ─▶ id ─▶ host ─▶ identity ─▶ rate ─▶ body size ─▶ turn ─▶ time limit ─▶ scope ─▶ handler
+//!   answer  ◀─ id, instance, security headers, CORS, metrics ◀─────────────────────────────────┘
 //! ```
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -18,11 +20,15 @@ use tracing::{debug, info};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::http::answer;
+use crate::http::cost::cost;
 use crate::http::problem::Problem;
 use crate::http::rate_limit::Client;
 
 /// No request has a body that we read.
 const MAX_BODY: u64 = 4096;
+
+/// A request that has waited so long for its turn is refused: others will too, and who asked may be gone.
+const QUEUE_TIME: Duration = Duration::from_millis(500);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -43,12 +49,16 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, mut request: Request, nex
     let origin = allowed_origin(&app, request.headers());
 
     let mut rate_headers = HeaderMap::new();
-    let response = match admit(&app, &mut request, &route, &mut rate_headers) {
+    let response = match admit(&app, &mut request, &route, &mut rate_headers).await {
         Err(problem) => problem.into_response(),
         Ok(()) if method == Method::OPTIONS && origin.is_some() => preflight(),
-        Ok(()) => match tokio::time::timeout(app.timeout, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => Problem::timed_out(app.timeout).into_response(),
+        Ok(()) if is_probe(&route) => next.run(request).await,
+        Ok(()) => match tokio::time::timeout(QUEUE_TIME, app.requests.acquire()).await {
+            Err(_) => Problem::unavailable("too many requests are being answered at the moment").into_response(),
+            Ok(_turn) => match tokio::time::timeout(app.timeout, next.run(request)).await {
+                Ok(response) => response,
+                Err(_) => Problem::timed_out(app.timeout).into_response(),
+            },
         },
     };
 
@@ -81,11 +91,12 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, mut request: Request, nex
     response
 }
 
-fn admit(app: &App, request: &mut Request, route: &str, rate_headers: &mut HeaderMap) -> Result<(), Problem> {
+async fn admit(app: &App, request: &mut Request, route: &str, rate_headers: &mut HeaderMap) -> Result<(), Problem> {
     // Probes must get through whatever else happens.
-    if matches!(route, "/livez" | "/readyz") {
+    if is_probe(route) {
         return Ok(());
     }
+    check_host(app, request)?;
     let caller = app.auth.as_ref().map(|auth| Caller(auth.identify(request.headers())));
     let client = match &caller {
         Some(Caller(Ok(identity))) => Client::Subject(identity.subject.clone()),
@@ -94,13 +105,34 @@ fn admit(app: &App, request: &mut Request, route: &str, rate_headers: &mut Heade
     if let Some(caller) = caller {
         request.extensions_mut().insert(caller);
     }
+    request.extensions_mut().insert(client.clone());
     if let Some(rate) = &app.rate {
-        let (headers, outcome) = rate.check(&client);
+        let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let cost = cost(route, request.uri().query().unwrap_or_default(), accept, app.clock.now().into());
+        let (headers, outcome) = rate.check(&client, cost).await;
         *rate_headers = headers;
         outcome?;
     }
     answer::coding(request.headers())?;
     check_body(request.headers())
+}
+
+fn is_probe(route: &str) -> bool {
+    matches!(route, "/livez" | "/readyz")
+}
+
+/// A web site may point its own name at the loopback interface and have its visitors' browsers ask us (DNS rebinding). They send that name.
+fn check_host(app: &App, request: &Request) -> Result<(), Problem> {
+    let Some(names) = &app.hosts else { return Ok(()) };
+    let field = || request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or("not text"));
+    let Some(host) = request.uri().authority().map(Authority::as_str).or_else(field) else { return Ok(()) };
+    let name = host.parse::<Authority>().map_or_else(|_| host.to_owned(), |authority| authority.host().to_lowercase());
+    let is_local =
+        name == "localhost" || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if is_local || names.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
+        return Ok(());
+    }
+    Err(Problem::misdirected(host))
 }
 
 /// A length of more than we would read, or none at all for a body that comes in chunks, which nobody reads.
@@ -111,13 +143,8 @@ fn check_body(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 fn address(app: &App, request: &Request) -> IpAddr {
-    let forwarded = || {
-        let value = request.headers().get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
-        value.rsplit(',').next()?.trim().parse().ok()
-    };
-    let peer = || request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-    let first = if app.behind_proxy { forwarded() } else { None };
-    first.or_else(peer).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+    app.proxies.client(peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), request.headers())
 }
 
 /// The caller's id if it is a sensible one, or a new one.

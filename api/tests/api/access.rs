@@ -1,9 +1,11 @@
 use std::time::Duration;
 
+use tokio::time::{Instant, interval};
 use vigie_api::{AuthConfig, Scope, issue_token};
 use vigie_clock::Clock;
+use vigie_daemon::Context;
 
-use crate::world::{Window, World};
+use crate::world::{Window, World, checked, send};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -65,20 +67,75 @@ async fn without_a_token_only_pages_and_probes_are_open() {
 
 #[tokio::test]
 async fn a_client_that_asks_too_much_waits_and_others_do_not() {
-    let world = World::with(&["--api-rate=1", "--api-burst=3", "--api-behind-proxy"]).await;
-    let mine = [("x-forwarded-for", "203.0.113.9, 192.0.2.1")];
-    for remaining in [2, 1, 0] {
-        let answer = world.get_with("/v1/assets", &mine).await;
-        assert_eq!(answer.status, 200);
-        assert!(answer.header("ratelimit").contains(&format!("r={remaining}")));
+    for proxy in ["--api-behind-proxy", "--api-trusted-proxies=0.0.0.0"] {
+        let world = World::with(&["--api-rate=1", "--api-burst=3", proxy]).await;
+        let mine = [("x-forwarded-for", "203.0.113.9, 192.0.2.1")];
+        for remaining in [2, 1, 0] {
+            let answer = world.get_with("/v1/assets", &mine).await;
+            assert_eq!(answer.status, 200);
+            assert!(answer.header("ratelimit").contains(&format!("r={remaining}")));
+        }
+        let refused = world.get_with("/v1/assets", &mine).await;
+        refused.problem(429);
+        assert_eq!(refused.header("retry-after"), "1");
+        assert_eq!(world.get_with("/v1/assets", &[("x-forwarded-for", "203.0.113.9, 192.0.2.2")]).await.status, 200);
+        assert_eq!(world.get_with("/livez", &mine).await.status, 200, "probes are not limited");
+        // The clock of Redis goes on by itself.
+        while world.get_with("/v1/assets", &mine).await.status != 200 {
+            world.clock.advance(Duration::from_millis(100));
+        }
     }
-    let refused = world.get_with("/v1/assets", &mine).await;
-    refused.problem(429);
-    assert_eq!(refused.header("retry-after"), "1");
-    assert_eq!(world.get_with("/v1/assets", &[("x-forwarded-for", "203.0.113.9, 192.0.2.2")]).await.status, 200);
-    assert_eq!(world.get_with("/livez", &mine).await.status, 200, "probes are not limited");
-    world.clock.advance(Duration::from_secs(1));
-    assert_eq!(world.get_with("/v1/assets", &mine).await.status, 200);
+    let world = World::with(&["--api-rate=1", "--api-burst=1"]).await;
+    assert_eq!(world.get_with("/v1/assets", &[("x-forwarded-for", "192.0.2.1")]).await.status, 200);
+    world.get_with("/v1/assets", &[("x-forwarded-for", "192.0.2.2")]).await.problem(429);
+}
+
+/// Two replicas, and a client that asks both for as much as it can for some seconds: how much of its budget it was answered.
+async fn share_of_two_replicas(redis_url: Option<&str>) -> f64 {
+    let (rate, burst, time) = (20, 100, Duration::from_secs(5));
+    let stack = tokio::task::spawn_blocking(vigie_stack::testing::shared).await.unwrap();
+    let replica = || {
+        let redis = format!("--redis-url={}", redis_url.unwrap_or(&stack.redis_url));
+        let prefix = format!("--redis-prefix={}", stack.prefix);
+        let limit = [&*format!("--api-rate={rate}"), &format!("--api-burst={burst}"), "--api-trusted-proxies=0.0.0.0"]
+            .join(" ");
+        let args: Vec<&str> = [&*redis, &prefix].into_iter().chain(limit.split(' ')).collect();
+        vigie_api::router(&checked(&args), &Context::system()).unwrap()
+    };
+    let replicas = [replica(), replica()];
+    let ask = async |replica: usize, client: String| {
+        send(replicas[replica].clone(), "GET", "/v1/metrics", &[("x-forwarded-for", &client)]).await
+    };
+    let mut pace = interval(Duration::from_millis(2));
+    // Once both are connected, the second knows what the first has spent.
+    for client in (0..=u16::MAX).map(|i| format!("192.0.{}.{}", i / 256, i % 256)).take_while(|_| redis_url.is_none()) {
+        pace.tick().await;
+        ask(0, client.clone()).await;
+        let limit = ask(1, client).await.header("ratelimit").to_owned();
+        let remaining = limit.split("r=").nth(1).and_then(|rest| rest.split(';').next()?.parse::<u32>().ok());
+        if remaining.unwrap() < burst - 1 {
+            break;
+        }
+    }
+    let began = Instant::now();
+    let hammer = async |replica| {
+        let (mut answered, mut pace) = (0, interval(Duration::from_millis(2)));
+        while began.elapsed() < time {
+            answered += u32::from(ask(replica, "203.0.113.1".to_owned()).await.status == 200);
+            pace.tick().await;
+        }
+        answered
+    };
+    let (one, other) = tokio::join!(hammer(0), hammer(1));
+    f64::from(one + other) / (f64::from(burst) + f64::from(rate) * began.elapsed().as_secs_f64())
+}
+
+#[tokio::test]
+async fn replicas_share_a_budget_and_each_has_its_own_while_redis_is_away() {
+    let together = share_of_two_replicas(None).await;
+    assert!((0.95..=1.05).contains(&together), "{together}");
+    let apart = share_of_two_replicas(Some("redis://127.0.0.1:1")).await;
+    assert!((1.0..=2.05).contains(&apart), "{apart}");
 }
 
 #[tokio::test]

@@ -242,16 +242,16 @@ async fn a_client_that_dawdles_over_its_request_does_not_keep_the_others_waiting
     let world = World::with(&["--api-max-connections=2", "--api-max-streams=1"]).await;
     let (addr, service) = world.serve().await;
     let mut dawdler = TcpStream::connect(addr).await.unwrap();
-    dawdler.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+    dawdler.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n").await.unwrap();
     for _ in 0..3 {
         let mut quick = TcpStream::connect(addr).await.unwrap();
-        quick.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        quick.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
         let mut text = String::new();
         quick.read_to_string(&mut text).await.unwrap();
         assert!(text.starts_with("HTTP/1.1 200"), "{text}");
     }
     let mut huge = TcpStream::connect(addr).await.unwrap();
-    let head = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(100_000));
+    let head = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(100_000));
     let _ = huge.write_all(head.as_bytes()).await;
     let mut first = [0; 12];
     huge.read_exact(&mut first).await.unwrap();

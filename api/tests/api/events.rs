@@ -41,8 +41,9 @@ impl Served {
         timeout(PATIENCE, async {
             let mut stream = TcpStream::connect(self.addr).await.unwrap();
             let resume = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
-            let request =
-                format!("GET /v1/stream{query} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n{resume}\r\n");
+            let request = format!(
+                "GET /v1/stream{query} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{resume}\r\n"
+            );
             stream.write_all(request.as_bytes()).await.unwrap();
             let mut listener = Listener { lines: BufReader::new(stream) };
             assert_eq!(listener.line().await.unwrap(), "HTTP/1.1 200 OK");

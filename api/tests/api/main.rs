@@ -1,9 +1,11 @@
 //! The API against a real PostgreSQL and a real Redis.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod abuse;
 mod access;
 mod analysts;
 mod authors;
+mod away;
 mod contract;
 mod errors;
 mod events;

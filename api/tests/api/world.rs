@@ -14,6 +14,7 @@ use vigie_api::AssetName;
 use vigie_clock::ManualClock;
 use vigie_clock::Timestamp;
 use vigie_daemon::{Context, ServiceError};
+use vigie_stack::testing::TestStack;
 
 /// The wall clock of the tests.
 pub(crate) const WALL: &str = "2026-11-23T12:00:00Z";
@@ -48,6 +49,7 @@ pub(crate) struct World {
     pub(crate) clock: ManualClock,
     pub(crate) router: Router,
     pub(crate) db: tokio_postgres::Client,
+    pub(crate) postgres_url: String,
     pub(crate) redis_url: String,
     pub(crate) redis_prefix: String,
 }
@@ -93,6 +95,10 @@ impl World {
 
     pub(crate) async fn with(args: &[&str]) -> Self {
         let stack = tokio::task::spawn_blocking(vigie_stack::testing::shared).await.unwrap();
+        Self::on(stack, args).await
+    }
+
+    pub(crate) async fn on(stack: TestStack, args: &[&str]) -> Self {
         let (db, connection) = tokio_postgres::connect(&stack.postgres_url, tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         for (_, migration) in vigie_schemas::sql::MIGRATIONS {
@@ -113,7 +119,16 @@ impl World {
         let clock = ManualClock::new(Timestamp::parse_rfc3339(WALL).unwrap());
         let ctx = Context::new(Arc::new(clock.clone()));
         let router = vigie_api::router(&checked(&all), &ctx).unwrap();
-        Self { config, ctx, clock, router, db, redis_url: stack.redis_url, redis_prefix: stack.prefix }
+        Self {
+            config,
+            ctx,
+            clock,
+            router,
+            db,
+            postgres_url: stack.postgres_url,
+            redis_url: stack.redis_url,
+            redis_prefix: stack.prefix,
+        }
     }
 
     pub(crate) fn checked(&self) -> vigie_api::Checked {
@@ -150,6 +165,13 @@ impl World {
 
     pub(crate) async fn sql(&self, sql: &str) {
         self.db.batch_execute(sql).await.unwrap_or_else(|e| panic!("{e}: {sql}"));
+    }
+
+    /// How many statements wait for a lock in the database.
+    pub(crate) async fn waiting(&self) -> i64 {
+        let sql = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database \
+                   WHERE NOT granted AND d.datname = current_database()";
+        self.db.query_one(sql, &[]).await.unwrap().get(0)
     }
 
     /// What the sink does with every transaction: it stores from where it goes on in the topic.

@@ -56,7 +56,13 @@ impl Health {
 
     /// How all components are now.
     pub fn report(&self) -> HealthReport {
-        let components = self.components.lock().clone();
+        self.report_without(&[])
+    }
+
+    /// How all components but these are now.
+    pub fn report_without(&self, excluded: &[&str]) -> HealthReport {
+        let mut components = self.components.lock().clone();
+        components.retain(|(name, _)| !excluded.contains(&name.as_str()));
         let ready = !components.is_empty()
             && components.iter().all(|(_, state)| matches!(state, State::Ready | State::Degraded(_)));
         HealthReport { ready, components }

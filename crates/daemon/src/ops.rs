@@ -1,13 +1,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use axum::extract::State as Shared;
+use axum::extract::{Query, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use prometheus::TextEncoder;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use crate::{Context, Mistake, ServiceError, State};
@@ -60,8 +60,16 @@ async fn livez(Shared(ctx): Shared<Context>) -> Response {
     probe(report.live(), false, report.components)
 }
 
-async fn readyz(Shared(ctx): Shared<Context>) -> Response {
-    let report = ctx.health.report();
+/// `?exclude=` names components, separated by commas, that the asker can do without.
+#[derive(Deserialize)]
+struct Asked {
+    #[serde(default)]
+    exclude: String,
+}
+
+async fn readyz(Shared(ctx): Shared<Context>, Query(asked): Query<Asked>) -> Response {
+    let without: Vec<&str> = asked.exclude.split(',').collect();
+    let report = ctx.health.report_without(&without);
     let draining = ctx.shutdown.is_cancelled();
     probe(report.ready && !draining, draining, report.components)
 }
@@ -104,6 +112,10 @@ mod tests {
         let body: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert_eq!(body["components"]["kafka"]["reason"], "no broker answers");
         assert_eq!(get(&ctx, "/livez").await.0, StatusCode::OK);
+        let store = ctx.health.component("store");
+        store.ready();
+        assert_eq!(get(&ctx, "/readyz?exclude=registry,kafka").await.0, StatusCode::OK);
+        assert_eq!(get(&ctx, "/readyz?exclude=store").await.0, StatusCode::SERVICE_UNAVAILABLE);
         kafka.ready();
         assert_eq!(get(&ctx, "/readyz").await.0, StatusCode::OK);
     }

@@ -1,0 +1,70 @@
+//! What a question costs of a client's budget, by what it makes the database do. The table is in docs/api.md.
+
+use url::form_urlencoded;
+
+use crate::http::answer::NDJSON;
+use crate::time::{UtcTime, parse_when, parse_when_end};
+
+/// No single question costs more.
+const MOST: u32 = 20;
+const PAGE_DAYS: i64 = 30;
+
+/// Of a request to `route`, before its parameters are checked: what is wrong with them is refused later, and costs the same.
+pub(crate) fn cost(route: &str, query: &str, accept: &str, now: UtcTime) -> u32 {
+    let (mut from, mut to, mut assets, mut has_words, mut as_of) = (None, now, 1, false, false);
+    let mut is_export = accept.contains(NDJSON);
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "from" => from = parse_when(&value).ok().map(|when| when.at(now)),
+            "to" => to = parse_when_end(&value).map_or(to, |when| when.at(now)),
+            "assets" => assets = value.split(',').count(),
+            "text" => has_words = true,
+            "format" => is_export = value == "ndjson",
+            "as_of" => as_of = true,
+            _ => {}
+        }
+    }
+    let months = from.map_or(0, |from| (to.seconds() - from.seconds()).max(0) / (PAGE_DAYS * 86_400));
+    let months = u32::try_from(months).unwrap_or(u32::MAX);
+    let assets = u32::try_from(assets).unwrap_or(u32::MAX);
+    let cost = match route {
+        "/v1/assets/{asset}/series" | "/v1/series" => months.saturating_add(1).saturating_mul(assets),
+        "/v1/search" | "/v1/assets/{asset}/posts" if is_export => MOST,
+        "/v1/search" | "/v1/search/volume" => months.saturating_add(5),
+        "/v1/assets/{asset}/posts" if has_words => months.saturating_add(5),
+        "/v1/trends" | "/v1/market-trends" if as_of => 5,
+        "/v1/trends" | "/v1/market-trends" => 2,
+        _ => 1,
+    };
+    cost.min(MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_ranges_many_assets_and_words_cost_more() {
+        let now = UtcTime::from_seconds(1_800_000_000);
+        for (route, query, accept, expected) in [
+            ("/docs", "", "", 1),
+            ("/v1/assets", "from=nonsense&x=%FF", "", 1),
+            ("/v1/assets/{asset}/series", "", "", 1),
+            ("/v1/assets/{asset}/series", "from=now-90d", "", 4),
+            ("/v1/assets/{asset}/series", "from=2022-01-01&to=2022-01-31", "", 2),
+            ("/v1/assets/{asset}/series", "from=1900-01-01", "", MOST),
+            ("/v1/series", "assets=BTC,ETH,SOL&from=now-30d", "", 6),
+            ("/v1/series", "assets=BTC,ETH,SOL&from=now&to=now-30d", "", 3),
+            ("/v1/search", "q=luna", "", 5),
+            ("/v1/search", "q=luna", NDJSON, MOST),
+            ("/v1/search", "q=luna&format=json", NDJSON, 5),
+            ("/v1/assets/{asset}/posts", "format=ndjson", "*/*", MOST),
+            ("/v1/search/volume", "q=luna&from=now-92d", "", 8),
+            ("/v1/assets/{asset}/posts", "", "", 1),
+            ("/v1/assets/{asset}/posts", "text=luna", "", 5),
+            ("/v1/trends", "as_of=now", "", 5),
+        ] {
+            assert_eq!(cost(route, query, accept, now), expected, "{route} {query}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+-- Roles with what each reader needs and no more (docs/security.md). They are optional, and no migration. As the owner of the tables, with
+-- the right to create roles (or after somebody who may has made them), once after `vigie migrate`, and again after an upgrade:
+--   psql "$OWNER_URL" -v ON_ERROR_STOP=1 -f schemas/sql/roles.sql
+-- Then for each service a login: CREATE ROLE api LOGIN PASSWORD '...' IN ROLE vigie_api;
+DO $$
+DECLARE
+    role text;
+    visible text;
+BEGIN
+    FOREACH role IN ARRAY ARRAY['vigie_api', 'vigie_api_authors', 'vigie_analyst'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', role);
+        END IF;
+        -- What an earlier version has granted.
+        EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA public FROM %I', role);
+        EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', role);
+    END LOOP;
+    -- For analysts without the handles under seal.
+    SELECT string_agg(quote_ident(attname), ', ') INTO visible FROM pg_attribute
+    WHERE attrelid = 'posts'::regclass AND attnum > 0 AND NOT attisdropped AND attname <> 'author_sealed';
+    EXECUTE format('GRANT SELECT (%s) ON posts TO vigie_analyst', visible);
+END $$;
+
+-- Handles under seal stay closed without their keys.
+GRANT SELECT ON posts, stored_windows, stored_window_revisions, fetches, sink_offsets TO vigie_api;
+GRANT SELECT ON trend_windows, trend_window_revisions, post_assets, alerts, runs, sources, lineages TO vigie_api, vigie_analyst;
+
+-- Beside vigie_api, only for an API whose readers may have the scope authors:read.
+GRANT SELECT ON author_keys, author_erasures TO vigie_api_authors;
