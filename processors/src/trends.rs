@@ -182,7 +182,10 @@ async fn find_market(kafka: KafkaConfig) -> Result<(Arc<Admin>, MarketTopic), Se
 /// Waits until a task has told of the whole market: whoever begins tells every partition how far it has come, so the first has had a record ever
 /// since. `false` if there is no such topic, or the context asks to stop before.
 async fn until_shared(market: &MarketTopic, admin: Arc<Admin>, ctx: &Context) -> bool {
-    while market.partitions > 0 {
+    if market.partitions == 0 {
+        return false;
+    }
+    loop {
         let first = TopicPartition::new(market.name, 0);
         let admin = Arc::clone(&admin);
         let end = tokio::task::spawn_blocking(move || admin.watermarks(&first));
@@ -195,9 +198,8 @@ async fn until_shared(market: &MarketTopic, admin: Arc<Admin>, ctx: &Context) ->
             _ => {}
         }
         tokio::select! {
-            () = ctx.shutdown.cancelled() => break,
+            () = ctx.shutdown.cancelled() => return false,
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
     }
-    false
 }

@@ -21,7 +21,7 @@ pub struct LogConfig {
     #[arg(long, env = "VIGIE_LOG_FORMAT", value_enum, default_value_t, global = true)]
     pub log_format: LogFormat,
     /// What to log, as tracing directives, for example `info,vigie_streams=debug`
-    #[arg(long, env = "VIGIE_LOG", default_value = "info,refinery=warn,fjall=warn,lsm_tree=warn", global = true)]
+    #[arg(long, env = "VIGIE_LOG", default_value = "info,refinery=warn,fjall=warn,lsm_tree=warn,fred=error", global = true)]
     pub log: String,
 }
 

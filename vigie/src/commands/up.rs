@@ -180,7 +180,7 @@ fn greeting(url: &str, servers: &Endpoints, data_dir: &Path, seconds: f64) -> St
   vigie status{here} --watch
   vigie tail{here} insights.trends.v1 --asset BTC -n 5
   curl '{url}v1/trends'
-  python3 -c \"import pandas; print(pandas.read_csv('{url}v1/assets/BTC/series?metrics=posts,mean_score&format=csv'))\"
+  python3 -c \"import pandas; print(pandas.read_csv('{url}v1/assets/BTC/series?metrics=posts,mean_score&format=csv').dropna(subset='posts'))\"
 "
     )
 }
