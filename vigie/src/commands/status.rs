@@ -19,7 +19,7 @@ use vigie_clock::{Clock, SystemClock, Timestamp};
 use vigie_daemon::ServiceError;
 
 use self::metrics::Metrics;
-use crate::api_client::Api;
+use crate::api_client::{Api, TIMEOUT};
 use crate::output::Output;
 
 /// How often `--watch` looks.
@@ -118,7 +118,8 @@ struct Pipeline {
 
 impl Pipeline {
     fn new(args: &StatusArgs) -> Result<Self, ServiceError> {
-        let api = |url| Api::new(url, args.token.as_deref());
+        let scopes = "read:insights and read:operations";
+        let api = |url| Api::new(url, args.token.as_deref(), scopes, TIMEOUT);
         Ok(Self { api: api(&args.api_url)?, others: args.ops_url.iter().map(api).collect::<Result<_, _>>()? })
     }
 
