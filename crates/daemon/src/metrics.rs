@@ -107,7 +107,7 @@ mod tests {
         other.counter("seen_total", "Seen").inc_by(7);
         let values = || -> Vec<f64> {
             let families = registry.gather();
-            families.iter().flat_map(|family| family.get_metric()).map(|metric| metric.get_counter().get_value()).collect()
+            families.iter().flat_map(|family| family.get_metric()).map(|m| m.get_counter().get_value()).collect()
         };
         assert_eq!(values(), [3.0, 7.0]);
         second.unregister();
