@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! API and services: /readyz, /metrics ─┐
-//! API: sources, alerts, newest posts ───┴─▶ Status ─▶ a screen, or a line of JSON
+//! API: sources, alerts, newest posts ──┴─▶ Status ─▶ a screen, or a line of JSON
 //! ```
 
 mod metrics;
