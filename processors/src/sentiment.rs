@@ -32,6 +32,7 @@ pub use metrics::SentimentMetrics;
 pub(crate) use processor::{FUTURE_TOLERANCE, check_post};
 pub use processor::{SentimentProcessor, SentimentSettings, SharedAnalyser};
 use vigie_daemon::{Context, ServiceError};
+use vigie_kafka_client::{Admin, KafkaConfig};
 use vigie_schemas::{LIVE_RUN, Topic};
 use vigie_streams::{StoreSpec, StreamsConfig, Topology, TopologyError};
 
@@ -77,6 +78,9 @@ pub fn topology<C: RecordCodec>(
 pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
     let Checked { config, analyser, author_key } = checked;
     let codec = service::connect(&config.registry, &config.kafka).await?;
+    if config.spread_market_from.is_some() {
+        require_market(config.kafka.clone()).await?;
+    }
     let streams = StreamsConfig::new(config.kafka, APPLICATION_ID, &config.streams);
     let settings = SentimentSettings {
         run_id: LIVE_RUN.to_owned(),
@@ -93,4 +97,16 @@ pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
     let topology = topology(settings, config.max_batch, Arc::new(analyser), codec.clone(), metrics)
         .map_err(ServiceError::failed)?;
     service::run("sentiment", streams, topology, codec, &ctx).await
+}
+
+/// What is spread is told on a topic that deployments of before may not have.
+async fn require_market(kafka: KafkaConfig) -> Result<(), ServiceError> {
+    let topic = Topic::TrendsMarket.name();
+    let found = tokio::task::spawn_blocking(move || Admin::new(&kafka)?.partitions(topic));
+    match found.await.map_err(ServiceError::failed)?.map_err(service::kafka_error)? {
+        Some(_) => Ok(()),
+        None => Err(ServiceError::failed(format!(
+            "VIGIE_SPREAD_MARKET_FROM needs the topic {topic}: run vigie topics apply, and start trends again if it runs"
+        ))),
+    }
 }

@@ -1,7 +1,6 @@
 //! What both topologies do to become a service.
 
 pub(crate) mod dead_letter;
-pub(crate) mod metrics;
 pub(crate) mod record_codec;
 pub(crate) mod state;
 

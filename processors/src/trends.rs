@@ -47,8 +47,9 @@ use market::MarketProcessor;
 pub use metrics::TrendsMetrics;
 pub use processor::{TrendsProcessor, TrendsSettings};
 pub use share::MarketTopic;
+use tracing::debug;
 use vigie_daemon::{Context, ServiceError};
-use vigie_kafka_client::{Admin, KafkaConfig};
+use vigie_kafka_client::{Admin, KafkaConfig, TopicPartition};
 use vigie_schemas::{LIVE_RUN, Topic};
 use vigie_streams::{StreamsConfig, Topology, TopologyError};
 
@@ -62,6 +63,9 @@ pub const APPLICATION_ID: &str = "vigie-trends";
 pub const MARKET_APPLICATION_ID: &str = "vigie-market";
 
 const MAX_BATCH: usize = 2000;
+
+/// How often the topic of the whole market is looked at while nothing is in it.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The topology over any codec.
 ///
@@ -77,9 +81,11 @@ pub fn topology<C: RecordCodec>(
         .source(&settings.source)
         .sink(&settings.insights)
         .sink(&settings.alerts)
-        .sink(&settings.market.name)
         .accounted()
         .max_batch(MAX_BATCH);
+    if settings.market.partitions > 0 {
+        builder = builder.sink(settings.market.name);
+    }
     for store in stores::specs() {
         builder = builder.store(store);
     }
@@ -97,11 +103,11 @@ pub fn market_topology<C: RecordCodec>(
     codec: C,
     metrics: TrendsMetrics,
 ) -> Result<Topology, TopologyError> {
-    let market = settings.market.name.clone();
-    let settings = Arc::new(TrendsSettings { source: market.clone(), ..settings });
+    let market = settings.market.name;
+    let settings = Arc::new(TrendsSettings { source: market.to_owned(), ..settings });
     let mut builder = Topology::builder("market")
-        .source(&market)
-        .sink(&market)
+        .source(market)
+        .sink(market)
         .sink(&settings.insights)
         .sink(&settings.alerts)
         .accounted()
@@ -114,14 +120,14 @@ pub fn market_topology<C: RecordCodec>(
         .build()
 }
 
-/// Runs both topologies until the context asks it to stop.
+/// Runs both topologies until the context asks it to stop; that of the whole market from when it is shared.
 ///
 /// # Errors
 /// See [`ServiceError`].
 pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
     let Checked { config, forecaster } = checked;
     let codec = service::connect(&config.registry, &config.kafka).await?;
-    let market = market_topic(config.kafka.clone()).await?;
+    let (admin, market) = find_market(config.kafka.clone()).await?;
     // A fail point is for one topology: with two, each would count commits of its own, and the process would stop twice.
     let market_streams = StreamsConfig {
         fail_point: None,
@@ -131,7 +137,7 @@ pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
     let settings = TrendsSettings {
         run_id: LIVE_RUN.to_owned(),
         source: Topic::PostsMentions.name().to_owned(),
-        market,
+        market: market.clone(),
         insights: Topic::InsightsTrends.name().to_owned(),
         alerts: Topic::InsightsAlerts.name().to_owned(),
         windows: config.trends.windows(),
@@ -142,28 +148,58 @@ pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
         forecaster,
     };
     let metrics = TrendsMetrics::new(&ctx.metrics);
-    let market = market_topology(settings.clone(), codec.clone(), metrics.clone()).map_err(ServiceError::failed)?;
+    let adding_up = market_topology(settings.clone(), codec.clone(), metrics.clone()).map_err(ServiceError::failed)?;
     let trends = topology(settings, codec.clone(), metrics).map_err(ServiceError::failed)?;
-    tokio::try_join!(
-        service::run("trends", streams, trends, codec.clone(), &ctx),
-        service::run("market", market_streams, market, codec, &ctx),
-    )
+    tokio::try_join!(service::run("trends", streams, trends, codec.clone(), &ctx), async {
+        if until_shared(&market, admin, &ctx).await {
+            service::run("market", market_streams, adding_up, codec, &ctx).await?;
+        }
+        Ok(())
+    })
     .map(drop)
 }
 
-/// The topic of what tasks tell each other, which must have the partitions of the topic of mentions.
-async fn market_topic(kafka: KafkaConfig) -> Result<MarketTopic, ServiceError> {
-    let partitions = tokio::task::spawn_blocking(move || {
+/// The topic of what tasks tell each other, if it exists; then it must have the partitions of the topic of mentions.
+async fn find_market(kafka: KafkaConfig) -> Result<(Arc<Admin>, MarketTopic), ServiceError> {
+    let find = tokio::task::spawn_blocking(move || {
         let admin = Admin::new(&kafka)?;
         let of = |topic: Topic| admin.partitions(topic.name());
-        Ok((of(Topic::PostsMentions)?, of(Topic::TrendsMarket)?))
+        let found = (of(Topic::PostsMentions)?, of(Topic::TrendsMarket)?);
+        Ok((Arc::new(admin), found))
     });
-    let name = Topic::TrendsMarket.name().to_owned();
-    match partitions.await.map_err(ServiceError::failed)?.map_err(service::kafka_error)? {
-        (Some(mentions), Some(partitions)) if mentions == partitions => Ok(MarketTopic { name, partitions }),
+    let (admin, found) = find.await.map_err(ServiceError::failed)?.map_err(service::kafka_error)?;
+    match found {
+        (Some(_), None) => Ok((admin, MarketTopic::new(0))),
+        (Some(mentions), Some(partitions)) if mentions == partitions => Ok((admin, MarketTopic::new(partitions))),
         (mentions, partitions) => Err(ServiceError::failed(format!(
-            "topic {name} has {partitions:?} partitions and {} has {mentions:?}, expected as many: vigie topics apply creates what is missing",
+            "topic {} has {partitions:?} partitions and {} has {mentions:?}, expected as many: vigie topics apply creates what is missing",
+            Topic::TrendsMarket.name(),
             Topic::PostsMentions.name()
         ))),
+    }
+}
+
+/// Waits until a task has told of the whole market: whoever begins tells every partition how far it has come, so the first has had a record ever
+/// since. `false` if there is no such topic, or the context asks to stop before.
+async fn until_shared(market: &MarketTopic, admin: Arc<Admin>, ctx: &Context) -> bool {
+    if market.partitions == 0 {
+        return false;
+    }
+    loop {
+        let first = TopicPartition::new(market.name, 0);
+        let admin = Arc::clone(&admin);
+        let end = tokio::task::spawn_blocking(move || admin.watermarks(&first));
+        match end.await {
+            Ok(Ok((_, end))) if end > 0 => {
+                market.share();
+                return true;
+            }
+            Ok(Err(error)) => debug!(%error, "the topic of the whole market cannot be looked at, trying again"),
+            _ => {}
+        }
+        tokio::select! {
+            () = ctx.shutdown.cancelled() => return false,
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
     }
 }

@@ -39,7 +39,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ("vigie-kafka-client", &["vigie-clock", "vigie-daemon"]),
     ("vigie-stack", &["vigie-clock", "vigie-daemon"]),
     ("vigie-stores", &["vigie-daemon"]),
-    ("vigie-streams", &["vigie-clock", "vigie-kafka-client"]),
+    ("vigie-streams", &["vigie-clock", "vigie-daemon", "vigie-kafka-client"]),
     ("vigie-schemas", &["vigie-clock", "vigie-daemon"]),
     ("vigie-producers", &["vigie-authors", "vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas"]),
     ("vigie-fuzz", &["vigie-clock", "vigie-producers"]),

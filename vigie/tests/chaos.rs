@@ -27,6 +27,7 @@ fn options(seed: u64) -> Options {
         logs: None,
         sabotage: false,
         spread_market: false,
+        state_backend: "disk".to_owned(),
         max_memory_mib: 1024,
     }
 }

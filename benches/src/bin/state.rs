@@ -167,7 +167,7 @@ fn start(job: &Job, kafka: &KafkaConfig, codec: &SyncCodec) -> anyhow::Result<St
     let settings = TrendsSettings {
         run_id: LIVE_RUN.to_owned(),
         source: Topic::PostsMentions.name().to_owned(),
-        market: MarketTopic { name: Topic::TrendsMarket.name().to_owned(), partitions: 1 },
+        market: MarketTopic::new(1),
         insights: Topic::InsightsTrends.name().to_owned(),
         alerts: Topic::InsightsAlerts.name().to_owned(),
         windows: TumblingWindows { size: Duration::from_secs(300), grace: Duration::from_secs(6 * 3600) },

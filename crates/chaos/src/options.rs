@@ -45,6 +45,9 @@ pub struct Options {
     /// All tasks share the counting of the whole market, from the first post on
     #[arg(long)]
     pub spread_market: bool,
+    /// Where the topologies keep their state
+    #[arg(long, env = "VIGIE_STATE_BACKEND", default_value = "disk", value_parser = ["memory", "disk"])]
+    pub state_backend: String,
     /// Most MiB that a service may hold in memory
     #[arg(long, default_value_t = 1024)]
     pub max_memory_mib: u64,

@@ -23,6 +23,10 @@ pub struct FaultReport {
 pub struct Report {
     /// The seed.
     pub seed: u64,
+    /// Where the topologies kept their state.
+    pub state_backend: String,
+    /// Whether all tasks shared the counting of the whole market.
+    pub spread_market: bool,
     /// Records published to `posts.raw.v1` by the generator, duplicates and poison among them.
     pub published: u64,
     /// Batches that were published again, as it was not known whether they had arrived.
@@ -106,6 +110,8 @@ impl fmt::Display for Report {
         )?;
         let memory: Vec<String> = self.peak_memory_mib.iter().map(|(name, mib)| format!("{name} {mib}")).collect();
         writeln!(f, "peak memory in MiB: {}", memory.join(", "))?;
+        let market = if self.spread_market { "shared by all tasks" } else { "in one task" };
+        writeln!(f, "state: {}; the whole market: {market}", self.state_backend)?;
         if self.passed() {
             return write!(f, "seed {}: every promise was kept, in {:.0} s", self.seed, self.seconds);
         }

@@ -74,15 +74,19 @@ pub async fn run(options: Options, progress: Progress) -> Result<Report, ChaosEr
 async fn attempt(options: Options, dir: &Path, progress: &Progress) -> Result<Report, ChaosError> {
     let clock = SystemClock::default();
     let mut interrupted = pin!(interrupted()?);
-    let seed = options.seed;
+    let mut report = Report {
+        seed: options.seed,
+        state_backend: options.state_backend.clone(),
+        spread_market: options.spread_market,
+        ..Report::default()
+    };
     let patience = Patience::of(options.busy);
     let _busy = Busy::start(options.busy)?;
-    progress(&format!("seed {seed}: starting {} brokers and the services", options.kafka_nodes));
+    progress(&format!("seed {}: starting {} brokers and the services", options.seed, options.kafka_nodes));
     let mut world = tokio::select! {
         world = World::start(options, dir, patience, clock) => world?,
         () = &mut interrupted => return Err(ChaosError::Interrupted),
     };
-    let mut report = Report { seed, ..Report::default() };
     let ended = tokio::select! {
         ended = go(&mut world, &mut report, progress) => ended,
         () = &mut interrupted => Err(ChaosError::Interrupted),

@@ -225,6 +225,7 @@ fn environment(servers: &Endpoints, options: &Options, sources: &Path, dir: &Pat
         ("VIGIE_TRANSACTION_TIMEOUT_MS", "5000".to_owned()),
         ("VIGIE_API_RATE", "0".to_owned()),
         ("VIGIE_LOG_FORMAT", "json".to_owned()),
+        ("VIGIE_STATE_BACKEND", options.state_backend.clone()),
     ];
     if let Some(library) = &options.model.library {
         env.push(("ORT_DYLIB_PATH", absolute(library)));

@@ -4,6 +4,9 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+/// Libraries say at these levels what an operator can use.
+const DEFAULT: &str = "info,refinery=warn,fjall=warn,lsm_tree=warn,fred=error";
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -21,7 +24,7 @@ pub struct LogConfig {
     #[arg(long, env = "VIGIE_LOG_FORMAT", value_enum, default_value_t, global = true)]
     pub log_format: LogFormat,
     /// What to log, as tracing directives, for example `info,vigie_streams=debug`
-    #[arg(long, env = "VIGIE_LOG", default_value = "info,refinery=warn,fjall=warn,lsm_tree=warn", global = true)]
+    #[arg(long, env = "VIGIE_LOG", default_value = DEFAULT, global = true)]
     pub log: String,
 }
 

@@ -5,7 +5,6 @@ mod parameters;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use rustls::ClientConfig;
@@ -138,35 +137,21 @@ impl Default for PostgresUrl {
     }
 }
 
-impl FromStr for PostgresUrl {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::from_secret(text).map_err(|found| format!("{found}, expected {}", Self::EXPECTED))
-    }
-}
+address!(PostgresUrl);
 
 impl fmt::Display for PostgresUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("postgres://")?;
-        for (i, host) in self.config.get_hosts().iter().enumerate() {
-            let comma = if i == 0 { "" } else { "," };
+        let ports = self.config.get_ports();
+        let hosts = self.config.get_hosts().iter().enumerate().map(|(i, host)| {
+            let port = ports.get(i).or(ports.first()).map(|port| format!(":{port}")).unwrap_or_default();
             match host {
-                Host::Tcp(name) => write!(f, "{comma}{name}")?,
-                Host::Unix(path) => write!(f, "{comma}{}", path.display())?,
+                Host::Tcp(name) => name.clone() + &port,
+                Host::Unix(path) => path.display().to_string() + &port,
             }
-            if let Some(port) = self.config.get_ports().get(i).or(self.config.get_ports().first()) {
-                write!(f, ":{port}")?;
-            }
-        }
-        write!(f, "/{}", self.config.get_dbname().unwrap_or_default())?;
+        });
+        let (hosts, database) = (hosts.collect::<Vec<_>>().join(","), self.config.get_dbname().unwrap_or_default());
+        write!(f, "postgres://{hosts}/{database}")?;
         if self.tls.options.is_empty() { Ok(()) } else { write!(f, "?{}", self.tls) }
-    }
-}
-
-impl fmt::Debug for PostgresUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use fred::types::config::{Config, TlsConnector};
@@ -74,28 +73,14 @@ impl FromSecret for RedisUrl {
     }
 }
 
-impl FromStr for RedisUrl {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::from_secret(text).map_err(|found| format!("{found}, expected {}", Self::EXPECTED))
-    }
-}
+address!(RedisUrl);
 
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://", if self.config.uses_tls() { "rediss" } else { "redis" })?;
-        for (i, server) in self.config.server.hosts().iter().enumerate() {
-            let comma = if i == 0 { "" } else { "," };
-            write!(f, "{comma}{}:{}", server.host, server.port)?;
-        }
-        write!(f, "/{}", self.config.database.unwrap_or_default())
-    }
-}
-
-impl fmt::Debug for RedisUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        let scheme = if self.config.uses_tls() { "rediss" } else { "redis" };
+        let hosts = self.config.server.hosts();
+        let hosts: Vec<String> = hosts.iter().map(|server| format!("{}:{}", server.host, server.port)).collect();
+        write!(f, "{scheme}://{}/{}", hosts.join(","), self.config.database.unwrap_or_default())
     }
 }
 

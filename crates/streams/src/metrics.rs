@@ -2,19 +2,15 @@
 
 use std::time::Duration;
 
-use prometheus::core::Collector;
-use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
-use tracing::debug;
+use prometheus::{GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+use vigie_daemon::Metrics;
 use vigie_kafka_client::TopicPartition;
 
 use crate::processor::core::{Counts, Output};
 use crate::task::StreamTask;
 
 pub(crate) struct StreamsMetrics {
-    registry: Registry,
-    registered: bool,
+    made: Metrics,
     pub(crate) restored: IntCounter,
     pub(crate) restore_seconds: Histogram,
     pub(crate) restarts: IntCounter,
@@ -45,105 +41,87 @@ pub(crate) struct StreamsMetrics {
 
 impl StreamsMetrics {
     pub(crate) fn new(registry: &Registry, application: &str) -> Self {
-        Self::build(registry, application).expect("metric names and labels are fixed and valid")
-    }
-
-    fn build(registry: &Registry, application: &str) -> Result<Self, prometheus::Error> {
-        let opts = |name: &str, help: &str| {
-            Opts::new(format!("vigie_streams_{name}"), help).const_label("application", application)
-        };
-        let histogram = |name: &str, help: &str, buckets: &[f64]| {
-            Histogram::with_opts(HistogramOpts::from(opts(name, help)).buckets(buckets.to_vec()))
-        };
         const SECONDS: [f64; 10] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
         const RESTORE: [f64; 8] = [0.01, 0.05, 0.2, 1.0, 5.0, 20.0, 60.0, 300.0];
         const PAUSE: [f64; 7] = [0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05];
-        let mut metrics = Self {
-            registry: registry.clone(),
-            registered: false,
-            restored: IntCounter::with_opts(opts("restored_records_total", "Changelog records read back"))?,
-            restore_seconds: histogram(
+        let mut made = Metrics::new(registry, "vigie_streams_").label("application", application);
+        Self {
+            restored: made.counter("restored_records_total", "Changelog records read back"),
+            restore_seconds: made.histogram(
                 "restore_seconds",
                 "Time to restore the tasks of an assignment, for each task",
                 &RESTORE,
-            )?,
-            restarts: IntCounter::with_opts(opts("thread_restarts_total", "Stream threads that had to start afresh"))?,
-            stalls: IntCounter::with_opts(opts(
+            ),
+            restarts: made.counter("thread_restarts_total", "Stream threads that had to start afresh"),
+            stalls: made.counter(
                 "stalls_total",
-                "Times that nothing moved although there was work: a session that starts afresh, or a processor that does not return",
-            ))?,
-            torn_commits: IntCounter::with_opts(opts(
+                "Times that nothing moved although there was work: a session that starts afresh, \
+                 or a processor that does not return",
+            ),
+            torn_commits: made.counter(
                 "torn_commits_total",
                 "Commits of which the brokers kept only parts, found when a task was restored",
-            ))?,
-            disk_stores_kept: IntCounter::with_opts(opts(
-                "disk_stores_kept_total",
-                "Tasks whose stores on disk were used by a restore",
-            ))?,
-            disk_bytes: IntGaugeVec::new(
-                opts("disk_bytes", "Bytes of the task's stores on disk, without the journal"),
+            ),
+            disk_stores_kept: made
+                .counter("disk_stores_kept_total", "Tasks whose stores on disk were used by a restore"),
+            disk_bytes: made.gauges(
+                "disk_bytes",
+                "Bytes of the task's stores on disk, without the journal",
                 &["partition"],
-            )?,
-            snapshot_restored: IntCounter::with_opts(opts(
-                "snapshot_restored_records_total",
-                "Entries taken from local snapshots instead of changelogs",
-            ))?,
-            snapshots: IntCounterVec::new(opts("snapshots_total", "Local snapshots, by how they ended"), &["outcome"])?,
-            snapshot_discards: IntCounterVec::new(
-                opts("snapshot_discards_total", "Local snapshots and stores on disk that were not used, by why"),
+            ),
+            snapshot_restored: made
+                .counter("snapshot_restored_records_total", "Entries taken from local snapshots instead of changelogs"),
+            snapshots: made.counters("snapshots_total", "Local snapshots, by how they ended", &["outcome"]),
+            snapshot_discards: made.counters(
+                "snapshot_discards_total",
+                "Local snapshots and stores on disk that were not used, by why",
                 &["reason"],
-            )?,
-            snapshot_bytes: IntCounter::with_opts(opts("snapshot_bytes_total", "Bytes of local snapshots written"))?,
-            snapshot_seconds: histogram(
+            ),
+            snapshot_bytes: made.counter("snapshot_bytes_total", "Bytes of local snapshots written"),
+            snapshot_seconds: made.histogram(
                 "snapshot_seconds",
                 "Time from the begin of a snapshot to its rename",
                 &RESTORE,
-            )?,
-            snapshot_pause: histogram(
+            ),
+            snapshot_pause: made.histogram(
                 "snapshot_pause_seconds",
                 "Time that a stream thread spent on one block of a snapshot",
                 &PAUSE,
-            )?,
-            tasks: IntGauge::with_opts(opts("tasks", "Tasks that this instance runs"))?,
-            consumed: IntCounter::with_opts(opts("records_consumed_total", "Source records processed and committed"))?,
-            produced: IntCounterVec::new(
-                opts("records_produced_total", "Records written and committed, by topic"),
-                &["topic"],
-            )?,
-            late: IntCounter::with_opts(opts("late_records_total", "Records that came after their window closed"))?,
-            dead_letters: IntCounter::with_opts(opts("dead_letters_total", "Records set aside as not processable"))?,
-            refused_times: IntCounter::with_opts(opts(
-                "refused_event_times_total",
-                "Event times too far ahead of the wall clock to be believed",
-            ))?,
-            commits: IntCounterVec::new(opts("commits_total", "Transactions, by how they ended"), &["outcome"])?,
-            commit_seconds: histogram("commit_seconds", "Time of a successful commit", &SECONDS)?,
-            rebalances: IntCounterVec::new(opts("rebalances_total", "Rebalances, by what they brought"), &["kind"])?,
-            lag: IntGaugeVec::new(
-                opts("lag_records", "Offsets between the last processed record and the end of the partition"),
+            ),
+            tasks: made.gauge("tasks", "Tasks that this instance runs"),
+            consumed: made.counter("records_consumed_total", "Source records processed and committed"),
+            produced: made.counters("records_produced_total", "Records written and committed, by topic", &["topic"]),
+            late: made.counter("late_records_total", "Records that came after their window closed"),
+            dead_letters: made.counter("dead_letters_total", "Records set aside as not processable"),
+            refused_times: made
+                .counter("refused_event_times_total", "Event times too far ahead of the wall clock to be believed"),
+            commits: made.counters("commits_total", "Transactions, by how they ended", &["outcome"]),
+            commit_seconds: made.histogram("commit_seconds", "Time of a successful commit", &SECONDS),
+            rebalances: made.counters("rebalances_total", "Rebalances, by what they brought", &["kind"]),
+            lag: made.gauges(
+                "lag_records",
+                "Offsets between the last processed record and the end of the partition",
                 &["topic", "partition"],
-            )?,
-            lag_seconds: GaugeVec::new(
-                opts(
-                    "lag_seconds",
-                    "Age of the last processed record, at most the time since the partition was last without lag; 0 without lag",
-                ),
+            ),
+            lag_seconds: made.fractions(
+                "lag_seconds",
+                "Age of the last processed record, at most the time since the partition was last \
+                 without lag; 0 without lag",
                 &["topic", "partition"],
-            )?,
-            watermark: IntGaugeVec::new(
-                opts("watermark_seconds", "The watermark of the task, in seconds since the epoch"),
+            ),
+            watermark: made.gauges(
+                "watermark_seconds",
+                "The watermark of the task, in seconds since the epoch",
                 &["partition"],
-            )?,
-            unaccounted: IntGaugeVec::new(
-                opts(
-                    "unaccounted_records",
-                    "Records consumed of which it is not known what became, or 1 where a restored task's stores disagree; anything but 0 is an error",
-                ),
+            ),
+            unaccounted: made.gauges(
+                "unaccounted_records",
+                "Records consumed of which it is not known what became, or 1 where a restored \
+                 task's stores disagree; anything but 0 is an error",
                 &["partition"],
-            )?,
-        };
-        metrics.register();
-        Ok(metrics)
+            ),
+            made,
+        }
     }
 
     pub(crate) fn consumed(&self, counts: Counts) {
@@ -225,59 +203,12 @@ impl StreamsMetrics {
         let _ = self.unaccounted.remove_label_values(&[&*number]);
         let _ = self.disk_bytes.remove_label_values(&[&*number]);
     }
-
-    /// Makes the metrics visible. A second application of the same name in one process goes without.
-    fn register(&mut self) {
-        for collector in self.collectors() {
-            match self.registry.register(collector) {
-                Ok(()) => self.registered = true,
-                Err(error) => debug!(%error, "metric not registered"),
-            }
-        }
-    }
-
-    fn collectors(&self) -> [Box<dyn Collector>; 26] {
-        [
-            Box::new(self.restored.clone()),
-            Box::new(self.restore_seconds.clone()),
-            Box::new(self.restarts.clone()),
-            Box::new(self.stalls.clone()),
-            Box::new(self.torn_commits.clone()),
-            Box::new(self.disk_stores_kept.clone()),
-            Box::new(self.disk_bytes.clone()),
-            Box::new(self.snapshot_restored.clone()),
-            Box::new(self.snapshots.clone()),
-            Box::new(self.snapshot_discards.clone()),
-            Box::new(self.snapshot_bytes.clone()),
-            Box::new(self.snapshot_seconds.clone()),
-            Box::new(self.snapshot_pause.clone()),
-            Box::new(self.tasks.clone()),
-            Box::new(self.consumed.clone()),
-            Box::new(self.produced.clone()),
-            Box::new(self.late.clone()),
-            Box::new(self.dead_letters.clone()),
-            Box::new(self.refused_times.clone()),
-            Box::new(self.commits.clone()),
-            Box::new(self.commit_seconds.clone()),
-            Box::new(self.rebalances.clone()),
-            Box::new(self.lag.clone()),
-            Box::new(self.lag_seconds.clone()),
-            Box::new(self.watermark.clone()),
-            Box::new(self.unaccounted.clone()),
-        ]
-    }
 }
 
 /// A replay comes and goes while its process lives on: its metrics go with it.
 impl Drop for StreamsMetrics {
     fn drop(&mut self) {
-        if self.registered {
-            for collector in self.collectors() {
-                if let Err(error) = self.registry.unregister(collector) {
-                    debug!(%error, "metric not unregistered");
-                }
-            }
-        }
+        self.made.unregister();
     }
 }
 

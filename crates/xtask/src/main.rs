@@ -42,7 +42,7 @@ fn dispatch(task: &str, rest: &[String]) -> Result {
         "install" => {
             let library = fetch.onnxruntime()?;
             build_vigie()?;
-            exec(program(RELEASE).arg("install").args(rest).envs(fetch.kafka()?).env("ORT_DYLIB_PATH", library))
+            exec(program(RELEASE).arg("install").args(rest).env("ORT_DYLIB_PATH", library))
         }
         "test" => test::run_all(&fetch, rest),
         "lint" => lint(&fetch, rest.first().is_some_and(|what| what == "code")),

@@ -1,8 +1,7 @@
 //! Metrics of the sentiment topology. They count work done, so an aborted commit that is done again counts twice; the records do not.
 
 use prometheus::{Histogram, IntCounter, IntCounterVec, Registry};
-
-use crate::service::metrics::{counter, counter_vec, histogram};
+use vigie_daemon::Metrics;
 
 /// Values of the label `label`.
 const LABELS: [&str; 4] = ["negative", "neutral", "positive", "unscored"];
@@ -38,37 +37,22 @@ impl SentimentMetrics {
         let seconds = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
         let ages = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0];
         let sizes = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+        let mut made = Metrics::new(registry, "vigie_sentiment_");
         Self {
-            records: counter(registry, "vigie_sentiment_records_total", "Records processed"),
-            posts: counter_vec(registry, "vigie_sentiment_posts_total", "Posts emitted", &["label"]),
-            duplicates: counter(registry, "vigie_sentiment_duplicates_total", "Posts that were seen before"),
-            revisions: counter_vec(
-                registry,
-                "vigie_sentiment_revisions_total",
+            records: made.counter("records_total", "Records processed"),
+            posts: made.counters("posts_total", "Posts emitted", &["label"]),
+            duplicates: made.counter("duplicates_total", "Posts that were seen before"),
+            revisions: made.counters(
+                "revisions_total",
                 "Posts that were edited or deleted after they had been emitted",
                 &["change"],
             ),
-            spam: counter(registry, "vigie_sentiment_spam_total", "Posts emitted that count as spam"),
-            mentions: counter(registry, "vigie_sentiment_mentions_total", "Mentions of assets emitted"),
-            dead_letters: counter_vec(
-                registry,
-                "vigie_sentiment_dead_letters_total",
-                "Records that could not be processed",
-                &["reason"],
-            ),
-            inference_seconds: histogram(
-                registry,
-                "vigie_sentiment_inference_seconds",
-                "Time the model took for a batch",
-                &seconds,
-            ),
-            batch_texts: histogram(registry, "vigie_sentiment_batch_texts", "Texts given to the model at once", &sizes),
-            age_seconds: histogram(
-                registry,
-                "vigie_sentiment_age_seconds",
-                "From the fetch of a post to its score",
-                &ages,
-            ),
+            spam: made.counter("spam_total", "Posts emitted that count as spam"),
+            mentions: made.counter("mentions_total", "Mentions of assets emitted"),
+            dead_letters: made.counters("dead_letters_total", "Records that could not be processed", &["reason"]),
+            inference_seconds: made.histogram("inference_seconds", "Time the model took for a batch", &seconds),
+            batch_texts: made.histogram("batch_texts", "Texts given to the model at once", &sizes),
+            age_seconds: made.histogram("age_seconds", "From the fetch of a post to its score", &ages),
         }
     }
 

@@ -1,8 +1,7 @@
 //! Metrics of the trends topology. They count work done, so an aborted commit that is done again counts twice; the records do not.
 
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Registry};
-
-use crate::service::metrics::{counter, counter_vec, gauge_vec};
+use vigie_daemon::Metrics;
 
 /// Metrics of the trends topology.
 #[derive(Clone, Debug)]
@@ -26,25 +25,19 @@ pub struct TrendsMetrics {
 impl TrendsMetrics {
     /// Registers the metrics; ones that are there already stay.
     pub fn new(registry: &Registry) -> Self {
+        let mut made = Metrics::new(registry, "vigie_trends_");
         Self {
-            mentions: counter(registry, "vigie_trends_mentions_total", "Mentions counted in a window"),
-            late: counter(
-                registry,
-                "vigie_trends_late_total",
+            mentions: made.counter("mentions_total", "Mentions counted in a window"),
+            late: made.counter(
+                "late_total",
                 "Mentions that came after their window closed: in no window, but in the post history",
             ),
-            revisions: counter_vec(registry, "vigie_trends_revisions_total", "Window revisions emitted", &["final"]),
-            forecasts: counter(registry, "vigie_trends_forecasts_total", "Forecasts made when a window had settled"),
-            alerts: counter_vec(registry, "vigie_trends_alerts_total", "Alerts raised", &["kind"]),
-            dead_letters: counter_vec(
-                registry,
-                "vigie_trends_dead_letters_total",
-                "Records that could not be processed",
-                &["reason"],
-            ),
-            watermark: gauge_vec(
-                registry,
-                "vigie_trends_watermark_seconds",
+            revisions: made.counters("revisions_total", "Window revisions emitted", &["final"]),
+            forecasts: made.counter("forecasts_total", "Forecasts made when a window had settled"),
+            alerts: made.counters("alerts_total", "Alerts raised", &["kind"]),
+            dead_letters: made.counters("dead_letters_total", "Records that could not be processed", &["reason"]),
+            watermark: made.gauges(
+                "watermark_seconds",
                 "Event time up to which all mentions are expected to be seen, in seconds since the epoch",
                 &["partition"],
             ),

@@ -9,7 +9,10 @@
 //! All of it goes to `trends.market.v1`, in the transaction that counted it. Before a task says how far it has come it tells all that it counted, so
 //! that who reads that it has closed a window has read its last counts.
 
-use vigie_schemas::{MARKET_SHARE, MarketPost, Mention};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use vigie_schemas::{MARKET_SHARE, MarketPost, Mention, Topic};
 
 use super::counted::Counted;
 use crate::text::fingerprint::Fingerprint;
@@ -24,16 +27,32 @@ pub(crate) const BANDS: [&str; 3] = ["*1", "*2", "*3"];
 /// The market task that adds up.
 pub(crate) const MERGE: i32 = 0;
 
-/// The topic of what tasks tell.
+/// The topic of what tasks tell. Until the whole market is shared nothing is told, and the topic need not exist.
 #[derive(Clone, Debug)]
 pub struct MarketTopic {
     /// Its name.
-    pub name: String,
-    /// Its partitions: as many as the topic of mentions has.
-    pub partitions: i32,
+    pub(crate) name: &'static str,
+    /// Its partitions: as many as the topic of mentions has; 0 if it does not exist.
+    pub(crate) partitions: i32,
+    shared: Arc<AtomicBool>,
 }
 
 impl MarketTopic {
+    /// The topic, of so many partitions, to which nothing was told yet; 0 if it does not exist.
+    pub fn new(partitions: i32) -> Self {
+        Self { name: Topic::TrendsMarket.name(), partitions, shared: Arc::default() }
+    }
+
+    /// Whether the whole market is shared, or ever was.
+    pub fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::Relaxed)
+    }
+
+    /// From now on all tasks of this process tell.
+    pub(crate) fn share(&self) {
+        self.shared.store(true, Ordering::Relaxed);
+    }
+
     /// The partition where a band of the fingerprint is looked at.
     fn of_band(&self, fingerprint: Fingerprint, band: i32) -> i32 {
         let value = fingerprint.bands().into_iter().nth(band as usize).map_or(0, i32::from);

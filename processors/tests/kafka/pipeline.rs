@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use vigie_clock::{Clock, SystemClock, Timestamp};
 use vigie_daemon::Context;
-use vigie_schemas::{DeadLetter, LIVE_RUN, ScoredPost, TrendInsight};
+use vigie_processors::trends;
+use vigie_schemas::{DEFAULT_PARTITIONS, DeadLetter, LIVE_RUN, ScoredPost, Topic, TrendInsight};
 
 use crate::posts::{WINDOW_MS, Windows, counts, oracle, raw_posts};
 use crate::services::{Bench, DEADLINE};
@@ -124,6 +125,49 @@ async fn a_replay_of_nothing_ends_by_itself_and_an_interrupted_one_is_an_error_a
     let error = bench.replay((now - 30 * WINDOW_MS, now), "stopped", ctx).await.unwrap_err();
     assert_eq!(error.to_string(), "replay stopped was interrupted");
     assert_eq!(bench.topics(), topics);
+}
+
+/// Of an older deployment: the topic of the whole market is missing, then made, the market is shared, and then no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_market_can_be_shared_after_a_start_without_its_topic_and_switched_off_again() {
+    let bench = Bench::new().await;
+    let market = Topic::TrendsMarket;
+    bench.delete(market);
+    let start = SystemClock::default().now().as_millis() / WINDOW_MS * WINDOW_MS - 36 * WINDOW_MS;
+    let mut posts = raw_posts(Timestamp::from_millis(start), 600);
+    posts.sort_by_key(|post| post.published_at);
+    let (first, rest) = posts.split_at(posts.partition_point(|p| p.published_at.as_millis() < start + 8 * WINDOW_MS));
+    let from = Timestamp::from_millis(start + 8 * WINDOW_MS).to_string();
+    let (shared, last) = rest.split_at(rest.partition_point(|p| p.published_at.as_millis() < start + 16 * WINDOW_MS));
+    let sharing = ["--spread-market-from", from.as_str()];
+
+    bench.publish(first).await;
+    let services = bench.start();
+    wait_for_windows(&bench, &oracle(first)).await;
+    services.stop().await;
+    let of_market = |topic: &String| topic.starts_with(trends::MARKET_APPLICATION_ID) || topic == market.name();
+    assert_eq!(bench.topics().into_iter().filter(of_market).count(), 0, "nothing runs that is not needed");
+    let refused = bench.sentiment(&sharing, Context::system()).await.unwrap_err().to_string();
+    assert!(refused.contains("vigie topics apply"), "{refused}");
+
+    bench.create([market], DEFAULT_PARTITIONS);
+    let services = bench.start_with(&sharing);
+    bench.publish(shared).await;
+    wait_for_windows(&bench, &oracle(&posts[..first.len() + shared.len()])).await;
+    services.stop().await;
+
+    // Switched off: what was shared stays, and the market goes on to be added up.
+    let services = bench.start();
+    bench.publish(last).await;
+    let windows = wait_for_windows(&bench, &oracle(&posts)).await;
+    services.wait_until_ready().await;
+    let running = services.ctx.health.report().components;
+    assert!(running.iter().any(|(name, _)| name == "market"), "{running:?}");
+    services.stop().await;
+    for window in windows.values().filter(|window| window.asset == "*") {
+        let is_shared = (8..16).contains(&((window.window_start.as_millis() - start) / WINDOW_MS));
+        assert_eq!(window.lineage.input_topic == market.name(), is_shared, "{window:?}");
+    }
 }
 
 /// Two clusters that differ in nothing but their partitions, over which the whole market is spread.

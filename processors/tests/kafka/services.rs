@@ -32,7 +32,7 @@ pub(crate) struct Bench {
 
 /// The two services, running.
 pub(crate) struct Services {
-    ctx: Context,
+    pub ctx: Context,
     running: Vec<JoinHandle<Result<(), ServiceError>>>,
 }
 
@@ -46,14 +46,23 @@ impl Bench {
         let kafka = KafkaConfig::new(&stack.brokers, &stack.prefix);
         let registry = RegistryConfig::at(stack.registry_url.clone());
         register_schemas(&registry, &stack.prefix).await.expect("schemas can be registered");
-        let topics = Topic::ALL.into_iter().flat_map(|topic| topic.configs_of(partitions));
+        let codec = Codec::connect(&registry, &stack.prefix).await.unwrap();
+        let publisher = Publisher::new(&kafka, "test");
+        let bench = Self { stack, kafka, codec, publisher };
+        bench.create(Topic::ALL, partitions);
+        bench
+    }
+
+    pub(crate) fn create(&self, topics: impl IntoIterator<Item = Topic>, partitions: i32) {
+        let topics = topics.into_iter().flat_map(|topic| topic.configs_of(partitions));
         let specs: Vec<TopicSpec> = topics
             .map(|t| TopicSpec { name: t.name, partitions: t.partitions, replication: 1, config: t.config })
             .collect();
-        tokio::task::block_in_place(|| Admin::new(&kafka).unwrap().create_topics(&specs)).unwrap();
-        let codec = Codec::connect(&registry, &stack.prefix).await.unwrap();
-        let publisher = Publisher::new(&kafka, "test");
-        Self { stack, kafka, codec, publisher }
+        tokio::task::block_in_place(|| Admin::new(&self.kafka).unwrap().create_topics(&specs)).unwrap();
+    }
+
+    pub(crate) fn delete(&self, topic: Topic) {
+        tokio::task::block_in_place(|| Admin::new(&self.kafka).unwrap().delete_topics(&[topic.name()])).unwrap();
     }
 
     /// A configuration, read as the command line's would be.
@@ -81,12 +90,20 @@ impl Bench {
     /// With options of the sentiment topology.
     pub(crate) fn start_with(&self, options: &[&str]) -> Services {
         let ctx = Context::system();
-        let options = [&["--author-key", "0123456789abcdef"], options].concat();
-        let scoring = self.config::<sentiment::Config>(&options).check_with(Lexicon::analyser());
-        let scoring = sentiment::run(scoring.map_err(ServiceError::Config).unwrap(), ctx.clone());
+        let scoring = self.sentiment(options, ctx.clone());
         let counting = self.config::<trends::Config>(&["--stream-threads", "2"]).check();
         let counting = trends::run(counting.map_err(ServiceError::Config).unwrap(), ctx.clone());
         Services { ctx, running: vec![tokio::spawn(scoring), tokio::spawn(counting)] }
+    }
+
+    pub(crate) fn sentiment(
+        &self,
+        options: &[&str],
+        ctx: Context,
+    ) -> impl Future<Output = Result<(), ServiceError>> + use<> {
+        let options = [&["--author-key", "0123456789abcdef"], options].concat();
+        let checked = self.config::<sentiment::Config>(&options).check_with(Lexicon::analyser());
+        sentiment::run(checked.map_err(ServiceError::Config).unwrap(), ctx)
     }
 
     /// Replays what was published from `from` to `to`, milliseconds since the epoch.

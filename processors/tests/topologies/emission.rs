@@ -32,7 +32,7 @@ fn driver_at(now: i64, emit_interval: Duration) -> TopologyTestDriver {
     let settings = TrendsSettings {
         run_id: "live".into(),
         source: MENTIONS.into(),
-        market: MarketTopic { name: "trends.market.v1".into(), partitions: 1 },
+        market: MarketTopic::new(1),
         insights: INSIGHTS.into(),
         alerts: ALERTS.into(),
         windows: TumblingWindows { size: Duration::from_secs(300), grace: Duration::from_secs(6 * 3600) },

@@ -36,7 +36,7 @@ struct Pipeline {
 impl Pipeline {
     fn new(partitions: Option<i32>, now: i64, emit_interval: Duration) -> Self {
         let settings = TrendsSettings {
-            market: MarketTopic { name: MARKET.into(), partitions: partitions.unwrap_or(1) },
+            market: MarketTopic::new(partitions.unwrap_or(1)),
             windows: TumblingWindows { size: Duration::from_secs(300), grace: Duration::from_millis(GRACE as u64) },
             emit_interval,
             idle_timeout: IDLE,
@@ -257,6 +257,42 @@ fn any_number_of_tasks_counts_the_whole_market_as_one_does() {
             assert_eq!((spread.trends.late() + spread.market.late(), alone.trends.late()), (0, 0));
         }
     }
+}
+
+#[test]
+fn nothing_is_told_until_a_share_comes_and_then_by_every_task() {
+    let mut dice = Dice(1);
+    let mut pipeline = Pipeline::new(None, T0, Duration::ZERO);
+    pipeline.pipe(&[post(1, T0, &mut dice)]);
+    pipeline.trends.commit().unwrap();
+    assert_eq!(pipeline.trends.read(MARKET).len(), 0);
+    pipeline.collect();
+    assert_eq!(pipeline.windows()[&T0].posts, 1);
+
+    let mut pipeline = Pipeline::new(Some(4), T0, Duration::ZERO);
+    for task in 0..4 {
+        let other = encode(&Mention { asset: "BTC".into(), ..post(task, T0, &mut dice) });
+        pipeline.trends.pipe_batch(MENTIONS, task as i32, [(Some(Bytes::from("BTC")), other, at(T0))]).unwrap();
+    }
+    pipeline.trends.commit().unwrap();
+    assert_eq!(pipeline.trends.read(MARKET).len(), 0);
+    pipeline.pipe(&[post(1, T0, &mut dice)]);
+    pipeline.trends.commit().unwrap();
+    let told = pipeline.trends.read(MARKET);
+    let first = told.iter().filter(|record| record.partition == Some(0)).count();
+    assert!(first >= 4, "each task tells each partition how far it has come: {told:?}");
+}
+
+#[test]
+fn a_share_without_its_topic_stops_the_task_and_says_what_to_do() {
+    let settings = TrendsSettings { market: MarketTopic::new(0), ..settings() };
+    let trends = topology(settings, LocalCodec, TrendsMetrics::new(&prometheus::Registry::new())).unwrap();
+    let mut driver = TopologyTestDriver::new(trends, ManualClock::new(at(T0)));
+    let told = post(1, T0, &mut Dice(1));
+    let mut pipe = |key: String| driver.pipe_batch(MENTIONS, 0, [(Some(Bytes::from(key)), encode(&told), at(T0))]);
+    pipe("*".to_owned()).unwrap();
+    let error = pipe(market_key(7)).unwrap_err().to_string();
+    assert!(error.contains("vigie topics apply"), "{error}");
 }
 
 /// All that depends on the posts alone, and not on when each was judged.

@@ -18,6 +18,11 @@ pub(crate) fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
     value.get(name).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty())
 }
 
+/// Whether it says so.
+pub(crate) fn flag(value: &Value, name: &str) -> bool {
+    value.get(name).and_then(Value::as_bool).unwrap_or(false)
+}
+
 /// A native id, which comes as a number or as text; at most 128 bytes that can stand in a post id.
 pub(crate) fn id(value: &Value, name: &str) -> Option<String> {
     match value.get(name)? {

@@ -14,6 +14,15 @@ use crate::content::quotes::{self, Prose};
 /// HTML longer than this (bytes) is cut before it is parsed.
 pub const MAX_HTML: usize = 512 * 1024;
 
+/// Elements that begin a line.
+const BLOCKS: &str = "address article aside blockquote center dd details div dl dt fieldset figcaption figure footer \
+    form h1 h2 h3 h4 h5 h6 header hr li main nav ol p pre section summary table tbody tfoot thead tr ul";
+/// Elements that hold no text.
+const SKIPPED: &str = "script style noscript template iframe object svg math head select textarea button";
+/// Elements that need no end tag.
+const VOID: &str =
+    "br img hr input meta link wbr source p li td th tr dt dd thead tbody option area col embed param track";
+
 /// The words of an HTML fragment: one line per block, runs of white space as one space, no markup. Pictures of emoji and smilies are what they show;
 /// what others wrote (see [`quotes`]), sizes of pictures and counts of votes are left out.
 pub fn from_html(html: &str) -> String {
@@ -39,7 +48,7 @@ pub fn read_html(html: &str, are_quotes: bool) -> Prose {
                     skipped += usize::from(is_skipped(element, node.parent()));
                     preformatted += usize::from(name == "pre");
                     quoted += usize::from(is_quoted(element, are_quotes));
-                    if name == "br" || is_block(name) {
+                    if name == "br" || is_one_of(name, BLOCKS) {
                         out.end_line();
                     } else if name == "td" || name == "th" {
                         out.push(" ");
@@ -65,7 +74,7 @@ pub fn read_html(html: &str, are_quotes: bool) -> Prose {
                     preformatted = preformatted.saturating_sub(usize::from(name == "pre"));
                     let ends_quote = is_quoted(element, are_quotes);
                     quoted = quoted.saturating_sub(usize::from(ends_quote));
-                    if is_block(name) || ends_quote {
+                    if is_one_of(name, BLOCKS) || ends_quote {
                         out.end_line();
                     }
                 }
@@ -184,31 +193,7 @@ fn is_named(tag: &str, name: &str) -> bool {
 
 fn is_void(tag: &str) -> bool {
     let name: String = tag.chars().take_while(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    matches!(
-        name.as_str(),
-        "br" | "img"
-            | "hr"
-            | "input"
-            | "meta"
-            | "link"
-            | "wbr"
-            | "source"
-            | "p"
-            | "li"
-            | "td"
-            | "th"
-            | "tr"
-            | "dt"
-            | "dd"
-            | "thead"
-            | "tbody"
-            | "option"
-            | "area"
-            | "col"
-            | "embed"
-            | "param"
-            | "track"
-    )
+    is_one_of(&name, VOID)
 }
 
 /// The text between tags, each tag as a line end.
@@ -276,65 +261,12 @@ fn has_entity(text: &str) -> bool {
 fn is_skipped(element: &Element, parent: Option<NodeRef<'_, Node>>) -> bool {
     let has = |element: &Element, name: &str| element.classes().any(|class| class == name);
     let is_in_lightbox = || parent.and_then(|parent| parent.value().as_element()).is_some_and(|e| has(e, "lightbox"));
-    matches!(
-        element.name(),
-        "script"
-            | "style"
-            | "noscript"
-            | "template"
-            | "iframe"
-            | "object"
-            | "svg"
-            | "math"
-            | "head"
-            | "select"
-            | "textarea"
-            | "button"
-    ) || has(element, "poll-info")
-        || (has(element, "meta") && is_in_lightbox())
+    is_one_of(element.name(), SKIPPED) || has(element, "poll-info") || (has(element, "meta") && is_in_lightbox())
 }
 
-fn is_block(name: &str) -> bool {
-    matches!(
-        name,
-        "address"
-            | "article"
-            | "aside"
-            | "blockquote"
-            | "center"
-            | "dd"
-            | "details"
-            | "div"
-            | "dl"
-            | "dt"
-            | "fieldset"
-            | "figcaption"
-            | "figure"
-            | "footer"
-            | "form"
-            | "h1"
-            | "h2"
-            | "h3"
-            | "h4"
-            | "h5"
-            | "h6"
-            | "header"
-            | "hr"
-            | "li"
-            | "main"
-            | "nav"
-            | "ol"
-            | "p"
-            | "pre"
-            | "section"
-            | "summary"
-            | "table"
-            | "tbody"
-            | "tfoot"
-            | "thead"
-            | "tr"
-            | "ul"
-    )
+/// Whether `name` is one of the words of `list`.
+fn is_one_of(name: &str, list: &str) -> bool {
+    list.split(' ').any(|word| word == name)
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
     let lease = Arc::new(Lease::new(ctx.clock.clone(), session_timeout / 2));
     let fetcher = Fetcher::new(config.fetcher(), ctx.clock.clone()).map_err(ServiceError::failed)?;
     let health = ctx.health.component("producers");
-    let metrics = Metrics::register(&ctx.metrics)?;
+    let metrics = Metrics::register(&ctx.metrics);
     let Some((codec, partitions)) = connect(&config, &ctx).await? else { return Ok(()) };
     let plan = Plan::new(sources::ready(sources), partitions);
     if keyring.is_none() {

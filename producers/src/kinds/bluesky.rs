@@ -45,20 +45,13 @@ impl Source for Bluesky {
     }
 
     fn older(&self, listed: &Url, _: Option<Timestamp>, older: &Older) -> Option<Url> {
-        match older {
-            Older::After(cursor) => {
-                Some(json::with_query(listed, &[("sort", "latest"), ("limit", "100"), ("cursor", cursor)]))
-            }
-            Older::NotAfter(_) => None,
-        }
+        older
+            .after()
+            .map(|cursor| json::with_query(listed, &[("sort", "latest"), ("limit", "100"), ("cursor", cursor)]))
     }
 
     fn overlap(&self) -> Overlap {
         Overlap::Late(INDEX_DELAY)
-    }
-
-    fn accept(&self) -> &'static str {
-        "application/json"
     }
 }
 

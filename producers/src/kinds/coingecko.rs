@@ -42,10 +42,6 @@ impl Source for CoinGecko {
     fn api(&self) -> Option<&'static Api> {
         Some(&API)
     }
-
-    fn accept(&self) -> &'static str {
-        "application/json"
-    }
 }
 
 fn parse(answer: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {

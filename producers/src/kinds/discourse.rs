@@ -37,18 +37,11 @@ impl Source for Discourse {
     }
 
     fn older(&self, listed: &Url, _: Option<Timestamp>, older: &Older) -> Option<Url> {
-        match older {
-            Older::After(id) => Some(json::with_query(listed, &[("before", id)])),
-            Older::NotAfter(_) => None,
-        }
+        older.after().map(|id| json::with_query(listed, &[("before", id)]))
     }
 
     fn overlap(&self) -> Overlap {
         Overlap::Late(APPROVAL_DELAY)
-    }
-
-    fn accept(&self) -> &'static str {
-        "application/json"
     }
 }
 
@@ -121,7 +114,7 @@ impl Forum<'_> {
             return;
         };
         let id = self.name(&topic_id, number);
-        let flag = |name: &str| post.get(name).and_then(Value::as_bool).unwrap_or(false);
+        let flag = |name| json::flag(post, name);
         if flag("user_deleted") || post.get("deleted_at").is_some_and(|at| !at.is_null()) {
             page.deleted.push(id);
             return;

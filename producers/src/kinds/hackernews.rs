@@ -40,18 +40,11 @@ impl Source for HackerNews {
     }
 
     fn older(&self, listed: &Url, seen_until: Option<Timestamp>, older: &Older) -> Option<Url> {
-        match older {
-            Older::NotAfter(second) => Some(search(listed, seen_until, Some(*second))),
-            Older::After(_) => None,
-        }
+        older.not_after().map(|second| search(listed, seen_until, Some(second)))
     }
 
     fn overlap(&self) -> Overlap {
         Overlap::Late(INDEX_DELAY)
-    }
-
-    fn accept(&self) -> &'static str {
-        "application/json"
     }
 }
 
@@ -111,7 +104,7 @@ fn parse(json: &Value, origin: Origin<'_>) -> Result<Page, ParseError> {
 
 /// One hit or item; `None` if it is deleted, dead or a poll option.
 fn draft(item: &Value, deleted: &mut Vec<String>) -> Result<Option<Draft>, ParseError> {
-    let flag = |name: &str| item.get(name).and_then(Value::as_bool).unwrap_or(false);
+    let flag = |name| json::flag(item, name);
     let text_of = |names: &[&str]| {
         names.iter().find_map(|name| item.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()))
     };

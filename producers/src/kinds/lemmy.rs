@@ -42,20 +42,13 @@ impl Source for Lemmy {
     }
 
     fn older(&self, listed: &Url, _: Option<Timestamp>, older: &Older) -> Option<Url> {
-        match older {
-            Older::After(cursor) => {
-                Some(json::with_query(listed, &[("sort", "New"), ("limit", "50"), ("page_cursor", cursor)]))
-            }
-            Older::NotAfter(_) => None,
-        }
+        older
+            .after()
+            .map(|cursor| json::with_query(listed, &[("sort", "New"), ("limit", "50"), ("page_cursor", cursor)]))
     }
 
     fn overlap(&self) -> Overlap {
         Overlap::Late(FEDERATION_DELAY)
-    }
-
-    fn accept(&self) -> &'static str {
-        "application/json"
     }
 }
 
@@ -120,7 +113,7 @@ fn parent(
 
 fn add(thing: &Value, view: &Value, parent: Option<String>, origin: Origin<'_>, page: &mut Page) {
     let Some(id) = name(thing) else { return };
-    let flag = |name: &str| thing.get(name).and_then(Value::as_bool).unwrap_or(false);
+    let flag = |name| json::flag(thing, name);
     if flag("deleted") || flag("removed") {
         page.deleted.push(id);
         return;

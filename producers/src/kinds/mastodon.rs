@@ -40,18 +40,11 @@ impl Source for Mastodon {
     }
 
     fn older(&self, listed: &Url, _: Option<Timestamp>, older: &Older) -> Option<Url> {
-        match older {
-            Older::After(id) => Some(json::with_query(listed, &[("limit", "40"), ("max_id", id)])),
-            Older::NotAfter(_) => None,
-        }
+        older.after().map(|id| json::with_query(listed, &[("limit", "40"), ("max_id", id)]))
     }
 
     fn overlap(&self) -> Overlap {
         Overlap::Late(FEDERATION_DELAY)
-    }
-
-    fn accept(&self) -> &'static str {
-        "application/json"
     }
 }
 

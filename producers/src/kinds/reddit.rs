@@ -44,10 +44,7 @@ impl Source for Reddit {
     }
 
     fn older(&self, listed: &Url, _: Option<Timestamp>, older: &Older) -> Option<Url> {
-        match older {
-            Older::After(name) => Some(listing(listed, Some(name))),
-            Older::NotAfter(_) => None,
-        }
+        older.after().map(|name| listing(listed, Some(name)))
     }
 
     fn overlap(&self) -> Overlap {
@@ -56,10 +53,6 @@ impl Source for Reddit {
 
     fn api(&self) -> Option<&'static Api> {
         Some(&API)
-    }
-
-    fn accept(&self) -> &'static str {
-        "application/json"
     }
 }
 

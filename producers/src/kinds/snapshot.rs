@@ -42,18 +42,11 @@ impl Source for Snapshot {
     }
 
     fn older(&self, listed: &Url, seen_until: Option<Timestamp>, older: &Older) -> Option<Url> {
-        match older {
-            Older::NotAfter(second) => Some(query(listed, seen_until, Some(*second))),
-            Older::After(_) => None,
-        }
+        older.not_after().map(|second| query(listed, seen_until, Some(second)))
     }
 
     fn overlap(&self) -> Overlap {
         Overlap::Late(INDEX_DELAY)
-    }
-
-    fn accept(&self) -> &'static str {
-        "application/json"
     }
 }
 

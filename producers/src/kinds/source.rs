@@ -78,6 +78,24 @@ pub enum Older {
     NotAfter(i64),
 }
 
+impl Older {
+    /// The native id to continue after.
+    pub(crate) fn after(&self) -> Option<&str> {
+        match self {
+            Self::After(id) => Some(id),
+            Self::NotAfter(_) => None,
+        }
+    }
+
+    /// The second to continue at.
+    pub(crate) fn not_after(&self) -> Option<i64> {
+        match self {
+            Self::NotAfter(second) => Some(*second),
+            Self::After(_) => None,
+        }
+    }
+}
+
 /// A kind of source: pure functions from requests to addresses and from answers to posts.
 ///
 /// What is given here is for kinds of which one page holds all there is.
@@ -122,7 +140,9 @@ pub trait Source: Send + Sync {
     }
 
     /// The media types to ask for.
-    fn accept(&self) -> &'static str;
+    fn accept(&self) -> &'static str {
+        "application/json"
+    }
 }
 
 /// How a walk back in time ends.

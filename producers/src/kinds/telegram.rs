@@ -64,10 +64,7 @@ impl Source for Telegram {
     }
 
     fn older(&self, listed: &Url, _: Option<Timestamp>, older: &Older) -> Option<Url> {
-        match older {
-            Older::After(before) => Some(json::with_query(listed, &[("before", before)])),
-            Older::NotAfter(_) => None,
-        }
+        older.after().map(|before| json::with_query(listed, &[("before", before)]))
     }
 
     fn overlap(&self) -> Overlap {

@@ -58,10 +58,7 @@ impl Source for X {
     }
 
     fn older(&self, listed: &Url, seen_until: Option<Timestamp>, older: &Older) -> Option<Url> {
-        match older {
-            Older::After(token) => Some(json::with_query(&search(listed, seen_until), &[("next_token", token)])),
-            Older::NotAfter(_) => None,
-        }
+        older.after().map(|token| json::with_query(&search(listed, seen_until), &[("next_token", token)]))
     }
 
     fn overlap(&self) -> Overlap {
@@ -74,10 +71,6 @@ impl Source for X {
 
     fn api(&self) -> Option<&'static Api> {
         Some(&API)
-    }
-
-    fn accept(&self) -> &'static str {
-        "application/json"
     }
 }
 

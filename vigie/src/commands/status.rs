@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! API and services: /readyz, /metrics ─┐
-//! API: /v1/sources, /v1/alerts ────────┴─▶ Status ─▶ a screen, or a line of JSON
+//! API: sources, alerts, newest posts ──┴─▶ Status ─▶ a screen, or a line of JSON
 //! ```
 
 mod metrics;
@@ -15,14 +15,17 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 use url::Url;
-use vigie_daemon::{Context, ServiceError, spawn_signal_handler};
+use vigie_clock::{Clock, SystemClock, Timestamp};
+use vigie_daemon::ServiceError;
 
 use self::metrics::Metrics;
-use crate::api_client::Api;
+use crate::api_client::{Api, TIMEOUT};
 use crate::output::Output;
 
 /// How often `--watch` looks.
 const WATCH: Duration = Duration::from_secs(2);
+/// Posts whose latency is shown.
+const NEWEST: usize = 100;
 /// Puts the cursor in the corner of an empty terminal (ECMA-48).
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
@@ -53,8 +56,9 @@ struct Status {
     lag: BTreeMap<String, u64>,
     /// Age of the oldest of them, as the stream threads estimate it.
     lag_seconds: Option<f64>,
-    /// From the fetch of a post to its score, since the start.
+    /// From the fetch of a post to its score, of the newest posts: what was read with a backlog says nothing of now.
     latency_seconds: Option<Latency>,
+    /// Scored since the start.
     posts: u64,
     /// Since the start, by the stage that put them aside.
     dead_letters: BTreeMap<String, u64>,
@@ -64,10 +68,12 @@ struct Status {
     sample: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 struct Latency {
     p50: f64,
     p95: f64,
+    /// How many there are.
+    of: usize,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -81,12 +87,10 @@ struct Sources {
 }
 
 pub(super) async fn run(args: StatusArgs, output: Output) -> Result<(), ServiceError> {
-    let ctx = Context::system();
-    spawn_signal_handler(ctx.shutdown.clone());
     let pipeline = Pipeline::new(&args)?;
     loop {
         let status = pipeline.look().await;
-        let now = ctx.clock.now();
+        let now = SystemClock::default().now();
         match &status {
             Ok(status) => {
                 let clear = if args.watch && std::io::stdout().is_terminal() { CLEAR } else { "" };
@@ -101,10 +105,7 @@ pub(super) async fn run(args: StatusArgs, output: Output) -> Result<(), ServiceE
                 _ => Err(ServiceError::failed("not every service is ready")),
             };
         }
-        tokio::select! {
-            () = tokio::time::sleep(WATCH) => {}
-            () = ctx.shutdown.cancelled() => return Ok(()),
-        }
+        tokio::time::sleep(WATCH).await;
     }
 }
 
@@ -117,7 +118,8 @@ struct Pipeline {
 
 impl Pipeline {
     fn new(args: &StatusArgs) -> Result<Self, ServiceError> {
-        let api = |url| Api::new(url, args.token.as_deref());
+        let scopes = "read:insights and read:operations";
+        let api = |url| Api::new(url, args.token.as_deref(), scopes, TIMEOUT);
         Ok(Self { api: api(&args.api_url)?, others: args.ops_url.iter().map(api).collect::<Result<_, _>>()? })
     }
 
@@ -138,6 +140,8 @@ impl Pipeline {
         status.take_sources(&sources);
         let alerts: Value = self.api.json("v1/alerts?limit=1").await?;
         status.last_alert = alerts["alerts"].get(0).cloned();
+        let posts: Value = self.api.json(&format!("v1/assets/*/posts?limit={NEWEST}")).await?;
+        status.latency_seconds = latency(&posts);
         Ok(status)
     }
 }
@@ -150,8 +154,6 @@ impl Status {
             }
         }
         self.lag_seconds = metrics.highest("vigie_streams_lag_seconds");
-        let age = |part| metrics.quantile("vigie_sentiment_age_seconds", part);
-        self.latency_seconds = age(0.5).zip(age(0.95)).map(|(p50, p95)| Latency { p50, p95 });
         self.posts = metrics.sum("vigie_sentiment_posts_total") as u64;
         for stage in ["sentiment", "trends", "sinks"] {
             self.dead_letters
@@ -169,5 +171,35 @@ impl Status {
             let reason = format!("{}, {} {}", word("health"), word("decision"), word("reason"));
             self.sources.failing.insert(word("source").to_owned(), reason.trim_end().to_owned());
         }
+    }
+}
+
+/// From fetch to score, of the API's page of posts; `None` without posts.
+fn latency(page: &Value) -> Option<Latency> {
+    let time = |post: &Value, name: &str| Timestamp::parse_rfc3339(post[name].as_str()?).ok();
+    let posts = page["posts"].as_array()?;
+    let took = |post| Some(time(post, "scored_at")?.since(time(post, "fetched_at")?));
+    let mut took: Vec<Duration> = posts.iter().filter_map(took).collect();
+    took.sort_unstable();
+    let quantile = |part: usize| took.get((took.len() * part).div_ceil(100).max(1) - 1).map(Duration::as_secs_f64);
+    Some(Latency { p50: quantile(50)?, p95: quantile(95)?, of: took.len() })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn latency_is_that_of_the_posts() {
+        let post = |millis: i64| json!({"fetched_at": "1970-01-01T00:00:00Z", "scored_at": Timestamp::from_millis(millis).to_string()});
+        let page = |posts: Vec<Value>| latency(&json!({"posts": posts}));
+        assert_eq!(
+            page((1..=20).rev().map(|tenths| post(tenths * 100)).collect()),
+            Some(Latency { p50: 1.0, p95: 1.9, of: 20 })
+        );
+        assert_eq!(page(vec![post(1500)]), Some(Latency { p50: 1.5, p95: 1.5, of: 1 }));
+        assert_eq!(page(Vec::new()), None);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use vigie_clock::Timestamp;
-use vigie_daemon::{Context, ServiceError, spawn_signal_handler};
+use vigie_daemon::ServiceError;
 use vigie_kafka_client::{PartitionReader, Record, Start, read_to_end};
 use vigie_schemas::Codec;
 
@@ -21,14 +21,12 @@ const POLL: Duration = Duration::from_millis(250);
 pub(crate) async fn run(args: TailArgs, output: Output) -> Result<(), ServiceError> {
     let asset = args.asset.as_deref().map(|asset| asset::canonical(asset, output)).transpose()?;
     let codec = Codec::connect(&args.registry, &args.kafka.topic_prefix).await.map_err(codec_error)?;
-    let ctx = Context::system();
-    spawn_signal_handler(ctx.shutdown.clone());
 
     let (sender, mut records) = mpsc::channel::<Option<Record>>(1024);
     let start = args.from.map_or(Start::Beginning, Start::Time);
-    let (kafka, topic, follow, stop) = (args.kafka, args.topic.clone(), args.follow, ctx.shutdown.clone());
+    let (kafka, topic, follow) = (args.kafka, args.topic.clone(), args.follow);
     let reader = tokio::task::spawn_blocking(move || {
-        let send = |record| sender.blocking_send(record).is_ok() && !stop.is_cancelled();
+        let send = |record| sender.blocking_send(record).is_ok();
         let mut next = BTreeMap::new();
         for record in read_to_end(&kafka, &topic, &start).map_err(kafka_error)? {
             let record = record.map_err(kafka_error)?;
@@ -43,14 +41,13 @@ pub(crate) async fn run(args: TailArgs, output: Output) -> Result<(), ServiceErr
         // A partition that had no record is read from where the whole began.
         let start = if next.is_empty() { start } else { Start::Offsets(next) };
         let mut reader = PartitionReader::new(&kafka, &topic, &start).map_err(kafka_error)?;
-        while !stop.is_cancelled() {
+        loop {
             for record in reader.poll(POLL, 500).map_err(kafka_error)? {
                 if !send(Some(record)) {
                     return Ok(());
                 }
             }
         }
-        Ok(())
     });
     // With `-n` the lines of what is there are kept back until its end is reached.
     let (mut kept, mut limit) = (VecDeque::new(), args.lines);

@@ -9,6 +9,7 @@ mod check;
 mod options;
 
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
 use serde_json::json;
@@ -33,6 +34,10 @@ const SITE_FILE: &str = "sample.json";
 /// How often the topologies' lag is looked at, and how often in a row it must be none.
 const LOOK: Duration = Duration::from_millis(500);
 const IDLE_LOOKS: u32 = 6;
+/// What runs, by name.
+const SERVICES: [&str; 6] = ["producers", "sentiment", "trends", "sink-postgres", "sink-redis", "api"];
+/// How long the greeting waits for them.
+const STARTING: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(args: UpArgs, unread: Vec<Mistake>, output: Output) -> Result<(), ServiceError> {
     let ctx = Context::system();
@@ -107,6 +112,12 @@ async fn pipeline(
     services.spawn("api", vigie_api::run_with_listener(ready.api, listener, ctx.clone()));
 
     running_up::write(stack.data_dir(), servers, &url).map_err(ServiceError::failed)?;
+    let mut running = pin!(services.run());
+    // What is printed now stays in sight: restoring is logged before.
+    tokio::select! {
+        ended = &mut running => return ended,
+        _ = tokio::time::timeout(STARTING, until_ready(ctx)) => {}
+    }
     let seconds = (ctx.clock.monotonic() - started).as_secs_f64();
     output.result(
         &json!({
@@ -116,7 +127,19 @@ async fn pipeline(
         }),
         || greeting(&url, servers, stack.data_dir(), seconds),
     )?;
-    services.run().await
+    running.await
+}
+
+/// Waits until every service is ready.
+async fn until_ready(ctx: &Context) {
+    loop {
+        let report = ctx.health.report();
+        let has = |service: &&str| report.components.iter().any(|(name, _)| name == service);
+        if report.ready && SERVICES.iter().all(has) {
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Lets the rest of the sample's backlog follow when the oldest part is counted, also one that a stop left behind: so none of its posts is late.
@@ -157,7 +180,7 @@ fn greeting(url: &str, servers: &Endpoints, data_dir: &Path, seconds: f64) -> St
   vigie status{here} --watch
   vigie tail{here} insights.trends.v1 --asset BTC -n 5
   curl '{url}v1/trends'
-  python3 -c \"import pandas; print(pandas.read_csv('{url}v1/assets/BTC/series?metrics=posts,mean_score&format=csv'))\"
+  python3 -c \"import pandas; print(pandas.read_csv('{url}v1/assets/BTC/series?metrics=posts,mean_score&format=csv').dropna(subset='posts'))\"
 "
     )
 }

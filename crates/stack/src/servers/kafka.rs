@@ -1,7 +1,7 @@
 //! Apache Kafka in KRaft mode: each node is broker and controller.
 
 pub(crate) mod dump;
-mod probe;
+pub(crate) mod probe;
 mod versions;
 
 use std::ffi::OsString;

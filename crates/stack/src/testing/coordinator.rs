@@ -4,10 +4,7 @@
 
 use std::io;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-
-const LONGEST_ANSWER: usize = 1 << 16;
+use crate::servers::kafka::probe;
 
 /// What is coordinated.
 #[derive(Clone, Copy, Debug)]
@@ -34,15 +31,7 @@ pub async fn coordinator(brokers: &str, name: &str, kind: Coordinated) -> io::Re
 }
 
 async fn ask(broker: &str, name: &str, kind: Coordinated) -> io::Result<u8> {
-    let mut stream = TcpStream::connect(broker).await?;
-    stream.write_all(&request(name, kind)).await?;
-    let length = usize::try_from(stream.read_i32().await?).unwrap_or(0);
-    if length > LONGEST_ANSWER {
-        return Err(io::Error::other(format!("answer of {length} bytes, expected a Kafka broker")));
-    }
-    let mut answer = vec![0; length];
-    stream.read_exact(&mut answer).await?;
-    parse(&answer)
+    parse(&probe::ask(broker, &request(name, kind)).await?)
 }
 
 /// Header: API key 10, version 1, correlation id 1, no client id. Body: the name, the kind.

@@ -8,16 +8,10 @@ use vigie_kafka_client::KafkaError;
 use vigie_streams::failpoint::{CommitStep, FailPoint, Fault};
 use vigie_streams::{AppState, StreamsError};
 
-use crate::place::{Place, Running};
+use crate::place::{Place, Running, words};
 
 const STEPS: [CommitStep; 5] =
     [CommitStep::Process, CommitStep::Begin, CommitStep::Send, CommitStep::SendOffsets, CommitStep::Commit];
-const WORDS: [&str; 6] = ["btc", "eth", "luna", "ust", "sol", "doge"];
-
-/// `count` words, the same ones over and over.
-fn words(count: usize) -> impl Iterator<Item = &'static str> {
-    WORDS.into_iter().cycle().take(count)
-}
 
 /// Fails at `step`, at its `times` first visits.
 fn fault_at(step: CommitStep, times: usize, fault: Fault) -> FailPoint {

@@ -2,14 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use vigie_streams::failpoint::{CommitStep, FailPoint, Fault};
-use vigie_streams::{StateBackend, StreamsConfig, StreamsError};
+use vigie_streams::{StateBackend, StreamsConfig};
 
-use crate::place::{PARTITIONS, Place, Running};
-use crate::snapshots::words;
+use crate::local_state;
+use crate::place::{PARTITIONS, Place, Running, words};
 
 pub(crate) fn config(place: &Place, state_dir: &Path) -> StreamsConfig {
     let mut config = place.config();
@@ -20,50 +17,14 @@ pub(crate) fn config(place: &Place, state_dir: &Path) -> StreamsConfig {
 
 #[test]
 fn restart_restores_only_the_tail_of_stores_on_disk() {
-    let (mut place, dir) = (Place::new(), tempfile::tempdir().unwrap());
-    place.write(words(600));
-    let app = Running::start(config(&place, dir.path()));
-    place.wait_for("counts", 600);
-    app.stop();
-    // One more word by an instance that keeps its stores in memory: the tail.
-    place.write(["btc"]);
-    let elsewhere = Running::start(place.config());
-    place.wait_for("counts", 601);
-    elsewhere.stop();
-    let app = Running::start(config(&place, dir.path()));
-    app.wait_for_metric("tasks", f64::from(PARTITIONS));
-    assert_eq!(app.metric("disk_stores_kept_total"), f64::from(PARTITIONS));
-    assert_eq!(app.metric("restored_records_total"), 1.0);
-    place.write(words(60));
-    place.wait_for("counts", 661);
-    app.stop();
-    place.assert_exact(661);
+    local_state::restart_restores_only_the_tail(config, ("disk_stores_kept_total", PARTITIONS as usize));
 }
 
 #[test]
 fn crash_at_every_commit_step_is_exact_on_disk() {
-    let (mut place, dir) = (Place::new(), tempfile::tempdir().unwrap());
-    let mut written = 0;
-    for step in [CommitStep::Begin, CommitStep::Send, CommitStep::SendOffsets, CommitStep::Commit] {
-        let mut config = config(&place, dir.path());
-        let armed = Arc::new(AtomicBool::new(false));
-        let asked = Arc::clone(&armed);
-        config.fail_point =
-            Some(FailPoint::new(move |at| (at == step && asked.load(Ordering::SeqCst)).then_some(Fault::Crash)));
-        place.write(words(60));
-        let app = Running::start(config);
-        place.wait_for("counts", written + 60);
-        armed.store(true, Ordering::SeqCst);
-        place.write(words(60));
-        written += 120;
-        let ended = app.ended();
-        assert!(matches!(ended, Err(StreamsError::Crashed)), "{step:?}: {ended:?}");
-        let app = Running::start(self::config(&place, dir.path()));
-        place.wait_for("counts", written);
-        assert_eq!(app.metric("snapshot_discards_total"), 0.0, "{step:?}");
-        app.stop();
-    }
-    place.assert_exact(written);
+    local_state::crash_at_every_commit_step_is_exact(config, |app| {
+        assert_eq!(app.metric("snapshot_discards_total"), 0.0);
+    });
 }
 
 #[test]
@@ -91,23 +52,7 @@ fn store_that_is_spoilt_is_restored_from_the_changelog() {
 
 #[test]
 fn two_instances_on_one_folder_take_tasks_over_from_each_other() {
-    let (mut place, dir) = (Place::new(), tempfile::tempdir().unwrap());
-    let first = Running::start(config(&place, dir.path()));
-    place.write(words(60));
-    place.wait_for("counts", 60);
-    let mut second = config(&place, dir.path());
-    second.instance_id = "two".to_owned();
-    let second = Running::start(second);
-    second.wait_for_metric("tasks", 1.0);
-    place.write(words(60));
-    place.wait_for("counts", 120);
-    first.stop();
-    second.wait_for_metric("tasks", f64::from(PARTITIONS));
-    assert_eq!(second.metric("disk_stores_kept_total"), f64::from(PARTITIONS));
-    place.write(words(60));
-    place.wait_for("counts", 180);
-    second.stop();
-    place.assert_exact(180);
+    local_state::two_instances_share_a_folder(config, ("disk_stores_kept_total", f64::from(PARTITIONS)));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod commits;
 mod disk;
 mod lifecycle;
+mod local_state;
 mod outages;
 mod place;
 mod snapshots;

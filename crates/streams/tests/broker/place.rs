@@ -18,8 +18,14 @@ use vigie_streams::{
 };
 
 pub(crate) const PARTITIONS: i32 = 3;
+pub(crate) const WORDS: [&str; 6] = ["btc", "eth", "luna", "ust", "sol", "doge"];
 /// How often a wait looks at the topic before it gives up: a minute in all.
 const LOOKS: usize = 600;
+
+/// `count` words, the same ones over and over.
+pub(crate) fn words(count: usize) -> impl Iterator<Item = &'static str> {
+    WORDS.into_iter().cycle().take(count)
+}
 
 pub(crate) struct Place {
     pub(crate) kafka: KafkaConfig,

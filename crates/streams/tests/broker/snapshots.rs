@@ -6,16 +6,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use vigie_kafka_client::Admin;
-use vigie_streams::failpoint::{CommitStep, FailPoint, Fault};
-use vigie_streams::{StreamsConfig, StreamsError};
+use vigie_streams::StreamsConfig;
 
-use crate::place::{PARTITIONS, Place, Running, word_count};
-
-const WORDS: [&str; 6] = ["btc", "eth", "luna", "ust", "sol", "doge"];
-
-pub(crate) fn words(count: usize) -> impl Iterator<Item = &'static str> {
-    WORDS.into_iter().cycle().take(count)
-}
+use crate::local_state;
+use crate::place::{PARTITIONS, Place, Running, WORDS, word_count, words};
 
 fn config(place: &Place, state_dir: &Path) -> StreamsConfig {
     let mut config = place.config();
@@ -41,50 +35,12 @@ fn run(place: &mut Place, dir: &TempDir, count: usize, expected: usize) {
 
 #[test]
 fn restart_restores_only_the_tail() {
-    let (mut place, dir) = (Place::new(), tempfile::tempdir().unwrap());
-    run(&mut place, &dir, 600, 600);
-    assert_eq!(files(dir.path()).len(), PARTITIONS as usize);
-    // One more word by an instance that has no folder: the tail.
-    place.write(["btc"]);
-    let elsewhere = Running::start(place.config());
-    place.wait_for("counts", 601);
-    elsewhere.stop();
-    let app = Running::start(config(&place, dir.path()));
-    app.wait_for_metric("tasks", f64::from(PARTITIONS));
-    assert_eq!(app.metric("snapshot_restored_records_total"), WORDS.len() as f64);
-    assert_eq!(app.metric("restored_records_total"), 1.0, "the changelog's records after the snapshot");
-    place.write(words(60));
-    place.wait_for("counts", 661);
-    app.stop();
-    place.assert_exact(661);
+    local_state::restart_restores_only_the_tail(config, ("snapshot_restored_records_total", WORDS.len()));
 }
 
 #[test]
 fn crash_at_every_commit_step_is_exact_with_snapshots() {
-    let (mut place, dir) = (Place::new(), tempfile::tempdir().unwrap());
-    let mut written = 0;
-    for step in [CommitStep::Begin, CommitStep::Send, CommitStep::SendOffsets, CommitStep::Commit] {
-        // The crash comes after some snapshots, and some commits after them.
-        let mut config = config(&place, dir.path());
-        let (armed, crash) = (std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false)), Fault::Crash);
-        let asked = std::sync::Arc::clone(&armed);
-        config.fail_point = Some(FailPoint::new(move |at| {
-            (at == step && asked.load(std::sync::atomic::Ordering::SeqCst)).then(|| crash.clone())
-        }));
-        place.write(words(60));
-        let app = Running::start(config);
-        place.wait_for("counts", written + 60);
-        app.wait_for_metric("snapshots_total", f64::from(PARTITIONS));
-        armed.store(true, std::sync::atomic::Ordering::SeqCst);
-        place.write(words(60));
-        written += 120;
-        let ended = app.ended();
-        assert!(matches!(ended, Err(StreamsError::Crashed)), "{step:?}: {ended:?}");
-        let app = Running::start(self::config(&place, dir.path()));
-        place.wait_for("counts", written);
-        app.stop();
-    }
-    place.assert_exact(written);
+    local_state::crash_at_every_commit_step_is_exact(config, |_| ());
 }
 
 #[test]
@@ -146,23 +102,7 @@ fn unwritable_state_dir_does_not_stop_processing() {
 
 #[test]
 fn two_instances_share_a_state_dir() {
-    let (mut place, dir) = (Place::new(), tempfile::tempdir().unwrap());
-    let first = Running::start(config(&place, dir.path()));
-    place.write(words(60));
-    place.wait_for("counts", 60);
-    let mut second = config(&place, dir.path());
-    second.instance_id = "two".to_owned();
-    let second = Running::start(second);
-    second.wait_for_metric("tasks", 1.0);
-    place.write(words(60));
-    place.wait_for("counts", 120);
-    first.stop();
-    second.wait_for_metric("tasks", f64::from(PARTITIONS));
-    assert_eq!(second.metric("snapshot_discards_total"), 0.0);
-    place.write(words(60));
-    place.wait_for("counts", 180);
-    second.stop();
-    place.assert_exact(180);
+    local_state::two_instances_share_a_folder(config, ("snapshot_discards_total", 0.0));
 }
 
 #[test]

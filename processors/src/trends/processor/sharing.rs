@@ -23,6 +23,12 @@ impl<C: RecordCodec> TrendsProcessor<C> {
         offset: i64,
         place: &mut TaskState<'_, '_>,
     ) -> Result<Outcome, ProcessorError> {
+        let market = &self.settings.market;
+        if market.partitions == 0 {
+            let missing = format!("the whole market is shared, but there was no topic {} at the start", market.name);
+            return Err(ProcessorError::fatal(format!("{missing}: run vigie topics apply, then start trends again")));
+        }
+        market.share();
         OWN.clone_into(&mut mention.asset);
         let windows = &self.settings.windows;
         let start = windows.window_of(mention.published_at).start;
@@ -33,7 +39,7 @@ impl<C: RecordCodec> TrendsProcessor<C> {
         }
         let now = (outcome == Outcome::Counted).then(|| Counted::of(&mention, false));
         for (counted, gone) in before.iter().map(|before| (before, true)).chain(now.iter().map(|now| (now, false))) {
-            for (partition, post) in self.settings.market.posts(&mention.post_id, counted, gone) {
+            for (partition, post) in market.posts(&mention.post_id, counted, gone) {
                 let part = MarketPart { window_start: start, post: Some(post), ..MarketPart::default() };
                 self.tell(part, partition, place.ctx)?;
             }
@@ -41,13 +47,16 @@ impl<C: RecordCodec> TrendsProcessor<C> {
         Ok(outcome)
     }
 
-    /// Tells what is due, if it `is_time` or the task has come further, and then how far.
+    /// Tells what is due, if it `is_time` or the task has come further, and then how far; nothing while nobody shares the market.
     pub(super) fn share(
         &mut self,
         is_time: bool,
         at: Punctuation,
         ctx: &mut ProcessorContext<'_>,
     ) -> Result<(), ProcessorError> {
+        if !self.settings.market.is_shared() {
+            return Ok(());
+        }
         let (size, idle_timeout) = (self.settings.windows.size, self.settings.idle_timeout);
         let progress = self.progress(ctx)?;
         let watermark = progress.watermark().map_or(Timestamp::MIN, |watermark| watermark.window_start(size));
@@ -108,7 +117,7 @@ impl<C: RecordCodec> TrendsProcessor<C> {
         ctx: &mut ProcessorContext<'_>,
     ) -> Result<(), ProcessorError> {
         let part = MarketPart { task: ctx.partition(), ..part };
-        let topic = &self.settings.market.name;
+        let topic = self.settings.market.name;
         let value = encode(&self.codec, topic, &part)?;
         let (key, now) = (Bytes::from_static(WHOLE_MARKET.as_bytes()), ctx.now());
         ctx.forward_with(topic, Some(partition), Some(key), Some(value), now, Vec::new());

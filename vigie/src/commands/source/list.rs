@@ -12,7 +12,7 @@ use vigie_kafka_client::{KafkaConfig, Start, read_to_end};
 use vigie_producers::keys::Key;
 use vigie_schemas::{Codec, Decision, RegistryConfig};
 
-use crate::api_client::Api;
+use crate::api_client::{Api, TIMEOUT};
 use crate::commands::topics::{codec_error, kafka_error};
 use crate::output::Output;
 
@@ -42,7 +42,8 @@ pub(crate) struct ListArgs {
 
 pub(super) async fn run(args: ListArgs, output: Output) -> Result<(), ServiceError> {
     if let (Some(api), None) = (&args.api_url, &args.sources) {
-        return running(&Api::new(api, args.token.as_deref())?, output).await;
+        let api = Api::new(api, args.token.as_deref(), "read:operations", TIMEOUT)?;
+        return running(&api, output).await;
     }
     let found = match &args.sources {
         Some(path) => vigie_producers::sources::catalogue::load(path),

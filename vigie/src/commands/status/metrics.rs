@@ -41,27 +41,6 @@ impl Metrics {
         }
         sums
     }
-
-    /// A quantile of a histogram, interpolated in its bucket as Prometheus' `histogram_quantile` does; `None` if it is empty.
-    pub(super) fn quantile(&self, name: &str, part: f64) -> Option<f64> {
-        let mut buckets: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
-        for sample in self.named(&format!("{name}_bucket")) {
-            let bound: f64 = sample.label("le")?.parse().ok()?;
-            // Positive numbers are in the order of their bits.
-            buckets.entry(bound.to_bits()).or_insert((bound, 0.0)).1 += sample.value;
-        }
-        let total = buckets.values().next_back().filter(|(_, count)| *count > 0.0)?.1;
-        let rank = part * total;
-        let (mut low, mut below) = (0.0, 0.0);
-        for (bound, count) in buckets.into_values() {
-            if count >= rank {
-                let inside = if count > below { (rank - below) / (count - below) } else { 0.0 };
-                return Some(if bound.is_finite() { low + (bound - low) * inside } else { low });
-            }
-            (low, below) = (bound, count);
-        }
-        None
-    }
 }
 
 impl Sample {
@@ -84,28 +63,15 @@ fn sample(line: &str) -> Option<Sample> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "# HELP age Seconds\n# TYPE age histogram\nage_bucket{le=\"0.5\"} 2\nage_bucket{le=\"1\"} 8\nage_bucket{le=\"+Inf\"} 10\n\
+    const TEXT: &str = "# HELP lag Records\n# TYPE lag gauge\n\
                         lag{partition=\"0\",topic=\"a.v1\"} 3\nlag{partition=\"1\",topic=\"a.v1\"} 4\nlag{partition=\"0\",topic=\"b\"} 0\nups 1.5\n";
-
-    fn metrics() -> Metrics {
-        let mut metrics = Metrics::default();
-        metrics.add(TEXT);
-        metrics
-    }
 
     #[test]
     fn samples_are_added_up_over_labels() {
-        let metrics = metrics();
+        let mut metrics = Metrics::default();
+        metrics.add(TEXT);
         assert_eq!((metrics.sum("lag"), metrics.sum("ups"), metrics.sum("none")), (7.0, 1.5, 0.0));
         assert_eq!(metrics.highest("lag"), Some(4.0));
         assert_eq!(metrics.by_label("lag", "topic"), BTreeMap::from([("a.v1".to_owned(), 7.0), ("b".to_owned(), 0.0)]));
-    }
-
-    #[test]
-    fn quantiles_lie_in_their_bucket() {
-        let metrics = metrics();
-        assert_eq!(metrics.quantile("age", 0.5), Some(0.75));
-        assert_eq!(metrics.quantile("age", 0.99), Some(1.0), "beyond the last bound nothing more is known");
-        assert_eq!(metrics.quantile("lag", 0.5), None);
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 use vigie_clock::Timestamp;
 
-use super::Status;
+use super::{Latency, Status};
 use crate::output::count;
 
 /// Sources that are named at most; the rest is counted.
@@ -32,11 +32,9 @@ pub(super) fn draw(status: &Status, now: Timestamp) -> String {
         latency.map_or_else(
             || "no post scored yet".to_owned(),
             |l| {
+                let (Latency { p50, p95, of }, scored) = (l, count(status.posts, "post"));
                 format!(
-                    "p50 {:.2} s, p95 {:.2} s from fetch to score, of {}",
-                    l.p50,
-                    l.p95,
-                    count(status.posts, "post")
+                    "p50 {p50:.2} s, p95 {p95:.2} s from fetch to score, of the newest {of}; {scored} since the start"
                 )
             },
         ),
@@ -78,7 +76,7 @@ mod tests {
 
     use serde_json::json;
 
-    use super::super::{Latency, Metrics, Sources};
+    use super::super::{Metrics, Sources};
     use super::*;
 
     #[test]
@@ -86,8 +84,7 @@ mod tests {
         let mut status = Status {
             ready: false,
             services: BTreeMap::from([("sink".to_owned(), None), ("trends".to_owned(), Some("restoring".to_owned()))]),
-            latency_seconds: Some(Latency { p50: 0.25, p95: 1.5 }),
-            posts: 1,
+            latency_seconds: Some(Latency { p50: 0.25, p95: 1.5, of: 7 }),
             sources: Sources { total: 2, healthy: 1, ..Sources::default() },
             last_alert: Some(
                 json!({"kind": "attention_spike", "asset": "SOL", "value": 90.0, "expected": 12.5, "raised_at": "2026-01-01T00:00:00Z"}),
@@ -95,11 +92,8 @@ mod tests {
             ..Status::default()
         };
         let mut metrics = Metrics::default();
-        metrics.add("vigie_sinks_lag_records{topic=\"t.v1\"} 12\nvigie_streams_lag_seconds 3.5\nvigie_trends_dead_letters_total{reason=\"x\"} 4\nvigie_producers_sources_file_invalid 1\n");
-        let latency = status.latency_seconds.take();
-        let posts = status.posts;
+        metrics.add("vigie_sentiment_posts_total 1\nvigie_sinks_lag_records{topic=\"t.v1\"} 12\nvigie_streams_lag_seconds 3.5\nvigie_trends_dead_letters_total{reason=\"x\"} 4\nvigie_producers_sources_file_invalid 1\n");
         status.take(&metrics);
-        (status.latency_seconds, status.posts) = (latency, posts);
         status.take_sources(&json!({"total": 2, "healthy": 1, "sample": true, "sources": [
             {"source": "good", "health": "ok"}, {"source": "bad", "health": "failing", "decision": "failed", "reason": "http 500"}]}));
         assert_eq!(
@@ -107,7 +101,7 @@ mod tests {
             "pipeline      NOT READY, on sample data, 1970-01-01T00:00:00Z\n\
              services      1 of 2 ready: sink, trends\n              trends: restoring\n\
              lag           12 in t.v1, 3.5 s\n\
-             latency       p50 0.25 s, p95 1.50 s from fetch to score, of 1 post\n\
+             latency       p50 0.25 s, p95 1.50 s from fetch to score, of the newest 7; 1 post since the start\n\
              dead letters  4 by trends (see vigie dlq list)\n\
              sources       1 of 2 healthy\n              the changed file of sources has mistakes and is not used; the log lists them\n              bad: failing, failed http 500\n\
              last alert    attention_spike of SOL: 90.00 (usual 12.50), at 2026-01-01T00:00:00Z"

@@ -5,7 +5,7 @@
 use std::io;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, ToSocketAddrs};
 
 /// Header: API key 3, version 4, correlation id 1, no client id. Body: an empty array of topics, no creation of topics.
 const REQUEST: [u8; 19] = [0, 0, 0, 15, 0, 3, 0, 4, 0, 0, 0, 1, 0xFF, 0xFF, 0, 0, 0, 0, 0];
@@ -13,15 +13,21 @@ const LONGEST_ANSWER: usize = 1 << 20;
 
 /// Ids of the live brokers, as the broker at `port` knows them.
 pub(super) async fn live_brokers(port: u16) -> io::Result<Vec<i32>> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    stream.write_all(&REQUEST).await?;
+    let answer = ask(("127.0.0.1", port), &REQUEST).await?;
+    parse(&answer).ok_or_else(|| io::Error::other("answer cannot be read, expected a Kafka broker"))
+}
+
+/// A broker's answer to one request.
+pub(crate) async fn ask(broker: impl ToSocketAddrs, request: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(broker).await?;
+    stream.write_all(request).await?;
     let length = usize::try_from(stream.read_i32().await?).unwrap_or(0);
     if length > LONGEST_ANSWER {
         return Err(io::Error::other(format!("answer of {length} bytes, expected a Kafka broker")));
     }
     let mut answer = vec![0; length];
     stream.read_exact(&mut answer).await?;
-    parse(&answer).ok_or_else(|| io::Error::other("answer cannot be read, expected a Kafka broker"))
+    Ok(answer)
 }
 
 /// Correlation id, throttle time, then the brokers: id, host, port, rack.
