@@ -100,10 +100,10 @@ mod tests {
     #[test]
     fn a_name_is_shown_once_and_goes_with_who_registered_it() {
         let registry = Registry::new();
-        let (mut first, mut second) = (Metrics::new(&registry, "vigie_a_"), Metrics::new(&registry, "vigie_a_"));
+        let of = |sink: &str| Metrics::new(&registry, "vigie_a_").label("sink", sink);
+        let (mut first, mut second, mut other) = (of("a"), of("a"), of("b"));
         first.counter("seen_total", "Seen").inc_by(3);
         second.counter("seen_total", "Seen").inc_by(5);
-        let mut other = Metrics::new(&registry, "vigie_a_").label("sink", "b");
         other.counter("seen_total", "Seen").inc_by(7);
         let values = || -> Vec<f64> {
             let families = registry.gather();
