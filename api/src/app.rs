@@ -8,7 +8,7 @@ use vigie_clock::SharedClock;
 use vigie_daemon::{Context, Health, ServiceError};
 
 use crate::auth::Authenticator;
-use crate::config::Checked;
+use crate::config::{Checked, Config};
 use crate::events::{Events, redis};
 use crate::http::problem::Problem;
 use crate::http::rate_limit::RateLimit;
@@ -47,6 +47,10 @@ impl App {
         let redis = redis::connect(&checked.redis, None)?;
         let config = &checked.config;
         let (store, metrics) = (Store::new(checked)?, Metrics::register(&ctx.metrics)?);
+        // Who may ask is looked up on a connection of its own: no slow question delays a revocation.
+        let alone = Config { postgres_connections: 1, ..config.clone() };
+        let ledger = Store::new(&Checked { config: alone, ..checked.clone() })?.ledger(ctx.clock.clone());
+        let auth = checked.auth.clone().map(|check| Authenticator::new(check, ledger, ctx.clock.clone()));
         let capacity = config.cache_mib << 20;
         Ok(Self {
             serving: Serving::new(
@@ -59,7 +63,7 @@ impl App {
             store,
             names: Arc::new(Names::new(&checked.names)),
             events: Events::new(redis, &config.redis_prefix),
-            auth: checked.auth.clone().map(|check| Authenticator { check, clock: ctx.clock.clone() }),
+            auth: auth.transpose()?,
             keyring: checked.keyring.clone(),
             rate: RateLimit::new(config.rate, config.burst, ctx.clock.clone()),
             metrics,

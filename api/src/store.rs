@@ -15,6 +15,7 @@ use vigie_daemon::ServiceError;
 use crate::config::Checked;
 use crate::http::problem::Problem;
 
+pub(crate) mod access;
 pub(crate) mod alerts;
 pub(crate) mod assets;
 pub(crate) mod authors;

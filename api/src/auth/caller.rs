@@ -5,6 +5,7 @@ use axum::http::Extensions;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::info;
+use vigie_daemon::AUDIT;
 
 use super::{Identity, Scope};
 use crate::http::problem::Problem;
@@ -41,7 +42,7 @@ pub(crate) async fn require_token(scope: Scope, request: Request, next: Next) ->
         Some(Caller(Err(problem))) => (Some(problem.clone()), None),
     };
     let Some(problem) = refused else { return next.run(request).await };
-    info!(subject, scope = scope.name(), status = problem.status, "access to personal data refused");
+    info!(target: AUDIT, subject, scope = scope.name(), status = problem.status, "access to personal data refused");
     problem.into_response()
 }
 
@@ -49,6 +50,14 @@ pub(crate) async fn require_token(scope: Scope, request: Request, next: Next) ->
 pub(crate) fn subject(extensions: &Extensions) -> Option<&str> {
     match extensions.get::<Caller>() {
         Some(Caller(Ok(identity))) => Some(&identity.subject),
+        _ => None,
+    }
+}
+
+/// When the caller's token ends, in Unix seconds.
+pub(crate) fn expires(extensions: &Extensions) -> Option<i64> {
+    match extensions.get::<Caller>() {
+        Some(Caller(Ok(identity))) => Some(identity.expires),
         _ => None,
     }
 }

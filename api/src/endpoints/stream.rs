@@ -97,11 +97,14 @@ pub(crate) async fn subscribe(
         }
         None => (None, None),
     };
+    let left = auth::expires(&extensions).map(|expires| {
+        let millis = expires.saturating_mul(1000).saturating_sub(app.clock.now().as_millis());
+        Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+    });
     app.metrics.streams.inc();
     let subscriber = Subscriber {
         gauge: Open(app.metrics.streams.clone()),
         shutdown: app.shutdown.clone(),
-        app,
         live,
         pending: VecDeque::new(),
         gap,
@@ -110,7 +113,9 @@ pub(crate) async fn subscribe(
         catching_up: last.is_some(),
         filter: Filter { assets, kinds },
         first: Some(SseEvent::default().retry(RETRY).comment("vigie")),
+        ends: left.map(|left| app.clock.monotonic() + left),
         _place: place,
+        app,
     };
     let body =
         Sse::new(stream::unfold(subscriber, next)).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("heartbeat"));
@@ -182,6 +187,8 @@ struct Subscriber {
     first: Option<SseEvent>,
     #[expect(dead_code, reason = "counts down when dropped")]
     gauge: Open,
+    /// When the token ends, by the monotonic clock.
+    ends: Option<Duration>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -190,8 +197,11 @@ async fn next(mut subscriber: Subscriber) -> Option<(Result<SseEvent, Infallible
         return Some((Ok(event), subscriber));
     }
     let shutdown = subscriber.shutdown.clone();
+    let left = subscriber.ends.map_or(Duration::MAX, |ends| ends.saturating_sub(subscriber.app.clock.monotonic()));
     let told = tokio::select! {
+        biased;
         () = shutdown.cancelled() => return None,
+        () = tokio::time::sleep(left) => return None,
         told = subscriber.advance() => told?,
     };
     let sse = match told {
