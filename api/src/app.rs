@@ -8,7 +8,7 @@ use vigie_clock::SharedClock;
 use vigie_daemon::{Context, Health, ServiceError};
 
 use crate::auth::Authenticator;
-use crate::config::Checked;
+use crate::config::{Checked, Config};
 use crate::events::{Events, redis};
 use crate::http::places::Places;
 use crate::http::problem::Problem;
@@ -56,6 +56,10 @@ impl App {
         let (store, metrics) = (Store::new(checked)?, Metrics::register(&ctx.metrics)?);
         // A proxy on this machine may be known by any name.
         let is_local = config.listen.ip().is_loopback() && !config.behind_proxy;
+        // Who may ask is looked up on a connection of its own: no slow question delays a revocation.
+        let alone = Config { postgres_connections: 1, ..config.clone() };
+        let ledger = Store::new(&Checked { config: alone, ..checked.clone() })?.ledger(ctx.clock.clone());
+        let auth = checked.auth.clone().map(|check| Authenticator::new(check, ledger, ctx.clock.clone()));
         let capacity = config.cache_mib << 20;
         let events = Events::new(redis.clone(), &config.redis_prefix);
         let lessor = Lessor::new(redis.clone(), &config.redis_prefix, events.presence.clone());
@@ -70,7 +74,7 @@ impl App {
             store,
             names: Arc::new(Names::new(&checked.names)),
             events,
-            auth: checked.auth.clone().map(|check| Authenticator { check, clock: ctx.clock.clone() }),
+            auth: auth.transpose()?,
             keyring: checked.keyring.clone(),
             rate: RateLimit::new(config.rate, config.burst, ctx.clock.clone(), Some(lessor)),
             metrics,

@@ -7,6 +7,7 @@ pub(crate) mod dashboard;
 pub(crate) mod market;
 pub(crate) mod metric;
 pub(crate) mod posts;
+pub(crate) mod resource;
 pub(crate) mod runs;
 pub(crate) mod search;
 pub(crate) mod series;

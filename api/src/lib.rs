@@ -3,6 +3,7 @@
 mod app;
 mod auth;
 mod config;
+mod credentials;
 mod endpoints;
 mod events;
 mod http;
@@ -16,8 +17,9 @@ mod serving;
 mod store;
 mod time;
 
-pub use auth::{AuthConfig, AuthMode, Scope, TokenSecret, issue_token};
+pub use auth::{AuthConfig, AuthMode, MAX_TOKEN_HOURS, Scope, TokenSecret, issue_token, token_id};
 pub use config::{Checked, Config};
+pub use credentials::{Credentials, KeyInfo, NewKey, Revoked};
 pub use http::tls::TlsConfig;
 pub use names::AssetName;
 pub use router::docs::openapi_json;

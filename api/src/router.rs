@@ -16,7 +16,7 @@ use vigie_daemon::{Context, ops_router};
 use crate::app::App;
 use crate::auth::{Scope, require, require_token};
 use crate::endpoints::{
-    alerts, assets, authors, dashboard, market, metric, posts, runs, search, series, sources, stream, trends,
+    alerts, assets, authors, dashboard, market, metric, posts, resource, runs, search, series, sources, stream, trends,
 };
 use crate::http::problem::Problem;
 use guard::guard;
@@ -45,6 +45,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(dashboard::page))
         .routes(routes!(dashboard::file))
         .routes(routes!(docs::page))
+        .routes(routes!(resource::metadata))
         .routes(routes!(docs::openapi));
     docs::base()
         .merge(open_to(Scope::Insights, insights))

@@ -21,6 +21,7 @@ use crate::config::Checked;
 use crate::http::problem::Problem;
 use crate::presence::Presence;
 
+pub(crate) mod access;
 pub(crate) mod alerts;
 pub(crate) mod assets;
 pub(crate) mod authors;

@@ -114,11 +114,15 @@ class Frames(unittest.TestCase):
         with self.assertRaises(vigie.Problem) as unknown:
             self.api.author("0" * 32)
         self.assertEqual(unknown.exception.status, 404)
-        with self.assertRaises(vigie.Problem) as closed:
-            vigie.Client(token="forged").assets()
-        self.assertEqual(closed.exception.status, 401)
+        for forged in vigie.Client(token="forged"), vigie.Client(api_key="vigie_forged"):
+            with self.assertRaises(vigie.Problem) as closed:
+                forged.assets()
+            self.assertEqual(closed.exception.status, 401)
+        self.assertIn("API key", closed.exception.detail)
         with self.assertRaises(ValueError):
             self.api.alerts(from_=datetime.datetime(2022, 5, 9))
+        with self.assertRaises(ValueError):
+            vigie.Client(token="one", api_key="too many")
 
 
 class Busy(http.server.BaseHTTPRequestHandler):

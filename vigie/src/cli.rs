@@ -11,6 +11,8 @@ use vigie_processors::times::parse_duration;
 use vigie_schemas::RegistryConfig;
 use vigie_stores::PostgresUrl;
 
+use crate::commands::keys::KeysCommand;
+use crate::commands::token::TokenCommand;
 use crate::commands::up::ServiceOptions;
 use crate::commands::verify::ApiToken;
 
@@ -72,10 +74,15 @@ pub(crate) enum Command {
     },
     /// Create or upgrade the PostgreSQL tables
     Migrate(MigrateArgs),
-    /// Issue access tokens for the API
+    /// Issue or revoke access tokens for the API
     Token {
         #[command(subcommand)]
         command: TokenCommand,
+    },
+    /// Make, list or revoke keys for the API
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
     },
     /// Look up, decrypt or erase authors
     Author {
@@ -298,24 +305,6 @@ pub(crate) struct SchemasArgs {
 pub(crate) struct MigrateArgs {
     #[command(flatten)]
     pub(crate) postgres_url: SecretArg<PostgresUrl>,
-}
-
-#[derive(Subcommand, Debug)]
-pub(crate) enum TokenCommand {
-    /// Print a signed bearer token
-    Issue {
-        /// Who it is for
-        #[arg(long)]
-        subject: String,
-        /// What it allows, separated by commas
-        #[arg(long, value_enum, value_delimiter = ',', default_value = "read:insights")]
-        scopes: Vec<vigie_api::Scope>,
-        /// How long it is valid, in hours
-        #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..))]
-        hours: u32,
-        #[command(flatten)]
-        auth: vigie_api::AuthConfig,
-    },
 }
 
 #[derive(Subcommand, Debug)]

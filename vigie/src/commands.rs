@@ -5,12 +5,13 @@ mod author;
 pub(crate) mod dlq;
 mod doctor;
 pub(crate) mod install;
+pub(crate) mod keys;
 mod model;
 mod replay;
 pub(crate) mod source;
 pub(crate) mod status;
 mod tail;
-mod token;
+pub(crate) mod token;
 mod topics;
 pub(crate) mod up;
 pub(crate) mod verify;
@@ -71,7 +72,8 @@ pub(crate) async fn run(command: Command, unread: Vec<Mistake>, output: Output) 
         Command::Topics { command } => topics::run_topics(command, output).await,
         Command::Schemas { command } => topics::run_schemas(command, output).await,
         Command::Migrate(args) => migrate(args, output).await,
-        Command::Token { command } => token::run(command, output),
+        Command::Token { command } => token::run(command, output).await,
+        Command::Keys { command } => keys::run(command, output).await,
         Command::Author { command } => author::run(command, output).await,
         Command::Replay { command } => replay::run(command, output).await,
         Command::Verify(args) => verify::run(*args, output).await,

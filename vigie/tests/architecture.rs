@@ -16,8 +16,8 @@ const ONLY: [(&str, &[&str]); 14] = [
     ("ort", &["vigie-processors"]),
     ("tokenizers", &["vigie-processors"]),
     ("scraper", &["vigie-producers"]),
-    // The schema registry and the API speak HTTP.
-    ("reqwest", &["vigie", "vigie-producers", "vigie-schemas"]),
+    // The schema registry, the API and issuers of tokens speak HTTP.
+    ("reqwest", &["vigie", "vigie-api", "vigie-producers", "vigie-schemas"]),
     ("schema_registry_converter", &["vigie-schemas"]),
     // The load run and the chaos run count rows from outside.
     ("tokio-postgres", &["vigie-api", "vigie-benches", "vigie-chaos", "vigie-sinks", "vigie-stores"]),

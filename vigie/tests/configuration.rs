@@ -52,7 +52,7 @@ fn up_lists_the_mistakes_of_every_service_and_starts_nothing() {
         "--model (VIGIE_MODEL): cannot read model file /no/such/model",
         "--alert-score (VIGIE_ALERT_SCORE): 7, expected 0 to 1",
         "--api-burst (VIGIE_API_BURST): 0, expected at least 1",
-        "--auth (VIGIE_AUTH): jwt without a key, expected --auth-secret (VIGIE_AUTH_SECRET) or ",
+        "--auth (VIGIE_AUTH): jwt without a key, expected --auth-secret (VIGIE_AUTH_SECRET), ",
     ];
     for start in expected {
         let hits = found.iter().filter(|mistake| mistake.starts_with(start)).count();

@@ -29,7 +29,7 @@ const ADDRESSES: [&str; 6] = [
 ];
 
 /// Documents whose commands and environment names must exist.
-const DOCUMENTS: [&str; 11] = [
+const DOCUMENTS: [&str; 12] = [
     "README.md",
     "docs/ARCHITECTURE.md",
     "docs/assets.md",
@@ -38,6 +38,7 @@ const DOCUMENTS: [&str; 11] = [
     "docs/guarantees.md",
     "docs/operations.md",
     "docs/performance.md",
+    "docs/security.md",
     "docs/sources.md",
     "docs/usage.md",
     "docs/verify.md",

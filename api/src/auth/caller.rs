@@ -5,6 +5,7 @@ use axum::http::Extensions;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::info;
+use vigie_daemon::AUDIT;
 
 use super::{Identity, Scope};
 use crate::http::problem::Problem;
@@ -41,7 +42,7 @@ pub(crate) async fn require_token(scope: Scope, request: Request, next: Next) ->
         Some(Caller(Err(problem))) => (Some(problem.clone()), None),
     };
     let Some(problem) = refused else { return next.run(request).await };
-    info!(subject, scope = scope.name(), status = problem.status, "access to personal data refused");
+    info!(target: AUDIT, subject, scope = scope.name(), status = problem.status, "access to personal data refused");
     problem.into_response()
 }
 

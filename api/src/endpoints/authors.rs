@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 use utoipa::{IntoParams, ToSchema};
 use vigie_authors::{Keyring, OpenError, Sealed, WrappedKey};
+use vigie_daemon::AUDIT;
 
 use crate::app::{App, SharedApp};
 use crate::auth;
@@ -65,8 +66,8 @@ pub(crate) async fn open(
         (Some(keyring), true) => handle(keyring, &author_id, rows(&app, &author_id).await?),
     };
     match &outcome {
-        Ok(_) => info!(subject, author_id, "author opened"),
-        Err(problem) => info!(subject, author_id, status = problem.status, "author not opened"),
+        Ok(_) => info!(target: AUDIT, subject, author_id, "author opened"),
+        Err(problem) => info!(target: AUDIT, subject, author_id, status = problem.status, "author not opened"),
     }
     let mut response = answer::json(&headers, &outcome?)?;
     let fields = response.headers_mut();

@@ -6,7 +6,9 @@ use axum::body::Bytes;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use utoipa::OpenApi;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -45,9 +47,12 @@ fn complete(doc: &mut utoipa::openapi::OpenApi) {
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("JWT")
-        .description(Some("Needed only where the server asks for tokens"))
+        .description(Some("A token or an API key; needed only where the server asks for one"))
         .build();
-    doc.components.get_or_insert_default().add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    let key = ApiKeyValue::with_description("X-API-Key", "An API key, in place of the bearer token");
+    let components = doc.components.get_or_insert_default();
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    components.add_security_scheme("api_key", SecurityScheme::ApiKey(ApiKey::Header(key)));
     for (path, item) in &mut doc.paths.paths {
         let Some(operation) = &mut item.get else { continue };
         let mut problems = vec![
@@ -64,7 +69,7 @@ fn complete(doc: &mut utoipa::openapi::OpenApi) {
             ]);
         }
         if path.starts_with("/v1/") || path == "/metrics" {
-            problems.extend([("401", "No valid token"), ("403", "The token lacks the scope")]);
+            problems.extend([("401", "No valid token or API key"), ("403", "The token or API key lacks the scope")]);
             let tag = operation.tags.as_ref().and_then(|tags| tags.first()).map_or("", String::as_str);
             let scope = match tag {
                 "posts" => Scope::Posts,
@@ -72,7 +77,8 @@ fn complete(doc: &mut utoipa::openapi::OpenApi) {
                 "operations" => Scope::Operations,
                 _ => Scope::Insights,
             };
-            let mut security = vec![SecurityRequirement::new("bearer", [scope.name()])];
+            let mut security =
+                ["bearer", "api_key"].map(|scheme| SecurityRequirement::new(scheme, [scope.name()])).to_vec();
             if scope == Scope::Authors {
                 problems.push(("410", "The author was erased"));
                 problems.push(("501", "The server has no keyring"));

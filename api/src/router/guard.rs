@@ -64,6 +64,9 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, mut request: Request, nex
 
     let mut response = locate(response, &path, &id);
     response.headers_mut().extend(rate_headers);
+    if let Some(auth) = &app.auth {
+        auth.guide(response.headers_mut());
+    }
     secure(response.headers_mut());
     if let Some(origin) = origin {
         let headers = response.headers_mut();
@@ -97,7 +100,10 @@ async fn admit(app: &App, request: &mut Request, route: &str, rate_headers: &mut
         return Ok(());
     }
     check_host(app, request)?;
-    let caller = app.auth.as_ref().map(|auth| Caller(auth.identify(request.headers())));
+    let caller = match &app.auth {
+        Some(auth) => Some(Caller(auth.identify(request.headers()).await)),
+        None => None,
+    };
     let client = match &caller {
         Some(Caller(Ok(identity))) => Client::Subject(identity.subject.clone()),
         _ => Client::from_address(address(app, request)),
@@ -192,7 +198,7 @@ fn allowed_origin(app: &App, headers: &HeaderMap) -> Option<HeaderValue> {
 fn preflight() -> Response {
     let allow = [
         (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, if-none-match, last-event-id"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, if-none-match, last-event-id, x-api-key"),
         (header::ACCESS_CONTROL_MAX_AGE, "3600"),
     ];
     (StatusCode::NO_CONTENT, allow).into_response()

@@ -13,7 +13,7 @@ mod shutdown;
 pub use context::Context;
 pub use error::ServiceError;
 pub use health::{Component, Health, HealthReport, State};
-pub use logging::{LogConfig, LogFormat, init_logging};
+pub use logging::{AUDIT, LogConfig, LogFormat, init_logging};
 pub use metrics::Metrics;
 pub use mistake::{Check, Mistake};
 pub use ops::{OpsConfig, ops_router, serve_ops};

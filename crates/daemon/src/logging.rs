@@ -7,6 +7,9 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 /// Libraries say at these levels what an operator can use.
 const DEFAULT: &str = "info,refinery=warn,fjall=warn,lsm_tree=warn,fred=error";
 
+/// The target of lines about who did, or was refused, what is not for everybody. They are logged whatever the filter says.
+pub const AUDIT: &str = "audit";
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -43,11 +46,15 @@ pub fn init_logging(format: LogFormat, filter: &str) {
         Ok(filter) => (filter, None),
         Err(error) => (EnvFilter::new("info"), Some(error)),
     };
-    if install(format, filter).is_ok()
+    if install(format, audited(filter)).is_ok()
         && let Some(error) = mistake
     {
         tracing::warn!(%error, "log filter not understood, logging at info");
     }
+}
+
+fn audited(filter: EnvFilter) -> EnvFilter {
+    filter.add_directive(format!("{AUDIT}=info").parse().expect("a target and a level"))
 }
 
 fn install(format: LogFormat, filter: EnvFilter) -> Result<(), TryInitError> {
@@ -56,5 +63,44 @@ fn install(format: LogFormat, filter: EnvFilter) -> Result<(), TryInitError> {
     match format {
         LogFormat::Text => registry.with(layer.with_ansi(std::io::stderr().is_terminal())).try_init(),
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Result, Write};
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+            self.0.lock().write(bytes)
+        }
+
+        fn flush(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_audited_is_logged_whatever_the_filter_says() {
+        for filter in ["off", "error", "audit=off", "warn,audit=error"] {
+            let lines = Lines::default();
+            let writer = lines.clone();
+            let layer = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
+            let subscriber = tracing_subscriber::registry().with(audited(EnvFilter::new(filter))).with(layer);
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::info!(target: AUDIT, "opened");
+                tracing::info!("passed by");
+            });
+            let text = String::from_utf8(lines.0.lock().clone()).unwrap();
+            assert!(text.contains("opened") && !text.contains("passed by"), "{filter}: {text}");
+        }
     }
 }

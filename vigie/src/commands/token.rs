@@ -2,21 +2,66 @@
 
 use std::time::Duration;
 
-use clap::ValueEnum;
-use vigie_daemon::{Context, ServiceError};
+use clap::{Subcommand, ValueEnum};
+use vigie_api::{AuthConfig, Credentials, MAX_TOKEN_HOURS, Revoked, Scope};
+use vigie_daemon::{Context, SecretArg, ServiceError};
+use vigie_stores::PostgresUrl;
 
-use crate::cli::TokenCommand;
 use crate::output::Output;
 
-pub(crate) fn run(command: TokenCommand, output: Output) -> Result<(), ServiceError> {
-    let TokenCommand::Issue { subject, scopes, hours, auth } = command;
-    let lifetime = Duration::from_secs(u64::from(hours) * 3600);
+#[derive(Subcommand, Debug)]
+pub(crate) enum TokenCommand {
+    /// Print a signed bearer token
+    Issue {
+        /// Who it is for
+        #[arg(long)]
+        subject: String,
+        /// What it allows, separated by commas
+        #[arg(long, value_enum, value_delimiter = ',', default_value = "read:insights")]
+        scopes: Vec<Scope>,
+        /// How long it is valid, in hours
+        #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..))]
+        hours: u32,
+        #[command(flatten)]
+        auth: Box<AuthConfig>,
+    },
+    /// Revoke tokens for good; every API refuses them within a second
+    #[command(group = clap::ArgGroup::new("which").required(true))]
+    Revoke {
+        /// The one with this id (jti), whoever issued it
+        #[arg(long, group = "which")]
+        jti: Option<String>,
+        /// All that this subject was issued until now, as the API logs it: the sub, or ISSUER|SUB for an issuer on the network
+        #[arg(long, group = "which")]
+        subject: Option<String>,
+        /// How long the revocation is kept, in hours: as long as the API lets a token be valid
+        #[arg(long, env = "VIGIE_AUTH_MAX_TOKEN_HOURS", default_value_t = MAX_TOKEN_HOURS)]
+        auth_max_token_hours: u32,
+        #[command(flatten)]
+        postgres_url: SecretArg<PostgresUrl>,
+    },
+}
+
+pub(crate) async fn run(command: TokenCommand, output: Output) -> Result<(), ServiceError> {
     let now = Context::system().clock.now();
-    let token = vigie_api::issue_token(&auth, &subject, &scopes, lifetime, now)?;
-    let names: Vec<String> =
-        scopes.iter().filter_map(|s| s.to_possible_value()).map(|v| v.get_name().to_owned()).collect();
-    output.result(
-        &serde_json::json!({"token": token, "subject": subject, "scopes": names, "expires_at": now.saturating_add(lifetime).to_string()}),
-        || token.clone(),
-    )
+    match command {
+        TokenCommand::Issue { subject, scopes, hours, auth } => {
+            let lifetime = Duration::from_secs(u64::from(hours) * 3600);
+            let token = vigie_api::issue_token(&auth, &subject, &scopes, lifetime, now)?;
+            let names: Vec<String> =
+                scopes.iter().filter_map(|s| s.to_possible_value()).map(|v| v.get_name().to_owned()).collect();
+            let value = serde_json::json!({
+                "token": token, "jti": vigie_api::token_id(&token), "subject": subject, "scopes": names,
+                "expires_at": now.saturating_add(lifetime).to_string(),
+            });
+            output.result(&value, || token.clone())
+        }
+        TokenCommand::Revoke { jti, subject, auth_max_token_hours, postgres_url } => {
+            let value = jti.as_ref().or(subject.as_ref()).map_or("", String::as_str);
+            let what = if jti.is_some() { Revoked::Token(value) } else { Revoked::Subject(value) };
+            let lifetime = Duration::from_secs(u64::from(auth_max_token_hours) * 3600);
+            Credentials::connect(&postgres_url.require()?).await?.revoke_tokens(what, lifetime, now).await?;
+            output.result(&serde_json::json!({"revoked": value}), || format!("revoked {value}"))
+        }
+    }
 }

@@ -23,7 +23,7 @@ PAGE = 200
 
 
 class Client:
-    """One server, by default that of ``VIGIE_URL`` with the token of ``VIGIE_TOKEN``.
+    """One server, by default that of ``VIGIE_URL`` with the token of ``VIGIE_TOKEN`` or the key of ``VIGIE_API_KEY``.
 
     Parameters are those of the API (see ``/docs``), with ``from_`` for ``from``; None leaves the choice to the server.
     ``limit`` of a paged list is of rows in all, None means every row: pages are fetched as they are needed.
@@ -31,11 +31,22 @@ class Client:
     """
 
     def __init__(
-        self, url: str | None = None, token: str | None = None, *, timeout: float = 60.0, retries: int = 3
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeout: float = 60.0,
+        retries: int = 3,
     ) -> None:
         """``timeout`` is in seconds, of a read; ``retries`` is how often to come back when the server says so."""
+        if token and api_key:
+            raise ValueError("a token and an API key: expected one of them")
+        if not token and not api_key:
+            token, api_key = os.environ.get("VIGIE_TOKEN"), os.environ.get("VIGIE_API_KEY")
         url = url or os.environ.get("VIGIE_URL", "http://127.0.0.1:8080")
-        self._http = Http(url, token or os.environ.get("VIGIE_TOKEN"), timeout, retries)
+        # A server takes both in the same field.
+        self._http = Http(url, token or api_key, timeout, retries)
 
     def get(self, path: str, **query: Any) -> Any:
         """The JSON of any endpoint, with its lineage and whatever else a frame leaves out."""
