@@ -5,6 +5,7 @@ mod access;
 mod analysts;
 mod authors;
 mod contract;
+mod diff;
 mod errors;
 mod events;
 mod insights;

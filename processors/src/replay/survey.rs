@@ -121,9 +121,7 @@ fn partition(admin: &Admin, selection: &Selection, bound: &Bound) -> Result<Part
         Some(oldest) => Some(oldest?.timestamp),
         None => None,
     };
-    let asked = selection.offsets.iter().find(|asked| asked.partition == partition);
-    let of_time = selection.reads_from().is_some_and(|from| low > 0 && oldest_at.is_none_or(|oldest| oldest > from));
-    let removed = asked.map_or(of_time, |asked| asked.start < low);
+    let removed = removed(selection, partition, low, oldest_at);
     let (first_offset, end_offset, oldest_offset) = (start, end, low);
     Ok(PartitionSurvey {
         partition,
@@ -135,6 +133,17 @@ fn partition(admin: &Admin, selection: &Selection, bound: &Bound) -> Result<Part
         oldest_at,
         removed,
     })
+}
+
+/// Whether retention, which has left the offsets from `low` on, may have removed records of the selection.
+fn removed(selection: &Selection, partition: i32, low: i64, oldest_at: Option<Timestamp>) -> bool {
+    match selection.offsets.iter().find(|asked| asked.partition == partition) {
+        Some(asked) => asked.start < low,
+        None => {
+            let is_younger = |from| oldest_at.is_none_or(|oldest| oldest > from);
+            low > 0 && selection.reads_from().is_none_or(is_younger)
+        }
+    }
 }
 
 /// Counts the records and posts of each partition; returns the posts.
@@ -187,4 +196,23 @@ fn scored_post_bytes(admin: &Admin) -> Result<Option<f64>, KafkaError> {
         bytes += record.key.map_or(0, |key| key.len()) + record.value.map_or(0, |value| value.len());
     }
     Ok((records > 0).then(|| bytes as f64 / f64::from(records)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replay::Offsets;
+
+    #[test]
+    fn what_retention_took_is_told_from_what_it_left() {
+        let hour = |hour: i64| Timestamp::from_millis(hour * 3_600_000);
+        let of_time = Selection { published: Some(hour(10)..hour(12)), offsets: Vec::new() };
+        let gone = |low, oldest| removed(&of_time, 0, low, oldest);
+        assert!(!gone(0, Some(hour(11))), "nothing was ever removed");
+        assert!(!gone(5, Some(hour(9))), "posts arrive an hour before their time at most");
+        assert!(gone(5, Some(hour(10))) && gone(5, None));
+        let offsets = vec![Offsets { partition: 0, start: 100, end: 200 }];
+        let of_offsets = Selection { published: None, offsets };
+        assert!(removed(&of_offsets, 0, 101, Some(hour(1))) && !removed(&of_offsets, 0, 100, Some(hour(1))));
+    }
 }

@@ -32,16 +32,6 @@ async fn until(control: &Control, test: impl Fn(&Progress) -> bool) {
     }
 }
 
-/// Cleans up after a run, until its topics no longer show.
-async fn cleaned_up(bench: &Bench, run_id: &str) {
-    bench.clean_up(run_id);
-    let (clock, mut looks) = (SystemClock::default(), tokio::time::interval(Duration::from_millis(20)));
-    while bench.topics().iter().any(|topic| topic.contains(run_id)) {
-        assert!(clock.monotonic() < DEADLINE, "{:?}", bench.topics());
-        looks.tick().await;
-    }
-}
-
 /// How often each post of the run was scored, and the windows of it.
 async fn written(bench: &Bench, run_id: &str) -> (BTreeMap<String, usize>, Windows) {
     let scored: Vec<ScoredPost> = bench.decoded("replays.sentiment.v1").await;
@@ -88,7 +78,7 @@ async fn a_replay_that_is_stopped_and_paused_again_and_again_writes_each_post_an
     let (times, windows) = written(&bench, "torn").await;
     assert!(times.len() == POSTS && times.values().all(|times| *times == 1), "{times:?}");
     assert_eq!(windows, expected);
-    cleaned_up(&bench, "torn").await;
+    bench.clean_up("torn").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -118,7 +108,7 @@ async fn a_replay_keeps_to_its_rate_and_waits_while_it_is_paused_and_a_cancelled
     };
     let (report, ()) = tokio::join!(bench.replay("given-up", &options, Context::system(), control.clone()), cancel);
     assert_eq!(report.unwrap(), None);
-    cleaned_up(&bench, "given-up").await;
+    bench.clean_up("given-up").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -144,13 +134,13 @@ async fn a_plan_counts_exactly_what_a_replay_then_does_and_changes_nothing() {
     assert_eq!((quick.posts, quick.offsets()), (None, 50));
     let report = bench.replay("part", &options, Context::system(), Control::default()).await.unwrap().unwrap();
     assert_eq!((report.posts, report.from), (50, None));
-    cleaned_up(&bench, "part").await;
+    bench.clean_up("part").await;
 
     // Of nothing.
     let future = ["--from", "2099-01-01", "--to", "2099-01-02"];
     let report = bench.replay("nothing", &future, Context::system(), Control::default()).await.unwrap().unwrap();
     assert_eq!((report.posts, report.windows), (0, 0));
-    cleaned_up(&bench, "nothing").await;
+    bench.clean_up("nothing").await;
     assert_eq!(bench.topics(), topics);
 
     let unknown = bench.replay("nobody", &[], Context::system(), Control::default()).await.unwrap_err().chain();

@@ -108,8 +108,14 @@ impl Bench {
         replay::open(self.replay_options(run_id, options), ctx).await?.run(control).await
     }
 
-    pub(crate) fn clean_up(&self, run_id: &str) {
+    /// Cleans up after a run, until its topics no longer show.
+    pub(crate) async fn clean_up(&self, run_id: &str) {
         tokio::task::block_in_place(|| replay::clean_up(&self.kafka, run_id)).unwrap();
+        let (clock, mut looks) = (SystemClock::default(), tokio::time::interval(Duration::from_millis(20)));
+        while self.topics().iter().any(|topic| topic.contains(run_id)) {
+            assert!(clock.monotonic() < DEADLINE, "{:?}", self.topics());
+            looks.tick().await;
+        }
     }
 
     pub(crate) async fn publish(&self, posts: &[RawPost]) {
