@@ -55,14 +55,15 @@ fn short_sighted(dir: &Path) {
     std::fs::write(described, model.to_string()).unwrap();
 }
 
-/// How often each post of a run is on the topic.
-fn times(data: &Path, run: &str) -> BTreeMap<String, u64> {
+/// How often each revision of a post of a run is on the topic.
+fn times(data: &Path, run: &str) -> BTreeMap<(String, u64), u64> {
     let mut times = BTreeMap::new();
     for line in succeeds(&vigie(data, &["tail", "replays.sentiment.v1"])).lines() {
         let post: Value = serde_json::from_str(line).unwrap();
         let post = post.get("value").unwrap_or(&post);
         if post["lineage"]["run_id"] == run {
-            *times.entry(post["post_id"].as_str().unwrap().to_owned()).or_default() += 1;
+            let revision = (post["post_id"].as_str().unwrap().to_owned(), post["revision"].as_u64().unwrap_or(1));
+            *times.entry(revision).or_default() += 1;
         }
     }
     times

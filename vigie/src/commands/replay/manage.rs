@@ -133,35 +133,33 @@ pub(crate) async fn cancel(args: StoredRunArgs, output: Output) -> Result<(), Se
     }
     runs.want(&run.run_id, RunWish::Cancel).await.map_err(run_error)?;
     let run = until(&runs, &run.run_id, |run| !run.alive).await?;
-    let run_id = claimed(&runs, run).await?;
-    clean_up(&args.kafka, &run_id).await?;
-    let finished_at = Context::system().clock.now();
-    let state = RunState::Cancelled;
-    let ended = RunFinished { run_id: run_id.clone(), state, finished_at, posts: None, detail: json!({}) };
-    runs.finished(&ended).await.map_err(run_error)?;
-    output.result(&json!({"run_id": run_id, "state": state.as_str()}), || {
+    let run_id = end(&runs, run, &args.kafka).await?;
+    output.result(&json!({"run_id": run_id, "state": RunState::Cancelled.as_str()}), || {
         format!("{run_id} is cancelled; to delete what it wrote: vigie replay remove {run_id}")
     })
 }
 
-/// Keeps processes away from a run that is to be ended.
-async fn claimed(runs: &Runs, run: RunRow) -> Result<String, ServiceError> {
-    match runs.claim(&run.run_id).await.map_err(run_error)? {
-        true => Ok(run.run_id),
-        false => Err(ServiceError::failed(format!("a process works on run {}: cancel it first", run.run_id))),
+/// Keeps processes away from a run, and deletes what it would go on from. That it is over is recorded before.
+async fn end(runs: &Runs, run: RunRow, kafka: &KafkaConfig) -> Result<String, ServiceError> {
+    let run_id = run.run_id.clone();
+    if !runs.claim(&run_id).await.map_err(run_error)? {
+        return Err(ServiceError::failed(format!("a process works on run {run_id}: cancel it first")));
     }
-}
-
-async fn clean_up(kafka: &KafkaConfig, run_id: &str) -> Result<(), ServiceError> {
-    let (kafka, run_id) = (kafka.clone(), run_id.to_owned());
-    blocking(move || replay::clean_up(&kafka, &run_id).map_err(kafka_error)).await
+    if !is_over(&run) {
+        let finished_at = Context::system().clock.now();
+        let state = RunState::Cancelled;
+        let ended = RunFinished { run_id: run.run_id, state, finished_at, posts: None, detail: json!({}) };
+        runs.finished(&ended).await.map_err(run_error)?;
+    }
+    let (kafka, id) = (kafka.clone(), run_id.clone());
+    blocking(move || replay::clean_up(&kafka, &id).map_err(kafka_error)).await?;
+    Ok(run_id)
 }
 
 pub(crate) async fn remove(args: StoredRunArgs, output: Output) -> Result<(), ServiceError> {
     let mut runs = connect(&args.run.postgres_url).await?;
     let run = found(&runs, &args.run.run).await?;
-    let run_id = claimed(&runs, run).await?;
-    clean_up(&args.kafka, &run_id).await?;
+    let run_id = end(&runs, run, &args.kafka).await?;
     wait_for_sink(&runs, &args.kafka, output).await?;
     let rows = runs.remove(&run_id).await.map_err(run_error)?;
     output.result(&json!({"run_id": run_id, "removed": rows}), || {
