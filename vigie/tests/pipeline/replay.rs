@@ -51,7 +51,7 @@ fn short_sighted(dir: &Path) {
     }
     let described = dir.join("model.json");
     let mut model: Value = serde_json::from_slice(&std::fs::read(&described).unwrap()).unwrap();
-    (model["max_tokens"], model["version"]) = (json!(6), json!("0.0.1"));
+    (model["max_tokens"], model["version"]) = (json!(8), json!("0.0.1"));
     std::fs::write(described, model.to_string()).unwrap();
 }
 
@@ -78,7 +78,7 @@ fn the_recipes_work_and_a_killed_replay_goes_on_and_another_model_differs() {
         let market = v["assets"].as_array().and_then(|assets| assets.first());
         market.is_some_and(|market| market["asset"] == "*" && market["posts_24h"].as_i64() > Some(1_000))
     });
-    let range = ["--from", "2d", "--to", "1d"];
+    let range = ["--from", "20h", "--to", "2h"];
     let plan = json(&vigie(&data, &[&["--json", "replay", "plan"], &range[..]].concat()));
     assert_eq!((&plan["complete"], &plan["estimate"]["measured"]), (&json!(true), &Value::Null));
     let planned = plan["posts"].as_u64().unwrap();
