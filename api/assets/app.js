@@ -4,7 +4,7 @@ import { Board, mood } from "./board.js";
 import { Chart } from "./chart.js";
 import { ApiProblem, get, listen } from "./client.js";
 import { DAY, HOUR, ago, amount, assetName, change, count, direction, empty, h, moment, percent, segments, signed } from "./format.js";
-import { alerts, lineage, sources } from "./panels.js";
+import { alerts, diff, lineage, sources } from "./panels.js";
 import { KINDS, Posts } from "./posts.js";
 
 const $ = (id) => document.getElementById(id);
@@ -172,6 +172,11 @@ async function loadAlerts() {
   $("alerts-hint").textContent = recent ? `${recent}${answer.next && recent === answer.alerts.length ? " or more" : ""} in the last 24 h` : "";
 }
 
+async function loadDiff() {
+  $("diff-card").hidden = !chosen.run;
+  if (chosen.run) diff($("diff"), await get(`/v1/runs/${encodeURIComponent(chosen.run)}/diff`, { limit: 6 }));
+}
+
 async function loadSources() {
   const answer = await get("/v1/sources");
   $("sources-button").hidden = !answer.total;
@@ -314,6 +319,7 @@ async function everything() {
   // An asset of an old link that nobody mentions any more.
   if (chosen.asset && !known.assets.assets.some((a) => a.asset === chosen.asset)) chosen.asset = known.assets.newest ? "*" : null;
   await loadBoard();
+  attempt(loadDiff());
   await Promise.all([loadChart(), loadPosts(), loadAlerts()]);
   if (known.newest) return;
   $("chart-title").textContent = "Nothing yet";

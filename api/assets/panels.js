@@ -37,6 +37,27 @@ export function sources(list, answer) {
   if (!answer.sources.length) list.replaceChildren(empty("No source yet", "Nothing has been fetched so far."));
 }
 
+// What a replay changes: posts, mood with the interval of its shift, labels and spikes.
+export function diff(container, answer) {
+  const { run, posts, flips, examples } = answer;
+  const facts = [];
+  const fact = (name, ...values) => facts.push(h("dt", {}, name), h("dd", {}, ...values));
+  fact("Range", `${moment(Date.parse(answer.from))} to ${moment(Date.parse(answer.to))}`);
+  fact("Posts", `${count(posts.run)}, live ${count(posts.with)}; ${count(posts.only_run)} only here, ${count(posts.only_with)} only live`);
+  for (const { asset, shift, shift_low, shift_high, posts: now, posts_with: live } of answer.assets) {
+    const interval = shift_low === null ? "" : ` (${signed(shift_low)} to ${signed(shift_high)})`;
+    fact(assetName(asset), `${count(now)} posts, live ${count(live)}; mood ${signed(shift)}${interval}`);
+  }
+  for (const flip of flips.slice(0, 6)) fact(`${count(flip.posts)} posts`, `${flip.label_with} live, ${flip.label} here`);
+  const { both, only_run, only_with } = answer.alerts;
+  fact("Spikes", `${count(both)} in both, ${count(only_run)} only here, ${count(only_with)} only live`);
+  container.replaceChildren(
+    h("dl", {}, ...facts),
+    examples.length ? h("p", {}, "Labels that changed most:") : h("p", {}, "No label changed."),
+    ...examples.map((post) => h("p", { title: post.post_id }, `${post.label_with} → ${post.label}: ${post.text}`)),
+    h("div", { class: "links" }, h("a", { href: `/v1/runs/${encodeURIComponent(run)}/diff` }, "JSON")));
+}
+
 // Where the chart's numbers come from, down to the offsets.
 export function lineage(container, series, parameters) {
   const { lineage, points } = series;

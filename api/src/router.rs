@@ -16,7 +16,8 @@ use vigie_daemon::{Context, ops_router};
 use crate::app::App;
 use crate::auth::{Scope, require, require_token};
 use crate::endpoints::{
-    alerts, assets, authors, dashboard, market, metric, posts, resource, runs, search, series, sources, stream, trends,
+    alerts, assets, authors, dashboard, diff, market, metric, posts, resource, runs, search, series, sources, stream,
+    trends,
 };
 use crate::http::problem::Problem;
 use guard::guard;
@@ -36,7 +37,10 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(alerts::list))
         .routes(routes!(search::volume))
         .routes(routes!(stream::subscribe));
-    let posts = OpenApiRouter::default().routes(routes!(posts::list)).routes(routes!(search::search));
+    let posts = OpenApiRouter::default()
+        .routes(routes!(posts::list))
+        .routes(routes!(search::search))
+        .routes(routes!(diff::diff));
     let operations = OpenApiRouter::default().routes(routes!(sources::list)).routes(routes!(runs::list));
     let authors = OpenApiRouter::default()
         .routes(routes!(authors::open))

@@ -43,7 +43,7 @@ use crate::service::record_codec::RecordCodec;
 pub const APPLICATION_ID: &str = "vigie-sentiment";
 
 /// The store of post ids.
-const SEEN: &str = "seen";
+pub(crate) const SEEN: &str = "seen";
 
 /// The topology over any codec. `name` is the stage that dead letters name.
 ///

@@ -12,7 +12,7 @@ mod testing;
 pub use config::BatchOptions;
 pub use postgres::migrations::{MigrateError, migrate};
 pub use postgres::{
-    CheckedPostgresSink, POSTGRES_GROUP, PostgresSinkConfig, Retention, RunError, RunFinished, RunStarted, RunState,
-    record_run_finished, record_run_started, run_postgres,
+    CheckedPostgresSink, POSTGRES_GROUP, Pace, PostgresSinkConfig, Retention, RunError, RunFinished, RunRow,
+    RunStarted, RunState, RunWish, Runs, run_postgres,
 };
 pub use redis::{CheckedRedisSink, RedisSinkConfig, run_redis};

@@ -30,7 +30,7 @@ use vigie_schemas::{RegistryConfig, Topic};
 use vigie_stores::PostgresUrl;
 
 pub use crate::postgres::partitions::Retention;
-pub use crate::postgres::runs::{RunError, RunFinished, RunStarted, RunState, record_run_finished, record_run_started};
+pub use crate::postgres::runs::{Pace, RunError, RunFinished, RunRow, RunStarted, RunState, RunWish, Runs};
 
 use crate::config::BatchOptions;
 use crate::driver;

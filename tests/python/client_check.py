@@ -33,6 +33,7 @@ METHODS = {
     "list_metrics": "metrics",
     "list_sources": "sources",
     "list_runs": "runs",
+    "diff_runs": "diff",
     "open_author": "author",
     "subscribe": "events",
 }

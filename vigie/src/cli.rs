@@ -12,6 +12,7 @@ use vigie_schemas::RegistryConfig;
 use vigie_stores::PostgresUrl;
 
 use crate::commands::keys::KeysCommand;
+use crate::commands::replay;
 use crate::commands::token::TokenCommand;
 use crate::commands::up::ServiceOptions;
 use crate::commands::verify::ApiToken;
@@ -363,8 +364,24 @@ pub(crate) struct AuthorArgs {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum ReplayCommand {
-    /// Run a replay to its end
+    /// Say what a replay would read, and what it would cost; changes nothing
+    Plan(Box<replay::PlanArgs>),
+    /// Run a replay to its end: a new one, or with --run-id the rest of one
     Run(Box<ReplayArgs>),
+    /// List replays, the latest first
+    List(replay::ListArgs),
+    /// Show how far a replay is
+    Status(replay::RunArgs),
+    /// Let a running replay wait; at most a week, for as long as Kafka keeps the offsets of groups
+    Pause(replay::RunArgs),
+    /// Let a paused replay go on
+    Resume(replay::RunArgs),
+    /// End a replay for good, and delete what it needs to go on; what it wrote stays
+    Cancel(replay::StoredRunArgs),
+    /// Delete what is stored of a replay in PostgreSQL, and what is left of it in Kafka
+    Remove(replay::StoredRunArgs),
+    /// Compare a replay with the live run, or with another replay
+    Diff(replay::DiffArgs),
 }
 
 #[derive(Args, Debug)]

@@ -7,7 +7,7 @@ mod doctor;
 pub(crate) mod install;
 pub(crate) mod keys;
 mod model;
-mod replay;
+pub(crate) mod replay;
 pub(crate) mod source;
 pub(crate) mod status;
 mod tail;

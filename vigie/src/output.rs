@@ -29,6 +29,28 @@ pub(crate) fn count(number: impl Into<u64>, thing: &str) -> String {
     }
 }
 
+/// A length of time, to two units: `1 h 5 min`.
+pub(crate) fn duration(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    let units = [("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)];
+    let first = units.iter().position(|(_, size)| whole >= *size).unwrap_or(units.len() - 1);
+    let (mut left, mut parts) = (whole, Vec::new());
+    for (name, size) in units.iter().skip(first).take(2) {
+        if left >= *size || parts.is_empty() {
+            parts.push(format!("{} {name}", left / size));
+        }
+        left %= size;
+    }
+    parts.join(" ")
+}
+
+/// An amount of data: `1.5 GB`.
+pub(crate) fn bytes(bytes: f64) -> String {
+    let units = [("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)];
+    let unit = units.into_iter().find(|(_, size)| bytes >= *size);
+    unit.map_or_else(|| format!("{bytes:.0} B"), |(name, size)| format!("{:.1} {name}", bytes / size))
+}
+
 /// Where and how a command prints.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
@@ -97,6 +119,13 @@ mod tests {
         assert!(!is_broken_pipe(&ServiceError::failed(Error::from(ErrorKind::NotFound))));
         assert!(!is_broken_pipe(&ServiceError::failed("broken pipe of another kind")));
         assert!(!is_broken_pipe(&ServiceError::unavailable("kafka", "refused")));
+    }
+
+    #[test]
+    fn amounts_are_told_in_the_units_that_fit() {
+        let spans = [0.0, 59.6, 61.0, 3_600.0, 3_900.0, 90_000.0].map(duration);
+        assert_eq!(spans, ["0 s", "1 min", "1 min 1 s", "1 h", "1 h 5 min", "1 d 1 h"]);
+        assert_eq!([12.0, 1_500.0, 2.34e9].map(bytes), ["12 B", "1.5 kB", "2.3 GB"]);
     }
 
     #[test]

@@ -6,6 +6,8 @@
 mod authors;
 #[path = "pipeline/redrive.rs"]
 mod redrive;
+#[path = "pipeline/replay.rs"]
+mod replay;
 #[path = "pipeline/up.rs"]
 mod up;
 #[path = "pipeline/verify.rs"]

@@ -17,7 +17,7 @@ pub(crate) struct Run {
     pub to_time: Option<UtcTime>,
     /// With which model.
     pub model: String,
-    /// running, finished or failed.
+    /// running, paused, finished, failed, interrupted or cancelled.
     pub state: String,
     /// When it began.
     pub started_at: UtcTime,
@@ -25,6 +25,11 @@ pub(crate) struct Run {
     pub finished_at: Option<UtcTime>,
     /// Posts that it scored.
     pub posts: Option<i64>,
+    /// How far a replay is, as its process last said: phase (starting, scoring or counting), what is done of how much, speed, and seconds left.
+    #[schema(value_type = Option<Object>)]
+    pub progress: Option<serde_json::Value>,
+    /// When its process was last heard of.
+    pub heard_at: Option<UtcTime>,
     /// More about it.
     #[schema(value_type = Object)]
     pub detail: serde_json::Value,
@@ -50,6 +55,8 @@ impl Snapshot {
                     started_at: UtcTime(row.try_get("started_at")?),
                     finished_at: maybe_time("finished_at")?,
                     posts: row.try_get("posts")?,
+                    progress: row.try_get("progress")?,
+                    heard_at: maybe_time("heard_at")?,
                     detail: row.try_get("detail")?,
                 })
             })

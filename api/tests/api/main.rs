@@ -7,6 +7,7 @@ mod analysts;
 mod authors;
 mod away;
 mod contract;
+mod diff;
 mod errors;
 mod events;
 mod insights;

@@ -174,7 +174,7 @@ pub fn last_offset_before(admin: &Admin, partition: &TopicPartition, end: i64) -
     loop {
         let from = end.saturating_sub(span).max(low);
         let mut last = None;
-        for record in ReadToEnd::bounded(admin, partition, from, end)? {
+        for record in ReadToEnd::between(admin, &BTreeMap::from([(partition.clone(), (from, end))]))? {
             last = Some(record?.offset);
         }
         if last.is_some() || from <= low {
@@ -244,9 +244,14 @@ impl ReadToEnd {
         Self::open(admin, starts, ends, COMMITTED)
     }
 
-    /// Reads one partition from `from` up to `end`, which must not be after its high watermark.
-    fn bounded(admin: &Admin, partition: &TopicPartition, from: i64, end: i64) -> Result<Self, KafkaError> {
-        let (starts, ends) = (BTreeMap::from([(partition.clone(), from)]), BTreeMap::from([(partition.clone(), end)]));
+    /// Reads partitions from their first to their second offset, exclusive, which must not be before the oldest record nor after the high
+    /// watermark.
+    ///
+    /// # Errors
+    /// As [`read_to_end`].
+    pub fn between(admin: &Admin, ranges: &BTreeMap<TopicPartition, (i64, i64)>) -> Result<Self, KafkaError> {
+        let starts = ranges.iter().map(|(partition, (start, _))| (partition.clone(), *start)).collect();
+        let ends = ranges.iter().map(|(partition, (_, end))| (partition.clone(), *end)).collect();
         Self::open(admin, starts, ends, COMMITTED)
     }
 

@@ -22,6 +22,7 @@ use crate::snapshot::{self, StateDir, StateDirParts};
 use crate::store::database::Memory;
 use crate::thread::StreamThread;
 use crate::thread::bounds::Bounds;
+use crate::thread::pace::Pace;
 use crate::thread::shared::Shared;
 use crate::thread::stall::Heartbeat;
 use crate::topology::Topology;
@@ -124,6 +125,7 @@ impl StreamsApp {
             hearts: (0..self.config.threads).map(|_| Heartbeat::default()).collect(),
             board: StateBoard::new(self.config.threads, listener),
             bounds,
+            pace: self.config.rate.map(Pace::new),
         };
         info!(
             application = self.config.application_id,

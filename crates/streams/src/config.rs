@@ -1,6 +1,7 @@
 //! How an application runs.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -101,6 +102,8 @@ pub struct StreamsConfig {
     pub commit_interval: Duration,
     /// Commit earlier when so many records wait for it.
     pub max_staged: usize,
+    /// Records that all threads of this instance together take in a second, at most.
+    pub rate: Option<NonZeroU32>,
     /// After so long the broker ends the transaction of a dead instance.
     pub transaction_timeout: Duration,
     /// A partition silent for so long no longer holds the watermark back.
@@ -144,6 +147,7 @@ impl StreamsConfig {
             threads: usize::from(options.threads),
             commit_interval: Duration::from_millis(options.commit_interval_ms),
             max_staged: 20_000,
+            rate: None,
             transaction_timeout: Duration::from_millis(options.transaction_timeout_ms),
             idle_timeout: Duration::from_millis(options.idle_timeout_ms),
             max_poll_interval: Duration::from_millis(options.max_poll_interval_ms),

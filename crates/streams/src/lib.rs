@@ -31,5 +31,5 @@ pub use store::index::IndexKeys;
 pub use store::slice::Slice;
 pub use store::window::WindowStore;
 pub use store::{KeyValueStore, StoreSpec};
-pub use topology::{Topology, TopologyBuilder, TopologyDescription};
+pub use topology::{Topology, TopologyBuilder, TopologyDescription, changelog_topic};
 pub use vigie_kafka_client::{Headers, KafkaConfig, OutgoingRecord, Record, Reset, TopicPartition};

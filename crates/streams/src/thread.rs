@@ -16,6 +16,7 @@ mod assignment;
 pub(crate) mod bounds;
 mod commit;
 mod lag;
+pub(crate) mod pace;
 mod restore;
 pub(crate) mod shared;
 pub(crate) mod stall;
@@ -119,14 +120,11 @@ impl<'a> StreamThread<'a> {
             self.alive();
             let now = self.now();
             let wait = session.next_commit.saturating_sub(now).min(if session.busy { SNAPSHOT_POLL } else { POLL });
-            match session.consumer.poll(wait) {
-                Ok(events) => {
-                    for event in events {
-                        self.handle(session, event)?;
-                    }
-                }
-                Err(error) if error.is_retriable() => self.degraded(error.to_string()),
-                Err(error) => return Err(error.into()),
+            if let Some(pause) = self.shared.pace.as_ref().and_then(|pace| pace.pause(now)) {
+                session.stall.moved(now);
+                self.shared.clock.sleep(pause.min(wait));
+            } else {
+                self.poll(session, wait)?;
             }
             if self.commit_is_due(session) {
                 self.commit(session)?;
@@ -136,12 +134,25 @@ impl<'a> StreamThread<'a> {
         }
     }
 
+    fn poll(&mut self, session: &mut Session<'_>, wait: Duration) -> Result<(), Interrupted> {
+        match session.consumer.poll(wait) {
+            Ok(events) => events.into_iter().try_for_each(|event| self.handle(session, event)),
+            Err(error) if error.is_retriable() => {
+                self.degraded(error.to_string());
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn open(&self) -> Result<Session<'a>, Interrupted> {
         let config = self.shared.config;
         let producer = self.producer()?;
         let mut options = ConsumerOptions::new(&config.application_id, self.shared.topology.sources());
         options.reset = config.auto_offset_reset;
-        options.max_records = self.shared.topology.max_batch;
+        // No batch takes longer than a second of the rate.
+        let rate = config.rate.map_or(usize::MAX, |rate| usize::try_from(rate.get()).unwrap_or(usize::MAX));
+        options.max_records = self.shared.topology.max_batch.min(rate);
         options.session_timeout = config.session_timeout;
         options.max_poll_interval = config.max_poll_interval;
         options.assignor = match self.shared.topology.sources.len() {
@@ -236,6 +247,9 @@ impl<'a> StreamThread<'a> {
 
     fn process(&mut self, session: &mut Session<'_>, mut records: Vec<Record>) -> Result<(), Interrupted> {
         // Partitions come interleaved; the larger a task's batch, the better.
+        if let Some(pace) = &self.shared.pace {
+            pace.took(records.len(), self.now());
+        }
         records.sort_by(|a, b| (a.partition, &a.topic).cmp(&(b.partition, &b.topic)));
         for batch in records.chunk_by(|a, b| a.partition == b.partition && a.topic == b.topic) {
             // A partition that was lost or revoked a moment ago.

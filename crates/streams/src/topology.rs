@@ -74,7 +74,7 @@ impl Topology {
 
     /// The changelogs of all stores, in the stores' order.
     pub(crate) fn changelogs(&self, application_id: &str) -> Vec<String> {
-        self.stores.iter().map(|store| changelog(application_id, &store.name)).collect()
+        self.stores.iter().map(|store| changelog_topic(application_id, &store.name)).collect()
     }
 
     pub(crate) fn task_id(&self, partition: i32) -> TaskId {
@@ -203,7 +203,7 @@ impl TopologyBuilder {
 }
 
 /// The changelog of a store.
-fn changelog(application_id: &str, store: &str) -> String {
+pub fn changelog_topic(application_id: &str, store: &str) -> String {
     format!("{application_id}-{store}-changelog")
 }
 

@@ -1,6 +1,6 @@
 //! Options of a replay.
 
-use std::ops::Range;
+use std::num::NonZeroU32;
 
 use vigie_authors::AuthorKey;
 use vigie_clock::Timestamp;
@@ -8,6 +8,7 @@ use vigie_daemon::{Check, Mistake};
 use vigie_schemas::{LIVE_RUN, RegistryConfig, Topic};
 use vigie_streams::{KafkaConfig, StreamsOptions};
 
+use super::scope::{Offsets, Selection};
 use crate::forecast::SharedForecaster;
 use crate::inference::ModelConfig;
 use crate::sentiment::{self, EnrichmentConfig, SharedAnalyser};
@@ -22,14 +23,20 @@ pub struct Config {
     #[arg(long, value_name = "TOPIC", default_value = Topic::PostsRaw.name())]
     pub topic: String,
     /// Start of the range of published_at, inclusive: RFC 3339, a day (UTC), or how long ago, for example 6h; widened to a whole window
-    #[arg(long, value_name = "TIME", value_parser = since)]
-    pub from: Timestamp,
+    #[arg(long, value_name = "TIME", value_parser = since, requires = "to")]
+    pub from: Option<Timestamp>,
     /// End of the range of published_at, exclusive, in the same words (a day: its end); widened to a whole window
-    #[arg(long, value_name = "TIME", value_parser = until)]
-    pub to: Timestamp,
-    /// Id of the run: small letters, digits and hyphens; made from the time if not given
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "TIME", value_parser = until, requires = "from")]
+    pub to: Option<Timestamp>,
+    /// Only these records of a partition, instead of a range of time or beside it; the end is exclusive; may be given several times
+    #[arg(long, value_name = "PARTITION:FIRST-END")]
+    pub offsets: Vec<Offsets>,
+    /// Id of the run: small letters, digits and hyphens; made from the time if not given. One that was interrupted goes on
+    #[arg(long, value_name = "ID", required_unless_present_any = ["from", "offsets"])]
     pub run_id: Option<String>,
+    /// Records read per second at most
+    #[arg(long, value_name = "RECORDS")]
+    pub rate: Option<NonZeroU32>,
     /// Where Kafka is.
     #[command(flatten)]
     pub kafka: KafkaConfig,
@@ -77,7 +84,13 @@ impl Config {
         let mut check = Check::<Self>::default();
         let topic = Topic::PostsRaw.name();
         check.option("topic", self.topic == topic, format!("{:?}", self.topic), topic);
-        check.option("from", self.from < self.to, self.from, format!("a time before --to ({})", self.to));
+        if let (Some(from), Some(to)) = (self.from, self.to) {
+            check.option("from", from < to, from, format!("a time before --to ({to})"));
+        }
+        let mut partitions: Vec<i32> = self.offsets.iter().map(|offsets| offsets.partition).collect();
+        partitions.sort_unstable();
+        let once = partitions.windows(2).all(|pair| pair[0] != pair[1]);
+        check.option("offsets", once, "a partition given twice", "one range of each");
         let expected = format!("1 to 64 small letters, digits and hyphens, and not {LIVE_RUN:?}");
         check.option("run-id", self.run_id.as_deref().is_none_or(is_run_id), format!("{:?}", self.run_id), expected);
         check.part(self.kafka.check());
@@ -92,12 +105,15 @@ impl Config {
         }))
     }
 
-    /// The range, widened to whole windows.
-    pub fn range(&self) -> Range<Timestamp> {
+    /// Which posts are asked for, the time widened to whole windows; `None` if nothing is said about it.
+    pub fn selection(&self) -> Option<Selection> {
         let windows = self.trends.windows();
-        let last = windows.window_of(self.to);
-        let end = if last.start == self.to { self.to } else { last.end };
-        windows.window_of(self.from).start..end
+        let published = self.from.zip(self.to).map(|(from, to)| {
+            let last = windows.window_of(to);
+            windows.window_of(from).start..if last.start == to { to } else { last.end }
+        });
+        let selection = Selection { published, offsets: self.offsets.clone() };
+        (selection != Selection::default()).then_some(selection)
     }
 }
 
@@ -146,11 +162,11 @@ mod tests {
     #[test]
     fn the_range_is_widened_to_whole_windows() {
         let config = parse(&["--from", "2022-05-09T00:01:00Z", "--to", "2022-05-09T01:00:01Z"]);
-        let range = config.range();
+        let range = config.selection().unwrap().published.unwrap();
         assert_eq!(range.start.to_string(), "2022-05-09T00:00:00Z");
         assert_eq!(range.end.to_string(), "2022-05-09T01:05:00Z");
         let whole = parse(&["--from", "2022-05-09T00:00:00Z", "--to", "2022-05-09T01:00:00Z"]);
-        assert_eq!(whole.range(), whole.from..whole.to);
+        assert_eq!(whole.selection().unwrap().published, whole.from.zip(whole.to).map(|(from, to)| from..to));
     }
 
     #[test]
@@ -161,6 +177,8 @@ mod tests {
         let options = ["--model (VIGIE_MODEL)", "--author-key (VIGIE_AUTHOR_KEY)"];
         let of_options = mistakes.iter().map(Mistake::to_string).filter(|m| !options.iter().any(|o| m.starts_with(o)));
         assert_eq!(of_options.count(), 3, "{mistakes:?}");
+        let twice = parse(&["--offsets", "0:1-2", "--offsets", "0:5-9"]).check().err().unwrap();
+        assert!(twice.iter().any(|mistake| mistake.to_string().contains("a partition given twice")), "{twice:?}");
     }
 
     #[test]

@@ -73,6 +73,11 @@ impl SharedAnalyser {
         Self { analyser: Mutex::new(analyser), model, assets_version }
     }
 
+    /// The version of the asset table.
+    pub fn assets_version(&self) -> &str {
+        &self.assets_version
+    }
+
     /// The model behind the sentiments.
     pub fn model(&self) -> &ModelInfo {
         &self.model

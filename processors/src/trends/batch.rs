@@ -69,6 +69,11 @@ impl Batch {
         counting::take_in(&mut self.counts, spec, mention, offset).map(drop)
     }
 
+    /// How many windows there are.
+    pub(crate) fn len(&self) -> usize {
+        self.counts.windows.len()
+    }
+
     /// The final revision of every window, in the order of time. `input` is the topic and partition of the offsets.
     ///
     /// # Errors

@@ -3,4 +3,5 @@
 
 mod pipeline;
 mod posts;
+mod replays;
 mod services;

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use vigie_clock::{Clock, SystemClock, Timestamp};
 use vigie_daemon::Context;
+use vigie_processors::replay::Control;
 use vigie_processors::trends;
 use vigie_schemas::{DEFAULT_PARTITIONS, DeadLetter, LIVE_RUN, ScoredPost, Topic, TrendInsight};
 
@@ -90,7 +91,10 @@ async fn replay_of_a_part_agrees_with_the_live_run(
 
     // The live run goes on meanwhile.
     let services = bench.start();
-    let report = bench.replay((from, to), "again", Context::system()).await.unwrap();
+    let [first, last] = [from, to].map(|millis| Timestamp::from_millis(millis).to_string());
+    let range = ["--from", &*first, "--to", &*last];
+    let report = bench.replay("again", &range, Context::system(), Control::default()).await.unwrap().unwrap();
+    bench.clean_up("again").await;
     services.stop().await;
 
     let expected: Windows = live.values().map(counts).filter(|((_, start), _)| (from..to).contains(start)).collect();
@@ -105,26 +109,6 @@ async fn replay_of_a_part_agrees_with_the_live_run(
 
     let after = (bench.records("insights.trends.v1").len(), bench.records("insights.sentiment.v1").len());
     assert_eq!(before, after, "the live topics are untouched");
-    let left: Vec<_> = bench.topics().into_iter().filter(|topic| topic.contains("again")).collect();
-    assert_eq!(left, Vec::<String>::new(), "the replay leaves no topics");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_replay_of_nothing_ends_by_itself_and_an_interrupted_one_is_an_error_and_neither_leaves_topics() {
-    let bench = Bench::new().await;
-    let now = SystemClock::default().now().as_millis();
-    bench.publish(&raw_posts(Timestamp::from_millis(now - 30 * WINDOW_MS), 40)).await;
-    let topics = bench.topics();
-
-    let tomorrow = now + 288 * WINDOW_MS;
-    let report = bench.replay((tomorrow, tomorrow + WINDOW_MS), "tomorrow", Context::system()).await.unwrap();
-    assert_eq!((report.posts, report.windows), (0, 0));
-
-    let ctx = Context::system();
-    ctx.shutdown.cancel();
-    let error = bench.replay((now - 30 * WINDOW_MS, now), "stopped", ctx).await.unwrap_err();
-    assert_eq!(error.to_string(), "replay stopped was interrupted");
-    assert_eq!(bench.topics(), topics);
 }
 
 /// Of an older deployment: the topic of the whole market is missing, then made, the market is shared, and then no more.

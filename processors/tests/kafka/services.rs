@@ -5,10 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Parser;
 use tokio::task::JoinHandle;
-use vigie_clock::{Clock, SystemClock, Timestamp};
+use vigie_clock::{Clock, SystemClock};
 use vigie_daemon::{Context, ServiceError};
 use vigie_kafka_client::{Admin, KafkaConfig, OutgoingRecord, Publisher, Record, Start, TopicSpec, read_to_end};
-use vigie_processors::{replay, sentiment, trends};
+use vigie_processors::replay::{self, Control};
+use vigie_processors::{sentiment, trends};
 use vigie_schemas::{AvroRecord, Codec, DEFAULT_PARTITIONS, RawPost, RegistryConfig, Topic, register_schemas};
 use vigie_stack::testing::{TestStack, shared};
 
@@ -106,16 +107,32 @@ impl Bench {
         sentiment::run(checked.map_err(ServiceError::Config).unwrap(), ctx)
     }
 
-    /// Replays what was published from `from` to `to`, milliseconds since the epoch.
+    /// The options of a replay.
+    pub(crate) fn replay_options(&self, run_id: &str, options: &[&str]) -> replay::Checked {
+        let own = ["--author-key", "0123456789abcdef", "--run-id", run_id];
+        let config = self.config::<replay::Config>(&[&own, options].concat());
+        config.check_with(Lexicon::analyser()).map_err(ServiceError::Config).unwrap()
+    }
+
+    /// Replays until it is done, or stopped; what it keeps stays.
     pub(crate) async fn replay(
         &self,
-        (from, to): (i64, i64),
         run_id: &str,
+        options: &[&str],
         ctx: Context,
-    ) -> Result<replay::RunReport, ServiceError> {
-        let [from, to] = [from, to].map(|millis| Timestamp::from_millis(millis).to_string());
-        let args = ["--author-key", "0123456789abcdef", "--from", &from, "--to", &to, "--run-id", run_id];
-        replay::run(self.config::<replay::Config>(&args).check_with(Lexicon::analyser())?, ctx, |_| {}).await
+        control: Control,
+    ) -> Result<Option<replay::RunReport>, ServiceError> {
+        replay::open(self.replay_options(run_id, options), ctx).await?.run(control).await
+    }
+
+    /// Cleans up after a run, until its topics no longer show.
+    pub(crate) async fn clean_up(&self, run_id: &str) {
+        tokio::task::block_in_place(|| replay::clean_up(&self.kafka, run_id)).unwrap();
+        let (clock, mut looks) = (SystemClock::default(), tokio::time::interval(Duration::from_millis(20)));
+        while self.topics().iter().any(|topic| topic.contains(run_id)) {
+            assert!(clock.monotonic() < DEADLINE, "{:?}", self.topics());
+            looks.tick().await;
+        }
     }
 
     pub(crate) async fn publish(&self, posts: &[RawPost]) {

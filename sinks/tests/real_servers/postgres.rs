@@ -1,8 +1,9 @@
 //! What the history holds.
 
+use serde_json::json;
 use vigie_clock::Timestamp;
-use vigie_schemas::{Topic, TrendInsight};
-use vigie_sinks::{RunFinished, RunStarted, RunState, migrate, record_run_finished, record_run_started};
+use vigie_schemas::{Lineage, ScoredPost, Topic, TrendInsight};
+use vigie_sinks::{RunFinished, RunRow, RunStarted, RunState, RunWish, Runs, migrate};
 
 use crate::harness::{Pipeline, eventually};
 use crate::records::{T0, alert, fetch, forecast, post, trend};
@@ -194,30 +195,93 @@ async fn an_edit_replaces_a_post_and_a_deletion_leaves_nothing_of_what_it_said()
     sink.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_run_is_recorded_from_start_to_end() {
-    let pipeline = Pipeline::new().await;
-    let url = pipeline.stack.postgres_url.parse().unwrap();
-    let started = RunStarted {
-        run_id: "run-9".to_owned(),
+fn run(run_id: &str) -> RunStarted {
+    RunStarted {
+        run_id: run_id.to_owned(),
         topic: "posts.raw.v1".to_owned(),
         from_time: Some(Timestamp::from_millis(T0)),
         to_time: None,
         model: "words@2".to_owned(),
         started_at: Timestamp::from_millis(T0),
         detail: serde_json::json!({"offsets": [1, 2]}),
-    };
-    let finished = RunFinished {
-        run_id: "run-9".to_owned(),
-        state: RunState::Finished,
-        finished_at: Timestamp::from_millis(T0 + 1000),
-        posts: Some(12),
-        detail: serde_json::json!({"note": "done"}),
-    };
-    assert!(record_run_finished(&url, &finished).await.is_err(), "unknown run");
-    record_run_started(&url, &started).await.unwrap();
-    record_run_finished(&url, &finished).await.unwrap();
+    }
+}
+
+fn end(run_id: &str, state: RunState, detail: serde_json::Value) -> RunFinished {
+    let finished_at = Timestamp::from_millis(T0 + 1000);
+    RunFinished { run_id: run_id.to_owned(), state, finished_at, posts: Some(12), detail }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_recorded_steered_and_continued_by_one_process_at_a_time() {
+    let pipeline = Pipeline::new().await;
+    let url = pipeline.stack.postgres_url.parse().unwrap();
+    let (process, operator) = (Runs::connect(&url).await.unwrap(), Runs::connect(&url).await.unwrap());
+    assert!(process.finished(&end("run-9", RunState::Failed, json!({}))).await.is_err(), "unknown run");
+    assert!(operator.want("run-9", RunWish::Pause).await.is_err(), "unknown run");
+    assert!(process.claim("run-9").await.unwrap());
+    assert!(!operator.claim("run-9").await.unwrap() && operator.claim("run-10").await.unwrap());
+    process.started(&run("run-9")).await.unwrap();
+
+    assert_eq!(process.beat("run-9", false, &json!({"done": 1})).await.unwrap(), RunWish::Run);
+    operator.want("run-9", RunWish::Pause).await.unwrap();
+    assert_eq!(process.beat("run-9", true, &json!({"done": 2})).await.unwrap(), RunWish::Pause);
+    let seen = operator.get("run-9").await.unwrap().unwrap();
+    assert_eq!(
+        (seen.alive, &*seen.state, &*seen.wanted, &seen.progress),
+        (true, "paused", "pause", &Some(json!({"done": 2})))
+    );
+    assert_eq!((seen.from_time.as_deref(), seen.to_time), (Some("2022-05-09T12:40:00Z"), None));
+
+    // It is killed, and goes on in another process.
+    drop(process);
+    eventually("the lock of a closed connection is free", async || {
+        if operator.claim("run-9").await.unwrap() { Ok(()) } else { Err("held") }
+    })
+    .await;
+    operator.started(&run("run-9")).await.unwrap();
+    assert_eq!(operator.beat("run-9", false, &json!({})).await.unwrap(), RunWish::Run, "a former wish is forgotten");
+    let work = json!({"model_sha256": "abc", "work": {"posts": 1_000, "seconds": 4.0}});
+    operator.finished(&end("run-9", RunState::Finished, work)).await.unwrap();
     let sql = "SELECT count(*) FROM runs WHERE run_id = 'run-9' AND state = 'finished' AND posts = 12
-        AND detail = '{\"offsets\": [1, 2], \"note\": \"done\"}' AND from_time = '2022-05-09T12:40:00Z' AND to_time IS NULL";
+        AND detail -> 'offsets' = '[1, 2]' AND from_time = '2022-05-09T12:40:00Z' AND to_time IS NULL";
     assert_eq!(pipeline.number(sql).await, 1);
+
+    let pace = async |model| operator.pace(model).await.unwrap().map(|pace| (pace.posts_per_second, pace.same_model));
+    assert_eq!((pace("abc").await, pace("other").await), (Some((250.0, true)), Some((250.0, false))));
+    let ids = |runs: Vec<RunRow>| runs.into_iter().map(|run| run.run_id).collect::<Vec<_>>();
+    assert_eq!(ids(operator.list(10).await.unwrap()), ["run-9"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_rows_of_a_run_can_be_removed_and_no_others() {
+    let pipeline = Pipeline::new().await;
+    let sink = pipeline.start_postgres();
+    let mut runs = Runs::connect(&pipeline.stack.postgres_url.parse().unwrap()).await.unwrap();
+    runs.started(&run("run-1")).await.unwrap();
+    let replayed = |n| {
+        let post = post(n);
+        ScoredPost { lineage: Lineage { run_id: "run-1".to_owned(), ..post.lineage }, ..post }
+    };
+    let window = trend("BTC", 0, 1, 5);
+    let window = TrendInsight { lineage: Lineage { run_id: "run-1".to_owned(), ..window.lineage }, ..window };
+    pipeline.publish_all(Topic::InsightsSentiment, &keyed((0..20).map(post), |post| post.post_id.clone())).await;
+    pipeline.publish_all(Topic::ReplaysSentiment, &keyed((0..20).map(replayed), |post| post.post_id.clone())).await;
+    pipeline.publish_all(Topic::ReplaysTrends, &[("BTC".to_owned(), window)]).await;
+    pipeline.until_number("SELECT count(*) FROM posts", 40).await;
+    pipeline.until_number("SELECT count(*) FROM trend_windows WHERE run_id = 'run-1'", 1).await;
+    assert!(runs.sink_offsets(Topic::ReplaysTrends.name()).await.unwrap().values().sum::<i64>() > 0);
+    let live = "SELECT count(*) FROM posts WHERE run_id = 'live'";
+    let before = pipeline.number(live).await;
+    let removed = runs.remove("run-1").await.unwrap();
+    assert!(removed["stored_posts"] > 0 && removed["stored_windows"] > 0 && removed["runs"] == 1, "{removed:?}");
+    for table in ["posts", "post_assets", "trend_windows", "trend_window_revisions", "alerts", "runs"] {
+        assert_eq!(
+            pipeline.number(&format!("SELECT count(*) FROM {table} WHERE run_id = 'run-1'")).await,
+            0,
+            "{table}"
+        );
+    }
+    assert_eq!(pipeline.number(live).await, before);
+    sink.stop().await;
 }

@@ -48,10 +48,16 @@ impl FromSecret for ApiToken {
     }
 }
 
+impl ApiToken {
+    pub(crate) fn reveal(&self) -> &str {
+        self.0.reveal()
+    }
+}
+
 pub(crate) async fn run(args: VerifyArgs, output: Output) -> Result<(), ServiceError> {
     let clock = Context::system().clock;
     let settings = settings(&args)?;
-    let api = Api::new(&args.api_url, args.token.read()?.as_ref().map(|ApiToken(token)| token.reveal()))?;
+    let api = Api::new(&args.api_url, args.token.read()?.as_ref().map(ApiToken::reveal))?;
     let codec = Codec::connect(&args.registry, &args.kafka.topic_prefix).await.map_err(codec_error)?;
     let codec = codec.sync(Handle::current());
     // If it cannot be asked, that is said now.

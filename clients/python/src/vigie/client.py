@@ -215,6 +215,10 @@ class Client:
         """Live and replayed computations, newest first."""
         return _frame(self.rows("/v1/runs", "runs", limit=limit), "run_id")
 
+    def diff(self, run: str, *, with_: str | None = None, limit: int | None = None) -> dict[str, Any]:
+        """A replay beside the live run, or beside the run ``with_``: posts, assets, labels and alerts that differ."""
+        return self.get(f"/v1/runs/{_quoted(run)}/diff", **_asked(locals(), "run"))
+
     def author(self, author_id: str) -> dict[str, Any]:
         """The handle behind an author's id: personal data, for a token with ``authors:read``."""
         return self.get(f"/v1/authors/{_quoted(author_id)}")

@@ -6,6 +6,7 @@ use vigie_clock::SharedClock;
 use vigie_kafka_client::{Admin, KafkaError};
 
 use super::bounds::Bounds;
+use super::pace::Pace;
 use super::stall::Heartbeat;
 use crate::app_state::StateBoard;
 use crate::config::StreamsConfig;
@@ -31,6 +32,7 @@ pub(crate) struct Shared<'a> {
     pub(crate) hearts: Vec<Heartbeat>,
     pub(crate) board: StateBoard,
     pub(crate) bounds: Option<Bounds>,
+    pub(crate) pace: Option<Pace>,
 }
 
 /// Why a session ended early.

@@ -59,7 +59,7 @@ impl fmt::Display for TopologyDescription<'_> {
             topology.name, topology.max_batch, topology.policy
         )?;
         for store in &topology.stores {
-            let changelog = super::changelog(self.application_id, &store.name);
+            let changelog = super::changelog_topic(self.application_id, &store.name);
             writeln!(f, "  Store: {} ({}, version {}) --> {changelog}", store.name, store.kind, store.version)?;
         }
         for sink in topology.sinks() {

@@ -1,0 +1,130 @@
+//! `vigie replay diff`: what the API says of two runs, in words.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+use url::Url;
+use vigie_daemon::{Mistake, SecretArg, ServiceError};
+use vigie_schemas::LIVE_RUN;
+
+use crate::api_client::Api;
+use crate::commands::verify::ApiToken;
+use crate::output::Output;
+
+/// Two long runs are compared post by post.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Args, Debug)]
+#[command(after_help = "What the numbers are, and how intervals are computed: docs/replay.md")]
+pub(crate) struct DiffArgs {
+    /// Id of the run
+    run: String,
+    /// The run that it is compared with
+    #[arg(default_value = LIVE_RUN)]
+    with: String,
+    /// So many assets, examples and alerts at most
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=200))]
+    limit: u16,
+    /// Where the API is
+    #[arg(long, env = "VIGIE_API_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    api_url: Url,
+    #[command(flatten)]
+    token: SecretArg<ApiToken>,
+}
+
+pub(crate) async fn run(args: DiffArgs, output: Output) -> Result<(), ServiceError> {
+    let token = args.token.read()?;
+    let token = token.as_ref().map(ApiToken::reveal);
+    let api = Api::new(&args.api_url, token, "read:posts", PATIENCE)?;
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("with", &args.with)
+        .append_pair("limit", &args.limit.to_string())
+        .finish();
+    let mut path = args.api_url.clone();
+    path.path_segments_mut()
+        .map_err(|()| Mistake::new("--api-url", "no address of a server", "http:// or https://"))?
+        .clear()
+        .extend(["v1", "runs", &args.run, "diff"]);
+    let diff = api.json(&format!("{}?{query}", path.path().trim_start_matches('/'))).await?;
+    if diff.is_null() || diff["status"].is_number() {
+        let detail = diff["detail"].as_str().unwrap_or("no such run").to_owned();
+        return Err(ServiceError::failed(format!("{} and {} cannot be compared: {detail}", args.run, args.with)));
+    }
+    output.result(&diff, || text(&diff))
+}
+
+fn text(diff: &Value) -> String {
+    let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let number = |value: &Value| value.as_i64().map_or("-".to_owned(), |number| number.to_string());
+    let score = |value: &Value| value.as_f64().map_or("-".to_owned(), |score| format!("{score:+.3}"));
+    let (run, with) = (word(&diff["run"]), word(&diff["with"]));
+    let mut lines = vec![
+        format!("{run} beside {with}: posts of {} to {}", word(&diff["from"]), word(&diff["to"])),
+        format!(
+            "posts: {} beside {}, {} in both, {} only in {run}, {} only in {with}",
+            number(&diff["posts"]["run"]),
+            number(&diff["posts"]["with"]),
+            number(&diff["posts"]["both"]),
+            number(&diff["posts"]["only_run"]),
+            number(&diff["posts"]["only_with"])
+        ),
+        String::new(),
+        format!("{:<12} {:>8} {:>8} {:>6} {:>6}  mood    was     shift (95 %)", "asset", "posts", "was", "rank", "was"),
+    ];
+    for asset in items(&diff["assets"]) {
+        lines.push(format!(
+            "{:<12} {:>8} {:>8} {:>6} {:>6}  {} {} {} ({} to {})",
+            word(&asset["asset"]),
+            number(&asset["posts"]),
+            number(&asset["posts_with"]),
+            number(&asset["rank"]),
+            number(&asset["rank_with"]),
+            score(&asset["mean_score"]),
+            score(&asset["mean_score_with"]),
+            score(&asset["shift"]),
+            score(&asset["shift_low"]),
+            score(&asset["shift_high"])
+        ));
+    }
+    lines.push(String::new());
+    lines.extend(items(&diff["flips"]).map(|flip| {
+        format!("{} posts from {} to {}", number(&flip["posts"]), word(&flip["label_with"]), word(&flip["label"]))
+    }));
+    for post in items(&diff["examples"]) {
+        lines.push(format!(
+            "  {} {} -> {} {}: {} ({})",
+            word(&post["label_with"]),
+            score(&post["score_with"]),
+            word(&post["label"]),
+            score(&post["score"]),
+            word(&post["text"]),
+            word(&post["post_id"])
+        ));
+    }
+    let alerts = &diff["alerts"];
+    lines.push(String::new());
+    lines.push(format!(
+        "spikes worth an alert: {} in both, {} only in {run}, {} only in {with} (judged windows: {} and {})",
+        number(&alerts["both"]),
+        number(&alerts["only_run"]),
+        number(&alerts["only_with"]),
+        number(&alerts["judged_run"]),
+        number(&alerts["judged_with"])
+    ));
+    for alert in items(&alerts["changes"]) {
+        let only = if alert["fires_in_run"] == true { &run } else { &with };
+        lines.push(format!(
+            "  only in {only}: {} at {}, {} posts, score {}",
+            word(&alert["asset"]),
+            word(&alert["window_start"]),
+            number(&alert["posts"]),
+            score(&alert["anomaly_score"])
+        ));
+    }
+    lines.join("\n")
+}
+
+fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}

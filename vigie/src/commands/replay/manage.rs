@@ -1,0 +1,214 @@
+//! `vigie replay list`, `status`, `pause`, `resume`, `cancel` and `remove`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::{Instant, interval};
+use vigie_daemon::{Context, Mistake, ServiceError};
+use vigie_kafka_client::{Admin, KafkaConfig, TopicPartition, last_offset_before};
+use vigie_processors::replay::{self, Progress};
+use vigie_schemas::{LIVE_RUN, Topic};
+use vigie_sinks::{RunFinished, RunRow, RunState, RunWish, Runs};
+
+use super::{ListArgs, RunArgs, StoredRunArgs, connect, progress, run_error};
+use crate::commands::topics::{blocking, kafka_error};
+use crate::output::{Output, duration};
+
+const ASK: Duration = Duration::from_millis(200);
+/// A process hears within a second or so; what it does of it may take some more.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) async fn list(args: &ListArgs, output: Output) -> Result<(), ServiceError> {
+    let runs = connect(&args.postgres_url).await?.list(i64::from(args.limit)).await.map_err(run_error)?;
+    for run in &runs {
+        output.result(run, || {
+            let range = run.from_time.as_deref().zip(run.to_time.as_deref());
+            let range = range.map_or("by offsets".to_owned(), |(from, to)| format!("{from} to {to}"));
+            format!("{:<34}  {:<11}  {range}  {}", run.run_id, state(run), run.model)
+        })?;
+    }
+    if runs.is_empty() {
+        output.note("no replays");
+    }
+    Ok(())
+}
+
+pub(crate) async fn status(args: &RunArgs, output: Output) -> Result<(), ServiceError> {
+    let run = found(&connect(&args.postgres_url).await?, &args.run).await?;
+    output.result(&run, || {
+        let mut lines = vec![format!("{}: {}", run.run_id, state(&run))];
+        let progress = run.progress.clone().and_then(|value| serde_json::from_value::<Progress>(value).ok());
+        if let Some(progress) = progress.filter(|_| run.finished_at.is_none()) {
+            lines.push(progress::text(&progress));
+        }
+        if let Some((from, to)) = run.from_time.as_deref().zip(run.to_time.as_deref()) {
+            lines.push(format!("posts of {from} to {to}"));
+        }
+        lines.push(format!("model {}, begun {}", run.model, run.started_at));
+        if let (Some(posts), Some(at)) = (run.posts, &run.finished_at) {
+            lines.push(format!("{posts} posts, done {at}"));
+        }
+        if let Some(error) = run.detail["error"].as_str() {
+            lines.push(format!("error: {error}"));
+        }
+        if can_go_on(&run) {
+            lines.push(format!("to go on: vigie replay run --run-id {}", run.run_id));
+        }
+        lines.join("\n")
+    })
+}
+
+/// Whether a run that is not done has no process any more.
+fn can_go_on(run: &RunRow) -> bool {
+    !run.alive && !is_over(run)
+}
+
+fn is_over(run: &RunRow) -> bool {
+    [RunState::Finished, RunState::Cancelled].iter().any(|state| state.as_str() == run.state)
+}
+
+fn state(run: &RunRow) -> String {
+    let was_killed = !run.alive && matches!(&*run.state, "running" | "paused");
+    match run.silent_seconds {
+        Some(seconds) if was_killed => format!("killed (last heard of {} ago)", duration(seconds)),
+        _ if was_killed => "unknown".to_owned(),
+        _ => run.state.clone(),
+    }
+}
+
+async fn found(runs: &Runs, run_id: &str) -> Result<RunRow, ServiceError> {
+    let expected = "a run of vigie replay list";
+    let wrong = || Mistake::new("RUN", run_id, expected).into();
+    let run = runs.get(run_id).await.map_err(run_error)?;
+    run.filter(|run| run.run_id != LIVE_RUN).ok_or_else(wrong)
+}
+
+/// Pauses or resumes, and waits until it is so.
+pub(crate) async fn steer(args: &RunArgs, wish: RunWish, output: Output) -> Result<(), ServiceError> {
+    let runs = connect(&args.postgres_url).await?;
+    let run = found(&runs, &args.run).await?;
+    if !run.alive {
+        let advice = if is_over(&run) { String::new() } else { format!(": vigie replay run --run-id {}", run.run_id) };
+        return Err(ServiceError::failed(format!(
+            "no process works on run {}, which is {}{advice}",
+            run.run_id,
+            state(&run)
+        )));
+    }
+    runs.want(&run.run_id, wish).await.map_err(run_error)?;
+    let wanted = if wish == RunWish::Pause { "paused" } else { "running" };
+    let run = until(&runs, &run.run_id, |run| run.state == wanted || !run.alive).await?;
+    if run.state != wanted {
+        return Err(ServiceError::failed(format!("run {} is {} meanwhile", run.run_id, state(&run))));
+    }
+    output.result(&json!({"run_id": run.run_id, "state": run.state}), || format!("{} is {}", run.run_id, run.state))
+}
+
+/// Asks until the run is as expected.
+async fn until(runs: &Runs, run_id: &str, test: impl Fn(&RunRow) -> bool) -> Result<RunRow, ServiceError> {
+    let (mut asks, deadline) = (interval(ASK), Instant::now() + PATIENCE);
+    loop {
+        asks.tick().await;
+        let run = found(runs, run_id).await?;
+        if test(&run) {
+            return Ok(run);
+        }
+        if Instant::now() > deadline {
+            let waited = PATIENCE.as_secs();
+            return Err(ServiceError::failed(format!(
+                "run {run_id} is still {} after {waited} s; it was told",
+                run.state
+            )));
+        }
+    }
+}
+
+pub(crate) async fn cancel(args: StoredRunArgs, output: Output) -> Result<(), ServiceError> {
+    let runs = connect(&args.run.postgres_url).await?;
+    let run = found(&runs, &args.run.run).await?;
+    if run.state == RunState::Finished.as_str() {
+        let advice = format!("to delete it: vigie replay remove {}", run.run_id);
+        return Err(ServiceError::failed(format!("run {} is finished; {advice}", run.run_id)));
+    }
+    runs.want(&run.run_id, RunWish::Cancel).await.map_err(run_error)?;
+    let run = until(&runs, &run.run_id, |run| !run.alive).await?;
+    let run_id = end(&runs, run, &args.kafka).await?;
+    output.result(&json!({"run_id": run_id, "state": RunState::Cancelled.as_str()}), || {
+        format!("{run_id} is cancelled; to delete what it wrote: vigie replay remove {run_id}")
+    })
+}
+
+/// Keeps processes away from a run, and deletes what it would go on from. That it is over is recorded before.
+async fn end(runs: &Runs, run: RunRow, kafka: &KafkaConfig) -> Result<String, ServiceError> {
+    let run_id = run.run_id.clone();
+    if !runs.claim(&run_id).await.map_err(run_error)? {
+        return Err(ServiceError::failed(format!("a process works on run {run_id}: cancel it first")));
+    }
+    if !is_over(&run) {
+        let finished_at = Context::system().clock.now();
+        let state = RunState::Cancelled;
+        let ended = RunFinished { run_id: run.run_id, state, finished_at, posts: None, detail: json!({}) };
+        runs.finished(&ended).await.map_err(run_error)?;
+    }
+    let (kafka, id) = (kafka.clone(), run_id.clone());
+    blocking(move || replay::clean_up(&kafka, &id).map_err(kafka_error)).await?;
+    Ok(run_id)
+}
+
+pub(crate) async fn remove(args: StoredRunArgs, output: Output) -> Result<(), ServiceError> {
+    let mut runs = connect(&args.run.postgres_url).await?;
+    let run = found(&runs, &args.run.run).await?;
+    let run_id = end(&runs, run, &args.kafka).await?;
+    wait_for_sink(&runs, &args.kafka, output).await?;
+    let rows = runs.remove(&run_id).await.map_err(run_error)?;
+    output.result(&json!({"run_id": run_id, "removed": rows}), || {
+        format!("{run_id} is removed: {} posts, {} windows", rows["stored_posts"], rows["stored_windows"])
+    })
+}
+
+/// Until the sink has read what the replay topics hold now: what it reads later of a run would come back.
+async fn wait_for_sink(runs: &Runs, kafka: &KafkaConfig, output: Output) -> Result<(), ServiceError> {
+    let kafka = kafka.clone();
+    let last = blocking(move || last_offsets(&kafka).map_err(kafka_error)).await?;
+    let (mut asks, deadline, mut told) = (interval(ASK), Instant::now() + PATIENCE, false);
+    loop {
+        asks.tick().await;
+        let mut behind = 0;
+        for topic in TOPICS {
+            let read = runs.sink_offsets(topic.name()).await.map_err(run_error)?;
+            let of_topic = last.iter().filter(|(at, _)| at.topic == topic.name());
+            behind += of_topic.map(|(at, last)| (last + 1 - read.get(&at.partition).unwrap_or(&0)).max(0)).sum::<i64>();
+        }
+        if behind == 0 {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            let detail = format!(
+                "the sink is {behind} records of the replay topics behind, which would come back; try again later"
+            );
+            return Err(ServiceError::failed(detail));
+        }
+        if !told {
+            output.note(format!("waiting for the sink, which is {behind} records behind"));
+            told = true;
+        }
+    }
+}
+
+const TOPICS: [Topic; 2] = [Topic::ReplaysSentiment, Topic::ReplaysTrends];
+
+/// The last record of each partition that has any.
+fn last_offsets(kafka: &KafkaConfig) -> Result<BTreeMap<TopicPartition, i64>, vigie_kafka_client::KafkaError> {
+    let admin = Admin::new(kafka)?;
+    let mut last = BTreeMap::new();
+    for topic in TOPICS {
+        for (partition, end) in admin.end_offsets(topic.name())? {
+            let at = TopicPartition::new(topic.name(), partition);
+            if let Some(offset) = last_offset_before(&admin, &at, end)? {
+                last.insert(at, offset);
+            }
+        }
+    }
+    Ok(last)
+}
