@@ -12,7 +12,8 @@ mod testing;
 pub use config::BatchOptions;
 pub use postgres::migrations::{MigrateError, migrate};
 pub use postgres::{
-    CheckedPostgresSink, POSTGRES_GROUP, PostgresSinkConfig, Retention, RunError, RunFinished, RunStarted, RunState,
-    record_run_finished, record_run_started, run_postgres,
+    CheckedPostgresSink, POSTGRES_GROUP, PostgresSinkConfig, PromotedRun, Promotion, Retention, RunError, RunFinished,
+    RunStarted, RunState, SwitchError, promote, promoted_runs, record_run_finished, record_run_started, rollback,
+    run_postgres,
 };
 pub use redis::{CheckedRedisSink, RedisSinkConfig, run_redis};

@@ -376,6 +376,8 @@ pub(crate) struct AuthorArgs {
 pub(crate) enum ReplayCommand {
     /// Run a replay to its end
     Run(Box<ReplayArgs>),
+    #[command(flatten)]
+    Serve(crate::commands::replay::ServeCommand),
 }
 
 #[derive(Args, Debug)]

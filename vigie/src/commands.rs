@@ -6,7 +6,7 @@ pub(crate) mod dlq;
 mod doctor;
 pub(crate) mod install;
 mod model;
-mod replay;
+pub(crate) mod replay;
 pub(crate) mod source;
 pub(crate) mod status;
 mod tail;

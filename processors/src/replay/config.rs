@@ -5,7 +5,7 @@ use std::ops::Range;
 use vigie_authors::AuthorKey;
 use vigie_clock::Timestamp;
 use vigie_daemon::{Check, Mistake};
-use vigie_schemas::{LIVE_RUN, RegistryConfig, Topic};
+use vigie_schemas::{LIVE_RUN, RegistryConfig, SERVED_RUN, Topic};
 use vigie_streams::{KafkaConfig, StreamsOptions};
 
 use crate::forecast::SharedForecaster;
@@ -78,7 +78,8 @@ impl Config {
         let topic = Topic::PostsRaw.name();
         check.option("topic", self.topic == topic, format!("{:?}", self.topic), topic);
         check.option("from", self.from < self.to, self.from, format!("a time before --to ({})", self.to));
-        let expected = format!("1 to 64 small letters, digits and hyphens, and not {LIVE_RUN:?}");
+        let expected =
+            format!("1 to 64 small letters, digits and hyphens, and neither {LIVE_RUN:?} nor {SERVED_RUN:?}");
         check.option("run-id", self.run_id.as_deref().is_none_or(is_run_id), format!("{:?}", self.run_id), expected);
         check.part(self.kafka.check());
         check.part(self.registry.check());
@@ -124,7 +125,7 @@ pub fn new_run_id(now: Timestamp) -> String {
 
 fn is_run_id(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=64).contains(&text.len()) && text.bytes().all(allowed) && text != LIVE_RUN
+    (1..=64).contains(&text.len()) && text.bytes().all(allowed) && ![LIVE_RUN, SERVED_RUN].contains(&text)
 }
 
 #[cfg(test)]

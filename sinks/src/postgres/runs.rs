@@ -77,26 +77,30 @@ pub enum RunError {
     /// There is no such run.
     #[error("run {0} is not recorded, expected one that was started")]
     Unknown(String),
+    /// What it wrote is what readers get.
+    #[error("run {0} is served, expected another id or `vigie replay rollback {0}` first")]
+    Served(String),
 }
 
-/// Records that a run begins. A run of that id that was recorded before, as one that is resumed, begins anew.
+/// Records that a run begins. A run of that id that was recorded before, as one that is resumed, begins anew, unless it is served.
 ///
 /// # Errors
-/// [`RunError::Postgres`].
+/// [`RunError`].
 pub async fn record_run_started(url: &PostgresUrl, run: &RunStarted) -> Result<(), RunError> {
     let sql = "INSERT INTO runs (run_id, topic, from_time, to_time, model, state, started_at, detail)
         VALUES ($1, $2, $3, $4, $5, 'running', $6, $7)
         ON CONFLICT (run_id) DO UPDATE SET topic = excluded.topic, from_time = excluded.from_time, to_time = excluded.to_time,
             model = excluded.model, state = excluded.state, started_at = excluded.started_at, finished_at = NULL,
-            posts = NULL, detail = excluded.detail";
+            posts = NULL, detail = excluded.detail
+        WHERE NOT EXISTS (SELECT FROM served_runs s WHERE s.run_id = excluded.run_id AND s.rolled_back_at IS NULL)";
     let (from, to) = (run.from_time.map(Cell::Time), run.to_time.map(Cell::Time));
     let postgres = |source| RunError::Postgres { url: url.to_string(), source };
     let client = connect(url).await.map_err(postgres)?;
-    client
+    let recorded = client
         .execute(sql, &[&run.run_id, &run.topic, &from, &to, &run.model, &Cell::Time(run.started_at), &run.detail])
         .await
-        .map(drop)
-        .map_err(postgres)
+        .map_err(postgres)?;
+    if recorded == 0 { Err(RunError::Served(run.run_id.clone())) } else { Ok(()) }
 }
 
 /// Records how a run ended.

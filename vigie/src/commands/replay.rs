@@ -1,6 +1,9 @@
 //! `vigie replay`.
 
+mod serve;
+
 use serde_json::json;
+pub(crate) use serve::ServeCommand;
 use vigie_daemon::{Check, Context, ServiceError, spawn_signal_handler};
 use vigie_processors::replay::{self, Progress, RunReport};
 use vigie_sinks::{RunError, RunFinished, RunStarted, RunState, record_run_finished, record_run_started};
@@ -12,6 +15,7 @@ use crate::output::Output;
 pub(crate) async fn run(command: ReplayCommand, output: Output) -> Result<(), ServiceError> {
     match command {
         ReplayCommand::Run(args) => run_to_end(*args, output).await,
+        ReplayCommand::Serve(command) => serve::run(command, output).await,
     }
 }
 
@@ -85,6 +89,6 @@ fn finished(run_id: &str, result: Result<&RunReport, &ServiceError>, ctx: &Conte
 fn run_error(url: &PostgresUrl, error: RunError) -> ServiceError {
     match error {
         RunError::Postgres { source, .. } => ServiceError::unavailable(format!("postgresql at {url}"), source),
-        unknown => ServiceError::failed(unknown),
+        refused => ServiceError::failed(refused),
     }
 }

@@ -11,7 +11,7 @@ use url::Url;
 use vigie_clock::Timestamp;
 use vigie_daemon::{Mistake, ServiceError};
 use vigie_processors::recount::Counts;
-use vigie_schemas::WINDOW;
+use vigie_schemas::{LIVE_RUN, WINDOW};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// As many points as the API gives in one answer.
@@ -99,7 +99,9 @@ impl Api {
 
     /// All assets that have windows, from the start of the first to the end of the last.
     pub(super) async fn assets(&self) -> Result<BTreeMap<String, Range<Timestamp>>, ServiceError> {
-        let answer: Option<Assets> = self.get(self.url(&["v1", "assets"])).await?;
+        let mut url = self.url(&["v1", "assets"]);
+        url.query_pairs_mut().append_pair("run", LIVE_RUN);
+        let answer: Option<Assets> = self.get(url).await?;
         let answer = answer.ok_or_else(|| self.unavailable("it has no /v1/assets"))?;
         let span = |asset: &Asset| asset.first_window.into()..asset.latest_window.end.into();
         Ok(answer.assets.into_iter().map(|asset| (asset.asset.clone(), span(&asset))).collect())
@@ -116,7 +118,7 @@ impl Api {
         while from < range.end {
             let to = from.saturating_add(WINDOW * MOST_POINTS).min(range.end);
             let mut url = self.url(&["v1", "assets", asset, "series"]);
-            let query = [("metrics", METRICS), ("interval", "5m"), ("lineage", "true")];
+            let query = [("metrics", METRICS), ("interval", "5m"), ("lineage", "true"), ("run", LIVE_RUN)];
             url.query_pairs_mut()
                 .extend_pairs(query)
                 .append_pair("from", &from.to_string())
