@@ -1,11 +1,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 use vigie_authors::Keyring;
 use vigie_clock::SharedClock;
 use vigie_daemon::{Context, Health, ServiceError};
+use vigie_schemas::Switch;
 
 use crate::auth::Authenticator;
 use crate::config::Checked;
@@ -32,6 +33,8 @@ pub(crate) struct App {
     pub(crate) health: Health,
     pub(crate) shutdown: CancellationToken,
     pub(crate) streams: Arc<Semaphore>,
+    /// Of which switches subscribers are told.
+    pub(crate) switches: watch::Sender<Arc<[Switch]>>,
     /// Half of the connections to the database are left to quick questions.
     heavy: Semaphore,
     pub(crate) timeout: Duration,
@@ -66,12 +69,22 @@ impl App {
             clock: ctx.clock.clone(),
             health: ctx.health.clone(),
             shutdown: ctx.shutdown.clone(),
+            switches: watch::Sender::default(),
             streams: Arc::new(Semaphore::new(config.max_streams)),
             heavy: Semaphore::new((config.postgres_connections / 2).max(1)),
             timeout: checked.timeout(),
             behind_proxy: config.behind_proxy,
             cors_origins: config.cors_origins.clone(),
         })
+    }
+
+    /// Tells subscribers, unless they know.
+    pub(crate) fn tell_switches(&self, switches: &Arc<[Switch]>) {
+        self.switches.send_if_modified(|told| {
+            let is_new = told != switches;
+            told.clone_from(switches);
+            is_new
+        });
     }
 
     /// Waited for by questions that may take the database seconds; held until it has answered.

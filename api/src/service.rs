@@ -12,8 +12,11 @@ use crate::app::App;
 use crate::config::Checked;
 use crate::events::{READ_TIMEOUT, redis};
 use crate::http::connection;
+use crate::serving::MAX_AGE;
 
-const PING_EVERY: Duration = Duration::from_secs(2);
+/// No process takes a version for the present one that long after its reading began.
+const PING_EVERY: Duration = Duration::from_secs(1);
+const _: () = assert!(PING_EVERY.as_millis() >= MAX_AGE.as_millis());
 
 /// Takes the address. Port 0 takes a free one; ask the listener which.
 ///
@@ -78,12 +81,17 @@ fn build(checked: &Checked, ctx: &Context) -> Result<(Arc<App>, Router), Service
     Ok((app, router))
 }
 
-/// Ready while the database answers.
+/// Ready while the database answers. Tells subscribers of switches, when no process answers from before them any more.
 async fn watch(app: Arc<App>, health: Component) {
     let mut away = false;
+    let mut seen = None;
     while !app.shutdown.is_cancelled() {
         match app.store.ping().await {
-            Ok(()) => {
+            Ok(versions) => {
+                let switches = versions.switches();
+                if seen.replace(switches.clone()).is_none_or(|seen| seen == *switches) {
+                    app.tell_switches(switches);
+                }
                 if std::mem::take(&mut away) {
                     info!("database is back");
                 }

@@ -27,6 +27,7 @@ pub(crate) mod posts;
 pub(crate) mod runs;
 pub(crate) mod search;
 pub(crate) mod series;
+pub(crate) mod served;
 pub(crate) mod sources;
 pub(crate) mod unique;
 pub(crate) mod version;
@@ -143,12 +144,13 @@ impl Store {
         Ok(Self { pool })
     }
 
-    /// Whether the database answers and has our tables.
-    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
+    /// What the data is called, if the database answers and has our tables.
+    pub(crate) async fn ping(&self) -> Result<Versions, StoreError> {
         let snapshot = self.snapshot().await?;
         snapshot.rows("SELECT 1 FROM trend_windows LIMIT 1", &[]).await?;
+        let versions = snapshot.versions.clone();
         snapshot.end().await;
-        Ok(())
+        Ok(versions)
     }
 
     /// The data as it is now. Tries once more if the connection turns out to be broken: after a restart of the server, all in the
