@@ -63,7 +63,7 @@ impl Served {
 
     /// Those parts that have some of a range; of an empty one, the part that it lies in.
     pub(crate) fn within(&self, (from, to): (UtcTime, UtcTime)) -> Self {
-        let touches = |part: &&Part| part.from < to && from < part.to || part.from <= from && from < part.to;
+        let touches = |part: &&Part| from < part.to && (part.from < to || part.from <= from);
         let mut parts: Vec<Part> = self.parts.iter().filter(touches).cloned().collect();
         if parts.is_empty() {
             parts.extend(self.parts.last().cloned());
