@@ -187,9 +187,9 @@ async function loadSources() {
 // Replays can be looked at beside the live numbers.
 async function loadRuns() {
   const { runs } = await get("/v1/runs", { limit: 100 });
-  const names = ["live", ...runs.map((run) => run.run_id).filter((id) => id !== "live")];
-  $("run-box").hidden = names.length < 2 && !chosen.run;
-  const at = chosen.run ?? "live";
+  const names = ["served", "live", ...runs.map((run) => run.run_id).filter((id) => id !== "live")];
+  $("run-box").hidden = names.length < 3 && !chosen.run;
+  const at = chosen.run ?? "served";
   if (!names.includes(at)) names.push(at);
   $("run").replaceChildren(...names.map((name) => h("option", { value: name, selected: name === at }, name)));
 }
@@ -261,7 +261,8 @@ const refresh = paced(2000, async () => {
 const refreshAlerts = paced(3000, loadAlerts);
 
 function onevent(event) {
-  if (event.type === "alert") refreshAlerts();
+  if (event.type === "switch") attempt(everything());
+  else if (event.type === "alert") refreshAlerts();
   else refresh();
 }
 
@@ -281,7 +282,7 @@ function start() {
   });
   $("run").addEventListener("change", () => {
     const name = $("run").value;
-    Object.assign(chosen, { run: name === "live" ? null : name, period: null });
+    Object.assign(chosen, { run: name === "served" ? null : name, period: null });
     writeHash();
     attempt(everything());
   });
@@ -294,7 +295,7 @@ function start() {
   attempt(everything());
   attempt(loadSources());
   attempt(loadRuns());
-  listen({ type: "trend,alert" }, { onevent, onstate: (name) => { state(name); if (name === "live") refresh(); } });
+  listen({ type: "trend,alert,switch" }, { onevent, onstate: (name) => { state(name); if (name === "live") refresh(); } });
   setInterval(() => { if (!document.hidden) attempt(loadSources()); }, 30e3);
   // Without live events, ask.
   setInterval(() => { if (known.live !== "live") refresh(); }, 15e3);

@@ -66,7 +66,7 @@ export function lineage(container, series, parameters) {
   const revisions = Math.max(0, ...points.map((p) => p.revision ?? 0));
   const facts = [];
   const fact = (name, ...values) => facts.push(h("dt", {}, name), h("dd", {}, ...values));
-  fact("Run", lineage.run_id);
+  fact("Run", lineage.runs.join(", "));
   for (const model of lineage.models) {
     fact("Model", `${model.name} ${model.version}`);
     fact("SHA-256", h("code", { title: model.sha256 }, `${model.sha256.slice(0, 16)}…`));

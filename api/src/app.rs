@@ -1,11 +1,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 use vigie_authors::Keyring;
 use vigie_clock::SharedClock;
 use vigie_daemon::{Context, Health, ServiceError};
+use vigie_schemas::Switch;
 
 use crate::auth::Authenticator;
 use crate::config::{Checked, Config};
@@ -39,6 +40,8 @@ pub(crate) struct App {
     pub(crate) requests: Semaphore,
     /// By which the API may be asked for; `None` if by any name.
     pub(crate) hosts: Option<Vec<String>>,
+    /// Of which switches subscribers are told.
+    pub(crate) switches: watch::Sender<Arc<[Switch]>>,
     /// Half of the connections to the database are left to quick questions.
     heavy: Semaphore,
     pub(crate) timeout: Duration,
@@ -81,6 +84,7 @@ impl App {
             clock: ctx.clock.clone(),
             health: ctx.health.clone(),
             shutdown: ctx.shutdown.clone(),
+            switches: watch::Sender::default(),
             streams: Arc::new(Semaphore::new(config.max_streams)),
             streams_by_client: Places::new(config.max_streams_per_client),
             requests: Semaphore::new(config.max_requests),
@@ -90,6 +94,15 @@ impl App {
             proxies: checked.proxies.clone(),
             cors_origins: config.cors_origins.clone(),
         })
+    }
+
+    /// Tells subscribers, unless they know.
+    pub(crate) fn tell_switches(&self, switches: &Arc<[Switch]>) {
+        self.switches.send_if_modified(|told| {
+            let is_new = told != switches;
+            told.clone_from(switches);
+            is_new
+        });
     }
 
     /// Waited for by questions that may take the database seconds; held until it has answered.

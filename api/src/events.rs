@@ -21,7 +21,9 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use utoipa::ToSchema;
-use vigie_schemas::redis::{ALERT, EVENTS, POST, TREND};
+use vigie_clock::Timestamp;
+use vigie_schemas::Segment;
+use vigie_schemas::redis::{ALERT, EVENTS, POST, SWITCH, TREND};
 
 use crate::presence::Presence;
 
@@ -39,16 +41,18 @@ pub(crate) enum EventKind {
     Trend,
     Alert,
     Post,
+    Switch,
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 3] = [Self::Trend, Self::Alert, Self::Post];
+    pub(crate) const ALL: [Self; 4] = [Self::Trend, Self::Alert, Self::Post, Self::Switch];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Trend => TREND,
             Self::Alert => ALERT,
             Self::Post => POST,
+            Self::Switch => SWITCH,
         }
     }
 }
@@ -82,15 +86,26 @@ pub(crate) struct Event {
     pub(crate) kind: EventKind,
     /// The assets that it is about.
     pub(crate) assets: Vec<String>,
+    /// The run that it comes from, and the event time that it is about.
+    of: Option<(String, Timestamp)>,
     /// JSON.
     pub(crate) data: String,
 }
 
 #[derive(Deserialize)]
 struct About {
+    run_id: Option<String>,
+    lineage: Option<Lineage>,
+    #[serde(alias = "published_at")]
+    window_start: Option<String>,
     asset: Option<String>,
     #[serde(default)]
     assets: Vec<Mentioned>,
+}
+
+#[derive(Deserialize)]
+struct Lineage {
+    run_id: String,
 }
 
 #[derive(Deserialize)]
@@ -106,8 +121,17 @@ impl Event {
             EventKind::ALL.into_iter().find(|kind| fields.get("type").is_some_and(|name| name == kind.name()))?;
         let data = fields.get("data")?;
         let about: About = serde_json::from_str(data).ok()?;
+        let time = about.window_start.and_then(|time| Timestamp::parse_rfc3339(&time).ok());
+        let of = about.run_id.or(about.lineage.map(|lineage| lineage.run_id)).zip(time);
         let assets = about.asset.into_iter().chain(about.assets.into_iter().map(|m| m.asset)).collect();
-        Some(Self { id, kind, assets, data: data.clone() })
+        Some(Self { id, kind, assets, of, data: data.clone() })
+    }
+
+    /// Whether its run answers for its time.
+    pub(crate) fn is_served(&self, segments: &[Segment]) -> bool {
+        self.of
+            .as_ref()
+            .is_none_or(|(run, time)| segments.iter().any(|segment| segment.run_id == *run && segment.holds(*time)))
     }
 }
 
@@ -117,6 +141,8 @@ pub(crate) enum Live {
     Event(Arc<Event>),
     /// Events after this place are gone before anybody read them.
     Gap(EventId),
+    /// From now on these runs are served.
+    Switch(Vec<Segment>),
 }
 
 /// The oldest and the newest event that are still there.

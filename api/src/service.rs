@@ -1,6 +1,7 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -11,6 +12,11 @@ use crate::app::App;
 use crate::config::Checked;
 use crate::events::{READ_TIMEOUT, redis};
 use crate::http::connection;
+use crate::serving::MAX_AGE;
+
+/// No process takes a version for the present one that long after its reading began.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const _: () = assert!(LOOK_EVERY.as_millis() >= MAX_AGE.as_millis());
 
 /// Takes the address. Port 0 takes a free one; ask the listener which.
 ///
@@ -54,9 +60,11 @@ pub async fn run_with_listener(checked: Checked, listener: TcpListener, ctx: Con
         let (app, shutdown) = (app.clone(), shutdown.clone());
         async move { app.events.pump(reader, shutdown).await }
     });
-    let watch = tokio::spawn(watch(app, health, ctx.health.component("events")));
+    let watch = tokio::spawn(watch(app.clone(), health, ctx.health.component("events")));
+    let switches = tokio::spawn(watch_switches(app));
     connection::serve(listener, router, checked.tls, checked.config.max_connections, &shutdown).await;
     watch.abort();
+    switches.abort();
     pump.abort();
     Ok(())
 }
@@ -89,4 +97,18 @@ async fn watch(app: Arc<App>, api: Component, events: Component) {
         app.store.presence.watch("postgresql", api, app.shutdown.clone(), ping_store),
         app.events.presence.watch("redis", events, app.shutdown.clone(), ping_redis),
     );
+}
+
+/// Tells subscribers of switches, when no process answers from before them any more.
+async fn watch_switches(app: Arc<App>) {
+    let mut seen = None;
+    loop {
+        if let Ok(versions) = app.store.versions().await {
+            let switches = versions.switches();
+            if seen.replace(switches.clone()).is_none_or(|seen| seen == *switches) {
+                app.tell_switches(switches);
+            }
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }

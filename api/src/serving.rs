@@ -37,7 +37,7 @@ mod shared;
 /// A version that was read within this time is taken as the present one.
 const CHECK_EVERY: Duration = Duration::from_millis(200);
 /// So is one of this age while a newer one is being read.
-const MAX_AGE: Duration = Duration::from_secs(1);
+pub(crate) const MAX_AGE: Duration = Duration::from_secs(1);
 /// What nobody asked for within this time is forgotten; so are answers of former versions.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
 

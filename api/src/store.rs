@@ -35,6 +35,7 @@ pub(crate) mod posts;
 pub(crate) mod runs;
 pub(crate) mod search;
 pub(crate) mod series;
+pub(crate) mod served;
 pub(crate) mod sources;
 pub(crate) mod unique;
 pub(crate) mod version;

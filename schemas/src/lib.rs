@@ -11,6 +11,7 @@ mod market;
 mod records;
 pub mod redis;
 mod registry;
+mod served;
 pub mod sql;
 mod states;
 
@@ -23,4 +24,5 @@ pub use records::{
     Mention, RawPost, ScoredPost, TrendInsight, WHOLE_MARKET, WINDOW,
 };
 pub use registry::{RegistryConfig, RegistryPassword, RegistryToken, SchemaCheck, check_schemas, register_schemas};
+pub use served::{SERVED_RUN, Segment, Switch, segments};
 pub use states::{AlertKind, Decision, Label};

@@ -1,7 +1,7 @@
 //! The tables of PostgreSQL, as numbered migrations (`sql/`): what the sink writes and the API reads.
 
 /// Name and statements of each migration, in order.
-pub const MIGRATIONS: [(&str, &str); 9] = [
+pub const MIGRATIONS: [(&str, &str); 10] = [
     ("V1__insights", include_str!("../sql/V1__insights.sql")),
     ("V2__forecasts", include_str!("../sql/V2__forecasts.sql")),
     ("V3__revisions", include_str!("../sql/V3__revisions.sql")),
@@ -10,5 +10,6 @@ pub const MIGRATIONS: [(&str, &str); 9] = [
     ("V6__search", include_str!("../sql/V6__search.sql")),
     ("V7__alert_scales", include_str!("../sql/V7__alert_scales.sql")),
     ("V8__replay_control", include_str!("../sql/V8__replay_control.sql")),
+    ("V9__served_runs", include_str!("../sql/V9__served_runs.sql")),
     ("V10__api_keys", include_str!("../sql/V10__api_keys.sql")),
 ];

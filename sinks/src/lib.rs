@@ -12,7 +12,8 @@ mod testing;
 pub use config::BatchOptions;
 pub use postgres::migrations::{MigrateError, migrate};
 pub use postgres::{
-    CheckedPostgresSink, POSTGRES_GROUP, Pace, PostgresSinkConfig, Retention, RunError, RunFinished, RunRow,
-    RunStarted, RunState, RunWish, Runs, run_postgres,
+    CheckedPostgresSink, POSTGRES_GROUP, Pace, PostgresSinkConfig, PromotedRun, Promotion, Retention, RunError,
+    RunFinished, RunRow, RunStarted, RunState, RunWish, Runs, SwitchError, promote, promoted_runs, rollback,
+    run_postgres,
 };
 pub use redis::{CheckedRedisSink, RedisSinkConfig, run_redis};

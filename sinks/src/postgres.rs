@@ -12,6 +12,7 @@ mod measurement;
 pub(crate) mod migrations;
 mod partitions;
 mod runs;
+mod served;
 mod session;
 mod statements;
 mod table;
@@ -31,6 +32,7 @@ use vigie_stores::PostgresUrl;
 
 pub use crate::postgres::partitions::Retention;
 pub use crate::postgres::runs::{Pace, RunError, RunFinished, RunRow, RunStarted, RunState, RunWish, Runs};
+pub use crate::postgres::served::{PromotedRun, Promotion, SwitchError, promote, promoted_runs, rollback};
 
 use crate::config::BatchOptions;
 use crate::driver;

@@ -382,6 +382,8 @@ pub(crate) enum ReplayCommand {
     Remove(replay::StoredRunArgs),
     /// Compare a replay with the live run, or with another replay
     Diff(replay::DiffArgs),
+    #[command(flatten)]
+    Serve(replay::ServeCommand),
 }
 
 #[derive(Args, Debug)]

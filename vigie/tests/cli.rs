@@ -33,6 +33,8 @@ fn bad_usage_exits_64() {
     assert_fails(&vigie(&["fly"], &[]), 64, &["fly"]);
     assert_fails(&vigie(&["up", "--archive", "x"], &[]), 64, &["--sample"]);
     assert_fails(&vigie(&["tail"], &[]), 64, &["TOPIC"]);
+    assert_fails(&vigie(&["replay", "promote"], &[]), 64, &["RUN_ID"]);
+    assert_fails(&vigie(&["replay", "promote", "r1", "--from", "soon"], &[]), 64, &["soon", "RFC 3339"]);
     assert_eq!(vigie(&["--help"], &[]).status.code(), Some(0));
     assert_eq!(vigie(&["--version"], &[]).status.code(), Some(0));
 }
@@ -108,7 +110,10 @@ fn an_unreachable_broker_or_registry_exits_69() {
     assert_fails(&vigie(&["topics", "list", "--kafka-brokers", "127.0.0.1:1"], &[]), 69, &["kafka", "127.0.0.1:1"]);
     assert_fails(&vigie(&["schemas", "check", registry[0], registry[1]], &[]), 69, &["schema registry", "127.0.0.1:1"]);
     let postgres = "postgres://vigie@127.0.0.1:1/vigie";
-    assert_fails(&vigie(&["migrate", "--postgres-url", postgres], &[]), 69, &["127.0.0.1:1"]);
+    for command in [&["migrate"][..], &["replay", "promote", "r1"], &["replay", "rollback"], &["replay", "promoted"]] {
+        let command = [command, &["--postgres-url", postgres]].concat();
+        assert_fails(&vigie(&command, &[]), 69, &["127.0.0.1:1"]);
+    }
 }
 
 #[test]

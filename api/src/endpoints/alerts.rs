@@ -47,7 +47,7 @@ pub(crate) struct AlertsParams {
     /// Only what had been raised at this time
     #[param(inline)]
     as_of: Option<AsOf>,
-    /// A replay's id; `live` by default
+    /// `live`, or a replay's id; by default what is served: promoted runs in their ranges, `live` elsewhere
     #[param(inline)]
     run: Run,
     /// Alerts per page
@@ -110,14 +110,16 @@ impl Question for AlertsParams {
         let Self { asset, kind, from, to, as_of, run: Run(run), limit: Int(limit), cursor, format: _ } = self;
         let question = format!("alerts {run} {asset:?} {kind:?} {from:?} {to:?} {as_of:?}");
         let after = cursor::read(cursor.as_ref(), &question)?;
-        let ground = data.ground(run, asset.as_ref().map_or(WHOLE_MARKET, |asset| &asset.0)).await?;
+        let as_of = as_of.map(|time| time.0);
+        let served = data.served(run, as_of);
+        let ground = data.ground(&served, asset.as_ref().map_or(WHOLE_MARKET, |asset| &asset.0)).await?;
         let query = AlertsQuery {
-            run: run.clone(),
+            served,
             asset: asset.as_ref().map(|_| ground.asset.clone()),
             kind: *kind,
             from: from.map_or(UtcTime(EARLIEST), |from| from.0.at(ground.reached(now))),
             to: to.map_or(UtcTime(LATEST), |to| to.0.at(ground.reached(now))),
-            as_of: as_of.map(|time| time.0),
+            as_of,
             after,
             limit: limit + 1,
         };

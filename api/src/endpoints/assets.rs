@@ -17,12 +17,12 @@ use crate::serving::Question;
 use crate::store::Snapshot;
 use crate::store::assets::Asset;
 use crate::store::lineage::Lineage;
-use crate::time::UtcTime;
+use crate::time::{EARLIEST, LATEST, UtcTime};
 
 /// The assets of a run.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Assets {
-    /// `live`, or the id of a replay.
+    /// `live`, or the id of a replay; `served` where several runs have a part.
     run_id: String,
     /// Start of the oldest window; null if there is no data yet.
     oldest: Option<UtcTime>,
@@ -81,7 +81,7 @@ impl Table for Assets {
 #[into_params(parameter_in = Query)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct AssetsParams {
-    /// A replay's id; `live` by default
+    /// `live`, or a replay's id; by default what is served: promoted runs in their ranges, `live` elsewhere
     #[param(inline)]
     run: Run,
     /// By default what `Accept` prefers
@@ -129,19 +129,20 @@ impl Question for AssetsQuestion {
     }
 
     async fn build(&self, data: &Snapshot, now: UtcTime) -> Result<Assets, Problem> {
-        let run = &self.run.0;
+        let served = data.served(&self.run.0, None);
+        let all = Lineage::new(&served, (UtcTime(EARLIEST), UtcTime(LATEST)));
         let empty = Assets {
-            run_id: run.clone(),
+            run_id: all.run_id.clone(),
             oldest: None,
             newest: None,
             sample: false,
             assets: Vec::new(),
-            lineage: Lineage::new(run),
+            lineage: all,
         };
-        let Some(extent) = data.extent(run).await? else { return Ok(empty) };
+        let Some(extent) = data.extent(&served).await? else { return Ok(empty) };
         let reached = extent.reached(now);
         let day = (reached.plus(-86_400), reached);
-        let ((assets, sample), lineage) = try_join!(data.assets(run, reached), data.lineage(run, day, None))?;
+        let ((assets, sample), lineage) = try_join!(data.assets(&served, reached), data.lineage(&served, day, None))?;
         let assets = assets.into_iter().map(|asset| self.named(asset)).collect();
         Ok(Assets { oldest: Some(extent.oldest), newest: Some(reached), sample, assets, lineage, ..empty })
     }

@@ -15,12 +15,12 @@ use crate::insights::mood::{self, Direction, Mood, Opinions};
 use crate::serving::Question;
 use crate::store::Snapshot;
 use crate::store::lineage::Lineage;
-use crate::time::{UtcTime, WINDOW_SECONDS};
+use crate::time::{EARLIEST, LATEST, UtcTime, WINDOW_SECONDS};
 
 /// Moods of all assets.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct MarketTrends {
-    /// `live`, or the id of a replay.
+    /// `live`, or the id of a replay; `served` where several runs have a part.
     run_id: String,
     /// Length of the period.
     window: Period,
@@ -102,7 +102,7 @@ pub(crate) struct MoodsParams {
     /// Only what was known at this time
     #[param(inline)]
     as_of: Option<AsOf>,
-    /// A replay's id; `live` by default
+    /// `live`, or a replay's id; by default what is served: promoted runs in their ranges, `live` elsewhere
     #[param(inline)]
     run: Run,
     /// By default what `Accept` prefers
@@ -141,27 +141,32 @@ impl Question for MoodsParams {
 }
 
 async fn build(data: &Snapshot, asked: &MoodsParams, now: UtcTime) -> Result<MarketTrends, Problem> {
-    let (run, period) = (asked.run.0.as_str(), asked.window.unwrap_or(Period::Day));
+    let period = asked.window.unwrap_or(Period::Day);
+    let as_of = asked.as_of.map(|time| time.0);
+    let served = data.served(&asked.run.0, as_of);
+    let all = Lineage::new(&served, (UtcTime(EARLIEST), UtcTime(LATEST)));
     let mut answer = MarketTrends {
-        run_id: run.to_owned(),
+        run_id: all.run_id.clone(),
         window: period,
         from: None,
         to: None,
         complete: None,
-        as_of: asked.as_of.map(|time| time.0),
+        as_of,
         sample: false,
         market_trends: Vec::new(),
-        lineage: Lineage::new(run),
+        lineage: all,
     };
-    let Some(extent) = data.extent(run).await? else { return Ok(answer) };
-    let as_of = answer.as_of;
+    let Some(extent) = data.extent(&served).await? else { return Ok(answer) };
     let reached = extent.reached(now).min(as_of.unwrap_or(now));
     let span = Span::ending_at(asked.at.map_or(reached, |at| at.0.at(reached)), period);
     let range = (span.start(), span.end);
-    let ((totals, sample), voices, lineage) =
-        try_join!(data.totals(run, span, as_of), data.voices(run, span, as_of), data.lineage(run, range, as_of))?;
+    let ((totals, sample), voices, lineage) = try_join!(
+        data.totals(&served, span, as_of),
+        data.voices(&served, span, as_of),
+        data.lineage(&served, range, as_of)
+    )?;
     let names: Vec<&str> = totals.keys().map(String::as_str).collect();
-    let closed = data.closed(run, &names, (span.end.plus(-WINDOW_SECONDS), span.end), as_of).await?;
+    let closed = data.closed(&served, &names, (range, WINDOW_SECONDS), as_of).await?;
     for (asset, slices) in &totals {
         let current = || slices.iter().skip(slices.len() / 2).flatten();
         let sum = |field: fn(&Slice) -> i64| current().map(field).sum::<i64>();
@@ -171,8 +176,7 @@ async fn build(data: &Snapshot, asked: &MoodsParams, now: UtcTime) -> Result<Mar
         let voices = voices.get(asset).copied().unwrap_or(0).min(scored_posts);
         let mood = mood::estimate(Opinions { negative, neutral, positive, voices }, asked.min_voices.0);
         if posts > 0 && asked.direction.is_none_or(|wanted| wanted == mood.direction) {
-            let r#final =
-                current().all(|slice| slice.r#final) && closed.get(asset).is_some_and(|closed| *closed >= span.end);
+            let r#final = current().all(|slice| slice.r#final) && closed.until(asset, span.start()) >= span.end;
             let computed_at = current().map(|slice| slice.computed_at).max();
             let asset = asset.clone();
             answer.market_trends.push(MarketTrend { asset, mood, posts, scored_posts, voices, r#final, computed_at });
@@ -183,6 +187,7 @@ async fn build(data: &Snapshot, asked: &MoodsParams, now: UtcTime) -> Result<Mar
     answer.to = Some(span.end);
     answer.complete = Some(span.end <= reached);
     answer.sample = sample;
+    answer.run_id.clone_from(&lineage.run_id);
     answer.lineage = lineage;
     Ok(answer)
 }

@@ -61,6 +61,7 @@ impl Table for Posts {
             "spam_score",
             "spam_reasons",
             "sample",
+            "lineage.run_id",
         ];
         table::csv_page(&columns, &self.posts, self.next.as_deref())
     }
@@ -121,7 +122,7 @@ pub(crate) struct PostsParams {
     /// Only posts that were scored by this time, in their present revision
     #[param(inline)]
     pub(crate) as_of: Option<AsOf>,
-    /// A replay's id; `live` by default
+    /// `live`, or a replay's id; by default what is served: promoted runs in their ranges, `live` elsewhere
     #[param(inline)]
     pub(crate) run: Run,
     /// Posts per page; NDJSON has none
@@ -177,7 +178,8 @@ impl Question for PostsQuestion {
         let filter = self.filter();
         let question = format!("posts {run} {:?} {from:?} {to:?} {unique} {filter:?}", self.asset);
         let after = cursor::read(cursor.as_ref(), &question)?;
-        let ground = data.ground(run, &self.asset.0).await?;
+        let served = data.served(run, filter.as_of);
+        let ground = data.ground(&served, &self.asset.0).await?;
         let reached = ground.reached(now);
         let to = to.map(|to| to.0.at(reached));
         let oldest = if filter.picks() { to.unwrap_or(reached).plus(-PICKED_RANGE) } else { UtcTime(EARLIEST) };
@@ -187,7 +189,7 @@ impl Question for PostsQuestion {
             data.check_words(words).await?;
         }
         let query = PostsQuery {
-            run: run.clone(),
+            served,
             asset: ground.asset,
             from,
             // What is published later cannot have been scored by then: it is not even looked at.

@@ -45,7 +45,7 @@ pub(crate) struct SearchParams {
     /// Only posts that were scored by this time, in their present revision
     #[param(inline)]
     as_of: Option<AsOf>,
-    /// A replay's id; `live` by default
+    /// `live`, or a replay's id; by default what is served: promoted runs in their ranges, `live` elsewhere
     #[param(inline)]
     run: Run,
     /// Posts per page; NDJSON has none
@@ -111,11 +111,13 @@ pub(crate) struct VolumePoint {
     posts: i64,
     /// The interval is over.
     complete: bool,
+    /// The runs whose posts are counted.
+    runs: Vec<String>,
 }
 
 impl Table for Volume {
     fn csv(&self) -> Result<Bytes, Problem> {
-        table::csv(&["start", "end", "posts", "complete"], &self.points)
+        table::csv(&["start", "end", "posts", "complete", "runs"], &self.points)
     }
 }
 
@@ -145,7 +147,7 @@ pub(crate) struct VolumeParams {
     /// Only posts that were scored by this time, in their present revision
     #[param(inline)]
     as_of: Option<AsOf>,
-    /// A replay's id; `live` by default
+    /// `live`, or a replay's id; by default what is served: promoted runs in their ranges, `live` elsewhere
     #[param(inline)]
     run: Run,
     /// By default what `Accept` prefers
@@ -185,7 +187,9 @@ impl Question for VolumeQuestion {
     async fn build(&self, data: &Snapshot, now: UtcTime) -> Result<Volume, Problem> {
         let VolumeParams { from, to, interval, language, as_of, run: Run(run), .. } = &self.asked;
         data.check_words(&self.words).await?;
-        let ground = data.ground(run, &self.asset.0).await?;
+        let as_of = as_of.map(|time| time.0);
+        let served = data.served(run, as_of);
+        let ground = data.ground(&served, &self.asset.0).await?;
         let (reached, step) = (ground.reached(now), interval.seconds());
         let to = to.map_or(reached, |to| to.0.at(reached)).ceil(step);
         let from = from.map_or_else(|| to.plus(-interval.default_range().min(90 * 86_400)), |from| from.0.at(reached));
@@ -196,14 +200,14 @@ impl Question for VolumeQuestion {
         }
         check_range(from, to)?;
         let query = VolumeQuery {
-            run: run.clone(),
+            served,
             asset: ground.asset,
             from,
             to,
             interval: step,
             words: self.words.clone(),
             language: language.as_ref().map(|language| language.0.to_lowercase()),
-            as_of: as_of.map(|time| time.0),
+            as_of,
         };
         let counts = data.volume(&query).await?;
         let over = query.as_of.map_or(reached, |as_of| reached.min(as_of));
@@ -216,6 +220,7 @@ impl Question for VolumeQuestion {
                 end,
                 posts: counts.get(&start).copied().unwrap_or(0),
                 complete: end <= over,
+                runs: query.served.runs((start, end)),
             });
             start = end;
         }

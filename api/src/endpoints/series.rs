@@ -129,7 +129,7 @@ macro_rules! series_params {
             as_of: Option<AsOf>,
             /// Whether to end with the last point that is final, for all assets; false by default
             finalized: bool,
-            /// A replay's id; `live` by default
+            /// `live`, or a replay's id; by default what is served: promoted runs in their ranges, `live` elsewhere
             #[param(inline)]
             run: Run,
             /// Whether each point tells its lineage, and its posts by source
@@ -276,7 +276,8 @@ fn distinct<T: PartialEq>(items: Vec<T>) -> Vec<T> {
 impl SeriesQuestion {
     /// The range that is meant, in whole intervals, and up to where it is over.
     async fn query(&self, data: &Snapshot, now: UtcTime) -> Result<(SeriesQuery, UtcTime), Problem> {
-        let grounds = try_join_all(self.assets.iter().map(|asset| data.ground(&self.run.0, &asset.0))).await?;
+        let served = data.served(&self.run.0, self.as_of);
+        let grounds = try_join_all(self.assets.iter().map(|asset| data.ground(&served, &asset.0))).await?;
         let step = self.interval.seconds();
         let extent = grounds.first().and_then(|ground| ground.extent);
         let reached = extent.map_or(now, |extent| extent.reached(now));
@@ -299,7 +300,7 @@ impl SeriesQuestion {
             ));
         }
         let assets = distinct(grounds.into_iter().map(|ground| ground.asset).collect());
-        let query = SeriesQuery { run: self.run.0.clone(), assets, from, to, interval: step, as_of: self.as_of };
+        let query = SeriesQuery { served, assets, from, to, interval: step, as_of: self.as_of };
         Ok((query, self.as_of.map_or(reached, |as_of| reached.min(as_of))))
     }
 }
@@ -308,13 +309,10 @@ impl SeriesQuestion {
 async fn build(data: &Snapshot, asked: &SeriesQuestion, now: UtcTime) -> Result<Vec<Series>, Problem> {
     let (mut query, reached) = asked.query(data, now).await?;
     let with_market = query.with_market();
-    let closed = data.closed(&query.run, &with_market, (query.from, query.to), query.as_of).await?;
-    let closed_for = |asset: &str| {
-        let [own, market] = [asset, WHOLE_MARKET].map(|asset| closed.get(asset).copied().unwrap_or(UtcTime(EARLIEST)));
-        own.min(market)
-    };
+    let closed = data.closed(&query.served, &with_market, ((query.from, query.to), i64::MAX), query.as_of).await?;
+    let closed_for = |asset: &str, from| closed.until(asset, from).min(closed.until(WHOLE_MARKET, from));
     if asked.finalized {
-        let all = query.assets.iter().map(|asset| closed_for(asset)).min().unwrap_or(UtcTime(EARLIEST));
+        let all = query.assets.iter().map(|asset| closed_for(asset, query.from)).min().unwrap_or(UtcTime(EARLIEST));
         query.to = query.to.min(all.floor(query.interval)).max(query.from);
     }
     // Within one window the topology has counted the authors; over several they must be recounted.
@@ -331,7 +329,7 @@ async fn build(data: &Snapshot, asked: &SeriesQuestion, now: UtcTime) -> Result<
     for asset in &query.assets {
         let own = buckets.get(asset).unwrap_or(&none);
         let mut lineages = lineages.remove(asset).unwrap_or_default();
-        let lineage = lineages.values().fold(Lineage::new(&query.run), Lineage::union);
+        let lineage = lineages.values().fold(Lineage::new(&query.served, (query.from, query.to)), Lineage::union);
         let mut sources = sources.remove(asset).unwrap_or_default();
         let mut points = Vec::new();
         let mut start = query.from;
@@ -352,9 +350,10 @@ async fn build(data: &Snapshot, asked: &SeriesQuestion, now: UtcTime) -> Result<
                 windows: place.own.map_or(0, |bucket| bucket.windows),
                 revision: place.own.map(|bucket| bucket.revision),
                 complete: end <= reached,
-                r#final: end <= closed_for(asset)
+                r#final: end <= closed_for(asset, start)
                     && place.own.into_iter().chain(place.market).all(|bucket| bucket.r#final),
                 computed_at: place.own.map(|bucket| bucket.computed_at),
+                runs: query.served.runs((start, end)),
                 lineage: if asked.lineage { lineages.remove(&start) } else { None },
                 sources: sources.remove(&start),
             });
@@ -420,7 +419,7 @@ fn rows(all: &[Series], named: bool) -> Bytes {
         let name = serde_json::to_value(metric).unwrap_or_default();
         let _ = write!(text, ",{}", field(&name));
     }
-    text.push_str(",windows,revision,final,complete,computed_at\r\n");
+    text.push_str(",windows,revision,final,complete,computed_at,runs\r\n");
     for series in all {
         for point in &series.points {
             if named {
@@ -433,7 +432,8 @@ fn rows(all: &[Series], named: bool) -> Bytes {
             let revision = point.revision.map(|revision| revision.to_string()).unwrap_or_default();
             let computed_at = point.computed_at.map(|time| time.to_string()).unwrap_or_default();
             let (windows, complete, r#final) = (point.windows, point.complete, point.r#final);
-            let _ = write!(text, ",{windows},{revision},{final},{complete},{computed_at}\r\n");
+            let runs = field(&point.runs.join(" ").into());
+            let _ = write!(text, ",{windows},{revision},{final},{complete},{computed_at},{runs}\r\n");
         }
     }
     Bytes::from(text)

@@ -10,9 +10,10 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use prometheus::IntGauge;
 use serde::Deserialize;
-use tokio::sync::{OwnedSemaphorePermit, broadcast};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
 use tokio_util::sync::CancellationToken;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
+use vigie_schemas::{Segment, Switch, segments};
 
 use crate::app::{App, SharedApp};
 use crate::auth::{self, Scope};
@@ -22,6 +23,7 @@ use crate::http::params::{AssetIds, List, Query, Text};
 use crate::http::places::Place;
 use crate::http::problem::Problem;
 use crate::http::rate_limit::Client;
+use crate::time::UtcTime;
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Clients wait this long before they connect again.
@@ -30,6 +32,15 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Types separated by commas.
 type EventKinds = List<EventKind>;
+
+/// Whose events are heard. Replays have none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Heard {
+    #[default]
+    Served,
+    Live,
+}
 
 /// Which events.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -42,6 +53,9 @@ pub(crate) struct StreamParams {
     /// Only these types, separated by commas; all by default, or without post for a token without read:posts
     #[param(inline, style = Form, explode = false)]
     r#type: Option<EventKinds>,
+    /// `live` for all events of the live run; by default those of runs that are served for their time
+    #[param(inline)]
+    run: Heard,
     /// As Last-Event-ID, for clients that cannot set it
     #[param(value_type = String, pattern = "^[0-9]{1,19}-[0-9]{1,19}$", required = false)]
     last_event_id: Option<Text<64>>,
@@ -60,7 +74,9 @@ struct Resume {
 /// Live updates as server-sent events
 ///
 /// Event types are trend (a new revision of a window), alert and post; data is JSON with the fields of the Avro record, times in
-/// RFC 3339. Ids grow; with the last one as `Last-Event-ID` (or `last_event_id=`) nothing is missed and nothing comes twice, as long as
+/// RFC 3339. An event of type switch tells which runs are served for which times from now on (`served`, in order, without gaps), when that
+/// changes and, where a run was ever promoted, at the beginning; it has no id. Answers that are asked for after it are of these runs.
+/// Ids grow; with the last one as `Last-Event-ID` (or `last_event_id=`) nothing is missed and nothing comes twice, as long as
 /// the server still has it (some 10,000 events). Where events were missed, be it that the server no longer has them or never had
 /// that id, or that a reader was too slow, an event of type gap comes in their place: load the state again. Comments come every 15 s. The
 /// stream ends with the token.
@@ -107,17 +123,23 @@ pub(crate) async fn subscribe(
         let millis = expires.saturating_mul(1000).saturating_sub(app.clock.now().as_millis());
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))
     });
+    let mut switches = app.switches.subscribe();
+    let served = segments(&switches.borrow(), None);
+    if !switches.borrow().is_empty() {
+        switches.mark_changed();
+    }
     app.metrics.streams.inc();
     let subscriber = Subscriber {
         gauge: Open(app.metrics.streams.clone()),
         shutdown: app.shutdown.clone(),
         live,
+        switches,
         pending: VecDeque::new(),
         gap,
         told: gap,
         last,
         catching_up: last.is_some(),
-        filter: Filter { assets, kinds },
+        filter: Filter { assets, kinds, heard: asked.run, served },
         first: Some(SseEvent::default().retry(RETRY).comment("vigie")),
         ends: left.map(|left| app.clock.monotonic() + left),
         _places: (place, own),
@@ -157,12 +179,16 @@ fn unreadable(error: EventsError) -> Problem {
 struct Filter {
     assets: Option<Vec<String>>,
     kinds: Vec<EventKind>,
+    heard: Heard,
+    served: Vec<Segment>,
 }
 
 impl Filter {
     fn passes(&self, event: &Event) -> bool {
         let about = |wanted: &Vec<String>| event.assets.iter().any(|asset| wanted.contains(asset));
-        self.kinds.contains(&event.kind) && self.assets.as_ref().is_none_or(about)
+        self.kinds.contains(&event.kind)
+            && self.assets.as_ref().is_none_or(about)
+            && (self.heard == Heard::Live || event.is_served(&self.served))
     }
 }
 
@@ -180,6 +206,7 @@ struct Subscriber {
     app: Arc<App>,
     shutdown: CancellationToken,
     live: broadcast::Receiver<Live>,
+    switches: watch::Receiver<Arc<[Switch]>>,
     pending: VecDeque<Arc<Event>>,
     /// Events after this place were missed, and that is still to be said.
     gap: Option<EventId>,
@@ -213,8 +240,17 @@ async fn next(mut subscriber: Subscriber) -> Option<(Result<SseEvent, Infallible
     let sse = match told {
         Live::Event(event) => SseEvent::default().id(event.id.to_string()).event(event.kind.name()).data(&event.data),
         Live::Gap(after) => SseEvent::default().event("gap").data(format!("{{\"after\":\"{after}\"}}")),
+        Live::Switch(served) => SseEvent::default().event(EventKind::Switch.name()).data(switch(&served)),
     };
     Some((Ok(sse), subscriber))
+}
+
+fn switch(served: &[Segment]) -> String {
+    let range = |segment: &Segment| {
+        let (from, to) = (segment.from.map(UtcTime::from), segment.to.map(UtcTime::from));
+        serde_json::json!({"run_id": segment.run_id, "from": from, "to": to})
+    };
+    serde_json::json!({"served": served.iter().map(range).collect::<Vec<_>>()}).to_string()
 }
 
 impl Subscriber {
@@ -230,8 +266,15 @@ impl Subscriber {
                     self.catch_up().await?;
                     continue;
                 }
-                None => match self.live.recv().await {
+                None => match self.hear().await {
                     Ok(Live::Event(event)) => event,
+                    Ok(Live::Switch(served)) => {
+                        self.filter.served.clone_from(&served);
+                        if self.filter.kinds.contains(&EventKind::Switch) {
+                            return Some(Live::Switch(served));
+                        }
+                        continue;
+                    }
                     Ok(Live::Gap(after)) => {
                         // Of a stream that begins anew, no id is old.
                         self.last = None;
@@ -253,6 +296,15 @@ impl Subscriber {
             if self.filter.passes(&event) {
                 return Some(Live::Event(event));
             }
+        }
+    }
+
+    /// What is told next.
+    async fn hear(&mut self) -> Result<Live, broadcast::error::RecvError> {
+        tokio::select! {
+            biased;
+            Ok(()) = self.switches.changed() => Ok(Live::Switch(segments(&self.switches.borrow_and_update(), None))),
+            live = self.live.recv() => live,
         }
     }
 

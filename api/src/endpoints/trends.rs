@@ -17,13 +17,14 @@ use crate::insights::leaderboard::{self, Order, Period, Span, Trend};
 use crate::serving::Question;
 use crate::store::lineage::Lineage;
 use crate::store::posts::Post;
+use crate::store::served::Served;
 use crate::store::{Snapshot, StoreError};
-use crate::time::{UtcTime, WINDOW_SECONDS};
+use crate::time::{EARLIEST, LATEST, UtcTime, WINDOW_SECONDS};
 
 /// The leaderboard.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Board {
-    /// `live`, or the id of a replay.
+    /// `live`, or the id of a replay; `served` where several runs have a part.
     run_id: String,
     /// Length of the compared periods.
     window: Period,
@@ -124,7 +125,7 @@ pub(crate) struct BoardParams {
     /// Only what was known at this time; the explaining posts are those that were scored by then
     #[param(inline)]
     as_of: Option<AsOf>,
-    /// A replay's id; `live` by default
+    /// `live`, or a replay's id; by default what is served: promoted runs in their ranges, `live` elsewhere
     #[param(inline)]
     run: Run,
     /// By default what `Accept` prefers
@@ -189,9 +190,10 @@ impl Question for BoardQuestion {
 }
 
 async fn build(data: &Snapshot, question: &BoardQuestion, now: UtcTime) -> Result<Board, Problem> {
-    let run = question.run.0.as_str();
+    let served = data.served(&question.run.0, question.as_of);
+    let all = Lineage::new(&served, (UtcTime(EARLIEST), UtcTime(LATEST)));
     let mut answer = Board {
-        run_id: run.to_owned(),
+        run_id: all.run_id.clone(),
         window: question.period,
         at: None,
         from: None,
@@ -201,14 +203,14 @@ async fn build(data: &Snapshot, question: &BoardQuestion, now: UtcTime) -> Resul
         sample: false,
         market: None,
         trends: Vec::new(),
-        lineage: Lineage::new(run),
+        lineage: all,
     };
-    let Some(extent) = data.extent(run).await? else { return Ok(answer) };
+    let Some(extent) = data.extent(&served).await? else { return Ok(answer) };
     let reached = extent.reached(now).min(question.as_of.unwrap_or(now));
     let span = Span::ending_at(question.at.map_or(reached, |at| at.0.at(reached)), question.period);
     let range = (span.previous_start(), span.end);
     let ((totals, sample), lineage) =
-        try_join!(data.totals(run, span, question.as_of), data.lineage(run, range, question.as_of))?;
+        try_join!(data.totals(&served, span, question.as_of), data.lineage(&served, range, question.as_of))?;
     let complete = span.end <= reached;
     let market = totals.get(WHOLE_MARKET);
     let mut trends: Vec<Trend> = totals
@@ -225,15 +227,16 @@ async fn build(data: &Snapshot, question: &BoardQuestion, now: UtcTime) -> Resul
     answer.newest = Some(extent.reached(now));
     answer.sample = sample;
     answer.market = market.map(|slices| leaderboard::trend(WHOLE_MARKET, slices, None, complete));
+    answer.run_id.clone_from(&lineage.run_id);
     answer.lineage = lineage;
     let mut names: Vec<&str> = trends.iter().map(|trend| trend.asset.as_str()).collect();
     names.push(WHOLE_MARKET);
-    let closed = data.closed(run, &names, (span.end.plus(-WINDOW_SECONDS), span.end), question.as_of);
+    let closed = data.closed(&served, &names, ((span.start(), span.end), WINDOW_SECONDS), question.as_of);
     // All are sent at once.
-    let explained = try_join_all(trends.iter().map(|trend| explain(data, question, span, trend)));
+    let explained = try_join_all(trends.iter().map(|trend| explain(data, &served, question, span, trend)));
     let (closed, explained) = try_join!(closed, explained)?;
     for trend in trends.iter_mut().chain(&mut answer.market) {
-        trend.r#final &= closed.get(&trend.asset).is_some_and(|closed| *closed >= span.end);
+        trend.r#final &= closed.until(&trend.asset, span.start()) >= span.end;
     }
     for (at, (trend, explained_by)) in trends.into_iter().zip(explained).enumerate() {
         answer.trends.push(RankedTrend { rank: at + 1, trend, explained_by });
@@ -247,6 +250,7 @@ const CLEAR_CHANGE: f64 = 0.1;
 /// The posts that speak for the change of the mean score, or without a clear one for the mean score itself.
 async fn explain(
     data: &Snapshot,
+    served: &Served,
     question: &BoardQuestion,
     span: Span,
     trend: &Trend,
@@ -258,5 +262,5 @@ async fn explain(
     let towards = change.or(trend.current.mean_score).unwrap_or(0.0);
     let direction = if towards < 0.0 { -1.0 } else { 1.0 };
     let period = (span.start(), span.end);
-    data.explaining_posts(&question.run.0, &trend.asset, period, direction, (question.posts, question.as_of)).await
+    data.explaining_posts(served, &trend.asset, period, direction, (question.posts, question.as_of)).await
 }

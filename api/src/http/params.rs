@@ -13,7 +13,7 @@ use serde::{Deserialize, forward_to_deserialize_any};
 use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, ObjectBuilder, OneOfBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
-use vigie_schemas::LIVE_RUN;
+use vigie_schemas::SERVED_RUN;
 
 use crate::http::answer;
 use crate::http::problem::{Problem, WrongParameter};
@@ -261,20 +261,20 @@ pub(crate) struct Cursor(pub(crate) String);
 
 parameter!([] Cursor, |text| bounded::<4096>(text).map(Self), text::<4096>("^[0-9a-f]+$"));
 
-/// The run whose results are asked for.
+/// The run whose results are asked for, or what is served.
 #[derive(Clone, Debug)]
 pub(crate) struct Run(pub(crate) String);
 
 impl Default for Run {
     fn default() -> Self {
-        Self(LIVE_RUN.to_owned())
+        Self(SERVED_RUN.to_owned())
     }
 }
 
 parameter!(
     [] Run,
     |text| bounded::<128>(text).map(Self),
-    text::<128>(TEXT).default(Some(LIVE_RUN.into()))
+    text::<128>(TEXT).default(Some(SERVED_RUN.into()))
 );
 
 /// A time.
@@ -441,7 +441,7 @@ mod tests {
     #[test]
     fn what_is_not_given_has_its_default() {
         let asked = read::<Asked>("").unwrap();
-        assert_eq!((asked.limit.0, asked.lineage, asked.run.0.as_str()), (50, false, LIVE_RUN));
+        assert_eq!((asked.limit.0, asked.lineage, asked.run.0.as_str()), (50, false, SERVED_RUN));
         assert!(asked.from.is_none() && asked.to.is_none() && asked.words.is_none());
         let asked = read::<Asked>("lineage&words=up,down&limit=7&run=r%C3%BC").unwrap();
         assert_eq!((asked.limit.0, asked.lineage, asked.run.0.as_str()), (7, true, "rü"));

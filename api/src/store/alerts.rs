@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::served::Served;
 use super::{Snapshot, StoreError};
 use crate::time::UtcTime;
 
@@ -53,7 +54,7 @@ impl AlertKind {
 /// Which alerts.
 #[derive(Clone, Debug)]
 pub(crate) struct AlertsQuery {
-    pub(crate) run: String,
+    pub(crate) served: Served,
     pub(crate) asset: Option<String>,
     pub(crate) kind: Option<AlertKind>,
     pub(crate) from: UtcTime,
@@ -75,20 +76,30 @@ impl Snapshot {
              AND ($9::timestamptz IS NULL OR raised_at <= $9) \
              ORDER BY window_start DESC, alert_id LIMIT $8"
         );
-        let (time, id) = query.after.clone().unwrap_or_else(|| (query.to, String::new()));
+        let range = (query.from, query.to);
+        let mut alerts = Vec::new();
+        for part in query.served.within(range).parts().iter().rev() {
+            let limit = query.limit - alerts.len() as i64;
+            if limit > 0 {
+                alerts.extend(self.alerts_of(&part.run, part.clip(range), limit, query, &sql).await?);
+            }
+        }
+        Ok(alerts)
+    }
+
+    async fn alerts_of(
+        &self,
+        run: &str,
+        (from, to): (UtcTime, UtcTime),
+        limit: i64,
+        query: &AlertsQuery,
+        sql: &str,
+    ) -> Result<Vec<Alert>, StoreError> {
+        let (time, id) = query.after.clone().unwrap_or_else(|| (to, String::new()));
         let as_of = query.as_of.map(|time| time.0);
-        let params: &[&(dyn tokio_postgres::types::ToSql + Sync)] = &[
-            &query.run,
-            &query.asset,
-            &query.kind.map(AlertKind::name),
-            &query.from.0,
-            &query.to.0,
-            &time.0,
-            &id,
-            &query.limit,
-            &as_of,
-        ];
-        let rows = self.rows(&sql, params).await?;
+        let params: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
+            &[&run, &query.asset, &query.kind.map(AlertKind::name), &from.0, &to.0, &time.0, &id, &limit, &as_of];
+        let rows = self.rows(sql, params).await?;
         rows.iter()
             .map(|row| {
                 Ok(Alert {

@@ -6,8 +6,11 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::try_join_all;
+
+use super::served::Served;
 use super::{Snapshot, StoreError};
-use crate::time::UtcTime;
+use crate::time::{EARLIEST, UtcTime};
 
 /// Nothing final is looked for further ahead: after a range that is past the first window looked at is final.
 const AHEAD: i64 = 7 * 86_400;
@@ -28,10 +31,44 @@ const CLOSED: &str = "WITH named AS (SELECT a.asset, (SELECT l.input_partition F
        LEFT JOIN finished ON true) \
      SELECT asset, closed FROM answer WHERE closed IS NOT NULL";
 
+/// Of each part of a range, in order, its end, and the time before which the windows of each asset were closed.
+pub(crate) struct Closed(Vec<(UtcTime, BTreeMap<String, UtcTime>)>);
+
+impl Closed {
+    /// Up to where the windows of `asset` that start at `from` or later were closed; long before all data if they were not.
+    pub(crate) fn until(&self, asset: &str, from: UtcTime) -> UtcTime {
+        let mut until = UtcTime(EARLIEST);
+        for (end, closed) in self.0.iter().filter(|(end, _)| *end > from) {
+            let Some(time) = closed.get(asset) else { break };
+            until = *time.min(end);
+            if until < *end {
+                break;
+            }
+        }
+        until
+    }
+}
+
 impl Snapshot {
-    /// Of each asset the time before which its windows were closed at `as_of`, or are; not told if that is before `from`, and right up
-    /// to `to` only.
+    /// What was closed at `as_of`, or is, of a range. Looks no further back than `seconds` before the end of each part: enough where only
+    /// all of it counts.
     pub(crate) async fn closed(
+        &self,
+        served: &Served,
+        assets: &[&str],
+        (range, seconds): ((UtcTime, UtcTime), i64),
+        as_of: Option<UtcTime>,
+    ) -> Result<Closed, StoreError> {
+        let served = served.within(range);
+        let parts = served.parts().iter().map(async |part| {
+            let (from, to) = part.clip(range);
+            Ok((to, self.closed_of(&part.run, assets, (from.max(to.plus(-seconds)), to), as_of).await?))
+        });
+        try_join_all(parts).await.map(Closed)
+    }
+
+    /// Of each asset the time before which its windows were closed; not told if that is before `from`, and right up to `to` only.
+    async fn closed_of(
         &self,
         run: &str,
         assets: &[&str],

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use super::next_hour::NEXT_HOUR;
 use super::series::VOLUME;
+use super::served::Served;
 use super::{Snapshot, StoreError, windows};
 use crate::insights::leaderboard::{AssetTotals, NextHour, SLICES, Slice, Span};
 use crate::time::UtcTime;
@@ -10,7 +11,7 @@ impl Snapshot {
     /// What was counted for each asset in the slices of `span`, as known at `as_of`, and whether any of it is sample data.
     pub(crate) async fn totals(
         &self,
-        run: &str,
+        served: &Served,
         span: Span,
         as_of: Option<UtcTime>,
     ) -> Result<(BTreeMap<String, AssetTotals>, bool), StoreError> {
@@ -26,7 +27,8 @@ impl Snapshot {
             windows::known("w.run_id = $1 AND w.window_start >= $2 AND w.window_start < $3", "$5", as_of)
         );
         let (from, step, as_of) = (span.previous_start().0, span.slice_seconds(), as_of.map(|time| time.0));
-        let rows = self.rows(&sql, &[&run, &from, &span.end.0, &step, &as_of]).await?;
+        let served = served.within((span.previous_start(), span.end));
+        let rows = self.rows_of(&served, &sql, &[&from, &span.end.0, &step, &as_of]).await?;
         let mut sample = false;
         let mut totals: BTreeMap<String, AssetTotals> = BTreeMap::new();
         for row in &rows {
@@ -59,7 +61,7 @@ impl Snapshot {
     /// Distinct authors of scored posts by asset in the current period of `span`, of the posts that were scored by `as_of`.
     pub(crate) async fn voices(
         &self,
-        run: &str,
+        served: &Served,
         span: Span,
         as_of: Option<UtcTime>,
     ) -> Result<BTreeMap<String, i64>, StoreError> {
@@ -73,7 +75,8 @@ impl Snapshot {
              UNION ALL SELECT '*', {counts} posts p WHERE p.run_id = $1 AND {known} HAVING count(*) > 0"
         );
         let as_of = as_of.map(|time| time.0);
-        let rows = self.rows(&sql, &[&run, &span.start().0, &span.end.0, &as_of]).await?;
+        let served = served.within((span.start(), span.end));
+        let rows = self.rows_of(&served, &sql, &[&span.start().0, &span.end.0, &as_of]).await?;
         rows.iter().map(|row| Ok((row.try_get("asset")?, row.try_get("voices")?))).collect()
     }
 }

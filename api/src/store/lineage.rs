@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tokio_postgres::Row;
 use utoipa::ToSchema;
+use vigie_schemas::SERVED_RUN;
 
+use super::served::Served;
 use super::windows::{self, BUCKET};
 use super::{Snapshot, StoreError};
 use crate::store::series::{ByAsset, SeriesQuery};
@@ -12,8 +14,10 @@ use crate::time::UtcTime;
 /// What the numbers of an answer stand on.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Lineage {
-    /// `live`, or the id of a replay.
+    /// `live`, or the id of a replay; `served` where several runs have a part.
     pub run_id: String,
+    /// Every run that answers for some of the time, in the order of time.
+    pub runs: Vec<String>,
     /// The models that scored the posts, with the table of assets in use.
     pub models: Vec<Model>,
     /// The models that made the forecasts.
@@ -72,8 +76,11 @@ const JOINED: &str = "l.model_name, l.model_version, l.model_sha256, l.assets_ve
     FROM of JOIN lineages l ON l.id = of.lineage_id";
 
 impl Lineage {
-    pub(crate) fn new(run_id: &str) -> Self {
-        Self { run_id: run_id.to_owned(), models: Vec::new(), forecasters: Vec::new(), inputs: Vec::new() }
+    /// That of a range, without a row yet.
+    pub(crate) fn new(served: &Served, range: (UtcTime, UtcTime)) -> Self {
+        let runs = served.runs(range);
+        let run_id = if let [run] = &runs[..] { run.clone() } else { SERVED_RUN.to_owned() };
+        Self { run_id, runs, models: Vec::new(), forecasters: Vec::new(), inputs: Vec::new() }
     }
 
     pub(crate) fn add(&mut self, row: &Row) -> Result<(), StoreError> {
@@ -147,7 +154,8 @@ impl Snapshot {
         for row in self.series_rows(&sql, query, &query.names()).await? {
             let of_asset = buckets.entry(row.try_get("asset")?).or_default();
             let bucket = UtcTime(row.try_get("bucket")?);
-            of_asset.entry(bucket).or_insert_with(|| Lineage::new(&query.run)).add(&row)?;
+            let range = if by_bucket { (bucket, bucket.plus(query.interval)) } else { (query.from, query.to) };
+            of_asset.entry(bucket).or_insert_with(|| Lineage::new(&query.served, range)).add(&row)?;
         }
         Ok(buckets)
     }
@@ -155,7 +163,7 @@ impl Snapshot {
     /// The lineage of all windows that start in `[from, to)`, as known at `as_of`.
     pub(crate) async fn lineage(
         &self,
-        run: &str,
+        served: &Served,
         (from, to): (UtcTime, UtcTime),
         as_of: Option<UtcTime>,
     ) -> Result<Lineage, StoreError> {
@@ -164,9 +172,9 @@ impl Snapshot {
             "WITH of AS (SELECT {OFFSETS} FROM ({}) w GROUP BY lineage_id) SELECT {JOINED} ORDER BY {COLUMNS}",
             windows::known_rows(condition, "$4", as_of)
         );
-        let mut lineage = Lineage::new(run);
+        let mut lineage = Lineage::new(served, (from, to));
         let as_of = as_of.map(|time| time.0);
-        for row in self.rows(&sql, &[&run, &from.0, &to.0, &as_of]).await? {
+        for row in self.rows_of(&served.within((from, to)), &sql, &[&from.0, &to.0, &as_of]).await? {
             lineage.add(&row)?;
         }
         Ok(lineage)

@@ -6,6 +6,7 @@ use vigie_schemas::WHOLE_MARKET;
 
 use super::lineage::Model;
 use super::search::{ABOUT, MATCHES, Words};
+use super::served::Served;
 use super::{Snapshot, StoreError};
 use crate::time::UtcTime;
 
@@ -91,7 +92,7 @@ pub(crate) struct PostLineage {
 /// Which posts.
 #[derive(Clone, Debug)]
 pub(crate) struct PostsQuery {
-    pub(crate) run: String,
+    pub(crate) served: Served,
     pub(crate) asset: String,
     pub(crate) from: UtcTime,
     pub(crate) to: UtcTime,
@@ -99,6 +100,17 @@ pub(crate) struct PostsQuery {
     /// Only what comes after this post: older, or as old with a higher id.
     pub(crate) after: Option<(UtcTime, String)>,
     pub(crate) limit: i64,
+}
+
+impl PostsQuery {
+    /// The same of each part, the newest first.
+    pub(super) fn of_parts(&self) -> impl Iterator<Item = (String, Self)> {
+        let range = (self.from, self.to);
+        self.served.within(range).parts().to_vec().into_iter().rev().map(move |part| {
+            let (from, to) = part.clip(range);
+            (part.run, Self { from, to, ..self.clone() })
+        })
+    }
 }
 
 /// What posts must have.
@@ -196,6 +208,17 @@ const COLUMNS: &str = "p.post_id, p.source, p.kind, p.url, p.author_id, p.title,
 impl Snapshot {
     /// Newest first; of the same time by id.
     pub(crate) async fn posts(&self, query: &PostsQuery) -> Result<Vec<Post>, StoreError> {
+        let mut posts = Vec::new();
+        for (run, mut part) in query.of_parts() {
+            part.limit -= posts.len() as i64;
+            if part.limit > 0 {
+                posts.extend(self.posts_of(&run, &part).await?);
+            }
+        }
+        Ok(posts)
+    }
+
+    pub(super) async fn posts_of(&self, run: &str, query: &PostsQuery) -> Result<Vec<Post>, StoreError> {
         // One index gives the order; the row that comes last is looked up in `posts` only for the rows of the page.
         let (k, table, evidence, asset) = if query.asset == WHOLE_MARKET {
             ("p", "posts p", "NULL::text", "p.run_id = $1 AND $2::text = '*'")
@@ -222,7 +245,7 @@ impl Snapshot {
         );
         let (time, id) = query.after.clone().unwrap_or_else(|| (query.to, String::new()));
         let mut params: Vec<&(dyn ToSql + Sync)> =
-            vec![&query.run, &query.asset, &query.from.0, &query.to.0, &time.0, &id, &query.limit];
+            vec![&run, &query.asset, &query.from.0, &query.to.0, &time.0, &id, &query.limit];
         params.extend(filters.iter().map(|filter| &**filter as &(dyn ToSql + Sync)));
         self.rows(&sql, &params).await?.iter().map(post).collect()
     }
@@ -230,9 +253,9 @@ impl Snapshot {
     /// The posts about `asset` in `[from, to)` that speak most clearly in `direction` (1 up, -1 down), no text twice and no spam.
     pub(crate) async fn explaining_posts(
         &self,
-        run: &str,
+        served: &Served,
         asset: &str,
-        (from, to): (UtcTime, UtcTime),
+        range: (UtcTime, UtcTime),
         direction: f64,
         (limit, as_of): (usize, Option<UtcTime>),
     ) -> Result<Vec<Post>, StoreError> {
@@ -245,10 +268,22 @@ impl Snapshot {
         );
         let candidates = i64::try_from(limit * 5).unwrap_or(i64::MAX);
         let as_of = as_of.map(|time| time.0);
-        let rows = self.rows(&sql, &[&run, &asset, &from.0, &to.0, &direction, &candidates, &as_of]).await?;
+        let mut posts = Vec::new();
+        let served = served.within(range);
+        for part in served.parts() {
+            let (from, to) = part.clip(range);
+            let rows = self.rows(&sql, &[&part.run, &asset, &from.0, &to.0, &direction, &candidates, &as_of]).await?;
+            for row in &rows {
+                posts.push(post(row)?);
+            }
+        }
+        if served.parts().len() > 1 {
+            let clear = |post: &Post| post.score.map_or(f64::NEG_INFINITY, |score| score * direction);
+            let newest_first = |a: &Post, b: &Post| b.published_at.cmp(&a.published_at).then(a.post_id.cmp(&b.post_id));
+            posts.sort_by(|a, b| clear(b).total_cmp(&clear(a)).then_with(|| newest_first(a, b)));
+        }
         let mut chosen: Vec<Post> = Vec::new();
-        for row in &rows {
-            let post = post(row)?;
+        for post in posts {
             if chosen.len() < limit && !is_spam(&post) && !chosen.iter().any(|c| same_text(c, &post)) {
                 chosen.push(post);
             }

@@ -1,8 +1,11 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use vigie_schemas::SERVED_RUN;
+
+use super::served::Part;
 use super::{Snapshot, StoreError};
-use crate::time::UtcTime;
+use crate::time::{EARLIEST, LATEST, UtcTime};
 
 /// A computation over posts: `live`, or a replay.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -30,9 +33,20 @@ pub(crate) struct Run {
     pub progress: Option<serde_json::Value>,
     /// When its process was last heard of.
     pub heard_at: Option<UtcTime>,
+    /// For which times it answers where no run is asked for: `live` for all that no promoted run answers for.
+    pub served: Vec<ServedRange>,
     /// More about it.
     #[schema(value_type = Object)]
     pub detail: serde_json::Value,
+}
+
+/// A range of event time.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct ServedRange {
+    /// Inclusive; null: all earlier times.
+    pub from: Option<UtcTime>,
+    /// Exclusive; null: all later times.
+    pub to: Option<UtcTime>,
 }
 
 impl Snapshot {
@@ -40,13 +54,21 @@ impl Snapshot {
     pub(crate) async fn runs(&self, after: Option<(UtcTime, String)>, limit: i64) -> Result<Vec<Run>, StoreError> {
         let sql = "SELECT * FROM runs WHERE started_at <= $1 AND (started_at < $1 OR run_id > $2) \
                    ORDER BY started_at DESC, run_id LIMIT $3";
-        let (time, id) = after.unwrap_or((UtcTime(crate::time::LATEST), String::new()));
+        let (time, id) = after.unwrap_or((UtcTime(LATEST), String::new()));
         let rows = self.rows(sql, &[&time.0, &id, &limit]).await?;
+        let served = self.served(SERVED_RUN, None);
         rows.iter()
             .map(|row| {
+                let run_id: String = row.try_get("run_id")?;
+                let own = served.parts().iter().filter(|part| part.run == run_id);
+                let range = |part: &Part| ServedRange {
+                    from: Some(part.from).filter(|from| from.0 > EARLIEST),
+                    to: Some(part.to).filter(|to| to.0 < LATEST),
+                };
+                let served = own.map(range).collect();
                 let maybe_time = |name: &str| row.try_get::<_, Option<jiff::Timestamp>>(name).map(|t| t.map(UtcTime));
                 Ok(Run {
-                    run_id: row.try_get("run_id")?,
+                    run_id,
                     topic: row.try_get("topic")?,
                     from_time: maybe_time("from_time")?,
                     to_time: maybe_time("to_time")?,
@@ -57,6 +79,7 @@ impl Snapshot {
                     posts: row.try_get("posts")?,
                     progress: row.try_get("progress")?,
                     heard_at: maybe_time("heard_at")?,
+                    served,
                     detail: row.try_get("detail")?,
                 })
             })

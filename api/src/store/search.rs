@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use tokio_postgres::types::ToSql;
 use vigie_schemas::WHOLE_MARKET;
 
+use super::served::Served;
 use super::{Snapshot, StoreError};
 use crate::http::problem::Problem;
 use crate::time::UtcTime;
@@ -33,7 +35,7 @@ impl Words {
 
 /// Where posts are counted.
 pub(crate) struct VolumeQuery {
-    pub(crate) run: String,
+    pub(crate) served: Served,
     pub(crate) asset: String,
     pub(crate) from: UtcTime,
     pub(crate) to: UtcTime,
@@ -66,9 +68,10 @@ impl Snapshot {
             MATCHES.replace('?', "$6")
         );
         let (interval, as_of) = (format!("{} seconds", query.interval), query.as_of.map(|time| time.0));
-        let (run, asset, words, language) = (&query.run, &query.asset, &query.words.0, &query.language);
-        let rows =
-            self.rows(&sql, &[run, asset, &query.from.0, &query.to.0, &interval, words, language, &as_of]).await?;
+        let (asset, words, language) = (&query.asset, &query.words.0, &query.language);
+        let served = query.served.within((query.from, query.to));
+        let params: &[&(dyn ToSql + Sync)] = &[asset, &query.from.0, &query.to.0, &interval, words, language, &as_of];
+        let rows = self.rows_of(&served, &sql, params).await?;
         rows.iter().map(|row| Ok((UtcTime(row.try_get("start")?), row.try_get("posts")?))).collect()
     }
 }

@@ -5,6 +5,7 @@ use tokio_postgres::types::Json;
 use vigie_schemas::WHOLE_MARKET;
 
 use super::next_hour::NEXT_HOUR;
+use super::served::Served;
 use super::windows::{self, BUCKET};
 use super::{Snapshot, StoreError};
 use crate::insights::leaderboard::NextHour;
@@ -13,7 +14,7 @@ use crate::time::UtcTime;
 /// Which windows, and how to put them together.
 #[derive(Clone, Debug)]
 pub(crate) struct SeriesQuery {
-    pub(crate) run: String,
+    pub(crate) served: Served,
     pub(crate) assets: Vec<String>,
     /// Multiples of the interval: `from` inclusive, `to` exclusive.
     pub(crate) from: UtcTime,
@@ -173,7 +174,8 @@ impl Snapshot {
         assets: &[&str],
     ) -> Result<Vec<Row>, StoreError> {
         let as_of = query.as_of.map(|time| time.0);
-        self.rows(sql, &[&query.run, &assets, &query.from.0, &query.to.0, &query.interval_text(), &as_of]).await
+        let served = query.served.within((query.from, query.to));
+        self.rows_of(&served, sql, &[&assets, &query.from.0, &query.to.0, &query.interval_text(), &as_of]).await
     }
 }
 

@@ -20,14 +20,27 @@ type Spot = (jiff::Timestamp, String);
 impl Snapshot {
     /// As [`Snapshot::posts`], without copies.
     pub(crate) async fn unique_posts(&self, query: &PostsQuery) -> Result<Vec<Post>, StoreError> {
+        let mut posts = Vec::new();
+        for (run, mut part) in query.of_parts() {
+            part.limit -= posts.len() as i64;
+            if part.limit > 0 {
+                posts.extend(self.unique_posts_of(&run, &part).await?);
+            }
+        }
+        Ok(posts)
+    }
+
+    /// Each run has counted by itself.
+    async fn unique_posts_of(&self, run: &str, query: &PostsQuery) -> Result<Vec<Post>, StoreError> {
         let mut batch = PostsQuery { limit: BATCH.max(query.limit), ..query.clone() };
         let mut found = Vec::new();
         loop {
-            let posts = self.posts(&batch).await?;
+            let posts = self.posts_of(run, &batch).await?;
             let is_last = (posts.len() as i64) < batch.limit;
             let (Some(newest), Some(oldest)) = (posts.first(), posts.last()) else { break };
             let place = (oldest.published_at, oldest.post_id.clone());
-            let earlier = self.earlier(query, oldest.published_at.plus(-COPIED_WITHIN), newest.published_at).await?;
+            let earlier =
+                self.earlier(run, query, oldest.published_at.plus(-COPIED_WITHIN), newest.published_at).await?;
             found.extend(posts.into_iter().filter(|post| !earlier.has_copied(post)));
             if is_last || found.len() as i64 >= query.limit {
                 break;
@@ -39,7 +52,7 @@ impl Snapshot {
     }
 
     /// The posts about the asset that were published in `[from, to]`, spam too.
-    async fn earlier(&self, query: &PostsQuery, from: UtcTime, to: UtcTime) -> Result<Earlier, StoreError> {
+    async fn earlier(&self, run: &str, query: &PostsQuery, from: UtcTime, to: UtcTime) -> Result<Earlier, StoreError> {
         let posts = if query.asset == WHOLE_MARKET {
             "posts p WHERE $2::text = '*' AND p.run_id = $1"
         } else {
@@ -51,7 +64,7 @@ impl Snapshot {
              AND p.fingerprint IS NOT NULL AND p.deleted_at IS NULL"
         );
         let mut earlier = Earlier::default();
-        for row in self.rows(&sql, &[&query.run, &query.asset, &from.0, &to.0]).await? {
+        for row in self.rows(&sql, &[&run, &query.asset, &from.0, &to.0]).await? {
             earlier.add((row.try_get("published_at")?, row.try_get("post_id")?), row.try_get("fingerprint")?);
         }
         earlier.spots.values_mut().for_each(|spots| spots.sort_unstable());

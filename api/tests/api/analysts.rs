@@ -150,7 +150,7 @@ async fn several_assets_in_one_call_are_their_series_from_one_state() {
     }
     let csv = world.get(&format!("/v1/series?assets=BTC,ETH&metrics=posts&format=csv&{range}")).await.text();
     let lines: Vec<&str> = csv.lines().collect();
-    assert_eq!((lines.len(), lines[0]), (11, "asset,start,end,posts,windows,revision,final,complete,computed_at"));
+    assert_eq!((lines.len(), lines[0]), (11, "asset,start,end,posts,windows,revision,final,complete,computed_at,runs"));
     assert!(lines[1].starts_with("BTC,2022-05-09T00:00:00Z,") && lines[6].starts_with("ETH,2022-05-09T00:00:00Z,"));
     world.get("/v1/series?assets=BTC,NOPE").await.problem(404);
     let many = vec!["BTC"; 51].join(",");

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, KeysInterface, LuaInterface, StreamsInterface};
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -212,5 +213,53 @@ async fn a_gap_in_mid_stream_is_told() {
     let (_, kind, data) = listener.event().await;
     assert_eq!((kind, data), ("gap".to_owned(), format!("{{\"after\":\"{last}\"}}")));
     assert_eq!(listener.event().await.0, anew);
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn subscribers_are_told_which_runs_are_served_and_hear_no_others() {
+    let served = Served::start().await;
+    let mut all = served.listen("", None).await;
+    let mut trends = served.listen("?type=trend", None).await;
+    let mut live = served.listen("?run=live&type=trend", None).await;
+    let trend = async |run: &str, start: &str| {
+        let data = format!(r#"{{"asset":"BTC","lineage":{{"run_id":"{run}"}},"window_start":"{start}"}}"#);
+        served.write("trend", &data).await
+    };
+    let (within, without) = ("2022-05-09T12:00:00Z", "2022-05-09T13:00:00Z");
+    let first = trend("live", within).await;
+    for listener in [&mut all, &mut trends, &mut live] {
+        assert_eq!(listener.event().await.0, first, "nothing is promoted");
+    }
+    let promote = format!(
+        "INSERT INTO served_runs (run_id, from_time, to_time, promoted_at) VALUES ('r1', '{within}', '{without}', now())"
+    );
+    served.world.sql(&promote).await;
+    let range = |run: &str, from: Option<&str>, to: Option<&str>| json!({"run_id": run, "from": from, "to": to});
+    let parts = [
+        range("live", None, Some(within)),
+        range("r1", Some(within), Some(without)),
+        range("live", Some(without), None),
+    ];
+    let mut late = served.listen("?asset=BTC", Some(&first)).await;
+    for listener in [&mut all, &mut late] {
+        let (id, kind, data) = listener.event().await;
+        let data: Value = serde_json::from_str(&data).unwrap();
+        assert_eq!((id.as_str(), kind.as_str(), &data["served"]), ("", "switch", &json!(parts)));
+    }
+    // Whoever listens to trends alone is told nothing, but also hears them of served runs only.
+    let hidden = trend("live", within).await;
+    let outside = trend("live", without).await;
+    assert_eq!(live.event().await.0, hidden);
+    assert_eq!(live.event().await.0, outside);
+    for listener in [&mut all, &mut trends, &mut late] {
+        assert_eq!(listener.event().await.0, outside);
+    }
+    served.world.sql("UPDATE served_runs SET rolled_back_at = now()").await;
+    let (_, kind, data) = all.event().await;
+    assert_eq!((kind.as_str(), data), ("switch", json!({"served": [range("live", None, None)]}).to_string()));
+    let again = trend("live", within).await;
+    assert_eq!(all.event().await.0, again);
+    served.world.get("/v1/stream?run=r1").await.problem(400);
     served.stop().await;
 }

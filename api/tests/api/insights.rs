@@ -173,9 +173,9 @@ async fn as_of_shows_only_what_was_known_then() {
 async fn a_series_comes_as_csv_with_empty_fields_for_null() {
     let world = two_hours().await;
     let path = "/v1/assets/BTC/series?from=2022-05-09T12:10:00Z&to=2022-05-09T12:20:00Z&metrics=posts,mean_score";
-    let expected = "start,end,posts,mean_score,windows,revision,final,complete,computed_at\r\n\
-        2022-05-09T12:10:00Z,2022-05-09T12:15:00Z,1,0.3,1,3,false,true,2022-05-09T12:10:00Z\r\n\
-        2022-05-09T12:15:00Z,2022-05-09T12:20:00Z,,,0,,true,true,\r\n";
+    let expected = "start,end,posts,mean_score,windows,revision,final,complete,computed_at,runs\r\n\
+        2022-05-09T12:10:00Z,2022-05-09T12:15:00Z,1,0.3,1,3,false,true,2022-05-09T12:10:00Z,live\r\n\
+        2022-05-09T12:15:00Z,2022-05-09T12:20:00Z,,,0,,true,true,,live\r\n";
     for answer in
         [world.get_with(path, &[("accept", "text/csv")]).await, world.get(&format!("{path}&format=csv")).await]
     {

@@ -15,4 +15,5 @@ mod kept;
 mod posts;
 mod right;
 mod search;
+mod served;
 mod world;

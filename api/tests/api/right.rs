@@ -66,7 +66,7 @@ async fn finalized_series_end_with_what_is_final() {
         .get(&path("&finalized=true&format=csv&to=2022-05-09T00:05:00Z&interval=1d").replace("interval=1h&", ""))
         .await
         .text();
-    assert_eq!(csv, "start,end,posts,windows,revision,final,complete,computed_at\r\n", "a head without rows");
+    assert_eq!(csv, "start,end,posts,windows,revision,final,complete,computed_at,runs\r\n", "a head without rows");
     let none = world.json(&format!("/v1/series?assets=BTC,*&interval=1d&finalized=true&from={}", at(0))).await;
     assert_eq!(none["series"][0]["points"], json!([]));
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use vigie_authors::AuthorKey;
 use vigie_clock::Timestamp;
 use vigie_daemon::{Check, Mistake};
-use vigie_schemas::{LIVE_RUN, RegistryConfig, Topic};
+use vigie_schemas::{LIVE_RUN, RegistryConfig, SERVED_RUN, Topic};
 use vigie_streams::{KafkaConfig, StreamsOptions};
 
 use super::scope::{Offsets, Selection};
@@ -91,7 +91,8 @@ impl Config {
         partitions.sort_unstable();
         let once = partitions.windows(2).all(|pair| pair[0] != pair[1]);
         check.option("offsets", once, "a partition given twice", "one range of each");
-        let expected = format!("1 to 64 small letters, digits and hyphens, and not {LIVE_RUN:?}");
+        let expected =
+            format!("1 to 64 small letters, digits and hyphens, and neither {LIVE_RUN:?} nor {SERVED_RUN:?}");
         check.option("run-id", self.run_id.as_deref().is_none_or(is_run_id), format!("{:?}", self.run_id), expected);
         check.part(self.kafka.check());
         check.part(self.registry.check());
@@ -140,7 +141,7 @@ pub fn new_run_id(now: Timestamp) -> String {
 
 fn is_run_id(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=64).contains(&text.len()) && text.bytes().all(allowed) && text != LIVE_RUN
+    (1..=64).contains(&text.len()) && text.bytes().all(allowed) && ![LIVE_RUN, SERVED_RUN].contains(&text)
 }
 
 #[cfg(test)]

@@ -136,6 +136,9 @@ pub enum RunError {
     /// There is no such run.
     #[error("run {0} is not recorded, expected one that was started")]
     Unknown(String),
+    /// What it wrote is what readers get.
+    #[error("run {0} is served, expected another id or `vigie replay rollback {0}` first")]
+    Served(String),
 }
 
 /// The number spells "rply"; with the hash of a run's id it is the lock that the run's process holds.
@@ -184,18 +187,20 @@ impl Runs {
     /// Records that a run begins; of one that goes on, that it does.
     ///
     /// # Errors
-    /// [`RunError::Postgres`].
+    /// [`RunError::Postgres`]; [`RunError::Served`] for a run that is served.
     pub async fn started(&self, run: &RunStarted) -> Result<(), RunError> {
         let sql = "INSERT INTO runs (run_id, topic, from_time, to_time, model, state, started_at, detail, heard_at)
             VALUES ($1, $2, $3, $4, $5, 'running', $6, $7, now())
             ON CONFLICT (run_id) DO UPDATE SET topic = excluded.topic, from_time = excluded.from_time,
                 to_time = excluded.to_time, model = excluded.model, state = 'running', wanted = 'run', heard_at = now(),
-                finished_at = NULL, posts = NULL, detail = runs.detail - 'error' || excluded.detail";
+                finished_at = NULL, posts = NULL, detail = runs.detail - 'error' || excluded.detail
+            WHERE NOT EXISTS (SELECT FROM served_runs s WHERE s.run_id = excluded.run_id AND s.rolled_back_at IS NULL)";
         let (from, to) = (Cell::OptTime(run.from_time), Cell::OptTime(run.to_time));
         let at = Cell::Time(run.started_at);
         let values: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
             [&run.run_id, &run.topic, &from, &to, &run.model, &at, &run.detail];
-        self.client.execute(sql, &values).await.map(drop).map_err(|e| self.failed(e))
+        let recorded = self.client.execute(sql, &values).await.map_err(|e| self.failed(e))?;
+        if recorded == 0 { Err(RunError::Served(run.run_id.clone())) } else { Ok(()) }
     }
 
     /// Records how far a run is, and returns what is wanted of it.

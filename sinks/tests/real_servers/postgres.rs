@@ -3,7 +3,9 @@
 use serde_json::json;
 use vigie_clock::Timestamp;
 use vigie_schemas::{Lineage, ScoredPost, Topic, TrendInsight};
-use vigie_sinks::{RunFinished, RunRow, RunStarted, RunState, RunWish, Runs, migrate};
+use vigie_sinks::{
+    Promotion, RunFinished, RunRow, RunStarted, RunState, RunWish, Runs, migrate, promote, promoted_runs, rollback,
+};
 
 use crate::harness::{Pipeline, eventually};
 use crate::records::{T0, alert, fetch, forecast, post, trend};
@@ -284,4 +286,75 @@ async fn all_rows_of_a_run_can_be_removed_and_no_others() {
     }
     assert_eq!(pipeline.number(live).await, before);
     sink.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_run_that_is_finished_and_all_there_is_promoted() {
+    let pipeline = Pipeline::new().await;
+    let url = pipeline.stack.postgres_url.parse().unwrap();
+    migrate(&url).await.unwrap();
+    let mut runs = Runs::connect(&url).await.unwrap();
+    let attempt = async |run: &str, from: Option<i64>, to: Option<i64>| {
+        let time = |minutes: Option<i64>| minutes.map(|minutes| Timestamp::from_millis(T0 + minutes * 60_000));
+        let promotion =
+            Promotion { run_id: run.to_owned(), from: time(from), to: time(to), reason: Some("why".into()) };
+        promote(&url, &promotion).await.map_err(|error| error.to_string())
+    };
+    assert_eq!(attempt("r1", None, None).await, Err("run r1 is not recorded, see /v1/runs".to_owned()));
+    // From 12:42 to 12:58: the whole windows are those from 12:45 to 12:55.
+    let mut started = RunStarted {
+        run_id: "r1".to_owned(),
+        topic: "posts.raw.v1".to_owned(),
+        from_time: Some(Timestamp::from_millis(T0 + 120_000)),
+        to_time: Some(Timestamp::from_millis(T0 + 1_080_000)),
+        model: "words@2".to_owned(),
+        started_at: Timestamp::from_millis(T0),
+        detail: serde_json::json!({}),
+    };
+    runs.started(&started).await.unwrap();
+    let state = Err("run r1 is running, expected one that is finished".to_owned());
+    assert_eq!(attempt("r1", None, None).await, state);
+    let finished = |state, posts, detail| RunFinished {
+        run_id: "r1".to_owned(),
+        state,
+        finished_at: Timestamp::from_millis(T0 + 1000),
+        posts,
+        detail,
+    };
+    runs.finished(&finished(RunState::Failed, None, serde_json::json!({}))).await.unwrap();
+    assert!(attempt("r1", None, None).await.unwrap_err().contains("is failed"));
+    runs.finished(&finished(RunState::Finished, Some(0), serde_json::json!({}))).await.unwrap();
+    assert!(attempt("r1", None, None).await.unwrap_err().contains("tells no range and no counts"));
+    let counts = serde_json::json!({"windows": 1});
+    runs.finished(&finished(RunState::Finished, Some(0), counts)).await.unwrap();
+    assert!(attempt("r1", None, None).await.unwrap_err().contains("0 of 1 windows are in postgresql"));
+    let window = "INSERT INTO stored_windows (window_start, emitted_at, first_offset, last_offset, window_seconds, revision, posts, \
+        unique_authors, negative, neutral, positive, lineage_id, final, sample, run_id, asset, sources) \
+        SELECT now, now, 1, 1, 300, 1, 1, 1, 0, 0, 0, 1, true, false, 'r1', '*', '' FROM (SELECT timestamptz '1999-01-01' AS now) t";
+    pipeline.execute(window, &[]).await;
+    for (from, to) in [(Some(0), None), (None, Some(16)), (Some(12), Some(8))] {
+        let error = attempt("r1", from, to).await.unwrap_err();
+        assert!(error.contains("within that of run r1: 2022-05-09T12:45:00Z to 2022-05-09T12:55:00Z"), "{error}");
+    }
+    assert!(promoted_runs(&url).await.unwrap().is_empty());
+
+    let promoted = attempt("r1", None, None).await.unwrap();
+    assert_eq!(
+        (promoted.switch.from.to_string(), promoted.switch.to.to_string()),
+        ("2022-05-09T12:45:00Z".to_owned(), "2022-05-09T12:55:00Z".to_owned())
+    );
+    assert_eq!(attempt("r1", Some(11), None).await.unwrap_err(), "run r1 is served for this range already");
+    assert!(runs.started(&started).await.unwrap_err().to_string().contains("run r1 is served"));
+    assert!(runs.remove("r1").await.unwrap_err().to_string().contains("run r1 is served"));
+    started.run_id = "r2".to_owned();
+    runs.started(&started).await.unwrap();
+    assert_eq!(rollback(&url, Some("r2")).await.unwrap_err().to_string(), "run r2 is not promoted");
+    let back = rollback(&url, None).await.unwrap();
+    assert_eq!(back.switch.id, promoted.switch.id);
+    assert!(back.switch.rolled_back_at >= Some(promoted.switch.promoted_at));
+    assert_eq!(rollback(&url, None).await.unwrap_err().to_string(), "no run is promoted");
+    assert_eq!(promoted_runs(&url).await.unwrap(), [back]);
+    // One half of it, widened to a whole window.
+    let again = attempt("r1", Some(11), None).await.unwrap();
+    assert_eq!(again.switch.from.to_string(), "2022-05-09T12:50:00Z");
 }

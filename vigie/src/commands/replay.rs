@@ -5,6 +5,7 @@ mod manage;
 mod plan;
 mod progress;
 mod run;
+mod serve;
 
 use clap::Args;
 pub(crate) use diff::DiffArgs;
@@ -14,6 +15,7 @@ use vigie_sinks::{RunError, RunWish, Runs};
 use vigie_stores::PostgresUrl;
 
 pub(crate) use plan::PlanArgs;
+pub(crate) use serve::ServeCommand;
 
 use crate::cli::ReplayCommand;
 use crate::output::Output;
@@ -56,6 +58,7 @@ pub(crate) async fn run(command: ReplayCommand, output: Output) -> Result<(), Se
         ReplayCommand::Cancel(args) => manage::cancel(args, output).await,
         ReplayCommand::Remove(args) => manage::remove(args, output).await,
         ReplayCommand::Diff(args) => diff::run(args, output).await,
+        ReplayCommand::Serve(command) => serve::run(command, output).await,
     }
 }
 

@@ -7,6 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use vigie_schemas::Switch;
 
 use super::{Posts, PostsQuestion};
 use crate::app::App;
@@ -23,6 +24,8 @@ struct Export {
     app: Arc<App>,
     question: PostsQuestion,
     now: UtcTime,
+    /// Those that the first page was read with: a switch in between must not mix runs.
+    switches: Option<Arc<[Switch]>>,
     /// What was read and not sent yet.
     page: Option<Posts>,
 }
@@ -31,7 +34,7 @@ struct Export {
 pub(super) async fn export(app: Arc<App>, mut question: PostsQuestion) -> Result<Response, Problem> {
     question.asked.limit = Int(PAGE);
     let now = UtcTime::from(app.clock.now()).floor(WINDOW_SECONDS);
-    let mut export = Export { app, question, now, page: None };
+    let mut export = Export { app, question, now, switches: None, page: None };
     export.page = Some(export.read().await?);
     let body = Body::from_stream(stream::try_unfold(export, Export::next));
     Ok(([(header::CONTENT_TYPE, NDJSON), (header::CACHE_CONTROL, "no-store"), (header::VARY, "accept")], body)
@@ -39,9 +42,10 @@ pub(super) async fn export(app: Arc<App>, mut question: PostsQuestion) -> Result
 }
 
 impl Export {
-    async fn read(&self) -> Result<Posts, Problem> {
+    async fn read(&mut self) -> Result<Posts, Problem> {
         let _turn = self.app.heavy_turn().await?;
-        let data = self.app.store.snapshot().await?;
+        let mut data = self.app.store.snapshot().await?;
+        data.pin(self.switches.get_or_insert_with(|| data.versions().switches().clone()));
         let page = self.question.build(&data, self.now).await;
         data.end().await;
         page

@@ -34,6 +34,8 @@ pub(crate) struct Point {
     pub(crate) r#final: bool,
     /// When the newest of the asset's windows in it was computed; null if there is none.
     pub(crate) computed_at: Option<UtcTime>,
+    /// The runs that answer for the interval, in the order of time.
+    pub(crate) runs: Vec<String>,
     /// What the point stands on, if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lineage: Option<Lineage>,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Interval = Literal["5m", "15m", "1h", "4h", "1d", "1w"]
 Period = Literal["1h", "6h", "24h", "7d"]
 Label = Literal["negative", "neutral", "positive", "unscored"]
-EventType = Literal["trend", "alert", "post"]
+EventType = Literal["trend", "alert", "post", "switch"]
 
 # Rows that a page may have.
 PAGE = 200
@@ -228,10 +228,11 @@ class Client:
         *,
         asset: Sequence[str] | None = None,
         type: Sequence[EventType] | None = None,
+        run: Literal["served", "live"] | None = None,
         last_event_id: str | None = None,
     ) -> Iterator[Event]:
         """Live updates without end, after ``last_event_id`` or from now on; a lost connection is made again."""
-        return follow(self._http, {"asset": asset, "type": type}, last_event_id)
+        return follow(self._http, {"asset": asset, "type": type, "run": run}, last_event_id)
 
 
 def _quoted(name: str) -> str:

@@ -18,9 +18,9 @@ class Event:
     """A live update. After one of type ``gap`` some were missed: load the state again."""
 
     id: str | None
-    """Resumes after this event; that of a gap is None."""
+    """Resumes after this event; that of a gap and of a switch is None."""
     type: str
-    """trend, alert, post or gap."""
+    """trend, alert, post, switch or gap."""
     data: dict[str, Any]
 
 

@@ -16,14 +16,22 @@ impl Runs {
     /// not read it yet.
     ///
     /// # Errors
-    /// [`RunError::Postgres`].
+    /// [`RunError::Postgres`]; [`RunError::Served`] for a run that is served.
     pub async fn remove(&mut self, run_id: &str) -> Result<BTreeMap<&'static str, u64>, RunError> {
         let url = self.url.clone();
-        self.delete(run_id).await.map_err(|source| RunError::Postgres { url, source })
+        let deleted = self.delete(run_id).await.map_err(|source| RunError::Postgres { url, source })?;
+        deleted.ok_or_else(|| RunError::Served(run_id.to_owned()))
     }
 
-    async fn delete(&mut self, run_id: &str) -> Result<BTreeMap<&'static str, u64>, Error> {
+    /// `None` if it is served.
+    async fn delete(&mut self, run_id: &str) -> Result<Option<BTreeMap<&'static str, u64>>, Error> {
         let transaction = self.client.transaction().await?;
+        // No promotion comes in between: it takes the run's row.
+        transaction.execute("SELECT FROM runs WHERE run_id = $1 FOR UPDATE", &[&run_id]).await?;
+        let served = "SELECT FROM served_runs WHERE run_id = $1 AND rolled_back_at IS NULL";
+        if !transaction.query(served, &[&run_id]).await?.is_empty() {
+            return Ok(None);
+        }
         let mut deleted = BTreeMap::new();
         for table in TABLES {
             let sql = format!("DELETE FROM {table} WHERE run_id = $1");
@@ -32,7 +40,7 @@ impl Runs {
         // Another version of the data, for those who keep answers of it.
         transaction.execute("UPDATE sink_offsets SET updated_at = clock_timestamp()", &[]).await?;
         transaction.commit().await?;
-        Ok(deleted)
+        Ok(Some(deleted))
     }
 
     /// Up to where the sink has read `topic`, by partition.

@@ -9,7 +9,7 @@ use url::Url;
 use vigie_clock::Timestamp;
 use vigie_daemon::ServiceError;
 use vigie_processors::recount::Counts;
-use vigie_schemas::WINDOW;
+use vigie_schemas::{LIVE_RUN, WINDOW};
 
 use crate::api_client;
 
@@ -87,7 +87,7 @@ impl Api {
 
     /// All assets that have windows, from the start of the first to the end of the last.
     pub(super) async fn assets(&self) -> Result<BTreeMap<String, Range<Timestamp>>, ServiceError> {
-        let answer: Option<Assets> = self.0.get("v1/assets").await?;
+        let answer: Option<Assets> = self.0.get(&format!("v1/assets?run={LIVE_RUN}")).await?;
         let answer = answer.ok_or_else(|| self.0.unavailable("it has no /v1/assets"))?;
         let span = |asset: &Asset| asset.first_window.into()..asset.latest_window.end.into();
         Ok(answer.assets.into_iter().map(|asset| (asset.asset.clone(), span(&asset))).collect())
@@ -103,7 +103,7 @@ impl Api {
         let mut from = range.start.window_start(WINDOW);
         while from < range.end {
             let to = from.saturating_add(WINDOW * MOST_POINTS).min(range.end);
-            let asked = format!("metrics={METRICS}&interval=5m&lineage=true&from={from}&to={to}");
+            let asked = format!("metrics={METRICS}&interval=5m&lineage=true&run={LIVE_RUN}&from={from}&to={to}");
             let path = format!("v1/assets/{asset}/series?{asked}");
             // No answer: no post ever mentioned it.
             let series: Option<Series> = self.0.get(&path).await?;
