@@ -102,6 +102,7 @@ def trend(data: pathlib.Path | None, vigie: str) -> None:
         subprocess.run([sys.executable, "-B", "test_nab.py"], cwd=here, check=True)
         command = [sys.executable, "-B", "evaluate.py", "--labels", series / "labels.json", "--scored", scored]
         figures = run("anomaly score", command, here)
+    figures += "\n" + run("calibration", [sys.executable, "-B", "calibration.py", data], here)
     command = [sys.executable, "-B", "alerts.py", "--vigie", vigie, "--alerts", pathlib.Path(vigie).with_name("examples") / "alerts"]
     figures += "\n" + run("alerts", [*command, data / "recorded/posts"], here)
     write_card(here / "README.md", figures)

@@ -102,7 +102,7 @@ async function loadChart() {
   const parameters = range();
   if (chosen.run) parameters.run = chosen.run;
   // Over many hours authors must be counted anew from the posts: nobody waits for that here.
-  if (parameters.interval !== "5m") parameters.metrics = "posts,mean_score,dominance,negative,neutral,positive,anomaly_score,expected_posts,next_hour_p10,next_hour_p50,next_hour_p90,doubling_probability,unique_posts,spam_posts";
+  if (parameters.interval !== "5m") parameters.metrics = "posts,mean_score,dominance,negative,neutral,positive,anomaly_score,tail_probability,expected_posts,next_hour_p10,next_hour_p50,next_hour_p90,doubling_probability,unique_posts,spam_posts";
   $("chart").classList.add("loading");
   try {
     const series = await get(`/v1/assets/${encodeURIComponent(chosen.asset)}/series`, parameters);

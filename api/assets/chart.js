@@ -4,7 +4,7 @@ import { DAY, HOUR, MINUTE, amount, clock, count, day, direction, empty, h, perc
 
 const LEFT = 44, RIGHT = 10, TOP = 22, GAP = 30, BOTTOM = 24;
 const STEPS = [5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY, 14 * DAY, 30 * DAY, 90 * DAY];
-// Anomaly scores from which on an interval is marked, and marked as very unusual: those of the board.
+// Anomaly scores from which on an interval is marked, the first in a row, and marked as very unusual: those of the board.
 const ODD = 0.5, VERY_ODD = 0.9;
 
 export class Chart {
@@ -142,7 +142,7 @@ export class Chart {
     this.points.forEach((p, at) => {
       const x = this.x(p.from) + inset;
       if (p.posts) paths[p.final ? "settled" : "soft"] += `M${x.toFixed(1)} ${y(0)}V${y(p.posts).toFixed(1)}h${(wide - 2 * inset).toFixed(2)}V${y(0)}Z`;
-      if (p.anomaly_score !== null && p.anomaly_score >= ODD) odd.append(svg("circle", { class: p.anomaly_score >= VERY_ODD ? "odd very" : "odd", cx: x + wide / 2 - inset, cy: Math.max(TOP - 3, y(p.posts) - 6), r: 3.2 }));
+      if (p.anomaly_score >= ODD && !(this.points[at - 1]?.anomaly_score >= ODD)) odd.append(svg("circle", { class: p.anomaly_score >= VERY_ODD ? "odd very" : "odd", cx: x + wide / 2 - inset, cy: Math.max(TOP - 3, y(p.posts) - 6), r: 3.2 }));
       // A forecast is known only where there is a window; it is one line over the intervals without posts, not over gaps.
       if (p.posts === null) joined = false;
       if (p.expected_posts === null) return;
@@ -210,6 +210,7 @@ export class Chart {
         row("− / 0 / +", `${count(point.negative)} / ${count(point.neutral)} / ${count(point.positive)}`),
         row("Part of all posts", percent(point.dominance, 1)),
         row("Anomaly", point.anomaly_score === null ? "–" : String(Math.round(point.anomaly_score * 100))),
+        point.tail_probability > 0 && point.tail_probability < 0.1 ? row("So many posts", `once in ${amount(Math.round(1 / point.tail_probability))}`) : null,
         row("Window", point.final ? "final" : `provisional${point.revision ? `, rev. ${point.revision}` : ""}`),
       ];
     this.tip.replaceChildren(h("b", {}, span(point.from, point.to)), ...rows.filter(Boolean));

@@ -16,17 +16,17 @@ fn anomaly(criterion: &mut Criterion) {
     let mut counts = counts();
     let mut detector = OnlineAnomaly::new();
     for count in counts.by_ref().take(5000) {
-        detector.update(count).expect("counts are counts");
+        detector.update(count, 0.5).expect("counts are counts");
     }
     let stored = serde_json::to_vec(&detector).expect("counts are numbers");
     println!("stored: {} bytes", stored.len());
     let mut group = criterion.benchmark_group("anomaly");
     group.throughput(Throughput::Elements(1));
     group.bench_function("update", |bencher| {
-        bencher.iter(|| black_box(detector.update(counts.next().unwrap_or_default())));
+        bencher.iter(|| black_box(detector.update(counts.next().unwrap_or_default(), 0.5)));
     });
     group.bench_function("judge with two open windows", |bencher| {
-        bencher.iter(|| black_box(detector.judge(&[30.0, 20.0], counts.next().unwrap_or_default())));
+        bencher.iter(|| black_box(detector.judge(&[30.0, 20.0], counts.next().unwrap_or_default(), 0.5)));
     });
     group.bench_function("restore", |bencher| {
         bencher.iter_batched(

@@ -43,6 +43,13 @@ def read(where: Path):
                     yield from comments(post.get("comments") or [], name)
 
 
+def sample(where: Path):
+    """As `read`, of the tweets of other years beside the recorded posts, with handles and addresses taken out; their authors are not known."""
+    path = where.parents[1] / "sentiment_more/unlabelled/crypto_tweets_misc.txt"
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        yield "sample", "", line
+
+
 def comments(found, name):
     for comment in found:
         if text := comment.get("response"):

@@ -1,17 +1,20 @@
 """The anomaly score of `processors/src/anomaly/score.rs` again, for choosing its parameters and for holding both against each other.
 
-    python detector.py > golden.csv      # a synthetic series and its scores
+    python detector.py > golden.csv      # a synthetic series, its scores and alarms
 
 What the parameters mean is said there. Row t depends on rows up to t only.
 """
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
 BLOCK = 6  # counts
 WARM_UP = 36  # counts
 PRIOR_EXCESS, PRIOR_WEIGHT = 0.3, 4
+LEAST_RISE = 4 / 3
+HALF = 0.007  # the tail probability whose score is 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,13 +24,12 @@ class Parameters:
     scales: tuple[int, ...] = (1, 2, 4)  # in blocks
     silent: int = 192  # counts
     growth: int = 2  # times the powers of ten of the last alarm
-    alarm: float = 2.2  # powers of ten
+    alarm: float = -np.log10(HALF)  # powers of ten
 
 
-def tail_rarity(counts: np.ndarray, days: int, tail: int, scale: int) -> np.ndarray:
-    """Powers of ten by which the sum of the last `scale` blocks is rare among those of the last `days`; 0 below the tail."""
+def held_against(counts: np.ndarray, days: int, tail: int, scale: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
+    """For each block that can be judged: its rows, their sums of `scale` blocks, the sums of the last `days` in order, how many of them are the tail."""
     cumulated = np.concatenate([[0.0], np.cumsum(counts)])
-    rarity = np.zeros(len(counts))
     for begin in range(0, len(counts), BLOCK):
         blocks = begin // BLOCK  # whole blocks before these rows
         first = max(0, blocks - days * 288 // BLOCK)
@@ -35,15 +37,23 @@ def tail_rarity(counts: np.ndarray, days: int, tail: int, scale: int) -> np.ndar
         beyond = -(-len(starts) // tail)
         if begin < WARM_UP or len(starts) <= beyond:
             continue
-        usual = np.sort(cumulated[starts + scale * BLOCK] - cumulated[starts])
-        threshold, largest = usual[-beyond - 1], usual[-beyond:]
-        base = np.log1p(threshold)
-        mean = (np.sum(np.log1p(largest) - base) + PRIOR_WEIGHT * PRIOR_EXCESS) / (beyond + PRIOR_WEIGHT)
-        mean = max(mean, 0.5 / np.sqrt(threshold + 0.375))
         rows = np.arange(begin, min(begin + BLOCK, len(counts)))
         sums = cumulated[rows + 1] - cumulated[np.maximum(rows + 1 - scale * BLOCK, 0)]
-        beyond_threshold = np.log10(len(usual) / beyond) + (np.log1p(sums) - base) / mean / np.log(10)
-        rarity[rows] = np.where(sums > threshold, beyond_threshold, 0.0)
+        yield rows, sums, np.sort(cumulated[starts + scale * BLOCK] - cumulated[starts]), beyond
+
+
+def tail_rarity(counts: np.ndarray, days: int, tail: int, scale: int) -> np.ndarray:
+    """Powers of ten of the probability of as many posts as in the last `scale` blocks, by those of the last `days`; 0 while there are too few."""
+    rarity = np.zeros(len(counts))
+    for rows, sums, usual, beyond in held_against(counts, days, tail, scale):
+        as_large = len(usual) - np.searchsorted(usual, sums)
+        threshold, largest = usual[-beyond - 1], usual[-beyond:]
+        base, least = np.log1p(threshold), 0.5 / np.sqrt(threshold + 0.375)
+        own = np.log(max(np.mean(np.log1p(largest)) - base, least))
+        mean = max(np.exp((beyond * own + PRIOR_WEIGHT * np.log(PRIOR_EXCESS)) / (beyond + PRIOR_WEIGHT)), least)
+        by_rank = -np.log10((1 + as_large) / (1 + len(usual)))
+        by_law = np.log10(len(usual) / beyond) + (np.log1p(sums) - base) / mean / np.log(10)
+        rarity[rows] = np.where(as_large > beyond, by_rank, by_law)
     return rarity
 
 
@@ -52,26 +62,28 @@ def mean_rarity(counts: np.ndarray, parameters: Parameters) -> np.ndarray:
     return np.mean([one(scale) for scale in parameters.scales], axis=0)
 
 
-def alarms(rarity: np.ndarray, parameters: Parameters) -> list[int]:
-    """Rows that raise an alarm: rare enough, and not silenced by the one before."""
+def risen(counts: np.ndarray, parameters: Parameters) -> np.ndarray:
+    """Whether the sum of some scale is larger than the tail's threshold by enough for an alarm."""
+    rises = np.zeros(len(counts), bool)
+    for scale in parameters.scales:
+        for rows, sums, usual, beyond in held_against(counts, parameters.days, parameters.tail, scale):
+            rises[rows] |= sums + 1 >= LEAST_RISE * (usual[-beyond - 1] + 1)
+    return rises
+
+
+def scores(rarity: np.ndarray) -> np.ndarray:
+    return HALF / (HALF + 10**-rarity)
+
+
+def alarms(rarity: np.ndarray, rises: np.ndarray, parameters: Parameters) -> list[int]:
+    """Rows that raise an alarm: rare enough, much more than usual, and not silenced by the alarm before."""
     rows, last, level = [], None, 0
-    for row in np.flatnonzero(rarity >= parameters.alarm):
+    for row in np.flatnonzero((rarity >= parameters.alarm) & rises):
         thousandths = round(rarity[row] * 1000)
         if last is None or row - last >= parameters.silent or thousandths >= parameters.growth * level:
             rows.append(int(row))
             last, level = row, thousandths
     return rows
-
-
-def scores(counts: np.ndarray, parameters: Parameters = Parameters()) -> np.ndarray:
-    rarity = mean_rarity(counts, parameters)
-    score = np.where(rarity > 0, 1 / (1 + 10 ** (parameters.alarm - rarity)), 0.0)
-    told = alarms(rarity, parameters)
-    silenced = np.zeros(len(counts), bool)
-    for row in told:
-        silenced[row + 1 : row + parameters.silent] = True
-    silenced[told] = False
-    return np.where(silenced, score / 2, score)
 
 
 def golden_series() -> np.ndarray:
@@ -85,7 +97,9 @@ def golden_series() -> np.ndarray:
 
 
 if __name__ == "__main__":
-    print("value,anomaly_score")
+    print("value,anomaly_score,alarm")
     series = golden_series()
-    for count, score in zip(series, scores(series)):
-        print(f"{count:.0f},{score:.7f}".removesuffix(",0.0000000") + (",0" if score == 0 else ""))
+    rarity = mean_rarity(series, Parameters())
+    raised = set(alarms(rarity, risen(series, Parameters()), Parameters()))
+    for row, (count, score) in enumerate(zip(series, scores(rarity))):
+        print(f"{count:.0f},{score:.7f},{int(row in raised)}")

@@ -1,4 +1,4 @@
-"""Judge the output of `vigie model detect` on labelled series: NAB score, nulls beside it, coverage of the forecasts.
+"""Judge the output of `vigie model detect` on labelled series: NAB score of the alarms, nulls beside it, coverage of the forecasts.
 
     for f in SERIES/*.csv; do vigie model detect $f > SCORED/$(basename $f); done
     python evaluate.py --labels SERIES/labels.json --scored SCORED
@@ -21,10 +21,43 @@ import numpy as np
 
 THRESHOLDS = [round(1.6 + 0.02 * step, 2) for step in range(80)]  # powers of ten
 SMOOTHED = 6  # thresholds to each side
+AROUND = (0.8, 1, 1.2)  # times a threshold
 
 
-def detections(one: nab.Series, threshold: float) -> list[int]:
-    return [row for row, cells in enumerate(one.rows) if float(cells["anomaly_score"]) >= threshold]
+def rarities_of(one: nab.Series) -> np.ndarray:
+    """Powers of ten of the tail probability, 0 where there is none yet."""
+    return np.array([-np.log10(float(cells["tail_probability"] or 1)) for cells in one.rows])
+
+
+def counts_of(one: nab.Series) -> np.ndarray:
+    return np.array([float(row["value"]) for row in one.rows])
+
+
+def powers(score: float) -> float:
+    """Powers of ten of the tail probability that has this score."""
+    return float(np.log10(score / (1 - score) / detector.HALF))
+
+
+def raised(series: list[nab.Series], rarities: list[np.ndarray], rises: list[np.ndarray], score: float) -> list[tuple]:
+    """What the alarms from this score on are worth."""
+    return judge(series, [detector.alarms(*both, detector.Parameters(alarm=powers(score))) for both in zip(rarities, rises)])
+
+
+def transferred(series: list[nab.Series], raised_from: Callable[[float], list[tuple]]) -> None:
+    """Prints the score of each series at the threshold chosen on the others, and at that 20 % lower and higher. The one chosen is best at its worst of
+    the three."""
+    grid = [round(0.3 + 0.01 * step, 2) for step in range(46)]
+    table = {score: raised_from(score) for score in {round(score * by, 4) for score in grid for by in AROUND}}
+    verdicts = {by: [] for by in AROUND}
+    chosen = []
+    for out in range(len(series)):
+        others = lambda score: nab.pooled([one for at, one in enumerate(table[round(score, 4)]) if at != out])
+        chosen.append(max(grid, key=lambda score: min(others(score * by) for by in AROUND)))
+        for by in AROUND:
+            verdicts[by].append(table[round(chosen[-1] * by, 4)][out])
+    low, high = bootstrap(series, verdicts[1])
+    print(f"threshold chosen on the other series ({', '.join(map(str, chosen))}): {line(verdicts[1])}; 95 % interval {low:.1f} to {high:.1f}")
+    print(f"  20 % lower: {line(verdicts[0.8])}; 20 % higher: {line(verdicts[1.2])}")
 
 
 def judge(series: list[nab.Series], found: list[list[int]]) -> list[tuple]:
@@ -73,11 +106,11 @@ def periodic(series: list[nab.Series]) -> list[tuple[float, int]]:
     return [(nab.pooled(judge(series, every(period))), period) for period in range(50, 2000, 10)]
 
 
-def by_threshold(series: list[nab.Series], rarities: list[np.ndarray], parameters: detector.Parameters) -> np.ndarray:
+def by_threshold(series: list[nab.Series], rarities: list[np.ndarray], rises: list[np.ndarray], parameters: detector.Parameters) -> np.ndarray:
     """Scores of each series at each of THRESHOLDS, times its windows."""
     table = np.zeros((len(THRESHOLDS), len(series)))
     for (i, threshold), (j, one) in itertools.product(enumerate(THRESHOLDS), enumerate(series)):
-        found = detector.alarms(rarities[j], dataclasses.replace(parameters, alarm=threshold))
+        found = detector.alarms(rarities[j], rises[j], dataclasses.replace(parameters, alarm=threshold))
         table[i, j] = nab.pooled([nab.judge(found, one.windows, len(one.rows))]) * len(one.windows)
     return table
 
@@ -87,7 +120,7 @@ def smooth(values: np.ndarray) -> np.ndarray:
     return np.convolve(np.pad(values, SMOOTHED, "edge"), kernel, "valid")
 
 
-def left_out(tables: dict, series: list[nab.Series], rarities: Callable[[detector.Parameters], list[np.ndarray]]) -> None:
+def left_out(tables: dict, series: list[nab.Series], rarities: Callable[[detector.Parameters], list[np.ndarray]], rises: list[np.ndarray]) -> None:
     """Prints the pooled score of the series, each with parameters and threshold that are best on the others: the best mean of a threshold
     and those around it, so that one lucky threshold is not chosen."""
     judged, chosen = [], []
@@ -96,7 +129,7 @@ def left_out(tables: dict, series: list[nab.Series], rarities: Callable[[detecto
         smoothed = {key: smooth(table[:, others].sum(1)) for key, table in tables.items()}
         key = max(smoothed, key=lambda key: smoothed[key].max())
         parameters = dataclasses.replace(key, alarm=THRESHOLDS[int(smoothed[key].argmax())])
-        found = detector.alarms(rarities(parameters)[out], parameters)
+        found = detector.alarms(rarities(parameters)[out], rises[out], parameters)
         judged.append(nab.judge(found, one.windows, len(one.rows)))
         chosen.append(parameters)
     low, high = bootstrap(series, judged)
@@ -106,7 +139,8 @@ def left_out(tables: dict, series: list[nab.Series], rarities: Callable[[detecto
 
 
 def select(series: list[nab.Series]) -> None:
-    counts = [np.array([float(row["value"]) for row in one.rows]) for one in series]
+    counts = [counts_of(one) for one in series]
+    rises = [detector.risen(values, detector.Parameters()) for values in counts]
     grid = dict(days=(7, 10, 14, 21), tail=(10, 20, 50), scales=((1,), (2,), (1, 2), (1, 4), (1, 2, 4)), silent=(96, 192, 288))
     one_scale = {}
     for days, tail, scale in itertools.product(grid["days"], grid["tail"], (1, 2, 4)):
@@ -117,7 +151,7 @@ def select(series: list[nab.Series]) -> None:
         return [np.mean(of_one, axis=0) for of_one in zip(*of_scales)]
 
     settings = [detector.Parameters(**dict(zip(grid, values))) for values in itertools.product(*grid.values())]
-    tables = {parameters: by_threshold(series, rarities(parameters), parameters) for parameters in settings}
+    tables = {parameters: by_threshold(series, rarities(parameters), rises, parameters) for parameters in settings}
     windows = sum(len(one.windows) for one in series)
     hindsight = {parameters: table.sum(1).max() / windows for parameters, table in tables.items()}
     best = max(hindsight, key=hindsight.get)
@@ -127,13 +161,14 @@ def select(series: list[nab.Series]) -> None:
     for name, values in grid.items():
         of_value = {value: [score for setting, score in hindsight.items() if getattr(setting, name) == value] for value in values}
         print(f"  by {name}, best: {', '.join(f'{value}: {max(scores):.1f}' for value, scores in of_value.items())}")
-    highest = [rarity[a : b + 1].max() for one, rarity in zip(series, rarities(detector.Parameters())) for a, b in one.windows]
+    of_default = rarities(detector.Parameters())
+    highest = [rarity[a : b + 1].max() for one, rarity in zip(series, of_default) for a, b in one.windows]
     print(f"highest rarity in each window, as used: {', '.join(f'{value:.2f}' for value in sorted(highest))}")
     print("one series left out, settings and threshold chosen on the others:")
-    left_out(tables, series, rarities)
+    left_out(tables, series, rarities, rises)
     used = detector.Parameters()
     print("one series left out, only the threshold chosen on the others:")
-    left_out({used: tables[used]}, series, rarities)
+    left_out({used: tables[used]}, series, rarities, rises)
 
 
 def main() -> None:
@@ -143,17 +178,21 @@ def main() -> None:
     cli.add_argument("--select", action="store_true")
     args = cli.parse_args()
     series = nab.read_folder(args.scored, args.labels)
-    found = [detections(one, 0.5) for one in series]
+    rarities = [rarities_of(one) for one in series]
+    rises = [detector.risen(counts_of(one), detector.Parameters()) for one in series]
+    raised_from = lambda score: raised(series, rarities, rises, score)
+    found = [[row for row, cells in enumerate(one.rows) if cells["alarm"] == "1"] for one in series]
     judged = judge(series, found)
     low, high = bootstrap(series, judged)
-    print(f"score >= 0.5: {line(judged)}; 95 % interval {low:.1f} to {high:.1f}")
+    print(f"alarms from a score of 0.5: {line(judged)}; 95 % interval {low:.1f} to {high:.1f}")
     for one, verdict in zip(series, judged):
         print(f"  {one.name}: {line([verdict])}")
     for threshold in (0.3, 0.4, 0.45, 0.55, 0.6, 0.7, 0.8, 0.9):
-        print(f"score >= {threshold}: {line(judge(series, [detections(one, threshold) for one in series]))}")
+        print(f"from {threshold}: {line(raised_from(threshold))}")
     sweep = [step / 200 for step in range(40, 190)]
-    best = max((nab.pooled(judge(series, [detections(one, at) for one in series])), at) for at in sweep)
+    best = max((nab.pooled(raised_from(at)), at) for at in sweep)
     print(f"best threshold in hindsight {best[1]}: NAB {best[0]:.1f}")
+    transferred(series, raised_from)
     moved = shifted(series, found)
     print(f"null, the same alarms moved in time: median {moved[500]:.1f}, 97.5 % below {moved[975]:.1f}, best of 1000 {moved[-1]:.1f}")
     scores = sorted(periodic(series))

@@ -1,7 +1,7 @@
 """How often the detector raises an alarm on simulated series in which nothing happens: `python simulate.py`.
 
 Counts of 55 days of 5 minutes with a daily wave of 80 %: Poisson, negative binomial, and self-exciting (Hawkes, with posts that follow a post
-within half an hour on average), 20 series each.
+within half an hour on average), and bursts with heavy tails, 20 series each.
 """
 
 import detector
@@ -29,15 +29,29 @@ def self_exciting(rate: float, followers: float) -> np.ndarray:
     return counts
 
 
+def heavy_tailed() -> np.ndarray:
+    """Two bursts a day, each of a height by Pareto's law of index 1.5, that decay within an hour."""
+    rate = 2 * wave
+    for start in random.integers(0, ROWS - 200, 2 * ROWS // 288):
+        rate[start : start + 200] += 5 * (random.pareto(1.5) + 1) * np.exp(-np.arange(200) / 12)
+    return random.poisson(rate)
+
+
+KINDS = {f"poisson, mean {rate}": (poisson, rate) for rate in (0.5, 5, 50)}
+KINDS["negative binomial, mean 20, shape 2"] = (overdispersed, 20)
+KINDS |= {f"self-exciting, mean 10, {followers} followers": (self_exciting, 10 * (1 - followers), followers) for followers in (0.5, 0.8, 0.95)}
+KINDS["bursts by Pareto's law"] = (heavy_tailed,)
+
+
 def main() -> None:
-    kinds = {f"poisson, mean {rate}": (poisson, rate) for rate in (0.5, 5, 50)}
-    kinds["negative binomial, mean 20, shape 2"] = (overdispersed, 20)
-    for followers in (0.5, 0.8, 0.95):
-        kinds[f"self-exciting, mean 10, {followers} followers"] = (self_exciting, 10 * (1 - followers), followers)
-    for name, (simulate, *arguments) in kinds.items():
-        alarms = [detector.scores(simulate(*arguments).astype(float)) >= 0.5 for _ in range(SERIES)]
-        learning = np.mean([one[:LEARNING].sum() for one in alarms])
-        later = np.mean([one[LEARNING:].sum() for one in alarms]) / (ROWS - LEARNING) * 288 * 30
+    for name, (kind, *arguments) in KINDS.items():
+        alarms = []
+        for _ in range(SERIES):
+            counts, parameters = kind(*arguments).astype(float), detector.Parameters()
+            rarity, rises = detector.mean_rarity(counts, parameters), detector.risen(counts, parameters)
+            alarms.append(np.array(detector.alarms(rarity, rises, parameters)))
+        learning = np.mean([(one < LEARNING).sum() for one in alarms])
+        later = np.mean([(one >= LEARNING).sum() for one in alarms]) / (ROWS - LEARNING) * 288 * 30
         print(f"{name}: {later:.1f} alarms in 30 days, {learning:.2f} in the first {LEARNING / 288:.1f} days")
 
 

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! count x ─▶ t(x) = 2 √(x + 3/8) ─▶ residual to the level (median of the last 12) ─▶ quantiles of the last 288 residuals
-//!       └──▶ sums over half an hour to two hours ─▶ held against those of two weeks ─▶ score
+//!       └──▶ sums over half an hour to two hours ─▶ held against those of two weeks ─▶ tail probability, score, alarm
 //! ```
 //!
 //! - `t` makes the spread of counts independent of their level (Anscombe 1948): Poisson counts get standard deviation 1.
 //! - The forecast, made before `x` is looked at, is the level plus the 10th, 50th and 90th percentile of the residuals,
 //!   turned back into counts and not below 0.
-//! - The score (`anomaly/score.rs`) is about unusually many posts: it holds the sums of the last half hour, hour and two hours against those of two
-//!   weeks. From 0.5 on it is worth an alarm. A fall does not score; it shows in the quantiles.
+//! - The tail probability (`anomaly/score.rs`) is that of so many posts in the last half hour, hour and two hours, by the sums of two weeks; the score is the
+//!   same on a scale from 0 to 1. A fall is not rare; it shows in the quantiles. An alarm is raised once per event.
 //! - One burst does not move the level, a median. A burst that lasts longer than half of the
 //!   level's window (30 minutes of 5-minute counts) becomes the new level.
 //!
@@ -26,7 +26,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use score::Rarity;
+use score::{Rarity, Verdict};
 
 /// Counts before the first forecast: three hours of 5-minute windows.
 pub const WARM_UP: usize = 36;
@@ -40,8 +40,12 @@ const RESIDUALS: usize = 288;
 /// What is said about one count.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Anomaly {
-    /// From 0 (as expected, below, or still warming up) towards 1.
+    /// The tail probability `p` as `p₀ / (p₀ + p)`, `p₀ = 0.007`: from 0 (as expected, below, or still warming up) towards 1.
     pub score: f64,
+    /// That of so many posts, by what was usual before; none while warming up.
+    pub tail_probability: Option<f64>,
+    /// Whether an alarm is raised: once per event.
+    pub alarm: bool,
     /// 10th percentile of the forecast, in counts; none while warming up.
     pub p10: Option<f64>,
     /// Median of the forecast.
@@ -84,29 +88,29 @@ impl OnlineAnomaly {
         Self::default()
     }
 
-    /// Judges the next count by those before it, then learns it. Bounded time and memory.
-    pub fn update(&mut self, count: f64) -> Result<Anomaly, InvalidCount> {
+    /// Judges the next count by those before it, with an alarm from a score of `alarm_from` on; then learns it. Bounded time and memory.
+    pub fn update(&mut self, count: f64, alarm_from: f64) -> Result<Anomaly, InvalidCount> {
         check(count)?;
         let forecast = self.forecast();
-        let score = self.rarity.update(count);
+        let verdict = self.rarity.update(count, alarm_from);
         self.learn(count);
-        Ok(Anomaly { score, ..forecast })
+        Ok(said(verdict, forecast))
     }
 
-    /// Judges a count without learning it. `open` are the counts that come before it and are not learned yet: the score takes them as they are,
-    /// so that one event is not reported once for each; the forecast is from what is learned.
-    pub fn judge(&self, open: &[f64], count: f64) -> Result<Anomaly, InvalidCount> {
+    /// Judges a count without learning it. `open` are the counts that come before it and are not learned yet: score and alarm take them as
+    /// they are, so that one event is not reported once for each; the forecast is from what is learned.
+    pub fn judge(&self, open: &[f64], count: f64, alarm_from: f64) -> Result<Anomaly, InvalidCount> {
         check(count)?;
         let mut rarity = self.rarity.clone();
         for earlier in open {
             check(*earlier)?;
-            rarity.update(*earlier);
+            rarity.update(*earlier, alarm_from);
         }
-        Ok(Anomaly { score: rarity.update(count), ..self.forecast() })
+        Ok(said(rarity.update(count, alarm_from), self.forecast()))
     }
 
-    /// Corrects a count that was learned `back` counts before the latest one (0 is the latest): forecasts are as if it had been learned so, and so
-    /// are scores but for the alarms that were raised by then. One that is remembered no longer stays as it was.
+    /// Corrects a count that was learned `back` counts before the latest one (0 is the latest): forecasts and scores are as if it had been learned
+    /// so, and so are alarms but for those that were raised by then. One that is remembered no longer stays as it was.
     pub fn correct(&mut self, back: usize, count: f64) -> Result<(), InvalidCount> {
         check(count)?;
         let Some(index) = self.counts.len().checked_sub(back + 1) else { return Ok(()) };
@@ -127,7 +131,7 @@ impl OnlineAnomaly {
     fn forecast(&self) -> Anomaly {
         match self.level() {
             Some(level) if self.counts.len() >= WARM_UP => forecast(&self.residuals, level),
-            _ => Anomaly { score: 0.0, p10: None, p50: None, p90: None },
+            _ => Anomaly { score: 0.0, tail_probability: None, alarm: false, p10: None, p50: None, p90: None },
         }
     }
 
@@ -164,7 +168,7 @@ impl TryFrom<Stored> for OnlineAnomaly {
             }
             Stored::Counts(counts) => {
                 for count in counts {
-                    detector.update(count)?;
+                    detector.update(count, f64::INFINITY)?;
                 }
             }
         }
@@ -176,11 +180,21 @@ fn check(count: f64) -> Result<(), InvalidCount> {
     if count.is_finite() && count >= 0.0 { Ok(()) } else { Err(InvalidCount(count)) }
 }
 
+/// The forecast with the verdict on what came, once there are both.
+fn said(verdict: Verdict, forecast: Anomaly) -> Anomaly {
+    if forecast.p50.is_none() {
+        return forecast;
+    }
+    let Verdict { tail_probability, score, alarm } = verdict;
+    Anomaly { score, tail_probability: Some(tail_probability), alarm, ..forecast }
+}
+
 fn forecast(residuals: &VecDeque<f64>, level: f64) -> Anomaly {
     let mut sorted: Vec<f64> = residuals.iter().copied().collect();
     sorted.sort_by(f64::total_cmp);
     let forecast = |p: f64| Some(transform_back(level + quantile(&sorted, p)));
-    Anomaly { score: 0.0, p10: forecast(0.1), p50: forecast(0.5), p90: forecast(0.9) }
+    let (p10, p50, p90) = (forecast(0.1), forecast(0.5), forecast(0.9));
+    Anomaly { score: 0.0, tail_probability: None, alarm: false, p10, p50, p90 }
 }
 
 /// Anscombe's variance-stabilising transform of a count.
@@ -225,7 +239,7 @@ mod tests {
     fn quiet(detector: &mut OnlineAnomaly, rows: usize) -> Anomaly {
         let mut last = None;
         for row in 0..rows {
-            last = Some(detector.update([20.0, 23.0, 18.0, 21.0, 25.0, 17.0][row % 6]).unwrap());
+            last = Some(detector.update([20.0, 23.0, 18.0, 21.0, 25.0, 17.0][row % 6], 0.5).unwrap());
         }
         last.unwrap()
     }
@@ -233,8 +247,9 @@ mod tests {
     #[test]
     fn there_is_no_verdict_before_the_warm_up_and_one_after() {
         let mut detector = OnlineAnomaly::new();
-        assert_eq!(quiet(&mut detector, WARM_UP), Anomaly { score: 0.0, p10: None, p50: None, p90: None });
-        let first = detector.update(20.0).unwrap();
+        let nothing = Anomaly { score: 0.0, tail_probability: None, alarm: false, p10: None, p50: None, p90: None };
+        assert_eq!(quiet(&mut detector, WARM_UP), nothing);
+        let first = detector.update(20.0, 0.5).unwrap();
         let (Some(p10), Some(p50), Some(p90)) = (first.p10, first.p50, first.p90) else { panic!("{first:?}") };
         assert!(p10 <= p50 && p50 <= p90 && (15.0..26.0).contains(&p50), "{first:?}");
     }
@@ -243,28 +258,28 @@ mod tests {
     fn a_burst_scores_high_and_a_fall_does_not() {
         let mut detector = OnlineAnomaly::new();
         quiet(&mut detector, 300);
-        assert!(detector.clone().update(400.0).unwrap().score > 0.8);
-        assert!(detector.clone().update(26.0).unwrap().score < 0.2);
-        assert!(detector.update(0.0).unwrap().score == 0.0);
+        assert!(detector.clone().update(400.0, 0.5).unwrap().score > 0.8);
+        assert!(detector.clone().update(26.0, 0.5).unwrap().score < 0.2);
+        assert!(detector.update(0.0, 0.5).unwrap().score < 0.01);
     }
 
     #[test]
     fn one_burst_does_not_blind_the_detector_to_the_next() {
         let mut detector = OnlineAnomaly::new();
         quiet(&mut detector, 300);
-        assert!(detector.update(400.0).unwrap().score > 0.8);
+        assert!(detector.update(400.0, 0.5).unwrap().alarm);
         quiet(&mut detector, SILENT as usize);
-        assert!(detector.update(400.0).unwrap().score > 0.5);
+        assert!(detector.update(400.0, 0.5).unwrap().alarm);
     }
 
     #[test]
     fn a_silent_series_is_no_anomaly_and_its_first_posts_are_mild() {
         let mut detector = OnlineAnomaly::new();
         for _ in 0..100 {
-            assert!(detector.update(0.0).unwrap().score == 0.0);
+            assert!(detector.update(0.0, 0.5).unwrap().score < 0.01);
         }
-        assert!(detector.clone().update(1.0).unwrap().score < 0.25);
-        assert!(detector.update(50.0).unwrap().score > 0.5);
+        assert!(detector.clone().update(1.0, 0.5).unwrap().score < 0.25);
+        assert!(detector.update(50.0, 0.5).unwrap().score > 0.5);
     }
 
     #[test]
@@ -273,7 +288,7 @@ mod tests {
         quiet(&mut detector, 421);
         let stored = serde_json::to_vec(&detector).unwrap();
         let mut restored: OnlineAnomaly = serde_json::from_slice(&stored).unwrap();
-        assert_eq!(detector.update(77.0).unwrap(), restored.update(77.0).unwrap());
+        assert_eq!(detector.update(77.0, 0.5).unwrap(), restored.update(77.0, 0.5).unwrap());
         assert_eq!(detector, restored);
         assert!(stored.len() < 4 * 1024, "{} bytes", stored.len());
     }
@@ -285,7 +300,7 @@ mod tests {
         let counts = serde_json::to_vec(&detector.counts).unwrap();
         let mut restored: OnlineAnomaly = serde_json::from_slice(&counts).unwrap();
         assert_eq!(restored, detector);
-        assert!(restored.update(400.0).unwrap().score > 0.5);
+        assert!(restored.update(400.0, 0.5).unwrap().score > 0.5);
         assert!(serde_json::from_str::<OnlineAnomaly>("[1.0, -2.0]").is_err());
     }
 
@@ -294,13 +309,13 @@ mod tests {
         let mut detector = OnlineAnomaly::new();
         quiet(&mut detector, 300);
         let before = detector.clone();
-        let alone = detector.judge(&[], 300.0).unwrap();
-        let after_a_burst = detector.judge(&[300.0], 300.0).unwrap();
-        assert!(alone.score > 0.5 && after_a_burst.score < 0.5, "{alone:?} {after_a_burst:?}");
+        let alone = detector.judge(&[], 300.0, 0.5).unwrap();
+        let after_a_burst = detector.judge(&[300.0], 300.0, 0.5).unwrap();
+        assert!(alone.alarm && !after_a_burst.alarm && after_a_burst.score > 0.5, "{alone:?} {after_a_burst:?}");
         assert_eq!((alone.p10, alone.p50, alone.p90), (after_a_burst.p10, after_a_burst.p50, after_a_burst.p90));
-        assert!(detector.judge(&[-1.0], 1.0).is_err() && detector.judge(&[], f64::NAN).is_err());
+        assert!(detector.judge(&[-1.0], 1.0, 0.5).is_err() && detector.judge(&[], f64::NAN, 0.5).is_err());
         assert_eq!(detector, before);
-        assert_eq!(detector.update(300.0).unwrap(), alone);
+        assert_eq!(detector.update(300.0, 0.5).unwrap(), alone);
     }
 
     #[test]
@@ -309,7 +324,7 @@ mod tests {
         quiet(&mut detector, 50);
         let before = detector.clone();
         for bad in [-1.0, f64::NAN, f64::INFINITY] {
-            assert!(detector.update(bad).is_err());
+            assert!(detector.update(bad, 0.5).is_err());
         }
         assert_eq!(detector, before);
     }
@@ -322,7 +337,7 @@ mod tests {
         ) {
             let mut detector = OnlineAnomaly::new();
             for count in counts {
-                detector.update(f64::from(count)).unwrap();
+                detector.update(f64::from(count), 0.5).unwrap();
             }
             let stored = serde_json::to_string(&detector).unwrap();
             proptest::prop_assert_eq!(serde_json::from_str::<OnlineAnomaly>(&stored).unwrap(), detector);
@@ -334,7 +349,7 @@ mod tests {
         ) {
             let mut detector = OnlineAnomaly::new();
             for count in counts {
-                let anomaly = detector.update(count).unwrap();
+                let anomaly = detector.update(count, 0.5).unwrap();
                 proptest::prop_assert!((0.0..=1.0).contains(&anomaly.score));
                 if let (Some(p10), Some(p50), Some(p90)) = (anomaly.p10, anomaly.p50, anomaly.p90) {
                     proptest::prop_assert!(0.0 <= p10 && p10 <= p50 && p50 <= p90);

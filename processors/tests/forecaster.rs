@@ -147,7 +147,7 @@ fn csv(rows: usize) -> String {
 
 fn detect(text: &str) -> String {
     let mut output = Vec::new();
-    detect_csv(text.as_bytes(), &mut output, Some(SharedForecaster::new(model()))).expect("the rows are valid");
+    detect_csv(text.as_bytes(), &mut output, Some(SharedForecaster::new(model())), 0.5).expect("the rows are valid");
     String::from_utf8(output).expect("it writes text")
 }
 
@@ -169,7 +169,7 @@ fn a_series_of_other_steps_has_the_quantiles_of_the_detector() {
         .chain((0..60).map(|at| format!("2015-03-{:02} {:02}:00:00,{}\n", 1 + at / 24, at % 24, 5 + at % 3)))
         .collect();
     let mut plain = Vec::new();
-    detect_csv(hourly.as_bytes(), &mut plain, None).expect("the rows are valid");
+    detect_csv(hourly.as_bytes(), &mut plain, None, 0.5).expect("the rows are valid");
     assert_eq!(detect(&hourly).into_bytes(), plain);
 }
 

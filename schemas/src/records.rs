@@ -151,6 +151,7 @@ pub struct TrendInsight {
     pub no_forecast_reason: Option<String>,
     pub unique_posts: Option<i64>,
     pub spam_posts: Option<i64>,
+    pub tail_probability: Option<f64>,
 }
 
 /// Something about an asset that deserves a look now.
@@ -424,6 +425,7 @@ mod tests {
             no_forecast_reason: None,
             unique_posts: Some(2),
             spam_posts: None,
+            tail_probability: Some(0.02),
         });
         round_trip(&Alert {
             alert_id: text(),

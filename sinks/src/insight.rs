@@ -158,6 +158,7 @@ fn check_trend(trend: &mut TrendInsight) -> Result<(), String> {
     }
     check_number("mean_score", trend.mean_score)?;
     check_number("anomaly_score", trend.anomaly_score)?;
+    check_number("tail_probability", trend.tail_probability)?;
     check_number("expected_posts", trend.expected_posts)?;
     check_sources(&trend.sources)?;
     check_lineage(&trend.lineage)?;

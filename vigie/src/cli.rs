@@ -226,10 +226,13 @@ pub(crate) enum ModelCommand {
         #[command(flatten)]
         assets: vigie_processors::assets::AssetsConfig,
     },
-    /// Score a series: timestamp,value in, timestamp,value,anomaly_score,p10,p50,p90 out
+    /// Score a series: timestamp,value in, timestamp,value,anomaly_score,p10,p50,p90,tail_probability,alarm out
     Detect {
         /// A CSV file with a header; standard input if absent
         file: Option<PathBuf>,
+        /// Anomaly score from which on an alarm is raised, once per event
+        #[arg(long, value_name = "SCORE", env = "VIGIE_ALERT_SCORE", default_value_t = 0.5)]
+        alert_score: f64,
         #[command(flatten)]
         forecast: vigie_processors::forecast::ForecasterConfig,
     },

@@ -131,7 +131,11 @@ fn detect_answers_each_row_and_names_the_line_of_a_bad_one() {
     file.write_all(b"timestamp,value\n2015-02-26 21:42:53,104\n2015-02-26 21:47:53,many\n").unwrap();
     let output = vigie(&["model", "detect", file.path().to_str().unwrap()], &[]);
     let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(stdout.starts_with("timestamp,value,anomaly_score,p10,p50,p90\n2015-02-26 21:42:53,104,"), "{stdout}");
+    assert!(
+        stdout
+            .starts_with("timestamp,value,anomaly_score,p10,p50,p90,tail_probability,alarm\n2015-02-26 21:42:53,104,"),
+        "{stdout}"
+    );
     assert_fails(&output, 1, &["line 3", "many"]);
 }
 

@@ -32,6 +32,7 @@ pub(crate) enum Metric {
     SentimentBalance,
     Completeness,
     WeightedSentiment,
+    TailProbability,
 }
 
 /// Metrics separated by commas.
@@ -42,7 +43,7 @@ pub(crate) type Metrics = List<Metric>;
 pub(crate) struct MetricInfo {
     /// As in `metrics=`.
     metric: Metric,
-    /// posts, authors, score (-1 to 1), share or probability (0 to 1), or standard deviations.
+    /// posts, authors, score (of a mood -1 to 1, of an anomaly 0 to 1), share or probability (0 to 1), or standard deviations.
     unit: &'static str,
     /// What it says, with its formula.
     meaning: &'static str,
@@ -56,7 +57,7 @@ const SUM: &str = "sum";
 const NEWEST: &str = "of the newest window with a forecast";
 
 impl Metric {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Posts,
         Self::UniqueAuthors,
         Self::MeanScore,
@@ -75,6 +76,7 @@ impl Metric {
         Self::SentimentBalance,
         Self::Completeness,
         Self::WeightedSentiment,
+        Self::TailProbability,
     ];
 
     /// All but what looks back further than the range.
@@ -116,9 +118,14 @@ impl Metric {
                 "from the interval's unique_posts and mean_score",
             ),
             Self::AnomalyScore => (
-                "probability",
-                "How unusual the number of posts is: 1 - the chance of one as far from usual",
+                "score",
+                "How unusual so many posts are, 0 to 1: 0.007 / (0.007 + tail_probability). 0.5 for what a half hour in three days exceeds",
                 "the highest",
+            ),
+            Self::TailProbability => (
+                "probability",
+                "That of as many posts in the half hour to two hours up to the end of the window, by those of the two weeks before. Null for windows of before it was counted",
+                "the lowest",
             ),
             Self::ExpectedPosts => (
                 "posts",

@@ -39,6 +39,8 @@ pub(crate) struct Bucket {
     pub(crate) positive: i64,
     pub(crate) mean_score: Option<f64>,
     pub(crate) anomaly_score: Option<f64>,
+    /// The lowest of the windows.
+    pub(crate) tail_probability: Option<f64>,
     pub(crate) expected_posts: Option<f64>,
     /// What was expected after the newest of the windows that has a forecast.
     pub(crate) next_hour: Option<NextHour>,
@@ -97,6 +99,7 @@ impl Snapshot {
              bool_and(final) AS final, max(revision) AS revision, sum(posts)::bigint AS posts, \
              sum(unique_authors)::bigint AS unique_authors, sum(negative)::bigint AS negative, sum(neutral)::bigint AS neutral, \
              sum(positive)::bigint AS positive, {MEAN_SCORE} AS mean_score, max(anomaly_score) AS anomaly_score, \
+             min(tail_probability) AS tail_probability, \
              CASE WHEN count(expected_posts) = count(*) THEN sum(expected_posts) END AS expected_posts, bool_or(sample) AS sample, \
              max(emitted_at) AS computed_at, {VOLUME}, {NEXT_HOUR} FROM w GROUP BY 1, 2",
             query.windows()
@@ -199,6 +202,7 @@ fn bucket(row: &Row) -> Result<Bucket, StoreError> {
         positive: row.try_get("positive")?,
         mean_score: row.try_get("mean_score")?,
         anomaly_score: row.try_get("anomaly_score")?,
+        tail_probability: row.try_get("tail_probability")?,
         expected_posts: row.try_get("expected_posts")?,
         next_hour: NextHour::read(row)?,
         computed_at: UtcTime(row.try_get("computed_at")?),

@@ -80,6 +80,19 @@ async fn unique_and_spam_volumes_are_summed_and_unknown_where_a_window_does_not_
 }
 
 #[tokio::test]
+async fn an_interval_is_as_improbable_as_its_rarest_window() {
+    let world = two_hours().await;
+    for (start, probability) in [("12:00", 0.5), ("12:10", 0.03125)] {
+        let window = format!("asset = 'BTC' AND window_start = '2022-05-09T{start}:00Z'");
+        world.sql(&format!("UPDATE stored_windows SET tail_probability = {probability} WHERE {window}")).await;
+    }
+    let path = "/v1/assets/BTC/series?from=2022-05-09T12:00:00Z&to=2022-05-09T12:15:00Z";
+    let windows = world.json(path).await;
+    assert_eq!(metric(&windows, "tail_probability"), [json!(0.5), Value::Null, json!(0.03125)]);
+    assert_eq!(metric(&world.json(&format!("{path}&interval=1h")).await, "tail_probability"), [json!(0.03125)]);
+}
+
+#[tokio::test]
 async fn the_newest_forecast_of_an_interval_is_told_with_its_model() {
     let world = two_hours().await;
     for (start, p10, chance) in [("12:00", 1, 0.25), ("12:10", 3, 0.5)] {

@@ -1,4 +1,4 @@
-//! `vigie model detect`: `timestamp,value` in, `timestamp,value,anomaly_score,p10,p50,p90` out, row by row.
+//! `vigie model detect`: `timestamp,value` in, `timestamp,value,anomaly_score,p10,p50,p90,tail_probability,alarm` out, row by row.
 
 use std::io::{self, BufRead, Read, Write};
 
@@ -50,17 +50,19 @@ pub enum DetectError {
 }
 
 /// Judges each row by the rows before it and writes it with its verdict before the next is read; timestamps and
-/// values are passed through as written, quantiles are empty while warming up. The quantiles are those of the forecaster, or without one, and for rows
+/// values are passed through as written, quantiles and tail probability are empty while warming up; `alarm` is 1 once per event, from a score of
+/// `alarm_from` on. The quantiles are those of the forecaster, or without one, and for rows
 /// that are not 5 minutes apart, those of the detector. Returns the number of rows.
 pub fn detect_csv(
     mut input: impl BufRead,
     mut output: impl Write,
     forecaster: Option<SharedForecaster>,
+    alarm_from: f64,
 ) -> Result<u64, DetectError> {
     let header = read_line(&mut input, 1)?.unwrap_or_default();
     let Some(columns) = Columns::of(&header) else { return Err(DetectError::Header { found: header }) };
     let written = DetectError::Write;
-    writeln!(output, "timestamp,value,anomaly_score,p10,p50,p90").map_err(written)?;
+    writeln!(output, "timestamp,value,anomaly_score,p10,p50,p90,tail_probability,alarm").map_err(written)?;
     let mut detector = OnlineAnomaly::new();
     let mut forecaster = forecaster.map(RowForecaster::new);
     let mut line = 1;
@@ -80,7 +82,7 @@ pub fn detect_csv(
         let number: f64 =
             value.trim().parse().map_err(|_| wrong(format!("value {value:?} is not a number of 0 or more")))?;
         let refused = |error: InvalidCount| wrong(error.to_string());
-        let mut anomaly = detector.update(number).map_err(refused)?;
+        let mut anomaly = detector.update(number, alarm_from).map_err(refused)?;
         if let Some(forecaster) = &mut forecaster {
             let expected = forecaster.expected().map_err(|source| DetectError::Forecast { line, source })?;
             if let Some(forecast) = expected {
@@ -92,7 +94,9 @@ pub fn detect_csv(
         }
         let cell = |quantile: Option<f64>| quantile.map(|count| format!("{count:.3}")).unwrap_or_default();
         let (p10, p50, p90) = (cell(anomaly.p10), cell(anomaly.p50), cell(anomaly.p90));
-        writeln!(output, "{timestamp},{value},{:.6},{p10},{p50},{p90}", anomaly.score).map_err(written)?;
+        let probability = anomaly.tail_probability.map(|p| format!("{p:.4e}")).unwrap_or_default();
+        let (score, alarm) = (anomaly.score, u8::from(anomaly.alarm));
+        writeln!(output, "{timestamp},{value},{score:.6},{p10},{p50},{p90},{probability},{alarm}").map_err(written)?;
         rows += 1;
     }
     output.flush().map_err(written)?;
@@ -145,7 +149,7 @@ mod tests {
 
     fn detect(input: &str) -> Result<String, DetectError> {
         let mut output = Vec::new();
-        detect_csv(input.as_bytes(), &mut output, None)?;
+        detect_csv(input.as_bytes(), &mut output, None, 0.5)?;
         Ok(String::from_utf8(output).unwrap())
     }
 
@@ -160,7 +164,7 @@ mod tests {
                    2026-01-01T00:05:00Z,2026-01-01T00:10:00Z,,,0,,\r\n2026-01-01T00:10:00Z,2026-01-01T00:15:00Z,0,,0,,false\r\n";
         let output = detect(api).unwrap();
         let lines: Vec<&str> = output.lines().collect();
-        assert_eq!(lines[1..], ["2026-01-01T00:00:00Z,7,0.000000,,,", "2026-01-01T00:10:00Z,0,0.000000,,,"]);
+        assert_eq!(lines[1..], ["2026-01-01T00:00:00Z,7,0.000000,,,,,0", "2026-01-01T00:10:00Z,0,0.000000,,,,,0"]);
         assert!(detect("start,end,mean_score\n").is_err());
     }
 
@@ -169,8 +173,8 @@ mod tests {
         let output = detect(&series(60)).unwrap();
         let lines: Vec<&str> = output.lines().collect();
         assert_eq!(lines.len(), 61);
-        assert_eq!(lines[0], "timestamp,value,anomaly_score,p10,p50,p90");
-        assert_eq!(lines[1], "2015-02-26 00:00:00,10,0.000000,,,");
+        assert_eq!(lines[0], "timestamp,value,anomaly_score,p10,p50,p90,tail_probability,alarm");
+        assert_eq!(lines[1], "2015-02-26 00:00:00,10,0.000000,,,,,0");
         assert!(lines[60].split(',').skip(3).all(|cell| cell.parse::<f64>().is_ok()), "{}", lines[60]);
     }
 
@@ -213,7 +217,8 @@ mod tests {
             if path.extension().is_some_and(|extension| extension == "csv") {
                 let input = io::BufReader::new(std::fs::File::open(&path).unwrap());
                 let name = path.file_name().unwrap();
-                detect_csv(input, std::fs::File::create(folder("VIGIE_TREND_OUT").join(name)).unwrap(), None).unwrap();
+                detect_csv(input, std::fs::File::create(folder("VIGIE_TREND_OUT").join(name)).unwrap(), None, 0.5)
+                    .unwrap();
             }
         }
     }

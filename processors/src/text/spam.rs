@@ -10,6 +10,9 @@
 //! | `many_cashtags` | 0.5 | more than 5 different cashtags |
 //! | `many_hashtags` | 0.5 | more than 8 hashtags |
 //! | `price_feed` | 0.5 | two or more amounts with decimals, and at most three words for each |
+//! | `offer` | 0.5 | words that sell or lure, the more of them the less it has of an address, tags and brevity |
+//! | `market_feed` | 0.5 | a tag, words of a market's figures, and numbers that outweigh the rest |
+//! | `lottery` | 0.5 | a few words with thanks, luck or a wallet's address, to handles or tags |
 //! | `invitation` | 0.4 | an address of a Telegram, `WhatsApp` or Discord group, or a call to write to one |
 //! | `many_handles` | 0.2 | more than 4 handles |
 //! | `repetition` | 0.2 | a character 8 times in a row, or 5 emoji in a row |
@@ -62,6 +65,9 @@ pub fn judge(text: &str, author: Option<&str>) -> Spam {
         ("many_cashtags", 0.5, facts.cashtags.len() > 5),
         ("many_hashtags", 0.5, facts.hashtags > 8),
         ("price_feed", 0.5, facts.amounts > 1 && facts.words - facts.amounts <= facts.amounts * 3),
+        ("offer", 0.5, facts.is_offer(phrases.offers)),
+        ("market_feed", 0.5, facts.is_market_feed(phrases.quotes)),
+        ("lottery", 0.5, facts.is_lottery(phrases.entry)),
         ("invitation", 0.4, phrases.groups),
         ("many_handles", 0.2, facts.handles > 4),
         ("repetition", 0.2, facts.longest_run >= 8 || facts.longest_emoji_run >= 5),
@@ -96,8 +102,9 @@ struct Facts<'a> {
     cashtags: BTreeSet<&'a str>,
     /// Words that are none of these.
     words: usize,
-    /// Of them those that hold a number with decimals.
+    /// Of them those that hold a number with decimals, and those that hold any digit.
     amounts: usize,
+    numbers: usize,
     wallet: bool,
     letters: usize,
     capitals: usize,
@@ -121,6 +128,7 @@ impl<'a> Facts<'a> {
                 _ => {
                     facts.words += usize::from(token.chars().any(|c| c.is_alphanumeric() || is_emoji(c)));
                     facts.amounts += usize::from(has_decimals(token));
+                    facts.numbers += usize::from(token.bytes().any(|byte| byte.is_ascii_digit()));
                     facts.letters += token.chars().filter(|c| c.is_alphabetic()).count();
                     facts.capitals += token.chars().filter(|c| c.is_uppercase()).count();
                 }
@@ -141,6 +149,40 @@ impl<'a> Facts<'a> {
             facts.longest_emoji_run = facts.longest_emoji_run.max(emoji_run);
         }
         facts
+    }
+}
+
+impl Facts<'_> {
+    fn tags(&self) -> usize {
+        self.hashtags + self.cashtags.len()
+    }
+
+    fn is_offer(&self, phrases: usize) -> bool {
+        let enough = match (self.links > 0, self.tags(), self.words) {
+            (true, 2.., ..=60) => 1,
+            (true, 1, ..=60) => 2,
+            (_, _, ..=45) => 3,
+            (_, _, ..=120) => 4,
+            _ => return false,
+        };
+        phrases >= enough
+    }
+
+    fn is_market_feed(&self, phrases: usize) -> bool {
+        let numbers = self.numbers;
+        let bare = numbers > 2 && self.words * 5 <= numbers * 11;
+        let told = match phrases {
+            0 => false,
+            1 => numbers > 1 && self.words <= numbers + 14 || numbers > 0 && self.words <= 10,
+            _ => numbers > 2 || numbers > 0 && self.words <= numbers + 14,
+        };
+        self.tags() > 0 && (bare || told)
+    }
+
+    fn is_lottery(&self, phrase: bool) -> bool {
+        let enters =
+            phrase && self.handles > 0 && self.words <= 25 && (self.handles > 2 || self.wallet || self.tags() > 1);
+        enters || self.wallet && self.words <= 14 && self.handles + self.tags() > 0
     }
 }
 
@@ -176,7 +218,7 @@ mod tests {
     #[test]
     fn every_reason_has_its_text() {
         let cases = [
-            ("promotion", "Huge #Airdrop of 500 tokens, join here: https://example.com/x"),
+            ("promotion", "Huge airdrop of 500 tokens: https://example.com/x"),
             ("promised_gain", "I earn a guaranteed profit every week with this platform"),
             ("wallet_begging", "please send some eth to 0x52908400098527886E0F7030069857D2E4169EE7 thank you"),
             ("bot", "I am a bot, and this action was performed automatically."),
@@ -185,6 +227,9 @@ mod tests {
             ("many_cashtags", "$BTC $ETH $XRP $LTC $ADA $DOT are what I look at"),
             ("many_hashtags", "look #a #b #c #d #e #f #g #h #i"),
             ("price_feed", "BTC hourly update $13841.27 | +0.0009%"),
+            ("offer", "Fast withdrawals, casino and poker https://example.com/x #btc"),
+            ("market_feed", "1 BTC = 1194.76 USD #bitcoin"),
+            ("lottery", "@them good luck to all of us #eth #btc"),
             ("many_handles", "see @a @b @c @d @e and tell me"),
             ("repetition", "to the mooooooooooon"),
             ("repetition", "up it goes 🚀🚀🚀 🚀🚀"),
@@ -202,6 +247,9 @@ mod tests {
             "My wallet is 0x52908400098527886E0F7030069857D2E4169EE7 and the transaction is still pending",
             "I bought BTC at $30,000.50 and sold it at $40,000.00, so what do I owe to the tax office now?",
             "BTC and ETH are down, I keep buying. https://example.com/chart",
+            "Staking closed at #Coinbase today, what now? https://example.com/news #eth",
+            "I sold 2 #BTC at 40000 and bought a house, good luck to those who are still in",
+            "@you thanks for the explanation of #bitcoin",
             "GM",
             "",
         ] {
@@ -212,7 +260,7 @@ mod tests {
     #[test]
     fn weights_add_up_to_1_at_most() {
         let spam = judge("FREE BITCOIN GIVEAWAY!!!!!!!!! JOIN NOW https://example.com t.me/x GUARANTEED PROFIT", None);
-        assert_eq!(spam.reasons, ["promotion", "promised_gain", "invitation", "repetition", "capitals"]);
+        assert_eq!(spam.reasons, ["promotion", "promised_gain", "offer", "invitation", "repetition", "capitals"]);
         assert!((spam.score - 1.0).abs() < 1e-12 && spam.is_spam());
         let odd = judge("UP UP UP UP UP UP UP UP UP UP 🚀🚀🚀🚀🚀🚀", None);
         assert!((odd.score - 0.4).abs() < 1e-12 && !odd.is_spam(), "{odd:?}");

@@ -15,8 +15,8 @@ pub(crate) const MIN_DROP: f64 = 0.25;
 /// From when on a window is worth an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AlertPolicy {
-    /// Least anomaly score of an alert, 0 to 1. In one window the score is made for 0.5: a sum of posts that a half hour in three days exceeds, once per
-    /// event ([`crate::anomaly`]). On longer scales 0.5 is what chance exceeds once in a hundred months per asset (the module `signals`).
+    /// Least anomaly score of an alert, 0 to 1. In one window 0.5 is a sum of posts that a half hour in three days exceeds; it is told once
+    /// per event ([`crate::anomaly`]). On longer scales 0.5 is what chance exceeds once in a hundred months per asset (the module `signals`).
     pub min_anomaly_score: f64,
     /// Least posts of a spike, and least scored posts of a drop.
     pub min_posts: i64,
@@ -27,10 +27,22 @@ pub struct AlertPolicy {
 pub struct Judgement {
     /// 0 to 1; `None` until there is enough history.
     pub anomaly_score: Option<f64>,
+    /// That of so many posts; `None` until there is enough history.
+    pub tail_probability: Option<f64>,
+    /// Whether the score is worth an alert and none was raised about the same event.
+    pub alarm: bool,
     /// Median forecast of posts; `None` until there is enough history.
     pub expected_posts: Option<f64>,
     /// The usual mean score, if the window's is an unusual drop from it.
     pub drop_from: Option<f64>,
+}
+
+impl Judgement {
+    /// Writes what a revision says of it.
+    pub(crate) fn write(&self, window: &mut WindowState) {
+        (window.anomaly_score, window.tail_probability) = (self.anomaly_score, self.tail_probability);
+        window.expected_posts = self.expected_posts;
+    }
 }
 
 /// What is unusual about a span of windows.
@@ -55,10 +67,9 @@ pub struct Finding {
 /// What one window shows by itself.
 pub(crate) fn findings(policy: &AlertPolicy, window: &WindowState, judgement: &Judgement) -> Vec<Finding> {
     let mut found = Vec::new();
-    let Judgement { anomaly_score, expected_posts, drop_from } = *judgement;
+    let Judgement { anomaly_score, alarm, expected_posts, drop_from, .. } = *judgement;
     let above_forecast = expected_posts.is_some_and(|expected| window.posts as f64 > expected);
-    let anomalous = anomaly_score.is_some_and(|score| score >= policy.min_anomaly_score);
-    if anomalous && above_forecast && window.posts >= policy.min_posts {
+    if alarm && above_forecast && window.posts >= policy.min_posts {
         found.push(Finding {
             kind: AlertKind::AttentionSpike,
             windows: 1,
@@ -129,7 +140,9 @@ mod tests {
         expected_posts: Option<f64>,
         drop_from: Option<f64>,
     ) -> Vec<Finding> {
-        findings(&POLICY, &window(posts), &Judgement { anomaly_score, expected_posts, drop_from })
+        let alarm = anomaly_score.is_some_and(|score| score >= POLICY.min_anomaly_score);
+        let judgement = Judgement { anomaly_score, alarm, expected_posts, drop_from, ..Judgement::default() };
+        findings(&POLICY, &window(posts), &judgement)
     }
 
     #[test]

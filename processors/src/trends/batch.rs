@@ -118,9 +118,10 @@ impl Batch {
             learn(history, spec, start, &asset, &self.counts.windows);
             if let Some(window) = self.counts.windows.get_mut(&(start, asset.clone())) {
                 // All windows before this one are learned, so none is asked for.
-                let Ok(judgement) = history.judge(spec, start, window, Timestamp::MIN, |_| Ok::<_, Infallible>(None));
+                let Ok(judgement) =
+                    history.judge(spec, (start, window), &TERMS.policy, Timestamp::MIN, |_| Ok::<_, Infallible>(None));
                 if let Some(judgement) = judgement {
-                    (window.anomaly_score, window.expected_posts) = (judgement.anomaly_score, judgement.expected_posts);
+                    judgement.write(window);
                 }
             }
             let own = learn(history, spec, spec.starting_at(start).end, &asset, &self.counts.windows).rows.pop();

@@ -82,7 +82,7 @@ pub struct TrendsOptions {
     #[arg(long, value_name = "MILLISECONDS", env = "VIGIE_EMIT_INTERVAL_MS", default_value_t = 2000,
           value_parser = clap::value_parser!(u64).range(0..=300_000))]
     pub emit_interval_ms: u64,
-    /// Least anomaly score, 0 to 1, of an alert; the detectors are made for 0.5, with which an event is told once
+    /// Least anomaly score, 0 to 1, of an alert; the detectors are made for 0.5
     #[arg(long, value_name = "SCORE", env = "VIGIE_ALERT_SCORE", default_value_t = 0.5)]
     pub alert_score: f64,
     /// Least posts, in a window or the longer time that an alert is about

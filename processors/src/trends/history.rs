@@ -141,7 +141,7 @@ impl AssetHistory {
             let has_posts = found.is_some();
             let state = found.unwrap_or_default();
             // Counts are finite and not negative, so there is no error to handle.
-            let anomaly = self.attention.update(state.posts as f64).ok();
+            let anomaly = self.attention.update(state.posts as f64, terms.policy.min_anomaly_score).ok();
             let _ = self.forecasts.learn(index, facts(&state));
             let mean_score = state.mean_score();
             let drop_from = mean_score.and_then(|mean| self.mood.drop_from(mean, state.scored()));
@@ -215,8 +215,8 @@ impl AssetHistory {
     pub fn judge<E>(
         &self,
         spec: &TumblingWindows,
-        start: Timestamp,
-        window: &WindowState,
+        (start, window): (Timestamp, &WindowState),
+        policy: &AlertPolicy,
         now: Timestamp,
         mut earlier: impl FnMut(Timestamp) -> Result<Option<WindowState>, E>,
     ) -> Result<Option<Judgement>, E> {
@@ -230,15 +230,21 @@ impl AssetHistory {
             open.push(earlier(at)?.map_or(0.0, |window| window.posts as f64));
             at = spec.starting_at(at).end;
         }
-        let anomaly = self.attention.judge(&open, window.posts as f64).ok();
+        let anomaly = self.attention.judge(&open, window.posts as f64, policy.min_anomaly_score).ok();
         Ok(Some(judgement(anomaly, window.mean_score().and_then(|mean| self.mood.drop_from(mean, window.scored())))))
     }
 }
 
 fn judgement(anomaly: Option<Anomaly>, drop_from: Option<f64>) -> Judgement {
     let expected_posts = anomaly.and_then(|anomaly| anomaly.p50);
-    let anomaly_score = anomaly.filter(|_| expected_posts.is_some()).map(|anomaly| anomaly.score);
-    Judgement { anomaly_score, expected_posts, drop_from }
+    let anomaly = anomaly.filter(|_| expected_posts.is_some());
+    Judgement {
+        anomaly_score: anomaly.map(|anomaly| anomaly.score),
+        tail_probability: anomaly.and_then(|anomaly| anomaly.tail_probability),
+        alarm: anomaly.is_some_and(|anomaly| anomaly.alarm),
+        expected_posts,
+        drop_from,
+    }
 }
 
 fn millis(spec: &TumblingWindows) -> i64 {
@@ -302,7 +308,7 @@ mod tests {
 
     /// Judges with no window between.
     fn judge(history: &AssetHistory, start: Timestamp, window: &WindowState, now: Timestamp) -> Option<Judgement> {
-        history.judge(&SPEC, start, window, now, |_| Ok::<_, Infallible>(None)).unwrap()
+        history.judge(&SPEC, (start, window), &TERMS.policy, now, |_| Ok::<_, Infallible>(None)).unwrap()
     }
 
     #[test]
@@ -346,15 +352,18 @@ mod tests {
     fn a_burst_over_open_windows_is_told_once() {
         let mut history = AssetHistory::new(start(0), NOW);
         learn(&mut history, start(100), 4);
-        let score = |n: i64, posts: usize, before: usize| {
+        let judge = |n: i64, posts: usize, before: usize| {
             let burst = |at: Timestamp| Ok::<_, Infallible>((at >= start(100)).then(|| window(before, 0.1)));
-            let judgement = history.judge(&SPEC, start(n), &window(posts, 0.1), NOW, burst).unwrap();
-            judgement.unwrap().anomaly_score.unwrap()
+            history.judge(&SPEC, (start(n), &window(posts, 0.1)), &TERMS.policy, NOW, burst).unwrap().unwrap()
         };
-        assert!(score(100, 200, 0) >= 0.5);
-        assert!(score(101, 200, 200) < 0.5, "the window before has told of it");
-        assert!(score(101, 200, 4) >= 0.5, "the window before was quiet");
-        assert!(score(100_000, 200, 4) >= 0.5, "far ahead, and not all windows between are asked for");
+        assert!(judge(100, 200, 0).alarm);
+        let second = judge(101, 200, 200);
+        assert!(
+            !second.alarm && second.anomaly_score.unwrap() >= 0.5,
+            "as unusual, and the window before has told of it"
+        );
+        assert!(judge(101, 200, 4).alarm, "the window before was quiet");
+        assert!(judge(100_000, 200, 4).alarm, "far ahead, and not all windows between are asked for");
     }
 
     #[test]

@@ -56,6 +56,9 @@ pub struct WindowState {
     /// Last anomaly score and the forecast it was held against.
     #[serde(rename = "y", alias = "anomaly_score")]
     pub anomaly_score: Option<f64>,
+    /// The tail probability of that score.
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    pub tail_probability: Option<f64>,
     /// Median forecast of posts.
     #[serde(rename = "e", alias = "expected_posts")]
     pub expected_posts: Option<f64>,
@@ -300,6 +303,7 @@ impl WindowState {
             no_forecast_reason: self.no_forecast_reason.clone(),
             unique_posts: Some(self.unique),
             spam_posts: Some(self.spam),
+            tail_probability: self.tail_probability,
         }
     }
 }

@@ -149,6 +149,7 @@ fn revisions(window: i64) -> Vec<TrendInsight> {
                 r#final: last,
                 mean_score: Some(noise.share()),
                 anomaly_score: Some(noise.share()),
+                tail_probability: Some(noise.share()),
                 expected_posts: Some(noise.share() * 20.0),
                 sources,
                 lineage: lineage("posts.mentions.v1", (noise.next(4)) as i32, window * 1000 + i64::from(revision)),

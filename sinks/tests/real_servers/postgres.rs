@@ -22,7 +22,8 @@ async fn migrations_are_applied_once_also_by_two_at_once() {
     let (one, other) = tokio::join!(migrate(&url), migrate(&url));
     let mut applied = [one.unwrap(), other.unwrap()].concat();
     applied.sort();
-    let names: Vec<&str> = vigie_schemas::sql::MIGRATIONS.iter().map(|(name, _)| *name).collect();
+    let mut names = vigie_schemas::sql::MIGRATIONS.map(|(name, _)| name);
+    names.sort_unstable();
     assert_eq!(applied, names);
     assert!(migrate(&url).await.unwrap().is_empty());
 }
@@ -47,7 +48,8 @@ async fn every_insight_reaches_its_table() {
     let sink = pipeline.start_postgres();
     pipeline.until_number("SELECT count(*) FROM posts WHERE run_id = 'live'", 20).await;
     pipeline.until_number("SELECT count(*) FROM posts WHERE run_id = 'run-1' AND score IS NULL", 1).await;
-    pipeline.until_number("SELECT count(*) FROM trend_window_revisions", 3).await;
+    pipeline.until_number("SELECT count(*) FROM trend_window_revisions WHERE tail_probability = 0.03125", 3).await;
+    pipeline.until_number("SELECT count(*) FROM trend_windows WHERE tail_probability = 0.03125", 2).await;
     pipeline
         .until_number("SELECT count(*) FROM alerts WHERE asset = 'BTC' AND value = 120 AND expected = 10.5 AND scale_seconds = 3600", 1)
         .await;

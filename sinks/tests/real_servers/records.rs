@@ -69,6 +69,7 @@ pub(crate) fn trend(asset: &str, n: i64, revision: i32, posts: i64) -> TrendInsi
         no_forecast_reason: Some("settling".to_owned()),
         unique_posts: Some(posts),
         spam_posts: Some(0),
+        tail_probability: Some(0.03125),
         ..TrendInsight::default()
     }
 }

@@ -23,11 +23,11 @@ pub(crate) async fn run(command: ModelCommand) -> Result<(), ServiceError> {
             score_lines(&mut analyser, input, &mut output).map_err(ServiceError::failed)?;
             output.flush().map_err(ServiceError::failed)
         }
-        ModelCommand::Detect { file, forecast } => {
+        ModelCommand::Detect { file, alert_score, forecast } => {
             let forecaster = forecast.load(None).map_err(ServiceError::failed)?;
             let input = open(file)?;
             let mut output = BufWriter::new(io::stdout().lock());
-            detect_csv(input, &mut output, forecaster).map_err(ServiceError::failed)?;
+            detect_csv(input, &mut output, forecaster, alert_score).map_err(ServiceError::failed)?;
             output.flush().map_err(ServiceError::failed)
         }
     })

@@ -99,6 +99,7 @@ impl Place<'_> {
             }
             Metric::MeanScore => Value::from(self.own.and_then(|b| b.mean_score)),
             Metric::AnomalyScore => Value::from(self.own.and_then(|b| b.anomaly_score)),
+            Metric::TailProbability => Value::from(self.own.and_then(|b| b.tail_probability)),
             // A window without a mention has no forecast: then the sum is not that of the interval.
             Metric::ExpectedPosts => {
                 let complete = |own: &&Bucket| self.market.is_none_or(|market| market.windows == own.windows);

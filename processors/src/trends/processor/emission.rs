@@ -12,7 +12,7 @@ use vigie_clock::Timestamp;
 use vigie_schemas::TrendInsight;
 use vigie_streams::{ProcessorContext, ProcessorError};
 
-use super::{TrendsProcessor, WindowKey};
+use super::{TrendsProcessor, TrendsSettings, WindowKey};
 use crate::forecast::{Features, NoForecast};
 use crate::service::record_codec::{RecordCodec, encode};
 use crate::trends::alerts::{self, Finding, Judgement};
@@ -77,8 +77,9 @@ impl<C: RecordCodec> TrendsProcessor<C> {
         window: &WindowState,
         ctx: &mut ProcessorContext<'_>,
     ) -> Result<Option<Judgement>, ProcessorError> {
+        let TrendsSettings { windows, policy, .. } = &*self.settings;
         let now = ctx.now();
-        history.judge(&self.settings.windows, start, window, now, |earlier| stores::window(ctx, earlier, asset))
+        history.judge(windows, (start, window), policy, now, |earlier| stores::window(ctx, earlier, asset))
     }
 
     /// Emits a window as its next revision unless it would say the same as the one before. It is judged now if it was not `judged` when it was
@@ -191,8 +192,8 @@ impl<C: RecordCodec> TrendsProcessor<C> {
         judgement: Option<Judgement>,
         ctx: &ProcessorContext<'_>,
     ) -> TrendInsight {
-        if let Some(Judgement { anomaly_score, expected_posts, .. }) = judgement {
-            (window.anomaly_score, window.expected_posts) = (anomaly_score, expected_posts);
+        if let Some(judgement) = judgement {
+            judgement.write(window);
         }
         window.insight(&InsightHeader {
             asset,
