@@ -17,6 +17,8 @@
 //! (`signals.rs`); an event is told once. The forecast after a window is made once, when the window has settled, from the
 //! windows up to it ([`crate::forecast`]); all assets whose windows settle together are forecast in one run.
 //!
+//! Beside it runs [`terms`], which looks for words that rise.
+//!
 //! **Known gap.** When a source is read for the first time it brings posts that are older than the grace; those are late. They are in the post
 //! history, and a replay of the range (the module `replay`) counts them in windows.
 //!
@@ -37,6 +39,7 @@ pub mod progress;
 mod share;
 mod signals;
 mod stores;
+pub mod terms;
 pub mod window;
 
 use std::sync::Arc;
@@ -47,6 +50,8 @@ use market::MarketProcessor;
 pub use metrics::TrendsMetrics;
 pub use processor::{TrendsProcessor, TrendsSettings};
 pub use share::MarketTopic;
+use terms::windows::KnownAssets;
+use terms::{TermsMetrics, TermsSettings};
 use vigie_daemon::{Context, ServiceError};
 use vigie_kafka_client::{Admin, KafkaConfig};
 use vigie_schemas::{LIVE_RUN, Topic};
@@ -58,10 +63,16 @@ use crate::service::record_codec::RecordCodec;
 /// Name of the consumer group; changelogs and transactional ids begin with it.
 pub const APPLICATION_ID: &str = "vigie-trends";
 
+/// That of the tasks that look for terms that rise.
+pub const TERMS_APPLICATION_ID: &str = "vigie-terms";
+
 /// That of the tasks that look for copies in the whole market and add it up.
 pub const MARKET_APPLICATION_ID: &str = "vigie-market";
 
 const MAX_BATCH: usize = 2000;
+
+/// Time between two revisions of a term that rises, at least.
+const TERMS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The topology over any codec.
 ///
@@ -114,19 +125,23 @@ pub fn market_topology<C: RecordCodec>(
         .build()
 }
 
-/// Runs both topologies until the context asks it to stop.
+/// Runs the topologies until the context asks it to stop.
 ///
 /// # Errors
 /// See [`ServiceError`].
 pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
     let Checked { config, forecaster } = checked;
+    let no_terms = config.no_terms;
     let codec = service::connect(&config.registry, &config.kafka).await?;
-    let market = market_topic(config.kafka.clone()).await?;
+    let (name, partitions) = paired(config.kafka.clone(), Topic::PostsMentions, Topic::TrendsMarket).await?;
+    let market = MarketTopic { name, partitions };
+    let (words, _) = paired(config.kafka.clone(), Topic::InsightsSentiment, Topic::PostsTerms).await?;
     // A fail point is for one topology: with two, each would count commits of its own, and the process would stop twice.
-    let market_streams = StreamsConfig {
+    let beside = |application: &str| StreamsConfig {
         fail_point: None,
-        ..StreamsConfig::new(config.kafka.clone(), MARKET_APPLICATION_ID, &config.streams)
+        ..StreamsConfig::new(config.kafka.clone(), application, &config.streams)
     };
+    let (market_streams, terms_streams) = (beside(MARKET_APPLICATION_ID), beside(TERMS_APPLICATION_ID));
     let streams = StreamsConfig::new(config.kafka, APPLICATION_ID, &config.streams);
     let settings = TrendsSettings {
         run_id: LIVE_RUN.to_owned(),
@@ -141,29 +156,42 @@ pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
         policy: config.trends.policy(),
         forecaster,
     };
+    let terms_settings = TermsSettings {
+        run_id: LIVE_RUN.to_owned(),
+        source: Topic::InsightsSentiment.name().to_owned(),
+        words,
+        insights: Topic::InsightsTerms.name().to_owned(),
+        grace: config.trends.grace,
+        interval: TERMS_INTERVAL,
+        idle_timeout: streams.idle_timeout,
+    };
+    let known = Arc::new(KnownAssets::bundled().map_err(ServiceError::failed)?);
+    let terms = terms::topology(terms_settings, codec.clone(), TermsMetrics::new(&ctx.metrics), known);
+    let terms = terms.map_err(ServiceError::failed)?;
     let metrics = TrendsMetrics::new(&ctx.metrics);
     let market = market_topology(settings.clone(), codec.clone(), metrics.clone()).map_err(ServiceError::failed)?;
     let trends = topology(settings, codec.clone(), metrics).map_err(ServiceError::failed)?;
     tokio::try_join!(
         service::run("trends", streams, trends, codec.clone(), &ctx),
-        service::run("market", market_streams, market, codec, &ctx),
+        service::run("market", market_streams, market, codec.clone(), &ctx),
+        async { if no_terms { Ok(()) } else { service::run("terms", terms_streams, terms, codec, &ctx).await } },
     )
     .map(drop)
 }
 
-/// The topic of what tasks tell each other, which must have the partitions of the topic of mentions.
-async fn market_topic(kafka: KafkaConfig) -> Result<MarketTopic, ServiceError> {
+/// The name of `inner`, to which the tasks of a topology write for each other, and its partitions: as many as `source` has.
+async fn paired(kafka: KafkaConfig, source: Topic, inner: Topic) -> Result<(String, i32), ServiceError> {
     let partitions = tokio::task::spawn_blocking(move || {
         let admin = Admin::new(&kafka)?;
         let of = |topic: Topic| admin.partitions(topic.name());
-        Ok((of(Topic::PostsMentions)?, of(Topic::TrendsMarket)?))
+        Ok((of(source)?, of(inner)?))
     });
-    let name = Topic::TrendsMarket.name().to_owned();
+    let name = inner.name().to_owned();
     match partitions.await.map_err(ServiceError::failed)?.map_err(service::kafka_error)? {
-        (Some(mentions), Some(partitions)) if mentions == partitions => Ok(MarketTopic { name, partitions }),
-        (mentions, partitions) => Err(ServiceError::failed(format!(
-            "topic {name} has {partitions:?} partitions and {} has {mentions:?}, expected as many: vigie topics apply creates what is missing",
-            Topic::PostsMentions.name()
+        (Some(expected), Some(partitions)) if expected == partitions => Ok((name, partitions)),
+        (expected, partitions) => Err(ServiceError::failed(format!(
+            "topic {name} has {partitions:?} partitions and {} has {expected:?}, expected as many: vigie topics apply creates what is missing",
+            source.name()
         ))),
     }
 }

@@ -13,6 +13,7 @@ pub mod redis;
 mod registry;
 pub mod sql;
 mod states;
+mod terms;
 
 pub use catalogue::{Compatibility, DEFAULT_PARTITIONS, Topic, TopicConfig};
 pub use codec::{Codec, SyncCodec};
@@ -23,4 +24,5 @@ pub use records::{
     Mention, RawPost, ScoredPost, TrendInsight, WHOLE_MARKET, WINDOW,
 };
 pub use registry::{RegistryConfig, RegistryPassword, RegistryToken, SchemaCheck, check_schemas, register_schemas};
-pub use states::{AlertKind, Decision, Label};
+pub use states::{AlertKind, Decision, Label, TermKind};
+pub use terms::{TermExample, TermInsight, TermPost};

@@ -1,7 +1,7 @@
 //! The tables of PostgreSQL, as numbered migrations (`sql/`): what the sink writes and the API reads.
 
 /// Name and statements of each migration, in order.
-pub const MIGRATIONS: [(&str, &str); 7] = [
+pub const MIGRATIONS: [(&str, &str); 8] = [
     ("V1__insights", include_str!("../sql/V1__insights.sql")),
     ("V2__forecasts", include_str!("../sql/V2__forecasts.sql")),
     ("V3__revisions", include_str!("../sql/V3__revisions.sql")),
@@ -9,4 +9,5 @@ pub const MIGRATIONS: [(&str, &str); 7] = [
     ("V5__tables_by_time", include_str!("../sql/V5__tables_by_time.sql")),
     ("V6__search", include_str!("../sql/V6__search.sql")),
     ("V7__alert_scales", include_str!("../sql/V7__alert_scales.sql")),
+    ("V13__terms", include_str!("../sql/V13__terms.sql")),
 ];

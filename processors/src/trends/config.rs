@@ -28,6 +28,9 @@ pub struct Config {
     /// Windows and alerts.
     #[command(flatten)]
     pub trends: TrendsOptions,
+    /// Look for no terms that rise
+    #[arg(long, env = "VIGIE_NO_TERMS")]
+    pub no_terms: bool,
 }
 
 impl Config {

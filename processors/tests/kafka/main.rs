@@ -4,3 +4,4 @@
 mod pipeline;
 mod posts;
 mod services;
+mod terms;
