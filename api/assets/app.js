@@ -4,7 +4,7 @@ import { Board, mood } from "./board.js";
 import { Chart } from "./chart.js";
 import { ApiProblem, get, listen } from "./client.js";
 import { DAY, HOUR, ago, amount, assetName, change, count, direction, empty, h, moment, percent, segments, signed } from "./format.js";
-import { alerts, lineage, sources } from "./panels.js";
+import { alerts, lineage, sources, terms } from "./panels.js";
 import { KINDS, Posts } from "./posts.js";
 
 const $ = (id) => document.getElementById(id);
@@ -172,6 +172,13 @@ async function loadAlerts() {
   $("alerts-hint").textContent = recent ? `${recent}${answer.next && recent === answer.alerts.length ? " or more" : ""} in the last 24 h` : "";
 }
 
+// The live run alone has terms.
+async function loadTerms() {
+  const answer = chosen.run ? { terms: [] } : await get("/v1/terms", { limit: 8, from: "now-1d" });
+  $("terms-card").hidden = !answer.terms.length;
+  terms($("terms"), answer, known.newest ?? Date.now(), select);
+}
+
 async function loadSources() {
   const answer = await get("/v1/sources");
   $("sources-button").hidden = !answer.total;
@@ -254,8 +261,10 @@ const refresh = paced(2000, async () => {
   if (!chosen.period && (chosen.kind === "telling" || $("posts").children.length <= 20)) await loadPosts();
 });
 const refreshAlerts = paced(3000, loadAlerts);
+const refreshTerms = paced(60000, loadTerms);
 
 function onevent(event) {
+  refreshTerms();
   if (event.type === "alert") refreshAlerts();
   else refresh();
 }
@@ -314,7 +323,7 @@ async function everything() {
   // An asset of an old link that nobody mentions any more.
   if (chosen.asset && !known.assets.assets.some((a) => a.asset === chosen.asset)) chosen.asset = known.assets.newest ? "*" : null;
   await loadBoard();
-  await Promise.all([loadChart(), loadPosts(), loadAlerts()]);
+  await Promise.all([loadChart(), loadPosts(), loadAlerts(), loadTerms()]);
   if (known.newest) return;
   $("chart-title").textContent = "Nothing yet";
   $("chart").replaceChildren(empty("Waiting for the first posts", "The pipeline is running. This page updates by itself."));

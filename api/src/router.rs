@@ -16,11 +16,12 @@ use vigie_daemon::{Context, ops_router};
 use crate::app::App;
 use crate::auth::{Scope, require, require_token};
 use crate::endpoints::{
-    alerts, assets, authors, dashboard, market, metric, posts, runs, search, series, sources, stream, trends,
+    alerts, assets, authors, dashboard, market, metric, posts, runs, search, series, sources, stream, terms, trends,
 };
 use crate::http::problem::Problem;
 use guard::guard;
 
+mod asyncapi;
 pub(crate) mod docs;
 mod guard;
 
@@ -34,6 +35,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(trends::board))
         .routes(routes!(market::moods))
         .routes(routes!(alerts::list))
+        .routes(routes!(terms::list))
         .routes(routes!(search::volume))
         .routes(routes!(stream::subscribe));
     let posts = OpenApiRouter::default().routes(routes!(posts::list)).routes(routes!(search::search));
@@ -45,7 +47,8 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(dashboard::page))
         .routes(routes!(dashboard::file))
         .routes(routes!(docs::page))
-        .routes(routes!(docs::openapi));
+        .routes(routes!(docs::openapi))
+        .routes(routes!(asyncapi::asyncapi));
     docs::base()
         .merge(open_to(Scope::Insights, insights))
         .merge(open_to(Scope::Posts, posts))

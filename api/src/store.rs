@@ -28,6 +28,7 @@ pub(crate) mod runs;
 pub(crate) mod search;
 pub(crate) mod series;
 pub(crate) mod sources;
+pub(crate) mod terms;
 pub(crate) mod unique;
 pub(crate) mod version;
 pub(crate) mod windows;

@@ -12,4 +12,5 @@ mod kept;
 mod posts;
 mod right;
 mod search;
+mod terms;
 mod world;
