@@ -4,7 +4,7 @@ import { Board, mood } from "./board.js";
 import { Chart } from "./chart.js";
 import { ApiProblem, get, listen } from "./client.js";
 import { DAY, HOUR, ago, amount, assetName, change, count, direction, empty, h, moment, percent, segments, signed } from "./format.js";
-import { alerts, diff, lineage, sources } from "./panels.js";
+import { alerts, diff, lineage, sources, terms } from "./panels.js";
 import { KINDS, Posts } from "./posts.js";
 
 const $ = (id) => document.getElementById(id);
@@ -177,6 +177,13 @@ async function loadDiff() {
   if (chosen.run) diff($("diff"), await get(`/v1/runs/${encodeURIComponent(chosen.run)}/diff`, { limit: 6 }));
 }
 
+// The live run alone has terms.
+async function loadTerms() {
+  const answer = chosen.run ? { terms: [] } : await get("/v1/terms", { limit: 8, from: "now-1d" });
+  $("terms-card").hidden = !answer.terms.length;
+  terms($("terms"), answer, known.newest ?? Date.now(), select);
+}
+
 async function loadSources() {
   const answer = await get("/v1/sources");
   $("sources-button").hidden = !answer.total;
@@ -259,8 +266,10 @@ const refresh = paced(2000, async () => {
   if (!chosen.period && (chosen.kind === "telling" || $("posts").children.length <= 20)) await loadPosts();
 });
 const refreshAlerts = paced(3000, loadAlerts);
+const refreshTerms = paced(60000, loadTerms);
 
 function onevent(event) {
+  refreshTerms();
   if (event.type === "switch") attempt(everything());
   else if (event.type === "alert") refreshAlerts();
   else refresh();
@@ -321,7 +330,7 @@ async function everything() {
   if (chosen.asset && !known.assets.assets.some((a) => a.asset === chosen.asset)) chosen.asset = known.assets.newest ? "*" : null;
   await loadBoard();
   attempt(loadDiff());
-  await Promise.all([loadChart(), loadPosts(), loadAlerts()]);
+  await Promise.all([loadChart(), loadPosts(), loadAlerts(), loadTerms()]);
   if (known.newest) return;
   $("chart-title").textContent = "Nothing yet";
   $("chart").replaceChildren(empty("Waiting for the first posts", "The pipeline is running. This page updates by itself."));

@@ -1,4 +1,4 @@
-// Alerts, sources, and how a number is made.
+// Alerts, terms that rise, sources, and how a number is made.
 
 import { ago, amount, assetName, clock, count, day, empty, h, moment, signed } from "./format.js";
 
@@ -19,6 +19,19 @@ export function alerts(list, answer, now, onselect) {
       h("span", {}, h("b", {}, assetName(alert.asset)), ` ${title}`),
       h("span", { class: "when" }, ago(at, now)),
       h("span", { class: "what" }, what, h("time", { datetime: alert.window_start }, ` · ${day(at)}, ${clock(at)}`))));
+  }));
+}
+
+export function terms(list, answer, now, onselect) {
+  list.replaceChildren(...answer.terms.map((term) => {
+    const at = Date.parse(term.window_start);
+    const about = term.asset ?? term.assets[0] ?? "*";
+    const what = `${count(term.authors)} of ${count(term.all_authors)} authors, ${amount(term.expected_authors)} expected`;
+    return h("li", {}, h("button", { type: "button", title: `Hour of ${moment(at)}`, onclick: () => onselect(about) },
+      h("span", { class: "odd", "aria-hidden": "true" }, "▲"),
+      h("span", {}, h("b", {}, term.term), term.kind === "cashtag" && !term.asset ? " unknown coin" : ""),
+      h("span", { class: "when" }, ago(at, now)),
+      h("span", { class: "what" }, what, about === "*" ? null : ` · ${assetName(about)}`)));
   }));
 }
 

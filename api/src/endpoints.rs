@@ -14,4 +14,5 @@ pub(crate) mod search;
 pub(crate) mod series;
 pub(crate) mod sources;
 pub(crate) mod stream;
+pub(crate) mod terms;
 pub(crate) mod trends;

@@ -17,11 +17,12 @@ use crate::app::App;
 use crate::auth::{Scope, require, require_token};
 use crate::endpoints::{
     alerts, assets, authors, dashboard, diff, market, metric, posts, resource, runs, search, series, sources, stream,
-    trends,
+    terms, trends,
 };
 use crate::http::problem::Problem;
 use guard::guard;
 
+mod asyncapi;
 pub(crate) mod docs;
 mod guard;
 
@@ -35,6 +36,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(trends::board))
         .routes(routes!(market::moods))
         .routes(routes!(alerts::list))
+        .routes(routes!(terms::list))
         .routes(routes!(search::volume))
         .routes(routes!(stream::subscribe));
     let posts = OpenApiRouter::default()
@@ -50,7 +52,8 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(dashboard::file))
         .routes(routes!(docs::page))
         .routes(routes!(resource::metadata))
-        .routes(routes!(docs::openapi));
+        .routes(routes!(docs::openapi))
+        .routes(routes!(asyncapi::asyncapi));
     docs::base()
         .merge(open_to(Scope::Insights, insights))
         .merge(open_to(Scope::Posts, posts))

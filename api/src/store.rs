@@ -37,6 +37,7 @@ pub(crate) mod search;
 pub(crate) mod series;
 pub(crate) mod served;
 pub(crate) mod sources;
+pub(crate) mod terms;
 pub(crate) mod unique;
 pub(crate) mod version;
 pub(crate) mod windows;

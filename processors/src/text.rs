@@ -6,3 +6,4 @@ pub mod language;
 pub mod letters;
 pub mod score_lines;
 pub mod spam;
+pub mod terms;

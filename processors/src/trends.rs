@@ -17,6 +17,8 @@
 //! (`signals.rs`); an event is told once. The forecast after a window is made once, when the window has settled, from the
 //! windows up to it ([`crate::forecast`]); all assets whose windows settle together are forecast in one run.
 //!
+//! Beside it runs [`terms`], which looks for words that rise.
+//!
 //! **Known gap.** When a source is read for the first time it brings posts that are older than the grace; those are late. They are in the post
 //! history, and a replay of the range (the module `replay`) counts them in windows.
 //!
@@ -37,6 +39,7 @@ pub mod progress;
 mod share;
 mod signals;
 mod stores;
+pub mod terms;
 pub mod window;
 
 use std::sync::Arc;
@@ -47,6 +50,8 @@ use market::MarketProcessor;
 pub use metrics::TrendsMetrics;
 pub use processor::{TrendsProcessor, TrendsSettings};
 pub use share::MarketTopic;
+use terms::windows::KnownAssets;
+use terms::{TermsMetrics, TermsSettings};
 use tracing::debug;
 use vigie_daemon::{Context, ServiceError};
 use vigie_kafka_client::{Admin, KafkaConfig, TopicPartition};
@@ -59,6 +64,9 @@ use crate::service::record_codec::RecordCodec;
 /// Name of the consumer group; changelogs and transactional ids begin with it.
 pub const APPLICATION_ID: &str = "vigie-trends";
 
+/// That of the tasks that look for terms that rise.
+pub const TERMS_APPLICATION_ID: &str = "vigie-terms";
+
 /// That of the tasks that look for copies in the whole market and add it up.
 pub const MARKET_APPLICATION_ID: &str = "vigie-market";
 
@@ -66,6 +74,9 @@ const MAX_BATCH: usize = 2000;
 
 /// How often the topic of the whole market is looked at while nothing is in it.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Time between two revisions of a term that rises, at least.
+const TERMS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The topology over any codec.
 ///
@@ -120,7 +131,7 @@ pub fn market_topology<C: RecordCodec>(
         .build()
 }
 
-/// Runs both topologies until the context asks it to stop; that of the whole market from when it is shared.
+/// Runs the topologies until the context asks it to stop; that of the whole market from when it is shared, that of terms if it is wanted.
 ///
 /// # Errors
 /// See [`ServiceError`].
@@ -128,11 +139,13 @@ pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
     let Checked { config, forecaster } = checked;
     let codec = service::connect(&config.registry, &config.kafka).await?;
     let (admin, market) = find_market(config.kafka.clone()).await?;
+    let words = if config.terms { Some(find_words(config.kafka.clone()).await?) } else { None };
     // A fail point is for one topology: with two, each would count commits of its own, and the process would stop twice.
-    let market_streams = StreamsConfig {
+    let beside = |application: &str| StreamsConfig {
         fail_point: None,
-        ..StreamsConfig::new(config.kafka.clone(), MARKET_APPLICATION_ID, &config.streams)
+        ..StreamsConfig::new(config.kafka.clone(), application, &config.streams)
     };
+    let (market_streams, terms_streams) = (beside(MARKET_APPLICATION_ID), beside(TERMS_APPLICATION_ID));
     let streams = StreamsConfig::new(config.kafka, APPLICATION_ID, &config.streams);
     let settings = TrendsSettings {
         run_id: LIVE_RUN.to_owned(),
@@ -147,16 +160,57 @@ pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
         policy: config.trends.policy(),
         forecaster,
     };
+    let terms = match words {
+        None => None,
+        Some(words) => {
+            let settings = TermsSettings {
+                run_id: LIVE_RUN.to_owned(),
+                source: Topic::InsightsSentiment.name().to_owned(),
+                words,
+                insights: Topic::InsightsTerms.name().to_owned(),
+                grace: config.trends.grace,
+                interval: TERMS_INTERVAL,
+                idle_timeout: streams.idle_timeout,
+            };
+            let known = Arc::new(KnownAssets::bundled().map_err(ServiceError::failed)?);
+            let topology = terms::topology(settings, codec.clone(), TermsMetrics::new(&ctx.metrics), known);
+            Some(topology.map_err(ServiceError::failed)?)
+        }
+    };
     let metrics = TrendsMetrics::new(&ctx.metrics);
     let adding_up = market_topology(settings.clone(), codec.clone(), metrics.clone()).map_err(ServiceError::failed)?;
     let trends = topology(settings, codec.clone(), metrics).map_err(ServiceError::failed)?;
-    tokio::try_join!(service::run("trends", streams, trends, codec.clone(), &ctx), async {
-        if until_shared(&market, admin, &ctx).await {
-            service::run("market", market_streams, adding_up, codec, &ctx).await?;
+    let terms = async {
+        if let Some(terms) = terms {
+            service::run("terms", terms_streams, terms, codec.clone(), &ctx).await?;
         }
         Ok(())
-    })
-    .map(drop)
+    };
+    let market = async {
+        if until_shared(&market, admin, &ctx).await {
+            service::run("market", market_streams, adding_up, codec.clone(), &ctx).await?;
+        }
+        Ok(())
+    };
+    tokio::try_join!(service::run("trends", streams, trends, codec.clone(), &ctx), market, terms).map(drop)
+}
+
+/// The name of the topic in which tasks tell each other of terms; it must have the partitions of the scored posts.
+async fn find_words(kafka: KafkaConfig) -> Result<String, ServiceError> {
+    let (source, words) = (Topic::InsightsSentiment, Topic::PostsTerms);
+    let find = tokio::task::spawn_blocking(move || {
+        let admin = Admin::new(&kafka)?;
+        Ok((admin.partitions(source.name())?, admin.partitions(words.name())?))
+    });
+    let (expected, found) = find.await.map_err(ServiceError::failed)?.map_err(service::kafka_error)?;
+    if expected.is_some() && expected == found {
+        return Ok(words.name().to_owned());
+    }
+    Err(ServiceError::failed(format!(
+        "topic {} has {found:?} partitions and {} has {expected:?}, expected as many: vigie topics apply creates what is missing",
+        words.name(),
+        source.name()
+    )))
 }
 
 /// The topic of what tasks tell each other, if it exists; then it must have the partitions of the topic of mentions.

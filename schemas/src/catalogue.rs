@@ -7,6 +7,7 @@ use crate::market::MarketPart;
 use crate::records::{
     Alert, AuthorKeyRecord, AvroRecord, Cursor, DeadLetter, FetchRecord, Mention, RawPost, ScoredPost, TrendInsight,
 };
+use crate::terms::{TermInsight, TermPost};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -28,6 +29,10 @@ pub enum Topic {
     InsightsTrends,
     /// Alerts. Key: asset.
     InsightsAlerts,
+    /// The words of posts. Key: post id; all of them in the first partition.
+    PostsTerms,
+    /// Terms that rise. Key: term.
+    InsightsTerms,
     /// How far each source has been read. Key: source. Compacted.
     SourcesCursors,
     /// The fetch ledger. Key: source.
@@ -75,13 +80,15 @@ pub const DEFAULT_PARTITIONS: i32 = 4;
 
 impl Topic {
     /// Every topic but the dead letter queues.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::PostsRaw,
         Self::InsightsSentiment,
         Self::PostsMentions,
         Self::TrendsMarket,
         Self::InsightsTrends,
         Self::InsightsAlerts,
+        Self::PostsTerms,
+        Self::InsightsTerms,
         Self::SourcesCursors,
         Self::SourcesFetches,
         Self::AuthorsKeys,
@@ -98,6 +105,8 @@ impl Topic {
             Self::TrendsMarket => "trends.market.v1",
             Self::InsightsTrends => "insights.trends.v1",
             Self::InsightsAlerts => "insights.alerts.v1",
+            Self::PostsTerms => "posts.terms.v1",
+            Self::InsightsTerms => "insights.terms.v1",
             Self::SourcesCursors => "sources.cursors.v1",
             Self::SourcesFetches => "sources.fetches.v1",
             Self::AuthorsKeys => "authors.keys.v1",
@@ -120,6 +129,8 @@ impl Topic {
             Self::TrendsMarket => MarketPart::SCHEMA,
             Self::InsightsTrends | Self::ReplaysTrends => TrendInsight::SCHEMA,
             Self::InsightsAlerts => Alert::SCHEMA,
+            Self::PostsTerms => TermPost::SCHEMA,
+            Self::InsightsTerms => TermInsight::SCHEMA,
             Self::SourcesCursors => Cursor::SCHEMA,
             Self::SourcesFetches => FetchRecord::SCHEMA,
             Self::AuthorsKeys => AuthorKeyRecord::SCHEMA,
@@ -129,7 +140,9 @@ impl Topic {
     /// How its schema may change.
     pub const fn compatibility(self) -> Compatibility {
         match self {
-            Self::InsightsSentiment | Self::InsightsTrends | Self::InsightsAlerts => Compatibility::FullTransitive,
+            Self::InsightsSentiment | Self::InsightsTrends | Self::InsightsAlerts | Self::InsightsTerms => {
+                Compatibility::FullTransitive
+            }
             _ => Compatibility::BackwardTransitive,
         }
     }
@@ -157,8 +170,10 @@ impl Topic {
 
     const fn retention(self) -> Duration {
         match self {
-            Self::PostsMentions | Self::TrendsMarket => Duration::from_secs(7 * DAY.as_secs()),
-            Self::InsightsTrends | Self::InsightsAlerts => Duration::from_secs(90 * DAY.as_secs()),
+            Self::PostsMentions | Self::TrendsMarket | Self::PostsTerms => Duration::from_secs(7 * DAY.as_secs()),
+            Self::InsightsTrends | Self::InsightsAlerts | Self::InsightsTerms => {
+                Duration::from_secs(90 * DAY.as_secs())
+            }
             _ => Duration::from_secs(30 * DAY.as_secs()),
         }
     }
@@ -245,8 +260,8 @@ mod tests {
     fn partitions_can_be_chosen_but_for_topics_that_have_one() {
         let of = |partitions| Topic::ALL.map(|topic| topic.configs_of(partitions)[0].partitions);
         assert_eq!(of(4), Topic::ALL.map(Topic::partitions));
-        assert_eq!(of(4), [4, 4, 4, 4, 4, 1, 6, 1, 1, 4, 4]);
-        assert_eq!(of(64), [64, 64, 64, 64, 64, 1, 64, 1, 1, 64, 64]);
+        assert_eq!(of(4), [4, 4, 4, 4, 4, 1, 4, 4, 6, 1, 1, 4, 4]);
+        assert_eq!(of(64), [64, 64, 64, 64, 64, 1, 64, 64, 64, 1, 1, 64, 64]);
     }
 
     #[test]

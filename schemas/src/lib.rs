@@ -14,6 +14,7 @@ mod registry;
 mod served;
 pub mod sql;
 mod states;
+mod terms;
 
 pub use catalogue::{Compatibility, DEFAULT_PARTITIONS, Topic, TopicConfig};
 pub use codec::{Codec, SyncCodec};
@@ -25,4 +26,5 @@ pub use records::{
 };
 pub use registry::{RegistryConfig, RegistryPassword, RegistryToken, SchemaCheck, check_schemas, register_schemas};
 pub use served::{SERVED_RUN, Segment, Switch, segments};
-pub use states::{AlertKind, Decision, Label};
+pub use states::{AlertKind, Decision, Label, TermKind};
+pub use terms::{TermExample, TermInsight, TermPost};

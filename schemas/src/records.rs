@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use vigie_clock::Timestamp;
 
 use crate::market::MarketPart;
+use crate::terms::{TermInsight, TermPost};
 
 /// A post as its source published it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -276,6 +277,8 @@ avro_records! {
     MarketPart => "market_part.avsc",
     TrendInsight => "trend_insight.avsc",
     Alert => "alert.avsc",
+    TermPost => "term_post.avsc",
+    TermInsight => "term_insight.avsc",
     FetchRecord => "fetch_record.avsc",
     Cursor => "cursor.avsc",
     AuthorKeyRecord => "author_key.avsc",
@@ -390,6 +393,8 @@ mod tests {
             fingerprint: Some(-1),
             spam: true,
         });
+        round_trip(&TermPost { fingerprint: Some(-1), assets: vec![text()], ..TermPost::default() });
+        round_trip(&TermInsight::full());
         round_trip(&MarketPart::full());
         round_trip(&MarketPart::default());
         round_trip(&TrendInsight {

@@ -57,6 +57,16 @@ states! {
         SentimentDrop = "sentiment_drop",
     }
 
+    /// What a term is.
+    TermKind {
+        /// A word.
+        Word = "word",
+        /// Two words beside each other.
+        Phrase = "phrase",
+        /// A ticker behind a dollar sign.
+        Cashtag = "cashtag",
+    }
+
     /// How a poll of a source ended.
     Decision {
         /// There was an answer.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use vigie_clock::Timestamp;
 use vigie_schemas::{
-    Alert, AuthorKeyRecord, AvroRecord, Codec, CodecError, FetchRecord, Forecast, Label, Lineage, ScoredPost, Topic,
-    TrendInsight,
+    Alert, AuthorKeyRecord, AvroRecord, Codec, CodecError, FetchRecord, Forecast, Label, Lineage, ScoredPost,
+    TermInsight, Topic, TrendInsight,
 };
 
 /// A decoded record of one of the topics that sinks read.
@@ -14,6 +14,7 @@ pub(crate) enum Insight {
     Post(Box<ScoredPost>),
     Trend(Box<TrendInsight>),
     Alert(Box<Alert>),
+    Term(Box<TermInsight>),
     Fetch(Box<FetchRecord>),
     /// A data key of an author, or an erasure.
     AuthorKey(Box<AuthorKeyRecord>),
@@ -56,9 +57,14 @@ impl Insight {
             Topic::InsightsSentiment | Topic::ReplaysSentiment => Self::Post(read(codec, value).await?),
             Topic::InsightsTrends | Topic::ReplaysTrends => Self::Trend(read(codec, value).await?),
             Topic::InsightsAlerts => Self::Alert(read(codec, value).await?),
+            Topic::InsightsTerms => Self::Term(read(codec, value).await?),
             Topic::SourcesFetches => Self::Fetch(read(codec, value).await?),
             Topic::AuthorsKeys => Self::AuthorKey(read(codec, value).await?),
-            Topic::PostsRaw | Topic::PostsMentions | Topic::TrendsMarket | Topic::SourcesCursors => {
+            Topic::PostsRaw
+            | Topic::PostsMentions
+            | Topic::PostsTerms
+            | Topic::TrendsMarket
+            | Topic::SourcesCursors => {
                 let detail = format!("{} is no topic of insights", topic.name());
                 return Err(InsightError::Dead { reason: "undecodable", detail });
             }
@@ -72,6 +78,7 @@ impl Insight {
             Self::Post(post) => check_post(post)?,
             Self::Trend(trend) => check_trend(trend)?,
             Self::Alert(alert) => check_alert(alert)?,
+            Self::Term(term) => check_term(term)?,
             Self::Fetch(fetch) => check_fetch(fetch)?,
             Self::AuthorKey(key) => check_author_key(key)?,
             Self::DestroyedKey(_) => {}
@@ -199,6 +206,31 @@ fn check_alert(alert: &Alert) -> Result<(), String> {
     check_number("value", Some(alert.value))?;
     check_number("expected", alert.expected)?;
     check_number("anomaly_score", alert.anomaly_score)
+}
+
+fn check_term(term: &TermInsight) -> Result<(), String> {
+    let ids = [("term", &term.term), ("kind", &term.kind), ("run_id", &term.run_id)];
+    let assets = term.asset.iter().chain(&term.assets).map(|asset| ("asset", asset));
+    ids.into_iter().chain(assets).try_for_each(|(name, id)| check_id(name, id))?;
+    for (name, time) in [
+        ("window_start", term.window_start),
+        ("window_end", term.window_end),
+        ("first_seen", term.first_seen),
+        ("emitted_at", term.emitted_at),
+    ] {
+        check_time(name, time)?;
+    }
+    check_count("seconds of the window", (term.window_end.as_millis() - term.window_start.as_millis()) / 1000)?;
+    for (name, count) in [("authors", term.authors), ("posts", term.posts), ("all_authors", term.all_authors)] {
+        check_count(name, count)?;
+    }
+    check_number("significance", Some(term.significance))?;
+    check_number("expected_authors", Some(term.expected_authors))?;
+    term.examples.iter().try_for_each(|example| {
+        // The table has one a line.
+        let is_line = !example.post_id.contains('\n');
+        if is_line { check_id("post_id", &example.post_id) } else { Err("post_id of an example has two lines".into()) }
+    })
 }
 
 fn check_fetch(fetch: &mut FetchRecord) -> Result<(), String> {

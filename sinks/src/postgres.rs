@@ -45,10 +45,11 @@ use migrations::migrate;
 /// Name of the consumer group, and of the sink wherever it says who it is.
 pub const POSTGRES_GROUP: &str = "sink-postgres";
 const NAME: &str = POSTGRES_GROUP;
-const TOPICS: [Topic; 7] = [
+const TOPICS: [Topic; 8] = [
     Topic::InsightsSentiment,
     Topic::InsightsTrends,
     Topic::InsightsAlerts,
+    Topic::InsightsTerms,
     Topic::SourcesFetches,
     Topic::AuthorsKeys,
     Topic::ReplaysSentiment,

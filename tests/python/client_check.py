@@ -30,6 +30,7 @@ METHODS = {
     "leaderboard": "trends",
     "list_moods": "market_trends",
     "list_alerts": "alerts",
+    "list_terms": "terms",
     "list_metrics": "metrics",
     "list_sources": "sources",
     "list_runs": "runs",
@@ -84,6 +85,7 @@ class Frames(unittest.TestCase):
         self.assertEqual(len(self.api.posts("BTC", limit=203)), 203)
         self.assertEqual(len(self.api.posts("BTC", limit=0)), 0)
         self.assertEqual((len(self.api.alerts()), len(self.api.alerts(asset="ETH"))), (60, 0))
+        self.assertEqual((self.api.terms().authors.to_dict(), len(self.api.terms(interval="1d"))), ({"depeg": 15}, 0))
 
     def test_every_list_is_a_frame(self):
         self.assertEqual(list(self.api.assets().index), ["*", "BTC", "ETH"])

@@ -1,14 +1,18 @@
 """Holds a running API to its description: /openapi.json validates, and schemathesis finds nothing with all its checks.
 
+With ASYNCAPI_SCHEMA, which names schemas/3.0.0.json of the npm package @asyncapi/specs, so does /asyncapi.json.
+
 VIGIE_URL=http://127.0.0.1:8080 VIGIE_TOKEN=... python openapi_check.py [options of schemathesis run]
 """
 
+import json
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 
+import jsonschema
 import requests
 import requests.adapters
 import schemathesis
@@ -56,6 +60,9 @@ def accepts_what_it_describes(context, response, case):
 def main():
     document = requests.get(f"{BASE}/openapi.json", timeout=10).json()
     errors = list(OpenAPIV31SpecValidator(document).iter_errors())
+    if schema := os.environ.get("ASYNCAPI_SCHEMA"):
+        validator = jsonschema.Draft7Validator(json.loads(pathlib.Path(schema).read_text()))
+        errors += validator.iter_errors(requests.get(f"{BASE}/asyncapi.json", timeout=10).json())
     if errors:
         sys.exit("\n".join(f"{'/'.join(map(str, error.path))}: {error.message}" for error in errors))
     with tempfile.TemporaryDirectory() as folder:

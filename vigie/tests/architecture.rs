@@ -87,7 +87,7 @@ const PROCESSORS: Directions = &[
     ("forecast", &["anomaly", "inference"]),
     ("text", &["assets", "inference"]),
     ("sentiment", &["assets", "inference", "service", "text", "times"]),
-    ("trends", &["anomaly", "forecast", "inference", "service", "text", "times"]),
+    ("trends", &["anomaly", "assets", "forecast", "inference", "service", "text", "times"]),
     ("recount", &["assets", "inference", "sentiment", "service", "text"]),
     ("replay", &["forecast", "inference", "sentiment", "service", "text", "times", "trends"]),
 ];

@@ -35,7 +35,8 @@ impl Versions {
     }
 }
 
-const LIVE: [Topic; 4] = [Topic::InsightsSentiment, Topic::InsightsTrends, Topic::InsightsAlerts, Topic::AuthorsKeys];
+const LIVE: [Topic; 5] =
+    [Topic::InsightsSentiment, Topic::InsightsTrends, Topic::InsightsAlerts, Topic::InsightsTerms, Topic::AuthorsKeys];
 const REPLAYS: [Topic; 3] = [Topic::ReplaysSentiment, Topic::ReplaysTrends, Topic::AuthorsKeys];
 
 /// Topics may have a prefix. Fetches are left out: no answer that is kept stands on them, and they come all the time.

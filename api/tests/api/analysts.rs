@@ -292,6 +292,7 @@ async fn every_list_comes_as_csv() {
         ("/v1/trends?window=7d", "rank,asset,posts,unique_posts,"),
         ("/v1/market-trends?window=7d", "asset,direction,confidence,net,probabilities.bullish,"),
         ("/v1/alerts", "alert_id,run_id,asset,kind,"),
+        ("/v1/terms", "term,kind,window_start,"),
         ("/v1/assets/BTC/posts", "post_id,source,kind,url,"),
         ("/v1/metrics", "metric,unit,meaning,rollup,by_default"),
         ("/v1/sources", "source,kind,url,health,"),

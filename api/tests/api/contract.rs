@@ -38,6 +38,13 @@ async fn filled() -> (World, String) {
     }
     world
         .sql(&format!(
+            "SELECT make_partition('terms', '{0}'); \
+             INSERT INTO terms VALUES ('{0}', '{0}', '{0}', 5.5, 0.5, 3600, 1, 15, 18, 100, false, true, 'live', 'depeg', 'word', NULL, 'BTC', NULL)",
+            at(0)
+        ))
+        .await;
+    world
+        .sql(&format!(
             "INSERT INTO runs (run_id, topic, model, state, started_at) VALUES ('better', 'posts.raw.v1', 'm', 'finished', '2026-11-01'); \
              SELECT make_partition('fetches', '{0}'); \
              INSERT INTO fetches VALUES ('sources.fetches.v1', 0, 1, 'r-test', 'reddit', 'https://example.com/r', '{0}', 'fetched', \

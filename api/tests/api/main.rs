@@ -16,4 +16,5 @@ mod posts;
 mod right;
 mod search;
 mod served;
+mod terms;
 mod world;

@@ -28,6 +28,9 @@ pub struct Config {
     /// Windows and alerts.
     #[command(flatten)]
     pub trends: TrendsOptions,
+    /// Look for terms that rise beyond expectation (docs/terms.md)
+    #[arg(long, env = "VIGIE_TERMS")]
+    pub terms: bool,
 }
 
 impl Config {

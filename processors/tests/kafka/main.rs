@@ -5,3 +5,4 @@ mod pipeline;
 mod posts;
 mod replays;
 mod services;
+mod terms;

@@ -135,7 +135,7 @@ async fn the_market_can_be_shared_after_a_start_without_its_topic_and_switched_o
     assert!(refused.contains("vigie topics apply"), "{refused}");
 
     bench.create([market], DEFAULT_PARTITIONS);
-    let services = bench.start_with(&sharing);
+    let services = bench.start_with(&sharing, &[]);
     bench.publish(shared).await;
     wait_for_windows(&bench, &oracle(&posts[..first.len() + shared.len()])).await;
     services.stop().await;
@@ -163,7 +163,7 @@ async fn windows_are_the_same_with_4_and_with_16_partitions() {
     for partitions in [4, 16] {
         let bench = Bench::with_partitions(partitions).await;
         bench.publish(&posts).await;
-        let services = bench.start_with(&["--spread-market-from", "1970-01-01T00:00:00Z"]);
+        let services = bench.start_with(&["--spread-market-from", "1970-01-01T00:00:00Z"], &[]);
         let windows = wait_for_windows(&bench, &oracle(&posts)).await;
         services.stop().await;
         let market = windows.values().filter(|window| window.asset == "*");

@@ -85,14 +85,14 @@ impl Bench {
     }
 
     pub(crate) fn start(&self) -> Services {
-        self.start_with(&[])
+        self.start_with(&[], &[])
     }
 
-    /// With options of the sentiment topology.
-    pub(crate) fn start_with(&self, options: &[&str]) -> Services {
+    /// With options of the sentiment and of the trends service.
+    pub(crate) fn start_with(&self, sentiment: &[&str], trends: &[&str]) -> Services {
         let ctx = Context::system();
-        let scoring = self.sentiment(options, ctx.clone());
-        let counting = self.config::<trends::Config>(&["--stream-threads", "2"]).check();
+        let scoring = self.sentiment(sentiment, ctx.clone());
+        let counting = self.config::<trends::Config>(&[&["--stream-threads", "2"], trends].concat()).check();
         let counting = trends::run(counting.map_err(ServiceError::Config).unwrap(), ctx.clone());
         Services { ctx, running: vec![tokio::spawn(scoring), tokio::spawn(counting)] }
     }

@@ -8,4 +8,5 @@ mod market;
 mod recount;
 mod revisions;
 mod sentiment;
+mod terms;
 mod trends;

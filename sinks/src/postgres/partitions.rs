@@ -17,7 +17,7 @@ use vigie_stores::PostgresUrl;
 
 use crate::postgres::cell::Cell;
 use crate::postgres::failure::describe;
-use crate::postgres::table::{FETCHES, POST_ASSETS, POSTS, TREND_WINDOWS, WINDOW_REVISIONS};
+use crate::postgres::table::{FETCHES, POST_ASSETS, POSTS, TERMS, TREND_WINDOWS, WINDOW_REVISIONS};
 
 const DAY_MILLIS: i64 = 86_400_000;
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -43,7 +43,7 @@ pub struct Retention {
     /// Days for which posts are kept, with what they say of assets; then they go month by month, of replays too [default: for ever]
     #[arg(long, env = "VIGIE_KEEP_POSTS_DAYS", value_parser = clap::value_parser!(i32).range(LEAST_DAYS..))]
     pub keep_posts_days: Option<i32>,
-    /// Days for which windows are kept [default: for ever]
+    /// Days for which windows and terms are kept [default: for ever]
     #[arg(long, env = "VIGIE_KEEP_WINDOWS_DAYS", value_parser = clap::value_parser!(i32).range(LEAST_DAYS..))]
     pub keep_windows_days: Option<i32>,
     /// Days for which the revisions of windows are kept, which answer what was known at a time [default: for ever]
@@ -59,11 +59,12 @@ const LEAST_DAYS: i64 = 31;
 
 impl Retention {
     /// Every table by time, and for how many days it is kept. An asset's row goes before its post.
-    fn tables(self) -> [(&'static str, Option<i32>); 5] {
+    fn tables(self) -> [(&'static str, Option<i32>); 6] {
         [
             (POST_ASSETS.name, self.keep_posts_days),
             (POSTS.name, self.keep_posts_days),
             (TREND_WINDOWS.name, self.keep_windows_days),
+            (TERMS.name, self.keep_windows_days),
             (WINDOW_REVISIONS, self.keep_revisions_days),
             (FETCHES.name, self.keep_fetches_days),
         ]

@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Row as SqlRow, Statement, Transaction};
 use tracing::debug;
 use vigie_clock::Timestamp;
 use vigie_kafka_client::TopicPartition;
-use vigie_schemas::{FetchRecord, ScoredPost, TrendInsight};
+use vigie_schemas::{FetchRecord, ScoredPost, TermInsight, TrendInsight};
 use vigie_stores::PostgresUrl;
 
 use crate::insight::Insight;
@@ -20,8 +20,8 @@ use crate::postgres::failure::classify;
 use crate::postgres::partitions::Known;
 use crate::postgres::statements::Statements;
 use crate::postgres::table::{
-    ALERTS, FETCHES, POST_ASSETS, POSTS, TREND_WINDOWS, WINDOW_REVISIONS, alert_cells, fetch_cells, post_asset_cells,
-    post_cells, trend_cells,
+    ALERTS, FETCHES, POST_ASSETS, POSTS, TERMS, TREND_WINDOWS, WINDOW_REVISIONS, alert_cells, fetch_cells,
+    post_asset_cells, post_cells, term_cells, trend_cells,
 };
 use crate::sink::{Batch, Offsets, Row, SinkError, Written};
 
@@ -129,6 +129,7 @@ struct Incoming<'a> {
     posts: Vec<&'a ScoredPost>,
     trends: Vec<&'a TrendInsight>,
     alert_rows: Vec<Vec<Cell<'a>>>,
+    terms: Vec<&'a TermInsight>,
     fetches: Vec<(&'a Row, &'a FetchRecord)>,
     authors: AuthorChanges<'a>,
 }
@@ -149,6 +150,7 @@ impl<'a> Incoming<'a> {
                 },
                 Insight::Trend(trend) => incoming.trends.push(trend),
                 Insight::Alert(alert) => incoming.alert_rows.push(alert_cells(alert)),
+                Insight::Term(term) => incoming.terms.push(term),
                 Insight::Fetch(fetch) => incoming.fetches.push((row, fetch)),
                 Insight::AuthorKey(key) => incoming.authors.add(key),
                 Insight::DestroyedKey(key) => incoming.authors.destroy(key),
@@ -164,7 +166,8 @@ impl<'a> Incoming<'a> {
         let trends = self.trends.iter();
         let trends =
             trends.flat_map(|trend| [TREND_WINDOWS.name, WINDOW_REVISIONS].map(|name| (name, trend.window_start)));
-        posts.chain(trends).chain(self.fetches.iter().map(|(_, fetch)| (FETCHES.name, fetch.at)))
+        let terms = self.terms.iter().map(|term| (TERMS.name, term.window_start));
+        posts.chain(trends).chain(terms).chain(self.fetches.iter().map(|(_, fetch)| (FETCHES.name, fetch.at)))
     }
 
     /// The names of sources and the lineages of the rows.
@@ -199,6 +202,11 @@ impl<'a> Incoming<'a> {
         if !self.alert_rows.is_empty() {
             copy(tx, &statements.copy_alerts, &ALERTS.types(), &self.alert_rows).await?;
             written.push((ALERTS.name, tx.execute(&statements.merge_alerts, &[]).await?));
+        }
+        if !self.terms.is_empty() {
+            let rows: Vec<_> = self.terms.iter().map(|term| term_cells(term)).collect();
+            copy(tx, &statements.copy_terms, &TERMS.types(), &rows).await?;
+            written.push((TERMS.name, tx.execute(&statements.merge_terms, &[]).await?));
         }
         if !self.fetches.is_empty() {
             let rows: Vec<_> = self.fetches.iter().map(|(row, fetch)| fetch_cells(row, fetch)).collect();

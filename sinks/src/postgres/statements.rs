@@ -5,7 +5,7 @@ use tokio_postgres::{Client, Error, Statement};
 
 use crate::postgres::authors::AuthorStatements;
 use crate::postgres::dictionaries::DictionaryStatements;
-use crate::postgres::table::{ALERTS, FETCHES, POST_ASSETS, POSTS, TREND_WINDOWS, Table, WINDOW_REVISIONS};
+use crate::postgres::table::{ALERTS, FETCHES, POST_ASSETS, POSTS, TERMS, TREND_WINDOWS, Table, WINDOW_REVISIONS};
 
 /// All statements of a session, prepared.
 pub(crate) struct Statements {
@@ -18,6 +18,7 @@ pub(crate) struct Statements {
     pub(crate) copy_post_assets: Statement,
     pub(crate) copy_trends: Statement,
     pub(crate) copy_alerts: Statement,
+    pub(crate) copy_terms: Statement,
     pub(crate) copy_fetches: Statement,
     pub(crate) replaced_posts: Statement,
     pub(crate) delete_post_assets: Statement,
@@ -25,6 +26,7 @@ pub(crate) struct Statements {
     pub(crate) merge_trends: Statement,
     pub(crate) merge_revisions: Statement,
     pub(crate) merge_alerts: Statement,
+    pub(crate) merge_terms: Statement,
     pub(crate) merge_fetches: Statement,
     pub(crate) see_run: Statement,
     pub(crate) authors: AuthorStatements,
@@ -45,13 +47,17 @@ impl Statements {
             copy_post_assets: client.prepare(&copy(&POST_ASSETS, "")).await?,
             copy_trends: client.prepare(&copy(&TREND_WINDOWS, "incoming_")).await?,
             copy_alerts: client.prepare(&copy(&ALERTS, "incoming_")).await?,
+            copy_terms: client.prepare(&copy(&TERMS, "incoming_")).await?,
             copy_fetches: client.prepare(&copy(&FETCHES, "incoming_")).await?,
             replaced_posts: client.prepare(&replaced_posts()).await?,
             delete_post_assets: client.prepare(DELETE_POST_ASSETS).await?,
             merge_posts: client.prepare(&merge_posts()).await?,
-            merge_trends: client.prepare(&merge_trends()).await?,
+            merge_trends: client.prepare(&merge_revised(&TREND_WINDOWS, &["run_id", "asset", "window_start"])).await?,
             merge_revisions: client.prepare(&merge_revisions()).await?,
             merge_alerts: client.prepare(&merge_new(&ALERTS, "alert_id")).await?,
+            merge_terms: client
+                .prepare(&merge_revised(&TERMS, &["run_id", "window_seconds", "window_start", "term"]))
+                .await?,
             merge_fetches: client.prepare(&merge_new(&FETCHES, "source, at, \"offset\", partition, topic")).await?,
             see_run: client.prepare(SEE_RUN).await?,
             authors: AuthorStatements::prepare(client).await?,
@@ -90,7 +96,7 @@ const SETTINGS: &str = "SET jit = off; SET enable_seqscan = off; SET temp_buffer
 fn temporary_tables() -> String {
     let create =
         |table: &Table| format!("CREATE TEMP TABLE incoming_{0} (LIKE {0}) ON COMMIT DELETE ROWS;", table.name);
-    let tables = [&POSTS, &TREND_WINDOWS, &ALERTS, &FETCHES].map(create).concat();
+    let tables = [&POSTS, &TREND_WINDOWS, &ALERTS, &TERMS, &FETCHES].map(create).concat();
     format!("{SETTINGS} {tables}")
 }
 
@@ -134,16 +140,16 @@ fn merge_posts() -> String {
     )
 }
 
-/// One batch may hold several revisions of a window: the highest counts, and only if it is higher than the stored one.
-fn merge_trends() -> String {
+/// One batch may hold several revisions of a key: the highest counts, and only if it is higher than the stored one.
+fn merge_revised(table: &Table, key: &[&str]) -> String {
     format!(
         "INSERT INTO {table} AS w ({columns})
-         SELECT DISTINCT ON (run_id, asset, window_start) {columns} FROM incoming_{table}
-         ORDER BY run_id, asset, window_start, revision DESC
-         ON CONFLICT (run_id, asset, window_start) DO UPDATE SET {replace} WHERE excluded.revision > w.revision",
-        table = TREND_WINDOWS.name,
-        columns = TREND_WINDOWS.list(""),
-        replace = TREND_WINDOWS.replace(&["run_id", "asset", "window_start"]),
+         SELECT DISTINCT ON ({keys}) {columns} FROM incoming_{table} ORDER BY {keys}, revision DESC
+         ON CONFLICT ({keys}) DO UPDATE SET {replace} WHERE excluded.revision > w.revision",
+        table = table.name,
+        keys = key.join(", "),
+        columns = table.list(""),
+        replace = table.replace(key),
     )
 }
 

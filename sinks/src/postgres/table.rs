@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tokio_postgres::types::Type;
-use vigie_schemas::{Alert, AssetMention, FetchRecord, Forecast, ScoredPost, TrendInsight};
+use vigie_schemas::{Alert, AssetMention, FetchRecord, Forecast, ScoredPost, TermInsight, TrendInsight};
 
 use crate::postgres::cell::Cell;
 use crate::postgres::dictionaries::{Ids, LineageKey};
@@ -250,6 +250,55 @@ pub(crate) fn alert_cells(alert: &Alert) -> Vec<Cell<'_>> {
         Cell::Time(alert.raised_at),
         Cell::Bool(alert.sample),
         Cell::OptLong(alert.scale_seconds),
+    ]
+}
+
+pub(crate) const TERMS: Table = Table {
+    name: "terms",
+    columns: &[
+        ("window_start", Type::TIMESTAMPTZ),
+        ("first_seen", Type::TIMESTAMPTZ),
+        ("emitted_at", Type::TIMESTAMPTZ),
+        ("significance", Type::FLOAT8),
+        ("expected_authors", Type::FLOAT8),
+        ("window_seconds", Type::INT4),
+        ("revision", Type::INT4),
+        ("authors", Type::INT4),
+        ("posts", Type::INT4),
+        ("all_authors", Type::INT4),
+        ("final", Type::BOOL),
+        ("sample", Type::BOOL),
+        ("run_id", Type::TEXT),
+        ("term", Type::TEXT),
+        ("kind", Type::TEXT),
+        ("asset", Type::TEXT),
+        ("assets", Type::TEXT),
+        ("examples", Type::TEXT),
+    ],
+};
+
+pub(crate) fn term_cells(term: &TermInsight) -> Vec<Cell<'_>> {
+    let lines = |lines: Vec<String>| Cell::OptOwned((!lines.is_empty()).then(|| lines.join("\n")));
+    let examples = term.examples.iter().map(|post| format!("{} {}", post.published_at.as_millis(), post.post_id));
+    vec![
+        Cell::Time(term.window_start),
+        Cell::Time(term.first_seen),
+        Cell::Time(term.emitted_at),
+        Cell::Double(term.significance),
+        Cell::Double(term.expected_authors),
+        Cell::Count(Some(term.window_end.since(term.window_start).as_secs() as i64)),
+        Cell::Int(term.revision),
+        Cell::Count(Some(term.authors)),
+        Cell::Count(Some(term.posts)),
+        Cell::Count(Some(term.all_authors)),
+        Cell::Bool(term.r#final),
+        Cell::Bool(term.sample),
+        Cell::Text(&term.run_id),
+        Cell::Text(&term.term),
+        Cell::Text(&term.kind),
+        Cell::OptText(term.asset.as_deref()),
+        lines(term.assets.clone()),
+        lines(examples.collect()),
     ]
 }
 

@@ -8,7 +8,7 @@ use vigie_sinks::{
 };
 
 use crate::harness::{Pipeline, eventually};
-use crate::records::{T0, alert, fetch, forecast, post, trend};
+use crate::records::{T0, alert, fetch, forecast, post, term, trend};
 
 fn keyed<T>(records: impl IntoIterator<Item = T>, key: impl Fn(&T) -> String) -> Vec<(String, T)> {
     records.into_iter().map(|record| (key(&record), record)).collect()
@@ -41,6 +41,8 @@ async fn every_insight_reaches_its_table() {
     let trends = [trend("BTC", 0, 1, 3), foretold, trend("*", 0, 1, 9)];
     pipeline.publish_all(Topic::InsightsTrends, &keyed(trends, |trend| trend.asset.clone())).await;
     pipeline.publish_all(Topic::InsightsAlerts, &[("BTC".to_owned(), alert("BTC", 0))]).await;
+    let terms = [term("depeg", 2, 15), term("depeg", 1, 12), term("ust", 1, 20)];
+    pipeline.publish_all(Topic::InsightsTerms, &keyed(terms, |term| term.term.clone())).await;
     let fetches =
         [fetch("a", 0, "fetched"), fetch("a", 1, "failed"), fetch("a", 2, "failed"), fetch("b", 0, "fetched")];
     pipeline.publish_all(Topic::SourcesFetches, &keyed(fetches, |fetch| fetch.source.clone())).await;
@@ -52,6 +54,13 @@ async fn every_insight_reaches_its_table() {
     pipeline.until_number("SELECT count(*) FROM trend_windows WHERE tail_probability = 0.03125", 2).await;
     pipeline
         .until_number("SELECT count(*) FROM alerts WHERE asset = 'BTC' AND value = 120 AND expected = 10.5 AND scale_seconds = 3600", 1)
+        .await;
+    pipeline
+        .until_number(
+            "SELECT count(*) FROM terms WHERE run_id = 'live' AND window_seconds = 3600 AND authors IN (15, 20) AND significance = 3.5 \
+             AND assets = E'LUNC\\nUST' AND asset IS NULL AND examples = '1652100000001 rss:1 '",
+            2,
+        )
         .await;
     pipeline.until_number("SELECT count(*) FROM fetches", 4).await;
     sink.stop().await;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use vigie_clock::Timestamp;
-use vigie_schemas::{Alert, AssetMention, FetchRecord, Forecast, LIVE_RUN, Lineage, ScoredPost, TrendInsight};
+use vigie_schemas::{
+    Alert, AssetMention, FetchRecord, Forecast, LIVE_RUN, Lineage, ScoredPost, TermExample, TermInsight, TrendInsight,
+};
 
 /// 2022-05-09T12:40:00Z, the start of a 5-minute window.
 pub(crate) const T0: i64 = 1_652_100_000_000;
@@ -104,6 +106,27 @@ pub(crate) fn alert(asset: &str, n: i64) -> Alert {
         sample: true,
         run_id: LIVE_RUN.to_owned(),
         scale_seconds: Some(3600),
+    }
+}
+
+pub(crate) fn term(term: &str, revision: i32, authors: i64) -> TermInsight {
+    TermInsight {
+        term: term.to_owned(),
+        kind: "word".to_owned(),
+        window_start: Timestamp::from_millis(T0),
+        window_end: Timestamp::from_millis(T0 + 3_600_000),
+        revision,
+        significance: 3.5,
+        authors,
+        posts: authors,
+        all_authors: 100,
+        expected_authors: 0.5,
+        first_seen: Timestamp::from_millis(T0 + 1),
+        assets: vec!["LUNC".to_owned(), "UST".to_owned()],
+        examples: vec![TermExample { post_id: "rss:1 ".to_owned(), published_at: Timestamp::from_millis(T0 + 1) }],
+        emitted_at: Timestamp::from_millis(T0 + 2),
+        run_id: LIVE_RUN.to_owned(),
+        ..TermInsight::default()
     }
 }
 

@@ -203,6 +203,21 @@ class Client:
         """What deserves a look, newest window first, by id."""
         return _frame(self.rows("/v1/alerts", "alerts", **_asked(locals())), "alert_id")
 
+    def terms(
+        self,
+        *,
+        interval: str | None = None,
+        asset: str | None = None,
+        term: str | None = None,
+        kind: str | None = None,
+        from_: Time | None = None,
+        to: Time | None = None,
+        min_significance: int | None = None,
+        limit: int | None = None,
+    ) -> pd.DataFrame:
+        """Words, phrases and cashtags that rise, newest window first and the most significant of it, by term."""
+        return _frame(self.rows("/v1/terms", "terms", **_asked(locals())), "term")
+
     def metrics(self) -> pd.DataFrame:
         """The metrics of a series: unit, meaning, and how they are rolled up."""
         return _frame(self.get("/v1/metrics")["metrics"], "metric")
