@@ -7,8 +7,6 @@ use vigie_clock::Clock;
 use crate::error::ChaosError;
 use crate::world::World;
 
-/// The processors, and how many partitions each reads: `trends` runs two topologies.
-const PROCESSORS: [(&str, f64); 2] = [("sentiment", 4.0), ("trends", 8.0)];
 /// So often in a row, a second apart (which is how often lags are reported), nothing must be left.
 const LOOKS: u32 = 4;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -36,7 +34,8 @@ pub(crate) async fn drain(world: &mut World, what: &str) -> Result<(), ChaosErro
 
 async fn is_quiet(world: &World) -> bool {
     let lag = "vigie_streams_lag_records";
-    for (topology, expected) in PROCESSORS {
+    // The partitions that each reads: where the whole market is shared, `trends` runs two topologies.
+    for (topology, expected) in [("sentiment", 4.0), ("trends", if world.options.spread_market { 8.0 } else { 4.0 })] {
         let partitions = world.fleet.count(topology, lag).await;
         if partitions != expected || world.fleet.metric(topology, lag, &[]).await != 0.0 {
             return false;
