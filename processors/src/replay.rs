@@ -7,7 +7,8 @@
 //!
 //! **Which posts.** Those whose `published_at` lies in the range, which is widened to whole windows. A post arrives at most an hour before its
 //! `published_at` (later ones were rejected), so the scan begins at the first record that arrived an hour before the range, and ends at what
-//! is there when the replay starts. Of a post that is there more than once, the first copy in the scan counts.
+//! is there when the replay starts. Of a post that is there more than once, the first copy in the scan counts. Where Kafka no longer has the
+//! beginning and an archive does, both are copied to a topic of the run's own first, and that is scanned.
 //!
 //! **Guarantees.** A replay has a consumer group, transactional ids, state and a run id of its own: it neither sees nor disturbs the live run.
 //! Its windows are all final and have one revision; they are complete, so posts that were late for the live run are in them. Anomaly scores are
@@ -18,13 +19,14 @@
 
 mod config;
 mod plan;
+mod restored;
 mod windows;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use config::{Checked, Config, new_run_id};
-use plan::Plan;
+use plan::{Bounds, Plan};
 use serde::Serialize;
 use vigie_authors::AuthorKey;
 use vigie_clock::Timestamp;
@@ -43,6 +45,13 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "phase", rename_all = "snake_case")]
 pub enum Progress {
+    /// Copying the range from the archive, and what follows it from Kafka.
+    Restoring {
+        /// Records copied.
+        records: u64,
+        /// Records in the files, and offsets in Kafka.
+        of: u64,
+    },
     /// Scanning raw posts and scoring those in the range.
     Scoring {
         /// Records read.
@@ -117,13 +126,16 @@ struct Replay {
 impl Replay {
     fn run(&self, author_key: AuthorKey, started_at: Timestamp) -> Result<RunReport, ServiceError> {
         self.plan.create_mentions_topic().map_err(kafka_error)?;
-        let app = self.scoring(author_key);
+        let progress = |records, of| (self.progress)(Progress::Restoring { records, of });
+        let archive = self.config.archive.archive_url.as_ref();
+        let source = restored::source(&self.plan, archive, &self.codec, &self.ctx, &progress);
+        let app = source.and_then(|(topic, bounds)| self.scoring(author_key, topic, bounds));
         let outcome = app.and_then(|(app, metrics, records)| {
             let outcome = self.score(&app, &metrics, records).and_then(|()| self.fill_windows());
             let cleaned = app.delete_state().map_err(streams_error);
             outcome.and_then(|done| cleaned.map(|()| done))
         });
-        let cleaned = self.plan.delete_mentions_topic().map_err(kafka_error);
+        let cleaned = self.plan.delete_topics().map_err(kafka_error);
         let (posts, windows) = outcome?;
         cleaned?;
         Ok(RunReport {
@@ -140,12 +152,16 @@ impl Replay {
     }
 
     /// The bounded application that scores, and the number of offsets that it will read.
-    fn scoring(&self, author_key: AuthorKey) -> Result<(StreamsApp, SentimentMetrics, u64), ServiceError> {
-        let bounds = self.plan.bounds().map_err(kafka_error)?;
+    fn scoring(
+        &self,
+        author_key: AuthorKey,
+        source: String,
+        bounds: Bounds,
+    ) -> Result<(StreamsApp, SentimentMetrics, u64), ServiceError> {
         let offsets: i64 = bounds.values().map(|(start, end)| end - start).sum();
         let settings = SentimentSettings {
             run_id: self.plan.run_id.clone(),
-            source: Topic::PostsRaw.name().to_owned(),
+            source,
             scored: Topic::ReplaysSentiment.name().to_owned(),
             mentions: self.plan.mentions_topic(),
             // Within one scan a post counts once, however long the scan is.

@@ -244,8 +244,12 @@ impl ReadToEnd {
         Self::open(admin, starts, ends, COMMITTED)
     }
 
-    /// Reads one partition from `from` up to `end`, which must not be after its high watermark.
-    fn bounded(admin: &Admin, partition: &TopicPartition, from: i64, end: i64) -> Result<Self, KafkaError> {
+    /// Reads one partition from `from` up to `end`, which must not be after its high watermark. Where records from `from` on were removed,
+    /// it begins after them.
+    ///
+    /// # Errors
+    /// As [`read_to_end`].
+    pub fn bounded(admin: &Admin, partition: &TopicPartition, from: i64, end: i64) -> Result<Self, KafkaError> {
         let (starts, ends) = (BTreeMap::from([(partition.clone(), from)]), BTreeMap::from([(partition.clone(), end)]));
         Self::open(admin, starts, ends, COMMITTED)
     }

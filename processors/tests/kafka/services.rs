@@ -26,7 +26,7 @@ struct Cli<C: clap::Args> {
 pub(crate) struct Bench {
     stack: TestStack,
     pub kafka: KafkaConfig,
-    codec: Codec,
+    pub codec: Codec,
     publisher: Publisher,
 }
 
@@ -96,9 +96,30 @@ impl Bench {
         run_id: &str,
         ctx: Context,
     ) -> Result<replay::RunReport, ServiceError> {
+        self.replay_in((from, to), run_id, &[], ctx).await
+    }
+
+    /// As [`Bench::replay`], with more options.
+    pub(crate) async fn replay_with(
+        &self,
+        range: (i64, i64),
+        run_id: &str,
+        options: &[&str],
+    ) -> Result<replay::RunReport, ServiceError> {
+        self.replay_in(range, run_id, options, Context::system()).await
+    }
+
+    async fn replay_in(
+        &self,
+        (from, to): (i64, i64),
+        run_id: &str,
+        options: &[&str],
+        ctx: Context,
+    ) -> Result<replay::RunReport, ServiceError> {
         let [from, to] = [from, to].map(|millis| Timestamp::from_millis(millis).to_string());
         let args = ["--author-key", "0123456789abcdef", "--from", &from, "--to", &to, "--run-id", run_id];
-        replay::run(self.config::<replay::Config>(&args).check_with(Lexicon::analyser())?, ctx, |_| {}).await
+        let config = self.config::<replay::Config>(&[&args, options].concat());
+        replay::run(config.check_with(Lexicon::analyser())?, ctx, |_| {}).await
     }
 
     pub(crate) async fn publish(&self, posts: &[RawPost]) {
@@ -113,6 +134,11 @@ impl Bench {
     pub(crate) async fn publish_garbage(&self, key: &str) {
         let record = OutgoingRecord::new(Topic::PostsRaw.name(), Bytes::from(key.to_owned()), "no avro at all");
         self.publisher.publish(vec![record]).await.unwrap();
+    }
+
+    pub(crate) async fn publish_deletion(&self, key: &str) {
+        let (topic, key) = (Topic::PostsRaw.name().to_owned(), Some(Bytes::from(key.to_owned())));
+        self.publisher.publish(vec![OutgoingRecord { topic, key, ..OutgoingRecord::default() }]).await.unwrap();
     }
 
     pub(crate) fn records(&self, topic: &str) -> Vec<Record> {

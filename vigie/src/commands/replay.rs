@@ -43,6 +43,12 @@ async fn run_to_end(args: ReplayArgs, output: Output) -> Result<(), ServiceError
     let shown = bar.clone();
     let result = replay::run(checked, ctx.clone(), move |progress| match progress {
         Progress::Scoring { records, of, .. } => {
+            shown.set_message("scoring");
+            shown.set_length(of);
+            shown.set_position(records);
+        }
+        Progress::Restoring { records, of } => {
+            shown.set_message("restoring");
             shown.set_length(of);
             shown.set_position(records);
         }
