@@ -9,6 +9,7 @@
 //! **Which posts.** Those whose `published_at` lies in the range, which is widened to whole windows. A post arrives at most an hour before its
 //! `published_at` (later ones were rejected), so the scan begins at the first record that arrived an hour before the range, and ends at what
 //! is there when the replay begins. Or those in a range of offsets. Of a post that is there more than once, the first copy in the scan counts.
+//! Where Kafka no longer has the beginning and an archive does, both are copied to a topic of the run's own first, and that is scanned.
 //!
 //! **Guarantees.** A replay has a consumer group, transactional ids, state and a run id of its own: it neither sees nor disturbs the live run.
 //! Its windows are all final and have one revision; they are complete, so posts that were late for the live run are in them. Anomaly scores are
@@ -21,6 +22,7 @@
 mod config;
 mod control;
 mod journal;
+mod restored;
 mod scope;
 mod survey;
 mod windows;
@@ -116,7 +118,7 @@ pub async fn open(checked: Checked, ctx: Context) -> Result<Replay, ServiceError
     let work = move || {
         let run_id = config.run_id.clone().unwrap_or_else(|| new_run_id(ctx.clock.now()));
         let names = Names { run_id };
-        let (journal, begun) = begin(&names, &config, &analyser)?;
+        let (journal, begun) = begin(&names, &config, &analyser, &codec, &ctx)?;
         let analyser = Arc::new(analyser);
         Ok(Replay { names, config, ctx, codec, analyser, author_key, forecaster, journal, begun })
     };
@@ -124,7 +126,13 @@ pub async fn open(checked: Checked, ctx: Context) -> Result<Replay, ServiceError
 }
 
 /// Reads what the run began with, or begins it.
-fn begin(names: &Names, config: &Config, analyser: &SharedAnalyser) -> Result<(Journal, Begun), ServiceError> {
+fn begin(
+    names: &Names,
+    config: &Config,
+    analyser: &SharedAnalyser,
+    codec: &SyncCodec,
+    ctx: &Context,
+) -> Result<(Journal, Begun), ServiceError> {
     let admin = Admin::new(&config.kafka).map_err(kafka_error)?;
     let asked = config.selection();
     let is_new = admin.partitions(&names.journal()).map_err(kafka_error)?.is_none();
@@ -136,13 +144,13 @@ fn begin(names: &Names, config: &Config, analyser: &SharedAnalyser) -> Result<(J
     let mut journal = Journal::open(&config.kafka, names)?;
     let begun = journal.begun.clone();
     let selection = asked.or_else(|| begun.as_ref().map(|begun| begun.selection.clone())).unwrap_or_default();
-    let bounds = match &begun {
-        Some(begun) => begun.bounds.clone(),
-        None => selection.bounds(&admin).map_err(kafka_error)?,
+    let (source, bounds) = match &begun {
+        Some(begun) => (begun.source.clone(), begun.bounds.clone()),
+        None => restored::source(names, config, &selection, codec, ctx)?,
     };
     let window_millis = u64::try_from(config.trends.window.as_millis()).unwrap_or(u64::MAX);
     let assets_version = analyser.assets_version().to_owned();
-    let now = Begun { selection, bounds, model: analyser.model().clone(), assets_version, window_millis };
+    let now = Begun { selection, source, bounds, model: analyser.model().clone(), assets_version, window_millis };
     match begun {
         Some(begun) => now.refuse_change(&begun, &names.run_id)?,
         None => journal.write(&[], Entry::Begun(now.clone()))?,
@@ -207,7 +215,7 @@ impl Replay {
     fn scoring(&self) -> Result<(StreamsApp, SentimentMetrics), ServiceError> {
         let settings = SentimentSettings {
             run_id: self.names.run_id.clone(),
-            source: Topic::PostsRaw.name().to_owned(),
+            source: self.begun.source.clone(),
             scored: Topic::ReplaysSentiment.name().to_owned(),
             mentions: self.names.mentions(),
             // Within one scan a post counts once, however long the scan is.
@@ -231,8 +239,9 @@ impl Replay {
         streams.state_dir = None;
         streams.state_backend = StateBackend::Memory;
         streams.rate = self.config.rate;
-        streams.start_at = self.begun.bounds.iter().map(|bound| (bound.at(), bound.start)).collect();
-        streams.stop_at = Some(self.begun.bounds.iter().map(|bound| (bound.at(), bound.end)).collect());
+        let Begun { source, bounds, .. } = &self.begun;
+        streams.start_at = bounds.iter().map(|bound| (bound.at(source), bound.start)).collect();
+        streams.stop_at = Some(bounds.iter().map(|bound| (bound.at(source), bound.end)).collect());
         let clock = self.ctx.clock.clone();
         Ok((StreamsApp::new(streams, topology, Arc::new(PlainDeadLetters), clock, &registry), metrics))
     }
@@ -276,12 +285,13 @@ impl Replay {
 
     /// Offsets that earlier processes of the run have done, and all.
     fn scored_before(&self) -> Result<(u64, u64), ServiceError> {
-        let partitions: Vec<TopicPartition> = self.begun.bounds.iter().map(scope::Bound::at).collect();
+        let partitions: Vec<TopicPartition> =
+            self.begun.bounds.iter().map(|bound| bound.at(&self.begun.source)).collect();
         let committed = committed_offsets(&self.config.kafka, &self.names.application_id(), &partitions, WAIT);
         let committed = committed.map_err(kafka_error)?;
         let (mut done, mut of) = (0, 0);
         for bound in &self.begun.bounds {
-            let position = committed.get(&bound.at()).map_or(bound.start, |found| found.offset);
+            let position = committed.get(&bound.at(&self.begun.source)).map_or(bound.start, |found| found.offset);
             done += u64::try_from(position.min(bound.end) - bound.start).unwrap_or(0);
             of += u64::try_from(bound.end - bound.start).unwrap_or(0);
         }

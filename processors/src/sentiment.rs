@@ -29,7 +29,7 @@ pub(crate) use config::load;
 pub use config::{Checked, Config, EnrichmentConfig};
 pub use enrich::enrich;
 pub use metrics::SentimentMetrics;
-pub(crate) use processor::{FUTURE_TOLERANCE, check_post};
+pub(crate) use processor::{FUTURE_TOLERANCE, ORIGIN_OFFSET, check_post};
 pub use processor::{SentimentProcessor, SentimentSettings, SharedAnalyser};
 use vigie_daemon::{Context, ServiceError};
 use vigie_kafka_client::{Admin, KafkaConfig};

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod archive;
 mod config;
 mod driver;
 mod insight;
@@ -9,6 +10,7 @@ mod sink;
 #[cfg(test)]
 mod testing;
 
+pub use archive::{ArchiveSinkConfig, Archiver, CheckedArchiveSink, RoundError, run_archive};
 pub use config::BatchOptions;
 pub use postgres::migrations::{MigrateError, migrate};
 pub use postgres::{

@@ -97,6 +97,11 @@ pub(crate) enum Command {
     },
     /// Recount windows from the raw posts and compare them with what the API serves
     Verify(Box<VerifyArgs>),
+    /// Look at what is archived, and check it
+    Archive {
+        #[command(subcommand)]
+        command: crate::commands::archive::ArchiveCommand,
+    },
     /// Look at records that could not be processed
     Dlq {
         #[command(subcommand)]
@@ -177,6 +182,8 @@ pub(crate) enum SinkCommand {
     Postgres(Box<PostgresArgs>),
     /// Events for the live stream
     Redis(Box<RedisArgs>),
+    /// Raw posts to Parquet files
+    Archive(Box<ArchiveArgs>),
 }
 
 #[derive(Args, Debug)]
@@ -191,6 +198,14 @@ pub(crate) struct PostgresArgs {
 pub(crate) struct RedisArgs {
     #[command(flatten)]
     pub(crate) service: vigie_sinks::RedisSinkConfig,
+    #[command(flatten)]
+    pub(crate) ops: OpsConfig,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ArchiveArgs {
+    #[command(flatten)]
+    pub(crate) service: vigie_sinks::ArchiveSinkConfig,
     #[command(flatten)]
     pub(crate) ops: OpsConfig,
 }

@@ -1,5 +1,6 @@
 //! What each subcommand does.
 
+pub(crate) mod archive;
 mod asset_names;
 mod author;
 pub(crate) mod dlq;
@@ -60,6 +61,10 @@ pub(crate) async fn run(command: Command, unread: Vec<Mistake>, output: Output) 
             let service = checked(unread, args.service.check())?;
             serve("sink-redis", args.ops, |ctx| vigie_sinks::run_redis(service, ctx)).await
         }
+        Command::Sink { store: SinkCommand::Archive(args) } => {
+            let service = checked(unread, args.service.check())?;
+            serve("sink-archive", args.ops, |ctx| vigie_sinks::run_archive(service, ctx)).await
+        }
         Command::Api(args) => {
             let service = checked(unread, asset_names::named(args.service, &args.assets))?;
             let ctx = Context::system();
@@ -77,6 +82,7 @@ pub(crate) async fn run(command: Command, unread: Vec<Mistake>, output: Output) 
         Command::Author { command } => author::run(command, output).await,
         Command::Replay { command } => replay::run(command, output).await,
         Command::Verify(args) => verify::run(*args, output).await,
+        Command::Archive { command } => archive::run(command, output).await,
         Command::Dlq { command } => dlq::run(command, output).await,
         Command::Status(args) => status::run(args, output).await,
         Command::Install(args) => install::run(&args, output),

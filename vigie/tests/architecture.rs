@@ -11,7 +11,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// A dependency from outside, and the crates of the workspace that may name it.
-const ONLY: [(&str, &[&str]); 14] = [
+const ONLY: [(&str, &[&str]); 16] = [
     ("rdkafka", &["vigie-kafka-client"]),
     ("ort", &["vigie-processors"]),
     ("tokenizers", &["vigie-processors"]),
@@ -28,10 +28,13 @@ const ONLY: [(&str, &[&str]); 14] = [
     ("jsonwebtoken", &["vigie-api"]),
     ("aes-gcm-siv", &["vigie-authors"]),
     ("anyhow", &["vigie", "vigie-benches"]),
+    ("object_store", &["vigie-archive"]),
+    ("parquet", &["vigie-archive"]),
 ];
 
 /// The crates of the workspace that each crate may build on. Tests may use more.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 19] = [
+    ("vigie-archive", &["vigie-clock", "vigie-daemon", "vigie-schemas"]),
     ("vigie-authors", &["vigie-daemon"]),
     ("vigie-clock", &[]),
     ("vigie-xtask", &[]),
@@ -46,9 +49,20 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ("vigie-sample", &["vigie-clock", "vigie-daemon", "vigie-producers"]),
     (
         "vigie-processors",
-        &["vigie-authors", "vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas", "vigie-streams"],
+        &[
+            "vigie-archive",
+            "vigie-authors",
+            "vigie-clock",
+            "vigie-daemon",
+            "vigie-kafka-client",
+            "vigie-schemas",
+            "vigie-streams",
+        ],
     ),
-    ("vigie-sinks", &["vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas", "vigie-stores"]),
+    (
+        "vigie-sinks",
+        &["vigie-archive", "vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas", "vigie-stores"],
+    ),
     ("vigie-api", &["vigie-authors", "vigie-clock", "vigie-daemon", "vigie-schemas", "vigie-stores"]),
     (
         "vigie-benches",
@@ -59,6 +73,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
         "vigie",
         &[
             "vigie-api",
+            "vigie-archive",
             "vigie-authors",
             "vigie-clock",
             "vigie-daemon",

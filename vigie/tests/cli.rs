@@ -261,3 +261,46 @@ fn what_is_installed_works_from_any_folder() {
     // ONNX Runtime would put its telemetry here.
     assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn an_archive_is_listed_and_verified_and_damage_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", folder.path().display());
+    let archive = |args: &[&str]| vigie(&[&["archive"], args].concat(), &[("VIGIE_ARCHIVE_URL", url.as_str())]);
+    assert_fails(&vigie(&["archive", "list"], &[]), 64, &["--archive-url (VIGIE_ARCHIVE_URL)", "s3://bucket"]);
+    assert_fails(&vigie(&["archive", "list", "--archive-url", "gs://x"], &[]), 64, &["gs://x", "file:///"]);
+    assert_fails(&archive(&["list"]), 1, &["nothing of posts.raw.v1 is archived in", &url]);
+
+    let file = tokio::runtime::Runtime::new().unwrap().block_on(archived(&url));
+    let text = |output: Output| String::from_utf8(output.stdout).unwrap();
+    assert!(text(archive(&["list"])).starts_with("posts.raw.v1-2: offsets 5 to 9, 3 records in 1 file, "));
+    let path = folder.path().join(&file);
+    assert_eq!(text(archive(&["list", "--files"])).trim_end(), path.to_str().unwrap());
+    let sound = archive(&["verify", "--offline"]);
+    assert_eq!(sound.status.code(), Some(0));
+    assert_eq!(text(sound), "posts.raw.v1-2: 3 records in 1 file, 0 compared with Kafka: as written\n");
+    assert_fails(&archive(&["verify", "--kafka-brokers", "127.0.0.1:1"]), 69, &["127.0.0.1:1"]);
+
+    std::fs::write(&path, "damaged").unwrap();
+    let damaged = archive(&["--json", "verify", "--offline"]);
+    assert_fails(&damaged, 1, &["the archive has 1 flaw"]);
+    assert!(text(damaged).contains(&format!("{file}: SHA-256 is ")));
+}
+
+/// Three deletions at offsets 6 to 8; the path of their file.
+async fn archived(url: &str) -> String {
+    use vigie_archive::{Archive, Content, FileWriter, Manifest, Row, Span};
+    let archive = Archive::open(&url.parse().unwrap()).unwrap();
+    let mut writer = FileWriter::new().unwrap();
+    for offset in 6..9 {
+        let appended_at = vigie_clock::Timestamp::from_millis(1_800_000_000_000 + offset);
+        let content = Content::Deleted(format!("reddit:{offset}"));
+        writer.push(Row { partition: 2, offset, appended_at, content }).unwrap();
+    }
+    let (topic, span) = ("posts.raw.v1", Span { first_offset: 5, next_offset: 9 });
+    let file = archive.put(topic, 2, span, writer.finish().unwrap().unwrap()).await.unwrap();
+    let mut manifest = Manifest::starting_at(topic, 2, 5);
+    manifest.add(file.clone());
+    archive.commit(None, manifest).await.unwrap();
+    file.path
+}

@@ -129,7 +129,8 @@ impl Question for TermsParams {
             self;
         let question = format!("terms {interval:?} {asset:?} {term:?} {kind:?} {from:?} {to:?} {min_significance:?}");
         let after = cursor::read(cursor.as_ref(), &question)?;
-        let ground = data.ground(LIVE_RUN, asset.as_ref().map_or(WHOLE_MARKET, |asset| &asset.0)).await?;
+        let live = data.served(LIVE_RUN, None);
+        let ground = data.ground(&live, asset.as_ref().map_or(WHOLE_MARKET, |asset| &asset.0)).await?;
         let query = TermsQuery {
             seconds: match interval {
                 Interval::Hour => 3600,

@@ -297,7 +297,8 @@ async fn assets_tell_their_latest_window_and_recent_posts() {
 #[tokio::test]
 async fn an_empty_pipeline_answers_without_errors() {
     let world = World::new().await;
-    for path in ["/v1/assets", "/v1/trends", "/v1/market-trends", "/v1/alerts", "/v1/terms", "/v1/sources", "/v1/runs"] {
+    for path in ["/v1/assets", "/v1/trends", "/v1/market-trends", "/v1/alerts", "/v1/terms", "/v1/sources", "/v1/runs"]
+    {
         world.json(path).await;
     }
     assert_eq!(world.json("/v1/trends").await["at"], Value::Null);

@@ -178,6 +178,21 @@ impl Admin {
         self.first_failure("delete topic", results)
     }
 
+    /// Deletes the records of each partition before the given offset, as its retention would.
+    ///
+    /// # Errors
+    /// At the first partition that refuses.
+    pub fn delete_records(&self, before: &BTreeMap<TopicPartition, i64>) -> Result<(), KafkaError> {
+        let mut list = TopicPartitionList::with_capacity(before.len());
+        for (at, offset) in before {
+            list.add_partition_offset(&self.config.wire_name(&at.topic), at.partition, Offset::Offset(*offset))
+                .map_err(|e| KafkaError::from_native("delete records", &e))?;
+        }
+        let answers =
+            block_on(self.admin.delete_records(&list, &options())).map_err(|e| self.failed("delete records", &e))?;
+        answers.elements().iter().try_for_each(|at| at.error().map_err(|e| self.failed("delete records", &e)))
+    }
+
     /// Deletes consumer groups without members; those that do not exist are passed over.
     ///
     /// # Errors

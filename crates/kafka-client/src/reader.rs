@@ -244,8 +244,8 @@ impl ReadToEnd {
         Self::open(admin, starts, ends, COMMITTED)
     }
 
-    /// Reads partitions from their first to their second offset, exclusive, which must not be before the oldest record nor after the high
-    /// watermark.
+    /// Reads partitions from their first to their second offset, exclusive, which must not be after the high watermark. Where records
+    /// were removed, it begins after them.
     ///
     /// # Errors
     /// As [`read_to_end`].
@@ -253,6 +253,14 @@ impl ReadToEnd {
         let starts = ranges.iter().map(|(partition, (start, _))| (partition.clone(), *start)).collect();
         let ends = ranges.iter().map(|(partition, (_, end))| (partition.clone(), *end)).collect();
         Self::open(admin, starts, ends, COMMITTED)
+    }
+
+    /// As [`ReadToEnd::between`], of one partition.
+    ///
+    /// # Errors
+    /// As [`read_to_end`].
+    pub fn bounded(admin: &Admin, partition: &TopicPartition, from: i64, end: i64) -> Result<Self, KafkaError> {
+        Self::between(admin, &BTreeMap::from([(partition.clone(), (from, end))]))
     }
 
     fn open(

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use vigie_archive::ArchiveOptions;
 use vigie_authors::AuthorKey;
 use vigie_clock::Timestamp;
 use vigie_daemon::{Check, Mistake};
@@ -46,6 +47,9 @@ pub struct Config {
     /// How the stream threads run.
     #[command(flatten)]
     pub streams: StreamsOptions,
+    /// Where posts are that Kafka no longer has.
+    #[command(flatten)]
+    pub archive: ArchiveOptions,
     /// The model.
     #[command(flatten)]
     pub model: ModelConfig,

@@ -22,6 +22,8 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Begun {
     pub(crate) selection: Selection,
+    /// The topic that is read: that of raw posts, or of those that were restored.
+    pub(crate) source: String,
     pub(crate) bounds: Vec<Bound>,
     pub(crate) model: ModelInfo,
     pub(crate) assets_version: String,

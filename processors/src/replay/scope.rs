@@ -101,7 +101,7 @@ impl Selection {
     }
 }
 
-/// What is read of a partition of raw posts.
+/// What is read of a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Bound {
     pub(crate) partition: i32,
@@ -113,8 +113,8 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
-    pub(crate) fn at(&self) -> TopicPartition {
-        TopicPartition::new(Topic::PostsRaw.name(), self.partition)
+    pub(crate) fn at(&self, topic: &str) -> TopicPartition {
+        TopicPartition::new(topic, self.partition)
     }
 }
 
@@ -134,6 +134,11 @@ impl Names {
         format!("replay.{}.mentions", self.run_id)
     }
 
+    /// Where posts are restored to from an archive.
+    pub(crate) fn posts(&self) -> String {
+        format!("replay.{}.posts", self.run_id)
+    }
+
     pub(crate) fn journal(&self) -> String {
         format!("replay.{}.journal", self.run_id)
     }
@@ -145,12 +150,30 @@ impl Names {
         let config = BTreeMap::from(config.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let spec = |name, partitions| TopicSpec { name, partitions, replication: -1, config: config.clone() };
         admin.create_topics(&[spec(self.mentions(), mentions), spec(self.journal(), 1)])?;
-        let clock = SystemClock::default();
-        while admin.partitions(&self.journal())?.is_none() && clock.monotonic() < TOPIC_WAIT {
-            clock.sleep(LOOK_AGAIN);
-        }
-        Ok(())
+        wait_for(admin, &self.journal(), true)
     }
+
+    /// The topic of restored posts, empty. Its records keep the times that they had in the topic of raw posts, and must not expire by them.
+    pub(crate) fn create_posts_topic(&self, admin: &Admin) -> Result<(), KafkaError> {
+        if admin.partitions(&self.posts())?.is_some() {
+            admin.delete_topics(&[self.posts()])?;
+            wait_for(admin, &self.posts(), false)?;
+        }
+        let partitions = admin.partitions(Topic::PostsRaw.name())?.unwrap_or(Topic::PostsRaw.partitions());
+        let config = [("message.timestamp.type", "CreateTime"), ("retention.ms", "-1"), ("retention.bytes", "-1")];
+        let config = config.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        admin.create_topics(&[TopicSpec { name: self.posts(), partitions, replication: -1, config }])?;
+        wait_for(admin, &self.posts(), true)
+    }
+}
+
+/// Until a topic shows, or does not any more.
+fn wait_for(admin: &Admin, topic: &str, there: bool) -> Result<(), KafkaError> {
+    let clock = SystemClock::default();
+    while admin.partitions(topic)?.is_some() != there && clock.monotonic() < TOPIC_WAIT {
+        clock.sleep(LOOK_AGAIN);
+    }
+    Ok(())
 }
 
 /// Deletes what a run keeps in Kafka, which must not be going on: its group, changelog, mentions and, at last, journal. What it wrote to the
@@ -169,7 +192,10 @@ pub fn clean_up(kafka: &KafkaConfig, run_id: &str) -> Result<(), KafkaError> {
         }
         clock.sleep(LOOK_AGAIN);
     }
+    // The dead letter queue is made by the application, though a replay writes none.
+    let posts = [names.posts(), format!("{}.dlq", names.posts())];
     admin.delete_topics(&[changelog_topic(&application, SEEN), names.mentions()])?;
+    admin.delete_topics(&posts)?;
     admin.delete_topics(&[names.journal()])
 }
 

@@ -116,11 +116,12 @@ pub async fn survey(
 /// A partition before it is read.
 fn partition(admin: &Admin, selection: &Selection, bound: &Bound) -> Result<PartitionSurvey, KafkaError> {
     let Bound { partition, start, end, low } = *bound;
-    let (_, stable) = admin.stable_watermarks(&bound.at())?;
-    let oldest_at = match ReadToEnd::between(admin, &BTreeMap::from([(bound.at(), (low, stable))]))?.next() {
-        Some(oldest) => Some(oldest?.timestamp),
-        None => None,
-    };
+    let (_, stable) = admin.stable_watermarks(&bound.at(Topic::PostsRaw.name()))?;
+    let oldest_at =
+        match ReadToEnd::between(admin, &BTreeMap::from([(bound.at(Topic::PostsRaw.name()), (low, stable))]))?.next() {
+            Some(oldest) => Some(oldest?.timestamp),
+            None => None,
+        };
     let removed = removed(selection, partition, low, oldest_at);
     let (first_offset, end_offset, oldest_offset) = (start, end, low);
     Ok(PartitionSurvey {

@@ -84,6 +84,9 @@ impl SharedAnalyser {
     }
 }
 
+/// The header of a restored record that holds its offset in the topic of raw posts: 8 bytes, big-endian.
+pub(crate) const ORIGIN_OFFSET: &str = "vigie-origin-offset";
+
 /// One task's processor.
 pub struct SentimentProcessor<C> {
     settings: Arc<SentimentSettings>,
@@ -359,16 +362,19 @@ impl<C: RecordCodec> SentimentProcessor<C> {
 
     fn lineage(&self, record: &Record) -> Lineage {
         let ModelInfo { name, version, sha256, .. } = self.analyser.model.clone();
+        let is_restored = self.settings.source != Topic::PostsRaw.name();
+        let origin = record.header(ORIGIN_OFFSET).filter(|_| is_restored).and_then(|at| at.as_ref().try_into().ok());
+        let offset = origin.map_or(record.offset, i64::from_be_bytes);
         Lineage {
             run_id: self.settings.run_id.clone(),
             model_name: name,
             model_version: version,
             model_sha256: sha256,
             assets_version: self.analyser.assets_version.clone(),
-            input_topic: record.topic.to_string(),
+            input_topic: origin.map_or_else(|| record.topic.to_string(), |_| Topic::PostsRaw.name().to_owned()),
             input_partition: record.partition,
-            first_offset: record.offset,
-            last_offset: record.offset,
+            first_offset: offset,
+            last_offset: offset,
         }
     }
 

@@ -25,12 +25,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{IntCounter, IntCounterVec, Registry};
+use vigie_daemon::Metrics;
 use vigie_streams::{Topology, TopologyError};
 
 use self::processor::TermsProcessor;
 pub use self::split::split;
 use self::windows::KnownAssets;
-use crate::service::metrics::{counter, counter_vec};
 use crate::service::record_codec::RecordCodec;
 
 /// What the topology does, apart from where it runs.
@@ -66,11 +66,11 @@ pub struct TermsMetrics {
 impl TermsMetrics {
     /// Registers the metrics; ones that are there already stay.
     pub fn new(registry: &Registry) -> Self {
-        let dead = "Records that could not be processed";
+        let mut made = Metrics::new(registry, "vigie_terms_");
         Self {
-            late: counter(registry, "vigie_terms_late_total", "Posts that came after their hour closed"),
-            revisions: counter(registry, "vigie_terms_revisions_total", "Revisions of terms emitted"),
-            dead_letters: counter_vec(registry, "vigie_terms_dead_letters_total", dead, &["reason"]),
+            late: made.counter("late_total", "Posts that came after their hour closed"),
+            revisions: made.counter("revisions_total", "Revisions of terms emitted"),
+            dead_letters: made.counters("dead_letters_total", "Records that could not be processed", &["reason"]),
         }
     }
 }

@@ -27,7 +27,7 @@ struct Cli<C: clap::Args> {
 pub(crate) struct Bench {
     stack: TestStack,
     pub kafka: KafkaConfig,
-    codec: Codec,
+    pub codec: Codec,
     publisher: Publisher,
 }
 
@@ -147,6 +147,11 @@ impl Bench {
     pub(crate) async fn publish_garbage(&self, key: &str) {
         let record = OutgoingRecord::new(Topic::PostsRaw.name(), Bytes::from(key.to_owned()), "no avro at all");
         self.publisher.publish(vec![record]).await.unwrap();
+    }
+
+    pub(crate) async fn publish_deletion(&self, key: &str) {
+        let (topic, key) = (Topic::PostsRaw.name().to_owned(), Some(Bytes::from(key.to_owned())));
+        self.publisher.publish(vec![OutgoingRecord { topic, key, ..OutgoingRecord::default() }]).await.unwrap();
     }
 
     pub(crate) fn records(&self, topic: &str) -> Vec<Record> {

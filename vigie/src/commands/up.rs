@@ -109,6 +109,9 @@ async fn pipeline(
     services.spawn("trends", vigie_processors::run_trends(ready.trends, ctx.clone()));
     services.spawn("sink-postgres", vigie_sinks::run_postgres(ready.postgres, ctx.clone()));
     services.spawn("sink-redis", vigie_sinks::run_redis(ready.redis, ctx.clone()));
+    if let Some(archive) = ready.archive {
+        services.spawn("sink-archive", vigie_sinks::run_archive(archive, ctx.clone()));
+    }
     services.spawn("api", vigie_api::run_with_listener(ready.api, listener, ctx.clone()));
 
     running_up::write(stack.data_dir(), servers, &url).map_err(ServiceError::failed)?;

@@ -22,6 +22,8 @@ pub(super) struct Checked {
     pub(super) trends: vigie_processors::trends::Checked,
     pub(super) postgres: vigie_sinks::CheckedPostgresSink,
     pub(super) redis: vigie_sinks::CheckedRedisSink,
+    /// Only where one is named.
+    pub(super) archive: Option<vigie_sinks::CheckedArchiveSink>,
     pub(super) api: vigie_api::Checked,
     pub(super) partitions: Option<i32>,
     client_id: String,
@@ -65,6 +67,8 @@ impl Checked {
         let (trends, api) = (check.part(trends.check()), check.part(asset_names::named(api, &names)));
         let postgres = check.part(services.postgres.clone().check());
         let redis = check.part(services.redis.clone().check());
+        let archive = Some(services.archive.clone()).filter(|archive| archive.archive.archive_url.is_some());
+        let archive = archive.and_then(|archive| check.part(archive.check()));
         let all = producers.zip(sentiment).zip(trends.zip(api)).zip(postgres.zip(redis));
         check.finish(all.map(|(((producers, sentiment), (trends, api)), (postgres, redis))| Self {
             producers,
@@ -72,6 +76,7 @@ impl Checked {
             trends,
             postgres,
             redis,
+            archive,
             api,
             partitions,
             client_id,
@@ -98,7 +103,8 @@ impl Checked {
         self.sentiment = self.sentiment.on(kafka.clone(), registry.clone());
         self.trends = self.trends.on(kafka.clone(), registry.clone());
         self.postgres = self.postgres.on(kafka.clone(), registry.clone(), read(&servers.postgres_url)?);
-        self.redis = self.redis.on(kafka, registry, read(&servers.redis_url)?);
+        self.redis = self.redis.on(kafka.clone(), registry.clone(), read(&servers.redis_url)?);
+        self.archive = self.archive.map(|archive| archive.on(kafka, registry));
         self.api = self.api.on(read(&servers.postgres_url)?, read(&servers.redis_url)?);
         Ok(self)
     }

@@ -37,6 +37,7 @@ pub(crate) struct ServiceOptions {
     pub(crate) trends: vigie_processors::trends::Config,
     pub(crate) postgres: vigie_sinks::PostgresSinkConfig,
     pub(crate) redis: vigie_sinks::RedisSinkConfig,
+    pub(crate) archive: vigie_sinks::ArchiveSinkConfig,
     pub(crate) api: vigie_api::Config,
     /// Nobody has set how long windows wait for late posts.
     pub(crate) is_default_grace: bool,
@@ -44,12 +45,13 @@ pub(crate) struct ServiceOptions {
 
 impl Args for ServiceOptions {
     fn augment_args(mut command: Command) -> Command {
-        let services: [(&str, Augment); 6] = [
+        let services: [(&str, Augment); 7] = [
             ("Scraping", vigie_producers::Config::augment_args),
             ("Sentiment", vigie_processors::sentiment::Config::augment_args),
             ("Trends", vigie_processors::trends::Config::augment_args),
             ("Sinks", vigie_sinks::PostgresSinkConfig::augment_args),
             ("Sinks", vigie_sinks::RedisSinkConfig::augment_args),
+            ("Sinks", vigie_sinks::ArchiveSinkConfig::augment_args),
             ("API", vigie_api::Config::augment_args),
         ];
         for (heading, augment) in services {
@@ -89,6 +91,7 @@ impl FromArgMatches for ServiceOptions {
             trends: FromArgMatches::from_arg_matches(matches)?,
             postgres: FromArgMatches::from_arg_matches(matches)?,
             redis: FromArgMatches::from_arg_matches(matches)?,
+            archive: FromArgMatches::from_arg_matches(matches)?,
             api: FromArgMatches::from_arg_matches(matches)?,
             is_default_grace: matches.value_source("grace") == Some(ValueSource::DefaultValue),
         })

@@ -1,0 +1,43 @@
+//! What the archive's service counts.
+
+use prometheus::{IntCounter, IntGaugeVec, Opts, Registry};
+use tracing::debug;
+
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    pub(crate) records: IntCounter,
+    pub(crate) files: IntCounter,
+    pub(crate) bytes: IntCounter,
+    /// Records that Kafka had removed before they were archived.
+    pub(crate) expired: IntCounter,
+    /// Posts whose texts an erasure removed from files.
+    pub(crate) erased: IntCounter,
+    /// Offsets of hours that have passed and are not archived yet. By partition.
+    pub(crate) behind: IntGaugeVec,
+}
+
+impl Metrics {
+    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str| IntCounter::new(format!("vigie_archive_{name}_total"), help);
+        let behind = Opts::new("vigie_archive_lag_records", "Offsets of hours that have passed, not archived yet");
+        let metrics = Self {
+            records: counter("records", "Records archived")?,
+            files: counter("files", "Files committed")?,
+            bytes: counter("bytes", "Bytes of the files committed")?,
+            expired: counter("expired", "Offsets that Kafka had removed before they were archived")?,
+            erased: counter("erased_posts", "Posts whose texts an erasure removed from files")?,
+            behind: IntGaugeVec::new(behind, &["partition"])?,
+        };
+        for counter in [&metrics.records, &metrics.files, &metrics.bytes, &metrics.expired, &metrics.erased] {
+            register(registry, counter.clone());
+        }
+        register(registry, metrics.behind.clone());
+        Ok(metrics)
+    }
+}
+
+fn register(registry: &Registry, metric: impl prometheus::core::Collector + 'static) {
+    if let Err(error) = registry.register(Box::new(metric)) {
+        debug!(%error, "metric is registered already"); // the same sink twice in one process
+    }
+}
