@@ -153,7 +153,7 @@ fn begin(
     let now = Begun { selection, source, bounds, model: analyser.model().clone(), assets_version, window_millis };
     match begun {
         Some(begun) => now.refuse_change(&begun, &names.run_id)?,
-        None => journal.write(&[], Entry::Begun(now.clone()))?,
+        None => journal.write(&[], Entry::Begun(Box::new(now.clone())))?,
     }
     Ok((journal, now))
 }

@@ -122,7 +122,7 @@ impl Config {
     }
 }
 
-/// A configuration without mistakes, for [`super::run`].
+/// A configuration without mistakes, for [`super::open`].
 pub struct Checked {
     pub(super) config: Config,
     pub(super) analyser: SharedAnalyser,

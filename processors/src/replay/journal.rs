@@ -49,7 +49,7 @@ impl Begun {
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "snake_case")]
 pub(crate) enum Entry {
-    Begun(Begun),
+    Begun(Box<Begun>),
     /// So many windows of a partition of mentions are written.
     Written {
         partition: i32,
@@ -90,7 +90,7 @@ impl Journal {
 
     fn note(&mut self, entry: Entry) {
         match entry {
-            Entry::Begun(begun) => self.begun = Some(begun),
+            Entry::Begun(begun) => self.begun = Some(*begun),
             Entry::Written { partition, windows } => {
                 self.written.insert(partition, windows);
             }

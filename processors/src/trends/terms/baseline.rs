@@ -1,7 +1,7 @@
 //! What is usual of every term, in bounded memory: the sketch of SigniTrend.
 //!
 //! Schubert, Weiler and Kriegel, "SigniTrend: Scalable Detection of Emerging Topics in Textual Streams by Hashed Significance Thresholds", KDD 2014. A term has
-//! a cell in each of [`ROWS`] rows, by its hash. A cell learns, window by window, the greatest share of those of its terms; of a term that of its cells
+//! a cell in each of `ROWS` rows, by its hash. A cell learns, window by window, the greatest share of those of its terms; of a term that of its cells
 //! counts whose mean is the least. So terms that share cells are taken for more usual than they are, never for less.
 //!
 //! Mean and variance are weighted exponentially (Finch, "Incremental calculation of weighted mean and variance", 2009): with `d = x - mean`,

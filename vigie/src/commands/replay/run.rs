@@ -157,14 +157,11 @@ async fn watch(
         let Some(open) = record else { continue };
         let Err(error) = open.beat(control).await else { continue };
         warn!(error = error.chain(), "run not recorded, trying again");
-        match timeout(PATIENCE, Runs::connect(&open.url)).await {
-            Ok(Ok(runs)) => {
-                open.runs = runs;
-                if matches!(open.runs.claim(&open.run_id).await, Ok(false)) {
-                    ctx.shutdown.cancel();
-                }
+        if let Ok(Ok(runs)) = timeout(PATIENCE, Runs::connect(&open.url)).await {
+            open.runs = runs;
+            if matches!(open.runs.claim(&open.run_id).await, Ok(false)) {
+                ctx.shutdown.cancel();
             }
-            Ok(Err(_)) | Err(_) => {}
         }
     }
 }
