@@ -59,6 +59,9 @@ pub enum SwitchError {
     /// The run was not recorded by a replay.
     #[error("run {0} tells no range and no counts, as replays do")]
     NoReplay(String),
+    /// The run read a part of the posts only.
+    #[error("run {0} is of a range of offsets, expected one of all posts")]
+    Partial(String),
     /// Not all of the run is in PostgreSQL.
     #[error("run {run_id}: {stored} of {written} {what} are in postgresql, expected all: wait for the sink")]
     Incomplete {
@@ -178,6 +181,7 @@ async fn complete_range(
     failed: &impl Fn(tokio_postgres::Error) -> SwitchError,
 ) -> Result<(Timestamp, Timestamp), SwitchError> {
     let sql = "SELECT state, posts, (detail->>'windows')::bigint AS windows, \
+         coalesce(detail->'offsets', '[]') <> '[]' AS partial, \
          (extract(epoch FROM from_time) * 1000)::bigint AS first, (extract(epoch FROM to_time) * 1000)::bigint AS last, \
          (SELECT count(*) FROM stored_posts p WHERE p.run_id = r.run_id) AS stored_posts, \
          (SELECT count(*) FROM stored_windows w WHERE w.run_id = r.run_id) AS stored_windows \
@@ -187,6 +191,9 @@ async fn complete_range(
     let state: String = row.try_get("state").map_err(failed)?;
     if state != "finished" {
         return Err(SwitchError::NotFinished { run_id: run_id.to_owned(), state });
+    }
+    if row.try_get("partial").map_err(failed)? {
+        return Err(SwitchError::Partial(run_id.to_owned()));
     }
     let told = |column: &str| -> Result<i64, SwitchError> {
         row.try_get::<_, Option<i64>>(column).map_err(failed)?.ok_or_else(|| SwitchError::NoReplay(run_id.to_owned()))
