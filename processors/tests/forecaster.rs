@@ -159,7 +159,8 @@ fn truncating_the_future_of_a_series_changes_no_row_before() {
     }
     // What a row is forecast to be is said before the row is seen.
     let last_row = |value: &str| detect(&format!("{}2015-03-02 01:00:53,{value}\n", csv(300)));
-    let quantiles = |text: &str| text.lines().last().map(|row| row.split(',').skip(3).collect::<Vec<_>>().join(","));
+    let quantiles =
+        |text: &str| text.lines().last().map(|row| row.split(',').skip(3).take(3).collect::<Vec<_>>().join(","));
     assert_eq!(quantiles(&last_row("0")), quantiles(&last_row("99999")));
 }
 

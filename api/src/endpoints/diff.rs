@@ -5,10 +5,11 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+use vigie_schemas::LIVE_RUN;
 
 use crate::app::SharedApp;
 use crate::http::answer;
-use crate::http::params::{Int, Path, Query, Run, Text};
+use crate::http::params::{Int, Path, Query, Text};
 use crate::http::problem::Problem;
 use crate::store::diff::{AlertDiff, AssetDiff, Flip, FlippedPost, PostCounts};
 use crate::time::UtcTime;
@@ -50,9 +51,9 @@ pub(crate) struct RunPath {
 #[into_params(parameter_in = Query)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct DiffParams {
-    /// The other run
+    /// The other run; by default the live one
     #[param(inline)]
-    with: Run,
+    with: Option<Text<128>>,
     /// So many assets, examples and alerts at most
     #[param(inline)]
     limit: Int<1, 200, 20>,
@@ -70,7 +71,8 @@ pub(crate) async fn diff(
     headers: HeaderMap,
     Query(asked): Query<DiffParams>,
 ) -> Result<Response, Problem> {
-    let DiffParams { with: Run(with), limit: Int(limit) } = asked;
+    let DiffParams { with, limit: Int(limit) } = asked;
+    let with = with.map_or_else(|| LIVE_RUN.to_owned(), |Text(with)| with);
     let data = app.store.snapshot().await?;
     let Some(pair) = data.pair(&run, &with).await? else {
         return Err(Problem::not_found(

@@ -150,6 +150,8 @@ impl Snapshot {
             let Some(other) = self.range(with).await? else { return Ok(None) };
             (from, to) = (from.max(other.0), to.min(other.1));
         }
+        // Both runs are read as a whole. Of a run that PostgreSQL has not analysed yet it expects one row, and would compare each with each.
+        self.rows("SELECT set_config('enable_nestloop', 'off', true)", &[]).await?;
         Ok(Some(Pair { run: run.to_owned(), with: with.to_owned(), from, to }))
     }
 
@@ -249,6 +251,7 @@ impl Snapshot {
                 ORDER BY abs(score - score_with) DESC NULLS LAST, post_id LIMIT $5) \
              SELECT f.*, left(concat_ws(': ', p.title, p.excerpt), 200) AS text FROM flipped f \
              JOIN stored_posts p ON p.run_id = $1 AND p.published_at = f.published_at AND p.post_id = f.post_id \
+               AND p.published_at >= $3 AND p.published_at < $4 \
              ORDER BY abs(f.score - f.score_with) DESC NULLS LAST, f.post_id"
         );
         let rows = self.compared(&sql, pair, &[&limit]).await?;

@@ -182,7 +182,8 @@ async fn every_documented_path_is_served_and_counted() {
             "/readyz" => 503,
             // Closed where no tokens are asked for.
             "/v1/authors/{author_id}" => 403,
-            "/.well-known/oauth-protected-resource" => 404,
+            // No replay is there, and nobody is named to ask for tokens.
+            "/v1/runs/{run}/diff" | "/.well-known/oauth-protected-resource" => 404,
             _ => 200,
         };
         assert_eq!(status, expected, "{path}");

@@ -51,9 +51,14 @@ pub(super) fn source(
     }
     names.create_posts_topic(&restore.admin).map_err(kafka_error)?;
     restore.copy(&parts)?;
-    let ends = restore.admin.end_offsets(&names.posts()).map_err(kafka_error)?;
-    let bound = |(partition, end)| Bound { partition, start: 0, end, low: 0 };
-    Ok((names.posts(), ends.into_iter().map(bound).collect()))
+    let mut restored = Vec::new();
+    for (_, at) in &parts {
+        let copied = TopicPartition::new(names.posts(), at.partition);
+        // Not the last stable offset: it is behind until the coordinator has ended the last transaction in each partition.
+        let (_, end) = restore.admin.watermarks(&copied).map_err(kafka_error)?;
+        restored.push(Bound { partition: at.partition, start: 0, end, low: 0 });
+    }
+    Ok((names.posts(), restored))
 }
 
 struct Restore<'a> {

@@ -367,7 +367,10 @@ async fn only_a_run_that_is_finished_and_all_there_is_promoted() {
     assert_eq!(promoted_runs(&url).await.unwrap(), [back]);
     let offsets = "UPDATE runs SET detail = detail || jsonb_build_object('offsets', $1::text::jsonb)";
     pipeline.execute(offsets, &[&r#"[{"partition": 0}]"#]).await;
-    assert_eq!(attempt("r1", None, None).await.unwrap_err(), "run r1 is of a range of offsets, expected one of all posts");
+    assert_eq!(
+        attempt("r1", None, None).await.unwrap_err(),
+        "run r1 is of a range of offsets, expected one of all posts"
+    );
     pipeline.execute(offsets, &[&"[]"]).await;
     // One half of it, widened to a whole window.
     let again = attempt("r1", Some(11), None).await.unwrap();
