@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -36,8 +37,12 @@ fn site() -> u16 {
     port
 }
 
+/// Below those of outgoing connections, one of which could take it before its service does, and below those of the stack.
 fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 4_000).unwrap();
+    let candidates = std::iter::repeat_with(|| 10_000 + (first + GIVEN.fetch_add(1, Ordering::Relaxed)) % 5_000);
+    candidates.take(5_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
 /// Asks until there is an answer.
