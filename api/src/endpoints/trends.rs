@@ -1,8 +1,9 @@
+use std::collections::BTreeMap;
+
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{Extensions, HeaderMap};
 use axum::response::Response;
-use futures_util::future::try_join_all;
 use futures_util::try_join;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -232,13 +233,12 @@ async fn build(data: &Snapshot, question: &BoardQuestion, now: UtcTime) -> Resul
     let mut names: Vec<&str> = trends.iter().map(|trend| trend.asset.as_str()).collect();
     names.push(WHOLE_MARKET);
     let closed = data.closed(&served, &names, ((span.start(), span.end), WINDOW_SECONDS), question.as_of);
-    // All are sent at once.
-    let explained = try_join_all(trends.iter().map(|trend| explain(data, &served, question, span, trend)));
-    let (closed, explained) = try_join!(closed, explained)?;
+    let (closed, mut explained) = try_join!(closed, explain(data, &served, question, span, &trends))?;
     for trend in trends.iter_mut().chain(&mut answer.market) {
         trend.r#final &= closed.until(&trend.asset, span.start()) >= span.end;
     }
-    for (at, (trend, explained_by)) in trends.into_iter().zip(explained).enumerate() {
+    for (at, trend) in trends.into_iter().enumerate() {
+        let explained_by = explained.remove(&trend.asset).unwrap_or_default();
         answer.trends.push(RankedTrend { rank: at + 1, trend, explained_by });
     }
     Ok(answer)
@@ -247,20 +247,23 @@ async fn build(data: &Snapshot, question: &BoardQuestion, now: UtcTime) -> Resul
 /// A smaller change of the mean score is no change that posts could explain.
 const CLEAR_CHANGE: f64 = 0.1;
 
-/// The posts that speak for the change of the mean score, or without a clear one for the mean score itself.
+/// By asset, the posts that speak for the change of the mean score, or without a clear one for the mean score itself.
 async fn explain(
     data: &Snapshot,
     served: &Served,
     question: &BoardQuestion,
     span: Span,
-    trend: &Trend,
-) -> Result<Vec<Post>, StoreError> {
-    if question.posts == 0 || trend.current.posts.unwrap_or(0) == 0 {
-        return Ok(Vec::new());
+    trends: &[Trend],
+) -> Result<BTreeMap<String, Vec<Post>>, StoreError> {
+    let towards = |trend: &Trend| {
+        let change = trend.mean_score_change.filter(|change| change.abs() >= CLEAR_CHANGE);
+        if change.or(trend.current.mean_score).unwrap_or(0.0) < 0.0 { -1.0 } else { 1.0 }
+    };
+    let with_posts = trends.iter().filter(|trend| trend.current.posts.unwrap_or(0) > 0);
+    let towards: Vec<_> = with_posts.map(|trend| (trend.asset.as_str(), towards(trend))).collect();
+    if question.posts == 0 || towards.is_empty() {
+        return Ok(BTreeMap::new());
     }
-    let change = trend.mean_score_change.filter(|change| change.abs() >= CLEAR_CHANGE);
-    let towards = change.or(trend.current.mean_score).unwrap_or(0.0);
-    let direction = if towards < 0.0 { -1.0 } else { 1.0 };
     let period = (span.start(), span.end);
-    data.explaining_posts(served, &trend.asset, period, direction, (question.posts, question.as_of)).await
+    data.explaining_posts(served, &towards, period, (question.posts, question.as_of)).await
 }

@@ -1,6 +1,6 @@
 //! How answers are put: format by `Accept`, coding by `Accept-Encoding`, and a body only if the client does not have it yet.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::OnceLock;
 
 use axum::body::{Body, Bytes};
@@ -82,12 +82,12 @@ pub(crate) fn json<T: Serialize>(headers: &HeaderMap, value: &T) -> Result<Respo
 pub(crate) struct Answer {
     etag: HeaderValue,
     plain: Bytes,
-    gzip: OnceLock<Bytes>,
+    coded: [OnceLock<Bytes>; CODINGS.len()],
 }
 
 impl Answer {
     pub(crate) fn new(etag: HeaderValue, body: Bytes) -> Self {
-        Self { etag, plain: body, gzip: OnceLock::new() }
+        Self { etag, plain: body, coded: Default::default() }
     }
 
     /// Named by its own bytes.
@@ -105,7 +105,8 @@ impl Answer {
 
     /// Bytes that it takes to keep.
     pub(crate) fn size(&self) -> usize {
-        self.plain.len() + self.gzip.get().map_or(self.plain.len() / 4, Bytes::len)
+        let coded: usize = self.coded.iter().filter_map(OnceLock::get).map(Bytes::len).sum();
+        self.plain.len() + coded.max(self.plain.len() / 4)
     }
 
     /// The body, or 304 if the client has it. Clients may keep it, but ask each time.
@@ -114,11 +115,12 @@ impl Answer {
         if is_known(headers, &self.etag) || if_none_match(headers).any(|list| list.trim() == "*") {
             return not_modified(self.etag.clone());
         }
-        let mut response = if matches!(coding(headers), Ok(Coding::Gzip)) {
-            let body = self.gzip.get_or_init(|| gzip(&self.plain)).clone();
+        let mut response = if let Ok(Some(at)) = coding(headers) {
+            let (name, encode) = CODINGS[at];
+            let body = self.coded[at].get_or_init(|| encode(&self.plain).expect("a vector takes every byte").into());
             let coded =
-                [(header::CONTENT_ENCODING, "gzip"), (header::VARY, "accept-encoding"), (header::CONTENT_TYPE, media)];
-            (coded, Body::from(body)).into_response()
+                [(header::CONTENT_ENCODING, name), (header::VARY, "accept-encoding"), (header::CONTENT_TYPE, media)];
+            (coded, Body::from(body.clone())).into_response()
         } else {
             ([(header::CONTENT_TYPE, media)], Body::from(self.plain.clone())).into_response()
         };
@@ -164,32 +166,47 @@ pub(crate) fn etag(parts: &[&[u8]]) -> HeaderValue {
     HeaderValue::try_from(format!("W/\"{hex}\"")).unwrap_or(HeaderValue::from_static("W/\"\""))
 }
 
-/// How a body is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Coding {
-    Plain,
-    Gzip,
-}
+type Encode = fn(&[u8]) -> io::Result<Vec<u8>>;
 
-/// Which of ours the `Accept-Encoding` header prefers (RFC 9110, 12.5.3); gzip where it is as good.
-pub(crate) fn coding(headers: &HeaderMap) -> Result<Coding, Problem> {
+/// Content codings, the preferred ones first. An answer is coded once and sent often, so levels are above the fastest ones.
+const CODINGS: [(&str, Encode); 3] = [("zstd", zstd), ("br", brotli), ("gzip", gzip)];
+
+/// Which of [`CODINGS`] the `Accept-Encoding` header prefers (RFC 9110, 12.5.3), where it is as good as none at all.
+pub(crate) fn coding(headers: &HeaderMap) -> Result<Option<usize>, Problem> {
     let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let listed: Vec<(String, f32)> = values.flat_map(|value| value.split(',')).filter_map(weighted).collect();
     let quality = |wanted: &str| listed.iter().find(|(coding, _)| coding == wanted).map(|(_, quality)| *quality);
-    let gzip = quality("gzip").or_else(|| quality("*")).unwrap_or(0.0);
-    if gzip > 0.0 && quality("identity").is_none_or(|plain| gzip >= plain) {
-        Ok(Coding::Gzip)
-    } else if quality("identity").or_else(|| quality("*")) != Some(0.0) {
-        Ok(Coding::Plain)
-    } else {
-        Err(Problem::not_acceptable("the answer can be plain (identity) or gzip"))
+    let least = quality("identity").unwrap_or(0.0).max(f32::MIN_POSITIVE);
+    let mut best: Option<(usize, f32)> = None;
+    for (at, (name, _)) in CODINGS.iter().enumerate() {
+        // Whoever names none has gzip, most likely.
+        let any = if *name == "gzip" { quality("*") } else { None };
+        let wanted = quality(name).or(any).unwrap_or(0.0);
+        if wanted >= least && best.is_none_or(|(_, most)| wanted > most) {
+            best = Some((at, wanted));
+        }
+    }
+    match best {
+        Some((at, _)) => Ok(Some(at)),
+        None if quality("identity").or_else(|| quality("*")) != Some(0.0) => Ok(None),
+        None => Err(Problem::not_acceptable("the answer can be plain (identity), zstd, br or gzip")),
     }
 }
 
-fn gzip(body: &[u8]) -> Bytes {
+fn zstd(body: &[u8]) -> io::Result<Vec<u8>> {
+    zstd::bulk::compress(body, 6)
+}
+
+fn brotli(body: &[u8]) -> io::Result<Vec<u8>> {
+    let mut coded = Vec::with_capacity(body.len() / 4);
+    brotli::CompressorWriter::new(&mut coded, 4096, 5, 20).write_all(body)?;
+    Ok(coded)
+}
+
+fn gzip(body: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::default());
-    let written = encoder.write_all(body).and_then(|()| encoder.finish());
-    written.expect("a vector takes every byte").into()
+    encoder.write_all(body)?;
+    encoder.finish()
 }
 
 /// Weak comparison (RFC 9110, 8.8.3.2) with each of a list.
@@ -224,16 +241,21 @@ mod tests {
     fn the_preferred_coding_is_chosen() {
         let accept = |value: &'static str| {
             let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(value))]);
-            coding(&headers).map_err(|problem| problem.status)
+            coding(&headers).map(|at| at.map_or("identity", |at| CODINGS[at].0)).map_err(|problem| problem.status)
         };
-        assert_eq!(coding(&HeaderMap::new()).unwrap(), Coding::Plain);
-        for value in ["gzip", "br, gzip;q=0.5", "*", "identity;q=0, gzip", "identity;q=0, *", "GZIP, identity"] {
-            assert_eq!(accept(value), Ok(Coding::Gzip), "{value}");
+        assert_eq!(coding(&HeaderMap::new()).unwrap(), None);
+        let cases: [(&str, &[&'static str]); 4] = [
+            ("zstd", &["gzip, deflate, br, zstd", "zstd;q=0.5, gzip;q=0.4"]),
+            ("br", &["gzip, deflate, br", "br, identity;q=0.0"]),
+            ("gzip", &["gzip", "br;q=0.4, gzip;q=0.5", "*", "identity;q=0, gzip", "identity;q=0, *", "GZIP, identity"]),
+            ("identity", &["", "deflate", "gzip;q=0", "identity, gzip;q=0.5", "*;q=0, identity"]),
+        ];
+        for (wanted, values) in cases {
+            for value in values {
+                assert_eq!(accept(value), Ok(wanted), "{value}");
+            }
         }
-        for value in ["", "br", "gzip;q=0", "identity, gzip;q=0.5", "*;q=0, identity"] {
-            assert_eq!(accept(value), Ok(Coding::Plain), "{value}");
-        }
-        for value in ["identity;q=0", "*;q=0", "br, identity;q=0.0", "gzip;q=0, *;q=0"] {
+        for value in ["identity;q=0", "*;q=0", "deflate, identity;q=0.0", "gzip;q=0, *;q=0"] {
             assert_eq!(accept(value), Err(406), "{value}");
         }
     }

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -250,45 +252,57 @@ impl Snapshot {
         self.rows(&sql, &params).await?.iter().map(post).collect()
     }
 
-    /// The posts about `asset` in `[from, to)` that speak most clearly in `direction` (1 up, -1 down), no text twice and no spam.
+    /// By asset, those of its posts in `[from, to)` that speak most clearly in its direction (1 up, -1 down), no text twice and no spam.
     pub(crate) async fn explaining_posts(
         &self,
         served: &Served,
-        asset: &str,
+        towards: &[(&str, f64)],
         range: (UtcTime, UtcTime),
-        direction: f64,
         (limit, as_of): (usize, Option<UtcTime>),
-    ) -> Result<Vec<Post>, StoreError> {
+    ) -> Result<BTreeMap<String, Vec<Post>>, StoreError> {
+        // One statement for all: planning takes longer than reading.
         let sql = format!(
-            "WITH best AS (SELECT run_id, published_at, post_id, evidence, score FROM post_assets WHERE run_id = $1 AND asset = $2 \
-               AND published_at >= $3 AND published_at < $4 ORDER BY score * $5::float8 DESC NULLS LAST, published_at DESC, post_id LIMIT $6) \
-             SELECT {COLUMNS}, b.evidence FROM best b JOIN posts p USING (run_id, published_at, post_id) \
+            "SELECT {COLUMNS}, b.evidence, t.asset AS about FROM unnest($2::text[], $5::float8[]) t (asset, direction) CROSS JOIN LATERAL ( \
+               SELECT run_id, published_at, post_id, evidence, score FROM post_assets a WHERE a.run_id = $1 AND a.asset = t.asset \
+               AND a.published_at >= $3 AND a.published_at < $4 \
+               ORDER BY a.score * t.direction DESC NULLS LAST, a.published_at DESC, a.post_id LIMIT $6) b \
+             JOIN posts p ON p.run_id = b.run_id AND p.published_at = b.published_at AND p.post_id = b.post_id \
              WHERE p.published_at >= $3 AND p.published_at < $4 AND ($7::timestamptz IS NULL OR p.scored_at <= $7) \
-             ORDER BY b.score * $5::float8 DESC NULLS LAST, p.published_at DESC, p.post_id"
+             ORDER BY b.score * t.direction DESC NULLS LAST, p.published_at DESC, p.post_id"
         );
+        let (assets, directions): (Vec<&str>, Vec<f64>) = towards.iter().copied().unzip();
         let candidates = i64::try_from(limit * 5).unwrap_or(i64::MAX);
         let as_of = as_of.map(|time| time.0);
-        let mut posts = Vec::new();
+        let mut clearest: BTreeMap<String, Vec<Post>> = BTreeMap::new();
         let served = served.within(range);
         for part in served.parts() {
             let (from, to) = part.clip(range);
-            let rows = self.rows(&sql, &[&part.run, &asset, &from.0, &to.0, &direction, &candidates, &as_of]).await?;
-            for row in &rows {
-                posts.push(post(row)?);
+            let params: [&(dyn ToSql + Sync); 7] =
+                [&part.run, &assets, &from.0, &to.0, &directions, &candidates, &as_of];
+            for row in &self.rows(&sql, &params).await? {
+                clearest.entry(row.try_get("about")?).or_default().push(post(row)?);
             }
         }
         if served.parts().len() > 1 {
-            let clear = |post: &Post| post.score.map_or(f64::NEG_INFINITY, |score| score * direction);
-            let newest_first = |a: &Post, b: &Post| b.published_at.cmp(&a.published_at).then(a.post_id.cmp(&b.post_id));
-            posts.sort_by(|a, b| clear(b).total_cmp(&clear(a)).then_with(|| newest_first(a, b)));
-        }
-        let mut chosen: Vec<Post> = Vec::new();
-        for post in posts {
-            if chosen.len() < limit && !is_spam(&post) && !chosen.iter().any(|c| same_text(c, &post)) {
-                chosen.push(post);
+            for (asset, direction) in towards {
+                let clear = |post: &Post| post.score.map_or(f64::NEG_INFINITY, |score| score * direction);
+                let newest_first =
+                    |a: &Post, b: &Post| b.published_at.cmp(&a.published_at).then(a.post_id.cmp(&b.post_id));
+                if let Some(posts) = clearest.get_mut(*asset) {
+                    posts.sort_by(|a, b| clear(b).total_cmp(&clear(a)).then_with(|| newest_first(a, b)));
+                }
             }
         }
-        Ok(chosen)
+        for posts in clearest.values_mut() {
+            let mut chosen: Vec<Post> = Vec::new();
+            for post in posts.drain(..) {
+                if chosen.len() < limit && !is_spam(&post) && !chosen.iter().any(|c| same_text(c, &post)) {
+                    chosen.push(post);
+                }
+            }
+            *posts = chosen;
+        }
+        Ok(clearest)
     }
 }
 

@@ -231,11 +231,18 @@ async fn a_kept_answer_is_sent_as_it_is_asked_for() {
     let world = one_window().await;
     let plain = world.get(SERIES).await;
     for _ in 0..2 {
-        let gzip = world.get_with(SERIES, &[("accept-encoding", "gzip")]).await;
-        assert_eq!((gzip.header("content-encoding"), gzip.header("etag")), ("gzip", plain.header("etag")));
-        let mut body = Vec::new();
-        flate2::read::GzDecoder::new(&gzip.body[..]).read_to_end(&mut body).unwrap();
-        assert_eq!(body, plain.body);
+        for coding in ["gzip", "br", "zstd"] {
+            let coded = world.get_with(SERIES, &[("accept-encoding", coding)]).await;
+            assert_eq!((coded.header("content-encoding"), coded.header("etag")), (coding, plain.header("etag")));
+            let (mut body, coded) = (Vec::new(), &coded.body[..]);
+            match coding {
+                "gzip" => flate2::read::GzDecoder::new(coded).read_to_end(&mut body),
+                "br" => brotli::Decompressor::new(coded, 4096).read_to_end(&mut body),
+                _ => zstd::Decoder::new(coded).unwrap().read_to_end(&mut body),
+            }
+            .unwrap();
+            assert_eq!(body, plain.body, "{coding}");
+        }
         let csv = world.get_with(SERIES, &[("accept", "text/csv")]).await;
         assert!(csv.text().starts_with("start,end,posts,dominance,"), "{}", csv.text());
         assert_ne!(csv.header("etag"), plain.header("etag"));
