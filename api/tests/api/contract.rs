@@ -88,3 +88,8 @@ async fn the_api_does_what_its_description_says() {
 async fn the_python_client_reads_every_endpoint() {
     check("client_check.py").await;
 }
+
+#[tokio::test]
+async fn the_notebook_runs_from_its_first_cell_to_its_last() {
+    check("notebook_check.py").await;
+}

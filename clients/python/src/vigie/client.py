@@ -64,6 +64,12 @@ class Client:
             if cursor is None:
                 return
 
+    def _posts(self, path: str, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Pages up to a limit; without one, all in one answer."""
+        if asked["limit"] is not None:
+            return self.rows(path, "posts", **asked)
+        return self._http.lines(path, {name.rstrip("_"): value for name, value in asked.items()})
+
     def assets(self, *, run: str | None = None) -> pd.DataFrame:
         """All assets that posts have mentioned, by id."""
         return _frame(self.get("/v1/assets", run=run)["assets"], "asset")
@@ -125,7 +131,7 @@ class Client:
     ) -> pd.DataFrame:
         """The posts that mention an asset, newest first, by id; ``*`` is all posts."""
         asked = _asked(locals(), "asset")
-        return _frame(self.rows(f"/v1/assets/{_quoted(asset)}/posts", "posts", **asked), "post_id")
+        return _frame(self._posts(f"/v1/assets/{_quoted(asset)}/posts", asked), "post_id")
 
     def search(
         self,
@@ -144,7 +150,7 @@ class Client:
 
         All words of ``q`` occur, ``"a phrase"`` in this order; ``or`` stands between, ``-`` before what must not occur.
         """
-        return _frame(self.rows("/v1/search", "posts", **_asked(locals())), "post_id")
+        return _frame(self._posts("/v1/search", _asked(locals())), "post_id")
 
     def search_volume(
         self,

@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from typing import Any
 
 Time = str | datetime.datetime | datetime.date
@@ -41,11 +42,21 @@ class Http:
         self.headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def get(self, path: str, query: dict[str, Any] | None = None) -> Any:
-        """The JSON of an answer. Waits and tries again where the server asks for it (429 and 503)."""
+        """The JSON of an answer."""
+        with self._patiently(path, query, "application/json") as answer:
+            return json.load(answer)
+
+    def lines(self, path: str, query: dict[str, Any] | None = None) -> Iterator[Any]:
+        """The values of an NDJSON answer as they come; ``http.client.IncompleteRead`` if it breaks off."""
+        with self._patiently(path, query, "application/x-ndjson") as answer:
+            for line in answer:
+                yield json.loads(line)
+
+    def _patiently(self, path: str, query: dict[str, Any] | None, media: str) -> Any:
+        """Opens; waits and tries again where the server asks for it (429 and 503)."""
         for attempt in range(self.retries + 1):
             try:
-                with self.open(path, query, {"Accept": "application/json"}) as answer:
-                    return json.load(answer)
+                return self.open(path, query, {"Accept": media})
             except urllib.error.HTTPError as error:
                 problem = problem_of(error)
                 wait = float(error.headers.get("Retry-After", PATIENCE + 1))
