@@ -70,8 +70,8 @@ impl Kind {
     }
 
     /// The name in `sources.toml`, in post ids and on the command line.
-    pub fn name(self) -> &'static str {
-        self.source().name()
+    pub const fn name(self) -> &'static str {
+        self.registered().0
     }
 
     /// Reads one answer, which may be a gzip file.
@@ -85,20 +85,24 @@ impl Kind {
 
     /// How sources of this kind are read.
     pub const fn source(self) -> &'static dyn Source {
+        self.registered().1
+    }
+
+    const fn registered(self) -> (&'static str, &'static dyn Source) {
         match self {
-            Self::Rss => &rss::Rss,
-            Self::HackerNews => &hackernews::HackerNews,
-            Self::Reddit => &reddit::Reddit,
-            Self::Mastodon => &mastodon::Mastodon,
-            Self::Discourse => &discourse::Discourse,
-            Self::Telegram => &telegram::Telegram,
-            Self::Bluesky => &bluesky::Bluesky,
-            Self::Lemmy => &lemmy::Lemmy,
-            Self::Snapshot => &snapshot::Snapshot,
-            Self::Html => &html::WebPage,
-            Self::Sitemap => &sitemap::Sitemap,
-            Self::X => &x::X,
-            Self::CoinGecko => &coingecko::CoinGecko,
+            Self::Rss => (rss::NAME, &rss::Rss),
+            Self::HackerNews => (hackernews::NAME, &hackernews::HackerNews),
+            Self::Reddit => (reddit::NAME, &reddit::Reddit),
+            Self::Mastodon => (mastodon::NAME, &mastodon::Mastodon),
+            Self::Discourse => (discourse::NAME, &discourse::Discourse),
+            Self::Telegram => (telegram::NAME, &telegram::Telegram),
+            Self::Bluesky => (bluesky::NAME, &bluesky::Bluesky),
+            Self::Lemmy => (lemmy::NAME, &lemmy::Lemmy),
+            Self::Snapshot => (snapshot::NAME, &snapshot::Snapshot),
+            Self::Html => (html::NAME, &html::WebPage),
+            Self::Sitemap => (sitemap::NAME, &sitemap::Sitemap),
+            Self::X => (x::NAME, &x::X),
+            Self::CoinGecko => (coingecko::NAME, &coingecko::CoinGecko),
         }
     }
 }

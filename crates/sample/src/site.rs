@@ -180,11 +180,6 @@ impl Site {
         Ok(site)
     }
 
-    /// Where it is.
-    pub fn base_url(&self) -> &Url {
-        &self.base
-    }
-
     /// The sources to scrape it with.
     pub fn sources(&self) -> Vec<SourceConfig> {
         match &self.state.archive {
@@ -258,19 +253,14 @@ fn archive_sources(base: &Url, subreddits: &[String]) -> Vec<SourceConfig> {
 }
 
 fn local(base: &Url, id: &str, kind: Kind, path: &str, language: Option<&str>, max_pages: u32) -> SourceConfig {
+    let url = base.join(path).unwrap_or_else(|_| base.clone());
     SourceConfig {
-        id: id.to_owned(),
-        kind,
-        url: base.join(path).unwrap_or_else(|_| base.clone()),
         every: Duration::from_secs(1),
         language: language.map(str::to_owned),
         local: true,
         sample: true,
         backlog: true,
         max_pages,
-        select: None,
-        keywords: Vec::new(),
-        render: false,
-        key: None,
+        ..SourceConfig::new(id, kind, url)
     }
 }

@@ -187,8 +187,7 @@ mod tests {
     use crate::kinds::Kind;
 
     fn source() -> SourceConfig {
-        let text = "[[source]]\nid = \"hn\"\nkind = \"hackernews\"\nurl = \"https://hn.example/\"\nevery_seconds = 60";
-        crate::sources::catalogue::parse(text).unwrap().remove(0)
+        SourceConfig::new("hn", Kind::HackerNews, Url::parse("https://hn.example/").unwrap())
     }
 
     fn at(second: i64) -> Timestamp {

@@ -15,7 +15,7 @@ use crate::kinds::draft::Draft;
 use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
 
 /// As `sources.toml` and post ids have it.
-const NAME: &str = "bluesky";
+pub(super) const NAME: &str = "bluesky";
 
 /// How late a post may turn up in the search index.
 const INDEX_DELAY: Duration = Duration::from_secs(600);
@@ -28,10 +28,6 @@ const POSTS: &str = "app.bsky.feed.post";
 pub struct Bluesky;
 
 impl Source for Bluesky {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         match json::read(document.bytes) {
             Ok(answer) => parse(&answer, origin),

@@ -14,7 +14,7 @@ use crate::kinds::draft::Draft;
 use crate::kinds::source::{Origin, Page, Source};
 
 /// As `sources.toml` and post ids have it.
-const NAME: &str = "coingecko";
+pub(super) const NAME: &str = "coingecko";
 
 static API: Api = Api {
     hosts: &["pro-api.coingecko.com", "api.coingecko.com"],
@@ -31,10 +31,6 @@ static API: Api = Api {
 pub struct CoinGecko;
 
 impl Source for CoinGecko {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         parse(&json::read(document.bytes)?, origin)
     }

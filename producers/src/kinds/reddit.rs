@@ -17,7 +17,7 @@ use crate::kinds::draft::Draft;
 use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
 
 /// As `sources.toml` and post ids have it.
-const NAME: &str = "reddit";
+pub(super) const NAME: &str = "reddit";
 
 /// Public listings are read without a key; with one, the API answers at a host of its own.
 static API: Api = Api { hosts: &["www.reddit.com", "reddit.com"], needs_key: false, access };
@@ -30,10 +30,6 @@ const TOKEN_PATH: &str = "/api/v1/access_token";
 pub struct Reddit;
 
 impl Source for Reddit {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         let json: Value = serde_json::from_slice(document.bytes).map_err(|e| ParseError::Json(e.to_string()))?;
         parse(&json, origin)

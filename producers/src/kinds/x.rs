@@ -18,7 +18,7 @@ use crate::kinds::draft::Draft;
 use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
 
 /// As `sources.toml` and post ids have it.
-const NAME: &str = "x";
+pub(super) const NAME: &str = "x";
 
 /// How late the search may find a post.
 const INDEX_DELAY: Duration = Duration::from_secs(60);
@@ -45,10 +45,6 @@ static API: Api = Api {
 pub struct X;
 
 impl Source for X {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         parse(&json::read(document.bytes)?, origin)
     }

@@ -2,19 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use url::Url;
-use vigie_clock::Timestamp;
 use vigie_producers::Kind;
-use vigie_producers::content::document::Document;
-use vigie_producers::kinds::source::Origin;
 use vigie_schemas::RawPost;
 
+use crate::reading::read;
+
 fn posts(feed: &str) -> Vec<RawPost> {
-    let base = Url::parse("https://news.example/feed").unwrap();
-    let fetched_at = Timestamp::parse_rfc3339("2026-11-23T00:00:00Z").unwrap();
-    let origin = Origin { source: "s", language: None, sample: false, select: None, fetched_at };
-    let document = Document { bytes: feed.as_bytes(), charset: None, base: Some(&base) };
-    Kind::Rss.source().parse(document, origin).unwrap_or_else(|e| panic!("{e}: {feed}")).posts
+    read(Kind::Rss, feed.as_bytes(), "https://news.example/feed").unwrap_or_else(|e| panic!("{e}: {feed}")).posts
 }
 
 fn rss(entries: &[[&str; 3]]) -> String {
