@@ -2,24 +2,24 @@
 //!
 //! [`Source`] is what each of them has, [`draft`] turns what a parser found into a post.
 
-pub mod bluesky;
-pub mod coingecko;
-pub mod discourse;
+mod bluesky;
+mod coingecko;
+mod discourse;
 pub mod draft;
-pub mod hackernews;
-pub mod html;
+mod hackernews;
+mod html;
 pub mod jetstream;
-pub mod lemmy;
-pub mod mastodon;
-pub mod reddit;
-pub mod rss;
+mod lemmy;
+mod mastodon;
+mod reddit;
+mod rss;
 pub mod schedule;
 pub mod selectors;
-pub mod sitemap;
-pub mod snapshot;
+mod sitemap;
+mod snapshot;
 pub mod source;
-pub mod telegram;
-pub mod x;
+mod telegram;
+mod x;
 
 use std::fmt;
 
@@ -88,6 +88,7 @@ impl Kind {
         self.registered().1
     }
 
+    /// The name of a kind, as post ids have it, too, and its source.
     const fn registered(self) -> (&'static str, &'static dyn Source) {
         match self {
             Self::Rss => (rss::NAME, &rss::Rss),

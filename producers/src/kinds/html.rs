@@ -10,12 +10,9 @@ use crate::content::document::{Document, ParseError};
 use crate::content::web_page;
 use crate::kinds::source::{Origin, Page, Source};
 
-/// As `sources.toml` and post ids have it.
 pub(super) const NAME: &str = "html";
 
-/// Reads web pages.
-#[derive(Clone, Copy, Debug)]
-pub struct WebPage;
+pub(super) struct WebPage;
 
 impl Source for WebPage {
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {

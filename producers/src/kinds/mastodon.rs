@@ -16,15 +16,12 @@ use crate::content::{identity, json, plain_text};
 use crate::kinds::draft::Draft;
 use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
 
-/// As `sources.toml` and post ids have it.
 pub(super) const NAME: &str = "mastodon";
 
 /// How late a status of another instance may turn up.
 const FEDERATION_DELAY: Duration = Duration::from_secs(1800);
 
-/// Reads Mastodon.
-#[derive(Clone, Copy, Debug)]
-pub struct Mastodon;
+pub(super) struct Mastodon;
 
 impl Source for Mastodon {
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {

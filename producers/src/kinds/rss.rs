@@ -17,12 +17,9 @@ use crate::content::{charset, dates, plain_text};
 use crate::kinds::draft::MAX_POSTS;
 use crate::kinds::source::{Origin, Page, Source};
 
-/// As `sources.toml` and post ids have it.
 pub(super) const NAME: &str = "rss";
 
-/// Reads feeds.
-#[derive(Clone, Copy, Debug)]
-pub struct Rss;
+pub(super) struct Rss;
 
 impl Source for Rss {
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {

@@ -14,12 +14,9 @@ use crate::content::{dates, identity, json, web_page};
 use crate::kinds::draft::Draft;
 use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
 
-/// As `sources.toml` and post ids have it.
 pub(super) const NAME: &str = "telegram";
 
-/// Reads Telegram channels.
-#[derive(Clone, Copy, Debug)]
-pub struct Telegram;
+pub(super) struct Telegram;
 
 static MESSAGE: LazyLock<Selector> = LazyLock::new(|| web_page::constant(".tgme_widget_message[data-post]"));
 static TEXT: LazyLock<Selector> = LazyLock::new(|| web_page::constant(".tgme_widget_message_text"));
