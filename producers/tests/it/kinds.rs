@@ -188,7 +188,7 @@ fn a_deep_page_is_refused_at_once() {
 }
 
 #[test]
-fn discourse_tells_what_is_deleted_and_what_failed() {
+fn discourse_reports_what_is_deleted_and_what_failed() {
     let posts = r#"{"latest_posts":[
         {"id":7,"topic_id":3,"post_number":2,"topic_slug":"t","created_at":"2026-11-01T00:00:00.000Z","username":"ada","cooked":"<p>x</p>","reply_to_post_number":null,"version":2,"updated_at":"2026-11-02T00:00:00.000Z"},
         {"id":6,"topic_id":3,"post_number":1,"user_deleted":true,"created_at":"2026-11-01T00:00:00.000Z","cooked":"<p>(post deleted by author)</p>"},

@@ -45,7 +45,7 @@ const A: &str = "https://a.example/1";
 const B: &str = "https://a.example/2";
 
 #[test]
-fn entries_that_share_an_id_are_told_apart_and_true_duplicates_stay_one() {
+fn entries_that_share_an_id_are_distinguished_and_true_duplicates_stay_one() {
     for (entries, count) in [
         (&[["x", A, "one"], ["x", B, "two"]][..], 2),
         (&[["x", A, "one"], ["x", B, "one"]], 2),
@@ -65,7 +65,7 @@ fn entries_that_share_an_id_are_told_apart_and_true_duplicates_stay_one() {
     }
 }
 
-/// The ids that entries had before they were told apart: SHA-256 of the host and the guid, or of the link.
+/// The ids that entries had before they were distinguished: SHA-256 of the host and the guid, or of the link.
 #[test]
 fn an_id_that_one_entry_has_makes_the_post_id_that_it_always_made() {
     let entries = [["x", A, "one"], ["y", B, "two"], ["", "https://a.example/3", "three"]];

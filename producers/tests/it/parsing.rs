@@ -109,7 +109,7 @@ fn a_reddit_page_with_nested_replies_is_flattened_in_order() {
 }
 
 #[test]
-fn a_reddit_listing_says_where_it_goes_on_and_errors_are_told() {
+fn a_reddit_listing_says_where_it_goes_on_and_errors_are_reported() {
     let page = parse(
         Kind::Reddit,
         br#"{"kind":"Listing","data":{"after":"t3_x","children":[{"kind":"t3","data":{"id":"x","created_utc":1.0}}]}}"#,
