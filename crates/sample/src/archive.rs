@@ -12,9 +12,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use flate2::read::GzDecoder;
-use serde::Deserialize;
-
-use super::Progress;
+use serde::{Deserialize, Serialize};
 
 /// A post or comment of the archive.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +52,17 @@ pub struct Archive {
     rate: f64,
     /// When the first listing was asked for, in the clock's monotonic time.
     begun: OnceLock<Duration>,
+}
+
+/// How far the archive is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// Posts and comments that listings show by now.
+    pub released: usize,
+    /// All there are.
+    pub total: usize,
+    /// Whether all are released.
+    pub finished: bool,
 }
 
 /// Why an archive cannot be served.
