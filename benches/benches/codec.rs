@@ -4,10 +4,10 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tokio::runtime::Runtime;
-use vigie_benches::posts::PostMaker;
+use vigie_benches::posts::{PostMaker, lineage};
 use vigie_benches::registry;
 use vigie_clock::Timestamp;
-use vigie_schemas::{AssetMention, LIVE_RUN, Lineage, RawPost, ScoredPost, Topic};
+use vigie_schemas::{AssetMention, RawPost, ScoredPost, Topic};
 
 fn scored(raw: &RawPost) -> ScoredPost {
     ScoredPost {
@@ -27,17 +27,7 @@ fn scored(raw: &RawPost) -> ScoredPost {
         p_positive: Some(0.1),
         assets: vec![AssetMention { asset: "BTC".to_owned(), evidence: "ticker".to_owned() }],
         sample: true,
-        lineage: Lineage {
-            run_id: LIVE_RUN.to_owned(),
-            model_name: "model".to_owned(),
-            model_version: "1".to_owned(),
-            model_sha256: "0".repeat(64),
-            assets_version: "1".to_owned(),
-            input_topic: Topic::PostsRaw.name().to_owned(),
-            input_partition: 0,
-            first_offset: 1,
-            last_offset: 1,
-        },
+        lineage: lineage(1),
         revision: 1,
         ..ScoredPost::default()
     }

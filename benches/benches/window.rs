@@ -3,9 +3,10 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use vigie_benches::posts::lineage;
 use vigie_clock::Timestamp;
 use vigie_processors::trends::window::{InsightHeader, WindowState};
-use vigie_schemas::{LIVE_RUN, Lineage, Mention, Topic};
+use vigie_schemas::{LIVE_RUN, Mention, Topic};
 
 fn mention() -> Mention {
     Mention {
@@ -17,17 +18,7 @@ fn mention() -> Mention {
         label: Some("negative".to_owned()),
         score: Some(-0.5),
         sample: true,
-        lineage: Lineage {
-            run_id: LIVE_RUN.to_owned(),
-            model_name: "model".to_owned(),
-            model_version: "1".to_owned(),
-            model_sha256: "0".repeat(64),
-            assets_version: "1".to_owned(),
-            input_topic: Topic::PostsRaw.name().to_owned(),
-            input_partition: 0,
-            first_offset: 1,
-            last_offset: 1,
-        },
+        lineage: lineage(1),
         revision: 1,
         ..Mention::default()
     }

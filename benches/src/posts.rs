@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use vigie_clock::Timestamp;
-use vigie_schemas::RawPost;
+use vigie_schemas::{LIVE_RUN, Lineage, RawPost, Topic};
 
 const OPENERS: [&str; 8] = [
     "I have been holding since last year and",
@@ -52,6 +52,21 @@ const CLOSERS: [&str; 6] = [
     "Time will tell.",
     "Please be careful out there.",
 ];
+
+/// The lineage of a record that the live run made of the post at this offset.
+pub fn lineage(offset: i64) -> Lineage {
+    Lineage {
+        run_id: LIVE_RUN.to_owned(),
+        model_name: "none".to_owned(),
+        model_version: "1".to_owned(),
+        model_sha256: "0".repeat(64),
+        assets_version: "1".to_owned(),
+        input_topic: Topic::PostsRaw.name().to_owned(),
+        input_partition: 0,
+        first_offset: offset,
+        last_offset: offset,
+    }
+}
 
 /// Makes posts.
 #[derive(Debug)]

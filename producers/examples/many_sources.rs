@@ -74,21 +74,8 @@ async fn measure(site: &Url, count: usize, rounds: usize) {
 }
 
 fn source(n: usize, site: &Url) -> SourceConfig {
-    SourceConfig {
-        id: format!("source-{n}"),
-        kind: Kind::Rss,
-        url: site.join(&format!("feed/{n}")).unwrap(),
-        every: Duration::from_secs(60),
-        language: None,
-        local: true,
-        sample: false,
-        backlog: false,
-        max_pages: 5,
-        select: None,
-        keywords: Vec::new(),
-        render: false,
-        key: None,
-    }
+    let url = site.join(&format!("feed/{n}")).unwrap();
+    SourceConfig { local: true, ..SourceConfig::new(format!("source-{n}"), Kind::Rss, url) }
 }
 
 /// Processor time of this process, in seconds: user and system of `/proc/self/stat`, in hundredths.

@@ -31,6 +31,7 @@ use reqwest::StatusCode;
 use reqwest::header;
 use url::Url;
 use vigie_clock::SharedClock;
+use vigie_daemon::chain;
 
 use crate::keys::access::Means;
 use crate::lease::Lease;
@@ -413,21 +414,6 @@ fn moved(fetched: Fetched, to: Option<Url>) -> Fetched {
 /// Whether the rules of a robots.txt allow a path.
 pub fn robots_allow(bytes: &[u8], path: &str) -> bool {
     robots::Rules::parse(bytes).allows(path)
-}
-
-/// An error with its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

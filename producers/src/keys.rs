@@ -5,31 +5,7 @@
 
 pub mod access;
 
-use std::fmt;
-
-use vigie_daemon::Mistake;
-
-/// A text that is never shown.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Keeps a text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text, for the header that carries it.
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(hidden)")
-    }
-}
+use vigie_daemon::{Mistake, Secret};
 
 /// The key of a source: the variable that holds it, and what the variable held when the sources were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +31,7 @@ impl Key {
             }
             (text, None) => text,
         };
-        let secret = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).map(Secret);
+        let secret = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).map(Secret::from);
         Ok(Self { variable: variable.to_owned(), secret })
     }
 
@@ -76,7 +52,7 @@ impl Key {
 
     /// A text without the secret, or its part behind a colon.
     pub(crate) fn hide(&self, text: String) -> String {
-        let Some(secret) = self.secret.as_ref().map(Secret::expose) else { return text };
+        let Some(secret) = self.secret.as_ref().map(Secret::reveal) else { return text };
         let part = secret.rsplit_once(':').map_or(secret, |(_, part)| part);
         // What is shorter is no secret, and may be in any text.
         if part.len() < 8 || !text.contains(part) {
@@ -92,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_never_shown() {
-        let key = Key::given("VIGIE_REDDIT", Secret::new("client:tellnobody"));
+        let key = Key::given("VIGIE_REDDIT", "client:tellnobody".to_owned().into());
         assert!(!format!("{key:?}").contains("tellnobody") && format!("{key:?}").contains("VIGIE_REDDIT"));
         assert_eq!(key.hide("bad client:tellnobody, no tellnobody".into()), "bad [key], no [key]");
         assert_eq!(Key::from_env("VIGIE_NOT_SET_ANYWHERE").unwrap().secret(), None);

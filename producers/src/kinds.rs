@@ -2,24 +2,24 @@
 //!
 //! [`Source`] is what each of them has, [`draft`] turns what a parser found into a post.
 
-pub mod bluesky;
-pub mod coingecko;
-pub mod discourse;
+mod bluesky;
+mod coingecko;
+mod discourse;
 pub mod draft;
-pub mod hackernews;
-pub mod html;
+mod hackernews;
+mod html;
 pub mod jetstream;
-pub mod lemmy;
-pub mod mastodon;
-pub mod reddit;
-pub mod rss;
+mod lemmy;
+mod mastodon;
+mod reddit;
+mod rss;
 pub mod schedule;
 pub mod selectors;
-pub mod sitemap;
-pub mod snapshot;
+mod sitemap;
+mod snapshot;
 pub mod source;
-pub mod telegram;
-pub mod x;
+mod telegram;
+mod x;
 
 use std::fmt;
 
@@ -70,8 +70,8 @@ impl Kind {
     }
 
     /// The name in `sources.toml`, in post ids and on the command line.
-    pub fn name(self) -> &'static str {
-        self.source().name()
+    pub const fn name(self) -> &'static str {
+        self.registered().0
     }
 
     /// Reads one answer, which may be a gzip file.
@@ -85,20 +85,25 @@ impl Kind {
 
     /// How sources of this kind are read.
     pub const fn source(self) -> &'static dyn Source {
+        self.registered().1
+    }
+
+    /// The name of a kind, as post ids have it, too, and its source.
+    const fn registered(self) -> (&'static str, &'static dyn Source) {
         match self {
-            Self::Rss => &rss::Rss,
-            Self::HackerNews => &hackernews::HackerNews,
-            Self::Reddit => &reddit::Reddit,
-            Self::Mastodon => &mastodon::Mastodon,
-            Self::Discourse => &discourse::Discourse,
-            Self::Telegram => &telegram::Telegram,
-            Self::Bluesky => &bluesky::Bluesky,
-            Self::Lemmy => &lemmy::Lemmy,
-            Self::Snapshot => &snapshot::Snapshot,
-            Self::Html => &html::WebPage,
-            Self::Sitemap => &sitemap::Sitemap,
-            Self::X => &x::X,
-            Self::CoinGecko => &coingecko::CoinGecko,
+            Self::Rss => (rss::NAME, &rss::Rss),
+            Self::HackerNews => (hackernews::NAME, &hackernews::HackerNews),
+            Self::Reddit => (reddit::NAME, &reddit::Reddit),
+            Self::Mastodon => (mastodon::NAME, &mastodon::Mastodon),
+            Self::Discourse => (discourse::NAME, &discourse::Discourse),
+            Self::Telegram => (telegram::NAME, &telegram::Telegram),
+            Self::Bluesky => (bluesky::NAME, &bluesky::Bluesky),
+            Self::Lemmy => (lemmy::NAME, &lemmy::Lemmy),
+            Self::Snapshot => (snapshot::NAME, &snapshot::Snapshot),
+            Self::Html => (html::NAME, &html::WebPage),
+            Self::Sitemap => (sitemap::NAME, &sitemap::Sitemap),
+            Self::X => (x::NAME, &x::X),
+            Self::CoinGecko => (coingecko::NAME, &coingecko::CoinGecko),
         }
     }
 }

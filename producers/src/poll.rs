@@ -58,7 +58,7 @@ pub async fn poll(source: &SourceConfig, before: &Cursor, fetcher: &Fetcher, clo
     let mut cursor = cursor::opened(source, before);
     let earliest = source.kind.source().reach().map(|reach| at.saturating_sub(reach));
     let position = Position::read(cursor.position.as_deref());
-    let walk = Walk::begin(source, source.kind.source(), position).asking_from(earliest);
+    let walk = Walk::begin(source, position).asking_from(earliest);
     let (mut reading, failure) = Reader::new(source, &cursor, walk, fetcher, clock).read().await;
 
     let now = clock.now();

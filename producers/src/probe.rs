@@ -147,21 +147,7 @@ async fn fetch(
 
 /// A source to read once.
 fn once(kind: Kind, url: Url, local: bool, key: Option<Key>) -> SourceConfig {
-    SourceConfig {
-        id: "test".to_owned(),
-        kind,
-        url,
-        every: Duration::from_secs(30),
-        language: None,
-        local,
-        sample: false,
-        backlog: false,
-        max_pages: 1,
-        select: None,
-        keywords: Vec::new(),
-        render: false,
-        key,
-    }
+    SourceConfig { local, max_pages: 1, key, ..SourceConfig::new("test", kind, url) }
 }
 
 fn read(path: &Path, limit: usize) -> Result<Vec<u8>, ServiceError> {

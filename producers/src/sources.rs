@@ -43,6 +43,25 @@ pub struct SourceConfig {
 }
 
 impl SourceConfig {
+    /// A public source as the catalogue makes it of these and no other settings, asked once a minute.
+    pub fn new(id: impl Into<String>, kind: Kind, url: Url) -> Self {
+        Self {
+            id: id.into(),
+            kind,
+            url,
+            every: std::time::Duration::from_secs(60),
+            language: None,
+            local: false,
+            sample: false,
+            backlog: false,
+            max_pages: 5,
+            select: None,
+            keywords: Vec::new(),
+            render: false,
+            key: None,
+        }
+    }
+
     /// Whether it is a stream to listen to, not an address to ask.
     pub fn is_stream(&self) -> bool {
         matches!(self.url.scheme(), "ws" | "wss")

@@ -11,14 +11,14 @@ use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use vigie_benches::peers::input::create_topic;
 use vigie_benches::peers::process;
-use vigie_benches::posts::PostMaker;
+use vigie_benches::posts::{PostMaker, lineage};
 use vigie_clock::{Clock, SystemClock, Timestamp};
 use vigie_kafka_client::{Admin, KafkaConfig, OutgoingRecord, ProducerOptions, TransactionalProducer};
 use vigie_processors::AvroDeadLetters;
 use vigie_processors::text::fingerprint::Fingerprint;
 use vigie_processors::trends::alerts::AlertPolicy;
 use vigie_processors::trends::{APPLICATION_ID, MarketTopic, TrendsMetrics, TrendsSettings, topology};
-use vigie_schemas::{Codec, LIVE_RUN, Lineage, Mention, RegistryConfig, SyncCodec, Topic};
+use vigie_schemas::{Codec, Mention, RegistryConfig, SyncCodec, Topic};
 use vigie_stack::{Stack, StackConfig};
 use vigie_streams::{StateBackend, StreamsApp, StreamsConfig, StreamsOptions, TopicPartition, TumblingWindows};
 
@@ -124,7 +124,7 @@ fn write(runtime: &tokio::runtime::Runtime, job: &Job, rate: u64) -> anyhow::Res
                     label: Some("positive".to_owned()),
                     score: Some(0.5),
                     sample: true,
-                    lineage: lineage(number),
+                    lineage: lineage(number as i64),
                     revision: 1,
                     retracted: false,
                     fingerprint: Fingerprint::of(&post.text).map(Fingerprint::to_long),
@@ -137,20 +137,6 @@ fn write(runtime: &tokio::runtime::Runtime, job: &Job, rate: u64) -> anyhow::Res
         producer.commit()?;
     }
     Ok(())
-}
-
-fn lineage(number: u64) -> Lineage {
-    Lineage {
-        run_id: LIVE_RUN.to_owned(),
-        model_name: "none".to_owned(),
-        model_version: "1".to_owned(),
-        model_sha256: "0".repeat(64),
-        assets_version: "1".to_owned(),
-        input_topic: Topic::PostsRaw.name().to_owned(),
-        input_partition: 0,
-        first_offset: number as i64,
-        last_offset: number as i64,
-    }
 }
 
 fn start(job: &Job, kafka: &KafkaConfig, codec: &SyncCodec) -> anyhow::Result<StreamsApp> {

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn manual_clock_moves_only_when_told() {
+    fn manual_clock_moves_only_when_advanced() {
         let clock = ManualClock::new(Timestamp(5));
         assert_eq!(clock.now(), clock.now());
         clock.clone().advance(Duration::from_millis(3));

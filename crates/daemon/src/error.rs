@@ -43,18 +43,23 @@ impl ServiceError {
 
     /// The message with all its causes: `outer: inner: innermost`, without repeating a cause that a message already contains.
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            let message = error.to_string();
-            if !text.contains(&message) {
-                text.push_str(": ");
-                text.push_str(&message);
-            }
-            cause = error.source();
-        }
-        text
+        chain(self)
     }
+}
+
+/// The message of any error with all its causes, as [`ServiceError::chain`].
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        cause = error.source();
+    }
+    text
 }
 
 impl From<Vec<Mistake>> for ServiceError {

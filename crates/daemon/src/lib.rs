@@ -11,7 +11,7 @@ mod secret;
 mod shutdown;
 
 pub use context::Context;
-pub use error::ServiceError;
+pub use error::{ServiceError, chain};
 pub use health::{Component, Health, HealthReport, State};
 pub use logging::{AUDIT, LogConfig, LogFormat, init_logging};
 pub use metrics::Metrics;

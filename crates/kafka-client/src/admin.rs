@@ -8,7 +8,6 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
-use rdkafka::TopicPartitionList;
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
@@ -183,11 +182,7 @@ impl Admin {
     /// # Errors
     /// At the first partition that refuses.
     pub fn delete_records(&self, before: &BTreeMap<TopicPartition, i64>) -> Result<(), KafkaError> {
-        let mut list = TopicPartitionList::with_capacity(before.len());
-        for (at, offset) in before {
-            list.add_partition_offset(&self.config.wire_name(&at.topic), at.partition, Offset::Offset(*offset))
-                .map_err(|e| KafkaError::from_native("delete records", &e))?;
-        }
+        let list = self.config.wire_offsets("delete records", before)?;
         let answers =
             block_on(self.admin.delete_records(&list, &options())).map_err(|e| self.failed("delete records", &e))?;
         answers.elements().iter().try_for_each(|at| at.error().map_err(|e| self.failed("delete records", &e)))
@@ -287,14 +282,10 @@ impl Admin {
             let start = |p| Ok((p, self.watermarks(&TopicPartition::new(topic, p))?.0));
             return (0..partitions).map(start).collect();
         }
-        let wire = self.config.wire_name(topic);
         // The ends come first: a record that is committed between the two requests lies after the end, and is not passed over.
         let ends = self.end_offsets(topic)?;
-        let mut list = TopicPartitionList::with_capacity(ends.len());
-        for &partition in ends.keys() {
-            list.add_partition_offset(&wire, partition, Offset::Offset(time.as_millis()))
-                .map_err(|e| KafkaError::from_native("find offsets", &e))?;
-        }
+        let asked: BTreeMap<_, _> = ends.keys().map(|p| (TopicPartition::new(topic, *p), time.as_millis())).collect();
+        let list = self.config.wire_offsets("find offsets", &asked)?;
         let found = self.committed.offsets_for_times(list, TIMEOUT).map_err(|e| self.failed("find offsets", &e))?;
         let mut offsets = ends;
         for element in found.elements() {
@@ -391,9 +382,9 @@ impl Admin {
             NativeError::AdminOp(code) => self.config.reached(operation, &NativeError::Global(*code)),
             other => self.config.reached(operation, other),
         };
-        // This client is not told why; another one is.
-        let told = failed.is_unavailable().then(|| self.config.ping(LOOK).err()).flatten();
-        told.filter(KafkaError::is_unavailable).unwrap_or(failed)
+        // This client does not learn why; another one does.
+        let reason = failed.is_unavailable().then(|| self.config.ping(LOOK).err()).flatten();
+        reason.filter(KafkaError::is_unavailable).unwrap_or(failed)
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::topic_partition_list::Offset;
 use tracing::debug;
@@ -60,11 +59,7 @@ pub(crate) fn fetch<C: ConsumerContext>(
     timeout: Duration,
 ) -> Result<BTreeMap<TopicPartition, Committed>, KafkaError> {
     let failed = |e: &rdkafka::error::KafkaError| config.reached("fetch committed offsets", e);
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for partition in partitions {
-        list.add_partition(&config.wire_name(&partition.topic), partition.partition);
-    }
-    let list = client.committed_offsets(list, timeout).map_err(|e| failed(&e))?;
+    let list = client.committed_offsets(config.wire_partitions(partitions), timeout).map_err(|e| failed(&e))?;
     let mut committed = BTreeMap::new();
     for element in list.elements() {
         element.error().map_err(|e| failed(&e))?;

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::Consumer as _;
+use rdkafka::topic_partition_list::Offset;
+use rdkafka::{ClientConfig, TopicPartitionList};
 use vigie_daemon::Mistake;
 
 use crate::deadline::Deadline;
 use crate::error::KafkaError;
 use crate::quiet::{is_refused, quiet_consumer, reason};
+use crate::record::TopicPartition;
 use crate::security::KafkaSecurity;
 
 /// How to reach Kafka.
@@ -99,6 +101,29 @@ impl KafkaConfig {
     /// The name without the prefix; `None` if it does not carry it.
     pub fn plain_name<'a>(&self, wire_name: &'a str) -> Option<&'a str> {
         wire_name.strip_prefix(&self.topic_prefix)
+    }
+
+    /// Partitions, by their topics' names on the wire.
+    pub(crate) fn wire_partitions(&self, partitions: &[TopicPartition]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for at in partitions {
+            list.add_partition(&self.wire_name(&at.topic), at.partition);
+        }
+        list
+    }
+
+    /// The same, each with an offset.
+    pub(crate) fn wire_offsets<'a>(
+        &self,
+        operation: &'static str,
+        offsets: impl IntoIterator<Item = (&'a TopicPartition, &'a i64)>,
+    ) -> Result<TopicPartitionList, KafkaError> {
+        let mut list = TopicPartitionList::new();
+        for (at, offset) in offsets {
+            list.add_partition_offset(&self.wire_name(&at.topic), at.partition, Offset::Offset(*offset))
+                .map_err(|e| KafkaError::from_native(operation, &e))?;
+        }
+        Ok(list)
     }
 
     /// Classifies an error of a blocking request, for which a time-out means that no broker answered.

@@ -228,12 +228,7 @@ impl Consumer {
     /// # Errors
     /// If the client is closed.
     pub fn commit_async(&self, offsets: &BTreeMap<TopicPartition, i64>) -> Result<(), KafkaError> {
-        let mut list = TopicPartitionList::with_capacity(offsets.len());
-        for (partition, offset) in offsets {
-            let wire = self.config.wire_name(&partition.topic);
-            list.add_partition_offset(&wire, partition.partition, Offset::Offset(*offset))
-                .map_err(|e| KafkaError::from_native("commit offsets", &e))?;
-        }
+        let list = self.config.wire_offsets("commit offsets", offsets)?;
         self.inner.commit(&list, CommitMode::Async).map_err(|e| self.config.reached("commit offsets", &e))
     }
 
@@ -242,21 +237,10 @@ impl Consumer {
     /// # Errors
     /// If the partition is not assigned to this member any more.
     pub fn seek(&self, partition: &TopicPartition, offset: i64) -> Result<(), KafkaError> {
-        let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition_offset(
-            &self.config.wire_name(&partition.topic),
-            partition.partition,
-            Offset::Offset(offset),
-        )
-        .map_err(|e| KafkaError::from_native("seek", &e))?;
-        let moved = self
-            .inner
-            .seek_partitions(list, Duration::from_secs(5))
-            .map_err(|e| KafkaError::from_native("seek", &e))?;
-        for element in moved.elements() {
-            element.error().map_err(|e| KafkaError::from_native("seek", &e))?;
-        }
-        Ok(())
+        let failed = |e| KafkaError::from_native("seek", &e);
+        let list = self.config.wire_offsets("seek", [(partition, &offset)])?;
+        let moved = self.inner.seek_partitions(list, Duration::from_secs(5)).map_err(failed)?;
+        moved.elements().iter().try_for_each(|element| element.error().map_err(failed))
     }
 
     /// Stops fetching `partitions`; they stay assigned.
@@ -264,7 +248,7 @@ impl Consumer {
     /// # Errors
     /// If a partition is not assigned to this member.
     pub fn pause(&self, partitions: &[TopicPartition]) -> Result<(), KafkaError> {
-        self.inner.pause(&self.wire_partitions(partitions)).map_err(|e| KafkaError::from_native("pause", &e))
+        self.inner.pause(&self.config.wire_partitions(partitions)).map_err(|e| KafkaError::from_native("pause", &e))
     }
 
     /// Fetches `partitions` again.
@@ -272,7 +256,7 @@ impl Consumer {
     /// # Errors
     /// If a partition is not assigned to this member.
     pub fn resume(&self, partitions: &[TopicPartition]) -> Result<(), KafkaError> {
-        self.inner.resume(&self.wire_partitions(partitions)).map_err(|e| KafkaError::from_native("resume", &e))
+        self.inner.resume(&self.config.wire_partitions(partitions)).map_err(|e| KafkaError::from_native("resume", &e))
     }
 
     /// The partitions that this member reads now.
@@ -377,14 +361,6 @@ impl Consumer {
             }
             other => Some(KafkaError::from_native("poll", other)),
         }
-    }
-
-    fn wire_partitions(&self, partitions: &[TopicPartition]) -> TopicPartitionList {
-        let mut list = TopicPartitionList::with_capacity(partitions.len());
-        for partition in partitions {
-            list.add_partition(&self.config.wire_name(&partition.topic), partition.partition);
-        }
-        list
     }
 
     fn plain_partitions(&self, list: &TopicPartitionList) -> Vec<TopicPartition> {

@@ -18,7 +18,7 @@ use crate::progress::ProgressBoard;
 pub(crate) struct Quiet {
     /// Filled only where statistics are asked for.
     pub(crate) progress: ProgressBoard,
-    /// Why a broker was not reached, as first told.
+    /// Why a broker was not reached, as first reported.
     reason: Mutex<Option<String>>,
     refused: AtomicBool,
 }
@@ -67,13 +67,13 @@ pub(crate) fn is_refused(client: &QuietConsumer) -> bool {
     client.context().refused.load(Ordering::Relaxed)
 }
 
-/// Why `client` reached no broker, if it was told.
+/// Why `client` reached no broker, if that was reported.
 pub(crate) fn reason(client: &QuietConsumer) -> Option<String> {
     serve(client);
     client.context().reason.lock().clone()
 }
 
-/// Takes what was told; a poll without any time ends at the first line of the log.
+/// Takes what was reported; a poll without any time ends at the first line of the log.
 fn serve(client: &QuietConsumer) {
     while client.poll(Duration::from_millis(10)).is_some() {}
 }

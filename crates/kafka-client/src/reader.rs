@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::message::Message as _;
-use rdkafka::topic_partition_list::Offset;
 use tracing::debug;
 use vigie_clock::Timestamp;
 
@@ -102,11 +100,7 @@ impl PartitionReader {
             native.set("statistics.interval.ms", look.as_millis().to_string());
         }
         let inner = quiet_consumer(&native).map_err(|e| KafkaError::from_native("create reader", &e))?;
-        let mut list = TopicPartitionList::with_capacity(offsets.len());
-        for (at, offset) in offsets {
-            list.add_partition_offset(&config.wire_name(&at.topic), at.partition, Offset::Offset(*offset))
-                .map_err(|e| KafkaError::from_native("assign", &e))?;
-        }
+        let list = config.wire_offsets("assign", offsets)?;
         inner.assign(&list).map_err(|e| KafkaError::from_native("assign", &e))?;
         Ok(Self { inner, config: config.clone(), topics: TopicNames::new(config) })
     }

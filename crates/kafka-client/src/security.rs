@@ -32,15 +32,6 @@ impl SecurityProtocol {
     fn has_name(self) -> bool {
         matches!(self, Self::SaslPlaintext | Self::SaslSsl)
     }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Plaintext => "plaintext",
-            Self::Ssl => "ssl",
-            Self::SaslPlaintext => "sasl_plaintext",
-            Self::SaslSsl => "sasl_ssl",
-        }
-    }
 }
 
 /// How a client proves its name.
@@ -57,14 +48,9 @@ pub enum SaslMechanism {
     ScramSha512,
 }
 
-impl SaslMechanism {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "PLAIN",
-            Self::ScramSha256 => "SCRAM-SHA-256",
-            Self::ScramSha512 => "SCRAM-SHA-512",
-        }
-    }
+/// The name on the command line, which is also librdkafka's.
+fn name(value: impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 /// How the way to the brokers is protected.
@@ -139,7 +125,7 @@ impl KafkaSecurity {
     pub(crate) fn set(&self, native: &mut ClientConfig) -> Result<(), Vec<Mistake>> {
         let mut check = Check::<Self>::default();
         let protocol = self.kafka_security_protocol;
-        native.set("security.protocol", protocol.name());
+        native.set("security.protocol", name(protocol));
         let files = [
             ("kafka-ssl-ca-file", "ssl.ca.location", &self.kafka_ssl_ca_file),
             ("kafka-ssl-certificate-file", "ssl.certificate.location", &self.kafka_ssl_certificate_file),
@@ -151,7 +137,7 @@ impl KafkaSecurity {
         }
         for (option, setting, file) in files {
             let Some(file) = file else { continue };
-            let found = format!("given with --kafka-security-protocol {}", protocol.name());
+            let found = format!("given with --kafka-security-protocol {}", name(protocol));
             check.option(option, protocol.is_encrypted(), found, "ssl or sasl_ssl");
             if let Err(error) = File::open(file) {
                 check.option(option, false, format!("{}: {error}", file.display()), "a file in PEM");
@@ -169,11 +155,11 @@ impl KafkaSecurity {
 
     fn set_name(&self, check: &mut Check<Self>, native: &mut ClientConfig) {
         let protocol = self.kafka_security_protocol;
-        let (mechanism, name) = (self.kafka_sasl_mechanism, self.kafka_sasl_username.as_deref());
+        let (mechanism, username) = (self.kafka_sasl_mechanism, self.kafka_sasl_username.as_deref());
         let password = check.part(self.kafka_sasl_password.read()).flatten();
         if !protocol.has_name() {
-            let is_absent = mechanism.is_none() && name.is_none() && self.kafka_sasl_password.is_absent();
-            let found = format!("{} beside options of SASL", protocol.name());
+            let is_absent = mechanism.is_none() && username.is_none() && self.kafka_sasl_password.is_absent();
+            let found = format!("{} beside options of SASL", name(protocol));
             check.option("kafka-security-protocol", is_absent, found, "sasl_ssl");
             return;
         }
@@ -182,13 +168,13 @@ impl KafkaSecurity {
         let is_secret = protocol.is_encrypted() || mechanism != Some(SaslMechanism::Plain);
         let found = "PLAIN with sasl_plaintext, which sends the password in clear";
         check.option("kafka-sasl-mechanism", is_secret, found, "sasl_ssl, or SCRAM");
-        check.option("kafka-sasl-username", name.is_some(), "not given", "the name at the brokers");
+        check.option("kafka-sasl-username", username.is_some(), "not given", "the name at the brokers");
         if self.kafka_sasl_password.is_absent() {
             check.part::<SaslPassword>(self.kafka_sasl_password.require());
         }
-        if let (Some(mechanism), Some(name), Some(SaslPassword(password))) = (mechanism, name, password) {
-            native.set("sasl.mechanism", mechanism.name());
-            native.set("sasl.username", name).set("sasl.password", password.reveal());
+        if let (Some(mechanism), Some(username), Some(SaslPassword(password))) = (mechanism, username, password) {
+            native.set("sasl.mechanism", name(mechanism));
+            native.set("sasl.username", username).set("sasl.password", password.reveal());
         }
     }
 
@@ -205,7 +191,7 @@ impl KafkaSecurity {
         } else {
             return String::new();
         };
-        format!(" (--kafka-security-protocol is {}; see {options})", self.kafka_security_protocol.name())
+        format!(" (--kafka-security-protocol is {}; see {options})", name(self.kafka_security_protocol))
     }
 }
 

@@ -4,16 +4,6 @@
 //! and new ones as time goes on, as RSS, Algolia-shaped and Reddit-shaped JSON and HTML. *Archive*: recorded Reddit posts and comments,
 //! released in the order of their times, so many a second, as Reddit-shaped listings. All of it is marked as sample data.
 
-mod algolia_view;
-mod archive;
-mod assets;
-mod generator;
-mod news_view;
-mod opening;
-mod phrases;
-mod reddit_view;
-mod release;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +17,11 @@ use vigie_clock::SharedClock;
 use vigie_daemon::{Check, Mistake, ServiceError};
 use vigie_producers::{Kind, SourceConfig};
 
-pub use archive::Archive;
-pub use generator::{Channel, Generator, SamplePost};
-
-use release::Release;
+use crate::archive::{Archive, Progress};
+use crate::generator::{self, Generator};
+use crate::release::Release;
+use crate::state::State;
+use crate::{algolia_view, news_view, opening, reddit_view};
 
 /// The oldest part of the backlog, which is shown first.
 const PRELUDE: Duration = Duration::from_secs(3600);
@@ -105,39 +96,11 @@ impl SiteConfig {
     }
 }
 
-/// How far the archive is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Progress {
-    /// Posts and comments that listings show by now.
-    pub released: usize,
-    /// All there are.
-    pub total: usize,
-    /// Whether all are released.
-    pub finished: bool,
-}
-
 /// A running sample site.
 #[derive(Clone, Debug)]
 pub struct Site {
     base: Url,
     state: State,
-}
-
-/// What the handlers serve from.
-#[derive(Clone, Debug)]
-pub(crate) struct State {
-    base: Url,
-    clock: SharedClock,
-    generator: Arc<Generator>,
-    release: Arc<Release>,
-    archive: Option<Arc<Archive>>,
-}
-
-impl State {
-    /// The posts that are shown by now, newest first. `listing` is set if the first page of a listing is asked for.
-    fn posts(&self, listing: Option<&str>) -> Vec<Arc<SamplePost>> {
-        self.generator.newest_first(self.release.until(listing, self.clock.now(), self.clock.monotonic()))
-    }
 }
 
 impl Site {
@@ -178,11 +141,6 @@ impl Site {
         let site = Self { base, state };
         info!(url = %site.base, archived = site.progress().map(|p| p.total), "sample site started");
         Ok(site)
-    }
-
-    /// Where it is.
-    pub fn base_url(&self) -> &Url {
-        &self.base
     }
 
     /// The sources to scrape it with.
@@ -258,19 +216,14 @@ fn archive_sources(base: &Url, subreddits: &[String]) -> Vec<SourceConfig> {
 }
 
 fn local(base: &Url, id: &str, kind: Kind, path: &str, language: Option<&str>, max_pages: u32) -> SourceConfig {
+    let url = base.join(path).unwrap_or_else(|_| base.clone());
     SourceConfig {
-        id: id.to_owned(),
-        kind,
-        url: base.join(path).unwrap_or_else(|_| base.clone()),
         every: Duration::from_secs(1),
         language: language.map(str::to_owned),
         local: true,
         sample: true,
         backlog: true,
         max_pages,
-        select: None,
-        keywords: Vec::new(),
-        render: false,
-        key: None,
+        ..SourceConfig::new(id, kind, url)
     }
 }

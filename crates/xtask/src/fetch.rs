@@ -290,7 +290,7 @@ mod tests {
         bb  org/apache/kafka/kafka-clients/4.2.2/kafka-clients-4.2.2.jar\n";
 
     #[test]
-    fn lists_tell_version_checksums_and_coordinates() {
+    fn lists_give_version_checksums_and_coordinates() {
         let jars = Jars::parse(LIST);
         assert_eq!(jars.version(), "4.2.2");
         assert_eq!(

@@ -187,8 +187,7 @@ mod tests {
     use crate::kinds::Kind;
 
     fn source() -> SourceConfig {
-        let text = "[[source]]\nid = \"hn\"\nkind = \"hackernews\"\nurl = \"https://hn.example/\"\nevery_seconds = 60";
-        crate::sources::catalogue::parse(text).unwrap().remove(0)
+        SourceConfig::new("hn", Kind::HackerNews, Url::parse("https://hn.example/").unwrap())
     }
 
     fn at(second: i64) -> Timestamp {
@@ -221,32 +220,32 @@ mod tests {
 
     fn run(state: &mut State, since: i64, published: &mut Published) -> Vec<i64> {
         let source = source();
-        let mut told = Vec::new();
+        let mut read = Vec::new();
         state.reopen(at(since));
         while !state.is_done(at(since)) {
             let url = state.next(&source).unwrap();
             let posts = state.take(&source, page(&url), at(since), published);
-            told.extend(posts.iter().map(|post| post.post_id.rsplit(':').next().unwrap().parse::<i64>().unwrap()));
+            read.extend(posts.iter().map(|post| post.post_id.rsplit(':').next().unwrap().parse::<i64>().unwrap()));
             // As a restart would.
             *state = serde_json::from_str(&serde_json::to_string(state).unwrap()).unwrap();
         }
-        told.sort_unstable();
-        told
+        read.sort_unstable();
+        read
     }
 
     #[test]
-    fn all_between_the_live_source_and_the_date_is_told_once() {
+    fn all_between_the_live_source_and_the_date_is_published_once() {
         let mut published = Published::default();
         published.insert(b"hackernews:1700");
         let mut state = State::new(Some(at(899)));
-        let told = run(&mut state, 500, &mut published);
-        assert_eq!(told, (1000..1800).filter(|n| *n != 1700).collect::<Vec<_>>());
+        let read = run(&mut state, 500, &mut published);
+        assert_eq!(read, (1000..1800).filter(|n| *n != 1700).collect::<Vec<_>>());
         assert!(run(&mut state, 500, &mut published).is_empty() && run(&mut state, 600, &mut published).is_empty());
         let pages = state.pages;
         // Further back: from where it ended, not from the top.
         assert_eq!(run(&mut state, 450, &mut published), (900..1000).collect::<Vec<_>>());
         assert!(state.pages - pages < 130, "{} of 200 pages", state.pages - pages);
-        // The first second of 1970 is no time to be told.
+        // The first second of 1970 is no time of a post.
         assert_eq!(run(&mut state, -5, &mut published), (2..900).collect::<Vec<_>>());
     }
 
@@ -254,7 +253,7 @@ mod tests {
     fn a_run_to_another_date_after_an_interrupted_one_leaves_nothing_out() {
         let source = source();
         for dates in [[900, 700, 800, 300], [300, 900, 800, 300], [850, 300, 900, 300]] {
-            let (mut published, mut state, mut told) = (Published::default(), State::new(None), 0);
+            let (mut published, mut state, mut read) = (Published::default(), State::new(None), 0);
             for (run, since) in dates.into_iter().enumerate() {
                 state.reopen(at(since));
                 // All but the last are interrupted somewhere.
@@ -264,10 +263,10 @@ mod tests {
                         break;
                     }
                     let url = state.next(&source).unwrap();
-                    told += state.take(&source, page(&url), at(since), &mut published).len();
+                    read += state.take(&source, page(&url), at(since), &mut published).len();
                 }
             }
-            assert_eq!(told, 2 * 700, "{dates:?}");
+            assert_eq!(read, 2 * 700, "{dates:?}");
         }
     }
 

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quoted_lines_are_told_from_own_ones() {
+    fn quoted_lines_are_separated_from_own_ones() {
         for (marks, text, own, quoted) in [
             (Marks::Markdown, "> BTC is dead\n\nNo.", "No.", "BTC is dead"),
             (Marks::Markdown, ">BTC is dead\n>> no\nYes", "Yes", "BTC is dead\nno"),

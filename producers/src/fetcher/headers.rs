@@ -6,10 +6,10 @@ use reqwest::StatusCode;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 use vigie_clock::Timestamp;
+use vigie_daemon::Secret;
 
 use super::body::ACCEPT_ENCODING;
 use super::{FetchError, MAX_RETRY_AFTER, Request};
-use crate::keys::Secret;
 
 pub(super) fn user_agent(contact: Option<&str>) -> String {
     let about = "vigie/0.1 (+https://github.com/vigie-insights/vigie";
@@ -34,7 +34,7 @@ impl Credential {
     }
 
     pub(super) fn bearer(token: &Secret) -> Result<Self, FetchError> {
-        Self::new(header::AUTHORIZATION, &format!("Bearer {}", token.expose()))
+        Self::new(header::AUTHORIZATION, &format!("Bearer {}", token.reveal()))
     }
 }
 
@@ -101,8 +101,8 @@ pub(super) fn target(from: &Url, headers: &HeaderMap) -> Result<Url, FetchError>
     Ok(url)
 }
 
-/// `Retry-After` in seconds or as a date (RFC 9110, 10.2.3), by the clock of the server if it tells. Without it, of a 429: when the server counts
-/// anew, as X says it (`x-rate-limit-reset`, seconds since the epoch) or Reddit (`x-ratelimit-reset`, seconds from now).
+/// `Retry-After` in seconds or as a date (RFC 9110, 10.2.3), by the clock of the server if it tells. Without it, of a 429: when the server starts
+/// a new count, as X says it (`x-rate-limit-reset`, seconds since the epoch) or Reddit (`x-ratelimit-reset`, seconds from now).
 pub(super) fn retry_after(headers: &HeaderMap, status: StatusCode, now: Timestamp) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let server = || text("date").and_then(crate::content::dates::parse).unwrap_or(now);

@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_cannot_wait_is_told_a_time_of_its_own() {
+    async fn who_cannot_wait_gets_a_time_of_its_own() {
         let hosts = Hosts::default();
         let manual = ManualClock::new(Timestamp::from_millis(1_000_000));
         let clock: SharedClock = Arc::new(manual.clone());

@@ -8,11 +8,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use reqwest::header::{self, HeaderName};
 use url::Url;
+use vigie_daemon::Secret;
 
 use super::headers::{Credential, retry_after};
 use super::{FetchError, Fetcher, body, guard, name_of};
 use crate::content::json;
-use crate::keys::Secret;
 use crate::keys::access::{Access, Means};
 
 /// How long before its end a token is not used any more.
@@ -51,7 +51,7 @@ impl Fetcher {
     ) -> Result<Credential, FetchError> {
         let (at, client) = match access.means() {
             Means::Bearer(key) => return Credential::bearer(key),
-            Means::Header(name, key) => return Credential::new(HeaderName::from_static(name), key.expose()),
+            Means::Header(name, key) => return Credential::new(HeaderName::from_static(name), key.reveal()),
             Means::Token { at, client } => (at, client),
         };
         // Whoever comes while a token is on its way waits for that one.
@@ -73,7 +73,7 @@ impl Fetcher {
 
     /// Asks for a token, guarded and in turn like every request.
     async fn ask_token(&self, at: &Url, client: &Secret, is_local: bool) -> Result<Token, FetchError> {
-        let Some((id, secret)) = client.expose().split_once(':') else {
+        let Some((id, secret)) = client.reveal().split_once(':') else {
             return Err(FetchError::Key("no colon in it, expected CLIENT:SECRET".into()));
         };
         let is_local = is_local && guard::is_inside(at);
@@ -117,6 +117,6 @@ impl Fetcher {
         let lasts =
             answer.get("expires_in").and_then(serde_json::Value::as_u64).map_or(MARGIN * 10, Duration::from_secs);
         let until = self.clock.monotonic().saturating_add(lasts.saturating_sub(MARGIN));
-        Ok(Token { secret: Secret::new(token), until })
+        Ok(Token { secret: token.to_owned().into(), until })
     }
 }

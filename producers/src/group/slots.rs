@@ -191,12 +191,8 @@ mod tests {
     use crate::{Kind, SourceConfig};
 
     fn source(id: &str, host: &str, every: u64) -> SourceConfig {
-        SourceConfig {
-            id: id.to_owned(),
-            url: format!("https://{host}/{id}").parse().unwrap(),
-            every: Duration::from_secs(every),
-            ..crate::sources::catalogue::bundled().unwrap().into_iter().find(|source| source.kind == Kind::Rss).unwrap()
-        }
+        let url = format!("https://{host}/{id}").parse().unwrap();
+        SourceConfig { every: Duration::from_secs(every), ..SourceConfig::new(id, Kind::Rss, url) }
     }
 
     fn at(seconds: i64) -> Timestamp {

@@ -10,8 +10,7 @@
 //! agreed to be asked, so that its robots.txt, which is for those who were not, does not count there; spacing and back-off do.
 
 use url::Url;
-
-use crate::keys::Secret;
+use vigie_daemon::Secret;
 
 /// What a source may show, and to whom.
 #[derive(Clone, Debug)]

@@ -14,8 +14,7 @@ use crate::content::{identity, json};
 use crate::kinds::draft::Draft;
 use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
 
-/// As `sources.toml` and post ids have it.
-const NAME: &str = "bluesky";
+pub(super) const NAME: &str = "bluesky";
 
 /// How late a post may turn up in the search index.
 const INDEX_DELAY: Duration = Duration::from_secs(600);
@@ -23,15 +22,9 @@ const INDEX_DELAY: Duration = Duration::from_secs(600);
 /// The collection of posts in an account's repository.
 const POSTS: &str = "app.bsky.feed.post";
 
-/// Reads Bluesky.
-#[derive(Clone, Copy, Debug)]
-pub struct Bluesky;
+pub(super) struct Bluesky;
 
 impl Source for Bluesky {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         match json::read(document.bytes) {
             Ok(answer) => parse(&answer, origin),

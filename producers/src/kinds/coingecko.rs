@@ -13,8 +13,7 @@ use crate::keys::access::{Access, Api, Means};
 use crate::kinds::draft::Draft;
 use crate::kinds::source::{Origin, Page, Source};
 
-/// As `sources.toml` and post ids have it.
-const NAME: &str = "coingecko";
+pub(super) const NAME: &str = "coingecko";
 
 static API: Api = Api {
     hosts: &["pro-api.coingecko.com", "api.coingecko.com"],
@@ -26,15 +25,9 @@ static API: Api = Api {
     },
 };
 
-/// Reads CoinGecko.
-#[derive(Clone, Copy, Debug)]
-pub struct CoinGecko;
+pub(super) struct CoinGecko;
 
 impl Source for CoinGecko {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         parse(&json::read(document.bytes)?, origin)
     }
@@ -90,7 +83,6 @@ mod tests {
     use vigie_clock::Timestamp;
 
     use super::*;
-    use crate::keys::Secret;
 
     fn read(text: &str) -> Result<Page, ParseError> {
         let fetched_at = Timestamp::from_millis(1_800_000_000_000);
@@ -99,7 +91,7 @@ mod tests {
     }
 
     fn access(url: &str) -> Access {
-        (API.access)(&Url::parse(url).unwrap(), Secret::new("client:tellnobody")).unwrap()
+        (API.access)(&Url::parse(url).unwrap(), "client:tellnobody".to_owned().into()).unwrap()
     }
 
     #[test]
@@ -113,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn both_shapes_tell_the_same_article() {
+    fn both_shapes_give_the_same_article() {
         let list = include_str!("../../tests/fixtures/coingecko_news.json");
         let data = r#"{"data": [{"id": 1, "title": "Fees &amp; more", "url": "https://n.example/a", "news_site": "N", "updated_at": 1774609242,
             "description": "<p>They fell.</p>"}], "page": 1}"#;
@@ -127,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_told() {
+    fn errors_are_reported() {
         for error in [
             r#"{"error": "no"}"#,
             r#"{"status": {"error_code": 10005, "error_message": "no"}}"#,

@@ -14,21 +14,14 @@ use crate::content::{identity, json, plain_text};
 use crate::kinds::draft::Draft;
 use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
 
-/// As `sources.toml` and post ids have it.
-const NAME: &str = "discourse";
+pub(super) const NAME: &str = "discourse";
 
 /// How late a post may turn up: one that waited for approval.
 const APPROVAL_DELAY: Duration = Duration::from_secs(3600);
 
-/// Reads Discourse.
-#[derive(Clone, Copy, Debug)]
-pub struct Discourse;
+pub(super) struct Discourse;
 
 impl Source for Discourse {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         let forum = Forum { base: document.base };
         let mut page = forum.parse(&json::read(document.bytes)?, origin)?;

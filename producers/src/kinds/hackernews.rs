@@ -15,21 +15,14 @@ use crate::content::{identity, json, plain_text};
 use crate::kinds::draft::Draft;
 use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
 
-/// As `sources.toml` and post ids have it.
-const NAME: &str = "hackernews";
+pub(super) const NAME: &str = "hackernews";
 
 /// How late an item may turn up in the search index.
 const INDEX_DELAY: Duration = Duration::from_secs(600);
 
-/// Reads Hacker News.
-#[derive(Clone, Copy, Debug)]
-pub struct HackerNews;
+pub(super) struct HackerNews;
 
 impl Source for HackerNews {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         let json: Value = serde_json::from_slice(document.bytes).map_err(|e| ParseError::Json(e.to_string()))?;
         parse(&json, origin)

@@ -10,18 +10,11 @@ use crate::content::document::{Document, ParseError};
 use crate::content::web_page;
 use crate::kinds::source::{Origin, Page, Source};
 
-/// As `sources.toml` and post ids have it.
-const NAME: &str = "html";
+pub(super) const NAME: &str = "html";
 
-/// Reads web pages.
-#[derive(Clone, Copy, Debug)]
-pub struct WebPage;
+pub(super) struct WebPage;
 
 impl Source for WebPage {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         let html = web_page::parse(document)?;
         let base = web_page::base(&html, document.base);

@@ -15,21 +15,14 @@ use crate::content::{identity, json};
 use crate::kinds::draft::Draft;
 use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
 
-/// As `sources.toml` and post ids have it.
-const NAME: &str = "lemmy";
+pub(super) const NAME: &str = "lemmy";
 
 /// How late a post of another instance may turn up.
 const FEDERATION_DELAY: Duration = Duration::from_secs(1800);
 
-/// Reads Lemmy.
-#[derive(Clone, Copy, Debug)]
-pub struct Lemmy;
+pub(super) struct Lemmy;
 
 impl Source for Lemmy {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         let mut page = parse(&json::read(document.bytes)?, document.base, origin)?;
         // Featured posts come first, however old they are.

@@ -16,21 +16,14 @@ use crate::content::{identity, json, plain_text};
 use crate::kinds::draft::Draft;
 use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
 
-/// As `sources.toml` and post ids have it.
-const NAME: &str = "mastodon";
+pub(super) const NAME: &str = "mastodon";
 
 /// How late a status of another instance may turn up.
 const FEDERATION_DELAY: Duration = Duration::from_secs(1800);
 
-/// Reads Mastodon.
-#[derive(Clone, Copy, Debug)]
-pub struct Mastodon;
+pub(super) struct Mastodon;
 
 impl Source for Mastodon {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         parse(&json::read(document.bytes)?, document.base, origin)
     }

@@ -6,18 +6,17 @@
 use serde_json::Value;
 use url::Url;
 use vigie_clock::Timestamp;
+use vigie_daemon::Secret;
 
 use crate::content::document::{Document, ParseError};
 use crate::content::quotes::{self, Marks};
 use crate::content::xml::decode;
 use crate::content::{identity, json, plain_text};
-use crate::keys::Secret;
 use crate::keys::access::{Access, Api, Means};
 use crate::kinds::draft::Draft;
 use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
 
-/// As `sources.toml` and post ids have it.
-const NAME: &str = "reddit";
+pub(super) const NAME: &str = "reddit";
 
 /// Public listings are read without a key; with one, the API answers at a host of its own.
 static API: Api = Api { hosts: &["www.reddit.com", "reddit.com"], needs_key: false, access };
@@ -25,15 +24,9 @@ static API: Api = Api { hosts: &["www.reddit.com", "reddit.com"], needs_key: fal
 /// The path at which applications get their tokens.
 const TOKEN_PATH: &str = "/api/v1/access_token";
 
-/// Reads Reddit.
-#[derive(Clone, Copy, Debug)]
-pub struct Reddit;
+pub(super) struct Reddit;
 
 impl Source for Reddit {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         let json: Value = serde_json::from_slice(document.bytes).map_err(|e| ParseError::Json(e.to_string()))?;
         parse(&json, origin)
@@ -209,7 +202,7 @@ mod tests {
     use super::*;
 
     fn access(url: &str) -> Access {
-        (API.access)(&Url::parse(url).unwrap(), Secret::new("client:tellnobody")).unwrap()
+        (API.access)(&Url::parse(url).unwrap(), "client:tellnobody".to_owned().into()).unwrap()
     }
 
     #[test]

@@ -17,18 +17,11 @@ use crate::content::{charset, dates, plain_text};
 use crate::kinds::draft::MAX_POSTS;
 use crate::kinds::source::{Origin, Page, Source};
 
-/// As `sources.toml` and post ids have it.
-const NAME: &str = "rss";
+pub(super) const NAME: &str = "rss";
 
-/// Reads feeds.
-#[derive(Clone, Copy, Debug)]
-pub struct Rss;
+pub(super) struct Rss;
 
 impl Source for Rss {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         let text = charset::decode(document.bytes, document.charset);
         let text = text.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n', '\0']);

@@ -11,18 +11,11 @@ use crate::content::{charset, dates, identity, plain_text};
 use crate::kinds::draft::Draft;
 use crate::kinds::source::{Nested, Origin, Page, Source};
 
-/// As `sources.toml` and post ids have it.
-const NAME: &str = "sitemap";
+pub(super) const NAME: &str = "sitemap";
 
-/// Reads sitemaps.
-#[derive(Clone, Copy, Debug)]
-pub struct Sitemap;
+pub(super) struct Sitemap;
 
 impl Source for Sitemap {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         let text = charset::decode(document.bytes, document.charset);
         let tree = Tree::read(&text);

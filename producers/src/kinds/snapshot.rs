@@ -15,8 +15,7 @@ use crate::content::{identity, json};
 use crate::kinds::draft::Draft;
 use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
 
-/// As `sources.toml` and post ids have it.
-const NAME: &str = "snapshot";
+pub(super) const NAME: &str = "snapshot";
 
 /// How late a proposal may turn up.
 const INDEX_DELAY: Duration = Duration::from_secs(600);
@@ -24,15 +23,9 @@ const INDEX_DELAY: Duration = Duration::from_secs(600);
 /// Proposals asked for at once.
 const PAGE: usize = 100;
 
-/// Reads Snapshot.
-#[derive(Clone, Copy, Debug)]
-pub struct Snapshot;
+pub(super) struct Snapshot;
 
 impl Source for Snapshot {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         parse(&json::read(document.bytes)?, origin)
     }

@@ -1,7 +1,6 @@
 //! What every kind of source has: a pure way from cursors to addresses, and from answers to posts.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use url::Url;
 use vigie_clock::Timestamp;
@@ -100,9 +99,6 @@ impl Older {
 ///
 /// What is given here is for kinds of which one page holds all there is.
 pub trait Source: Send + Sync {
-    /// The kind's name in `sources.toml`, in post ids and on the command line.
-    fn name(&self) -> &'static str;
-
     /// Reads one answer.
     ///
     /// # Errors
@@ -154,10 +150,4 @@ pub enum Overlap {
     Anchor,
     /// Posts may turn up late by this much: the walk ends there, and posts seen before are recognised by their ids.
     Late(std::time::Duration),
-}
-
-impl fmt::Debug for dyn Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Source({})", self.name())
-    }
 }

@@ -14,12 +14,9 @@ use crate::content::{dates, identity, json, web_page};
 use crate::kinds::draft::Draft;
 use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
 
-/// As `sources.toml` and post ids have it.
-const NAME: &str = "telegram";
+pub(super) const NAME: &str = "telegram";
 
-/// Reads Telegram channels.
-#[derive(Clone, Copy, Debug)]
-pub struct Telegram;
+pub(super) struct Telegram;
 
 static MESSAGE: LazyLock<Selector> = LazyLock::new(|| web_page::constant(".tgme_widget_message[data-post]"));
 static TEXT: LazyLock<Selector> = LazyLock::new(|| web_page::constant(".tgme_widget_message_text"));
@@ -38,10 +35,6 @@ static CHANNEL: LazyLock<Selector> =
 static HISTORY: LazyLock<Selector> = LazyLock::new(|| web_page::constant(".tgme_channel_history"));
 
 impl Source for Telegram {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         let html = web_page::parse(document)?;
         let mut page = Page::default();

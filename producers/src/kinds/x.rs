@@ -17,8 +17,7 @@ use crate::keys::access::{Access, Api, Means};
 use crate::kinds::draft::Draft;
 use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
 
-/// As `sources.toml` and post ids have it.
-const NAME: &str = "x";
+pub(super) const NAME: &str = "x";
 
 /// How late the search may find a post.
 const INDEX_DELAY: Duration = Duration::from_secs(60);
@@ -40,15 +39,9 @@ static API: Api = Api {
     access: |listed, key| Some(Access::new(listed, listed.clone(), Means::Bearer(key))),
 };
 
-/// Reads X.
-#[derive(Clone, Copy, Debug)]
-pub struct X;
+pub(super) struct X;
 
 impl Source for X {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
     fn parse(&self, document: Document<'_>, origin: Origin<'_>) -> Result<Page, ParseError> {
         parse(&json::read(document.bytes)?, origin)
     }
@@ -198,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_answer_is_no_error_and_an_error_is_told() {
+    fn an_empty_answer_is_no_error_and_an_error_is_reported() {
         let page = read(r#"{"meta": {"result_count": 0}}"#).unwrap();
         assert!(page.posts.is_empty() && page.older.is_none());
         let errors =

@@ -83,31 +83,31 @@ mod tests {
     /// The titles of what is new in each of these answers, as one poll after the other reads them.
     fn polls(answers: &[&[i64]], dated: bool, known: &mut HashSet<String>) -> Vec<String> {
         let mut seen_until = None;
-        let mut told = Vec::new();
+        let mut titles = Vec::new();
         for numbers in answers {
             let page = page(numbers, dated);
             let marks = recognise(&page, seen_until, known);
             let fresh: Vec<&RawPost> =
                 page.posts.iter().filter(|post| known.insert(remembered(&post.post_id))).collect();
-            told.push(fresh.iter().filter_map(|post| post.title.as_deref()).collect::<Vec<_>>().join(" "));
+            titles.push(fresh.iter().filter_map(|post| post.title.as_deref()).collect::<Vec<_>>().join(" "));
             known.extend(marks);
             let dates = page.posts.iter().filter(|post| !post.published_at_estimated).map(|post| post.published_at);
             seen_until = seen_until.max(dates.max());
         }
-        told
+        titles
     }
 
     #[test]
-    fn entries_of_one_id_are_told_once_each_alone_or_beside_others() {
+    fn entries_of_one_id_are_published_once_each_alone_or_beside_others() {
         for dated in [true, false] {
             let answers: [&[i64]; 6] = [&[1], &[2, 1], &[4, 3, 2], &[4], &[5, 4], &[7, 6]];
-            let told = polls(&answers, dated, &mut HashSet::new());
-            assert_eq!(told, ["t1", "t2", "t4 t3", "", "t5", "t7 t6"], "dated: {dated}");
+            let titles = polls(&answers, dated, &mut HashSet::new());
+            assert_eq!(titles, ["t1", "t2", "t4 t3", "", "t5", "t7 t6"], "dated: {dated}");
         }
     }
 
     #[test]
-    fn what_an_older_cursor_knows_is_not_told_again() {
+    fn what_an_older_cursor_knows_is_not_published_again() {
         let alone = remembered(&page(&[1], true).posts[0].post_id);
         let mut known = HashSet::from([alone.clone()]);
         let seen_until = page(&[2], true).posts[0].published_at;

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_is_told_once_and_only_with_another_text() {
+    fn an_edit_is_published_once_and_only_with_another_text() {
         let mut known = HashSet::new();
         let first = revisions(&mut page("one", 6000), &known);
         assert!(first.edited.is_empty(), "a post that is not known is new, not edited");
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deletion_is_told_once_and_of_known_posts_only() {
+    fn a_deletion_is_published_once_and_of_known_posts_only() {
         let gone = || Page { deleted: vec!["rss:1".into(), "rss:2".into()], ..Page::default() };
         let mut known = HashSet::from([remembered("rss:1")]);
         let first = revisions(&mut gone(), &known);

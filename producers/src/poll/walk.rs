@@ -19,7 +19,7 @@ use vigie_clock::Timestamp;
 use vigie_schemas::RawPost;
 
 use crate::kinds::jetstream::StreamPosition;
-use crate::kinds::source::{Older, Overlap, Page, Source};
+use crate::kinds::source::{Older, Overlap, Page};
 use crate::sources::SourceConfig;
 use nested::{Choice, Queue};
 
@@ -109,7 +109,6 @@ impl Position {
 #[derive(Debug)]
 pub struct Walk<'a> {
     source: &'a SourceConfig,
-    handler: &'static dyn Source,
     position: Position,
     resumed: bool,
     at: Option<Older>,
@@ -124,7 +123,7 @@ pub struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Continues the pending walk, or begins a new one at the newest post.
-    pub fn begin(source: &'a SourceConfig, handler: &'static dyn Source, mut position: Position) -> Self {
+    pub fn begin(source: &'a SourceConfig, mut position: Position) -> Self {
         let pending = position.pending.take();
         let resumed = pending.is_some();
         let (at, nested, marks, seen_until) = match pending {
@@ -132,7 +131,7 @@ impl<'a> Walk<'a> {
             None => (None, Queue::default(), Vec::new(), None),
         };
         let done = resumed && at.is_none();
-        Self { source, handler, position, resumed, at, nested, marks, seen_until, earliest: None, pages: 0, done }
+        Self { source, position, resumed, at, nested, marks, seen_until, earliest: None, pages: 0, done }
     }
 
     /// Asks for nothing from before this time, which the source would refuse.
@@ -179,9 +178,10 @@ impl<'a> Walk<'a> {
             return None;
         }
         let from = self.position.seen_until.filter(|seen| self.earliest.is_none_or(|earliest| *seen >= earliest));
+        let (kind, listed) = (self.source.kind.source(), &self.source.url);
         match &self.at {
-            None => Some(self.handler.newest(&self.source.url, from)),
-            Some(older) => self.handler.older(&self.source.url, from, older),
+            None => Some(kind.newest(listed, from)),
+            Some(older) => kind.older(listed, from, older),
         }
     }
 
@@ -255,24 +255,10 @@ impl<'a> Walk<'a> {
 mod tests {
     use super::*;
     use crate::kinds::Kind;
-    use std::time::Duration;
 
     fn source(backlog: bool) -> SourceConfig {
-        SourceConfig {
-            id: "s".into(),
-            kind: Kind::Reddit,
-            url: Url::parse("https://r.example/new.json").unwrap(),
-            every: Duration::from_secs(60),
-            language: None,
-            local: false,
-            sample: false,
-            backlog,
-            max_pages: 2,
-            select: None,
-            keywords: Vec::new(),
-            render: false,
-            key: None,
-        }
+        let url = Url::parse("https://r.example/new.json").unwrap();
+        SourceConfig { backlog, max_pages: 2, ..SourceConfig::new("s", Kind::Reddit, url) }
     }
 
     fn post(n: i64) -> RawPost {
@@ -298,7 +284,7 @@ mod tests {
 
     /// One poll of at most two pages.
     fn poll(source: &SourceConfig, position: Position, top: i64, gone: &[i64]) -> (Vec<i64>, Position) {
-        let mut walk = Walk::begin(source, source.kind.source(), position);
+        let mut walk = Walk::begin(source, position);
         let mut seen = Vec::new();
         for _ in 0..source.max_pages {
             let Some(url) = walk.next() else { break };
@@ -347,7 +333,7 @@ mod tests {
         let source = SourceConfig { kind: Kind::X, url, ..source(false) };
         let asks = |earliest: i64| {
             let position = Position { seen_until: Some(Timestamp::from_millis(100_000)), ..Position::default() };
-            let walk = Walk::begin(&source, source.kind.source(), position);
+            let walk = Walk::begin(&source, position);
             let walk = walk.asking_from(Some(Timestamp::from_millis(earliest)));
             walk.next().unwrap().query_pairs().any(|(name, _)| name == "start_time")
         };

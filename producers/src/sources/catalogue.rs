@@ -152,20 +152,19 @@ fn source(
     if keywords.len() > 1000 || !keywords.iter().all(is_word) {
         fields.wrong("keywords", format!("{} of them", keywords.len()), WORDS);
     }
+    let source = SourceConfig::new(id?, kind?, url?);
     Some(SourceConfig {
-        id: id?,
-        kind: kind?,
-        url: url?,
         every: Duration::from_secs(every?),
         language,
         local,
         sample,
         backlog,
-        max_pages: max_pages.unwrap_or(5),
+        max_pages: max_pages.unwrap_or(source.max_pages),
         select,
         keywords,
         render,
         key: key?,
+        ..source
     })
 }
 

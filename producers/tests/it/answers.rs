@@ -154,7 +154,7 @@ fn recorded_jetstream_lines_give_posts_and_deletions_and_nothing_else() {
 /// The pages come with what their collection expects of title, author and time. Its rules are not ours in every case: it takes dates out of bylines for
 /// names, for example.
 #[test]
-fn recorded_web_pages_are_told_as_their_notes_say() {
+fn recorded_web_pages_are_read_as_their_notes_say() {
     let Some(folder) = folder() else { return };
     let (mut titles, mut authors, mut times, mut timed, mut pages) = (0, 0, 0, 0, 0);
     for entry in

@@ -1,18 +1,13 @@
 //! What the author of a post wrote, apart from what others did and from what software adds.
 
-use url::Url;
-use vigie_clock::Timestamp;
 use vigie_producers::Kind;
-use vigie_producers::content::document::Document;
-use vigie_producers::kinds::source::{Origin, Page};
+use vigie_producers::kinds::source::Page;
 use vigie_schemas::RawPost;
 
+use crate::reading::read;
+
 fn page(kind: Kind, text: &str) -> Page {
-    let base = Url::parse("https://a.example/s/channel").unwrap();
-    let fetched_at = Timestamp::parse_rfc3339("2026-11-23T00:00:00Z").unwrap();
-    let origin = Origin { source: "s", language: None, sample: false, select: None, fetched_at };
-    kind.read(Document { bytes: text.as_bytes(), charset: None, base: Some(&base) }, origin)
-        .unwrap_or_else(|e| panic!("{e}: {text}"))
+    read(kind, text.as_bytes(), "https://a.example/s/channel").unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
 fn only(kind: Kind, text: &str) -> RawPost {

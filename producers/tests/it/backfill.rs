@@ -96,7 +96,7 @@ async fn cursors(kafka: &KafkaConfig, codec: &Codec) -> BTreeMap<String, Cursor>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interrupted_backfill_goes_on_and_tells_every_post_once() {
+async fn an_interrupted_backfill_goes_on_and_publishes_every_post_once() {
     let stack = tokio::task::spawn_blocking(vigie_stack::testing::shared).await.unwrap();
     let (kafka, registry) = prepare(&stack).await;
     let codec = Codec::connect(&registry, &stack.prefix).await.unwrap();
@@ -182,7 +182,7 @@ async fn an_interrupted_backfill_goes_on_and_tells_every_post_once() {
 
 /// Kafka freezes under it, with a page that it has half published, until the attempt has failed.
 #[tokio::test]
-async fn an_outage_of_kafka_is_waited_out_and_every_post_is_told_once() {
+async fn an_outage_of_kafka_is_waited_out_and_every_post_is_published_once() {
     let shared = tokio::task::spawn_blocking(vigie_stack::testing::shared).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let own = Stack::start(vigie_stack::testing::own(dir.path())).await.unwrap();

@@ -7,27 +7,22 @@ mod links;
 mod shapes;
 
 use url::Url;
-use vigie_clock::Timestamp;
 use vigie_producers::Kind;
 use vigie_producers::content::document::Document;
-use vigie_producers::kinds::source::{Origin, Page};
+use vigie_producers::kinds::source::Page;
 use vigie_schemas::RawPost;
 
-const BASE: &str = "https://news.example/feeds/all.xml";
+use crate::reading::{FEED, ORIGIN};
 
 fn page(bytes: &[u8], charset: Option<&str>, base: Option<&str>) -> Page {
     let base = base.map(|base| Url::parse(base).unwrap());
-    let fetched_at = Timestamp::parse_rfc3339("2026-11-23T00:00:00Z").unwrap();
-    let origin = Origin { source: "s", language: None, sample: false, select: None, fetched_at };
-    let document = Document { bytes, charset, base: base.as_ref() };
     Kind::Rss
-        .source()
-        .parse(document, origin)
+        .read(Document { bytes, charset, base: base.as_ref() }, ORIGIN)
         .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&bytes[..bytes.len().min(600)])))
 }
 
 fn only(text: &str) -> RawPost {
-    let mut posts = page(text.as_bytes(), None, Some(BASE)).posts;
+    let mut posts = page(text.as_bytes(), None, Some(FEED)).posts;
     assert_eq!(posts.len(), 1, "{text}");
     posts.remove(0)
 }

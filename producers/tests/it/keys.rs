@@ -12,7 +12,7 @@ use serde_json::json;
 use url::Url;
 use vigie_clock::{ManualClock, SystemClock, Timestamp};
 use vigie_producers::fetcher::{Fetcher, FetcherConfig};
-use vigie_producers::keys::{Key, Secret};
+use vigie_producers::keys::Key;
 use vigie_producers::poll::{Polled, fresh_cursor, poll};
 use vigie_producers::{Kind, SourceConfig, test_source};
 
@@ -22,14 +22,14 @@ use crate::web::Web;
 const SECRET: &str = "client:tellnobody";
 
 fn keyed(kind: Kind, url: Url) -> SourceConfig {
-    let key = Some(Key::given("VIGIE_TEST_KEY", Secret::new(SECRET)));
+    let key = Some(Key::given("VIGIE_TEST_KEY", SECRET.to_owned().into()));
     SourceConfig { key, backlog: false, max_pages: 2, ..source("keyed", kind, url) }
 }
 
 async fn read(source: &SourceConfig, fetcher: &Fetcher) -> Polled {
     let polled = poll(source, &fresh_cursor(source), fetcher, &SystemClock::default()).await;
-    let told = format!("{source:?} {:?} {:?} {fetcher:?}", polled.record, polled.cursor);
-    assert!(!told.contains("tellnobody") && !told.contains("token-"), "{told}");
+    let printed = format!("{source:?} {:?} {:?} {fetcher:?}", polled.record, polled.cursor);
+    assert!(!printed.contains("tellnobody") && !printed.contains("token-"), "{printed}");
     polled
 }
 
@@ -172,7 +172,7 @@ async fn a_token_is_not_used_in_its_last_minute() {
 }
 
 #[tokio::test]
-async fn a_key_for_which_no_token_is_given_is_a_failure_that_tells_nothing_of_it() {
+async fn a_key_for_which_no_token_is_given_is_a_failure_that_does_not_show_it() {
     let refuse = |request: HttpRequest| async move {
         (StatusCode::UNAUTHORIZED, shown(request.headers()).unwrap_or_default().to_owned())
     };
@@ -182,7 +182,7 @@ async fn a_key_for_which_no_token_is_given_is_a_failure_that_tells_nothing_of_it
     assert_eq!(polled.record.decision, "failed");
     let reason = polled.record.reason.unwrap();
     assert!(reason.starts_with("key: ") && reason.contains("401") && !reason.contains("Y2xpZW50"), "{reason}");
-    let plain = Some(Key::given("VIGIE_TEST_KEY", Secret::new("tellnobody")));
+    let plain = Some(Key::given("VIGIE_TEST_KEY", "tellnobody".to_owned().into()));
     let polled = read(&SourceConfig { key: plain, ..source }, &fetcher(FetcherConfig::default())).await;
     assert!(polled.record.reason.unwrap().contains("expected CLIENT:SECRET"));
 }
@@ -218,10 +218,12 @@ async fn a_source_is_tried_out_with_the_key_of_its_api() {
             test_source(Kind::CoinGecko, url.as_str(), None, key, FetcherConfig::default(), clock, &mut out).await;
         result.map_err(|error| error.to_string())
     };
-    assert_eq!(test(Some(Key::given("VIGIE_TEST_KEY", Secret::new(SECRET)))).await, Ok(1));
+    assert_eq!(test(Some(Key::given("VIGIE_TEST_KEY", SECRET.to_owned().into()))).await, Ok(1));
     assert!(test(None).await.unwrap_err().contains("without a key"));
     assert!(
         test(Some(Key::from_env("VIGIE_TEST_KEY_THAT_IS_NOT_SET").unwrap())).await.unwrap_err().contains("not set")
     );
-    assert!(test(Some(Key::given("VIGIE_TEST_KEY", Secret::new("tellnobody")))).await.unwrap_err().contains("401"));
+    assert!(
+        test(Some(Key::given("VIGIE_TEST_KEY", "tellnobody".to_owned().into()))).await.unwrap_err().contains("401")
+    );
 }

@@ -4,19 +4,18 @@
 use url::Url;
 use vigie_clock::Timestamp;
 use vigie_producers::Kind;
-use vigie_producers::content::document::{Document, ParseError};
+use vigie_producers::content::document::ParseError;
 use vigie_producers::kinds::selectors::Selectors;
 use vigie_producers::kinds::source::{Older, Origin, Page};
+
+use crate::reading::{ORIGIN, read_as};
 
 fn parse(kind: Kind, text: &str) -> Result<Page, ParseError> {
     parse_with(kind, text, None)
 }
 
 fn parse_with(kind: Kind, text: &str, select: Option<&Selectors>) -> Result<Page, ParseError> {
-    let base = Url::parse("https://site.example/api/v3/list").unwrap();
-    let fetched_at = Timestamp::parse_rfc3339("2026-11-23T00:00:00Z").unwrap();
-    let origin = Origin { source: "s", language: None, sample: false, select, fetched_at };
-    kind.source().parse(Document { bytes: text.as_bytes(), charset: None, base: Some(&base) }, origin)
+    read_as(kind, text.as_bytes(), "https://site.example/api/v3/list", Origin { select, ..ORIGIN })
 }
 
 fn address(url: &str) -> Url {
@@ -189,7 +188,7 @@ fn a_deep_page_is_refused_at_once() {
 }
 
 #[test]
-fn discourse_tells_what_is_deleted_and_what_failed() {
+fn discourse_reports_what_is_deleted_and_what_failed() {
     let posts = r#"{"latest_posts":[
         {"id":7,"topic_id":3,"post_number":2,"topic_slug":"t","created_at":"2026-11-01T00:00:00.000Z","username":"ada","cooked":"<p>x</p>","reply_to_post_number":null,"version":2,"updated_at":"2026-11-02T00:00:00.000Z"},
         {"id":6,"topic_id":3,"post_number":1,"user_deleted":true,"created_at":"2026-11-01T00:00:00.000Z","cooked":"<p>(post deleted by author)</p>"},

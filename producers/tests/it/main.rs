@@ -19,6 +19,7 @@ mod packed;
 mod parsing;
 mod pipeline;
 mod politeness;
+mod reading;
 mod recorded;
 mod reload;
 #[cfg(feature = "render")]

@@ -82,7 +82,11 @@ async fn a_new_address_that_fails_is_forgotten_and_the_first_one_asked_again() {
         assert!(reason.contains("new.example/feed, where it had moved"), "{reason}");
         web.on("old.example/feed", |_| rss(""));
         let polled = next(&web, Some(&polled.cursor)).await;
-        assert_eq!((polled.record.decision.as_str(), polled.posts.len()), ("fetched", 0), "{status}: told once only");
+        assert_eq!(
+            (polled.record.decision.as_str(), polled.posts.len()),
+            ("fetched", 0),
+            "{status}: published once only"
+        );
         assert_eq!(pages(&web, "old.example"), 2, "{status}");
     }
 }

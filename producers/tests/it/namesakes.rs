@@ -2,19 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use url::Url;
-use vigie_clock::Timestamp;
 use vigie_producers::Kind;
-use vigie_producers::content::document::Document;
-use vigie_producers::kinds::source::Origin;
 use vigie_schemas::RawPost;
 
+use crate::reading::read;
+
 fn posts(feed: &str) -> Vec<RawPost> {
-    let base = Url::parse("https://news.example/feed").unwrap();
-    let fetched_at = Timestamp::parse_rfc3339("2026-11-23T00:00:00Z").unwrap();
-    let origin = Origin { source: "s", language: None, sample: false, select: None, fetched_at };
-    let document = Document { bytes: feed.as_bytes(), charset: None, base: Some(&base) };
-    Kind::Rss.source().parse(document, origin).unwrap_or_else(|e| panic!("{e}: {feed}")).posts
+    read(Kind::Rss, feed.as_bytes(), "https://news.example/feed").unwrap_or_else(|e| panic!("{e}: {feed}")).posts
 }
 
 fn rss(entries: &[[&str; 3]]) -> String {
@@ -51,7 +45,7 @@ const A: &str = "https://a.example/1";
 const B: &str = "https://a.example/2";
 
 #[test]
-fn entries_that_share_an_id_are_told_apart_and_true_duplicates_stay_one() {
+fn entries_that_share_an_id_are_distinguished_and_true_duplicates_stay_one() {
     for (entries, count) in [
         (&[["x", A, "one"], ["x", B, "two"]][..], 2),
         (&[["x", A, "one"], ["x", B, "one"]], 2),
@@ -71,7 +65,7 @@ fn entries_that_share_an_id_are_told_apart_and_true_duplicates_stay_one() {
     }
 }
 
-/// The ids that entries had before they were told apart: SHA-256 of the host and the guid, or of the link.
+/// The ids that entries had before they were distinguished: SHA-256 of the host and the guid, or of the link.
 #[test]
 fn an_id_that_one_entry_has_makes_the_post_id_that_it_always_made() {
     let entries = [["x", A, "one"], ["y", B, "two"], ["", "https://a.example/3", "three"]];

@@ -1,17 +1,14 @@
 //! Feeds as the web has them: ill formed, of old versions, with what other vocabularies add.
 
-use url::Url;
-use vigie_clock::Timestamp;
 use vigie_producers::Kind;
 use vigie_producers::content::document::{Document, ParseError};
-use vigie_producers::kinds::source::{Origin, Page};
+use vigie_producers::kinds::source::Page;
 use vigie_schemas::RawPost;
 
+use crate::reading::{FEED, ORIGIN, read};
+
 fn parse(bytes: &[u8]) -> Result<Page, ParseError> {
-    let base = Url::parse("https://news.example/feeds/all.xml").unwrap();
-    let fetched_at = Timestamp::parse_rfc3339("2026-11-23T00:00:00Z").unwrap();
-    let origin = Origin { source: "s", language: None, sample: false, select: None, fetched_at };
-    Kind::Rss.source().parse(Document { bytes, charset: None, base: Some(&base) }, origin)
+    read(Kind::Rss, bytes, FEED)
 }
 
 fn posts(text: &str) -> Vec<RawPost> {
@@ -99,9 +96,7 @@ fn links_are_found_and_made_absolute() {
 #[test]
 fn a_feed_from_a_file_knows_where_it_is_by_what_it_says() {
     let read = |feed: &str| {
-        let fetched_at = Timestamp::parse_rfc3339("2026-11-23T00:00:00Z").unwrap();
-        let origin = Origin { source: "s", language: None, sample: false, select: None, fetched_at };
-        let page = Kind::Rss.source().parse(Document { bytes: feed.as_bytes(), charset: None, base: None }, origin);
+        let page = Kind::Rss.read(Document { bytes: feed.as_bytes(), charset: None, base: None }, ORIGIN);
         page.unwrap().posts.remove(0).url
     };
     let atom = "<feed xmlns='http://www.w3.org/2005/Atom'><link href='/'/><link rel='self' href='http://a.example/feed'/><entry><link href='b'/></entry></feed>";

@@ -1,38 +1,35 @@
 //! Answers as servers pack and measure them.
 
-use std::io::Write as _;
-
 use flate2::Compression;
-use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+use flate2::bufread::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use url::Url;
-use vigie_clock::Timestamp;
 use vigie_producers::Kind;
 use vigie_producers::content::document::Document;
 use vigie_producers::fetcher::{Body, Fetched, FetcherConfig};
-use vigie_producers::kinds::source::Origin;
 
+use crate::reading::ORIGIN;
 use crate::server::{fetcher, request};
 
 const FEED: &str = "<rss><channel><item><guid>1</guid><title>BTC</title></item></channel></rss>";
 
+fn packed(mut encoder: impl std::io::Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encoder.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
 fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
+    packed(GzEncoder::new(bytes, Compression::default()))
 }
 
 fn zlib(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
+    packed(ZlibEncoder::new(bytes, Compression::default()))
 }
 
 fn deflate(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
+    packed(DeflateEncoder::new(bytes, Compression::default()))
 }
 
 /// What comes of one answer, whose headers and body are sent as they are before the connection is closed.
@@ -58,9 +55,7 @@ async fn fetch(headers: &str, body: &[u8]) -> Result<Body, String> {
 }
 
 fn titles(bytes: &[u8]) -> Vec<String> {
-    let fetched_at = Timestamp::parse_rfc3339("2026-11-23T00:00:00Z").unwrap();
-    let origin = Origin { source: "s", language: None, sample: false, select: None, fetched_at };
-    let page = Kind::Rss.read(Document { bytes, charset: None, base: None }, origin).unwrap();
+    let page = Kind::Rss.read(Document { bytes, charset: None, base: None }, ORIGIN).unwrap();
     page.posts.into_iter().filter_map(|post| post.title).collect()
 }
 

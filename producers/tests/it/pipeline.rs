@@ -227,7 +227,7 @@ async fn published(kafka: &KafkaConfig, codec: &Codec) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_outage_is_waited_out_and_nothing_is_told_twice() {
+async fn a_broker_outage_is_waited_out_and_nothing_is_published_twice() {
     let evidence = vigie_stack::testing::Evidence::new();
     let stack = vigie_stack::Stack::start(evidence.stack()).await.unwrap();
     let endpoints = stack.endpoints();

@@ -120,15 +120,16 @@ async fn a_quiet_feed_is_asked_less_also_when_it_only_says_that_nothing_is_new()
 async fn retry_after_of_one_source_is_kept_by_all_of_its_host() {
     for (status, retry_after) in [(429, "3600"), (503, "Thu, 01 Jan 2026 01:00:00 GMT")] {
         let (web, fetcher, clock) = stopped().await;
-        let status = StatusCode::from_u16(status).unwrap();
+        let answer = StatusCode::from_u16(status).unwrap();
         web.on("a.example/busy", move |_| {
             let date = (header::DATE, "Thu, 01 Jan 2026 00:00:00 GMT");
-            (status, [(header::RETRY_AFTER, retry_after), date])
+            (answer, [(header::RETRY_AFTER, retry_after), date])
         });
         web.on("www.a.example/fine", |_| rss(""));
         web.on("b.example/fine", |_| rss(""));
         let busy = first("http://a.example/busy", &fetcher, &clock).await;
         assert_eq!((busy.record.decision.as_str(), busy.cursor.failures), ("failed", 1));
+        assert_eq!(busy.record.status, Some(i32::from(status)));
         assert!(pause(&busy, &clock) >= 3600);
 
         let other = first("http://www.a.example/fine", &fetcher, &clock).await;
@@ -246,7 +247,7 @@ async fn a_crawl_delay_is_the_gap_of_its_host() {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_too_long_is_told_and_spread() {
+async fn a_queue_that_is_too_long_is_reported_and_spread() {
     let (web, fetcher, clock) = stopped().await;
     web.on("a.example/robots.txt", |_| "User-agent: *\nCrawl-delay: 3600");
     for n in 0..4 {

@@ -116,8 +116,8 @@ async fn a_page_reaches_nothing_private_but_itself() {
                try {{ navigator.sendBeacon(place, 'x'); }} catch (e) {{}}
                // Chromium itself may ask a user, who is not there, whether a page may look around.
                const asked = new Promise(done => setTimeout(() => done(tell('nothing')), 3000));
-               const told = fetch(place).then(r => r.text().then(t => tell('answer ' + r.status + ' ' + t)), e => tell('refused'));
-               return Promise.race([told, asked]);
+               const answered = fetch(place).then(r => r.text().then(t => tell('answer ' + r.status + ' ' + t)), e => tell('refused'));
+               return Promise.race([answered, asked]);
              }})).then(() => tell('All ' + places.length + ' places were tried, and this is what the page could learn of them. '.repeat(4)));"
         ))
     };
@@ -177,10 +177,10 @@ async fn a_page_that_loops_or_hoards_or_floods_is_ended_in_time() {
     ] {
         let begun = clock.monotonic();
         let polled = read(base.join(path).unwrap(), &fetcher).await;
-        let told = polled.record.reason.unwrap_or_default();
+        let found = polled.record.reason.unwrap_or_default();
         assert!(
-            polled.record.decision == "failed" && told.contains(reason),
-            "{path}: {} {told}",
+            polled.record.decision == "failed" && found.contains(reason),
+            "{path}: {} {found}",
             polled.record.decision
         );
         assert!(clock.monotonic() - begun < limit + Duration::from_secs(5), "{path}");

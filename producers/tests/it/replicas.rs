@@ -1,4 +1,4 @@
-//! Three replicas as processes of their own, killed and frozen at random: nothing is lost or told twice, no cursor goes back, no source is asked
+//! Three replicas as processes of their own, killed and frozen at random: nothing is lost or published twice, no cursor goes back, no source is asked
 //! by two at once, no host more often than it may.
 //!
 //! `VIGIE_TEST_FAULTS` makes it longer, `VIGIE_TEST_SEED` repeats a run.
@@ -278,7 +278,7 @@ async fn replicas_killed_and_frozen_at_random_lose_nothing_repeat_nothing_and_st
     assert_eq!(titles, expected);
     assert_eq!(ids.len(), expected.len(), "a post has one id");
     println!("{} posts, {} raw repeats", ids.len(), published.len() - ids.len());
-    assert_eq!(published.len(), ids.len(), "told twice before de-duplication");
+    assert_eq!(published.len(), ids.len(), "published twice before de-duplication");
     check_cursors(&kafka, &codec).await;
     check_politeness(&farm.asks(), &frozen);
 }

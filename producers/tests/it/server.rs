@@ -24,25 +24,12 @@ pub(crate) fn fetcher(config: FetcherConfig) -> Fetcher {
 }
 
 pub(crate) fn request(url: Url) -> Request {
-    Request { url, accept: "*/*", etag: None, last_modified: None, validated_by: None, local: true, access: None }
+    Request::new(url, "*/*", true)
 }
 
 pub(crate) fn source(id: &str, kind: Kind, url: Url) -> SourceConfig {
-    SourceConfig {
-        id: id.to_owned(),
-        kind,
-        url,
-        every: Duration::from_secs(1),
-        language: None,
-        local: true,
-        sample: true,
-        backlog: true,
-        max_pages: 50,
-        select: None,
-        keywords: Vec::new(),
-        render: false,
-        key: None,
-    }
+    let every = Duration::from_secs(1);
+    SourceConfig { every, local: true, sample: true, backlog: true, max_pages: 50, ..SourceConfig::new(id, kind, url) }
 }
 
 /// A growing subreddit that only this test writes to.

@@ -114,7 +114,7 @@ async fn an_index_of_indexes_is_followed_newest_first_over_several_polls() {
     found.sort_unstable();
     assert_eq!(found, (0..120).collect::<Vec<_>>());
 
-    // Later only what changed is asked, and what was there is not told again.
+    // Later only what changed is asked, and what was there is not published again.
     site.put("a.xml", map(0..41));
     let found: BTreeSet<u32> = walk(&source, &mut cursor).await.into_iter().filter(|n| !(41..80).contains(n)).collect();
     assert_eq!(found.into_iter().collect::<Vec<_>>(), Vec::<u32>::new(), "page 40 was known from b.xml.gz");

@@ -107,7 +107,7 @@ impl Jetstream {
         let (start, mut next) = {
             let mut state = self.state.lock().unwrap();
             state.asked.push(asked);
-            // Without a cursor all is told, so that the test knows what to expect.
+            // Without a cursor all is published, so that the test knows what to expect.
             (
                 state.start,
                 cursor.map_or(0, |cursor| ((cursor - state.start) as f64 / GAP as f64).ceil().max(0.0) as i64),
@@ -192,7 +192,7 @@ async fn gather(
 }
 
 #[tokio::test]
-async fn a_stream_that_breaks_repeats_and_talks_nonsense_is_told_once() {
+async fn a_stream_that_breaks_repeats_and_talks_nonsense_is_published_once() {
     let clock = SystemClock::default();
     let stream = Jetstream::new(clock.now(), 600);
     {
@@ -205,7 +205,7 @@ async fn a_stream_that_breaks_repeats_and_talks_nonsense_is_told_once() {
     let mut cursor = fresh_cursor(&source);
     let found = gather(&source, &fetcher, &mut cursor, expected.len()).await;
     assert_eq!(found, expected);
-    // Once more, from the stored cursor and with a new process: nothing is told again.
+    // Once more, from the stored cursor and with a new process: nothing is published again.
     let again = poll(&source, &cursor, &self::fetcher(), &clock).await;
     assert_eq!((again.posts.len(), again.record.decision.as_str()), (0, "fetched"), "{:?}", again.record);
 

@@ -148,15 +148,7 @@ pub(crate) fn quick_config() -> FetcherConfig {
 
 /// A request as the public web gets it.
 pub(crate) fn public(url: &str) -> Request {
-    Request {
-        url: url.parse().unwrap(),
-        accept: "*/*",
-        etag: None,
-        last_modified: None,
-        validated_by: None,
-        local: false,
-        access: None,
-    }
+    Request::new(url.parse().unwrap(), "*/*", false)
 }
 
 /// A feed on the public web.

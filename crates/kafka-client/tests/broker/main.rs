@@ -236,7 +236,7 @@ fn exclusive_publisher_writes_only_between_a_claim_and_a_failure() {
 }
 
 #[test]
-fn consumer_announces_partitions_before_their_records_and_starts_where_told() {
+fn consumer_announces_partitions_before_their_records_and_starts_where_asked() {
     let config = place(1);
     write(&mut producer(&config, "p"), &["a", "b", "c"]);
     let mut consumer = Consumer::new(&config, &ConsumerOptions::new("g", ["t"])).unwrap();
@@ -368,7 +368,7 @@ fn keys_go_to_the_partition_that_the_java_client_would_choose() {
 }
 
 #[test]
-fn records_that_were_rolled_back_are_told_from_committed_ones_and_from_those_that_are_not_there() {
+fn records_that_were_rolled_back_are_distinguished_from_committed_and_missing_ones() {
     let config = place(1);
     let mut producer = producer(&config, "w");
     write(&mut producer, &["kept"]);

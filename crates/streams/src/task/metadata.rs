@@ -6,8 +6,8 @@
 //!
 //! Version 2 had no [commit mark](crate::task::mark).
 //!
-//! The *incarnation* is a random number that is drawn when an application begins without committed offsets. It tells state that was begun
-//! anew from what a local snapshot kept of its predecessor, whose changelogs had the same names.
+//! The *incarnation* is a random number that is drawn when an application begins without committed offsets. It tells state that began
+//! afresh from what a local snapshot kept of its predecessor, whose changelogs had the same names.
 
 /// The metadata of one committed offset, taken apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn inputs_that_disagree_are_begun_anew() {
+    fn inputs_that_disagree_begin_again() {
         let (one, other) = (Metadata::write("- - -", 1, "1:", "t"), Metadata::write("- - -", 2, "1:", "t"));
         assert_eq!(incarnation([&*one, &*one].into_iter()), 1);
         for disagreeing in [[&*one, &*other], [&*one, ""], ["", &*one]] {

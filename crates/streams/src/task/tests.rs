@@ -313,7 +313,7 @@ fn dead_letter_that_cannot_be_written_holds_the_partition() {
 }
 
 #[test]
-fn processor_is_made_anew_after_an_abort() {
+fn processor_is_made_again_after_an_abort() {
     static MADE: AtomicU32 = AtomicU32::new(0);
     let topology = Topology::builder("windowed").source("in").sink("out").store(StoreSpec::key_value("counts"));
     let topology = topology.processor(|_| {

@@ -34,11 +34,8 @@ fn word_count_is_exact_over_a_crash_at_every_commit_step() {
         let ended = Running::start(config).ended();
         assert!(matches!(ended, Err(StreamsError::Crashed)), "{step:?}: {ended:?}");
     }
-    place.write(words(60));
     written += 60;
-    let app = Running::start(place.config());
-    place.wait_for("counts", written);
-    app.stop();
+    place.count(place.config(), words(60), written);
     place.assert_exact(written);
 }
 
@@ -50,11 +47,8 @@ fn aborted_commit_is_done_again_once() {
         let error = KafkaError::Abort { operation: "test", detail: format!("{step:?}") };
         let mut config = place.config();
         config.fail_point = Some(fault_at(step, 2, Fault::Error(error)));
-        place.write(words(60));
         written += 60;
-        let app = Running::start(config);
-        place.wait_for("counts", written);
-        app.stop();
+        place.count(config, words(60), written);
         place.assert_exact(written);
     }
 }

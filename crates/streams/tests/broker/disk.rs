@@ -30,10 +30,7 @@ fn crash_at_every_commit_step_is_exact_on_disk() {
 #[test]
 fn store_that_is_spoilt_is_restored_from_the_changelog() {
     let (mut place, dir) = (Place::new(), tempfile::tempdir().unwrap());
-    place.write(words(60));
-    let app = Running::start(config(&place, dir.path()));
-    place.wait_for("counts", 60);
-    app.stop();
+    place.count(config(&place, dir.path()), words(60), 60);
     let stores: Vec<_> = fs::read_dir(fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path())
         .unwrap()
         .map(|entry| entry.unwrap().path())

@@ -12,10 +12,7 @@ use crate::place::{PARTITIONS, Place, Running, text, word_count};
 #[test]
 fn poison_record_goes_to_the_dlq_and_the_partition_moves_on() {
     let mut place = Place::new();
-    place.write(["btc", "poison", "btc"]);
-    let app = Running::start(place.config());
-    place.wait_for("counts", 2);
-    app.stop();
+    place.count(place.config(), ["btc", "poison", "btc"], 2);
     let letters = place.read("words.dlq");
     assert_eq!(letters.len(), 1);
     assert_eq!(text(letters[0].value.as_ref()), "poison");
@@ -38,9 +35,7 @@ fn shutdown_commits_and_ends_in_time() {
     app.stop();
     assert!(clock.monotonic() < Duration::from_secs(10), "{:?}", clock.monotonic());
     let before = place.read("counts").len();
-    let app = Running::start(place.config());
-    place.wait_for("counts", 3);
-    app.stop();
+    place.count(place.config(), [], 3);
     place.assert_exact(3);
     assert!(before <= 3);
 }
@@ -85,14 +80,12 @@ fn bounded_run_ends_by_itself() {
     Running::start(config).ended().unwrap();
     place.assert_exact(9);
     // Without bounds the rest follows.
-    let app = Running::start(place.config());
-    place.wait_for("counts", 12);
-    app.stop();
+    place.count(place.config(), [], 12);
     place.assert_exact(12);
 }
 
 #[test]
-fn bounded_run_starts_where_told() {
+fn bounded_run_starts_where_asked() {
     let mut place = Place::new();
     place.write(["btc", "btc"]);
     let admin = Admin::new(&place.kafka).unwrap();
@@ -139,10 +132,7 @@ fn threads_without_partitions_do_not_hold_readiness_back() {
 #[test]
 fn source_that_grew_is_refused() {
     let mut place = Place::new();
-    place.write(["btc"]);
-    let app = Running::start(place.config());
-    place.wait_for("counts", 1);
-    app.stop();
+    place.count(place.config(), ["btc"], 1);
     Admin::new(&place.kafka).unwrap().add_partitions("words", PARTITIONS + 1).unwrap();
     let ended = Running::start(place.config()).ended().unwrap_err();
     let ended = ended.to_string();

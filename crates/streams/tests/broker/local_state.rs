@@ -14,15 +14,9 @@ type Config = fn(&Place, &Path) -> StreamsConfig;
 /// `found` is a metric, and what it says of the state that is found.
 pub(crate) fn restart_restores_only_the_tail(config: Config, found: (&str, usize)) {
     let (mut place, dir) = (Place::new(), tempfile::tempdir().unwrap());
-    place.write(words(600));
-    let app = Running::start(config(&place, dir.path()));
-    place.wait_for("counts", 600);
-    app.stop();
+    place.count(config(&place, dir.path()), words(600), 600);
     // One more word by an instance that has no folder: the tail.
-    place.write(["btc"]);
-    let elsewhere = Running::start(place.config());
-    place.wait_for("counts", 601);
-    elsewhere.stop();
+    place.count(place.config(), ["btc"], 601);
     let app = Running::start(config(&place, dir.path()));
     app.wait_for_metric("tasks", f64::from(PARTITIONS));
     assert_eq!(app.metric(found.0), found.1 as f64);

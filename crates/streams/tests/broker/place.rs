@@ -66,6 +66,19 @@ impl Place {
         self.producer.commit().unwrap();
     }
 
+    /// Writes words and counts until `expected` counts are there; the application ends cleanly.
+    pub(crate) fn count<'a>(
+        &mut self,
+        config: StreamsConfig,
+        words: impl IntoIterator<Item = &'a str>,
+        expected: usize,
+    ) {
+        self.write(words);
+        let app = Running::start(config);
+        self.wait_for("counts", expected);
+        app.stop();
+    }
+
     /// Settings that make tests quick.
     pub(crate) fn config(&self) -> StreamsConfig {
         let options =

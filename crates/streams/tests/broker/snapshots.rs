@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tempfile::TempDir;
 use vigie_kafka_client::Admin;
 use vigie_streams::StreamsConfig;
 
@@ -25,14 +24,6 @@ fn files(state_dir: &Path) -> Vec<PathBuf> {
     files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|e| e == "snapshot")).collect()
 }
 
-/// Counts `count` words and ends cleanly.
-fn run(place: &mut Place, dir: &TempDir, count: usize, expected: usize) {
-    place.write(words(count));
-    let app = Running::start(config(place, dir.path()));
-    place.wait_for("counts", expected);
-    app.stop();
-}
-
 #[test]
 fn restart_restores_only_the_tail() {
     local_state::restart_restores_only_the_tail(config, ("snapshot_restored_records_total", WORDS.len()));
@@ -46,7 +37,7 @@ fn crash_at_every_commit_step_is_exact_with_snapshots() {
 #[test]
 fn torn_snapshot_is_rebuilt_from_the_changelog() {
     let (mut place, dir) = (Place::new(), tempfile::tempdir().unwrap());
-    run(&mut place, &dir, 60, 60);
+    place.count(config(&place, dir.path()), words(60), 60);
     let spoilt = files(dir.path());
     for (number, path) in spoilt.iter().enumerate() {
         let mut bytes = fs::read(path).unwrap();
@@ -80,7 +71,7 @@ fn state_dir_deleted_while_running_is_made_again() {
     place.wait_for("counts", 120);
     app.stop();
     assert_eq!(files(dir.path()).len(), PARTITIONS as usize);
-    run(&mut place, &dir, 60, 180);
+    place.count(config(&place, dir.path()), words(60), 180);
     place.assert_exact(180);
 }
 
@@ -106,9 +97,9 @@ fn two_instances_share_a_state_dir() {
 }
 
 #[test]
-fn application_that_is_begun_anew_takes_no_snapshot_of_its_predecessor() {
+fn application_that_begins_again_takes_no_snapshot_of_its_predecessor() {
     let (mut place, dir) = (Place::new(), tempfile::tempdir().unwrap());
-    run(&mut place, &dir, 60, 60);
+    place.count(config(&place, dir.path()), words(60), 60);
     // The group and the changelogs go, by hand and from another machine: the folder knows nothing of it.
     let admin = Admin::new(&place.kafka).unwrap();
     admin.delete_groups(&["word-count"]).unwrap();
@@ -126,7 +117,7 @@ fn application_that_is_begun_anew_takes_no_snapshot_of_its_predecessor() {
 #[test]
 fn deleted_state_is_gone_from_the_folder_too() {
     let (mut place, dir) = (Place::new(), tempfile::tempdir().unwrap());
-    run(&mut place, &dir, 6, 6);
+    place.count(config(&place, dir.path()), words(6), 6);
     assert!(!files(dir.path()).is_empty());
     let registry = prometheus::Registry::new();
     let clock = std::sync::Arc::new(vigie_clock::SystemClock::default());

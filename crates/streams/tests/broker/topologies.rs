@@ -8,10 +8,7 @@ use crate::place::{PARTITIONS, Place, Running, word_count_of_version};
 #[test]
 fn changed_topology_refuses_old_state() {
     let mut place = Place::new();
-    place.write(["btc", "eth", "luna"]);
-    let app = Running::start(place.config());
-    place.wait_for("counts", 3);
-    app.stop();
+    place.count(place.config(), ["btc", "eth", "luna"], 3);
     let ended = Running::start_with(place.config(), word_count_of_version(2)).ended().unwrap_err();
     assert!(matches!(ended, StreamsError::TopologyChanged { .. }), "{ended}");
     let said = ended.to_string();
@@ -22,14 +19,11 @@ fn changed_topology_refuses_old_state() {
     );
     assert!(said.contains(&way_out), "{said}");
     // Both ways out: back to the old topology, or a new application.
-    let app = Running::start(place.config());
-    place.write(["btc"]);
-    place.wait_for("counts", 4);
-    app.stop();
+    place.count(place.config(), ["btc"], 4);
     place.assert_exact(4);
-    let mut anew = place.config();
-    anew.application_id = "word-count-2".to_owned();
-    let app = Running::start_with(anew, word_count_of_version(2));
+    let mut second = place.config();
+    second.application_id = "word-count-2".to_owned();
+    let app = Running::start_with(second, word_count_of_version(2));
     place.wait_for("counts", 8);
     app.stop();
 }
@@ -37,10 +31,7 @@ fn changed_topology_refuses_old_state() {
 #[test]
 fn state_without_its_offsets_is_refused() {
     let mut place = Place::new();
-    place.write(["btc", "eth", "luna"]);
-    let app = Running::start(place.config());
-    place.wait_for("counts", 3);
-    app.stop();
+    place.count(place.config(), ["btc", "eth", "luna"], 3);
     Admin::new(&place.kafka).unwrap().delete_groups(&["word-count"]).unwrap();
     let ended = Running::start(place.config()).ended().unwrap_err();
     assert!(matches!(ended, StreamsError::StateWithoutOffsets { .. }), "{ended}");
@@ -51,10 +42,7 @@ fn state_without_its_offsets_is_refused() {
 #[test]
 fn offsets_without_their_state_are_refused() {
     let mut place = Place::new();
-    place.write(["btc", "eth", "luna"]);
-    let app = Running::start(place.config());
-    place.wait_for("counts", 3);
-    app.stop();
+    place.count(place.config(), ["btc", "eth", "luna"], 3);
     Admin::new(&place.kafka).unwrap().delete_topics(&["word-count-counts-changelog"]).unwrap();
     // Again and again: a refused start must not leave an empty changelog behind, which the next would take.
     for _ in 0..2 {
@@ -63,9 +51,7 @@ fn offsets_without_their_state_are_refused() {
         assert!(ended.to_string().contains("[\"word-count-counts-changelog\"] are gone"), "{ended}");
     }
     Admin::new(&place.kafka).unwrap().delete_groups(&["word-count"]).unwrap();
-    let app = Running::start(place.config());
-    place.wait_for("counts", 6);
-    app.stop();
+    place.count(place.config(), [], 6);
 }
 
 #[test]

@@ -17,10 +17,7 @@ const CHANGELOG: &str = "word-count-counts-changelog";
 
 /// Counts `btc` twice, then stops: the partition of `btc`, and the mark of the last commit there.
 fn counted_twice(place: &mut Place, config: StreamsConfig) -> (i32, Bytes, String) {
-    let app = Running::start(config);
-    place.write(["btc", "btc"]);
-    place.wait_for("counts", 2);
-    app.stop();
+    place.count(config, ["btc", "btc"], 2);
     let log = place.read(CHANGELOG);
     let partition = log.iter().find(|record| record.key.as_deref() == Some(b"btc")).unwrap().partition;
     let is_mark = |record: &&Record| text(record.value.as_ref()).contains("inputs");

@@ -1,15 +1,17 @@
 //! Character references, CDATA and base64 to text.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use markup5ever::data::NAMED_ENTITIES;
 
-/// Names that are remembered per thread: more than HTML has in use, fewer than a hostile document can invent.
-const MAX_NAMED: usize = 1000;
-
-thread_local! {
-    /// What names stand for, or that they stand for nothing.
-    static NAMED: RefCell<HashMap<String, Option<String>>> = RefCell::default();
-}
+/// Base64 as it comes: with or without padding, and cut anywhere.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Resolves character references once. The five of XML, numbers (those of windows-1252 as HTML reads them) and the names of HTML; unknown ones stay as they are.
 pub(crate) fn references(text: &str) -> String {
@@ -43,18 +45,6 @@ pub(crate) fn references_with(text: &str, own: &dyn Fn(&str) -> Option<String>) 
 }
 
 fn resolve(name: &str) -> Option<String> {
-    let plain = match name {
-        "amp" => "&",
-        "lt" => "<",
-        "gt" => ">",
-        "quot" => "\"",
-        "apos" => "'",
-        "nbsp" => "\u{a0}",
-        _ => "",
-    };
-    if !plain.is_empty() {
-        return Some(plain.to_owned());
-    }
     if let Some(number) = name.strip_prefix('#') {
         let code = match number.strip_prefix(['x', 'X']) {
             Some(hex) => u32::from_str_radix(hex, 16),
@@ -68,44 +58,29 @@ fn resolve(name: &str) -> Option<String> {
         }
         return Some(char::from_u32(code).unwrap_or('\u{fffd}').to_string());
     }
-    NAMED.with_borrow_mut(|named| {
-        if let Some(known) = named.get(name) {
-            return known.clone();
-        }
-        // The HTML parser knows the two thousand names.
-        let reference = format!("&{name};");
-        let document = scraper::Html::parse_fragment(&reference);
-        let resolved: String = document.root_element().text().collect();
-        let resolved = (resolved != reference && !resolved.is_empty() && !resolved.contains(';')).then_some(resolved);
-        if named.len() < MAX_NAMED {
-            named.insert(name.to_owned(), resolved.clone());
-        }
-        resolved
-    })
+    let (first, second) = NAMED_ENTITIES.get(&format!("{name};"))?;
+    [*first, *second].into_iter().filter(|code| *code != 0).map(char::from_u32).collect()
 }
 
 /// The bytes that base64 stands for, as text; `None` if it is no base64.
 pub(crate) fn base64(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut held) = (0_u32, 0_u32);
-    for byte in text.bytes().filter(|b| !b.is_ascii_whitespace() && *b != b'=') {
-        let six = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return None,
-        };
-        held = (held << 6) | u32::from(six);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((held >> bits) as u8);
-            held &= (1 << bits) - 1;
-        }
+    let letters = text.chars().filter(|c| !c.is_ascii_whitespace() && *c != '=');
+    // The alphabet of addresses is read, too.
+    let mut plain: String = letters
+        .map(|c| {
+            if c == '-' {
+                '+'
+            } else if c == '_' {
+                '/'
+            } else {
+                c
+            }
+        })
+        .collect();
+    if plain.len() % 4 == 1 {
+        plain.pop();
     }
-    String::from_utf8(bytes).ok()
+    String::from_utf8(BASE64.decode(plain).ok()?).ok()
 }
 
 #[cfg(test)]

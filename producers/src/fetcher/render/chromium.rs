@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_and_memory_are_read_from_what_linux_tells() {
+    fn groups_and_memory_are_read_from_proc() {
         assert_eq!(group_in("12 (a ) b (c)) S 1 77 77 0 -1"), Some(77));
         assert_eq!(group_in("12"), None);
         assert_eq!(own_memory_in("Name:\tx\nRssAnon:\t    2048 kB\nRssFile:\t 1 kB\n"), 2 << 20);

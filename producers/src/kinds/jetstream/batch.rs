@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_rewound_connection_repeats_is_not_told_again() {
+    fn what_a_rewound_connection_repeats_is_not_kept_again() {
         let mut position = StreamPosition::default();
         let (mut kept_in_all, mut sent) = (0, 0);
         // Each connection begins where the last one says; a thousandth of a second lies between two events.

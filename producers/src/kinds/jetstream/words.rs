@@ -1,95 +1,14 @@
 //! The words by which posts are kept.
 
 /// What is listened for where a source names no words: assets and what belongs to them, as few ambiguous ones as can be.
-pub const DEFAULT_WORDS: &[&str] = &[
-    "bitcoin",
-    "bitcoins",
-    "btc",
-    "ethereum",
-    "ether",
-    "solana",
-    "ripple",
-    "xrp",
-    "cardano",
-    "dogecoin",
-    "litecoin",
-    "monero",
-    "polkadot",
-    "chainlink",
-    "avalanche",
-    "uniswap",
-    "arbitrum",
-    "polygon",
-    "toncoin",
-    "tron",
-    "binance",
-    "coinbase",
-    "kraken",
-    "tether",
-    "usdt",
-    "usdc",
-    "stablecoin",
-    "stablecoins",
-    "altcoin",
-    "altcoins",
-    "memecoin",
-    "memecoins",
-    "shitcoin",
-    "shitcoins",
-    "crypto",
-    "cryptos",
-    "cryptocurrency",
-    "cryptocurrencies",
-    "blockchain",
-    "defi",
-    "web3",
-    "nft",
-    "nfts",
-    "satoshi",
-    "satoshis",
-    "hodl",
-    "kryptowährung",
-    "kryptowährungen",
-    "cryptomonnaie",
-    "cryptomonnaies",
-    "criptomoneda",
-    "criptomonedas",
-    "criptomoeda",
-    "criptomoedas",
-    "ビットコイン",
-    "仮想通貨",
-    "暗号資産",
-    "비트코인",
-    "比特币",
-    "加密货币",
-    "биткоин",
-    "криптовалюта",
-    "$btc",
-    "$eth",
-    "$sol",
-    "$xrp",
-    "$ada",
-    "$doge",
-    "$bnb",
-    "$ltc",
-    "$dot",
-    "$link",
-    "$avax",
-    "$trx",
-    "$ton",
-    "$shib",
-    "$pepe",
-    "$matic",
-    "$xmr",
-    "$uni",
-    "$aave",
-    "$arb",
-    "$op",
-    "$sui",
-    "$apt",
-    "$near",
-    "$atom",
-];
+pub const DEFAULT_WORDS: &str = "\
+    bitcoin bitcoins btc ethereum ether solana ripple xrp cardano dogecoin litecoin monero polkadot chainlink \
+    avalanche uniswap arbitrum polygon toncoin tron binance coinbase kraken tether usdt usdc stablecoin \
+    stablecoins altcoin altcoins memecoin memecoins shitcoin shitcoins crypto cryptos cryptocurrency \
+    cryptocurrencies blockchain defi web3 nft nfts satoshi satoshis hodl kryptowährung kryptowährungen \
+    cryptomonnaie cryptomonnaies criptomoneda criptomonedas criptomoeda criptomoedas ビットコイン 仮想通貨 暗号資産 비트코인 比特币 \
+    加密货币 биткоин криптовалюта $btc $eth $sol $xrp $ada $doge $bnb $ltc $dot $link $avax $trx $ton $shib $pepe \
+    $matic $xmr $uni $aave $arb $op $sui $apt $near $atom";
 
 /// Words to look for, whole and in any case.
 #[derive(Clone, Debug)]
@@ -101,7 +20,7 @@ impl Words {
     /// These words; [`DEFAULT_WORDS`] if there are none.
     pub fn new(words: &[String]) -> Self {
         let words = if words.is_empty() {
-            DEFAULT_WORDS.iter().map(|word| word.to_lowercase()).collect()
+            DEFAULT_WORDS.split(' ').map(str::to_owned).collect()
         } else {
             words.iter().map(|word| word.trim().to_lowercase()).filter(|word| !word.is_empty()).collect()
         };

@@ -121,7 +121,7 @@ fn channels_of_cdf_are_feeds() {
 }
 
 #[test]
-fn entries_without_words_are_entries_and_are_told_apart() {
+fn entries_without_words_are_entries_and_are_distinguished() {
     let feed = "<rss><channel><item><enclosure url='http://a.example/1.mp3'/></item><item><enclosure url='http://a.example/2.mp3'/></item><item><category>x</category></item><item/></channel></rss>";
     let posts = page(feed.as_bytes(), None, None).posts;
     assert_eq!(posts.len(), 3);

@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn data_of_a_later_kafka_is_told_from_its_own() {
+    fn data_of_a_later_kafka_is_recognised() {
         let data = tempfile::tempdir().unwrap();
         assert!(!is_too_old_for("4.2.2", data.path()), "no data yet");
         // As both format it: what stands between the batch's header and the next record.

@@ -5,11 +5,11 @@ use axum::extract::{Query, State as Extract};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::State;
-use super::generator::{Channel, SamplePost};
+use crate::generator::{Channel, SamplePost};
+use crate::state::State;
 
 #[derive(Deserialize)]
-pub(super) struct Search {
+pub(crate) struct Search {
     #[serde(rename = "numericFilters", default)]
     numeric_filters: String,
     #[serde(rename = "hitsPerPage")]
@@ -19,7 +19,7 @@ pub(super) struct Search {
 }
 
 /// `/api/v1/search_by_date`
-pub(super) async fn search(Extract(state): Extract<State>, Query(search): Query<Search>) -> Json<Value> {
+pub(crate) async fn search(Extract(state): Extract<State>, Query(search): Query<Search>) -> Json<Value> {
     let per_page = search.hits_per_page.unwrap_or(20).clamp(1, 1000);
     let (mut after, mut until) = (i64::MIN, i64::MAX);
     for filter in search.numeric_filters.split(',') {

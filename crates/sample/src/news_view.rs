@@ -4,14 +4,14 @@ use axum::extract::{Path, State as Extract};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
-use super::State;
-use super::generator::{Channel, FEEDS, SamplePost};
+use crate::generator::{Channel, FEEDS, SamplePost};
+use crate::state::State;
 
 /// Items of a feed at most.
 const ITEMS: usize = 300;
 
 /// `/`
-pub(super) async fn index(Extract(state): Extract<State>) -> Html<String> {
+pub(crate) async fn index(Extract(state): Extract<State>) -> Html<String> {
     let feeds: String =
         FEEDS.iter().map(|(feed, name, _)| format!("<li><a href=\"/rss/{feed}.xml\">{name}</a>")).collect();
     let posts = state.posts(None);
@@ -27,7 +27,7 @@ pub(super) async fn index(Extract(state): Extract<State>) -> Html<String> {
 }
 
 /// `/post/{id}`
-pub(super) async fn article(Extract(state): Extract<State>, Path(id): Path<String>) -> Response {
+pub(crate) async fn article(Extract(state): Extract<State>, Path(id): Path<String>) -> Response {
     let posts = state.posts(None);
     let Some(post) = posts.iter().find(|post| post.id == id) else { return StatusCode::NOT_FOUND.into_response() };
     let title = escape(&headline(post));
@@ -41,7 +41,7 @@ pub(super) async fn article(Extract(state): Extract<State>, Path(id): Path<Strin
 }
 
 /// `/rss/{feed}.xml`
-pub(super) async fn feed(Extract(state): Extract<State>, Path(file): Path<String>, headers: HeaderMap) -> Response {
+pub(crate) async fn feed(Extract(state): Extract<State>, Path(file): Path<String>, headers: HeaderMap) -> Response {
     let Some((name, title, language)) = FEEDS.iter().find(|(name, _, _)| file.strip_suffix(".xml") == Some(name))
     else {
         return StatusCode::NOT_FOUND.into_response();

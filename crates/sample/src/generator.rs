@@ -12,11 +12,11 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use vigie_clock::Timestamp;
 
-use super::assets::{ASSETS, pick_asset};
-use super::phrases::{self, Tone, Writer};
+use crate::assets::{ASSETS, pick_asset};
+use crate::phrases::{self, Tone, Writer};
 
 /// Feed, title, language.
-pub(super) const FEEDS: [(&str, &str, &str); 4] = [
+pub(crate) const FEEDS: [(&str, &str, &str); 4] = [
     ("harbor-wire", "Harbor Wire", "en"),
     ("chain-gazette", "Chain Gazette", "en"),
     ("block-almanac", "Block Almanac", "en"),
@@ -24,7 +24,7 @@ pub(super) const FEEDS: [(&str, &str, &str); 4] = [
 ];
 
 /// Subreddits and their languages.
-pub(super) const SUBREDDITS: [(&str, &str); 3] = [("HarborCrypto", "en"), ("DefiDocks", "en"), ("CryptoPhare", "fr")];
+pub(crate) const SUBREDDITS: [(&str, &str); 3] = [("HarborCrypto", "en"), ("DefiDocks", "en"), ("CryptoPhare", "fr")];
 
 /// Posts that open a thread come in this rhythm, so that comments have something to answer.
 const THREAD_MINUTES: i64 = 30;
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restarted_site_tells_the_same_posts() {
+    fn a_restarted_site_has_the_same_posts() {
         let hour = 3_600_000;
         let long = posts(7, NOW - 6 * hour, NOW);
         let short = posts(7, NOW - hour, NOW);

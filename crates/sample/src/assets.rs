@@ -4,7 +4,7 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 
 /// Name, ticker, share of the talk, and how people are disposed to it, from -1 to 1.
-pub(super) const ASSETS: [(&str, &str, f64, f64); 12] = [
+pub(crate) const ASSETS: [(&str, &str, f64, f64); 12] = [
     ("Bitcoin", "BTC", 0.26, 0.0),
     ("Ethereum", "ETH", 0.19, -0.2),
     ("Solana", "SOL", 0.12, 0.3),
@@ -19,7 +19,7 @@ pub(super) const ASSETS: [(&str, &str, f64, f64); 12] = [
     ("Aave", "AAVE", 0.02, -0.4),
 ];
 
-pub(super) fn pick_asset(random: &mut SmallRng) -> usize {
+pub(crate) fn pick_asset(random: &mut SmallRng) -> usize {
     let mut roll: f64 = random.random();
     for (n, (_, _, share, _)) in ASSETS.iter().enumerate() {
         roll -= share;

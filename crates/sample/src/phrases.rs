@@ -6,41 +6,41 @@ use std::sync::LazyLock;
 use rand::Rng;
 use rand::rngs::SmallRng;
 
-use super::assets::{ASSETS, pick_asset};
+use crate::assets::{ASSETS, pick_asset};
 
 /// The alternatives of each section.
 static GRAMMAR: LazyLock<HashMap<&str, Vec<&str>>> = LazyLock::new(|| parse(include_str!("phrases.txt")));
 
 /// What a post thinks of its asset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tone {
+pub(crate) enum Tone {
     Good,
     Plain,
     Bad,
 }
 
 /// Writes one post.
-pub(super) struct Writer<'a> {
-    pub(super) tone: Tone,
-    pub(super) french: bool,
-    pub(super) asset: usize,
-    pub(super) random: &'a mut SmallRng,
+pub(crate) struct Writer<'a> {
+    pub(crate) tone: Tone,
+    pub(crate) french: bool,
+    pub(crate) asset: usize,
+    pub(crate) random: &'a mut SmallRng,
 }
 
 impl Writer<'_> {
-    pub(super) fn title(&mut self) -> String {
+    pub(crate) fn title(&mut self) -> String {
         capital(&self.section("title"))
     }
 
     /// What happened and why it matters, a paragraph each.
-    pub(super) fn story(&mut self, sentences: usize) -> String {
+    pub(crate) fn story(&mut self, sentences: usize) -> String {
         let sentences =
             (0..sentences).map(|n| if n % 2 == 0 { self.event() } else { capital(&self.section("reason")) });
         sentences.collect::<Vec<_>>().join("\n")
     }
 
     /// An answer to somebody, often with a personal opening or close.
-    pub(super) fn comment(&mut self) -> String {
+    pub(crate) fn comment(&mut self) -> String {
         if self.french {
             return if self.random.random_bool(0.5) { self.story(1) } else { self.story(2) };
         }
@@ -110,7 +110,7 @@ impl Writer<'_> {
 }
 
 /// Some write often, most seldom.
-pub(super) fn author(random: &mut SmallRng) -> String {
+pub(crate) fn author(random: &mut SmallRng) -> String {
     let skew = random.random::<f64>().powi(2);
     let n = (skew * (FIRST.len() * LAST.len()) as f64) as usize;
     format!("{}_{}", FIRST[n % FIRST.len()], LAST[(n / FIRST.len()) % LAST.len()])

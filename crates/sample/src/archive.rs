@@ -12,22 +12,18 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use flate2::read::GzDecoder;
-use serde::Deserialize;
-
-use super::Progress;
+use serde::{Deserialize, Serialize};
 
 /// A post or comment of the archive.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Item {
     /// `t3_…` or `t1_…`.
     pub name: String,
-    /// Whether it is a comment.
     pub is_comment: bool,
     /// Without `r/`.
     pub subreddit: String,
     /// As recorded; `[deleted]` stays here, as Reddit would send it.
     pub author: String,
-    /// Of a post.
     pub title: String,
     /// `selftext` or `body`.
     pub text: String,
@@ -39,7 +35,6 @@ pub struct Item {
     pub link: String,
     /// Seconds since the epoch.
     pub created_utc: f64,
-    /// Votes.
     pub score: i64,
 }
 
@@ -59,28 +54,25 @@ pub struct Archive {
     begun: OnceLock<Duration>,
 }
 
+/// How far the archive is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// Posts and comments that listings show by now.
+    pub released: usize,
+    /// All there are.
+    pub total: usize,
+    /// Whether all are released.
+    pub finished: bool,
+}
+
 /// Why an archive cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// A file cannot be read.
     #[error("cannot read {path}: {source}")]
-    Io {
-        /// Which file.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A crawl is not the JSON that was expected.
+    Io { path: String, source: std::io::Error },
+    /// `member` is a file in the archive `path`.
     #[error("{path}: {member} is no crawl of a subreddit: {detail}")]
-    Crawl {
-        /// Which archive.
-        path: String,
-        /// Which file in it.
-        member: String,
-        /// What is wrong.
-        detail: String,
-    },
-    /// There is nothing in it.
+    Crawl { path: String, member: String, detail: String },
     #[error("no posts in {0}, expected reddit_*.tar.gz")]
     Empty(String),
 }

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is shown when.
 #[derive(Debug)]
-pub(super) struct Release {
+pub(crate) struct Release {
     /// Posts from here on are held back.
     held_from: Timestamp,
     listings: usize,
@@ -33,22 +33,22 @@ struct Asked {
 
 impl Release {
     /// Holds posts from `held_from` on back until each of `listings` listings was asked twice.
-    pub(super) fn new(held_from: Timestamp, listings: usize, opened: Duration) -> Self {
+    pub(crate) fn new(held_from: Timestamp, listings: usize, opened: Duration) -> Self {
         Self { held_from, listings, opened, asked: Mutex::default() }
     }
 
     /// Whether the rest is held back even when all listings were asked twice.
-    pub(super) fn hold(&self, held: bool) {
+    pub(crate) fn hold(&self, held: bool) {
         self.asked.lock().held = held;
     }
 
     /// Whether all sources have published the oldest part.
-    pub(super) fn is_asked(&self) -> bool {
+    pub(crate) fn is_asked(&self) -> bool {
         self.asked.lock().enough
     }
 
     /// The newest time that may be shown. `listing` is set if the first page of a listing is asked for.
-    pub(super) fn until(&self, listing: Option<&str>, now: Timestamp, monotonic: Duration) -> Timestamp {
+    pub(crate) fn until(&self, listing: Option<&str>, now: Timestamp, monotonic: Duration) -> Timestamp {
         let mut asked = self.asked.lock();
         if !asked.enough {
             if let Some(listing) = listing {

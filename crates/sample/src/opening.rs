@@ -11,13 +11,13 @@ use vigie_clock::Timestamp;
 
 /// Kept as JSON in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Opening {
-    pub(super) address: SocketAddr,
-    pub(super) opened_at: Timestamp,
+pub(crate) struct Opening {
+    pub(crate) address: SocketAddr,
+    pub(crate) opened_at: Timestamp,
 }
 
 /// Listens where the site of `file` was, or on a free port of the loopback interface.
-pub(super) async fn open(file: Option<&Path>, now: Timestamp) -> io::Result<(TcpListener, Opening)> {
+pub(crate) async fn open(file: Option<&Path>, now: Timestamp) -> io::Result<(TcpListener, Opening)> {
     let known: Option<Opening> =
         file.and_then(|file| std::fs::read(file).ok()).and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let opened_at = known.map_or(now, |known| known.opened_at);

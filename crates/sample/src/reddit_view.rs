@@ -7,12 +7,12 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::State;
-use super::archive::Item;
-use super::generator::{Channel, SamplePost};
+use crate::archive::Item;
+use crate::generator::{Channel, SamplePost};
+use crate::state::State;
 
 #[derive(Deserialize)]
-pub(super) struct Paging {
+pub(crate) struct Paging {
     after: Option<String>,
     limit: Option<usize>,
 }
@@ -24,7 +24,7 @@ impl Paging {
 }
 
 /// `/r/A+B/new.json`
-pub(super) async fn posts(
+pub(crate) async fn posts(
     Extract(state): Extract<State>,
     Path(subs): Path<String>,
     Query(paging): Query<Paging>,
@@ -33,7 +33,7 @@ pub(super) async fn posts(
 }
 
 /// `/r/A+B/comments.json`
-pub(super) async fn comments(
+pub(crate) async fn comments(
     Extract(state): Extract<State>,
     Path(subs): Path<String>,
     Query(paging): Query<Paging>,
@@ -42,7 +42,7 @@ pub(super) async fn comments(
 }
 
 /// `/progress`
-pub(super) async fn progress(Extract(state): Extract<State>) -> Response {
+pub(crate) async fn progress(Extract(state): Extract<State>) -> Response {
     match &state.archive {
         Some(archive) => Json(archive.progress(state.clock.monotonic())).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
