@@ -25,10 +25,10 @@ pub(crate) use access::{Access, Ledger};
 pub(crate) use caller::{Caller, expires, has_scope, require, require_token, subject};
 use fresh::Fresh;
 use issuer::{Issuer, IssuerConfig, NoKey};
-use key::VerifyingKey;
+pub(crate) use key::VerifyingKey;
 pub(crate) use options::TokenCheck;
 pub use options::{AuthConfig, AuthMode, MAX_TOKEN_HOURS, TokenSecret};
-use token::{Expected, LEEWAY, Token};
+pub(crate) use token::{Expected, LEEWAY, Token};
 
 /// RFC 9728, 3.
 pub(crate) const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";

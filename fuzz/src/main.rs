@@ -82,7 +82,8 @@ fn seeds() -> Vec<(PathBuf, Vec<u8>)> {
         .map_or_else(|| producers.join("../../shared/data"), PathBuf::from)
         .join("recorded");
     let mut found = Vec::new();
-    let mut folders = vec![producers.join("tests/fixtures"), producers.join("sources.toml"), recorded];
+    let own = producers.join("../fuzz/seeds");
+    let mut folders = vec![producers.join("tests/fixtures"), producers.join("sources.toml"), own, recorded];
     while let Some(path) = folders.pop() {
         if path.is_dir() {
             folders.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
@@ -99,6 +100,7 @@ fn seeds() -> Vec<(PathBuf, Vec<u8>)> {
 
 fn fits(target: &str, path: &Path) -> bool {
     let text = path.to_string_lossy();
+    let is_own = path.file_stem().is_some_and(|stem| stem.to_string_lossy().starts_with(target));
     let is_json = text.ends_with(".json") || text.ends_with(".jsonl");
     match target {
         "rss" | "sitemap" | "charset" => ["xml", "rss", "atom"].iter().any(|ending| text.ends_with(ending)),
@@ -107,7 +109,7 @@ fn fits(target: &str, path: &Path) -> bool {
         "html" | "html_select" | "plain_text" => text.ends_with(".html"),
         "catalogue" => text.ends_with(".toml"),
         "dates" | "robots" => text.ends_with(".toml") || text.ends_with("rss"),
-        kind => is_json && (text.contains(kind) || text.contains("fixtures")),
+        kind => is_own || is_json && (text.contains(kind) || text.contains("fixtures")),
     }
 }
 
