@@ -118,7 +118,8 @@ def cost(args: argparse.Namespace, note) -> None:
     budgets, auth = ("--api-rate=1000000", "--api-burst=1000000"), ("--auth=jwt", f"--auth-secret={SECRET}")
     issue = [*args.token, auth[1], "--subject=bench", "--scopes=read:insights,read:posts"]
     header = "Authorization: Bearer " + json.loads(subprocess.run(issue, check=True, capture_output=True).stdout)["token"]
-    ways = {"neither": (["--api-rate=0"], None), "budgets": (budgets, None), "tokens": (["--api-rate=0", *auth], header), "both": ([*budgets, *auth], header)}
+    free = "--api-rate=0"
+    ways = {"neither": ([free], None), "budgets": (budgets, None), "tokens": ([free, *auth], header), "both": ([*budgets, *auth], header)}
     taken: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for turn in range(args.rounds):
         for way, (options, header) in ways.items():
