@@ -82,13 +82,17 @@ for folder in base overlays/local overlays/keda; do
     step "k8s/$folder: kubernetes-validate $version" kubernetes-validate --strict --quiet -k "$version" "$out"
   done
 done
+for version in $kubernetes_versions; do
+  step "k8s/components: kubernetes-validate $version" \
+    kubernetes-validate --strict --quiet -k "$version" k8s/components/*/network-policy.yaml
+done
 step "compose and k8s: hardening and references" \
   python3 tests/python/deploy_policy.py docker-compose.yml "$rendered"/base.yaml "$rendered"/local.yaml "$rendered"/keda.yaml
 step "the rules above find what breaks them" \
   python3 tests/python/deploy_policy_test.py docker-compose.yml "$rendered/base.yaml"
 step "pinned versions agree" python3 tests/python/pinned_versions.py
 
-scripts=(docker/healthcheck tests/*.sh)
+scripts=(docker/healthcheck tests/*.sh fuzz/*.sh)
 for script in dev .ci/run; do
   if [ -f "$script" ]; then scripts+=("$script"); fi
 done

@@ -19,16 +19,18 @@ mod fresh;
 mod issuer;
 mod key;
 mod options;
+mod signatures;
 mod token;
 
 pub(crate) use access::{Access, Ledger};
 pub(crate) use caller::{Caller, expires, has_scope, require, require_token, subject};
 use fresh::Fresh;
 use issuer::{Issuer, IssuerConfig, NoKey};
-use key::VerifyingKey;
+pub(crate) use key::VerifyingKey;
 pub(crate) use options::TokenCheck;
 pub use options::{AuthConfig, AuthMode, MAX_TOKEN_HOURS, TokenSecret};
-use token::{Expected, LEEWAY, Token};
+pub(crate) use signatures::Signatures;
+pub(crate) use token::{Expected, LEEWAY, Token};
 
 /// RFC 9728, 3.
 pub(crate) const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
@@ -112,6 +114,7 @@ impl From<Problem> for Refusal {
 pub(crate) struct Authenticator {
     key: Option<VerifyingKey>,
     expected: Expected,
+    signatures: Signatures,
     issuers: Vec<Issuer>,
     access: Fresh<Access>,
     ledger: Arc<Ledger>,
@@ -134,6 +137,7 @@ impl Authenticator {
         Ok(Self {
             key: check.key,
             expected: check.expected,
+            signatures: Signatures::default(),
             authorization_servers: issuers.iter().map(|issuer| issuer.name.clone()).collect(),
             issuers,
             access: Access::watched(ledger.clone(), clock.clone()),
@@ -183,10 +187,11 @@ impl Authenticator {
                     Problem::unavailable("the issuer of the token cannot be asked for its keys").into()
                 }
             })?;
-            token.verify(&key, &Expected { issuer: Some(issuer.name.clone()), ..self.expected.clone() }, now)?
+            let expected = Expected { issuer: Some(issuer.name.clone()), ..self.expected.clone() };
+            token.verify(&key, &self.signatures, &expected, now)?
         } else {
             let key = self.key.as_ref().ok_or_else(|| "of another issuer (iss)".to_owned())?;
-            token.verify(key, &self.expected, now)?
+            token.verify(key, &self.signatures, &self.expected, now)?
         };
         // Subjects are unique within their issuer only.
         let subject = issuer.map_or_else(|| verified.subject.clone(), |i| format!("{}|{}", i.name, verified.subject));

@@ -71,6 +71,13 @@ pub struct Config {
     /// Connections at once, at most; for a further one the one goes that has waited longest for a request
     #[arg(long = "api-max-connections", env = "VIGIE_API_MAX_CONNECTIONS", default_value_t = 4096)]
     pub max_connections: usize,
+    /// Connections at once of one network address (IPv6: /64), at most; trusted proxies are not counted
+    #[arg(
+        long = "api-max-connections-per-client",
+        env = "VIGIE_API_MAX_CONNECTIONS_PER_CLIENT",
+        default_value_t = 1024
+    )]
+    pub max_connections_per_client: usize,
     /// Subscribers of /v1/stream at once, at most
     #[arg(long = "api-max-streams", env = "VIGIE_API_MAX_STREAMS", default_value_t = 1000)]
     pub max_streams: usize,
@@ -97,6 +104,7 @@ impl Config {
             "1 to 300",
         );
         check.option("api-max-requests", self.max_requests > 0, 0, "at least 1");
+        check.option("api-max-connections-per-client", self.max_connections_per_client > 0, 0, "at least 1");
         check.option("api-max-streams-per-client", self.max_streams_per_client > 0, 0, "at least 1");
         check.option("api-max-rows", self.max_rows > 0, 0, "at least 1");
         check.option("api-cache-mib", self.cache_mib <= 1 << 20, self.cache_mib, "at most 1048576, a TiB");

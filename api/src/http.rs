@@ -7,6 +7,7 @@ pub(crate) mod cursor;
 mod idle;
 pub(crate) mod params;
 mod patient;
+pub(crate) mod peers;
 pub(crate) mod places;
 pub(crate) mod problem;
 pub(crate) mod proxies;

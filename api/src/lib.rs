@@ -6,6 +6,7 @@ mod config;
 mod credentials;
 mod endpoints;
 mod events;
+pub mod hostile;
 mod http;
 mod insights;
 mod metrics;

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::config::Checked;
 use crate::events::{READ_TIMEOUT, redis};
 use crate::http::connection;
+use crate::http::peers::Peers;
 use crate::serving::MAX_AGE;
 
 /// No process takes a version for the present one that long after its reading began.
@@ -62,7 +63,8 @@ pub async fn run_with_listener(checked: Checked, listener: TcpListener, ctx: Con
     });
     let watch = tokio::spawn(watch(app.clone(), health, ctx.health.component("events")));
     let switches = tokio::spawn(watch_switches(app));
-    connection::serve(listener, router, checked.tls, checked.config.max_connections, &shutdown).await;
+    let peers = Peers::new(checked.config.max_connections_per_client, checked.proxies);
+    connection::serve(listener, router, checked.tls, checked.config.max_connections, peers, &shutdown).await;
     watch.abort();
     switches.abort();
     pump.abort();

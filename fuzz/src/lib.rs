@@ -13,7 +13,9 @@ use vigie_producers::sources::catalogue;
 
 type Parser = fn(&[u8]);
 
-/// The parsers that are no kind of source of their own.
+mod platform;
+
+/// The parsers of what the web sends that are no kind of source of their own.
 const OTHERS: [(&str, Parser); 7] = [
     ("json_feed", json_feed),
     ("html_select", html_select),
@@ -24,9 +26,13 @@ const OTHERS: [(&str, Parser); 7] = [
     ("catalogue", sources),
 ];
 
-/// The names of all parsers: every kind of source, and what they are made of.
+fn others() -> impl Iterator<Item = &'static (&'static str, Parser)> {
+    OTHERS.iter().chain(&platform::TARGETS)
+}
+
+/// The names of all parsers: every kind of source, what they are made of, and those of everything else that comes from outside.
 pub fn targets() -> impl Iterator<Item = &'static str> {
-    Kind::all().iter().map(|kind| kind.name()).chain(OTHERS.iter().map(|(name, _)| *name))
+    Kind::all().iter().map(|kind| kind.name()).chain(others().map(|(name, _)| *name))
 }
 
 /// Hands bytes to the parser of this name.
@@ -34,7 +40,7 @@ pub fn targets() -> impl Iterator<Item = &'static str> {
 /// # Panics
 /// If there is no such parser, or the bytes make it break a promise.
 pub fn run(name: &str, bytes: &[u8]) {
-    if let Some((_, parser)) = OTHERS.iter().find(|(known, _)| *known == name) {
+    if let Some((_, parser)) = others().find(|(known, _)| *known == name) {
         return parser(bytes);
     }
     let kind = Kind::all().iter().find(|kind| kind.name() == name).expect("one of targets()");

@@ -1,10 +1,11 @@
-//! Mutates recorded answers and hands them to every parser for a while: `./dev fuzz [SECONDS] [TARGET]`. No coverage guides it, so that
-//! it needs no special compiler; `libfuzzer.rs` hands the same parsers to libFuzzer. Prints executions; stops at the first input that panics, is slow, or breaks a promise.
+//! Mutates recorded answers and hands them to every parser for a while: `./dev fuzz [SECONDS] [TARGET]`. Prints executions; stops at the
+//! first input that panics, is slow, or breaks a promise. With `guided` before it, libFuzzer mutates (`libfuzzer.rs`), led by coverage.
 
 #![expect(clippy::unwrap_used, reason = "a tool of developers ends where something it needs is missing")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -21,7 +22,8 @@ const MAX_SEED: usize = 256 * 1024;
 
 fn main() {
     let clock = SystemClock::default();
-    let mut args = std::env::args().skip(1);
+    let mut args = std::env::args().skip(1).peekable();
+    let is_guided = args.next_if_eq("guided").is_some();
     let seconds: u64 = args.next().map_or(60, |text| text.parse().unwrap());
     let only = args.next();
     let seed: u64 = std::env::var("VIGIE_FUZZ_SEED")
@@ -35,6 +37,10 @@ fn main() {
     let mut total = 0_u64;
     for name in chosen {
         let fitting: Vec<&(PathBuf, Vec<u8>)> = seeds.iter().filter(|(path, _)| fits(name, path)).collect();
+        if is_guided {
+            guide(name, &fitting, each);
+            continue;
+        }
         let started = clock.monotonic();
         let (mut runs, mut slowest) = (0_u64, Duration::ZERO);
         while clock.monotonic() - started < each {
@@ -52,7 +58,25 @@ fn main() {
         total += runs;
         println!("{name}: {runs} executions of {} seeds, the slowest {slowest:?}", fitting.len());
     }
-    println!("{total} executions, no finding");
+    if !is_guided {
+        println!("{total} executions, no finding");
+    }
+}
+
+/// Runs the program beside this one that has libFuzzer in it. What it has learned stays in `target/fuzz/<target>`.
+fn guide(name: &str, seeds: &[&(PathBuf, Vec<u8>)], seconds: Duration) {
+    let beside = std::env::current_exe().unwrap().with_file_name("parser");
+    let folder = Path::new("target/fuzz");
+    let (corpus, found) = (folder.join(name), folder.join("found/"));
+    [&corpus, &found].into_iter().for_each(|folder| std::fs::create_dir_all(folder).unwrap());
+    for (number, (_, bytes)) in seeds.iter().enumerate() {
+        std::fs::write(corpus.join(format!("seed-{number}")), bytes).unwrap();
+    }
+    let mut run = Command::new(beside);
+    run.env("VIGIE_FUZZ_TARGET", name).arg(&corpus).arg(format!("-artifact_prefix={}{name}-", found.display()));
+    run.arg(format!("-max_total_time={}", seconds.as_secs().max(1)));
+    run.args(["-timeout=30", "-rss_limit_mb=2048", "-malloc_limit_mb=600", "-print_final_stats=1"]);
+    assert!(run.status().unwrap().success(), "{name}: the input is kept in {}", found.display());
 }
 
 /// Time that this thread has run, where the system counts it: a machine that is busy with something else must not make an input slow.
@@ -82,7 +106,8 @@ fn seeds() -> Vec<(PathBuf, Vec<u8>)> {
         .map_or_else(|| producers.join("../../shared/data"), PathBuf::from)
         .join("recorded");
     let mut found = Vec::new();
-    let mut folders = vec![producers.join("tests/fixtures"), producers.join("sources.toml"), recorded];
+    let own = producers.join("../fuzz/seeds");
+    let mut folders = vec![producers.join("tests/fixtures"), producers.join("sources.toml"), own, recorded];
     while let Some(path) = folders.pop() {
         if path.is_dir() {
             folders.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
@@ -99,6 +124,7 @@ fn seeds() -> Vec<(PathBuf, Vec<u8>)> {
 
 fn fits(target: &str, path: &Path) -> bool {
     let text = path.to_string_lossy();
+    let is_own = path.file_stem().is_some_and(|stem| stem.to_string_lossy().starts_with(target));
     let is_json = text.ends_with(".json") || text.ends_with(".jsonl");
     match target {
         "rss" | "sitemap" | "charset" => ["xml", "rss", "atom"].iter().any(|ending| text.ends_with(ending)),
@@ -107,7 +133,7 @@ fn fits(target: &str, path: &Path) -> bool {
         "html" | "html_select" | "plain_text" => text.ends_with(".html"),
         "catalogue" => text.ends_with(".toml"),
         "dates" | "robots" => text.ends_with(".toml") || text.ends_with("rss"),
-        kind => is_json && (text.contains(kind) || text.contains("fixtures")),
+        kind => is_own || is_json && (text.contains(kind) || text.contains("fixtures")),
     }
 }
 

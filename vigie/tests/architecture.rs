@@ -45,7 +45,10 @@ const LAYERS: [(&str, &[&str]); 19] = [
     ("vigie-streams", &["vigie-clock", "vigie-daemon", "vigie-kafka-client"]),
     ("vigie-schemas", &["vigie-clock", "vigie-daemon"]),
     ("vigie-producers", &["vigie-authors", "vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas"]),
-    ("vigie-fuzz", &["vigie-clock", "vigie-producers"]),
+    (
+        "vigie-fuzz",
+        &["vigie-api", "vigie-authors", "vigie-clock", "vigie-processors", "vigie-producers", "vigie-schemas"],
+    ),
     ("vigie-sample", &["vigie-clock", "vigie-daemon", "vigie-producers"]),
     (
         "vigie-processors",

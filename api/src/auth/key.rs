@@ -1,5 +1,7 @@
 //! Keys that verify tokens. The key decides which algorithms it is for; a token's header can only name one of them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::crypto::{rust_crypto, verify};
@@ -22,7 +24,10 @@ type Algorithms = &'static [(&'static str, Algorithm)];
 pub(crate) struct VerifyingKey {
     key: DecodingKey,
     algorithms: Algorithms,
+    number: u64,
 }
+
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// What a JWK says of its key (RFC 7517, RFC 7518, RFC 8037).
 #[derive(Deserialize)]
@@ -41,8 +46,12 @@ struct Jwk {
 }
 
 impl VerifyingKey {
+    fn new(key: DecodingKey, algorithms: Algorithms) -> Self {
+        Self { key, algorithms, number: NEXT.fetch_add(1, Ordering::Relaxed) }
+    }
+
     pub(crate) fn secret(secret: &[u8]) -> Self {
-        Self { key: DecodingKey::from_secret(secret), algorithms: HMAC }
+        Self::new(DecodingKey::from_secret(secret), HMAC)
     }
 
     /// A public key in PEM.
@@ -121,7 +130,16 @@ impl VerifyingKey {
     fn checked(key: DecodingKey, algorithms: Algorithms) -> Result<Self, String> {
         let is_whole = key.family() != AlgorithmFamily::Ed || key.try_get_as_bytes().is_ok_and(|x| x.len() == 32);
         let is_usable = || algorithms.iter().all(|(_, algorithm)| verify("", b"", &key, *algorithm).is_ok());
-        if is_whole && is_usable() { Ok(Self { key, algorithms }) } else { Err("no key of its kind".to_owned()) }
+        if is_whole && is_usable() { Ok(Self::new(key, algorithms)) } else { Err("no key of its kind".to_owned()) }
+    }
+
+    /// No other key of this process has it, but copies of this one.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(crate) fn is_secret(&self) -> bool {
+        self.key.family() == AlgorithmFamily::Hmac
     }
 
     /// Whether the key is for the algorithm of this name.

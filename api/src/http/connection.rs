@@ -25,6 +25,7 @@ use tracing::{debug, warn};
 
 use crate::http::idle::{Connection, Idle, Sending};
 use crate::http::patient::Patient;
+use crate::http::peers::{Guest, Peers};
 use crate::http::tls::{ServerTls, is_http2};
 
 /// A client that has not sent the head of its next request by then is let go.
@@ -50,6 +51,7 @@ pub(crate) async fn serve(
     router: Router,
     tls: Option<ServerTls>,
     max_connections: usize,
+    peers: Peers,
     shutdown: &CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(max_connections));
@@ -58,19 +60,19 @@ pub(crate) async fn serve(
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
-            accepted = accept(&listener, &places, &idle) => accepted,
+            accepted = accept(&listener, &peers, &places, &idle) => accepted,
         };
-        let Some((stream, peer, place)) = accepted else { continue };
+        let Some((stream, peer, guest, place)) = accepted else { continue };
         let (router, tls, shutdown, cut) = (router.clone(), tls.clone(), shutdown.clone(), cut.clone());
         let connection = idle.connection();
         connections.spawn(async move {
             let service = Service { router, peer, connection: connection.clone() };
             tokio::select! {
-                () = converse(stream, service, tls, shutdown) => {}
+                () = converse(stream, service, &guest, tls, shutdown) => {}
                 () = connection.evicted() => debug!(%peer, "idle connection cut off for another one"),
                 () = cut.cancelled() => {}
             }
-            drop(place);
+            drop((place, guest));
         });
     }
     drop(listener);
@@ -82,21 +84,24 @@ pub(crate) async fn serve(
     }
 }
 
-type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
+type Accepted = (TcpStream, SocketAddr, Guest, tokio::sync::OwnedSemaphorePermit);
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>, idle: &Idle) -> Option<Accepted> {
+async fn accept(listener: &TcpListener, peers: &Peers, places: &Arc<Semaphore>, idle: &Idle) -> Option<Accepted> {
     match listener.accept().await {
-        Ok((stream, peer)) => loop {
-            if let Ok(place) = places.clone().try_acquire_owned() {
-                return Some((stream, peer, place));
+        Ok((stream, peer)) => {
+            let guest = peers.admit(peer.ip())?;
+            loop {
+                if let Ok(place) = places.clone().try_acquire_owned() {
+                    return Some((stream, peer, guest, place));
+                }
+                let one_more = idle.one_more();
+                idle.evict();
+                tokio::select! {
+                    place = places.clone().acquire_owned() => return Some((stream, peer, guest, place.ok()?)),
+                    () = one_more => {}
+                }
             }
-            let one_more = idle.one_more();
-            idle.evict();
-            tokio::select! {
-                place = places.clone().acquire_owned() => return Some((stream, peer, place.ok()?)),
-                () = one_more => {}
-            }
-        },
+        }
         Err(error) => {
             debug!(%error, "connection not accepted");
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -105,7 +110,13 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>, idle: &Idle) ->
     }
 }
 
-async fn converse(stream: TcpStream, service: Service, tls: Option<ServerTls>, shutdown: CancellationToken) {
+async fn converse(
+    stream: TcpStream,
+    service: Service,
+    guest: &Guest,
+    tls: Option<ServerTls>,
+    shutdown: CancellationToken,
+) {
     // Events are small and must not wait for more.
     let _ = stream.set_nodelay(true);
     let stream = Patient::new(stream, WRITE_TIMEOUT);
@@ -119,7 +130,16 @@ async fn converse(stream: TcpStream, service: Service, tls: Option<ServerTls>, s
     };
     if let Err(error) = result {
         debug!(%error, "connection ended");
+        if is_flood(&error) {
+            guest.ban();
+        }
     }
+}
+
+/// Whether we have cut an HTTP/2 connection because of what it made us do.
+fn is_flood(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|error| error.is_library() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
 }
 
 async fn http1<S>(stream: S, service: Service, shutdown: CancellationToken) -> hyper::Result<()>
@@ -188,6 +208,7 @@ impl Service {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
     use std::path::{Path, PathBuf};
 
     use axum::routing::get;
@@ -197,6 +218,7 @@ mod tests {
     use tokio::io::AsyncReadExt;
 
     use super::*;
+    use crate::http::proxies::Proxies;
     use crate::http::tls::TlsConfig;
 
     /// A server with a certificate that is in files, and what its clients trust.
@@ -233,7 +255,8 @@ mod tests {
             let (addr, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
             let router = Router::new().route("/", get(async || "here"));
             let stop = shutdown.clone().drop_guard();
-            tokio::spawn(async move { serve(listener, router, Some(tls), 10, &shutdown).await });
+            let peers = Peers::new(10, Proxies::default());
+            tokio::spawn(async move { serve(listener, router, Some(tls), 10, peers, &shutdown).await });
             (Self { dir, addr, _stop: stop }, pem)
         }
 
@@ -285,7 +308,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_takes_its_requests_back_again_and_again_is_cut_off() {
+    async fn a_client_that_takes_its_requests_back_again_and_again_is_cut_off_and_kept_out() {
         let (server, pem) = Server::start().await;
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
@@ -307,7 +330,10 @@ mod tests {
             sent.send_reset(h2::Reason::CANCEL);
         }
         connection.await.unwrap().expect_err("the server ends it");
-        assert_eq!(server.ask(&pem, self::client()).await.unwrap(), Version::HTTP_2, "others are answered");
+        // It may see the end before the server has drawn its conclusion.
+        while server.ask(&pem, self::client()).await.is_ok() {}
+        let other = self::client().local_address(IpAddr::from([127, 0, 0, 2]));
+        assert_eq!(server.ask(&pem, other).await.unwrap(), Version::HTTP_2, "others are answered");
     }
 
     #[test]

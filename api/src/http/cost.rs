@@ -34,6 +34,8 @@ pub(crate) fn cost(route: &str, query: &str, accept: &str, now: UtcTime) -> u32 
         "/v1/assets/{asset}/posts" if has_words => months.saturating_add(5),
         "/v1/trends" | "/v1/market-trends" if as_of => 5,
         "/v1/trends" | "/v1/market-trends" => 2,
+        // Cheap, but nobody should open many.
+        "/v1/authors/{author_id}" => MOST,
         _ => 1,
     };
     cost.min(MOST)
@@ -63,6 +65,7 @@ mod tests {
             ("/v1/assets/{asset}/posts", "", "", 1),
             ("/v1/assets/{asset}/posts", "text=luna", "", 5),
             ("/v1/trends", "as_of=now", "", 5),
+            ("/v1/authors/{author_id}", "", "", MOST),
         ] {
             assert_eq!(cost(route, query, accept, now), expected, "{route} {query}");
         }

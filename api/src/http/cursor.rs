@@ -7,8 +7,8 @@ use crate::http::params;
 use crate::http::problem::Problem;
 use crate::time::{EARLIEST, LATEST, UtcTime};
 
-#[derive(Serialize, Deserialize)]
-struct Cursor {
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cursor {
     /// Of the question that it belongs to.
     q: u32,
     /// Microseconds since the epoch: as exact as the database.
@@ -18,9 +18,14 @@ struct Cursor {
 
 /// A cursor that goes on after the row with this time and id, for this question only.
 fn encode(question: &str, time: UtcTime, id: &str) -> String {
-    let cursor = Cursor { q: fingerprint(question), t: time.0.as_microsecond(), id: id.to_owned() };
-    let json = serde_json::to_vec(&cursor).unwrap_or_default();
-    json.iter().map(|byte| format!("{byte:02x}")).collect()
+    Cursor { q: fingerprint(question), t: time.0.as_microsecond(), id: id.to_owned() }.encode()
+}
+
+impl Cursor {
+    pub(crate) fn encode(&self) -> String {
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        json.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// Shortens `rows`, of which one more than `limit` was asked for, to a page. Returns the cursor of the next page, if there is one; `place` gives
@@ -48,7 +53,7 @@ pub(crate) fn read(text: Option<&params::Cursor>, question: &str) -> Result<Opti
     place.map(Some).ok_or_else(|| Problem::invalid_parameter("cursor", expected))
 }
 
-fn decode(text: &str) -> Option<Cursor> {
+pub(crate) fn decode(text: &str) -> Option<Cursor> {
     if !text.is_ascii() || !text.len().is_multiple_of(2) {
         return None;
     }

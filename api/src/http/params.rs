@@ -70,7 +70,7 @@ fn is_text(decoded: &str) -> bool {
     !decoded.contains(['\0', char::REPLACEMENT_CHARACTER])
 }
 
-fn read<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
+pub(crate) fn read<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
     let pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = url::form_urlencoded::parse(query.as_bytes()).collect();
     let parse = |pairs: &[(Cow<'_, str>, Cow<'_, str>)]| {
         T::deserialize(MapDeserializer::new(pairs.iter().map(|(name, value)| (name.as_ref(), Value(value)))))

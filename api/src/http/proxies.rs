@@ -19,7 +19,7 @@ impl Proxies {
         network.parse().ok().or_else(|| network.parse::<IpAddr>().ok().map(IpNet::from))
     }
 
-    fn trust(&self, address: IpAddr) -> bool {
+    pub(crate) fn trust(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(&address))
     }
 

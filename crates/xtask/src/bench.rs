@@ -30,19 +30,24 @@ pub(crate) fn run_one(fetch: &Fetch, arguments: &[String]) -> Result {
             let script = ["-B", "benches/peers/python/extraction.py", "--ours", "target/release/examples/throughput"];
             exec(program(python).args(script).args(rest))
         }
-        "api" => {
+        "api" | "attack" => {
             run(cargo(["build", "--release", "--package", "vigie-api", "--examples"]))?;
             run(cargo(["build", "--package", "vigie-stack", "--example", "hold"]))?;
+            let examples = "target/release/examples";
+            let ours = if what == "api" {
+                vec![format!("--ours={examples}/serve")]
+            } else {
+                crate::build_vigie()?;
+                let (api, token) = (format!("--ours={RELEASE} api"), format!("--token={RELEASE} token issue --json"));
+                vec![api, token, format!("--attack={examples}/attack")]
+            };
             let python = fetch.python("python-api", "benches/peers/python/api.txt")?;
             let scratch = fetch.scratch("bench-api")?;
             let stack = hold(fetch, &scratch)?;
-            let examples = "target/release/examples";
-            let ours = [
-                format!("--ours={examples}/serve"),
-                format!("--load={examples}/load"),
-                format!("--stack={}", stack.said),
-            ];
-            run(program(python).args(["-B", "benches/peers/python/api.py", "--fill=100,1"]).args(ours).args(rest))
+            let given =
+                ["--fill=100,1".to_owned(), format!("--load={examples}/load"), format!("--stack={}", stack.said)];
+            let script = format!("benches/peers/python/{what}.py");
+            run(program(python).args(["-B", &script]).args(ours).args(given).args(rest))
         }
         "sources" => {
             run(cargo(["build", "--release", "--package", "vigie-producers", "--example", "many_sources"]))?;

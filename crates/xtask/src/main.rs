@@ -53,8 +53,19 @@ fn dispatch(task: &str, rest: &[String]) -> Result {
             exec(program("target/debug/vigie-chaos").args(rest).envs(fetch.servers()?))
         }
         "fuzz" => {
-            run(cargo(["build", "--package", "vigie-fuzz"]))?;
+            run(cargo(["build", "--package", "vigie-fuzz", "--bin", "vigie-fuzz"]))?;
+            if rest.first().is_some_and(|how| how == "guided") {
+                let mut guided =
+                    cargo(["build", "--package", "vigie-fuzz", "--bin", "parser", "--features", "libfuzzer"]);
+                let wrapper =
+                    Path::new("fuzz/rustc.sh").canonicalize().map_err(|error| Failed::because(error.to_string()))?;
+                run(guided.env("RUSTC_WORKSPACE_WRAPPER", wrapper))?;
+            }
             exec(program("target/debug/vigie-fuzz").args(rest))
+        }
+        "sbom" => {
+            let python = fetch.python("python-sbom", "tests/python/sbom.txt")?;
+            exec(program(python).args(["-B", "tests/python/sbom.py", "--validate"]).args(rest))
         }
         "eval" => {
             build_vigie()?;
@@ -96,7 +107,7 @@ fn lint(fetch: &Fetch, code_only: bool) -> Result {
         run(cargo(["deny", "check"]))?;
     } else {
         eprintln!(
-            "dev: cargo-deny is not installed, so licences are not checked (the tests check the direction of dependencies)"
+            "dev: cargo-deny is not installed, so advisories and licences are not checked (the tests check the direction of dependencies)"
         );
     }
     exec(program("tests/deploy-lint.sh").env("VIGIE_CACHE_DIR", fetch.cache()))

@@ -226,6 +226,11 @@ fn claims_that_are_wrong(world: &World, attacks: &mut Vec<Attack>) {
         HS,
         world.secret.raw(header(Algorithm::HS256).to_string(), [0xff; 40]),
     ));
+    let mut bytes = but(json!({"email": "a"})).to_string().into_bytes();
+    let at = bytes.windows(3).position(|three| three == b"\"a\"").unwrap() + 1;
+    bytes[at] = 0xff;
+    let raw = world.secret.raw(header(Algorithm::HS256).to_string(), bytes);
+    attacks.push(("claims with a byte that is no text where nobody looks".into(), HS, raw));
 }
 
 fn headers(world: &World, attacks: &mut Vec<Attack>) {

