@@ -22,7 +22,8 @@ mod options;
 mod token;
 
 pub(crate) use access::{Access, Ledger};
-pub(crate) use caller::{Caller, expires, has_scope, require, require_token, subject};
+use api_key::KeyHash;
+pub(crate) use caller::{Caller, has_scope, identity, is_author_id, require, require_token, subject};
 use fresh::Fresh;
 use issuer::{Issuer, IssuerConfig, NoKey};
 use key::VerifyingKey;
@@ -74,8 +75,16 @@ pub(crate) struct Identity {
     /// The subject of a token, `ISSUER|SUBJECT` if its issuer is on the network, or `key:ID` of an API key.
     pub(crate) subject: String,
     scopes: Vec<Scope>,
+    credential: Credential,
     /// From then on (Unix seconds) it is refused.
     pub(crate) expires: i64,
+}
+
+/// What it was identified by, as far as that can be revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Credential {
+    Key(KeyHash),
+    Token { id: Option<String>, issued_at: Timestamp },
 }
 
 impl Identity {
@@ -167,6 +176,7 @@ impl Authenticator {
         Ok(Identity {
             subject: format!("key:{}", key.id),
             scopes: key.scopes.clone(),
+            credential: Credential::Key(hash),
             expires: seconds(key.expires_at),
         })
     }
@@ -190,11 +200,21 @@ impl Authenticator {
         };
         // Subjects are unique within their issuer only.
         let subject = issuer.map_or_else(|| verified.subject.clone(), |i| format!("{}|{}", i.name, verified.subject));
-        if self.access().await?.is_revoked(&verified, &subject) {
+        if self.access().await?.is_revoked(verified.id.as_deref(), verified.issued_at, &subject) {
             return Err(Refusal::Theirs("revoked".to_owned()));
         }
         let expires = seconds(verified.expires_at.saturating_add(LEEWAY));
-        Ok(Identity { subject, scopes: verified.scopes, expires })
+        let credential = Credential::Token { id: verified.id, issued_at: verified.issued_at };
+        Ok(Identity { subject, scopes: verified.scopes, credential, expires })
+    }
+
+    /// Whether what somebody was identified by is revoked meanwhile.
+    pub(crate) async fn is_revoked(&self, identity: &Identity) -> bool {
+        let Ok(access) = self.access().await else { return false };
+        match &identity.credential {
+            Credential::Key(hash) => access.key(hash, self.clock.now()).is_none(),
+            Credential::Token { id, issued_at } => access.is_revoked(id.as_deref(), *issued_at, &identity.subject),
+        }
     }
 
     /// While the database is away, the last that is known holds: whoever watches the outage must get in.

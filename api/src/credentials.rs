@@ -1,4 +1,4 @@
-//! API keys and revocations, as an operator changes them in the database. Each change is a line of the audit log.
+//! API keys and revocations, as an operator changes them in the database. Who calls audits it.
 
 use std::time::Duration;
 
@@ -7,9 +7,8 @@ use serde::Serialize;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tracing::info;
 use vigie_clock::Timestamp;
-use vigie_daemon::{AUDIT, Mistake, Secret, ServiceError};
+use vigie_daemon::{Mistake, Secret, ServiceError};
 use vigie_stores::PostgresUrl;
 
 use crate::auth::Scope;
@@ -102,8 +101,6 @@ impl Credentials {
         if self.client.execute(sql, &row).await.map_err(|error| self.failed(error))? == 0 {
             return Err(ServiceError::failed(format!("there are {MAX_KEYS} API keys, revoke one first")));
         }
-        let scopes = scopes.join(" ");
-        info!(target: AUDIT, key = key.id, name, scopes, expires_at = %expires_at, "api key created");
         Ok(NewKey { id: key.id, key: key.text })
     }
 
@@ -136,11 +133,7 @@ impl Credentials {
     /// [`ServiceError::Failed`].
     pub async fn revoke_key(&self, id: &str, now: Timestamp) -> Result<bool, ServiceError> {
         let sql = "UPDATE api_keys SET revoked_at = $2 WHERE key_id = $1 AND revoked_at IS NULL";
-        let revoked = self.client.execute(sql, &[&id, &time(now)]).await.map_err(|error| self.failed(error))? > 0;
-        if revoked {
-            info!(target: AUDIT, key = id, "api key revoked");
-        }
-        Ok(revoked)
+        Ok(self.client.execute(sql, &[&id, &time(now)]).await.map_err(|error| self.failed(error))? > 0)
     }
 
     /// Revokes tokens, which are valid for `lifetime` at most; forgets those that are no longer valid anyway.
@@ -168,7 +161,6 @@ impl Credentials {
             let hint = "revoke a subject in place of its tokens, or change the key that signs them";
             return Err(ServiceError::failed(format!("{MAX_REVOKED} revocations are in force: {hint}")));
         }
-        info!(target: AUDIT, kind, value, "tokens revoked");
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use vigie_audit::Action;
 use vigie_daemon::{Context, ops_router};
 
 use crate::app::App;
@@ -46,7 +47,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
     let operations = OpenApiRouter::default().routes(routes!(sources::list)).routes(routes!(runs::list));
     let authors = OpenApiRouter::default()
         .routes(routes!(authors::open))
-        .route_layer(from_fn(|request, next| require_token(Scope::Authors, request, next)));
+        .route_layer(from_fn(|request, next| require_token(Scope::Authors, Action::AuthorOpen, request, next)));
     let pages = OpenApiRouter::default()
         .routes(routes!(dashboard::page))
         .routes(routes!(dashboard::file))

@@ -11,6 +11,7 @@ use vigie_processors::times::parse_duration;
 use vigie_schemas::RegistryConfig;
 use vigie_stores::PostgresUrl;
 
+use crate::commands::audit::AuditCommand;
 use crate::commands::keys::KeysCommand;
 use crate::commands::replay;
 use crate::commands::token::TokenCommand;
@@ -84,6 +85,11 @@ pub(crate) enum Command {
     Keys {
         #[command(subcommand)]
         command: KeysCommand,
+    },
+    /// Show who did what, and whether that record is whole
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
     },
     /// Look up, decrypt or erase authors
     Author {
