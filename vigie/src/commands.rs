@@ -14,7 +14,7 @@ pub(crate) mod source;
 pub(crate) mod status;
 mod tail;
 pub(crate) mod token;
-mod topics;
+pub(crate) mod topics;
 pub(crate) mod up;
 pub(crate) mod verify;
 

@@ -114,7 +114,13 @@ impl World {
         let (postgres, redis) =
             (format!("--postgres-url={}", stack.postgres_url), format!("--redis-url={}", stack.redis_url));
         let prefix = format!("--redis-prefix={}", stack.prefix);
-        let all: Vec<&str> = [postgres.as_str(), &redis, &prefix].into_iter().chain(args.iter().copied()).collect();
+        let (brokers, topics, registry) = (
+            format!("--kafka-brokers={}", stack.brokers),
+            format!("--kafka-topic-prefix={}", stack.prefix),
+            format!("--schema-registry-url={}", stack.registry_url),
+        );
+        let servers = [postgres.as_str(), &redis, &prefix, &brokers, &topics, &registry];
+        let all: Vec<&str> = servers.into_iter().chain(args.iter().copied()).collect();
         let config = config(&all);
         let clock = ManualClock::new(Timestamp::parse_rfc3339(WALL).unwrap());
         let ctx = Context::new(Arc::new(clock.clone()));

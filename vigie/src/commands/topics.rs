@@ -1,5 +1,6 @@
 //! `vigie topics` and `vigie schemas`.
 
+pub(crate) mod acls;
 mod apply;
 
 use vigie_daemon::ServiceError;
@@ -11,10 +12,14 @@ use crate::cli::{SchemasCommand, TopicsCommand};
 use crate::output::Output;
 
 pub(crate) async fn run_topics(command: TopicsCommand, output: Output) -> Result<(), ServiceError> {
+    if let TopicsCommand::Acls { principal, format, strimzi_cluster, kafka_topic_prefix } = &command {
+        return acls::print(kafka_topic_prefix, principal, *format, strimzi_cluster, output);
+    }
     let changes = blocking(move || match command {
         TopicsCommand::Apply { partitions, replication_factor, kafka } => {
             apply(&kafka, partitions.partitions, replication_factor)
         }
+        TopicsCommand::Acls { .. } => Ok(Vec::new()),
         TopicsCommand::List { kafka } => apply::inspect_topics(&Admin::new(&kafka).map_err(kafka_error)?),
     })
     .await?;
