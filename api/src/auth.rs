@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tracing::debug;
+use utoipa::ToSchema;
 use vigie_clock::{SharedClock, Timestamp};
 use vigie_daemon::{Mistake, ServiceError};
 
@@ -38,25 +39,33 @@ const CHALLENGE: &str = "Bearer";
 const CHALLENGE_INVALID: &str = r#"Bearer error="invalid_token""#;
 
 /// What a token allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize, ToSchema)]
 pub enum Scope {
     /// Numbers: assets, series, trends, alerts, the live stream without posts.
     #[value(name = "read:insights")]
+    #[serde(rename = "read:insights")]
     Insights,
     /// Posts.
     #[value(name = "read:posts")]
+    #[serde(rename = "read:posts")]
     Posts,
     /// Sources, runs and metrics.
     #[value(name = "read:operations")]
+    #[serde(rename = "read:operations")]
     Operations,
     /// Handles behind author ids: personal data.
     #[value(name = "authors:read")]
+    #[serde(rename = "authors:read")]
     Authors,
+    /// Making, listing and revoking API keys.
+    #[value(name = "admin:keys")]
+    #[serde(rename = "admin:keys")]
+    Keys,
 }
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 4] = [Self::Insights, Self::Posts, Self::Operations, Self::Authors];
+    pub const ALL: [Self; 5] = [Self::Insights, Self::Posts, Self::Operations, Self::Authors, Self::Keys];
 
     /// As in the `scope` claim (RFC 8693, 4.2).
     pub const fn name(self) -> &'static str {
@@ -65,6 +74,7 @@ impl Scope {
             Self::Posts => "read:posts",
             Self::Operations => "read:operations",
             Self::Authors => "authors:read",
+            Self::Keys => "admin:keys",
         }
     }
 }

@@ -17,8 +17,8 @@ use vigie_daemon::{Context, ops_router};
 use crate::app::App;
 use crate::auth::{Scope, require, require_token};
 use crate::endpoints::{
-    alerts, assets, authors, dashboard, diff, market, metric, posts, resource, runs, search, series, sources, stream,
-    terms, trends,
+    alerts, assets, authors, dashboard, diff, keys, market, metric, posts, resource, runs, search, series, sources,
+    stream, terms, trends,
 };
 use crate::http::problem::Problem;
 use guard::guard;
@@ -47,7 +47,11 @@ fn routes() -> OpenApiRouter<Arc<App>> {
     let operations = OpenApiRouter::default().routes(routes!(sources::list)).routes(routes!(runs::list));
     let authors = OpenApiRouter::default()
         .routes(routes!(authors::open))
-        .route_layer(from_fn(|request, next| require_token(Scope::Authors, Action::AuthorOpen, request, next)));
+        .route_layer(from_fn(|request, next| require_token(Scope::Authors, |_| Action::AuthorOpen, request, next)));
+    let keys = OpenApiRouter::default()
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
+        .route_layer(from_fn(|request, next| require_token(Scope::Keys, keys::action, request, next)));
     let pages = OpenApiRouter::default()
         .routes(routes!(dashboard::page))
         .routes(routes!(dashboard::file))
@@ -60,6 +64,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(open_to(Scope::Posts, posts))
         .merge(open_to(Scope::Operations, operations))
         .merge(authors)
+        .merge(keys)
         .merge(pages)
 }
 

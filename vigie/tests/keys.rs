@@ -68,10 +68,16 @@ fn keys_are_made_listed_and_revoked_and_each_change_is_audited() {
     operator.fails(&["token", "revoke", "--jti", "1", "--subject", "alice"], 64, "--subject");
 
     let (records, _) = operator.lines(&["audit", "list"]);
-    let said: Vec<String> = records.iter().map(|r| format!("{} {}", r["action"], r["outcome"]).replace('"', "")).collect();
+    let said: Vec<String> =
+        records.iter().map(|r| format!("{} {}", r["action"], r["outcome"]).replace('"', "")).collect();
     let expected = [
-        "key.create allowed", "key.create failed", "key.create allowed", "key.revoke allowed", "key.revoke allowed",
-        "token.revoke allowed", "token.revoke allowed",
+        "key.create allowed",
+        "key.create failed",
+        "key.create allowed",
+        "key.revoke allowed",
+        "key.revoke allowed",
+        "token.revoke allowed",
+        "token.revoke allowed",
     ];
     assert_eq!(said, expected);
     assert!(records.iter().all(|record| record["subject"].as_str().unwrap().starts_with("os:")), "{records:?}");
@@ -95,6 +101,7 @@ fn keys_are_made_listed_and_revoked_and_each_change_is_audited() {
     // A record that somebody else puts there.
     let kafka = KafkaConfig::new(operator.stack.brokers.clone(), operator.stack.prefix.clone());
     let record = OutgoingRecord { topic: "audit.v1".into(), value: Some("junk".into()), ..OutgoingRecord::default() };
-    let written = tokio::runtime::Runtime::new().unwrap().block_on(Publisher::new(&kafka, "intruder").publish(vec![record]));
+    let written =
+        tokio::runtime::Runtime::new().unwrap().block_on(Publisher::new(&kafka, "intruder").publish(vec![record]));
     operator.fails(&["audit", "verify"], 1, &format!("broken at offset {}", written.unwrap()[0].1));
 }

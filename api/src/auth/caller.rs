@@ -1,7 +1,7 @@
 //! Who asks, and the layers that ask for a scope.
 
 use axum::extract::Request;
-use axum::http::Extensions;
+use axum::http::{Extensions, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use vigie_audit::{Action, AuditLog, Event, Outcome};
@@ -27,7 +27,12 @@ pub(crate) async fn require(scope: Scope, request: Request, next: Next) -> Respo
 }
 
 /// The layer of the routes that are audited: a token with the scope is needed even where nothing else needs one, and a refusal is audited.
-pub(crate) async fn require_token(scope: Scope, action: Action, request: Request, next: Next) -> Response {
+pub(crate) async fn require_token(
+    scope: Scope,
+    action: fn(&Method) -> Action,
+    request: Request,
+    next: Next,
+) -> Response {
     let (refused, subject) = match request.extensions().get::<Caller>() {
         None => {
             let detail = format!(
@@ -41,7 +46,7 @@ pub(crate) async fn require_token(scope: Scope, action: Action, request: Request
     };
     let Some(problem) = refused else { return next.run(request).await };
     if let Some(audit) = request.extensions().get::<AuditLog>() {
-        let event = Event::new(subject.as_deref(), action, author_id(request.uri().path()));
+        let event = Event::new(subject.as_deref(), action(request.method()), author_id(request.uri().path()));
         audit.note(event.outcome(Outcome::Refused).with("status", problem.status).with("scope", scope.name()));
     }
     problem.into_response()

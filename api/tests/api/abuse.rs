@@ -87,13 +87,13 @@ async fn a_live_stream_ends_when_its_token_or_key_is_revoked_or_its_key_expires(
     let mut fields = Vec::new();
     for subject in ["alice", "bob"] {
         let token = issue_token(&world.config.auth, subject, &Scope::ALL, 9 * hour, now).unwrap();
-        fields.push(format!("Authorization: Bearer {token}\r\n"));
+        fields.push(format!("Authorization: Bearer {token}\r\nConnection: close\r\n"));
     }
     let mut ids = Vec::new();
     for lifetime in [9 * hour, hour] {
         let NewKey { id, key } = operator.create_key("k", &[Scope::Insights], lifetime, now).await.unwrap();
         ids.push(id);
-        fields.push(format!("X-API-Key: {}\r\n", key.reveal()));
+        fields.push(format!("X-API-Key: {}\r\nConnection: close\r\n", key.reveal()));
     }
     let mut streams = Vec::new();
     for fields in &fields {

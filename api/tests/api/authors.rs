@@ -8,8 +8,8 @@ use vigie_api::{Scope, issue_token};
 use vigie_audit::{read, verify};
 use vigie_authors::{DataKey, Keyring};
 use vigie_clock::Clock;
-use vigie_kafka_client::{Admin, TopicSpec};
 use vigie_daemon::Context;
+use vigie_kafka_client::{Admin, TopicSpec};
 use vigie_schemas::{AuditRecord, Codec, Topic};
 
 use crate::world::{Post, World, send};

@@ -71,7 +71,9 @@ pub fn verify(
             Ok(record) => {
                 let shown = |hash: Option<&String>| hash.map_or_else(|| "none".to_owned(), Clone::clone);
                 let (found, expected) = (shown(record.previous.as_ref()), shown(report.head.as_ref()));
-                Some(format!("it follows {found}, and the record before it is {expected}: something was changed, removed or put between"))
+                Some(format!(
+                    "it follows {found}, and the record before it is {expected}: something was changed, removed or put between"
+                ))
             }
         };
         if let Some(reason) = reason {
@@ -84,7 +86,8 @@ pub fn verify(
         report.head = Some(hash);
     }
     if !is_known {
-        let reason = format!("no record has the hash {}: the end was cut off, or all written anew", known.unwrap_or_default());
+        let reason =
+            format!("no record has the hash {}: the end was cut off, or all written anew", known.unwrap_or_default());
         report.broken = Some(Broken { offset: -1, reason });
     }
     Ok(report)
@@ -113,7 +116,9 @@ impl End {
     /// Takes a record in that follows the end; where it is not said.
     pub(crate) fn follow(&mut self, hash: String, record: Option<&AuditRecord>) {
         self.head = Some(hash);
-        let Some((record, subject)) = record.and_then(|record| Some((record, record.subject.as_ref()?))) else { return };
+        let Some((record, subject)) = record.and_then(|record| Some((record, record.subject.as_ref()?))) else {
+            return;
+        };
         if is_opening(record) && self.turn_to(record.at) {
             *self.openings.entry(subject.clone()).or_default() += 1;
         }
@@ -159,7 +164,8 @@ mod tests {
     }
 
     fn chain() -> Vec<Entry> {
-        let entry = |offset, hash: &str, previous| Entry { offset, hash: hash.to_owned(), record: Ok(record(previous, 0)) };
+        let entry =
+            |offset, hash: &str, previous| Entry { offset, hash: hash.to_owned(), record: Ok(record(previous, 0)) };
         vec![entry(0, "a", None), entry(2, "b", Some("a")), entry(4, "c", Some("b")), entry(6, "d", Some("c"))]
     }
 

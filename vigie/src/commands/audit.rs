@@ -50,7 +50,10 @@ pub(crate) async fn run(command: AuditCommand, output: Output) -> Result<(), Ser
         AuditCommand::List { subject, action, from, to, servers } => {
             let is_meant = move |record: &AuditRecord| {
                 let of_action = |wanted: &String| {
-                    record.action.strip_prefix(wanted.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                    record
+                        .action
+                        .strip_prefix(wanted.as_str())
+                        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
                 };
                 (subject.is_none() || subject == record.subject)
                     && action.as_ref().is_none_or(of_action)
@@ -77,7 +80,8 @@ pub(crate) async fn run(command: AuditCommand, output: Output) -> Result<(), Ser
             let Report { records, first, after, head, broken } = with_codec(servers, walk).await?;
             let place = broken.as_ref().map(|broken| (broken.offset, broken.reason.clone()));
             let broken = place.as_ref().map(|(offset, reason)| json!({"offset": offset, "reason": reason}));
-            let value = json!({"records": records, "first_offset": first, "after": after, "head": head, "broken": broken});
+            let value =
+                json!({"records": records, "first_offset": first, "after": after, "head": head, "broken": broken});
             output.result(&value, || {
                 let begins = if after.is_some() { ", after others that have expired" } else { "" };
                 let head = head.map(|head| format!("; the last is {head}")).unwrap_or_default();
@@ -86,7 +90,9 @@ pub(crate) async fn run(command: AuditCommand, output: Output) -> Result<(), Ser
             match place {
                 None => Ok(()),
                 Some((-1, reason)) => Err(ServiceError::failed(reason)),
-                Some((offset, reason)) => Err(ServiceError::failed(format!("the chain is broken at offset {offset}: {reason}"))),
+                Some((offset, reason)) => {
+                    Err(ServiceError::failed(format!("the chain is broken at offset {offset}: {reason}")))
+                }
             }
         }
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use vigie_audit::{Action, AuditConfig};
 use vigie_api::{Credentials, KeyInfo, NewKey, Scope};
+use vigie_audit::{Action, AuditConfig};
 use vigie_daemon::{Context, SecretArg, ServiceError};
 use vigie_stores::PostgresUrl;
 
@@ -52,9 +52,11 @@ pub(crate) async fn run(command: KeysCommand, output: Output) -> Result<(), Serv
             let lifetime = Duration::from_secs(u64::from(days) * 86_400);
             let credentials = Credentials::connect(&postgres_url.require()?).await?;
             let names = scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(" ");
-            let event = event(Action::KeyCreate, None).with("name", &name).with("scopes", names).with("days", days);
-            let making = credentials.create_key(&name, &scopes, lifetime, now);
-            let NewKey { id, key } = audited(&audit, event, making).await?;
+            let new = NewKey::random();
+            let event = event(Action::KeyCreate, Some(&new.id)).with("name", &name).with("scopes", names);
+            let storing = credentials.store_key(&new, &name, &scopes, lifetime, now);
+            audited(&audit, event.with("days", days), storing).await?;
+            let NewKey { id, key } = new;
             let expires_at = now.saturating_add(lifetime).to_string();
             let value = serde_json::json!({"id": id, "name": name, "key": key.reveal(), "expires_at": expires_at});
             output.result(&value, || key.reveal().to_owned())

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
-use vigie_audit::{Action, AuditConfig};
 use vigie_api::{AuthConfig, Credentials, MAX_TOKEN_HOURS, Revoked, Scope};
+use vigie_audit::{Action, AuditConfig};
 use vigie_daemon::{Context, SecretArg, ServiceError};
 use vigie_stores::PostgresUrl;
 

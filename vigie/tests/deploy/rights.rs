@@ -25,8 +25,7 @@ fn stdout(command: &mut Command) -> String {
 fn create_acls(broker: &str, rules: &[Value]) {
     let text = |text: &str| [&u16::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat();
     let of = |names: &[(&str, u8)], name: &Value| names.iter().find(|(known, _)| name == known).unwrap().1;
-    let operations =
-        [("All", 2), ("Read", 3), ("Write", 4), ("Create", 5), ("Describe", 8), ("DescribeConfigs", 10)];
+    let operations = [("All", 2), ("Read", 3), ("Write", 4), ("Create", 5), ("Describe", 8), ("DescribeConfigs", 10)];
     let (mut count, mut body) = (0_u32, Vec::new());
     for rule in rules {
         for operation in rule["operations"].as_array().unwrap() {
@@ -56,7 +55,8 @@ fn create_acls(broker: &str, rules: &[Value]) {
 #[test]
 fn each_service_works_with_the_rights_that_are_written_down_and_with_no_others() {
     let dir = tempfile::tempdir().unwrap();
-    let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let (certificate, key) = (dir.path().join("server.crt"), dir.path().join("server.key"));
     std::fs::write(&certificate, cert.pem()).unwrap();
     std::fs::write(&key, signing_key.serialize_pem()).unwrap();

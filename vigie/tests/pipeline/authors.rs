@@ -158,7 +158,9 @@ fn a_handle_is_nowhere_to_be_read_and_opens_until_its_author_is_erased() {
     assert_eq!(author["handle"], OTHER);
     // All of it is audited, by ids only.
     let list = String::from_utf8(vigie(&data, &["audit", "list", "--action", "author"]).stdout).unwrap();
-    for (who, what) in [("auditor", format!("author.open  {id}  allowed")), ("os:", format!("author.erase  {id}  allowed"))] {
+    for (who, what) in
+        [("auditor", format!("author.open  {id}  allowed")), ("os:", format!("author.erase  {id}  allowed"))]
+    {
         assert!(list.lines().any(|line| line.contains(who) && line.contains(&what)), "{what} is missing in {list}");
     }
     assert!(!list.contains(HANDLE) && !list.contains(OTHER), "{list}");

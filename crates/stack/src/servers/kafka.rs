@@ -62,7 +62,8 @@ impl KafkaTls {
     }
 }
 
-const AUTHORIZER: &str = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\nsuper.users=User:ANONYMOUS\n";
+const AUTHORIZER: &str =
+    "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\nsuper.users=User:ANONYMOUS\n";
 const JAAS: &str = "org.apache.kafka.common.security";
 
 #[derive(Clone, Debug)]

@@ -119,12 +119,10 @@ fn rules(prefix: &str, principal: impl Fn(&str) -> String) -> Vec<Rule> {
     let of = |service: &str| {
         let it = Service { prefix, principal: principal(service), rules: Vec::new() };
         let it = match service {
-            "produce" => it
-                .reads(&[T::SourcesCursors, T::PostsRaw, T::AuthorsKeys], &[vigie_producers::GROUP])
-                .writes(
-                    &[T::PostsRaw, T::SourcesCursors, T::SourcesFetches, T::AuthorsKeys],
-                    &["producers-", "backfill-"],
-                ),
+            "produce" => it.reads(&[T::SourcesCursors, T::PostsRaw, T::AuthorsKeys], &[vigie_producers::GROUP]).writes(
+                &[T::PostsRaw, T::SourcesCursors, T::SourcesFetches, T::AuthorsKeys],
+                &["producers-", "backfill-"],
+            ),
             "process-sentiment" => it
                 .reads(&[T::PostsRaw], &[sentiment::APPLICATION_ID])
                 .writes(&[T::InsightsSentiment, T::PostsMentions], &[])
@@ -175,14 +173,17 @@ pub(super) fn print(
     let mut names = SERVICES.map(|service| (service, format!("vigie-{service}")));
     for given in principals {
         let named = given.split_once('=').filter(|(_, name)| !name.is_empty());
-        let place = named.and_then(|(service, name)| Some((names.iter_mut().find(|(known, _)| *known == service)?, name)));
+        let place =
+            named.and_then(|(service, name)| Some((names.iter_mut().find(|(known, _)| *known == service)?, name)));
         let Some((place, name)) = place else {
             let expected = format!("SERVICE=NAME, and SERVICE one of {}", SERVICES.join(", "));
             return Err(Mistake::new("--principal", format!("{given:?}"), expected).into());
         };
         name.clone_into(&mut place.1);
     }
-    let name = |service: &str| names.iter().find(|(known, _)| *known == service).map_or_else(String::new, |(_, name)| name.clone());
+    let name = |service: &str| {
+        names.iter().find(|(known, _)| *known == service).map_or_else(String::new, |(_, name)| name.clone())
+    };
     let rules = rules(prefix, name);
     let mut seen = BTreeSet::new();
     // Services may share one.
@@ -227,9 +228,7 @@ impl Pattern {
 fn kafka_acls(rules: &[&Rule]) -> String {
     let mut rules = rules.to_vec();
     rules.sort_by_key(|rule| (rule.resource, rule.pattern, rule.operations));
-    let same = |a: &&Rule, b: &&Rule| {
-        (a.resource, a.pattern, a.operations) == (b.resource, b.pattern, b.operations)
-    };
+    let same = |a: &&Rule, b: &&Rule| (a.resource, a.pattern, a.operations) == (b.resource, b.pattern, b.operations);
     let command = |rules: &[&Rule]| {
         let Rule { principal, resource, pattern, operations, .. } = rules[0];
         let operations: String = operations.iter().map(|operation| format!(" --operation {operation}")).collect();
@@ -300,7 +299,10 @@ mod tests {
         assert!(rules("team-", str::to_owned).iter().all(|rule| rule.name.starts_with("team-")));
         let setup = of("", "setup");
         assert_eq!((setup[0].name.as_str(), setup[0].pattern), ("*", Pattern::Literal));
-        assert_eq!((of("team-", "setup")[0].name.as_str(), of("team-", "setup")[0].pattern), ("team-", Pattern::Prefixed));
+        assert_eq!(
+            (of("team-", "setup")[0].name.as_str(), of("team-", "setup")[0].pattern),
+            ("team-", Pattern::Prefixed)
+        );
     }
 
     #[test]

@@ -106,7 +106,8 @@ impl Checked {
         self.postgres = self.postgres.on(kafka.clone(), registry.clone(), read(&servers.postgres_url)?);
         self.redis = self.redis.on(kafka.clone(), registry.clone(), read(&servers.redis_url)?);
         self.archive = self.archive.map(|archive| archive.on(kafka.clone(), registry.clone()));
-        self.api = self.api.on(AuditConfig { kafka, registry }, read(&servers.postgres_url)?, read(&servers.redis_url)?);
+        self.api =
+            self.api.on(AuditConfig { kafka, registry }, read(&servers.postgres_url)?, read(&servers.redis_url)?);
         Ok(self)
     }
 }
