@@ -118,7 +118,12 @@ impl Credentials {
         now: Timestamp,
     ) -> Result<(), ServiceError> {
         if !is_name(name) {
-            return Err(Mistake::new("--name", format!("{name:?}"), format!("1 to {MAX_NAME} bytes")).into());
+            return Err(Mistake::new(
+                "--name",
+                format!("{name:?}"),
+                format!("1 to {MAX_NAME} characters, none of control"),
+            )
+            .into());
         }
         if !insert(&self.client, key, name, scopes, lifetime, now).await.map_err(|error| self.failed(error))? {
             return Err(ServiceError::failed(format!("there are {MAX_KEYS} API keys, revoke one first")));
@@ -202,7 +207,7 @@ impl KeyInfo {
 }
 
 pub(crate) fn is_name(name: &str) -> bool {
-    (1..=MAX_NAME).contains(&name.len()) && !name.contains(char::is_control)
+    (1..=MAX_NAME).contains(&name.chars().count()) && !name.contains(char::is_control)
 }
 
 /// Whether there was room for it.

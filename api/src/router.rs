@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -51,6 +51,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
     let keys = OpenApiRouter::default()
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
+        .layer(DefaultBodyLimit::max(keys::MAX_BODY))
         .route_layer(from_fn(|request, next| require_token(Scope::Keys, keys::action, request, next)));
     let pages = OpenApiRouter::default()
         .routes(routes!(dashboard::page))

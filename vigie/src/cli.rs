@@ -15,7 +15,7 @@ use crate::commands::audit::AuditCommand;
 use crate::commands::keys::KeysCommand;
 use crate::commands::replay;
 use crate::commands::token::TokenCommand;
-use crate::commands::topics::acls::Format;
+use crate::commands::topics::TopicsCommand;
 use crate::commands::up::ServiceOptions;
 use crate::commands::verify::ApiToken;
 
@@ -280,40 +280,6 @@ pub(crate) struct TailArgs {
     pub(crate) kafka: KafkaConfig,
     #[command(flatten)]
     pub(crate) registry: RegistryConfig,
-}
-
-#[derive(Subcommand, Debug)]
-pub(crate) enum TopicsCommand {
-    /// Create what is missing; never shrinks, reports what differs
-    Apply {
-        #[command(flatten)]
-        partitions: Partitions,
-        /// Copies of each partition
-        #[arg(long, env = "VIGIE_KAFKA_REPLICATION_FACTOR", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=9))]
-        replication_factor: i32,
-        #[command(flatten)]
-        kafka: KafkaConfig,
-    },
-    /// Print what each service may do in Kafka, for kafka-acls.sh or Strimzi; connects to nothing
-    Acls {
-        /// The principal of a service [default: vigie-SERVICE]; may be given several times
-        #[arg(long, value_name = "SERVICE=NAME")]
-        principal: Vec<String>,
-        /// What reads it
-        #[arg(long, value_enum, default_value_t = Format::KafkaAcls)]
-        format: Format,
-        /// The cluster's name in Strimzi
-        #[arg(long, value_name = "NAME", default_value = "kafka")]
-        strimzi_cluster: String,
-        /// Goes before every topic, group and transactional id
-        #[arg(long, env = "VIGIE_KAFKA_TOPIC_PREFIX", default_value = "", hide_default_value = true)]
-        kafka_topic_prefix: String,
-    },
-    /// Show topics and what differs from the catalogue
-    List {
-        #[command(flatten)]
-        kafka: KafkaConfig,
-    },
 }
 
 #[derive(Args, Clone, Copy, Debug)]

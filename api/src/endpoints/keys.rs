@@ -20,6 +20,8 @@ use crate::http::{answer, cursor};
 use crate::time::UtcTime;
 
 const MAX_DAYS: u32 = 3660;
+/// Of an order, in bytes.
+pub(crate) const MAX_BODY: usize = 4096;
 
 /// What a request asks for.
 pub(crate) fn action(method: &Method) -> Action {
@@ -38,7 +40,7 @@ pub(crate) struct KeyOrder {
     #[schema(min_length = 1, max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     name: String,
     /// What it allows: nothing that the caller may not do.
-    #[schema(min_items = 1)]
+    #[schema(min_items = 1, max_items = 5)]
     scopes: Vec<Scope>,
     /// How long it is valid, in days; 90 if not given.
     #[serde(default = "ninety")]
@@ -105,13 +107,12 @@ pub(crate) async fn create(
     order: Result<Json<KeyOrder>, JsonRejection>,
 ) -> Result<Response, Problem> {
     answer::negotiate(&headers, &[answer::JSON])?;
-    let Json(KeyOrder { name, scopes, days }) =
-        order.map_err(|rejection| Problem::invalid_parameter("body", rejection.body_text()))?;
+    let Json(KeyOrder { name, scopes, days }) = order.map_err(|rejection| unreadable(&rejection))?;
     if !credentials::is_name(&name) {
-        return Err(Problem::invalid_parameter("name", "expected 1 to 100 bytes without control characters"));
+        return Err(Problem::invalid_parameter("name", "expected 1 to 100 characters, none of control"));
     }
-    if scopes.is_empty() {
-        return Err(Problem::invalid_parameter("scopes", "expected at least one"));
+    if !(1..=Scope::ALL.len()).contains(&scopes.len()) {
+        return Err(Problem::invalid_parameter("scopes", format!("{}, expected 1 to 5", scopes.len())));
     }
     if !(1..=MAX_DAYS).contains(&days) {
         return Err(Problem::invalid_parameter("days", format!("{days}, expected 1 to {MAX_DAYS}")));
@@ -182,6 +183,13 @@ pub(crate) async fn revoke(
     // It takes rights away: it is done whether it can be audited or not, and is in the log in any case.
     app.audit.note(Event::new(auth::subject(&extensions), Action::KeyRevoke, Some(&key_id)));
     Ok(StatusCode::NO_CONTENT)
+}
+
+fn unreadable(rejection: &JsonRejection) -> Problem {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::body_too_large(MAX_BODY as u64),
+        _ => Problem::invalid_parameter("body", rejection.body_text()),
+    }
 }
 
 fn unaudited(_: AuditError) -> Problem {

@@ -3,14 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use vigie_api::{Scope, issue_token};
-use vigie_audit::{read, verify};
 use vigie_authors::{DataKey, Keyring};
 use vigie_clock::Clock;
 use vigie_daemon::Context;
-use vigie_kafka_client::{Admin, TopicSpec};
-use vigie_schemas::{AuditRecord, Codec, Topic};
+use vigie_schemas::AuditRecord;
 
 use crate::world::{Post, World, send};
 
@@ -37,29 +34,6 @@ async fn world(args: &[&str]) -> World {
     world
 }
 
-/// The topic of the audit.
-async fn audited(world: &World) {
-    let kafka = world.config.audit.kafka.clone();
-    let topic = Topic::Audit.configs().remove(0);
-    let spec = TopicSpec { name: topic.name, partitions: topic.partitions, replication: 1, config: topic.config };
-    tokio::task::spawn_blocking(move || Admin::new(&kafka).unwrap().create_topics(&[spec]).unwrap()).await.unwrap();
-}
-
-/// What the audit says, once it has so many records.
-async fn audit(world: &World, count: usize) -> Vec<AuditRecord> {
-    let (kafka, registry) = (world.config.audit.kafka.clone(), &world.config.audit.registry);
-    let codec = Codec::connect(registry, &kafka.topic_prefix).await.unwrap().sync(Handle::current());
-    let reading = move || loop {
-        let entries: Vec<_> = read(&kafka, codec.clone(), None).unwrap().map(Result::unwrap).collect();
-        if entries.len() >= count {
-            assert_eq!(verify(entries.iter().cloned().map(Ok), None).unwrap().broken, None);
-            return entries.into_iter().map(|entry| entry.record.unwrap()).collect();
-        }
-    };
-    let reading = tokio::task::spawn_blocking(reading);
-    tokio::time::timeout(Duration::from_secs(60), reading).await.unwrap().unwrap()
-}
-
 fn bearer(world: &World, scopes: &[Scope]) -> String {
     let token =
         issue_token(&world.config.auth, "auditor", scopes, Duration::from_secs(3600), world.clock.now()).unwrap();
@@ -69,7 +43,7 @@ fn bearer(world: &World, scopes: &[Scope]) -> String {
 #[tokio::test]
 async fn only_a_token_with_the_scope_opens_a_handle() {
     let world = world(&["--author-keyring", RING]).await;
-    audited(&world).await;
+    world.audited().await;
     let path = format!("/v1/authors/{ID}");
     world.get(&path).await.problem(401);
     let others = bearer(&world, &[Scope::Insights, Scope::Posts, Scope::Operations]);
@@ -89,7 +63,7 @@ async fn only_a_token_with_the_scope_opens_a_handle() {
     for unknown in ["ffffffffffffffffffffffffffffffff", "satoshi"] {
         world.get_with(&format!("/v1/authors/{unknown}"), &[("authorization", &token)]).await.problem(404);
     }
-    let records = audit(&world, 5).await;
+    let records = world.audit(5).await;
     let said = |record: &AuditRecord| {
         let (subject, object) = (record.subject.clone().unwrap_or_default(), record.object.clone().unwrap_or_default());
         let status = record.detail.get("status").cloned().unwrap_or_default();
@@ -136,7 +110,7 @@ async fn what_cannot_be_audited_is_not_answered() {
     let closed = world.get_with(&path, &[("authorization", &token)]).await;
     assert!(!closed.text().contains("satoshi"));
     assert!(closed.problem(503)["detail"].as_str().unwrap().contains("audited"));
-    audited(&world).await;
+    world.audited().await;
     assert_eq!(world.get_with(&path, &[("authorization", &token)]).await.status, 200);
 }
 
@@ -144,7 +118,7 @@ async fn what_cannot_be_audited_is_not_answered() {
 async fn a_subject_opens_so_many_authors_a_day_at_all_replicas_together() {
     let args = ["--author-keyring", RING, "--api-author-openings=2"];
     let world = world(&args).await;
-    audited(&world).await;
+    world.audited().await;
     let path = format!("/v1/authors/{ID}");
     let token = bearer(&world, &[Scope::Authors]);
     let other = vigie_api::router(&world.checked(), &Context::new(Arc::new(world.clock.clone()))).unwrap();
@@ -157,7 +131,7 @@ async fn a_subject_opens_so_many_authors_a_day_at_all_replicas_together() {
         assert_eq!(refused.header("retry-after"), "43200");
         refused.problem(429);
     }
-    let records = audit(&world, 4).await;
+    let records = world.audit(4).await;
     assert_eq!(records.last().unwrap().outcome, "refused");
     assert_eq!(records.last().unwrap().detail["reason"], "more than 2 a day");
     world.clock.advance(Duration::from_secs(12 * 3600));

@@ -17,6 +17,7 @@ async fn filled() -> (World, String) {
     let ring = format!("--author-keyring=one {}", "02".repeat(32));
     let args = ["--api-rate=0", "--auth=jwt", "--auth-secret=0123456789abcdef0123456789abcdef", &ring];
     let world = World::with(&args).await;
+    world.audited().await;
     for minute in [0, 5, 60, 65] {
         let start = at(minute);
         for (asset, posts) in [("*", 4), ("BTC", 3), ("ETH", 1)] {

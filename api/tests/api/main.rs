@@ -12,6 +12,7 @@ mod errors;
 mod events;
 mod insights;
 mod kept;
+mod keys;
 mod posts;
 mod right;
 mod search;

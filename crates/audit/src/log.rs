@@ -15,7 +15,7 @@ use crate::{AuditConfig, AuditError};
 const QUEUE: usize = 1024;
 /// Records of one transaction, at most.
 const BATCH: usize = 100;
-/// How long somebody waits for an event to be written.
+/// How long somebody waits for an event to be written, by default.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 type Reply = oneshot::Sender<Result<(), AuditError>>;
@@ -31,6 +31,7 @@ pub struct AuditLog {
     messages: mpsc::Sender<Message>,
     service: &'static str,
     clock: SharedClock,
+    patience: Duration,
 }
 
 impl AuditLog {
@@ -38,7 +39,13 @@ impl AuditLog {
     pub fn start(config: AuditConfig, service: &'static str, quota: u32, clock: SharedClock) -> Self {
         let (messages, queue) = mpsc::channel(QUEUE);
         tokio::spawn(work(Writer::new(config, quota), queue, quota));
-        Self { messages, service, clock }
+        Self { messages, service, clock, patience: PATIENCE }
+    }
+
+    /// The same, which waits so long for an event to be written, and not 5 s.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Audits an event and returns once it is on the topic for good: what it is about may be done then, and not before.
@@ -48,8 +55,8 @@ impl AuditLog {
     pub async fn write(&self, event: Event) -> Result<(), AuditError> {
         let (reply, replied) = oneshot::channel();
         self.queue(event, Some(reply));
-        let late = || AuditError::Away(format!("not written within {} s", PATIENCE.as_secs()));
-        let outcome = timeout(PATIENCE, replied).await.map_err(|_| late())?;
+        let late = || AuditError::Away(format!("not written within {} s", self.patience.as_secs()));
+        let outcome = timeout(self.patience, replied).await.map_err(|_| late())?;
         outcome.unwrap_or_else(|_| Err(AuditError::Unwritten("too many events wait to be written".to_owned())))
     }
 
@@ -62,7 +69,7 @@ impl AuditLog {
     pub async fn flush(&self) {
         let (done, is_done) = oneshot::channel();
         let flushed = async { self.messages.send(Message::Flush(done)).await.is_ok() && is_done.await.is_ok() };
-        let _ = timeout(PATIENCE, flushed).await;
+        let _ = timeout(self.patience, flushed).await;
     }
 
     fn queue(&self, event: Event, reply: Option<Reply>) {

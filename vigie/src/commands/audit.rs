@@ -1,6 +1,7 @@
 //! `vigie audit`, and how other commands audit what they do.
 
 use std::future::Future;
+use std::time::Duration;
 
 use clap::Subcommand;
 use nix::unistd::{User, geteuid};
@@ -15,6 +16,9 @@ use vigie_schemas::{AuditRecord, Codec, SyncCodec};
 
 use crate::commands::topics::{blocking, codec_error};
 use crate::output::{Output, count};
+
+/// How long a command waits for its record to be written.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum AuditCommand {
@@ -61,7 +65,7 @@ pub(crate) async fn run(command: AuditCommand, output: Output) -> Result<(), Ser
                     && to.is_none_or(|to| record.at < to)
             };
             // Brokers and services may differ in what they take for now.
-            let start = from.map(|from| from.saturating_sub(std::time::Duration::from_secs(3600)));
+            let start = from.map(|from| from.saturating_sub(Duration::from_secs(3600)));
             with_codec(servers, move |kafka, codec| {
                 for entry in read(&kafka, codec, start)? {
                     let Entry { offset, hash, record } = entry?;
@@ -114,9 +118,10 @@ fn print(offset: i64, hash: &str, record: &AuditRecord, output: Output) -> Resul
         "object": object, "outcome": outcome, "detail": detail, "hash": hash,
     });
     output.result(&value, || {
-        let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-        let detail: String = detail.iter().map(|(name, value)| format!("  {name}={value}")).collect();
-        format!("{at}  {service:<3}  {}  {action}  {}  {outcome}{detail}", or_none(subject), or_none(object))
+        // Issuers choose the names of subjects.
+        let shown = |text: &Option<String>| text.as_deref().unwrap_or("-").escape_debug().to_string();
+        let detail: String = detail.iter().map(|(name, value)| format!("  {name}={}", value.escape_debug())).collect();
+        format!("{at}  {service:<3}  {}  {action}  {}  {outcome}{detail}", shown(subject), shown(object))
     })
 }
 
@@ -151,5 +156,5 @@ pub(crate) async fn noted(servers: &AuditConfig, event: Event, output: Output) {
 }
 
 fn open(servers: &AuditConfig) -> AuditLog {
-    AuditLog::start(servers.clone(), "cli", 0, Context::system().clock)
+    AuditLog::start(servers.clone(), "cli", 0, Context::system().clock).patient(PATIENCE)
 }
