@@ -64,10 +64,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
         "vigie-sinks",
         &["vigie-archive", "vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas", "vigie-stores"],
     ),
-    (
-        "vigie-api",
-        &["vigie-audit", "vigie-authors", "vigie-clock", "vigie-daemon", "vigie-schemas", "vigie-stores"],
-    ),
+    ("vigie-api", &["vigie-audit", "vigie-authors", "vigie-clock", "vigie-daemon", "vigie-schemas", "vigie-stores"]),
     (
         "vigie-benches",
         &["vigie-clock", "vigie-kafka-client", "vigie-processors", "vigie-schemas", "vigie-stack", "vigie-streams"],

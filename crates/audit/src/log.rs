@@ -15,8 +15,6 @@ use crate::{AuditConfig, AuditError};
 const QUEUE: usize = 1024;
 /// Records of one transaction, at most.
 const BATCH: usize = 100;
-/// How long somebody waits for an event to be written, by default.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 type Reply = oneshot::Sender<Result<(), AuditError>>;
 
@@ -35,17 +33,18 @@ pub struct AuditLog {
 }
 
 impl AuditLog {
-    /// Starts the writer, which lives as long as one of the clones. A subject may open `quota` authors a day (UTC); 0 is without limit.
-    pub fn start(config: AuditConfig, service: &'static str, quota: u32, clock: SharedClock) -> Self {
+    /// Starts the writer, which lives as long as one of the clones. A subject may open `quota` authors a day (UTC); 0 is without limit. An
+    /// event is given up that is not written within `patience`.
+    pub fn start(
+        config: AuditConfig,
+        service: &'static str,
+        quota: u32,
+        patience: Duration,
+        clock: SharedClock,
+    ) -> Self {
         let (messages, queue) = mpsc::channel(QUEUE);
         tokio::spawn(work(Writer::new(config, quota), queue, quota));
-        Self { messages, service, clock, patience: PATIENCE }
-    }
-
-    /// The same, which waits so long for an event to be written, and not 5 s.
-    #[must_use]
-    pub fn patient(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+        Self { messages, service, clock, patience }
     }
 
     /// Audits an event and returns once it is on the topic for good: what it is about may be done then, and not before.

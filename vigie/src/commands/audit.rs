@@ -156,5 +156,5 @@ pub(crate) async fn noted(servers: &AuditConfig, event: Event, output: Output) {
 }
 
 fn open(servers: &AuditConfig) -> AuditLog {
-    AuditLog::start(servers.clone(), "cli", 0, Context::system().clock).patient(PATIENCE)
+    AuditLog::start(servers.clone(), "cli", 0, PATIENCE, Context::system().clock)
 }
