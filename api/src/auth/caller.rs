@@ -47,7 +47,8 @@ pub(crate) async fn require_token(
     let Some(problem) = refused else { return next.run(request).await };
     if let Some(audit) = request.extensions().get::<AuditLog>() {
         let event = Event::new(subject.as_deref(), action(request.method()), author_id(request.uri().path()));
-        audit.note(event.outcome(Outcome::Refused).with("status", problem.status).with("scope", scope.name()));
+        let event = event.outcome(Outcome::Refused).with("status", problem.status).with("scope", scope.name());
+        if subject.is_some() { audit.note(event) } else { audit.mention(event) }
     }
     problem.into_response()
 }
