@@ -19,7 +19,7 @@ const BATCH: usize = 100;
 type Reply = oneshot::Sender<Result<(), AuditError>>;
 
 enum Message {
-    Write(AuditRecord, Option<Reply>),
+    Write(Box<AuditRecord>, Option<Reply>),
     Flush(oneshot::Sender<()>),
 }
 
@@ -77,7 +77,7 @@ impl AuditLog {
     }
 
     fn queue(&self, event: Event, reply: Option<Reply>) {
-        let record = event.record(self.service, self.clock.now());
+        let record = Box::new(event.record(self.service, self.clock.now()));
         if let Err(error) = self.messages.try_send(Message::Write(record, reply))
             && let Message::Write(record, _) = error.into_inner()
         {
@@ -93,7 +93,7 @@ async fn work(mut writer: Writer, mut queue: mpsc::Receiver<Message>, limit: u32
         for message in messages.drain(..) {
             match message {
                 Message::Write(record, reply) => {
-                    records.push(record);
+                    records.push(*record);
                     replies.push(reply);
                 }
                 Message::Flush(done) => flushed.push(done),

@@ -173,13 +173,12 @@ pub(super) fn print(
     let mut names = SERVICES.map(|service| (service, format!("vigie-{service}")));
     for given in principals {
         let named = given.split_once('=').filter(|(_, name)| !name.is_empty());
-        let place =
-            named.and_then(|(service, name)| Some((names.iter_mut().find(|(known, _)| *known == service)?, name)));
-        let Some((place, name)) = place else {
+        let place = |service: &str| names.iter().position(|(known, _)| *known == service);
+        let Some((at, name)) = named.and_then(|(service, name)| Some((place(service)?, name))) else {
             let expected = format!("SERVICE=NAME, and SERVICE one of {}", SERVICES.join(", "));
             return Err(Mistake::new("--principal", format!("{given:?}"), expected).into());
         };
-        name.clone_into(&mut place.1);
+        name.clone_into(&mut names[at].1);
     }
     let name = |service: &str| {
         names.iter().find(|(known, _)| *known == service).map_or_else(String::new, |(_, name)| name.clone())
