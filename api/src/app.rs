@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
+use vigie_audit::AuditLog;
 use vigie_authors::Keyring;
 use vigie_clock::SharedClock;
 use vigie_daemon::{Context, Health, ServiceError};
@@ -28,6 +29,8 @@ pub(crate) struct App {
     pub(crate) names: Arc<Names>,
     pub(crate) events: Events,
     pub(crate) auth: Option<Authenticator>,
+    /// Who did what.
+    pub(crate) audit: AuditLog,
     /// Opens handles; `None` if this server opens none.
     pub(crate) keyring: Option<Keyring>,
     pub(crate) rate: Option<RateLimit>,
@@ -78,6 +81,13 @@ impl App {
             names: Arc::new(Names::new(&checked.names)),
             events,
             auth: auth.transpose()?,
+            audit: AuditLog::start(
+                config.audit.clone(),
+                "api",
+                config.author_openings,
+                checked.timeout(),
+                ctx.clock.clone(),
+            ),
             keyring: checked.keyring.clone(),
             rate: RateLimit::new(config.rate, config.burst, ctx.clock.clone(), Some(lessor)),
             metrics,

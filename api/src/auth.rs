@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tracing::debug;
+use utoipa::ToSchema;
 use vigie_clock::{SharedClock, Timestamp};
 use vigie_daemon::{Mistake, ServiceError};
 
@@ -23,7 +24,8 @@ mod signatures;
 mod token;
 
 pub(crate) use access::{Access, Ledger};
-pub(crate) use caller::{Caller, expires, has_scope, require, require_token, subject};
+use api_key::KeyHash;
+pub(crate) use caller::{Caller, has_scope, identity, is_author_id, require, require_token, subject};
 use fresh::Fresh;
 use issuer::{Issuer, IssuerConfig, NoKey};
 pub(crate) use key::VerifyingKey;
@@ -39,25 +41,33 @@ const CHALLENGE: &str = "Bearer";
 const CHALLENGE_INVALID: &str = r#"Bearer error="invalid_token""#;
 
 /// What a token allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize, ToSchema)]
 pub enum Scope {
     /// Numbers: assets, series, trends, alerts, the live stream without posts.
     #[value(name = "read:insights")]
+    #[serde(rename = "read:insights")]
     Insights,
     /// Posts.
     #[value(name = "read:posts")]
+    #[serde(rename = "read:posts")]
     Posts,
     /// Sources, runs and metrics.
     #[value(name = "read:operations")]
+    #[serde(rename = "read:operations")]
     Operations,
     /// Handles behind author ids: personal data.
     #[value(name = "authors:read")]
+    #[serde(rename = "authors:read")]
     Authors,
+    /// Making, listing and revoking API keys.
+    #[value(name = "admin:keys")]
+    #[serde(rename = "admin:keys")]
+    Keys,
 }
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 4] = [Self::Insights, Self::Posts, Self::Operations, Self::Authors];
+    pub const ALL: [Self; 5] = [Self::Insights, Self::Posts, Self::Operations, Self::Authors, Self::Keys];
 
     /// As in the `scope` claim (RFC 8693, 4.2).
     pub const fn name(self) -> &'static str {
@@ -66,6 +76,7 @@ impl Scope {
             Self::Posts => "read:posts",
             Self::Operations => "read:operations",
             Self::Authors => "authors:read",
+            Self::Keys => "admin:keys",
         }
     }
 }
@@ -76,8 +87,16 @@ pub(crate) struct Identity {
     /// The subject of a token, `ISSUER|SUBJECT` if its issuer is on the network, or `key:ID` of an API key.
     pub(crate) subject: String,
     scopes: Vec<Scope>,
+    credential: Credential,
     /// From then on (Unix seconds) it is refused.
     pub(crate) expires: i64,
+}
+
+/// What it was identified by, as far as that can be revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Credential {
+    Key(KeyHash),
+    Token { id: Option<String>, issued_at: Timestamp },
 }
 
 impl Identity {
@@ -171,6 +190,7 @@ impl Authenticator {
         Ok(Identity {
             subject: format!("key:{}", key.id),
             scopes: key.scopes.clone(),
+            credential: Credential::Key(hash),
             expires: seconds(key.expires_at),
         })
     }
@@ -195,11 +215,21 @@ impl Authenticator {
         };
         // Subjects are unique within their issuer only.
         let subject = issuer.map_or_else(|| verified.subject.clone(), |i| format!("{}|{}", i.name, verified.subject));
-        if self.access().await?.is_revoked(&verified, &subject) {
+        if self.access().await?.is_revoked(verified.id.as_deref(), verified.issued_at, &subject) {
             return Err(Refusal::Theirs("revoked".to_owned()));
         }
         let expires = seconds(verified.expires_at.saturating_add(LEEWAY));
-        Ok(Identity { subject, scopes: verified.scopes, expires })
+        let credential = Credential::Token { id: verified.id, issued_at: verified.issued_at };
+        Ok(Identity { subject, scopes: verified.scopes, credential, expires })
+    }
+
+    /// Whether what somebody was identified by is revoked meanwhile.
+    pub(crate) async fn is_revoked(&self, identity: &Identity) -> bool {
+        let Ok(access) = self.access().await else { return false };
+        match &identity.credential {
+            Credential::Key(hash) => access.key(hash, self.clock.now()).is_none(),
+            Credential::Token { id, issued_at } => access.is_revoked(id.as_deref(), *issued_at, &identity.subject),
+        }
     }
 
     /// While the database is away, the last that is known holds: whoever watches the outage must get in.

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use vigie_audit::AuditConfig;
 use vigie_authors::Keyring;
 use vigie_daemon::{Check, Mistake, SecretArg};
 use vigie_stores::{PostgresUrl, RedisUrl};
@@ -40,6 +41,12 @@ pub struct Config {
     /// What opens handles of authors
     #[command(flatten)]
     pub keyring: SecretArg<Keyring>,
+    /// Authors that one subject may open in a day (UTC), at all replicas together; 0 means without limit
+    #[arg(long = "api-author-openings", env = "VIGIE_API_AUTHOR_OPENINGS", default_value_t = 100)]
+    pub author_openings: u32,
+    /// Where it is written who opened which author.
+    #[command(flatten)]
+    pub audit: AuditConfig,
     /// Units per second that a client may spend in the long run, at all replicas together; most requests cost 1 (docs/api.md); 0 means without limit
     #[arg(long = "api-rate", env = "VIGIE_API_RATE", default_value_t = 50)]
     pub rate: u32,
@@ -134,6 +141,7 @@ impl Config {
         let redis = check.part(self.redis_url.read());
         let auth = check.part(self.auth.check::<Self>(self.listen));
         let keyring = check.part(self.keyring.read());
+        check.part(self.audit.check());
         let tls = check.part(self.tls.check());
         let checked = (postgres.zip(redis)).zip(auth.zip(keyring)).zip(tls);
         check.finish(checked.map(|(((postgres, redis), (auth, keyring)), tls)| Checked {
@@ -166,8 +174,8 @@ pub struct Checked {
 impl Checked {
     /// The same on these servers.
     #[must_use]
-    pub fn on(self, postgres: PostgresUrl, redis: RedisUrl) -> Self {
-        Self { postgres, redis, ..self }
+    pub fn on(self, audit: AuditConfig, postgres: PostgresUrl, redis: RedisUrl) -> Self {
+        Self { postgres, redis, config: Config { audit, ..self.config }, ..self }
     }
 
     /// Whether the API is spoken to by https.

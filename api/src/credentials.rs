@@ -1,15 +1,15 @@
-//! API keys and revocations, as an operator changes them in the database. Each change is a line of the audit log.
+//! API keys and revocations, as an operator changes them in the database. Who calls audits it.
 
 use std::time::Duration;
 
 use jiff::Timestamp as Time;
 use serde::Serialize;
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tracing::info;
+use tokio_postgres::{Client, GenericClient, Row};
+use utoipa::ToSchema;
 use vigie_clock::Timestamp;
-use vigie_daemon::{AUDIT, Mistake, Secret, ServiceError};
+use vigie_daemon::{Mistake, Secret, ServiceError};
 use vigie_stores::PostgresUrl;
 
 use crate::auth::Scope;
@@ -34,8 +34,16 @@ pub struct NewKey {
     pub key: Secret,
 }
 
+impl NewKey {
+    /// A random one, which is stored nowhere yet.
+    pub fn random() -> Self {
+        let ApiKey { id, text } = ApiKey::random();
+        Self { id, key: text }
+    }
+}
+
 /// What is known of a key.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct KeyInfo {
     /// Its id.
     pub id: String,
@@ -44,12 +52,16 @@ pub struct KeyInfo {
     /// What it allows.
     pub scopes: Vec<String>,
     /// When it was made.
+    #[schema(format = DateTime)]
     pub created_at: String,
     /// When it ends.
+    #[schema(format = DateTime)]
     pub expires_at: String,
     /// When it was revoked.
+    #[schema(format = DateTime)]
     pub revoked_at: Option<String>,
     /// When it was used last, to the minute.
+    #[schema(format = DateTime)]
     pub last_used_at: Option<String>,
 }
 
@@ -80,7 +92,7 @@ impl Credentials {
     /// Makes a key.
     ///
     /// # Errors
-    /// [`ServiceError::Config`] if the name is empty or too long; [`ServiceError::Failed`] if there are too many keys.
+    /// As [`Self::store_key`].
     pub async fn create_key(
         &self,
         name: &str,
@@ -88,23 +100,35 @@ impl Credentials {
         lifetime: Duration,
         now: Timestamp,
     ) -> Result<NewKey, ServiceError> {
-        if name.is_empty() || name.len() > MAX_NAME || name.contains(char::is_control) {
-            return Err(Mistake::new("--name", format!("{name:?}"), format!("1 to {MAX_NAME} bytes")).into());
+        let key = NewKey::random();
+        self.store_key(&key, name, scopes, lifetime, now).await?;
+        Ok(key)
+    }
+
+    /// Makes a key valid.
+    ///
+    /// # Errors
+    /// [`ServiceError::Config`] if the name is empty or too long; [`ServiceError::Failed`] if there are too many keys.
+    pub async fn store_key(
+        &self,
+        key: &NewKey,
+        name: &str,
+        scopes: &[Scope],
+        lifetime: Duration,
+        now: Timestamp,
+    ) -> Result<(), ServiceError> {
+        if !is_name(name) {
+            return Err(Mistake::new(
+                "--name",
+                format!("{name:?}"),
+                format!("1 to {MAX_NAME} characters, none of control"),
+            )
+            .into());
         }
-        let key = ApiKey::random();
-        let hash = api_key::hash(key.text.reveal()).ok_or_else(|| ServiceError::failed("a key without a hash"))?;
-        let scopes: Vec<&str> = scopes.iter().map(|scope| scope.name()).collect();
-        let sql = "INSERT INTO api_keys (key_id, hash, name, scopes, created_at, expires_at) SELECT $1, $2, $3, $4, $5, $6 \
-                   WHERE (SELECT count(*) FROM api_keys WHERE revoked_at IS NULL AND expires_at > $5) < $7";
-        let expires_at = now.saturating_add(lifetime);
-        let row: [&(dyn ToSql + Sync); 7] =
-            [&key.id, &&hash[..], &name, &scopes, &time(now), &time(expires_at), &MAX_KEYS];
-        if self.client.execute(sql, &row).await.map_err(|error| self.failed(error))? == 0 {
+        if !insert(&self.client, key, name, scopes, lifetime, now).await.map_err(|error| self.failed(error))? {
             return Err(ServiceError::failed(format!("there are {MAX_KEYS} API keys, revoke one first")));
         }
-        let scopes = scopes.join(" ");
-        info!(target: AUDIT, key = key.id, name, scopes, expires_at = %expires_at, "api key created");
-        Ok(NewKey { id: key.id, key: key.text })
+        Ok(())
     }
 
     /// All keys, the newest first; of revoked and expired ones too.
@@ -112,22 +136,9 @@ impl Credentials {
     /// # Errors
     /// [`ServiceError::Failed`].
     pub async fn keys(&self) -> Result<Vec<KeyInfo>, ServiceError> {
-        let sql = "SELECT key_id, name, scopes, created_at, expires_at, revoked_at, last_used_at FROM api_keys \
-                   ORDER BY created_at DESC, key_id";
-        let rows = self.client.query(sql, &[]).await.map_err(|error| self.failed(error))?;
-        let maybe = |time: Option<Time>| time.map(|time| time.to_string());
-        let info = |row: &tokio_postgres::Row| {
-            Ok(KeyInfo {
-                id: row.try_get(0)?,
-                name: row.try_get(1)?,
-                scopes: row.try_get(2)?,
-                created_at: row.try_get::<_, Time>(3)?.to_string(),
-                expires_at: row.try_get::<_, Time>(4)?.to_string(),
-                revoked_at: maybe(row.try_get(5)?),
-                last_used_at: maybe(row.try_get(6)?),
-            })
-        };
-        rows.iter().map(info).collect::<Result<_, _>>().map_err(|error| self.failed(error))
+        let sql = format!("SELECT {COLUMNS} FROM api_keys ORDER BY created_at DESC, key_id");
+        let rows = self.client.query(&sql, &[]).await.map_err(|error| self.failed(error))?;
+        rows.iter().map(KeyInfo::of).collect::<Result<_, _>>().map_err(|error| self.failed(error))
     }
 
     /// Revokes a key for good; false if there is none of this id that is not revoked.
@@ -135,12 +146,7 @@ impl Credentials {
     /// # Errors
     /// [`ServiceError::Failed`].
     pub async fn revoke_key(&self, id: &str, now: Timestamp) -> Result<bool, ServiceError> {
-        let sql = "UPDATE api_keys SET revoked_at = $2 WHERE key_id = $1 AND revoked_at IS NULL";
-        let revoked = self.client.execute(sql, &[&id, &time(now)]).await.map_err(|error| self.failed(error))? > 0;
-        if revoked {
-            info!(target: AUDIT, key = id, "api key revoked");
-        }
-        Ok(revoked)
+        revoke(&self.client, id, now).await.map_err(|error| self.failed(error))
     }
 
     /// Revokes tokens, which are valid for `lifetime` at most; forgets those that are no longer valid anyway.
@@ -168,7 +174,6 @@ impl Credentials {
             let hint = "revoke a subject in place of its tokens, or change the key that signs them";
             return Err(ServiceError::failed(format!("{MAX_REVOKED} revocations are in force: {hint}")));
         }
-        info!(target: AUDIT, kind, value, "tokens revoked");
         Ok(())
     }
 
@@ -181,4 +186,54 @@ impl Credentials {
         }
         ServiceError::failed(error)
     }
+}
+
+pub(crate) const COLUMNS: &str = "key_id, name, scopes, created_at, expires_at, revoked_at, last_used_at";
+
+impl KeyInfo {
+    /// Of a row with [`COLUMNS`].
+    pub(crate) fn of(row: &Row) -> Result<Self, tokio_postgres::Error> {
+        let maybe = |name: &str| row.try_get::<_, Option<Time>>(name).map(|time| time.map(|time| time.to_string()));
+        Ok(Self {
+            id: row.try_get("key_id")?,
+            name: row.try_get("name")?,
+            scopes: row.try_get("scopes")?,
+            created_at: row.try_get::<_, Time>("created_at")?.to_string(),
+            expires_at: row.try_get::<_, Time>("expires_at")?.to_string(),
+            revoked_at: maybe("revoked_at")?,
+            last_used_at: maybe("last_used_at")?,
+        })
+    }
+}
+
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.chars().count()) && !name.contains(char::is_control)
+}
+
+/// Whether there was room for it.
+pub(crate) async fn insert(
+    client: &impl GenericClient,
+    key: &NewKey,
+    name: &str,
+    scopes: &[Scope],
+    lifetime: Duration,
+    now: Timestamp,
+) -> Result<bool, tokio_postgres::Error> {
+    let hash = api_key::hash(key.key.reveal()).expect("a key of ours has a hash");
+    let scopes: Vec<&str> = scopes.iter().map(|scope| scope.name()).collect();
+    let sql = "INSERT INTO api_keys (key_id, hash, name, scopes, created_at, expires_at) SELECT $1, $2, $3, $4, $5, $6 \
+               WHERE (SELECT count(*) FROM api_keys WHERE revoked_at IS NULL AND expires_at > $5) < $7";
+    let row: [&(dyn ToSql + Sync); 7] =
+        [&key.id, &&hash[..], &name, &scopes, &time(now), &time(now.saturating_add(lifetime)), &MAX_KEYS];
+    Ok(client.execute(sql, &row).await? > 0)
+}
+
+/// Whether there is such a key, not revoked before.
+pub(crate) async fn revoke(
+    client: &impl GenericClient,
+    id: &str,
+    now: Timestamp,
+) -> Result<bool, tokio_postgres::Error> {
+    let sql = "UPDATE api_keys SET revoked_at = $2 WHERE key_id = $1 AND revoked_at IS NULL";
+    Ok(client.execute(sql, &[&id, &time(now)]).await? > 0)
 }

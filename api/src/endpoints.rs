@@ -5,6 +5,7 @@ pub(crate) mod assets;
 pub(crate) mod authors;
 pub(crate) mod dashboard;
 pub(crate) mod diff;
+pub(crate) mod keys;
 pub(crate) mod market;
 pub(crate) mod metric;
 pub(crate) mod posts;

@@ -4,20 +4,21 @@ use std::any::Any;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use vigie_audit::Action;
 use vigie_daemon::{Context, ops_router};
 
 use crate::app::App;
 use crate::auth::{Scope, require, require_token};
 use crate::endpoints::{
-    alerts, assets, authors, dashboard, diff, market, metric, posts, resource, runs, search, series, sources, stream,
-    terms, trends,
+    alerts, assets, authors, dashboard, diff, keys, market, metric, posts, resource, runs, search, series, sources,
+    stream, terms, trends,
 };
 use crate::http::problem::Problem;
 use guard::guard;
@@ -46,7 +47,12 @@ fn routes() -> OpenApiRouter<Arc<App>> {
     let operations = OpenApiRouter::default().routes(routes!(sources::list)).routes(routes!(runs::list));
     let authors = OpenApiRouter::default()
         .routes(routes!(authors::open))
-        .route_layer(from_fn(|request, next| require_token(Scope::Authors, request, next)));
+        .route_layer(from_fn(|request, next| require_token(Scope::Authors, |_| Action::AuthorOpen, request, next)));
+    let keys = OpenApiRouter::default()
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
+        .layer(DefaultBodyLimit::max(keys::MAX_BODY))
+        .route_layer(from_fn(|request, next| require_token(Scope::Keys, keys::action, request, next)));
     let pages = OpenApiRouter::default()
         .routes(routes!(dashboard::page))
         .routes(routes!(dashboard::file))
@@ -59,6 +65,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(open_to(Scope::Posts, posts))
         .merge(open_to(Scope::Operations, operations))
         .merge(authors)
+        .merge(keys)
         .merge(pages)
 }
 

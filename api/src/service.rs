@@ -62,12 +62,14 @@ pub async fn run_with_listener(checked: Checked, listener: TcpListener, ctx: Con
         async move { app.events.pump(reader, shutdown).await }
     });
     let watch = tokio::spawn(watch(app.clone(), health, ctx.health.component("events")));
+    let audit = app.audit.clone();
     let switches = tokio::spawn(watch_switches(app));
     let peers = Peers::new(checked.config.max_connections_per_client, checked.proxies);
     connection::serve(listener, router, checked.tls, checked.config.max_connections, peers, &shutdown).await;
     watch.abort();
     switches.abort();
     pump.abort();
+    audit.flush().await;
     Ok(())
 }
 

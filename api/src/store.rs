@@ -28,6 +28,7 @@ pub(crate) mod authors;
 pub(crate) mod closed;
 pub(crate) mod diff;
 pub(crate) mod ground;
+pub(crate) mod keys;
 pub(crate) mod leaderboard;
 pub(crate) mod lineage;
 pub(crate) mod next_hour;

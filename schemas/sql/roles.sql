@@ -7,7 +7,7 @@ DECLARE
     role text;
     visible text;
 BEGIN
-    FOREACH role IN ARRAY ARRAY['vigie_api', 'vigie_api_authors', 'vigie_analyst'] LOOP
+    FOREACH role IN ARRAY ARRAY['vigie_api', 'vigie_api_authors', 'vigie_api_keys', 'vigie_analyst'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', role);
         END IF;
@@ -30,3 +30,7 @@ GRANT UPDATE (last_used_at) ON api_keys TO vigie_api;
 
 -- Beside vigie_api, only for an API whose readers may have the scope authors:read.
 GRANT SELECT ON author_keys, author_erasures TO vigie_api_authors;
+
+-- Beside vigie_api, only for an API whose callers may have the scope admin:keys.
+GRANT INSERT, UPDATE (revoked_at) ON api_keys TO vigie_api_keys;
+GRANT SELECT, UPDATE ON access_changes TO vigie_api_keys;

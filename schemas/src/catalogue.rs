@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::audit::AuditRecord;
 use crate::market::MarketPart;
 use crate::records::{
     Alert, AuthorKeyRecord, AvroRecord, Cursor, DeadLetter, FetchRecord, Mention, RawPost, ScoredPost, TrendInsight,
@@ -39,6 +40,8 @@ pub enum Topic {
     SourcesFetches,
     /// Wrapped data keys of authors, and erasures. Key: author id and key id. Compacted.
     AuthorsKeys,
+    /// Who did what: a chain, in one partition. Without key.
+    Audit,
     /// As `InsightsSentiment`, written by replay runs.
     ReplaysSentiment,
     /// As `InsightsTrends`, written by replay runs.
@@ -80,7 +83,7 @@ pub const DEFAULT_PARTITIONS: i32 = 4;
 
 impl Topic {
     /// Every topic but the dead letter queues.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::PostsRaw,
         Self::InsightsSentiment,
         Self::PostsMentions,
@@ -92,6 +95,7 @@ impl Topic {
         Self::SourcesCursors,
         Self::SourcesFetches,
         Self::AuthorsKeys,
+        Self::Audit,
         Self::ReplaysSentiment,
         Self::ReplaysTrends,
     ];
@@ -110,6 +114,7 @@ impl Topic {
             Self::SourcesCursors => "sources.cursors.v1",
             Self::SourcesFetches => "sources.fetches.v1",
             Self::AuthorsKeys => "authors.keys.v1",
+            Self::Audit => "audit.v1",
             Self::ReplaysSentiment => "replays.sentiment.v1",
             Self::ReplaysTrends => "replays.trends.v1",
         }
@@ -134,6 +139,7 @@ impl Topic {
             Self::SourcesCursors => Cursor::SCHEMA,
             Self::SourcesFetches => FetchRecord::SCHEMA,
             Self::AuthorsKeys => AuthorKeyRecord::SCHEMA,
+            Self::Audit => AuditRecord::SCHEMA,
         }
     }
 
@@ -155,8 +161,8 @@ impl Topic {
     /// How many partitions it is created with where posts and insights are to have `partitions`.
     pub const fn partitions_of(self, partitions: i32) -> i32 {
         match self {
-            // One partition keeps an erasure behind the keys that it destroys.
-            Self::SourcesFetches | Self::InsightsAlerts | Self::AuthorsKeys => 1,
+            // One partition keeps an erasure behind the keys that it destroys, and the audit one chain.
+            Self::SourcesFetches | Self::InsightsAlerts | Self::AuthorsKeys | Self::Audit => 1,
             // As many replicas of the producers share the sources at most.
             Self::SourcesCursors if partitions < 6 => 6,
             _ => partitions,
@@ -165,7 +171,7 @@ impl Topic {
 
     /// The name of its dead letter queue, without prefix; `None` for topics that no stage decodes record by record.
     pub fn dead_letter_queue(self) -> Option<String> {
-        (self != Self::SourcesCursors).then(|| format!("{}.dlq", self.name()))
+        (!matches!(self, Self::SourcesCursors | Self::Audit)).then(|| format!("{}.dlq", self.name()))
     }
 
     const fn retention(self) -> Duration {
@@ -174,6 +180,7 @@ impl Topic {
             Self::InsightsTrends | Self::InsightsAlerts | Self::InsightsTerms => {
                 Duration::from_secs(90 * DAY.as_secs())
             }
+            Self::Audit => Duration::from_secs(400 * DAY.as_secs()),
             _ => Duration::from_secs(30 * DAY.as_secs()),
         }
     }
@@ -260,8 +267,8 @@ mod tests {
     fn partitions_can_be_chosen_but_for_topics_that_have_one() {
         let of = |partitions| Topic::ALL.map(|topic| topic.configs_of(partitions)[0].partitions);
         assert_eq!(of(4), Topic::ALL.map(Topic::partitions));
-        assert_eq!(of(4), [4, 4, 4, 4, 4, 1, 4, 4, 6, 1, 1, 4, 4]);
-        assert_eq!(of(64), [64, 64, 64, 64, 64, 1, 64, 64, 64, 1, 1, 64, 64]);
+        assert_eq!(of(4), [4, 4, 4, 4, 4, 1, 4, 4, 6, 1, 1, 1, 4, 4]);
+        assert_eq!(of(64), [64, 64, 64, 64, 64, 1, 64, 64, 64, 1, 1, 1, 64, 64]);
     }
 
     #[test]

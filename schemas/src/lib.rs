@@ -4,6 +4,7 @@
 //! A value on a topic is in Confluent's wire format (a zero byte, the schema's id as four bytes big-endian, Avro binary) under the
 //! subject `<topic>-value`. A key is plain UTF-8.
 
+mod audit;
 mod catalogue;
 mod codec;
 mod error;
@@ -16,6 +17,7 @@ pub mod sql;
 mod states;
 mod terms;
 
+pub use audit::AuditRecord;
 pub use catalogue::{Compatibility, DEFAULT_PARTITIONS, Topic, TopicConfig};
 pub use codec::{Codec, SyncCodec};
 pub use error::CodecError;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use vigie_clock::Timestamp;
 
+use crate::audit::AuditRecord;
 use crate::market::MarketPart;
 use crate::terms::{TermInsight, TermPost};
 
@@ -282,6 +283,7 @@ avro_records! {
     FetchRecord => "fetch_record.avsc",
     Cursor => "cursor.avsc",
     AuthorKeyRecord => "author_key.avsc",
+    AuditRecord => "audit.avsc",
     DeadLetter => "dead_letter.avsc",
 }
 
@@ -395,6 +397,7 @@ mod tests {
         });
         round_trip(&TermPost { fingerprint: Some(-1), assets: vec![text()], ..TermPost::default() });
         round_trip(&TermInsight::full());
+        round_trip(&AuditRecord { subject: Some(text()), detail: [(text(), text())].into(), ..AuditRecord::default() });
         round_trip(&MarketPart::full());
         round_trip(&MarketPart::default());
         round_trip(&TrendInsight {

@@ -64,7 +64,8 @@ impl Insight {
             | Topic::PostsMentions
             | Topic::PostsTerms
             | Topic::TrendsMarket
-            | Topic::SourcesCursors => {
+            | Topic::SourcesCursors
+            | Topic::Audit => {
                 let detail = format!("{} is no topic of insights", topic.name());
                 return Err(InsightError::Dead { reason: "undecodable", detail });
             }

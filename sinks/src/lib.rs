@@ -14,8 +14,8 @@ pub use archive::{ArchiveSinkConfig, Archiver, CheckedArchiveSink, RoundError, r
 pub use config::BatchOptions;
 pub use postgres::migrations::{MigrateError, migrate};
 pub use postgres::{
-    CheckedPostgresSink, POSTGRES_GROUP, Pace, PostgresSinkConfig, PromotedRun, Promotion, Retention, RunError,
-    RunFinished, RunRow, RunStarted, RunState, RunWish, Runs, SwitchError, promote, promoted_runs, rollback,
+    CheckedPostgresSink, POSTGRES_GROUP, POSTGRES_TOPICS, Pace, PostgresSinkConfig, PromotedRun, Promotion, Retention,
+    RunError, RunFinished, RunRow, RunStarted, RunState, RunWish, Runs, SwitchError, promote, promoted_runs, rollback,
     run_postgres,
 };
-pub use redis::{CheckedRedisSink, RedisSinkConfig, run_redis};
+pub use redis::{CheckedRedisSink, REDIS_TOPICS, RedisSinkConfig, run_redis};

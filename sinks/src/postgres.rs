@@ -45,7 +45,8 @@ use migrations::migrate;
 /// Name of the consumer group, and of the sink wherever it says who it is.
 pub const POSTGRES_GROUP: &str = "sink-postgres";
 const NAME: &str = POSTGRES_GROUP;
-const TOPICS: [Topic; 8] = [
+/// What it reads.
+pub const POSTGRES_TOPICS: [Topic; 8] = [
     Topic::InsightsSentiment,
     Topic::InsightsTrends,
     Topic::InsightsAlerts,
@@ -134,7 +135,7 @@ pub async fn run_postgres(config: CheckedPostgresSink, ctx: Context) -> Result<(
     let windows = ctx.health.component("sink-postgres-windows");
     let accounts = Accounts::new(NAME, sink.url.clone(), config.kafka.clone(), windows, &ctx.metrics);
     let upkeep = partitions::upkeep(sink.url.clone(), config.keep);
-    let topics = TOPICS.to_vec();
+    let topics = POSTGRES_TOPICS.to_vec();
     let options = driver::Options { kafka: config.kafka, registry: config.registry, topics, batch: config.batch };
     tokio::select! {
         outcome = driver::run(options, sink, health, ctx) => outcome,

@@ -26,7 +26,8 @@ use crate::driver;
 use crate::sink::{Batch, Offsets, Sink, SinkError, Start, Written};
 
 const NAME: &str = "sink-redis";
-const TOPICS: [Topic; 3] = [Topic::InsightsSentiment, Topic::InsightsTrends, Topic::InsightsAlerts];
+/// What it reads.
+pub const REDIS_TOPICS: [Topic; 3] = [Topic::InsightsSentiment, Topic::InsightsTrends, Topic::InsightsAlerts];
 const SCRIPT: &str = include_str!("redis/write.lua");
 /// Redis answers nobody else while the script runs: some 10 ms.
 const LARGEST_BATCH: u32 = 1_000;
@@ -105,7 +106,7 @@ pub async fn run_redis(config: CheckedRedisSink, ctx: Context) -> Result<(), Ser
     let sink = RedisSink::connect(&redis_url, prefix, rebuild)
         .await
         .map_err(|e| ServiceError::unavailable(format!("redis at {redis_url}"), e))?;
-    driver::run(driver::Options { kafka, registry, topics: TOPICS.to_vec(), batch }, sink, health, ctx).await
+    driver::run(driver::Options { kafka, registry, topics: REDIS_TOPICS.to_vec(), batch }, sink, health, ctx).await
 }
 
 pub(crate) struct RedisSink {

@@ -36,20 +36,29 @@ METHODS = {
     "list_runs": "runs",
     "diff_runs": "diff",
     "open_author": "author",
+    "list_keys": "keys",
+    "create_key": "create_key",
+    "revoke_key": "revoke_key",
     "subscribe": "events",
 }
 
 
 class Description(unittest.TestCase):
     def test_every_operation_has_a_method_with_its_parameters(self):
-        paths = vigie.Client().get("/openapi.json")["paths"]
+        document = vigie.Client().get("/openapi.json")
         operations = {
-            path["get"]["operationId"]: path["get"] for name, path in paths.items() if name.startswith("/v1/")
+            operation["operationId"]: operation
+            for name, path in document["paths"].items()
+            if name.startswith("/v1/")
+            for operation in path.values()
         }
         self.assertEqual(set(operations), set(METHODS))
         for operation, method in METHODS.items():
             parameters = operations[operation].get("parameters", [])
             described = {parameter["name"] for parameter in parameters if parameter["in"] != "header"} - ITS_OWN
+            for content in operations[operation].get("requestBody", {}).get("content", {}).values():
+                schema = content["schema"]["$ref"].rsplit("/", 1)[1]
+                described |= set(document["components"]["schemas"][schema]["properties"])
             signature = inspect.signature(getattr(vigie.Client, method)).parameters
             taken = {name.rstrip("_") for name in signature if name != "self"}
             self.assertEqual(taken, described, method)
@@ -107,6 +116,15 @@ class Frames(unittest.TestCase):
             [(event.id, event.type, event.data["posts"]) for event in events],
             [("2-0", "trend", 2), ("4-0", "trend", 4)],
         )
+
+    def test_keys_are_made_used_and_revoked(self):
+        made = self.api.create_key("nightly", ["read:insights"], days=1)
+        self.assertIn("nightly", set(self.api.keys().name))
+        self.assertEqual(self.api.keys().loc[made["id"], "scopes"], ["read:insights"])
+        self.assertIsNone(self.api.revoke_key(made["id"]))
+        with self.assertRaises(vigie.Problem) as gone:
+            self.api.revoke_key(made["id"])
+        self.assertEqual(gone.exception.status, 404)
 
     def test_refusals_say_what_was_wrong(self):
         with self.assertRaises(vigie.Problem) as wrong:

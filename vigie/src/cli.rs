@@ -11,9 +11,11 @@ use vigie_processors::times::parse_duration;
 use vigie_schemas::RegistryConfig;
 use vigie_stores::PostgresUrl;
 
+use crate::commands::audit::AuditCommand;
 use crate::commands::keys::KeysCommand;
 use crate::commands::replay;
 use crate::commands::token::TokenCommand;
+use crate::commands::topics::TopicsCommand;
 use crate::commands::up::ServiceOptions;
 use crate::commands::verify::ApiToken;
 
@@ -84,6 +86,11 @@ pub(crate) enum Command {
     Keys {
         #[command(subcommand)]
         command: KeysCommand,
+    },
+    /// Show who did what, and whether that record is whole
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
     },
     /// Look up, decrypt or erase authors
     Author {
@@ -273,25 +280,6 @@ pub(crate) struct TailArgs {
     pub(crate) kafka: KafkaConfig,
     #[command(flatten)]
     pub(crate) registry: RegistryConfig,
-}
-
-#[derive(Subcommand, Debug)]
-pub(crate) enum TopicsCommand {
-    /// Create what is missing; never shrinks, reports what differs
-    Apply {
-        #[command(flatten)]
-        partitions: Partitions,
-        /// Copies of each partition
-        #[arg(long, env = "VIGIE_KAFKA_REPLICATION_FACTOR", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=9))]
-        replication_factor: i32,
-        #[command(flatten)]
-        kafka: KafkaConfig,
-    },
-    /// Show topics and what differs from the catalogue
-    List {
-        #[command(flatten)]
-        kafka: KafkaConfig,
-    },
 }
 
 #[derive(Args, Clone, Copy, Debug)]

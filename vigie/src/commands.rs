@@ -2,6 +2,7 @@
 
 pub(crate) mod archive;
 mod asset_names;
+pub(crate) mod audit;
 mod author;
 pub(crate) mod dlq;
 mod doctor;
@@ -13,7 +14,7 @@ pub(crate) mod source;
 pub(crate) mod status;
 mod tail;
 pub(crate) mod token;
-mod topics;
+pub(crate) mod topics;
 pub(crate) mod up;
 pub(crate) mod verify;
 
@@ -79,6 +80,7 @@ pub(crate) async fn run(command: Command, unread: Vec<Mistake>, output: Output) 
         Command::Migrate(args) => migrate(args, output).await,
         Command::Token { command } => token::run(command, output).await,
         Command::Keys { command } => keys::run(command, output).await,
+        Command::Audit { command } => audit::run(command, output).await,
         Command::Author { command } => author::run(command, output).await,
         Command::Replay { command } => replay::run(command, output).await,
         Command::Verify(args) => verify::run(*args, output).await,

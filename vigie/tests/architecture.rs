@@ -33,7 +33,8 @@ const ONLY: [(&str, &[&str]); 16] = [
 ];
 
 /// The crates of the workspace that each crate may build on. Tests may use more.
-const LAYERS: [(&str, &[&str]); 19] = [
+const LAYERS: [(&str, &[&str]); 20] = [
+    ("vigie-audit", &["vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas"]),
     ("vigie-archive", &["vigie-clock", "vigie-daemon", "vigie-schemas"]),
     ("vigie-authors", &["vigie-daemon"]),
     ("vigie-clock", &[]),
@@ -66,7 +67,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
         "vigie-sinks",
         &["vigie-archive", "vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas", "vigie-stores"],
     ),
-    ("vigie-api", &["vigie-authors", "vigie-clock", "vigie-daemon", "vigie-schemas", "vigie-stores"]),
+    ("vigie-api", &["vigie-audit", "vigie-authors", "vigie-clock", "vigie-daemon", "vigie-schemas", "vigie-stores"]),
     (
         "vigie-benches",
         &["vigie-clock", "vigie-kafka-client", "vigie-processors", "vigie-schemas", "vigie-stack", "vigie-streams"],
@@ -77,6 +78,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
         &[
             "vigie-api",
             "vigie-archive",
+            "vigie-audit",
             "vigie-authors",
             "vigie-clock",
             "vigie-daemon",

@@ -6,6 +6,8 @@
 mod manifests;
 #[path = "deploy/processes.rs"]
 mod processes;
+#[path = "deploy/rights.rs"]
+mod rights;
 
 use std::collections::BTreeSet;
 

@@ -11,7 +11,7 @@ use vigie_clock::{SharedClock, Timestamp};
 use super::Scope;
 use super::api_key::KeyHash;
 use super::fresh::{Fresh, Load};
-use super::token::{LEEWAY, Verified};
+use super::token::LEEWAY;
 
 /// A revocation holds after a second at most: after both of these nobody is answered before the lists are read again.
 const FRESH: Duration = Duration::from_millis(250);
@@ -105,9 +105,9 @@ impl Access {
     }
 
     /// Whether the token, or every one that its subject had, is revoked. The issuer's clock may be ahead.
-    pub(crate) fn is_revoked(&self, token: &Verified, subject: &str) -> bool {
-        let by_id = token.id.as_ref().is_some_and(|id| self.revoked_ids.contains(id));
+    pub(crate) fn is_revoked(&self, id: Option<&str>, issued_at: Timestamp, subject: &str) -> bool {
+        let by_id = id.is_some_and(|id| self.revoked_ids.contains(id));
         let revoked_at = self.revoked_subjects.get(subject);
-        by_id || revoked_at.is_some_and(|at| token.issued_at <= at.saturating_add(LEEWAY))
+        by_id || revoked_at.is_some_and(|at| issued_at <= at.saturating_add(LEEWAY))
     }
 }

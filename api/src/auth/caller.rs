@@ -1,11 +1,10 @@
 //! Who asks, and the layers that ask for a scope.
 
 use axum::extract::Request;
-use axum::http::Extensions;
+use axum::http::{Extensions, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tracing::info;
-use vigie_daemon::AUDIT;
+use vigie_audit::{Action, AuditLog, Event, Outcome};
 
 use super::{Identity, Scope};
 use crate::http::problem::Problem;
@@ -27,9 +26,13 @@ pub(crate) async fn require(scope: Scope, request: Request, next: Next) -> Respo
     }
 }
 
-/// The layer of the routes to personal data: a token with the scope is needed even where nothing else needs one, and who lacks it is
-/// written to the log.
-pub(crate) async fn require_token(scope: Scope, request: Request, next: Next) -> Response {
+/// The layer of the routes that are audited: a token with the scope is needed even where nothing else needs one, and a refusal is audited.
+pub(crate) async fn require_token(
+    scope: Scope,
+    action: fn(&Method) -> Action,
+    request: Request,
+    next: Next,
+) -> Response {
     let (refused, subject) = match request.extensions().get::<Caller>() {
         None => {
             let detail = format!(
@@ -42,24 +45,32 @@ pub(crate) async fn require_token(scope: Scope, request: Request, next: Next) ->
         Some(Caller(Err(problem))) => (Some(problem.clone()), None),
     };
     let Some(problem) = refused else { return next.run(request).await };
-    info!(target: AUDIT, subject, scope = scope.name(), status = problem.status, "access to personal data refused");
+    if let Some(audit) = request.extensions().get::<AuditLog>() {
+        let event = Event::new(subject.as_deref(), action(request.method()), author_id(request.uri().path()));
+        let event = event.outcome(Outcome::Refused).with("status", problem.status).with("scope", scope.name());
+        if subject.is_some() { audit.note(event) } else { audit.mention(event) }
+    }
     problem.into_response()
+}
+
+/// Nothing else of a path is audited: somebody may have put a handle there.
+fn author_id(path: &str) -> Option<&str> {
+    path.rsplit('/').next().filter(|last| is_author_id(last))
+}
+
+/// Whether the text is a pseudonym, known or not.
+pub(crate) fn is_author_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 /// Whom the caller's token speaks for.
 pub(crate) fn subject(extensions: &Extensions) -> Option<&str> {
-    match extensions.get::<Caller>() {
-        Some(Caller(Ok(identity))) => Some(&identity.subject),
-        _ => None,
-    }
+    identity(extensions).map(|identity| &*identity.subject)
 }
 
-/// When the caller's token ends, in Unix seconds.
-pub(crate) fn expires(extensions: &Extensions) -> Option<i64> {
-    match extensions.get::<Caller>() {
-        Some(Caller(Ok(identity))) => Some(identity.expires),
-        _ => None,
-    }
+/// Who asks, where tokens are asked for.
+pub(crate) fn identity(extensions: &Extensions) -> Option<&Identity> {
+    extensions.get::<Caller>().and_then(|Caller(identity)| identity.as_ref().ok())
 }
 
 /// Whether the caller has the scope: for answers that hold more for some.

@@ -1,22 +1,26 @@
 //! Opening a sealed handle: for a token with the scope only, never without tokens, and never unseen.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use tracing::info;
 use utoipa::{IntoParams, ToSchema};
+use vigie_audit::{Action, AuditError, Event, Outcome};
 use vigie_authors::{Keyring, OpenError, Sealed, WrappedKey};
-use vigie_daemon::AUDIT;
+use vigie_clock::Timestamp;
 
 use crate::app::{App, SharedApp};
-use crate::auth;
+use crate::auth::{self, is_author_id};
 use crate::http::answer;
 use crate::http::params::{NoParams, Path, Query};
 use crate::http::problem::Problem;
 use crate::store::StoreError;
 use crate::store::authors::AuthorRows;
 use crate::time::UtcTime;
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Who is behind a pseudonym.
 #[derive(Serialize, ToSchema)]
@@ -46,8 +50,8 @@ pub(crate) struct AuthorPath {
 
 /// The handle behind an author id
 ///
-/// Handles are personal data. Needs a token with the scope `authors:read` even where nothing else needs one, and every call is written
-/// to the log with the token's subject.
+/// Handles are personal data. Needs a token with the scope `authors:read` even where nothing else needs one. Every call is audited with
+/// the token's subject; a handle that cannot be audited is not answered (503), nor one above the subject's limit of a day (429).
 #[utoipa::path(get, path = "/v1/authors/{author_id}", tag = "authors", operation_id = "open_author", params(AuthorPath),
     responses((status = 200, description = "The author", body = Author)))]
 pub(crate) async fn open(
@@ -57,17 +61,23 @@ pub(crate) async fn open(
     extensions: Extensions,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let subject = auth::subject(&extensions).unwrap_or_default();
-    let outcome = match (&app.keyring, is_author_id(&author_id)) {
+    let subject = auth::subject(&extensions);
+    let is_id = is_author_id(&author_id);
+    let outcome = match (&app.keyring, is_id) {
         (_, false) => Err(Problem::not_found("an author id is 32 digits of lower-case hexadecimal")),
         (None, true) => Err(Problem::not_implemented(
             "this server has no keyring, so it opens no handles: give it --author-keyring-file or VIGIE_AUTHOR_KEYRING",
         )),
-        (Some(keyring), true) => handle(keyring, &author_id, rows(&app, &author_id).await?),
+        (Some(keyring), true) => match rows(&app, &author_id).await {
+            Ok(rows) => handle(keyring, &author_id, rows),
+            Err(error) => Err(error.into()),
+        },
     };
+    // What is no id may be a handle.
+    let event = Event::new(subject, Action::AuthorOpen, is_id.then_some(&author_id));
     match &outcome {
-        Ok(_) => info!(target: AUDIT, subject, author_id, "author opened"),
-        Err(problem) => info!(target: AUDIT, subject, author_id, status = problem.status, "author not opened"),
+        Ok(_) => app.audit.write(event).await.map_err(|error| not_opened(error, app.clock.now()))?,
+        Err(problem) => app.audit.note(event.outcome(Outcome::Refused).with("status", problem.status)),
     }
     let mut response = answer::json(&headers, &outcome?)?;
     let fields = response.headers_mut();
@@ -83,8 +93,14 @@ async fn rows(app: &App, author_id: &str) -> Result<AuthorRows, StoreError> {
     Ok(author)
 }
 
-fn is_author_id(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+fn not_opened(error: AuditError, now: Timestamp) -> Problem {
+    match error {
+        AuditError::OverQuota { limit } => {
+            let tomorrow = now.window_start(DAY).saturating_add(DAY);
+            Problem::too_many_openings(limit, tomorrow.since(now))
+        }
+        _ => Problem::unavailable("the opening cannot be audited at the moment, so the handle stays closed"),
+    }
 }
 
 fn handle(keyring: &Keyring, author_id: &str, author: AuthorRows) -> Result<Author, Problem> {

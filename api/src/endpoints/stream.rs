@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use futures_util::future::{self, BoxFuture, FutureExt};
 use futures_util::stream;
 use prometheus::IntGauge;
 use serde::Deserialize;
@@ -16,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use vigie_schemas::{Segment, Switch, segments};
 
 use crate::app::{App, SharedApp};
-use crate::auth::{self, Scope};
+use crate::auth::{self, Identity, Scope};
 use crate::events::{Event, EventId, EventKind, EventsError, Live};
 use crate::http::answer;
 use crate::http::params::{AssetIds, List, Query, Text};
@@ -26,6 +27,8 @@ use crate::http::rate_limit::Client;
 use crate::time::UtcTime;
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How often it is looked at whether a listener's token or key is revoked. The lists are half a second old at most.
+const LOOK_EVERY: Duration = Duration::from_millis(400);
 /// Clients wait this long before they connect again.
 const RETRY: Duration = Duration::from_secs(2);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -79,7 +82,7 @@ struct Resume {
 /// Ids grow; with the last one as `Last-Event-ID` (or `last_event_id=`) nothing is missed and nothing comes twice, as long as
 /// the server still has it (some 10,000 events). Where events were missed, be it that the server no longer has them or never had
 /// that id, or that a reader was too slow, an event of type gap comes in their place: load the state again. Comments come every 15 s. The
-/// stream ends with the token.
+/// stream ends with the token or key, also when that is revoked.
 #[utoipa::path(get, path = "/v1/stream", tag = "insights", operation_id = "subscribe",
     params(StreamParams, Resume),
     responses((status = 200, description = "Events, without end", body = String, content_type = "text/event-stream")))]
@@ -119,8 +122,9 @@ pub(crate) async fn subscribe(
         }
         None => (None, None),
     };
-    let left = auth::expires(&extensions).map(|expires| {
-        let millis = expires.saturating_mul(1000).saturating_sub(app.clock.now().as_millis());
+    let identity = auth::identity(&extensions).cloned();
+    let left = identity.as_ref().map(|identity| {
+        let millis = identity.expires.saturating_mul(1000).saturating_sub(app.clock.now().as_millis());
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))
     });
     let mut switches = app.switches.subscribe();
@@ -142,6 +146,7 @@ pub(crate) async fn subscribe(
         filter: Filter { assets, kinds, heard: asked.run, served },
         first: Some(SseEvent::default().retry(RETRY).comment("vigie")),
         ends: left.map(|left| app.clock.monotonic() + left),
+        revoked: revoked(app.clone(), identity).boxed(),
         _places: (place, own),
         app,
     };
@@ -220,6 +225,8 @@ struct Subscriber {
     first: Option<SseEvent>,
     #[expect(dead_code, reason = "counts down when dropped")]
     gauge: Open,
+    /// Comes when the token or key is revoked.
+    revoked: BoxFuture<'static, ()>,
     /// When the token ends, by the monotonic clock.
     ends: Option<Duration>,
     _places: (OwnedSemaphorePermit, Option<Place>),
@@ -231,18 +238,29 @@ async fn next(mut subscriber: Subscriber) -> Option<(Result<SseEvent, Infallible
     }
     let shutdown = subscriber.shutdown.clone();
     let left = subscriber.ends.map_or(Duration::MAX, |ends| ends.saturating_sub(subscriber.app.clock.monotonic()));
+    let mut revoked = std::mem::replace(&mut subscriber.revoked, future::pending().boxed());
     let told = tokio::select! {
         biased;
         () = shutdown.cancelled() => return None,
         () = tokio::time::sleep(left) => return None,
+        () = &mut revoked => return None,
         told = subscriber.advance() => told?,
     };
+    subscriber.revoked = revoked;
     let sse = match told {
         Live::Event(event) => SseEvent::default().id(event.id.to_string()).event(event.kind.name()).data(&event.data),
         Live::Gap(after) => SseEvent::default().event("gap").data(format!("{{\"after\":\"{after}\"}}")),
         Live::Switch(served) => SseEvent::default().event(EventKind::Switch.name()).data(switch(&served)),
     };
     Some((Ok(sse), subscriber))
+}
+
+/// Waits until the caller's token or key is revoked.
+async fn revoked(app: Arc<App>, identity: Option<Identity>) {
+    let Some((auth, identity)) = app.auth.as_ref().zip(identity) else { return future::pending().await };
+    while !auth.is_revoked(&identity).await {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 fn switch(served: &[Segment]) -> String {

@@ -136,6 +136,12 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "too many requests", detail).retry_after(seconds)
     }
 
+    pub(crate) fn too_many_openings(most: u32, wait: Duration) -> Self {
+        let detail = format!("{most} authors were opened today (UTC), which is the limit of a subject");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "too many requests", detail)
+            .retry_after(whole_seconds(wait))
+    }
+
     pub(crate) fn too_many_streams(most: usize) -> Self {
         let detail = format!("this client has {most} live streams already, close one");
         Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "too many requests", detail).retry_after(2)

@@ -6,6 +6,7 @@ use axum::body::Bytes;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use utoipa::OpenApi;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
@@ -31,6 +32,7 @@ use crate::http::problem::{Details, WrongParameter};
         (name = "insights", description = "Numbers"),
         (name = "posts", description = "What they are made of"),
         (name = "authors", description = "Personal data"),
+        (name = "keys", description = "Who may ask"),
         (name = "operations", description = "How it is going"),
         (name = "pages", description = "For people")
     )
@@ -54,60 +56,66 @@ fn complete(doc: &mut utoipa::openapi::OpenApi) {
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     components.add_security_scheme("api_key", SecurityScheme::ApiKey(ApiKey::Header(key)));
     for (path, item) in &mut doc.paths.paths {
-        let Some(operation) = &mut item.get else { continue };
-        let mut problems = vec![
-            ("431", "The request's line and fields are too long; by the connection, without a body"),
-            ("500", "A mistake of ours: its request id is in the log"),
-        ];
-        if !matches!(path.as_str(), "/livez" | "/readyz") {
-            problems.extend([
-                ("406", "No acceptable format"),
-                ("413", "The request has a body that nobody would read"),
-                ("421", "Asked for by a name that is not the server's"),
-                ("429", "Too many requests: see Retry-After"),
-                ("503", "The answer took too long, or what it is read from is away: see Retry-After"),
-            ]);
-        }
-        if path.starts_with("/v1/") || path == "/metrics" {
-            problems.extend([("401", "No valid token or API key"), ("403", "The token or API key lacks the scope")]);
-            let tag = operation.tags.as_ref().and_then(|tags| tags.first()).map_or("", String::as_str);
-            let scope = match tag {
-                "posts" => Scope::Posts,
-                "authors" => Scope::Authors,
-                "operations" => Scope::Operations,
-                _ => Scope::Insights,
-            };
-            let mut security =
-                ["bearer", "api_key"].map(|scheme| SecurityRequirement::new(scheme, [scope.name()])).to_vec();
-            if scope == Scope::Authors {
-                problems.push(("410", "The author was erased"));
-                problems.push(("501", "The server has no keyring"));
-            } else {
-                security.insert(0, SecurityRequirement::default());
-            }
-            operation.security = Some(security);
-        }
-        if path.starts_with("/v1/") {
-            problems.push(("400", "Parameters are wrong: every one is listed"));
-            problems.push(("404", "No such asset, run or author"));
-        } else if path.contains('{') {
-            problems.push(("400", "The path is no text"));
-            problems.push(("404", "No such file"));
-        }
-        for (status, description) in problems {
-            let mut response = ResponseBuilder::new().description(description);
-            if status != "431" {
-                let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-                response = response.content("application/problem+json", content);
-            }
-            // What a route says itself stands.
-            operation.responses.responses.entry(status.to_owned()).or_insert_with(|| response.build().into());
+        for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
+            describe(path, operation);
         }
         let is_kept = !matches!(path.as_str(), "/livez" | "/readyz" | "/metrics" | "/v1/stream");
-        if is_kept && !path.starts_with("/v1/authors/") {
+        if let Some(operation) = item.get.as_mut().filter(|_| is_kept && !path.starts_with("/v1/authors/")) {
             let response = ResponseBuilder::new().description("The client has this answer, as If-None-Match says");
             operation.responses.responses.insert("304".to_owned(), response.build().into());
         }
+    }
+}
+
+/// The problems of one operation, and who may ask.
+fn describe(path: &str, operation: &mut Operation) {
+    let mut problems = vec![
+        ("431", "The request's line and fields are too long; by the connection, without a body"),
+        ("500", "A mistake of ours: its request id is in the log"),
+    ];
+    if !matches!(path, "/livez" | "/readyz") {
+        problems.extend([
+            ("406", "No acceptable format"),
+            ("413", "The request has a body that nobody would read"),
+            ("421", "Asked for by a name that is not the server's"),
+            ("429", "Too many requests: see Retry-After"),
+            ("503", "The answer took too long, or what it is read from is away: see Retry-After"),
+        ]);
+    }
+    if path.starts_with("/v1/") || path == "/metrics" {
+        problems.extend([("401", "No valid token or API key"), ("403", "The token or API key lacks the scope")]);
+        let tag = operation.tags.as_ref().and_then(|tags| tags.first()).map_or("", String::as_str);
+        let scope = match tag {
+            "posts" => Scope::Posts,
+            "authors" => Scope::Authors,
+            "operations" => Scope::Operations,
+            "keys" => Scope::Keys,
+            _ => Scope::Insights,
+        };
+        let mut security =
+            ["bearer", "api_key"].map(|scheme| SecurityRequirement::new(scheme, [scope.name()])).to_vec();
+        match scope {
+            Scope::Authors => problems.extend([("410", "The author was erased"), ("501", "The server has no keyring")]),
+            Scope::Keys => {}
+            _ => security.insert(0, SecurityRequirement::default()),
+        }
+        operation.security = Some(security);
+    }
+    if path.starts_with("/v1/") {
+        problems.push(("400", "Parameters are wrong: every one is listed"));
+        problems.push(("404", "No such asset, run, author or key"));
+    } else if path.contains('{') {
+        problems.push(("400", "The path is no text"));
+        problems.push(("404", "No such file"));
+    }
+    for (status, description) in problems {
+        let mut response = ResponseBuilder::new().description(description);
+        if status != "431" {
+            let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+            response = response.content("application/problem+json", content);
+        }
+        // What a route says itself stands.
+        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| response.build().into());
     }
 }
 
@@ -165,14 +173,16 @@ mod tests {
         let doc = document();
         let mut ids = std::collections::BTreeSet::new();
         for (path, item) in doc["paths"].as_object().unwrap() {
-            let operation = &item["get"];
-            assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{path}: {operation}");
-            for (status, response) in operation["responses"].as_object().unwrap() {
-                assert!(!response["description"].as_str().unwrap_or_default().is_empty(), "{path} {status}");
-            }
-            for parameter in operation["parameters"].as_array().unwrap_or(&Vec::new()) {
-                assert!(!parameter["description"].as_str().unwrap_or_default().is_empty(), "{path}: {parameter}");
-                assert_ne!(parameter["schema"], serde_json::json!({}), "{path}: {parameter}");
+            let operations = ["get", "post", "delete"].into_iter().filter_map(|method| item.get(method));
+            for operation in operations {
+                assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{path}: {operation}");
+                for (status, response) in operation["responses"].as_object().unwrap() {
+                    assert!(!response["description"].as_str().unwrap_or_default().is_empty(), "{path} {status}");
+                }
+                for parameter in operation["parameters"].as_array().unwrap_or(&Vec::new()) {
+                    assert!(!parameter["description"].as_str().unwrap_or_default().is_empty(), "{path}: {parameter}");
+                    assert_ne!(parameter["schema"], serde_json::json!({}), "{path}: {parameter}");
+                }
             }
         }
     }

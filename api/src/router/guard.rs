@@ -112,6 +112,7 @@ async fn admit(app: &App, request: &mut Request, route: &str, rate_headers: &mut
         request.extensions_mut().insert(caller);
     }
     request.extensions_mut().insert(client.clone());
+    request.extensions_mut().insert(app.audit.clone());
     if let Some(rate) = &app.rate {
         let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let cost = cost(route, request.uri().query().unwrap_or_default(), accept, app.clock.now().into());

@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
-use vigie_api::{Scope, issue_token};
+use vigie_api::{Credentials, NewKey, Revoked, Scope, issue_token};
 use vigie_clock::Clock;
-use vigie_daemon::Context;
+use vigie_daemon::{Context, FromSecret};
+use vigie_stores::PostgresUrl;
 
 use crate::world::{Post, Window, World, checked, send};
 
@@ -72,6 +73,44 @@ async fn a_live_stream_ends_with_its_token() {
     let (mut ends, mut goes_on) = (subscribe(addr, &short, 200).await, subscribe(addr, &long, 200).await);
     timeout(PATIENCE, ends.read_to_end(&mut Vec::new())).await.expect("it ends").unwrap();
     let more = timeout(Duration::from_millis(100), goes_on.read_to_end(&mut Vec::new())).await;
+    assert!(more.is_err(), "the other goes on");
+    world.ctx.shutdown.cancel();
+    service.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_live_stream_ends_when_its_token_or_key_is_revoked_or_its_key_expires() {
+    let world = World::with(&["--auth=jwt", "--auth-secret=0123456789abcdef0123456789abcdef", "--api-rate=0"]).await;
+    let (addr, service) = world.serve().await;
+    let (hour, now) = (Duration::from_secs(3600), world.clock.now());
+    let operator = Credentials::connect(&PostgresUrl::from_secret(&world.postgres_url).unwrap()).await.unwrap();
+    let mut fields = Vec::new();
+    for subject in ["alice", "bob"] {
+        let token = issue_token(&world.config.auth, subject, &Scope::ALL, 9 * hour, now).unwrap();
+        fields.push(format!("Authorization: Bearer {token}\r\nConnection: close\r\n"));
+    }
+    let mut ids = Vec::new();
+    for lifetime in [9 * hour, hour] {
+        let NewKey { id, key } = operator.create_key("k", &[Scope::Insights], lifetime, now).await.unwrap();
+        ids.push(id);
+        fields.push(format!("X-API-Key: {}\r\nConnection: close\r\n", key.reveal()));
+    }
+    let mut streams = Vec::new();
+    for fields in &fields {
+        streams.push(subscribe(addr, fields, 200).await);
+    }
+    // The lists are read again when a quarter of a second has passed.
+    let second = Duration::from_secs(1);
+    let [alice, bob, revoked, expired] = &mut streams[..] else { panic!("four") };
+    operator.revoke_tokens(Revoked::Subject("alice"), 9 * hour, now).await.unwrap();
+    world.clock.advance(second);
+    timeout(PATIENCE, alice.read_to_end(&mut Vec::new())).await.expect("the token's ends").unwrap();
+    operator.revoke_key(&ids[0], now).await.unwrap();
+    world.clock.advance(second);
+    timeout(PATIENCE, revoked.read_to_end(&mut Vec::new())).await.expect("the key's ends").unwrap();
+    world.clock.advance(hour);
+    timeout(PATIENCE, expired.read_to_end(&mut Vec::new())).await.expect("the expired key's ends").unwrap();
+    let more = timeout(second, bob.read_to_end(&mut Vec::new())).await;
     assert!(more.is_err(), "the other goes on");
     world.ctx.shutdown.cancel();
     service.await.unwrap().unwrap();

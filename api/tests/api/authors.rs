@@ -1,12 +1,15 @@
 //! Who may open a handle, and what is left to open.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use vigie_api::{Scope, issue_token};
 use vigie_authors::{DataKey, Keyring};
 use vigie_clock::Clock;
+use vigie_daemon::Context;
+use vigie_schemas::AuditRecord;
 
-use crate::world::{Post, World};
+use crate::world::{Post, World, send};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const ID: &str = "00112233445566778899aabbccddeeff";
@@ -14,7 +17,8 @@ const RING: &str = "new 02020202020202020202020202020202020202020202020202020202
                     old 0101010101010101010101010101010101010101010101010101010101010101";
 
 async fn world(args: &[&str]) -> World {
-    let world = World::with(&[&["--auth=jwt", "--auth-secret", SECRET], args].concat()).await;
+    let world =
+        World::with(&[&["--auth=jwt", "--auth-secret", SECRET, "--api-timeout-seconds=60"], args].concat()).await;
     for (id, at) in [("reddit:1", "2022-05-09T12:00:00Z"), ("reddit:2", "2022-05-10T12:00:00Z")] {
         world.post(Post { author: Some(ID), ..Post::of("BTC", id, at) }).await;
     }
@@ -40,6 +44,7 @@ fn bearer(world: &World, scopes: &[Scope]) -> String {
 #[tokio::test]
 async fn only_a_token_with_the_scope_opens_a_handle() {
     let world = world(&["--author-keyring", RING]).await;
+    world.audited().await;
     let path = format!("/v1/authors/{ID}");
     world.get(&path).await.problem(401);
     let others = bearer(&world, &[Scope::Insights, Scope::Posts, Scope::Operations]);
@@ -59,6 +64,21 @@ async fn only_a_token_with_the_scope_opens_a_handle() {
     for unknown in ["ffffffffffffffffffffffffffffffff", "satoshi"] {
         world.get_with(&format!("/v1/authors/{unknown}"), &[("authorization", &token)]).await.problem(404);
     }
+    let records = world.audit(4).await;
+    let said = |record: &AuditRecord| {
+        let (subject, object) = (record.subject.clone().unwrap_or_default(), record.object.clone().unwrap_or_default());
+        let status = record.detail.get("status").cloned().unwrap_or_default();
+        format!("{} {subject} {object} {} {status}", record.action, record.outcome)
+    };
+    let unknown = "f".repeat(32);
+    let expected = [
+        format!("author.open auditor {ID} refused 403"),
+        format!("author.open auditor {ID} allowed "),
+        format!("author.open auditor {unknown} refused 404"),
+        "author.open auditor  refused 404".to_owned(),
+    ];
+    assert_eq!(records.iter().map(said).collect::<Vec<_>>(), expected);
+    assert!(!format!("{records:?}").contains("satoshi"), "neither what was opened nor what was asked for");
     // Nothing else that the API says has the handle, or the sealed bytes.
     let posts = world.get_with("/v1/assets/BTC/posts", &[("authorization", &others)]).await;
     assert!(posts.text().contains(ID) && !posts.text().contains("sealed") && !posts.text().contains("satoshi"));
@@ -79,6 +99,44 @@ async fn an_erased_author_is_gone_and_a_server_without_keyring_says_so() {
     assert!(problem["detail"].as_str().unwrap().contains("--author-keyring-file"));
     let lacking = world(&["--author-keyring", RING.split_once(',').unwrap().0]).await;
     lacking.get_with(&path, &[("authorization", &bearer(&lacking, &[Scope::Authors]))]).await.problem(503);
+}
+
+#[tokio::test]
+async fn what_cannot_be_audited_is_not_answered() {
+    // The topic is not there.
+    let world = world(&["--author-keyring", RING]).await;
+    let token = bearer(&world, &[Scope::Authors]);
+    let path = format!("/v1/authors/{ID}");
+    let closed = world.get_with(&path, &[("authorization", &token)]).await;
+    assert!(!closed.text().contains("satoshi"));
+    assert!(closed.problem(503)["detail"].as_str().unwrap().contains("audited"));
+    world.audited().await;
+    assert_eq!(world.get_with(&path, &[("authorization", &token)]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_subject_opens_so_many_authors_a_day_at_all_replicas_together() {
+    let args = ["--author-keyring", RING, "--api-author-openings=2"];
+    let world = world(&args).await;
+    world.audited().await;
+    let path = format!("/v1/authors/{ID}");
+    let token = bearer(&world, &[Scope::Authors]);
+    let other = vigie_api::router(&world.checked(), &Context::new(Arc::new(world.clock.clone()))).unwrap();
+    assert_eq!(world.get_with(&path, &[("authorization", &token)]).await.status, 200);
+    assert_eq!(send(other.clone(), "GET", &path, &[("authorization", &token)]).await.status, 200);
+    for router in [world.router.clone(), other] {
+        let refused = send(router, "GET", &path, &[("authorization", &token)]).await;
+        assert!(!refused.text().contains("satoshi"));
+        // It is noon.
+        assert_eq!(refused.header("retry-after"), "43200");
+        refused.problem(429);
+    }
+    let records = world.audit(4).await;
+    assert_eq!(records.last().unwrap().outcome, "refused");
+    assert_eq!(records.last().unwrap().detail["reason"], "more than 2 a day");
+    world.clock.advance(Duration::from_secs(12 * 3600));
+    let tomorrow = bearer(&world, &[Scope::Authors]);
+    assert_eq!(world.get_with(&path, &[("authorization", &tomorrow)]).await.status, 200);
 }
 
 #[tokio::test]

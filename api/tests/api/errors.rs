@@ -181,7 +181,9 @@ async fn every_documented_path_is_served_and_counted() {
         let expected = match path.as_str() {
             "/readyz" => 503,
             // Closed where no tokens are asked for.
-            "/v1/authors/{author_id}" => 403,
+            "/v1/authors/{author_id}" | "/v1/keys" => 403,
+            // Only revoked.
+            "/v1/keys/{key_id}" => 405,
             // No replay is there, and nobody is named to ask for tokens.
             "/v1/runs/{run}/diff" | "/.well-known/oauth-protected-resource" => 404,
             _ => 200,

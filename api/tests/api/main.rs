@@ -12,6 +12,7 @@ mod errors;
 mod events;
 mod insights;
 mod kept;
+mod keys;
 mod owasp;
 mod posts;
 mod right;

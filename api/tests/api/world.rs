@@ -2,18 +2,23 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use clap::Parser;
 use serde_json::Value;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 use vigie_api::AssetName;
+use vigie_audit::{read, verify};
 use vigie_clock::ManualClock;
 use vigie_clock::Timestamp;
 use vigie_daemon::{Context, ServiceError};
+use vigie_kafka_client::{Admin, TopicSpec};
+use vigie_schemas::{AuditRecord, Codec, Topic};
 use vigie_stack::testing::TestStack;
 
 /// The wall clock of the tests.
@@ -114,7 +119,13 @@ impl World {
         let (postgres, redis) =
             (format!("--postgres-url={}", stack.postgres_url), format!("--redis-url={}", stack.redis_url));
         let prefix = format!("--redis-prefix={}", stack.prefix);
-        let all: Vec<&str> = [postgres.as_str(), &redis, &prefix].into_iter().chain(args.iter().copied()).collect();
+        let (brokers, topics, registry) = (
+            format!("--kafka-brokers={}", stack.brokers),
+            format!("--kafka-topic-prefix={}", stack.prefix),
+            format!("--schema-registry-url={}", stack.registry_url),
+        );
+        let servers = [postgres.as_str(), &redis, &prefix, &brokers, &topics, &registry];
+        let all: Vec<&str> = servers.into_iter().chain(args.iter().copied()).collect();
         let config = config(&all);
         let clock = ManualClock::new(Timestamp::parse_rfc3339(WALL).unwrap());
         let ctx = Context::new(Arc::new(clock.clone()));
@@ -133,6 +144,29 @@ impl World {
 
     pub(crate) fn checked(&self) -> vigie_api::Checked {
         self.config.clone().check().unwrap_or_else(|mistakes| panic!("{mistakes:?}")).naming(names())
+    }
+
+    /// Makes the topic of the audit.
+    pub(crate) async fn audited(&self) {
+        let kafka = self.config.audit.kafka.clone();
+        let topic = Topic::Audit.configs().remove(0);
+        let spec = TopicSpec { name: topic.name, partitions: topic.partitions, replication: 1, config: topic.config };
+        tokio::task::spawn_blocking(move || Admin::new(&kafka).unwrap().create_topics(&[spec]).unwrap()).await.unwrap();
+    }
+
+    /// What the audit says, once it has so many records; its chain holds.
+    pub(crate) async fn audit(&self, count: usize) -> Vec<AuditRecord> {
+        let (kafka, registry) = (self.config.audit.kafka.clone(), &self.config.audit.registry);
+        let codec = Codec::connect(registry, &kafka.topic_prefix).await.unwrap().sync(Handle::current());
+        let reading = move || loop {
+            let entries: Vec<_> = read(&kafka, codec.clone(), None).unwrap().map(Result::unwrap).collect();
+            if entries.len() >= count {
+                assert_eq!(verify(entries.iter().cloned().map(Ok), None).unwrap().broken, None);
+                return entries.into_iter().map(|entry| entry.record.unwrap()).collect();
+            }
+        };
+        let reading = tokio::task::spawn_blocking(reading);
+        tokio::time::timeout(Duration::from_secs(60), reading).await.unwrap().unwrap()
     }
 
     /// Serves on a port of its own, until the shutdown.

@@ -114,6 +114,9 @@ pub struct TlsConfig {
     pub user: String,
     /// The user's password.
     pub password: String,
+    /// More users of Kafka, with the same password, by PLAIN. If there are any, whoever comes by TLS has the rights that were given to it and
+    /// no others; whoever comes without has all.
+    pub restricted: Vec<String>,
 }
 
 /// Where the servers of a stack speak TLS; PostgreSQL does so at its only port.

@@ -51,6 +51,7 @@ impl World {
             key: server.key.clone(),
             user: USER.to_owned(),
             password: SECRET.to_owned(),
+            restricted: Vec::new(),
         };
         let stack = Stack::start(StackConfig { tls: Some(tls), ..own(&dir.path().join("stack")) }).await.unwrap();
         Self {

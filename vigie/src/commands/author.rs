@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
 use serde_json::json;
-use tracing::info;
+use vigie_audit::{Action, AuditConfig};
 use vigie_authors::{Keyring, Sealed, WrappedKey};
 use vigie_clock::Timestamp;
 use vigie_daemon::{Context, Mistake, ServiceError};
@@ -12,6 +12,7 @@ use vigie_kafka_client::{KafkaConfig, OutgoingRecord, Publisher, Record, Start, 
 use vigie_schemas::{AuthorKeyRecord, Codec, RawPost, RegistryConfig, Topic};
 
 use crate::cli::{AuthorArgs, AuthorCommand};
+use crate::commands::audit::{audited, event};
 use crate::commands::topics::{blocking, codec_error, kafka_error};
 use crate::output::{Output, count};
 
@@ -24,8 +25,9 @@ pub(crate) async fn run(command: AuthorCommand, output: Output) -> Result<(), Se
         AuthorCommand::Open { author, keyring, kafka, registry } => {
             let author_id = author_id(&author)?;
             let keyring = keyring.require()?;
-            info!(author_id, "author to be opened on the command line");
-            let Some(handle) = open(&author_id, &keyring, &kafka, &registry).await? else {
+            let audit = AuditConfig { kafka: kafka.clone(), registry: registry.clone() };
+            let opening = open(&author_id, &keyring, &kafka, &registry);
+            let Some(handle) = audited(&audit, event(Action::AuthorOpen, Some(&author_id)), opening).await? else {
                 return Err(ServiceError::failed(format!(
                     "no handle of {author_id} can be opened: unknown, expired or erased"
                 )));
@@ -49,7 +51,9 @@ pub(crate) async fn run(command: AuthorCommand, output: Output) -> Result<(), Se
                 }
             }
             let at = Context::system().clock.now();
-            let keys = erase(&author_id, at, &kafka, &registry).await?;
+            let audit = AuditConfig { kafka: kafka.clone(), registry: registry.clone() };
+            let erasing = erase(&author_id, at, &kafka, &registry);
+            let keys = audited(&audit, event(Action::AuthorErase, Some(&author_id)), erasing).await?;
             let value = json!({"author_id": author_id, "erased_at": at.to_string(), "keys_destroyed": keys});
             output.result(&value, || format!("author {author_id} erased, {} destroyed", count(keys as u64, "key")))
         }

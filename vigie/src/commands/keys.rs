@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use vigie_api::{Credentials, KeyInfo, NewKey, Scope};
+use vigie_audit::{Action, AuditConfig};
 use vigie_daemon::{Context, SecretArg, ServiceError};
 use vigie_stores::PostgresUrl;
 
+use crate::commands::audit::{audited, event, noted};
 use crate::output::Output;
 
 #[derive(Subcommand, Debug)]
@@ -24,6 +26,8 @@ pub(crate) enum KeysCommand {
         days: u32,
         #[command(flatten)]
         postgres_url: SecretArg<PostgresUrl>,
+        #[command(flatten)]
+        audit: Box<AuditConfig>,
     },
     /// List keys, the newest first, with what they allow and when they were used last
     List {
@@ -36,16 +40,23 @@ pub(crate) enum KeysCommand {
         id: String,
         #[command(flatten)]
         postgres_url: SecretArg<PostgresUrl>,
+        #[command(flatten)]
+        audit: Box<AuditConfig>,
     },
 }
 
 pub(crate) async fn run(command: KeysCommand, output: Output) -> Result<(), ServiceError> {
     let now = Context::system().clock.now();
     match command {
-        KeysCommand::Create { name, scopes, days, postgres_url } => {
+        KeysCommand::Create { name, scopes, days, postgres_url, audit } => {
             let lifetime = Duration::from_secs(u64::from(days) * 86_400);
             let credentials = Credentials::connect(&postgres_url.require()?).await?;
-            let NewKey { id, key } = credentials.create_key(&name, &scopes, lifetime, now).await?;
+            let names = scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(" ");
+            let new = NewKey::random();
+            let event = event(Action::KeyCreate, Some(&new.id)).with("name", &name).with("scopes", names);
+            let storing = credentials.store_key(&new, &name, &scopes, lifetime, now);
+            audited(&audit, event.with("days", days), storing).await?;
+            let NewKey { id, key } = new;
             let expires_at = now.saturating_add(lifetime).to_string();
             let value = serde_json::json!({"id": id, "name": name, "key": key.reveal(), "expires_at": expires_at});
             output.result(&value, || key.reveal().to_owned())
@@ -57,8 +68,10 @@ pub(crate) async fn run(command: KeysCommand, output: Output) -> Result<(), Serv
             }
             Ok(())
         }
-        KeysCommand::Revoke { id, postgres_url } => {
-            if !Credentials::connect(&postgres_url.require()?).await?.revoke_key(&id, now).await? {
+        KeysCommand::Revoke { id, postgres_url, audit } => {
+            let credentials = Credentials::connect(&postgres_url.require()?).await?;
+            noted(&audit, event(Action::KeyRevoke, Some(&id)), output).await;
+            if !credentials.revoke_key(&id, now).await? {
                 return Err(ServiceError::failed(format!("there is no key {id:?} that is not revoked")));
             }
             output.result(&serde_json::json!({"revoked": id}), || format!("revoked {id}"))

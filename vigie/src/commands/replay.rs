@@ -9,8 +9,8 @@ mod serve;
 
 use clap::Args;
 pub(crate) use diff::DiffArgs;
+use vigie_audit::AuditConfig;
 use vigie_daemon::{SecretArg, ServiceError};
-use vigie_kafka_client::KafkaConfig;
 use vigie_sinks::{RunError, RunWish, Runs};
 use vigie_stores::PostgresUrl;
 
@@ -35,7 +35,7 @@ pub(crate) struct StoredRunArgs {
     #[command(flatten)]
     run: RunArgs,
     #[command(flatten)]
-    kafka: KafkaConfig,
+    audit: AuditConfig,
 }
 
 #[derive(Args, Debug)]

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use vigie_api::{AuthConfig, Credentials, MAX_TOKEN_HOURS, Revoked, Scope};
+use vigie_audit::{Action, AuditConfig};
 use vigie_daemon::{Context, SecretArg, ServiceError};
 use vigie_stores::PostgresUrl;
 
+use crate::commands::audit::{event, noted};
 use crate::output::Output;
 
 #[derive(Subcommand, Debug)]
@@ -39,6 +41,8 @@ pub(crate) enum TokenCommand {
         auth_max_token_hours: u32,
         #[command(flatten)]
         postgres_url: SecretArg<PostgresUrl>,
+        #[command(flatten)]
+        audit: Box<AuditConfig>,
     },
 }
 
@@ -56,11 +60,14 @@ pub(crate) async fn run(command: TokenCommand, output: Output) -> Result<(), Ser
             });
             output.result(&value, || token.clone())
         }
-        TokenCommand::Revoke { jti, subject, auth_max_token_hours, postgres_url } => {
+        TokenCommand::Revoke { jti, subject, auth_max_token_hours, postgres_url, audit } => {
             let value = jti.as_ref().or(subject.as_ref()).map_or("", String::as_str);
             let what = if jti.is_some() { Revoked::Token(value) } else { Revoked::Subject(value) };
             let lifetime = Duration::from_secs(u64::from(auth_max_token_hours) * 3600);
-            Credentials::connect(&postgres_url.require()?).await?.revoke_tokens(what, lifetime, now).await?;
+            let credentials = Credentials::connect(&postgres_url.require()?).await?;
+            let kind = if jti.is_some() { "jti" } else { "subject" };
+            noted(&audit, event(Action::TokenRevoke, Some(value)).with("kind", kind), output).await;
+            credentials.revoke_tokens(what, lifetime, now).await?;
             output.result(&serde_json::json!({"revoked": value}), || format!("revoked {value}"))
         }
     }

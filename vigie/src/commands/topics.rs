@@ -1,23 +1,64 @@
 //! `vigie topics` and `vigie schemas`.
 
+mod acls;
 mod apply;
 
+use clap::Subcommand;
 use vigie_daemon::ServiceError;
 use vigie_kafka_client::{Admin, KafkaConfig, KafkaError};
 use vigie_schemas::{CodecError, SchemaCheck};
 
+use self::acls::Format;
 use self::apply::TopicChange;
-use crate::cli::{SchemasCommand, TopicsCommand};
+use crate::cli::{Partitions, SchemasCommand};
 use crate::output::Output;
 
+#[derive(Subcommand, Debug)]
+pub(crate) enum TopicsCommand {
+    /// Create what is missing; never shrinks, reports what differs
+    Apply {
+        #[command(flatten)]
+        partitions: Partitions,
+        /// Copies of each partition
+        #[arg(long, env = "VIGIE_KAFKA_REPLICATION_FACTOR", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=9))]
+        replication_factor: i32,
+        #[command(flatten)]
+        kafka: KafkaConfig,
+    },
+    /// Print what each service may do in Kafka, for kafka-acls.sh or Strimzi; connects to nothing
+    Acls {
+        /// The principal of a service [default: vigie-SERVICE]; may be given several times
+        #[arg(long, value_name = "SERVICE=NAME")]
+        principal: Vec<String>,
+        /// What reads it
+        #[arg(long, value_enum, default_value_t = Format::KafkaAcls)]
+        format: Format,
+        /// The cluster's name in Strimzi
+        #[arg(long, value_name = "NAME", default_value = "kafka")]
+        strimzi_cluster: String,
+        /// Goes before every topic, group and transactional id
+        #[arg(long, env = "VIGIE_KAFKA_TOPIC_PREFIX", default_value = "", hide_default_value = true)]
+        kafka_topic_prefix: String,
+    },
+    /// Show topics and what differs from the catalogue
+    List {
+        #[command(flatten)]
+        kafka: KafkaConfig,
+    },
+}
+
 pub(crate) async fn run_topics(command: TopicsCommand, output: Output) -> Result<(), ServiceError> {
-    let changes = blocking(move || match command {
+    let changes = match command {
         TopicsCommand::Apply { partitions, replication_factor, kafka } => {
-            apply(&kafka, partitions.partitions, replication_factor)
+            blocking(move || apply(&kafka, partitions.partitions, replication_factor)).await?
         }
-        TopicsCommand::List { kafka } => apply::inspect_topics(&Admin::new(&kafka).map_err(kafka_error)?),
-    })
-    .await?;
+        TopicsCommand::Acls { principal, format, strimzi_cluster, kafka_topic_prefix } => {
+            return acls::print(&kafka_topic_prefix, &principal, format, &strimzi_cluster, output);
+        }
+        TopicsCommand::List { kafka } => {
+            blocking(move || apply::inspect_topics(&Admin::new(&kafka).map_err(kafka_error)?)).await?
+        }
+    };
     for change in &changes {
         output.result(change, || {
             let drift = change.drift.iter().map(|d| format!("\n    differs: {d}")).collect::<String>();

@@ -38,7 +38,7 @@ fn site() -> u16 {
 }
 
 /// Below those of outgoing connections, one of which could take it before its service does, and below those of the stack.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static GIVEN: AtomicU16 = AtomicU16::new(0);
     let first = u16::try_from(std::process::id() % 4_000).unwrap();
     let candidates = std::iter::repeat_with(|| 10_000 + (first + GIVEN.fetch_add(1, Ordering::Relaxed)) % 5_000);
@@ -66,14 +66,16 @@ fn get(port: u16, path: &str) -> Option<String> {
 }
 
 /// What a container's process gets: the compose file's environment with the addresses of this test in place of its own.
-struct Place<'a> {
-    stack: &'a TestStack,
-    dir: &'a Path,
-    api: u16,
+pub(crate) struct Place<'a> {
+    pub(crate) stack: &'a TestStack,
+    pub(crate) dir: &'a Path,
+    pub(crate) api: u16,
+    /// What else a process of this subcommand gets, as `sink-redis`.
+    pub(crate) more: &'a dyn Fn(&str) -> Vec<(&'static str, String)>,
 }
 
 impl Place<'_> {
-    fn command(&self, container: &Container, ops: u16) -> Command {
+    pub(crate) fn command(&self, container: &Container, ops: u16) -> Command {
         let here = BTreeMap::from([
             ("VIGIE_KAFKA_BROKERS", self.stack.brokers.clone()),
             ("VIGIE_SCHEMA_REGISTRY_URL", self.stack.registry_url.clone()),
@@ -98,6 +100,7 @@ impl Place<'_> {
         // Tests share the servers.
         command.env("VIGIE_KAFKA_TOPIC_PREFIX", &self.stack.prefix).env("VIGIE_REDIS_PREFIX", &self.stack.prefix);
         command.env("VIGIE_SOURCES", self.dir.join("sources.toml"));
+        command.envs((self.more)(&subcommand(&container.args).join("-")));
         command
     }
 }
@@ -139,12 +142,16 @@ impl Drop for Service {
 fn the_compose_file_describes_a_working_pipeline() {
     let stack = vigie_stack::testing::shared();
     let dir = tempfile::tempdir().unwrap();
+    run(&Place { stack: &stack, dir: dir.path(), api: free_port(), more: &|_| Vec::new() });
+}
+
+/// Runs jobs and services until a post has come from its source to the API, and ends the services.
+pub(crate) fn run(place: &Place<'_>) {
     let source = format!(
         "[[source]]\nid = \"feed\"\nkind = \"rss\"\nurl = \"http://127.0.0.1:{}/feed.xml\"\nevery_seconds = 1\nlocal = true\n",
         site()
     );
-    std::fs::write(dir.path().join("sources.toml"), source).unwrap();
-    let place = Place { stack: &stack, dir: dir.path(), api: free_port() };
+    std::fs::write(place.dir.join("sources.toml"), source).unwrap();
 
     let (jobs, services): (Vec<_>, Vec<_>) =
         compose_containers().into_iter().partition(|container| crate::JOBS.contains(&&*container.args.join(" ")));
@@ -153,7 +160,7 @@ fn the_compose_file_describes_a_working_pipeline() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{} ended with {}: {said}", container.place, output.status);
     }
-    let mut services: Vec<Service> = services.iter().map(|container| Service::spawn(&place, container)).collect();
+    let mut services: Vec<Service> = services.iter().map(|container| Service::spawn(place, container)).collect();
     for service in &mut services {
         eventually(&format!("{} is healthy", service.place), || service.is_healthy().then_some(()));
     }

@@ -156,8 +156,17 @@ fn a_handle_is_nowhere_to_be_read_and_opens_until_its_author_is_erased() {
     assert_eq!((of(&posts, &id), of(&posts, &other)), (2, 1), "{posts}");
     let author = up.until(&format!("/v1/authors/{other}"), &opener, |status, _| status == 200);
     assert_eq!(author["handle"], OTHER);
+    // All of it is audited, by ids only.
+    let list = String::from_utf8(vigie(&data, &["audit", "list", "--action", "author"]).stdout).unwrap();
+    for (who, what) in
+        [("auditor", format!("author.open  {id}  allowed")), ("os:", format!("author.erase  {id}  allowed"))]
+    {
+        assert!(list.lines().any(|line| line.contains(who) && line.contains(&what)), "{what} is missing in {list}");
+    }
+    assert!(!list.contains(HANDLE) && !list.contains(OTHER), "{list}");
+    assert_eq!(vigie(&data, &["audit", "verify"]).status.code(), Some(0));
     up.stop(std::time::Duration::from_secs(30));
     let log = std::fs::read(dir.path().join("up.log")).unwrap();
-    assert!(holds(&log, "author opened") && holds(&log, "auditor"), "openings are logged");
+    assert!(holds(&log, "author.open") && holds(&log, "auditor"), "openings are logged");
     assert!(!holds(&log, HANDLE) && !holds(&log, OTHER));
 }

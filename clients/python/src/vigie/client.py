@@ -244,6 +244,19 @@ class Client:
         """The handle behind an author's id: personal data, for a token with ``authors:read``."""
         return self.get(f"/v1/authors/{_quoted(author_id)}")
 
+    def keys(self, *, limit: int | None = None) -> pd.DataFrame:
+        """API keys, newest first, by id; for a token with ``admin:keys``, as all about keys."""
+        return _frame(self.rows("/v1/keys", "keys", limit=limit), "id")
+
+    def create_key(self, name: str, scopes: Sequence[str], *, days: int | None = None) -> dict[str, Any]:
+        """Makes an API key of your own scopes, or fewer: ``id``, ``expires_at`` and, this once, the ``key`` itself."""
+        order = {"name": name, "scopes": list(scopes), "days": days}
+        return self._http.send("POST", "/v1/keys", {field: value for field, value in order.items() if value is not None})
+
+    def revoke_key(self, key_id: str) -> None:
+        """Revokes an API key for good."""
+        self._http.send("DELETE", f"/v1/keys/{_quoted(key_id)}")
+
     def events(
         self,
         *,

@@ -33,7 +33,7 @@ class Problem(Exception):
 
 
 class Http:
-    """GET requests to one server."""
+    """Requests to one server."""
 
     def __init__(self, url: str, token: str | None, timeout: float, retries: int) -> None:
         self.url = url.rstrip("/")
@@ -64,6 +64,17 @@ class Http:
                     raise problem from None
                 time.sleep(wait)
         raise AssertionError("the last attempt returns or raises")
+
+    def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """The JSON of an answer, ``None`` if it is empty. Sent once: what it changes is not changed twice."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {**self.headers, "Accept": "application/json", "Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=self.timeout) as answer:
+                return json.loads(answer.read() or "null")
+        except urllib.error.HTTPError as error:
+            raise problem_of(error) from None
 
     def open(self, path: str, query: dict[str, Any] | None, headers: dict[str, str]) -> Any:
         """The answer, unread."""

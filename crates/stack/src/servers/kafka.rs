@@ -41,6 +41,11 @@ pub(crate) struct KafkaTls {
 impl KafkaTls {
     /// `keys` is a file that holds the broker's key and certificate.
     fn settings(&self, keys: &Path) -> String {
+        let mut users = format!("user_{user}=\"{password}\"", user = self.config.user, password = self.config.password);
+        for user in &self.config.restricted {
+            users += &format!(" user_{user}=\"{}\"", self.config.password);
+        }
+        let authorizer = if self.config.restricted.is_empty() { "" } else { AUTHORIZER };
         format!(
             "ssl.keystore.type=PEM\n\
              ssl.keystore.location={keys}\n\
@@ -48,17 +53,17 @@ impl KafkaTls {
              ssl.truststore.location={authority}\n\
              listener.name.ssl.ssl.client.auth=required\n\
              sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512\n\
-             listener.name.sasl_ssl.plain.sasl.jaas.config={JAAS}.plain.PlainLoginModule required user_{user}=\"{password}\";\n\
+             listener.name.sasl_ssl.plain.sasl.jaas.config={JAAS}.plain.PlainLoginModule required {users};\n\
              listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config={JAAS}.scram.ScramLoginModule required;\n\
-             listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={JAAS}.scram.ScramLoginModule required;\n",
+             listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={JAAS}.scram.ScramLoginModule required;\n{authorizer}",
             keys = keys.display(),
             authority = self.config.authority.display(),
-            user = self.config.user,
-            password = self.config.password,
         )
     }
 }
 
+const AUTHORIZER: &str =
+    "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\nsuper.users=User:ANONYMOUS\n";
 const JAAS: &str = "org.apache.kafka.common.security";
 
 #[derive(Clone, Debug)]

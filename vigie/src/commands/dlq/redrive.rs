@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
+use vigie_audit::{Action, AuditConfig};
 use vigie_clock::Timestamp;
 use vigie_daemon::{Context, Mistake, ServiceError, spawn_signal_handler};
 use vigie_kafka_client::{KafkaConfig, KafkaError, OutgoingRecord, ProducerOptions, TransactionalProducer};
@@ -15,6 +16,7 @@ use vigie_schemas::{Codec, Topic};
 
 use super::letters::{self, Letter, Place};
 use crate::cli::DlqArgs;
+use crate::commands::audit::{audited, event};
 use crate::commands::topics::{blocking, codec_error, kafka_error};
 use crate::output::{Output, count};
 
@@ -91,8 +93,11 @@ pub(crate) async fn run(args: RedriveArgs, output: Output) -> Result<(), Service
     let sent = match producer {
         None => letters.len(),
         Some(producer) => {
+            let audit = AuditConfig { kafka: args.servers.kafka.clone(), registry: args.servers.registry.clone() };
+            let event = event(Action::DlqRedrive, Some(&args.topic)).with("letters", letters.len());
+            let event = event.with("replaced", replacement.is_some());
             let work = Redrive { topic, queue, producer, replacement, pause: args.rate.map(pause) };
-            send(work, letters).await?
+            audited(&audit, event, send(work, letters)).await?
         }
     };
     let value = json!({"topic": args.topic, "redriven": sent, "left_out": left_out, "dry_run": args.dry_run});

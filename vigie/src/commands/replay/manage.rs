@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::{Instant, interval};
+use vigie_audit::Action;
 use vigie_daemon::{Context, Mistake, ServiceError};
 use vigie_kafka_client::{Admin, KafkaConfig, TopicPartition, last_offset_before};
 use vigie_processors::replay::{self, Progress};
@@ -12,6 +13,7 @@ use vigie_schemas::{LIVE_RUN, Topic};
 use vigie_sinks::{RunFinished, RunRow, RunState, RunWish, Runs};
 
 use super::{ListArgs, RunArgs, StoredRunArgs, connect, progress, run_error};
+use crate::commands::audit::{audited, event, noted};
 use crate::commands::topics::{blocking, kafka_error};
 use crate::output::{Output, duration};
 
@@ -131,9 +133,10 @@ pub(crate) async fn cancel(args: StoredRunArgs, output: Output) -> Result<(), Se
         let advice = format!("to delete it: vigie replay remove {}", run.run_id);
         return Err(ServiceError::failed(format!("run {} is finished; {advice}", run.run_id)));
     }
+    noted(&args.audit, event(Action::ReplayCancel, Some(&run.run_id)), output).await;
     runs.want(&run.run_id, RunWish::Cancel).await.map_err(run_error)?;
     let run = until(&runs, &run.run_id, |run| !run.alive).await?;
-    let run_id = end(&runs, run, &args.kafka).await?;
+    let run_id = end(&runs, run, &args.audit.kafka).await?;
     output.result(&json!({"run_id": run_id, "state": RunState::Cancelled.as_str()}), || {
         format!("{run_id} is cancelled; to delete what it wrote: vigie replay remove {run_id}")
     })
@@ -159,9 +162,10 @@ async fn end(runs: &Runs, run: RunRow, kafka: &KafkaConfig) -> Result<String, Se
 pub(crate) async fn remove(args: StoredRunArgs, output: Output) -> Result<(), ServiceError> {
     let mut runs = connect(&args.run.postgres_url).await?;
     let run = found(&runs, &args.run.run).await?;
-    let run_id = end(&runs, run, &args.kafka).await?;
-    wait_for_sink(&runs, &args.kafka, output).await?;
-    let rows = runs.remove(&run_id).await.map_err(run_error)?;
+    let run_id = end(&runs, run, &args.audit.kafka).await?;
+    wait_for_sink(&runs, &args.audit.kafka, output).await?;
+    let removing = async { runs.remove(&run_id).await.map_err(run_error) };
+    let rows = audited(&args.audit, event(Action::ReplayRemove, Some(&run_id)), removing).await?;
     output.result(&json!({"run_id": run_id, "removed": rows}), || {
         format!("{run_id} is removed: {} posts, {} windows", rows["stored_posts"], rows["stored_windows"])
     })

@@ -1,6 +1,7 @@
 //! `vigie replay promote`, `rollback` and `promoted`: which run is served.
 
 use serde_json::json;
+use vigie_audit::{Action, AuditConfig};
 use vigie_clock::Timestamp;
 use vigie_daemon::{SecretArg, ServiceError};
 use vigie_processors::times::{since, until};
@@ -8,6 +9,7 @@ use vigie_schemas::{Segment, Switch, segments};
 use vigie_sinks::{PromotedRun, Promotion, SwitchError, promote, promoted_runs, rollback};
 use vigie_stores::PostgresUrl;
 
+use crate::commands::audit::{audited, event};
 use crate::output::Output;
 
 #[derive(clap::Subcommand, Debug)]
@@ -27,6 +29,8 @@ pub(crate) enum ServeCommand {
         reason: Option<String>,
         #[command(flatten)]
         postgres_url: SecretArg<PostgresUrl>,
+        #[command(flatten)]
+        audit: Box<AuditConfig>,
     },
     /// Take back the last promotion, or the last one of a run: what was served before is served again
     Rollback {
@@ -34,6 +38,8 @@ pub(crate) enum ServeCommand {
         run_id: Option<String>,
         #[command(flatten)]
         postgres_url: SecretArg<PostgresUrl>,
+        #[command(flatten)]
+        audit: Box<AuditConfig>,
     },
     /// Show which run is served for which range, and every promotion
     Promoted {
@@ -44,16 +50,24 @@ pub(crate) enum ServeCommand {
 
 pub(super) async fn run(command: ServeCommand, output: Output) -> Result<(), ServiceError> {
     match command {
-        ServeCommand::Promote { run_id, from, to, reason, postgres_url } => {
-            let promotion = Promotion { run_id, from, to, reason };
-            let promoted = promote(&postgres_url.require()?, &promotion).await.map_err(failed)?;
+        ServeCommand::Promote { run_id, from, to, reason, postgres_url, audit } => {
+            let mut event = event(Action::ReplayPromote, Some(&run_id));
+            for (name, value) in [("from", from), ("to", to)] {
+                event = value.into_iter().fold(event, |event, value| event.with(name, value));
+            }
+            let (url, promotion) = (postgres_url.require()?, Promotion { run_id, from, to, reason });
+            let promoting = async { promote(&url, &promotion).await.map_err(failed) };
+            let promoted = audited(&audit, event, promoting).await?;
             output.result(&promoted, || {
                 let Switch { run_id, from, to, .. } = &promoted.switch;
                 format!("{run_id} is served for {from} to {to}\nback again: vigie replay rollback {run_id}")
             })
         }
-        ServeCommand::Rollback { run_id, postgres_url } => {
-            let back = rollback(&postgres_url.require()?, run_id.as_deref()).await.map_err(failed)?;
+        ServeCommand::Rollback { run_id, postgres_url, audit } => {
+            let url = postgres_url.require()?;
+            let event = event(Action::ReplayRollback, run_id.as_deref());
+            let rolling = async { rollback(&url, run_id.as_deref()).await.map_err(failed) };
+            let back = audited(&audit, event, rolling).await?;
             output.result(&back, || {
                 let Switch { run_id, from, to, .. } = &back.switch;
                 format!("{run_id} is no longer served for {from} to {to}")

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use vigie_audit::AuditConfig;
 use vigie_authors::{AuthorKey, Keyring};
 use vigie_daemon::{Check, Mistake, SecretArg, ServiceError};
 use vigie_kafka_client::KafkaConfig;
@@ -104,8 +105,9 @@ impl Checked {
         self.trends = self.trends.on(kafka.clone(), registry.clone());
         self.postgres = self.postgres.on(kafka.clone(), registry.clone(), read(&servers.postgres_url)?);
         self.redis = self.redis.on(kafka.clone(), registry.clone(), read(&servers.redis_url)?);
-        self.archive = self.archive.map(|archive| archive.on(kafka, registry));
-        self.api = self.api.on(read(&servers.postgres_url)?, read(&servers.redis_url)?);
+        self.archive = self.archive.map(|archive| archive.on(kafka.clone(), registry.clone()));
+        self.api =
+            self.api.on(AuditConfig { kafka, registry }, read(&servers.postgres_url)?, read(&servers.redis_url)?);
         Ok(self)
     }
 }
