@@ -48,6 +48,9 @@ pub enum Scope {
     /// Sources, runs and metrics.
     #[value(name = "read:operations")]
     Operations,
+    /// Records that could not be processed, as they were.
+    #[value(name = "read:dead-letters")]
+    DeadLetters,
     /// Handles behind author ids: personal data.
     #[value(name = "authors:read")]
     Authors,
@@ -55,7 +58,7 @@ pub enum Scope {
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 4] = [Self::Insights, Self::Posts, Self::Operations, Self::Authors];
+    pub const ALL: [Self; 5] = [Self::Insights, Self::Posts, Self::Operations, Self::DeadLetters, Self::Authors];
 
     /// As in the `scope` claim (RFC 8693, 4.2).
     pub const fn name(self) -> &'static str {
@@ -63,6 +66,7 @@ impl Scope {
             Self::Insights => "read:insights",
             Self::Posts => "read:posts",
             Self::Operations => "read:operations",
+            Self::DeadLetters => "read:dead-letters",
             Self::Authors => "authors:read",
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use vigie_clock::Timestamp;
 
+use crate::dead_letters::DeadLetter;
 use crate::market::MarketPart;
 use crate::terms::{TermInsight, TermPost};
 
@@ -239,23 +240,6 @@ impl AuthorKeyRecord {
     }
 }
 
-/// A record that a stage could not process, with the reason.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DeadLetter {
-    pub topic: String,
-    pub partition: i32,
-    pub offset: i64,
-    pub timestamp: Timestamp,
-    #[serde(with = "apache_avro::serde::bytes_opt")]
-    pub key: Option<Vec<u8>>,
-    #[serde(with = "apache_avro::serde::bytes_opt")]
-    pub value: Option<Vec<u8>>,
-    pub stage: String,
-    pub reason: String,
-    pub detail: String,
-    pub failed_at: Timestamp,
-}
-
 /// A record type and the Avro schema that it is written with.
 pub trait AvroRecord: Serialize + serde::de::DeserializeOwned + Send + Sync {
     /// The schema, as JSON.
@@ -486,6 +470,7 @@ mod tests {
             reason: text(),
             detail: text(),
             failed_at: time,
+            version: Some(text()),
         });
     }
 }

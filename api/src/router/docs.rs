@@ -32,6 +32,7 @@ use crate::http::problem::{Details, WrongParameter};
         (name = "posts", description = "What they are made of"),
         (name = "authors", description = "Personal data"),
         (name = "operations", description = "How it is going"),
+        (name = "dead letters", description = "Records that could not be processed"),
         (name = "pages", description = "For people")
     )
 )]
@@ -75,6 +76,7 @@ fn complete(doc: &mut utoipa::openapi::OpenApi) {
                 "posts" => Scope::Posts,
                 "authors" => Scope::Authors,
                 "operations" => Scope::Operations,
+                "dead letters" => Scope::DeadLetters,
                 _ => Scope::Insights,
             };
             let mut security =
@@ -89,7 +91,7 @@ fn complete(doc: &mut utoipa::openapi::OpenApi) {
         }
         if path.starts_with("/v1/") {
             problems.push(("400", "Parameters are wrong: every one is listed"));
-            problems.push(("404", "No such asset, run or author"));
+            problems.push(("404", "No such asset, run, author or dead letter"));
         } else if path.contains('{') {
             problems.push(("400", "The path is no text"));
             problems.push(("404", "No such file"));
