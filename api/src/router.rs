@@ -16,8 +16,8 @@ use vigie_daemon::{Context, ops_router};
 use crate::app::App;
 use crate::auth::{Scope, require, require_token};
 use crate::endpoints::{
-    alerts, assets, authors, dashboard, dead_letters, diff, market, metric, posts, resource, runs, search, series, sources, stream,
-    terms, trends,
+    alerts, assets, authors, dashboard, dead_letters, diff, market, metric, posts, resource, runs, search, series,
+    sources, stream, terms, trends,
 };
 use crate::http::problem::Problem;
 use guard::guard;
@@ -44,8 +44,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(search::search))
         .routes(routes!(diff::diff));
     let operations = OpenApiRouter::default().routes(routes!(sources::list)).routes(routes!(runs::list));
-    let dead_letters =
-        OpenApiRouter::default().routes(routes!(dead_letters::list)).routes(routes!(dead_letters::one));
+    let dead_letters = OpenApiRouter::default().routes(routes!(dead_letters::list)).routes(routes!(dead_letters::one));
     let authors = OpenApiRouter::default()
         .routes(routes!(authors::open))
         .route_layer(from_fn(|request, next| require_token(Scope::Authors, request, next)));

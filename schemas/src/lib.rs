@@ -23,8 +23,8 @@ pub use dead_letters::{DeadLetter, Place};
 pub use error::CodecError;
 pub use market::{MARKET_SHARE, MarketCopy, MarketPart, MarketPost, MarketProgress, market_key, market_route};
 pub use records::{
-    Alert, AssetMention, AuthorKeyRecord, AvroRecord, Cursor, FetchRecord, Forecast, LIVE_RUN, Lineage,
-    Mention, RawPost, ScoredPost, TrendInsight, WHOLE_MARKET, WINDOW,
+    Alert, AssetMention, AuthorKeyRecord, AvroRecord, Cursor, FetchRecord, Forecast, LIVE_RUN, Lineage, Mention,
+    RawPost, ScoredPost, TrendInsight, WHOLE_MARKET, WINDOW,
 };
 pub use registry::{RegistryConfig, RegistryPassword, RegistryToken, SchemaCheck, check_schemas, register_schemas};
 pub use served::{SERVED_RUN, Segment, Switch, segments};

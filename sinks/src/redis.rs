@@ -105,7 +105,13 @@ pub async fn run_redis(config: CheckedRedisSink, ctx: Context) -> Result<(), Ser
     let sink = RedisSink::connect(&redis_url, prefix, rebuild)
         .await
         .map_err(|e| ServiceError::unavailable(format!("redis at {redis_url}"), e))?;
-    driver::run(driver::Options { kafka, registry, topics: TOPICS.map(|topic| topic.name().to_owned()).into(), batch }, sink, health, ctx).await
+    driver::run(
+        driver::Options { kafka, registry, topics: TOPICS.map(|topic| topic.name().to_owned()).into(), batch },
+        sink,
+        health,
+        ctx,
+    )
+    .await
 }
 
 pub(crate) struct RedisSink {

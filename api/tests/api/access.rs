@@ -24,7 +24,14 @@ fn bearer(world: &World, scopes: &[Scope]) -> String {
 #[tokio::test]
 async fn a_token_opens_what_its_scopes_name() {
     let world = guarded().await;
-    let paths = ["/v1/trends?posts=0", "/v1/assets/BTC/posts", "/v1/sources", "/metrics", "/v1/trends?posts=1", "/v1/dead-letters"];
+    let paths = [
+        "/v1/trends?posts=0",
+        "/v1/assets/BTC/posts",
+        "/v1/sources",
+        "/metrics",
+        "/v1/trends?posts=1",
+        "/v1/dead-letters",
+    ];
     let statuses = async |token: &str| {
         let mut all = Vec::new();
         for path in paths {

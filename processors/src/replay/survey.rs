@@ -201,7 +201,11 @@ fn count(
         // What the live run put aside is passed over by a replay.
         let Ok(post) = codec.decode::<RawPost>(value) else { return };
         let in_range = selection.published.as_ref().is_none_or(|range| range.contains(&post.published_at));
-        if in_range && analyser.selects(&selection.only, &post) && check_post(&post, &record).is_ok() && seen.insert(post.post_id) {
+        if in_range
+            && analyser.selects(&selection.only, &post)
+            && check_post(&post, &record).is_ok()
+            && seen.insert(post.post_id)
+        {
             counted.1 += 1;
         }
     };

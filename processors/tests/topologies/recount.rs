@@ -86,14 +86,16 @@ fn posts_before_and_after_the_range_and_copies_are_left_out() {
 fn a_day_counts_its_authors_once_and_the_records_behind_it_are_known() {
     let by_one = |id: &str, minute| RawPost { author: Some("one".to_owned()), ..post(id, minute) };
     let elsewhere = RawPost { text: "nothing that we would know of at all".to_owned(), ..post("c", 20) };
-    let posts = [(by_one("a", 1), 1), (by_one("b", 50), 50), (elsewhere, 51), (by_one("a", 1), 52), (post("d", 55), 55)];
+    let posts =
+        [(by_one("a", 1), 1), (by_one("b", 50), 50), (elsewhere, 51), (by_one("a", 1), 52), (post("d", 55), 55)];
     let (windows, mut recount) = recount(&posts);
     assert_eq!(windows.keys().filter(|(asset, _)| asset == "BTC").count(), 3);
     recount.take(&record("d", None, 5, T0 + 56 * MINUTE)).unwrap();
     let day = recount.buckets(Duration::from_secs(86_400)).unwrap();
     let of = |asset: &str| &day[&(asset.to_owned(), at(T0).window_start(Duration::from_secs(86_400)))].counts;
     assert_eq!((of("BTC").posts, of("BTC").unique_authors, of("*").posts, of("*").unique_authors), (2, 1, 3, 2));
-    let behind = |recount: &mut Recount<LocalCodec>, asset| recount.behind(asset).unwrap().into_iter().collect::<Vec<_>>();
+    let behind =
+        |recount: &mut Recount<LocalCodec>, asset| recount.behind(asset).unwrap().into_iter().collect::<Vec<_>>();
     let named = |offset, id: &str| ((0, offset), id.to_owned());
     assert_eq!(behind(&mut recount, "BTC"), [named(0, "a"), named(1, "b")]);
     assert_eq!(behind(&mut recount, "*"), [named(0, "a"), named(1, "b"), named(2, "c")]);

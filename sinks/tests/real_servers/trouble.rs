@@ -91,7 +91,9 @@ async fn dead_letters_and_their_marks_reach_their_table_and_what_is_no_letter_is
     // Read anew from the beginning, nothing changes.
     pipeline.execute("UPDATE sink_offsets SET next_offset = 0 WHERE topic LIKE '%.dlq'", &[]).await;
     let again = pipeline.start_postgres();
-    pipeline.until_number("SELECT count(*) FROM sink_offsets WHERE topic LIKE '%posts.raw.v1.dlq' AND next_offset > 3", 1).await;
+    pipeline
+        .until_number("SELECT count(*) FROM sink_offsets WHERE topic LIKE '%posts.raw.v1.dlq' AND next_offset > 3", 1)
+        .await;
     again.stop().await;
     pipeline.until_number(&format!("{letters} true"), 3).await;
     pipeline.until_number(&format!("{letters} redriven_at IS NOT NULL"), 1).await;

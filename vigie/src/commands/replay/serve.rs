@@ -22,6 +22,9 @@ pub(crate) enum ServeCommand {
         /// Only before this time, in the same words (a day: its end); widened to a whole window
         #[arg(long, value_name = "TIME", value_parser = until)]
         to: Option<Timestamp>,
+        /// Serve it although posts of its range were gone when it ran
+        #[arg(long)]
+        incomplete: bool,
         /// Why, for whoever asks later
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
@@ -44,8 +47,8 @@ pub(crate) enum ServeCommand {
 
 pub(super) async fn run(command: ServeCommand, output: Output) -> Result<(), ServiceError> {
     match command {
-        ServeCommand::Promote { run_id, from, to, reason, postgres_url } => {
-            let promotion = Promotion { run_id, from, to, reason };
+        ServeCommand::Promote { run_id, from, to, incomplete, reason, postgres_url } => {
+            let promotion = Promotion { run_id, from, to, incomplete, reason };
             let promoted = promote(&postgres_url.require()?, &promotion).await.map_err(failed)?;
             output.result(&promoted, || {
                 let Switch { run_id, from, to, .. } = &promoted.switch;
