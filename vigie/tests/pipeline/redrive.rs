@@ -19,7 +19,7 @@ const TOPIC: &str = Topic::PostsRaw.name();
 
 /// Records of five kinds that no topology takes, as many of each.
 fn poison(up: &Up, kafka: &KafkaConfig) {
-    let registry = RegistryConfig::at(up.endpoint("registry_url"));
+    let registry = RegistryConfig::at(up.endpoint("schema_registry_url"));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let codec = runtime.block_on(Codec::connect(&registry, "")).unwrap();
     let now = SystemClock::default().now();
