@@ -4,7 +4,7 @@ import { Board, mood } from "./board.js";
 import { Chart } from "./chart.js";
 import { ApiProblem, get, listen } from "./client.js";
 import { DAY, HOUR, ago, amount, assetName, change, count, direction, empty, h, moment, percent, segments, signed } from "./format.js";
-import { alerts, diff, lineage, sources, terms } from "./panels.js";
+import { alerts, deadLetters, diff, lineage, sources, terms } from "./panels.js";
 import { KINDS, Posts } from "./posts.js";
 
 const $ = (id) => document.getElementById(id);
@@ -191,6 +191,13 @@ async function loadSources() {
   sources($("sources"), answer);
 }
 
+async function loadDeadLetters() {
+  const answer = await get("/v1/dead-letters", { limit: 5 });
+  $("dead-card").hidden = !answer.counts.length;
+  $("dead-hint").textContent = `${count(answer.counts.reduce((sum, { letters }) => sum + letters, 0))} in 30 days`;
+  deadLetters($("dead"), answer);
+}
+
 // Replays can be looked at beside the live numbers.
 async function loadRuns() {
   const { runs } = await get("/v1/runs", { limit: 100 });
@@ -304,8 +311,9 @@ function start() {
   attempt(everything());
   attempt(loadSources());
   attempt(loadRuns());
+  attempt(loadDeadLetters());
   listen({ type: "trend,alert,switch" }, { onevent, onstate: (name) => { state(name); if (name === "live") refresh(); } });
-  setInterval(() => { if (!document.hidden) attempt(loadSources()); }, 30e3);
+  setInterval(() => { if (!document.hidden) for (const load of [loadSources, loadDeadLetters]) attempt(load()); }, 30e3);
   // Without live events, ask.
   setInterval(() => { if (known.live !== "live") refresh(); }, 15e3);
 }

@@ -50,6 +50,20 @@ export function sources(list, answer) {
   if (!answer.sources.length) list.replaceChildren(empty("No source yet", "Nothing has been fetched so far."));
 }
 
+// Records that could not be processed: how many and why, and the latest.
+export function deadLetters(container, answer) {
+  const facts = answer.counts.slice(0, 8).flatMap(({ topic, stage, reason, letters, redriven }) => [
+    h("dt", {}, reason),
+    h("dd", {}, h("b", {}, count(letters)), ` of ${topic}, ${stage}`, redriven ? `; ${count(redriven)} redriven` : "")]);
+  const latest = answer.dead_letters.map((letter) => {
+    const path = `/v1/dead-letters/${encodeURIComponent(letter.topic)}/${letter.letter}`;
+    return h("p", { title: letter.key ?? "no key" }, `${moment(Date.parse(letter.failed_at))} `,
+      h("a", { href: path }, h("code", {}, `${letter.topic} ${letter.partition}:${letter.offset}`)), ` ${letter.detail}`);
+  });
+  container.replaceChildren(h("dl", {}, ...facts), ...latest,
+    h("div", { class: "links" }, h("a", { href: "/v1/dead-letters" }, "JSON"), h("a", { href: "/v1/dead-letters?format=csv" }, "CSV")));
+}
+
 // What a replay changes: posts, mood with the interval of its shift, labels and spikes.
 export function diff(container, answer) {
   const { run, posts, flips, examples } = answer;

@@ -55,6 +55,10 @@ pub enum Scope {
     #[value(name = "read:operations")]
     #[serde(rename = "read:operations")]
     Operations,
+    /// Records that could not be processed, as they were.
+    #[value(name = "read:dead-letters")]
+    #[serde(rename = "read:dead-letters")]
+    DeadLetters,
     /// Handles behind author ids: personal data.
     #[value(name = "authors:read")]
     #[serde(rename = "authors:read")]
@@ -67,7 +71,8 @@ pub enum Scope {
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 5] = [Self::Insights, Self::Posts, Self::Operations, Self::Authors, Self::Keys];
+    pub const ALL: [Self; 6] =
+        [Self::Insights, Self::Posts, Self::Operations, Self::DeadLetters, Self::Authors, Self::Keys];
 
     /// As in the `scope` claim (RFC 8693, 4.2).
     pub const fn name(self) -> &'static str {
@@ -75,6 +80,7 @@ impl Scope {
             Self::Insights => "read:insights",
             Self::Posts => "read:posts",
             Self::Operations => "read:operations",
+            Self::DeadLetters => "read:dead-letters",
             Self::Authors => "authors:read",
             Self::Keys => "admin:keys",
         }

@@ -4,6 +4,7 @@ pub(crate) mod alerts;
 pub(crate) mod assets;
 pub(crate) mod authors;
 pub(crate) mod dashboard;
+pub(crate) mod dead_letters;
 pub(crate) mod diff;
 pub(crate) mod keys;
 pub(crate) mod market;

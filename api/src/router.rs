@@ -17,8 +17,8 @@ use vigie_daemon::{Context, ops_router};
 use crate::app::App;
 use crate::auth::{Scope, require, require_token};
 use crate::endpoints::{
-    alerts, assets, authors, dashboard, diff, keys, market, metric, posts, resource, runs, search, series, sources,
-    stream, terms, trends,
+    alerts, assets, authors, dashboard, dead_letters, diff, keys, market, metric, posts, resource, runs, search, series,
+    sources, stream, terms, trends,
 };
 use crate::http::problem::Problem;
 use guard::guard;
@@ -45,6 +45,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(search::search))
         .routes(routes!(diff::diff));
     let operations = OpenApiRouter::default().routes(routes!(sources::list)).routes(routes!(runs::list));
+    let dead_letters = OpenApiRouter::default().routes(routes!(dead_letters::list)).routes(routes!(dead_letters::one));
     let authors = OpenApiRouter::default()
         .routes(routes!(authors::open))
         .route_layer(from_fn(|request, next| require_token(Scope::Authors, |_| Action::AuthorOpen, request, next)));
@@ -64,6 +65,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(open_to(Scope::Insights, insights))
         .merge(open_to(Scope::Posts, posts))
         .merge(open_to(Scope::Operations, operations))
+        .merge(open_to(Scope::DeadLetters, dead_letters))
         .merge(authors)
         .merge(keys)
         .merge(pages)

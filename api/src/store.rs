@@ -26,6 +26,7 @@ pub(crate) mod alerts;
 pub(crate) mod assets;
 pub(crate) mod authors;
 pub(crate) mod closed;
+pub(crate) mod dead_letters;
 pub(crate) mod diff;
 pub(crate) mod ground;
 pub(crate) mod keys;

@@ -14,7 +14,7 @@ use vigie_benches::{model_folder, registry};
 use vigie_clock::{Clock, ManualClock, SystemClock, Timestamp};
 use vigie_processors::assets::{AssetMatcher, AssetTable, post_text};
 use vigie_processors::inference::{ModelOptions, SentimentModel};
-use vigie_processors::sentiment::{SentimentMetrics, SentimentSettings, SharedAnalyser, topology};
+use vigie_processors::sentiment::{Only, SentimentMetrics, SentimentSettings, SharedAnalyser, topology};
 use vigie_processors::text::analysis::Analyser;
 use vigie_schemas::{RawPost, SyncCodec, Topic};
 use vigie_streams::testing::TopologyTestDriver;
@@ -39,6 +39,7 @@ fn driver(codec: SyncCodec, threads: usize) -> Result<TopologyTestDriver> {
         dedupe_retention: Duration::from_secs(7 * 86_400),
         spread_market_from: None,
         published: None,
+        only: Only::default(),
         dead_letters: true,
         author_key: "0123456789abcdef".parse().map_err(anyhow::Error::msg)?,
     };

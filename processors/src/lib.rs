@@ -6,6 +6,7 @@ pub mod assets;
 mod fixtures;
 pub mod forecast;
 pub mod inference;
+pub mod past;
 pub mod recount;
 pub mod replay;
 pub mod sentiment;

@@ -24,7 +24,7 @@ pub use tally::{Counts, Window};
 use vigie_authors::AuthorKey;
 use vigie_clock::Timestamp;
 use vigie_kafka_client::Record;
-use vigie_schemas::{CodecError, RawPost, WINDOW};
+use vigie_schemas::{CodecError, RawPost, WHOLE_MARKET, WINDOW};
 
 use crate::assets::{AssetMatcher, post_text};
 use crate::inference::{Label, ModelError, ModelInfo, Passage, Probabilities, Scorer, Sentiment};
@@ -110,8 +110,12 @@ struct Post {
     versions: Vec<Version>,
 }
 
+/// Partition and offset of a record.
+pub type Origin = (i32, i64);
+
 /// What a post said from `arrived` on.
 struct Version {
+    origin: Origin,
     arrived: Timestamp,
     window: Timestamp,
     /// `None`: it was deleted.
@@ -134,6 +138,7 @@ struct Pending {
     post: RawPost,
     text: String,
     arrived: Timestamp,
+    origin: Origin,
 }
 
 /// Texts that occur again and again, as numbers.
@@ -201,7 +206,8 @@ impl<C: RecordCodec> Recount<C> {
         };
         if self.is_in_range(post.published_at) {
             let text = post_text(post.title.as_deref(), &post.text);
-            self.pending.push(Pending { id, post, text, arrived: record.timestamp });
+            let origin = (record.partition, record.offset);
+            self.pending.push(Pending { id, post, text, arrived: record.timestamp, origin });
             if self.pending.len() == BATCH {
                 self.settle()?;
             }
@@ -216,8 +222,36 @@ impl<C: RecordCodec> Recount<C> {
     /// # Errors
     /// [`RecountError`].
     pub fn windows(&mut self) -> Result<BTreeMap<(String, Timestamp), Window>, RecountError> {
+        self.buckets(WINDOW)
+    }
+
+    /// As [`Recount::windows`], of a multiple of their length: authors are counted once in each.
+    ///
+    /// # Errors
+    /// [`RecountError`].
+    pub fn buckets(&mut self, length: Duration) -> Result<BTreeMap<(String, Timestamp), Window>, RecountError> {
         self.settle()?;
-        Ok(tally::windows(self.posts.values(), &self.names, |version| self.may_be_late(version)))
+        let is_open = |version: &Version| self.may_be_late(version);
+        Ok(tally::windows(self.posts.values(), &self.names, is_open, |start| start.window_start(length)))
+    }
+
+    /// The posts that the windows of an asset (`*`: all posts) count, those too that may have been late, by where their record is.
+    ///
+    /// # Errors
+    /// [`RecountError`].
+    pub fn behind(&mut self, asset: &str) -> Result<BTreeMap<Origin, String>, RecountError> {
+        self.settle()?;
+        let number = self.names.numbers.get(asset).copied();
+        let is_about =
+            |said: &Said| asset == WHOLE_MARKET || number.is_some_and(|number| said.assets.contains(&number));
+        let mut posts = BTreeMap::new();
+        for (id, post) in &self.posts {
+            for versions in post.versions.chunk_by(|a, b| a.window == b.window) {
+                let last = versions.last().filter(|version| version.said.as_ref().is_some_and(is_about));
+                posts.extend(last.map(|version| (version.origin, String::from_utf8_lossy(id).into_owned())));
+            }
+        }
+        Ok(posts)
     }
 
     /// `None`: a dead letter.
@@ -274,7 +308,8 @@ impl<C: RecordCodec> Recount<C> {
         (known.deleted, known.last_seen) = (true, record.timestamp);
         if let Some(last) = known.versions.last() {
             let window = last.window;
-            known.versions.push(Version { arrived: record.timestamp, window, said: None });
+            let origin = (record.partition, record.offset);
+            known.versions.push(Version { origin, arrived: record.timestamp, window, said: None });
         }
     }
 
@@ -302,7 +337,7 @@ impl<C: RecordCodec> Recount<C> {
             .map(|Pending { text, post, .. }| Subject { text, declared_language: post.declared_language.as_deref() })
             .collect();
         let analyses = score_batch(&mut self.analyser, &texts)?;
-        for (Pending { id, post, arrived, .. }, analysis) in pending.into_iter().zip(analyses) {
+        for (Pending { id, post, arrived, origin, .. }, analysis) in pending.into_iter().zip(analyses) {
             let Ok(analysis) = analysis else {
                 self.read.dead_letters += 1;
                 continue;
@@ -321,7 +356,7 @@ impl<C: RecordCodec> Recount<C> {
             // A post that was forgotten and comes again counts where it is not counted already.
             let counted = known.versions.last().is_some_and(|last| last.window == window && last.said.is_some());
             if is_edit || !counted {
-                known.versions.push(Version { arrived, window, said: Some(said) });
+                known.versions.push(Version { origin, arrived, window, said: Some(said) });
             }
         }
         Ok(())

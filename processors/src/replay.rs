@@ -19,6 +19,7 @@
 //! id where its last transaction ended: posts by the committed offsets of its group, windows by its journal, which is written in their
 //! transactions. What it keeps in Kafka until then is deleted by [`clean_up`].
 
+mod archived;
 mod config;
 mod control;
 mod journal;
@@ -144,13 +145,17 @@ fn begin(
     let mut journal = Journal::open(&config.kafka, names)?;
     let begun = journal.begun.clone();
     let selection = asked.or_else(|| begun.as_ref().map(|begun| begun.selection.clone())).unwrap_or_default();
-    let (source, bounds) = match &begun {
-        Some(begun) => (begun.source.clone(), begun.bounds.clone()),
-        None => restored::source(names, config, &selection, codec, ctx)?,
+    let (source, bounds, complete) = match &begun {
+        Some(begun) => (begun.source.clone(), begun.bounds.clone(), begun.complete),
+        None => {
+            let (source, bounds, complete) = restored::source(names, config, &selection, codec, ctx)?;
+            (source, bounds, Some(complete))
+        }
     };
     let window_millis = u64::try_from(config.trends.window.as_millis()).unwrap_or(u64::MAX);
     let assets_version = analyser.assets_version().to_owned();
-    let now = Begun { selection, source, bounds, model: analyser.model().clone(), assets_version, window_millis };
+    let model = analyser.model().clone();
+    let now = Begun { selection, source, bounds, model, assets_version, window_millis, complete };
     match begun {
         Some(begun) => now.refuse_change(&begun, &names.run_id)?,
         None => journal.write(&[], Entry::Begun(Box::new(now.clone())))?,
@@ -167,6 +172,11 @@ impl Replay {
     /// Which posts it is of.
     pub fn selection(&self) -> &Selection {
         &self.begun.selection
+    }
+
+    /// Whether all records were there that it needs when it began; `None`: an older version began it.
+    pub fn is_complete(&self) -> Option<bool> {
+        self.begun.complete
     }
 
     /// Runs to the end; `None` if it was cancelled. Afterwards there is still what [`clean_up`] deletes.
@@ -223,6 +233,7 @@ impl Replay {
             // Its windows are filled from all mentions of a partition at once.
             spread_market_from: None,
             published: self.begun.selection.published.clone(),
+            only: self.begun.selection.only.clone(),
             dead_letters: false,
             author_key: self.author_key.clone(),
         };

@@ -20,6 +20,7 @@ pub(crate) mod dedupe;
 mod emitted;
 mod enrich;
 mod metrics;
+mod only;
 mod processor;
 pub(crate) mod scoring;
 
@@ -29,6 +30,7 @@ pub(crate) use config::load;
 pub use config::{Checked, Config, EnrichmentConfig};
 pub use enrich::enrich;
 pub use metrics::SentimentMetrics;
+pub use only::Only;
 pub(crate) use processor::{FUTURE_TOLERANCE, ORIGIN_OFFSET, check_post};
 pub use processor::{SentimentProcessor, SentimentSettings, SharedAnalyser};
 use vigie_daemon::{Context, ServiceError};
@@ -90,6 +92,7 @@ pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
         dedupe_retention: config.dedupe_retention,
         spread_market_from: config.spread_market_from,
         published: None,
+        only: Only::default(),
         dead_letters: true,
         author_key,
     };

@@ -24,6 +24,8 @@ END $$;
 -- Handles under seal stay closed without their keys.
 GRANT SELECT ON posts, stored_windows, stored_window_revisions, fetches, sink_offsets TO vigie_api;
 GRANT SELECT ON trend_windows, trend_window_revisions, post_assets, alerts, runs, served_runs, sources, lineages, terms TO vigie_api, vigie_analyst;
+-- Records as they were, which may hold anything.
+GRANT SELECT ON dead_letters TO vigie_api;
 -- Who may ask, and when a key was used last.
 GRANT SELECT ON api_keys, revoked_tokens, access_changes TO vigie_api;
 GRANT UPDATE (last_used_at) ON api_keys TO vigie_api;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::audit::AuditRecord;
+use crate::dead_letters::DeadLetter;
 use crate::market::MarketPart;
 use crate::records::{
-    Alert, AuthorKeyRecord, AvroRecord, Cursor, DeadLetter, FetchRecord, Mention, RawPost, ScoredPost, TrendInsight,
+    Alert, AuthorKeyRecord, AvroRecord, Cursor, FetchRecord, Mention, RawPost, ScoredPost, TrendInsight,
 };
 use crate::terms::{TermInsight, TermPost};
 
@@ -174,6 +175,11 @@ impl Topic {
         (!matches!(self, Self::SourcesCursors | Self::Audit)).then(|| format!("{}.dlq", self.name()))
     }
 
+    /// The topic whose dead letter queue this is.
+    pub fn from_dead_letter_queue(name: &str) -> Option<Self> {
+        Self::from_name(name.strip_suffix(".dlq")?)
+    }
+
     const fn retention(self) -> Duration {
         match self {
             Self::PostsMentions | Self::TrendsMarket | Self::PostsTerms => Duration::from_secs(7 * DAY.as_secs()),
@@ -250,6 +256,8 @@ mod tests {
             assert_eq!(Topic::from_name(topic.name()), Some(topic));
         }
         assert_eq!(Topic::from_name("posts.raw.v2"), None);
+        assert_eq!(Topic::from_dead_letter_queue("posts.raw.v1.dlq"), Some(Topic::PostsRaw));
+        assert_eq!(Topic::from_dead_letter_queue("posts.raw.v1"), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use vigie_clock::Timestamp;
 
 use crate::audit::AuditRecord;
+use crate::dead_letters::DeadLetter;
 use crate::market::MarketPart;
 use crate::terms::{TermInsight, TermPost};
 
@@ -238,23 +239,6 @@ impl AuthorKeyRecord {
         let (author_id, dek_id) = std::str::from_utf8(key).ok()?.rsplit_once('/')?;
         Some((author_id, (dek_id != ERASED).then_some(dek_id)))
     }
-}
-
-/// A record that a stage could not process, with the reason.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DeadLetter {
-    pub topic: String,
-    pub partition: i32,
-    pub offset: i64,
-    pub timestamp: Timestamp,
-    #[serde(with = "apache_avro::serde::bytes_opt")]
-    pub key: Option<Vec<u8>>,
-    #[serde(with = "apache_avro::serde::bytes_opt")]
-    pub value: Option<Vec<u8>>,
-    pub stage: String,
-    pub reason: String,
-    pub detail: String,
-    pub failed_at: Timestamp,
 }
 
 /// A record type and the Avro schema that it is written with.
@@ -489,6 +473,7 @@ mod tests {
             reason: text(),
             detail: text(),
             failed_at: time,
+            version: Some(text()),
         });
     }
 }

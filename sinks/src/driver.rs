@@ -34,7 +34,7 @@ use vigie_daemon::{Component, Context, ServiceError};
 use vigie_kafka_client::{
     Admin, Consumer, ConsumerOptions, Event, KafkaConfig, KafkaError, Publisher, Record, TopicPartition,
 };
-use vigie_schemas::{Codec, RegistryConfig, Topic};
+use vigie_schemas::{Codec, RegistryConfig};
 
 use crate::config::BatchOptions;
 use crate::driver::buffer::Buffer;
@@ -58,7 +58,7 @@ const START: Duration = Duration::from_secs(10);
 pub(crate) struct Options {
     pub(crate) kafka: KafkaConfig,
     pub(crate) registry: RegistryConfig,
-    pub(crate) topics: Vec<Topic>,
+    pub(crate) topics: Vec<String>,
     pub(crate) batch: BatchOptions,
 }
 
@@ -136,7 +136,7 @@ impl<S: Sink> Driver<S> {
 
     fn run(mut self) -> Result<(), ServiceError> {
         let name = self.writer.sink.name();
-        let options = ConsumerOptions::new(name, self.options.topics.iter().map(|topic| topic.name()));
+        let options = ConsumerOptions::new(name, &self.options.topics);
         loop {
             let mut consumer = Consumer::new(&self.options.kafka, &options).map_err(ServiceError::failed)?;
             self.writer.health.ready();

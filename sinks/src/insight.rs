@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use vigie_clock::Timestamp;
+use vigie_kafka_client::Record;
 use vigie_schemas::{
-    Alert, AuthorKeyRecord, AvroRecord, Codec, CodecError, FetchRecord, Forecast, Label, Lineage, ScoredPost,
-    TermInsight, Topic, TrendInsight,
+    Alert, AuthorKeyRecord, AvroRecord, Codec, CodecError, DeadLetter, FetchRecord, Forecast, Label, Lineage, Place,
+    ScoredPost, TermInsight, Topic, TrendInsight,
 };
 
 /// A decoded record of one of the topics that sinks read.
@@ -19,6 +20,12 @@ pub(crate) enum Insight {
     /// A data key of an author, or an erasure.
     AuthorKey(Box<AuthorKeyRecord>),
     DestroyedKey(Box<DestroyedKey>),
+    DeadLetter(Box<DeadLetter>),
+    /// That the record of a dead letter was sent again.
+    Redriven {
+        letter: Place,
+        at: Timestamp,
+    },
 }
 
 /// A data key that is gone for good.
@@ -73,6 +80,41 @@ impl Insight {
         insight.checked().map_err(|detail| InsightError::Dead { reason: "invalid", detail })
     }
 
+    /// A record of a dead letter queue. One that is neither letter nor mark becomes a letter about itself: a queue has no queue of its own.
+    pub(crate) async fn of_queue(
+        codec: &Codec,
+        record: &Record,
+        stage: &str,
+        now: Timestamp,
+    ) -> Result<Self, InsightError> {
+        let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse().ok();
+        let read = match (&record.value, record.key.as_deref().and_then(text)) {
+            (None, Some(letter)) => return Ok(Self::Redriven { letter, at: record.timestamp }),
+            (None, None) => Err(InsightError::Dead { reason: "undecodable", detail: "no mark of a letter".to_owned() }),
+            (Some(value), _) => read::<DeadLetter>(codec, value).await,
+        };
+        let checked = read.and_then(|mut letter| match check_dead_letter(&mut letter) {
+            Ok(()) => Ok(letter),
+            Err(detail) => Err(InsightError::Dead { reason: "invalid", detail }),
+        });
+        match checked {
+            Err(InsightError::Dead { reason, detail }) => Ok(Self::DeadLetter(Box::new(DeadLetter {
+                topic: record.topic.to_string(),
+                partition: record.partition,
+                offset: record.offset,
+                timestamp: record.timestamp,
+                key: record.key.as_ref().map(|key| key.to_vec()),
+                value: record.value.as_ref().map(|value| value.to_vec()),
+                stage: stage.to_owned(),
+                reason: reason.to_owned(),
+                detail: detail.replace('\0', ""),
+                failed_at: now,
+                version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            }))),
+            checked => checked.map(Self::DeadLetter),
+        }
+    }
+
     /// Makes sure that both stores can hold it: a record that one of them refused would block its partition.
     fn checked(mut self) -> Result<Self, String> {
         match &mut self {
@@ -82,7 +124,7 @@ impl Insight {
             Self::Term(term) => check_term(term)?,
             Self::Fetch(fetch) => check_fetch(fetch)?,
             Self::AuthorKey(key) => check_author_key(key)?,
-            Self::DestroyedKey(_) => {}
+            Self::DestroyedKey(_) | Self::DeadLetter(_) | Self::Redriven { .. } => {}
         }
         Ok(self)
     }
@@ -252,6 +294,13 @@ fn check_author_key(key: &AuthorKeyRecord) -> Result<(), String> {
         (None, None, None) => Ok(()),
         _ => Err("dek_id, kek_id and wrapped_key are there only in part, expected all or none".to_owned()),
     }
+}
+
+fn check_dead_letter(letter: &mut DeadLetter) -> Result<(), String> {
+    [&mut letter.stage, &mut letter.reason, &mut letter.detail].into_iter().for_each(clean);
+    clean_option(&mut letter.version);
+    check_time("timestamp", letter.timestamp)?;
+    check_time("failed_at", letter.failed_at)
 }
 
 fn check_lineage(lineage: &Lineage) -> Result<(), String> {

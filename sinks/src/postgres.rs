@@ -5,6 +5,7 @@
 
 mod authors;
 mod cell;
+mod dead_letters;
 mod dictionaries;
 mod failure;
 #[cfg(test)]
@@ -135,7 +136,8 @@ pub async fn run_postgres(config: CheckedPostgresSink, ctx: Context) -> Result<(
     let windows = ctx.health.component("sink-postgres-windows");
     let accounts = Accounts::new(NAME, sink.url.clone(), config.kafka.clone(), windows, &ctx.metrics);
     let upkeep = partitions::upkeep(sink.url.clone(), config.keep);
-    let topics = POSTGRES_TOPICS.to_vec();
+    let queues = Topic::ALL.into_iter().filter_map(Topic::dead_letter_queue);
+    let topics = POSTGRES_TOPICS.map(|topic| topic.name().to_owned()).into_iter().chain(queues).collect();
     let options = driver::Options { kafka: config.kafka, registry: config.registry, topics, batch: config.batch };
     tokio::select! {
         outcome = driver::run(options, sink, health, ctx) => outcome,

@@ -106,7 +106,8 @@ pub async fn run_redis(config: CheckedRedisSink, ctx: Context) -> Result<(), Ser
     let sink = RedisSink::connect(&redis_url, prefix, rebuild)
         .await
         .map_err(|e| ServiceError::unavailable(format!("redis at {redis_url}"), e))?;
-    driver::run(driver::Options { kafka, registry, topics: REDIS_TOPICS.to_vec(), batch }, sink, health, ctx).await
+    let topics = REDIS_TOPICS.map(|topic| topic.name().to_owned()).into();
+    driver::run(driver::Options { kafka, registry, topics, batch }, sink, health, ctx).await
 }
 
 pub(crate) struct RedisSink {

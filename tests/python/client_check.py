@@ -35,6 +35,8 @@ METHODS = {
     "list_sources": "sources",
     "list_runs": "runs",
     "diff_runs": "diff",
+    "list_dead_letters": "dead_letters",
+    "dead_letter": "dead_letter",
     "open_author": "author",
     "list_keys": "keys",
     "create_key": "create_key",
@@ -103,6 +105,19 @@ class Frames(unittest.TestCase):
         self.assertEqual(self.api.metrics().unit["posts"], "posts")
         self.assertEqual(list(self.api.sources().index), ["r-test"])
         self.assertIn("better", self.api.runs().index)
+
+    def test_dead_letters_are_chosen_counted_and_given_as_they_were(self):
+        letters = self.api.dead_letters(reason="undecodable", from_="2022-05-09", limit=1)
+        self.assertEqual((list(letters.index), letters.redriven_at.notna().all()), (["0:1"], True))
+        counts = self.api.get("/v1/dead-letters", stage="sentiment", to="2022-05-09")["counts"]
+        self.assertEqual([(c["reason"], c["letters"], c["redriven"]) for c in counts], [("undecodable", 2, 1), ("invalid", 1, 0)])
+        self.assertEqual(len(self.api.dead_letters(topic="posts.raw.v1", to="2022-05-08")), 0)
+        letter = self.api.dead_letter("posts.raw.v1", "0:2")
+        self.assertEqual((letter["key"], letter["value_bytes"], letter["raw_value"]), ("rss:1", 2, "AP8="))
+        for unknown in "0:3", "1:2", "x", "0:99999999999999999999":
+            with self.assertRaises(vigie.Problem) as missing:
+                self.api.dead_letter("posts.raw.v1", unknown)
+            self.assertEqual(missing.exception.status, 404)
 
     def test_words_are_found_and_counted(self):
         day = {"from_": "2022-05-09", "to": "2022-05-09"}

@@ -1,23 +1,22 @@
 //! The command line. Options of services come from the services' own crates.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use vigie_authors::{AuthorKey, Keyring};
 use vigie_daemon::{LogConfig, OpsConfig, SecretArg};
 use vigie_kafka_client::KafkaConfig;
-use vigie_processors::times::parse_duration;
 use vigie_schemas::RegistryConfig;
 use vigie_stores::PostgresUrl;
 
 use crate::commands::audit::AuditCommand;
+use crate::commands::dlq;
 use crate::commands::keys::KeysCommand;
 use crate::commands::replay;
 use crate::commands::token::TokenCommand;
 use crate::commands::topics::TopicsCommand;
 use crate::commands::up::ServiceOptions;
-use crate::commands::verify::ApiToken;
+use crate::commands::verify::{RecomputeArgs, VerifyArgs};
 
 /// Insight streams from what people say about crypto assets
 #[derive(Parser, Debug)]
@@ -104,6 +103,7 @@ pub(crate) enum Command {
     },
     /// Recount windows from the raw posts and compare them with what the API serves
     Verify(Box<VerifyArgs>),
+    Recompute(Box<RecomputeArgs>),
     /// Look at what is archived, and check it
     Archive {
         #[command(subcommand)]
@@ -112,7 +112,7 @@ pub(crate) enum Command {
     /// Look at records that could not be processed
     Dlq {
         #[command(subcommand)]
-        command: DlqCommand,
+        command: dlq::DlqCommand,
     },
     /// Show the health of a running pipeline: services, lag, latency, dead letters, sources, last alert
     Status(crate::commands::status::StatusArgs),
@@ -399,67 +399,6 @@ pub(crate) struct ReplayArgs {
     /// Where the run is recorded, so that the API lists it
     #[command(flatten)]
     pub(crate) postgres_url: SecretArg<PostgresUrl>,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct VerifyArgs {
-    /// Windows that start at this time or later: RFC 3339, a day (UTC), or how long ago, for example 6h
-    #[arg(long, value_name = "TIME", value_parser = vigie_processors::times::since)]
-    pub(crate) from: vigie_clock::Timestamp,
-    /// Windows that start before this time; a day means its end
-    #[arg(long, value_name = "TIME", value_parser = vigie_processors::times::until)]
-    pub(crate) to: vigie_clock::Timestamp,
-    /// Where the API is
-    #[arg(long, env = "VIGIE_API_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]
-    pub(crate) api_url: url::Url,
-    #[command(flatten)]
-    pub(crate) token: SecretArg<ApiToken>,
-    /// Compare posts, authors and sources only: without the model it goes much faster
-    #[arg(long)]
-    pub(crate) counts_only: bool,
-    /// How long windows waited for late posts, at least: --grace of the trends topology, or less
-    #[arg(long, value_name = "DURATION", env = "VIGIE_GRACE", default_value = "6h", value_parser = parse_duration)]
-    pub(crate) grace: Duration,
-    /// Maximum delay between a post's arrival and its being counted; raise it to the length of any longer outage
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
-    pub(crate) max_lag: Duration,
-    /// How long a post id is remembered for de-duplication; must match the sentiment topology
-    #[arg(long, value_name = "DURATION", env = "VIGIE_DEDUPE_RETENTION", default_value = "7d", value_parser = parse_duration)]
-    pub(crate) dedupe_retention: Duration,
-    /// How long windows that changed wait before they are emitted: that of the trends topology, or more
-    #[arg(long, value_name = "MILLISECONDS", env = "VIGIE_EMIT_INTERVAL_MS", default_value_t = 2000)]
-    pub(crate) emit_interval_ms: u64,
-    /// How long to wait until the pipeline has counted what is there
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
-    pub(crate) wait: Duration,
-    #[command(flatten)]
-    pub(crate) kafka: KafkaConfig,
-    #[command(flatten)]
-    pub(crate) registry: RegistryConfig,
-    #[command(flatten)]
-    pub(crate) model: vigie_processors::inference::ModelConfig,
-    #[command(flatten)]
-    pub(crate) assets: vigie_processors::assets::AssetsConfig,
-}
-
-#[derive(Subcommand, Debug)]
-pub(crate) enum DlqCommand {
-    /// Count dead letters by topic and reason
-    List {
-        #[command(flatten)]
-        servers: DlqArgs,
-    },
-    /// Print dead letters as JSON Lines
-    Show {
-        /// The topic that they come from, for example posts.raw.v1
-        topic: String,
-        /// With the values: decoded if they can be, and as hexadecimal
-        #[arg(long)]
-        raw: bool,
-        #[command(flatten)]
-        servers: DlqArgs,
-    },
-    Redrive(crate::commands::dlq::RedriveArgs),
 }
 
 #[derive(Args, Debug)]

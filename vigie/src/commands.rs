@@ -84,6 +84,7 @@ pub(crate) async fn run(command: Command, unread: Vec<Mistake>, output: Output) 
         Command::Author { command } => author::run(command, output).await,
         Command::Replay { command } => replay::run(command, output).await,
         Command::Verify(args) => verify::run(*args, output).await,
+        Command::Recompute(args) => verify::recompute(*args, output).await,
         Command::Archive { command } => archive::run(command, output).await,
         Command::Dlq { command } => dlq::run(command, output).await,
         Command::Status(args) => status::run(args, output).await,

@@ -109,7 +109,8 @@ const PROCESSORS: Directions = &[
     ("sentiment", &["assets", "inference", "service", "text", "times"]),
     ("trends", &["anomaly", "assets", "forecast", "inference", "service", "text", "times"]),
     ("recount", &["assets", "inference", "sentiment", "service", "text"]),
-    ("replay", &["forecast", "inference", "sentiment", "service", "text", "times", "trends"]),
+    ("past", &[]),
+    ("replay", &["forecast", "inference", "past", "sentiment", "service", "text", "times", "trends"]),
 ];
 
 const CHAOS: Directions = &[

@@ -34,6 +34,7 @@ use crate::http::problem::{Details, WrongParameter};
         (name = "authors", description = "Personal data"),
         (name = "keys", description = "Who may ask"),
         (name = "operations", description = "How it is going"),
+        (name = "dead letters", description = "Records that could not be processed"),
         (name = "pages", description = "For people")
     )
 )]
@@ -89,6 +90,7 @@ fn describe(path: &str, operation: &mut Operation) {
             "posts" => Scope::Posts,
             "authors" => Scope::Authors,
             "operations" => Scope::Operations,
+            "dead letters" => Scope::DeadLetters,
             "keys" => Scope::Keys,
             _ => Scope::Insights,
         };
@@ -103,7 +105,7 @@ fn describe(path: &str, operation: &mut Operation) {
     }
     if path.starts_with("/v1/") {
         problems.push(("400", "Parameters are wrong: every one is listed"));
-        problems.push(("404", "No such asset, run, author or key"));
+        problems.push(("404", "No such asset, run, author, dead letter or key"));
     } else if path.contains('{') {
         problems.push(("400", "The path is no text"));
         problems.push(("404", "No such file"));

@@ -24,7 +24,14 @@ fn bearer(world: &World, scopes: &[Scope]) -> String {
 #[tokio::test]
 async fn a_token_opens_what_its_scopes_name() {
     let world = guarded().await;
-    let paths = ["/v1/trends?posts=0", "/v1/assets/BTC/posts", "/v1/sources", "/metrics", "/v1/trends?posts=1"];
+    let paths = [
+        "/v1/trends?posts=0",
+        "/v1/assets/BTC/posts",
+        "/v1/sources",
+        "/metrics",
+        "/v1/trends?posts=1",
+        "/v1/dead-letters",
+    ];
     let statuses = async |token: &str| {
         let mut all = Vec::new();
         for path in paths {
@@ -32,11 +39,12 @@ async fn a_token_opens_what_its_scopes_name() {
         }
         all
     };
-    assert_eq!(statuses(&bearer(&world, &[Scope::Insights])).await, [200, 403, 403, 403, 403]);
-    assert_eq!(statuses(&bearer(&world, &[Scope::Posts])).await, [403, 200, 403, 403, 403]);
-    assert_eq!(statuses(&bearer(&world, &[Scope::Operations])).await, [403, 403, 200, 200, 403]);
-    assert_eq!(statuses(&bearer(&world, &Scope::ALL)).await, [200, 200, 200, 200, 200]);
-    assert_eq!(statuses("Bearer forged").await, [401, 401, 401, 401, 401]);
+    assert_eq!(statuses(&bearer(&world, &[Scope::Insights])).await, [200, 403, 403, 403, 403, 403]);
+    assert_eq!(statuses(&bearer(&world, &[Scope::Posts])).await, [403, 200, 403, 403, 403, 403]);
+    assert_eq!(statuses(&bearer(&world, &[Scope::Operations])).await, [403, 403, 200, 200, 403, 403]);
+    assert_eq!(statuses(&bearer(&world, &[Scope::DeadLetters])).await, [403, 403, 403, 403, 403, 200]);
+    assert_eq!(statuses(&bearer(&world, &Scope::ALL)).await, [200; 6]);
+    assert_eq!(statuses("Bearer forged").await, [401; 6]);
     let insights = bearer(&world, &[Scope::Insights]);
     let board = world.get_with("/v1/trends", &[("authorization", &insights)]).await;
     assert_eq!(

@@ -59,6 +59,15 @@ async fn filled() -> (World, String) {
             at(60)
         ))
         .await;
+    for (offset, reason) in ["undecodable", "undecodable", "invalid"].into_iter().enumerate() {
+        let (failed, appended, redriven) = (at(60 + offset as i64), at(0), if offset == 1 { "now()" } else { "NULL" });
+        world
+            .sql(&format!(
+                "INSERT INTO dead_letters VALUES ('{failed}', '{appended}', {redriven}, 7, {offset}, 0, 3, 'posts.raw.v1', 'sentiment', \
+                   '{reason}', 'torn', '0.1.0', 'rss:1', '\\x00ff')"
+            ))
+            .await;
+    }
     let token = issue_token(&world.config.auth, "tester", &Scope::ALL, Duration::from_secs(3600), world.clock.now());
     (world, token.unwrap())
 }

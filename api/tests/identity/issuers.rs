@@ -286,7 +286,7 @@ async fn clients_learn_whom_to_ask_for_a_token() {
     assert_eq!(forged.challenge(), format!("Bearer error=\"invalid_token\", {metadata}"));
     let described = door.ask("/.well-known/oauth-protected-resource", &[]).await;
     assert_eq!(described.status, 200);
-    let all = ["read:insights", "read:posts", "read:operations", "authors:read", "admin:keys"];
+    let all = ["read:insights", "read:posts", "read:operations", "read:dead-letters", "authors:read", "admin:keys"];
     let expected = json!({
         "resource": "https://vigie.example",
         "resource_name": "vigie",

@@ -49,16 +49,17 @@ struct Sum {
     sources: BTreeMap<u32, i64>,
 }
 
-/// Counts the posts. `is_open` tells versions that may have been late.
+/// Counts the posts of each `bucket`, which a window is put into by its start. `is_open` tells versions that may have been late.
 pub(super) fn windows<'a>(
     posts: impl Iterator<Item = &'a Post>,
     names: &Names,
     is_open: impl Fn(&Version) -> bool,
+    bucket: impl Fn(Timestamp) -> Timestamp,
 ) -> BTreeMap<(String, Timestamp), Window> {
     // The whole market is no number of `names`.
     let mut tallies: HashMap<(Option<u32>, Timestamp), Tally<'a>> = HashMap::new();
     for versions in posts.flat_map(|post| post.versions.chunk_by(|a, b| a.window == b.window)) {
-        let window = versions[0].window;
+        let window = bucket(versions[0].window);
         let choices = choices(versions, &is_open);
         let assets: BTreeSet<u32> =
             choices.iter().flatten().flat_map(|said: &&Said| said.assets.iter().copied()).collect();

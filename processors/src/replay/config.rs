@@ -12,7 +12,7 @@ use vigie_streams::{KafkaConfig, StreamsOptions};
 use super::scope::{Offsets, Selection};
 use crate::forecast::SharedForecaster;
 use crate::inference::ModelConfig;
-use crate::sentiment::{self, EnrichmentConfig, SharedAnalyser};
+use crate::sentiment::{self, EnrichmentConfig, Only, SharedAnalyser};
 use crate::text::analysis::Analyser;
 use crate::times::{since, until};
 use crate::trends::TrendsOptions;
@@ -32,6 +32,12 @@ pub struct Config {
     /// Only these records of a partition, instead of a range of time or beside it; the end is exclusive; may be given several times
     #[arg(long, value_name = "PARTITION:FIRST-END")]
     pub offsets: Vec<Offsets>,
+    /// Only posts of this source; may be given several times. Such a run cannot be promoted
+    #[arg(long, value_name = "ID")]
+    pub source: Vec<String>,
+    /// Only posts about this asset, by its id in the asset table, as BTC; may be given several times. Such a run cannot be promoted
+    #[arg(long, value_name = "ID")]
+    pub asset: Vec<String>,
     /// Id of the run: small letters, digits and hyphens; made from the time if not given. One that was interrupted goes on
     #[arg(long, value_name = "ID", required_unless_present_any = ["from", "offsets"])]
     pub run_id: Option<String>,
@@ -98,6 +104,14 @@ impl Config {
         let expected =
             format!("1 to 64 small letters, digits and hyphens, and neither {LIVE_RUN:?} nor {SERVED_RUN:?}");
         check.option("run-id", self.run_id.as_deref().is_none_or(is_run_id), format!("{:?}", self.run_id), expected);
+        let (only, selection) = (self.only(), self.selection());
+        let found = "given without a range";
+        check.option("source", only.sources.is_empty() || selection.is_some(), found, "--from and --to, or --offsets");
+        check.option("asset", only.assets.is_empty() || selection.is_some(), found, "--from and --to, or --offsets");
+        if let Ok((analyser, _)) = &loaded {
+            let unknown = analyser.unknown_assets(&only.assets);
+            check.option("asset", unknown.is_empty(), unknown.join(", "), "ids of the asset table, as BTC");
+        }
         check.part(self.kafka.check());
         check.part(self.registry.check());
         let forecaster = check.part(self.trends.check(self.model.library.as_deref()));
@@ -110,6 +124,10 @@ impl Config {
         }))
     }
 
+    fn only(&self) -> Only {
+        Only { sources: self.source.iter().cloned().collect(), assets: self.asset.iter().cloned().collect() }
+    }
+
     /// Which posts are asked for, the time widened to whole windows; `None` if nothing is said about it.
     pub fn selection(&self) -> Option<Selection> {
         let windows = self.trends.windows();
@@ -117,8 +135,8 @@ impl Config {
             let last = windows.window_of(to);
             windows.window_of(from).start..if last.start == to { to } else { last.end }
         });
-        let selection = Selection { published, offsets: self.offsets.clone() };
-        (selection != Selection::default()).then_some(selection)
+        let is_new = published.is_some() || !self.offsets.is_empty();
+        is_new.then(|| Selection { published, offsets: self.offsets.clone(), only: self.only() })
     }
 }
 

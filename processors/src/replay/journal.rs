@@ -28,6 +28,9 @@ pub(crate) struct Begun {
     pub(crate) model: ModelInfo,
     pub(crate) assets_version: String,
     pub(crate) window_millis: u64,
+    /// Whether all records were there that it needed; `None`: an older version did not say.
+    #[serde(default)]
+    pub(crate) complete: Option<bool>,
 }
 
 impl Begun {

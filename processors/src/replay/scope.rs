@@ -12,7 +12,7 @@ use vigie_kafka_client::{Admin, KafkaConfig, KafkaError, TopicPartition, TopicSp
 use vigie_schemas::Topic;
 use vigie_streams::changelog_topic;
 
-use crate::sentiment::SEEN;
+use crate::sentiment::{Only, SEEN};
 
 /// A post is at most this much older than its arrival says (see the check for `future_timestamp`).
 const ARRIVAL_TOLERANCE: Duration = Duration::from_secs(3600);
@@ -54,6 +54,9 @@ pub struct Selection {
     pub published: Option<Range<Timestamp>>,
     /// Those in these records only; empty: in all.
     pub offsets: Vec<Offsets>,
+    /// These of them only.
+    #[serde(default)]
+    pub only: Only,
 }
 
 impl fmt::Display for Selection {
@@ -67,7 +70,7 @@ impl fmt::Display for Selection {
             write!(f, "{separator}{partition}:{start}-{end}")?;
             separator = ",";
         }
-        Ok(())
+        self.only.fmt(f)
     }
 }
 

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, HashSet};
 use serde::Serialize;
 use vigie_clock::Timestamp;
 use vigie_daemon::{Mistake, ServiceError};
-use vigie_kafka_client::{Admin, KafkaError, ReadToEnd, TopicPartition};
+use vigie_kafka_client::{Admin, KafkaError, ReadToEnd, Record, TopicPartition};
 use vigie_schemas::{RawPost, SyncCodec, Topic};
 
 use super::config::Checked;
-use super::optional_text;
 use super::scope::{Bound, Selection};
+use super::{archived, optional_text};
 use crate::inference::ModelInfo;
-use crate::sentiment::check_post;
+use crate::past::{Part, Past};
+use crate::sentiment::{SharedAnalyser, check_post};
 use crate::service::{self, kafka_error};
 
 /// So many of the last records of each partition are looked at to learn how large they are.
@@ -48,7 +49,9 @@ pub struct Survey {
 pub struct PartitionSurvey {
     /// The partition.
     pub partition: i32,
-    /// The first offset to read.
+    /// Records that come out of the archive at first, some of them older than the range.
+    pub archived_records: u64,
+    /// The first offset to read in Kafka.
     pub first_offset: i64,
     /// The offset to stop before. Between the two lie the records, and markers of transactions.
     pub end_offset: i64,
@@ -61,14 +64,16 @@ pub struct PartitionSurvey {
     /// When the oldest record arrived; none if there is none.
     #[serde(serialize_with = "optional_text")]
     pub oldest_at: Option<Timestamp>,
-    /// Whether retention may have removed records of the range: it has removed some that arrived since an hour before it, or asked offsets.
+    /// Whether records of the range may be gone: retention has removed some that arrived since an hour before it, or asked offsets, and the
+    /// archive, if one is named, did not hold them from then on.
     pub removed: bool,
 }
 
 impl Survey {
     /// Offsets to read: at least the records.
     pub fn offsets(&self) -> u64 {
-        let offsets = |of: &PartitionSurvey| u64::try_from(of.end_offset - of.first_offset).unwrap_or(0);
+        let offsets =
+            |of: &PartitionSurvey| of.archived_records + u64::try_from(of.end_offset - of.first_offset).unwrap_or(0);
         self.partitions.iter().map(offsets).sum()
     }
 }
@@ -90,13 +95,15 @@ pub async fn survey(
     let work = move || {
         let admin = Admin::new(&config.kafka).map_err(kafka_error)?;
         let bounds = selection.bounds(&admin).map_err(kafka_error)?;
+        let archived = archived::parts(&config, &selection, &bounds, &codec)?;
+        let parts = archived.as_ref().map(|(_, parts)| parts.as_slice()).unwrap_or_default();
         let mut partitions = Vec::new();
-        for bound in &bounds {
-            partitions.push(partition(&admin, &selection, bound).map_err(kafka_error)?);
+        for (number, bound) in bounds.iter().enumerate() {
+            partitions.push(partition(&admin, &selection, bound, parts.get(number)).map_err(kafka_error)?);
         }
         let mut posts = None;
         if read {
-            posts = Some(count(&admin, &codec, &selection, &mut partitions, progress)?);
+            posts = Some(count(&admin, &codec, &analyser, &selection, archived.as_ref(), &mut partitions, progress)?);
         }
         let published = selection.published;
         Ok(Survey {
@@ -114,26 +121,48 @@ pub async fn survey(
 }
 
 /// A partition before it is read.
-fn partition(admin: &Admin, selection: &Selection, bound: &Bound) -> Result<PartitionSurvey, KafkaError> {
+fn partition(
+    admin: &Admin,
+    selection: &Selection,
+    bound: &Bound,
+    part: Option<&Part>,
+) -> Result<PartitionSurvey, KafkaError> {
     let Bound { partition, start, end, low } = *bound;
-    let (_, stable) = admin.stable_watermarks(&bound.at(Topic::PostsRaw.name()))?;
-    let oldest_at =
-        match ReadToEnd::between(admin, &BTreeMap::from([(bound.at(Topic::PostsRaw.name()), (low, stable))]))?.next() {
-            Some(oldest) => Some(oldest?.timestamp),
-            None => None,
-        };
-    let removed = removed(selection, partition, low, oldest_at);
-    let (first_offset, end_offset, oldest_offset) = (start, end, low);
+    let oldest_at = oldest_at(admin, bound)?;
     Ok(PartitionSurvey {
         partition,
-        first_offset,
-        end_offset,
+        archived_records: part.map_or(0, Part::records),
+        first_offset: part.map_or(start, |part| part.kafka_from.min(end)),
+        end_offset: end,
         records: None,
         posts: None,
-        oldest_offset,
+        oldest_offset: low,
         oldest_at,
-        removed,
+        removed: removed(selection, partition, low, oldest_at) && !part.is_some_and(|part| part.is_whole),
     })
+}
+
+/// Whether all records are there that a run needs. `parts` are what the archive has of them.
+pub(super) fn is_complete(
+    admin: &Admin,
+    selection: &Selection,
+    bounds: &[Bound],
+    parts: &[Part],
+) -> Result<bool, KafkaError> {
+    for (number, bound) in bounds.iter().enumerate() {
+        if partition(admin, selection, bound, parts.get(number))?.removed {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// When the oldest record of a partition arrived.
+fn oldest_at(admin: &Admin, bound: &Bound) -> Result<Option<Timestamp>, KafkaError> {
+    let low = bound.low;
+    let (_, stable) = admin.stable_watermarks(&bound.at(Topic::PostsRaw.name()))?;
+    let range = BTreeMap::from([(bound.at(Topic::PostsRaw.name()), (low, stable))]);
+    ReadToEnd::between(admin, &range)?.next().map(|oldest| oldest.map(|oldest| oldest.timestamp)).transpose()
 }
 
 /// Whether retention, which has left the offsets from `low` on, may have removed records of the selection.
@@ -151,7 +180,9 @@ fn removed(selection: &Selection, partition: i32, low: i64, oldest_at: Option<Ti
 fn count(
     admin: &Admin,
     codec: &SyncCodec,
+    analyser: &SharedAnalyser,
     selection: &Selection,
+    archived: Option<&(Past<'_>, Vec<Part>)>,
     partitions: &mut [PartitionSurvey],
     progress: impl Fn(u64),
 ) -> Result<u64, ServiceError> {
@@ -159,21 +190,35 @@ fn count(
     let ranges = partitions.iter().map(|of| (at(of.partition), (of.first_offset, of.end_offset))).collect();
     let mut counts: BTreeMap<i32, (u64, u64)> = BTreeMap::new();
     let (mut seen, mut read) = (HashSet::new(), 0);
-    for record in ReadToEnd::between(admin, &ranges).map_err(kafka_error)? {
-        let record = record.map_err(kafka_error)?;
+    let mut take = |record: Record| {
         let counted = counts.entry(record.partition).or_default();
         counted.0 += 1;
         read += 1;
         if read % REPORT == 0 {
             progress(read);
         }
-        let Some(value) = &record.value else { continue };
+        let Some(value) = &record.value else { return };
         // What the live run put aside is passed over by a replay.
-        let Ok(post) = codec.decode::<RawPost>(value) else { continue };
+        let Ok(post) = codec.decode::<RawPost>(value) else { return };
         let in_range = selection.published.as_ref().is_none_or(|range| range.contains(&post.published_at));
-        if in_range && check_post(&post, &record).is_ok() && seen.insert(post.post_id) {
+        if in_range
+            && analyser.selects(&selection.only, &post)
+            && check_post(&post, &record).is_ok()
+            && seen.insert(post.post_id)
+        {
             counted.1 += 1;
         }
+    };
+    if let Some((past, parts)) = archived {
+        for part in parts {
+            past.read(part, |record| {
+                take(record);
+                Ok(())
+            })?;
+        }
+    }
+    for record in ReadToEnd::between(admin, &ranges).map_err(kafka_error)? {
+        take(record.map_err(kafka_error)?);
     }
     for of in partitions {
         let (records, posts) = counts.get(&of.partition).copied().unwrap_or_default();
@@ -207,13 +252,13 @@ mod tests {
     #[test]
     fn what_retention_took_is_told_from_what_it_left() {
         let hour = |hour: i64| Timestamp::from_millis(hour * 3_600_000);
-        let of_time = Selection { published: Some(hour(10)..hour(12)), offsets: Vec::new() };
+        let of_time = Selection { published: Some(hour(10)..hour(12)), ..Selection::default() };
         let gone = |low, oldest| removed(&of_time, 0, low, oldest);
         assert!(!gone(0, Some(hour(11))), "nothing was ever removed");
         assert!(!gone(5, Some(hour(9))), "posts arrive an hour before their time at most");
         assert!(gone(5, Some(hour(10))) && gone(5, None));
         let offsets = vec![Offsets { partition: 0, start: 100, end: 200 }];
-        let of_offsets = Selection { published: None, offsets };
+        let of_offsets = Selection { offsets, ..Selection::default() };
         assert!(removed(&of_offsets, 0, 101, Some(hour(1))) && !removed(&of_offsets, 0, 100, Some(hour(1))));
     }
 }

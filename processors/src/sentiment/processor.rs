@@ -8,7 +8,7 @@
 //!   └─ no value: the post is deleted ─▶ last revision, mentions taken back
 //! ```
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,7 @@ use super::dedupe::{self, Sweep, Verdict};
 use super::emitted::{self, Emitted};
 use super::enrich::{enrich, retraction, tombstone};
 use super::metrics::SentimentMetrics;
+use super::only::Only;
 use super::scoring::score_batch;
 use crate::assets::post_text;
 use crate::inference::ModelInfo;
@@ -52,6 +53,8 @@ pub struct SentimentSettings {
     pub spread_market_from: Option<Timestamp>,
     /// Only posts published in this range leave the topology; `None` takes all.
     pub published: Option<Range<Timestamp>>,
+    /// Only these posts of them.
+    pub only: Only,
     /// Whether rejected records become dead letters; a replay leaves that to the live run.
     pub dead_letters: bool,
     /// Key of the author pseudonyms, for posts that come without one.
@@ -81,6 +84,20 @@ impl SharedAnalyser {
     /// The model behind the sentiments.
     pub fn model(&self) -> &ModelInfo {
         &self.model
+    }
+
+    /// Those of `assets` that the table does not have.
+    pub(crate) fn unknown_assets(&self, assets: &BTreeSet<String>) -> Vec<String> {
+        let analyser = self.analyser.lock();
+        assets.iter().filter(|id| analyser.assets().table().get(id).is_none()).cloned().collect()
+    }
+
+    /// Whether `only` takes the post.
+    pub(crate) fn selects(&self, only: &Only, post: &RawPost) -> bool {
+        only.takes(post, |assets| {
+            let text = post_text(post.title.as_deref(), &post.text);
+            self.analyser.lock().mentions_any(&text, |id| assets.contains(id))
+        })
     }
 }
 
@@ -164,11 +181,16 @@ impl<C: RecordCodec> Processor for SentimentProcessor<C> {
                     Some(emitted)
                 }
             };
-            if self.is_selected(post.published_at) {
+            let in_range = self.is_selected(post.published_at);
+            // What no longer mentions an asset that was asked for is taken back.
+            if in_range && (before.is_some() || self.analyser.selects(&self.settings.only, &post)) {
                 in_batch.insert(post.post_id.clone());
                 candidates.push(Candidate { record, post, before });
             } else {
-                remember(&post.post_id, record, None, ctx);
+                // An edit may be what mentions such an asset at last.
+                if !in_range {
+                    remember(&post.post_id, record, None, ctx);
+                }
                 ctx.settle(Outcome::Skipped, 1);
             }
         }

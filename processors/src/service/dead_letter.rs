@@ -33,6 +33,7 @@ impl<C: RecordCodec> DeadLetterEncoder for AvroDeadLetters<C> {
             reason: letter.reason.to_owned(),
             detail,
             failed_at: letter.failed_at,
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         };
         let encoded = self.0.encode(&dead_letter_topic(&record.topic), &value);
         encoded.map(Bytes::from).map_err(|error| error.to_string())

@@ -95,6 +95,11 @@ impl Analyser {
         Ok(answers)
     }
 
+    /// Whether a text mentions an asset that is `wanted`, as [`Analyser::analyse`] finds them.
+    pub(crate) fn mentions_any(&mut self, text: &str, wanted: impl Fn(&str) -> bool) -> bool {
+        self.assets.find_with(&mut self.scratch, &fold(text)).any(|hit| wanted(&hit.asset.id))
+    }
+
     fn without_sentiment(&mut self, text: &str, declared: Option<&str>) -> Analysis {
         let hits = self.assets.find_with(&mut self.scratch, text);
         let assets = hits.map(|hit| Mentioned { asset: hit.asset.id.clone(), evidence: hit.evidence }).collect();

@@ -6,7 +6,7 @@ use vigie_archive::{Archive, Location};
 use vigie_clock::{Clock, ManualClock, SystemClock, Timestamp};
 use vigie_daemon::{Context, ServiceError};
 use vigie_kafka_client::{Admin, TopicPartition};
-use vigie_processors::replay::Control;
+use vigie_processors::replay::{Control, open, survey};
 use vigie_schemas::{Lineage, ScoredPost, Topic, TrendInsight};
 use vigie_sinks::Archiver;
 
@@ -42,12 +42,21 @@ fn archive(bench: &Bench, archive: Archive) {
     tokio::task::block_in_place(round).unwrap();
 }
 
-async fn replay(bench: &Bench, range: (i64, i64), run_id: &str, options: &[&str]) -> Result<(), ServiceError> {
+/// What `plan` says of the posts, and whether all are there; then runs, which must say the same.
+async fn replay(
+    bench: &Bench,
+    range: (i64, i64),
+    run_id: &str,
+    options: &[&str],
+) -> Result<(Option<u64>, bool), ServiceError> {
     let [from, to] = [range.0, range.1].map(|millis| Timestamp::from_millis(millis).to_string());
     let options = [&["--from", &from, "--to", &to], options].concat();
-    let report = bench.replay(run_id, &options, Context::system(), Control::default()).await?;
-    assert!(report.is_some(), "nobody cancelled it");
-    Ok(())
+    let plan = survey(bench.replay_options(run_id, &options), true, |_| ()).await?;
+    let complete = plan.partitions.iter().all(|of| !of.removed);
+    let run = open(bench.replay_options(run_id, &options), Context::system()).await?;
+    assert_eq!(run.is_complete(), Some(complete));
+    assert!(run.run(Control::default()).await?.is_some(), "nobody cancelled it");
+    Ok((plan.posts, complete))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -74,7 +83,7 @@ async fn a_range_that_begins_in_the_archive_and_ends_in_kafka_gives_what_the_top
 
     let url = location.to_string();
     let option = ["--archive-url", &url];
-    replay(&bench, range, "topic", &[]).await.unwrap();
+    assert_eq!(replay(&bench, range, "topic", &[]).await.unwrap(), (Some(800), true));
     let expected = written(&bench, "topic").await;
     assert_eq!(expected.1.len(), 802, "each post once, and two revisions");
 
@@ -88,9 +97,10 @@ async fn a_range_that_begins_in_the_archive_and_ends_in_kafka_gives_what_the_top
     let before = [(at(0), borders[0] - 20), (at(1), borders[1]), (at(3), 3)];
     tokio::task::block_in_place(|| admin.delete_records(&before.into())).unwrap();
 
-    replay(&bench, range, "short", &[]).await.unwrap();
+    let (left, complete) = replay(&bench, range, "short", &[]).await.unwrap();
+    assert!(left < Some(800) && !complete, "{left:?}");
     assert!(written(&bench, "short").await.1.len() < expected.1.len(), "Kafka alone has lost posts");
-    replay(&bench, range, "restored", &option).await.unwrap();
+    assert_eq!(replay(&bench, range, "restored", &option).await.unwrap(), (Some(800), true));
     let (windows, scored) = written(&bench, "restored").await;
     assert_eq!(scored, expected.1, "lineage and all");
     assert_eq!(windows, expected.0);

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use vigie_clock::{ManualClock, Timestamp};
 use vigie_kafka_client::Record;
 use vigie_processors::recount::{Counts, Recount, RecountSettings, Window, without_sentiment};
-use vigie_processors::sentiment::{SentimentMetrics, SentimentSettings, SharedAnalyser, topology};
+use vigie_processors::sentiment::{Only, SentimentMetrics, SentimentSettings, SharedAnalyser, topology};
 use vigie_processors::trends::batch::Batch;
 use vigie_schemas::{Mention, RawPost, TrendInsight, WINDOW};
 use vigie_streams::TumblingWindows;
@@ -80,6 +80,26 @@ fn posts_before_and_after_the_range_and_copies_are_left_out() {
     assert_eq!(counts.sources, BTreeMap::from([("r-bitcoin".to_owned(), 1)]));
     let read = recount.read();
     assert_eq!((read.records, read.duplicates, read.dead_letters), (7, 2, 1));
+}
+
+#[test]
+fn a_day_counts_its_authors_once_and_the_records_behind_it_are_known() {
+    let by_one = |id: &str, minute| RawPost { author: Some("one".to_owned()), ..post(id, minute) };
+    let elsewhere = RawPost { text: "nothing that we would know of at all".to_owned(), ..post("c", 20) };
+    let posts =
+        [(by_one("a", 1), 1), (by_one("b", 50), 50), (elsewhere, 51), (by_one("a", 1), 52), (post("d", 55), 55)];
+    let (windows, mut recount) = recount(&posts);
+    assert_eq!(windows.keys().filter(|(asset, _)| asset == "BTC").count(), 3);
+    recount.take(&record("d", None, 5, T0 + 56 * MINUTE)).unwrap();
+    let day = recount.buckets(Duration::from_secs(86_400)).unwrap();
+    let of = |asset: &str| &day[&(asset.to_owned(), at(T0).window_start(Duration::from_secs(86_400)))].counts;
+    assert_eq!((of("BTC").posts, of("BTC").unique_authors, of("*").posts, of("*").unique_authors), (2, 1, 3, 2));
+    let behind =
+        |recount: &mut Recount<LocalCodec>, asset| recount.behind(asset).unwrap().into_iter().collect::<Vec<_>>();
+    let named = |offset, id: &str| ((0, offset), id.to_owned());
+    assert_eq!(behind(&mut recount, "BTC"), [named(0, "a"), named(1, "b")]);
+    assert_eq!(behind(&mut recount, "*"), [named(0, "a"), named(1, "b"), named(2, "c")]);
+    assert_eq!(behind(&mut recount, "DOGE"), []);
 }
 
 #[test]
@@ -165,6 +185,7 @@ fn by_the_topologies(records: &[Record]) -> BTreeMap<(String, Timestamp), Counts
         dedupe_retention: WEEK,
         spread_market_from: None,
         published: None,
+        only: Only::default(),
         dead_letters: false,
         author_key: "0123456789abcdef".parse().unwrap(),
     };

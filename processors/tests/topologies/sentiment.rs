@@ -4,7 +4,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use vigie_clock::{ManualClock, Timestamp};
 use vigie_processors::AvroDeadLetters;
-use vigie_processors::sentiment::{SentimentMetrics, SentimentSettings, SharedAnalyser, topology};
+use vigie_processors::sentiment::{Only, SentimentMetrics, SentimentSettings, SharedAnalyser, topology};
 use vigie_schemas::{DeadLetter, Mention, RawPost, ScoredPost, market_key, market_route};
 use vigie_streams::ProcessorError;
 use vigie_streams::testing::TopologyTestDriver;
@@ -27,6 +27,7 @@ fn settings() -> SentimentSettings {
         dedupe_retention: Duration::from_secs(7 * 86_400),
         spread_market_from: None,
         published: None,
+        only: Only::default(),
         dead_letters: true,
         author_key: "0123456789abcdef".parse().unwrap(),
     }
@@ -263,6 +264,22 @@ fn only_posts_of_the_replayed_range_leave_and_the_first_copy_decides() {
     );
     let posts = scored(&mut driver);
     assert_eq!(posts.iter().map(|post| post.post_id.as_str()).collect::<Vec<_>>(), ["first", "last"]);
+    assert_eq!(reasons(&mut driver), []);
+}
+
+#[test]
+fn only_posts_of_the_sources_and_about_the_assets_asked_for_leave_and_an_edit_may_bring_one_in_or_take_it_back() {
+    let set = |ids: &[&str]| ids.iter().map(|&id| id.to_owned()).collect();
+    let only = Only { sources: set(&["r-bitcoin"]), assets: set(&["BTC", "SOL"]) };
+    let mut driver = driver_of(SentimentSettings { only, ..settings() });
+    let (btc, eth) = ("I think that BTC is good for the future of us all", "I think that $ETH is good for us all");
+    let elsewhere = RawPost { source: "r-other".to_owned(), ..raw_post("elsewhere", btc, at(NOW)) };
+    pipe(&mut driver, [post("in", btc), post("late", eth), post("out", eth), record(&elsewhere, NOW)]);
+    pipe(&mut driver, [edited("in", eth, NOW + 10), edited("late", btc, NOW + 10), post("in", btc)]);
+    let told = |p: &ScoredPost| (p.post_id.clone(), p.revision, p.assets[0].asset.clone());
+    let posts: Vec<_> = scored(&mut driver).iter().map(told).collect();
+    let expected = [("in", 1, "BTC"), ("in", 2, "ETH"), ("late", 1, "BTC")];
+    assert_eq!(posts, expected.map(|(id, revision, asset)| (id.to_owned(), revision, asset.to_owned())));
     assert_eq!(reasons(&mut driver), []);
 }
 

@@ -37,6 +37,7 @@ impl DeadLetters {
             reason: reason.to_owned(),
             detail: detail.to_owned(),
             failed_at: now,
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         };
         let queue = Topic::from_name(&record.topic).and_then(Topic::dead_letter_queue);
         let queue = queue.unwrap_or_else(|| format!("{}.dlq", record.topic));

@@ -69,6 +69,9 @@ impl<S: Sink> Writer<S> {
     }
 
     async fn decode_record(&self, record: &Record) -> Result<Insight, InsightError> {
+        if Topic::from_dead_letter_queue(&record.topic).is_some() {
+            return Insight::of_queue(&self.codec, record, self.sink.name(), self.clock.now()).await;
+        }
         let Some(topic) = Topic::from_name(&record.topic) else {
             let detail = format!("{} is no topic of the catalogue", record.topic);
             return Err(InsightError::Dead { reason: "undecodable", detail });

@@ -16,6 +16,7 @@ use vigie_clock::Timestamp;
 use vigie_stores::PostgresUrl;
 
 use crate::postgres::cell::Cell;
+use crate::postgres::dead_letters::EXPIRE;
 use crate::postgres::failure::describe;
 use crate::postgres::table::{FETCHES, POST_ASSETS, POSTS, TERMS, TREND_WINDOWS, WINDOW_REVISIONS};
 
@@ -123,7 +124,7 @@ async fn round(database: &PostgresUrl, keep: Retention) -> Result<(), Error> {
             retire(&client, row.get(0)).await?;
         }
     }
-    Ok(())
+    client.execute(EXPIRE, &[]).await.map(drop)
 }
 
 /// Gives the data another version, for those who keep answers of it.

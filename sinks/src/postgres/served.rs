@@ -16,6 +16,8 @@ pub struct Promotion {
     pub from: Option<Timestamp>,
     /// End of the range, exclusive, moved on to that of its window; that of the run if not given.
     pub to: Option<Timestamp>,
+    /// Also a run for which posts of the range were gone.
+    pub incomplete: bool,
     /// Why.
     pub reason: Option<String>,
 }
@@ -60,8 +62,11 @@ pub enum SwitchError {
     #[error("run {0} tells no range and no counts, as replays do")]
     NoReplay(String),
     /// The run read a part of the posts only.
-    #[error("run {0} is of a range of offsets, expected one of all posts")]
+    #[error("run {0} is of a part of the posts, by offsets, source or asset; expected one of all")]
     Partial(String),
+    /// Retention had removed posts of the range.
+    #[error("posts of its range were gone when run {0} read it, expected all; --incomplete serves it all the same")]
+    Cut(String),
     /// Not all of the run is in PostgreSQL.
     #[error("run {run_id}: {stored} of {written} {what} are in postgresql, expected all: wait for the sink")]
     Incomplete {
@@ -105,7 +110,7 @@ pub async fn promote(url: &PostgresUrl, promotion: &Promotion) -> Result<Promote
     let failed = |source| SwitchError::Postgres { url: url.to_string(), source };
     let transaction = begin(&mut client).await.map_err(failed)?;
     let run_id = &promotion.run_id;
-    let (first, last) = complete_range(&transaction, run_id, &failed).await?;
+    let (first, last) = complete_range(&transaction, promotion, &failed).await?;
     let from = promotion.from.map_or(first, |from| from.window_start(WINDOW));
     let to = promotion.to.map_or(last, window_end);
     if from >= to || from < first || to > last {
@@ -177,11 +182,12 @@ async fn begin(client: &mut Client) -> Result<Transaction<'_>, tokio_postgres::E
 /// The whole windows of a run that has finished and is all there. The run cannot begin anew until the transaction has ended.
 async fn complete_range(
     transaction: &Transaction<'_>,
-    run_id: &str,
+    Promotion { run_id, incomplete, .. }: &Promotion,
     failed: &impl Fn(tokio_postgres::Error) -> SwitchError,
 ) -> Result<(Timestamp, Timestamp), SwitchError> {
     let sql = "SELECT state, posts, (detail->>'windows')::bigint AS windows, \
-         coalesce(detail->'offsets', '[]') <> '[]' AS partial, \
+         coalesce(detail->'offsets', '[]') <> '[]' OR coalesce(detail->'only', 'null') <> 'null' AS partial, \
+         coalesce((detail->>'complete')::boolean, true) AS complete, \
          (extract(epoch FROM from_time) * 1000)::bigint AS first, (extract(epoch FROM to_time) * 1000)::bigint AS last, \
          (SELECT count(*) FROM stored_posts p WHERE p.run_id = r.run_id) AS stored_posts, \
          (SELECT count(*) FROM stored_windows w WHERE w.run_id = r.run_id) AS stored_windows \
@@ -194,6 +200,9 @@ async fn complete_range(
     }
     if row.try_get("partial").map_err(failed)? {
         return Err(SwitchError::Partial(run_id.to_owned()));
+    }
+    if !incomplete && !row.try_get::<_, bool>("complete").map_err(failed)? {
+        return Err(SwitchError::Cut(run_id.to_owned()));
     }
     let told = |column: &str| -> Result<i64, SwitchError> {
         row.try_get::<_, Option<i64>>(column).map_err(failed)?.ok_or_else(|| SwitchError::NoReplay(run_id.to_owned()))

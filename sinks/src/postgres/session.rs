@@ -9,12 +9,13 @@ use tokio_postgres::{Client, Row as SqlRow, Statement, Transaction};
 use tracing::debug;
 use vigie_clock::Timestamp;
 use vigie_kafka_client::TopicPartition;
-use vigie_schemas::{FetchRecord, ScoredPost, TermInsight, TrendInsight};
+use vigie_schemas::{FetchRecord, Place, ScoredPost, TermInsight, TrendInsight};
 use vigie_stores::PostgresUrl;
 
 use crate::insight::Insight;
 use crate::postgres::authors::AuthorChanges;
 use crate::postgres::cell::Cell;
+use crate::postgres::dead_letters::{DEAD_LETTERS, dead_letter_cells};
 use crate::postgres::dictionaries::{Dictionaries, Ids, LineageKey};
 use crate::postgres::failure::classify;
 use crate::postgres::partitions::Known;
@@ -132,6 +133,8 @@ struct Incoming<'a> {
     terms: Vec<&'a TermInsight>,
     fetches: Vec<(&'a Row, &'a FetchRecord)>,
     authors: AuthorChanges<'a>,
+    dead_letter_rows: Vec<Vec<Cell<'a>>>,
+    redriven: Vec<(&'a Row, Place, Timestamp)>,
 }
 
 impl<'a> Incoming<'a> {
@@ -154,6 +157,8 @@ impl<'a> Incoming<'a> {
                 Insight::Fetch(fetch) => incoming.fetches.push((row, fetch)),
                 Insight::AuthorKey(key) => incoming.authors.add(key),
                 Insight::DestroyedKey(key) => incoming.authors.destroy(key),
+                Insight::DeadLetter(letter) => incoming.dead_letter_rows.push(dead_letter_cells(row, letter)),
+                Insight::Redriven { letter, at } => incoming.redriven.push((row, *letter, *at)),
             }
         }
         incoming
@@ -212,6 +217,13 @@ impl<'a> Incoming<'a> {
             let rows: Vec<_> = self.fetches.iter().map(|(row, fetch)| fetch_cells(row, fetch)).collect();
             copy(tx, &statements.copy_fetches, &FETCHES.types(), &rows).await?;
             written.push((FETCHES.name, tx.execute(&statements.merge_fetches, &[]).await?));
+        }
+        if !self.dead_letter_rows.is_empty() {
+            copy(tx, &statements.copy_dead_letters, &DEAD_LETTERS.types(), &self.dead_letter_rows).await?;
+            written.push((DEAD_LETTERS.name, tx.execute(&statements.dead_letters.merge, &[]).await?));
+        }
+        if !self.redriven.is_empty() {
+            written.push((DEAD_LETTERS.name, statements.dead_letters.mark(tx, &self.redriven).await?));
         }
         Ok(runs)
     }

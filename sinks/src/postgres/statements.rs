@@ -4,6 +4,7 @@
 use tokio_postgres::{Client, Error, Statement};
 
 use crate::postgres::authors::AuthorStatements;
+use crate::postgres::dead_letters::{DEAD_LETTERS, DeadLetterStatements};
 use crate::postgres::dictionaries::DictionaryStatements;
 use crate::postgres::table::{ALERTS, FETCHES, POST_ASSETS, POSTS, TERMS, TREND_WINDOWS, Table, WINDOW_REVISIONS};
 
@@ -20,6 +21,7 @@ pub(crate) struct Statements {
     pub(crate) copy_alerts: Statement,
     pub(crate) copy_terms: Statement,
     pub(crate) copy_fetches: Statement,
+    pub(crate) copy_dead_letters: Statement,
     pub(crate) replaced_posts: Statement,
     pub(crate) delete_post_assets: Statement,
     pub(crate) merge_posts: Statement,
@@ -30,6 +32,7 @@ pub(crate) struct Statements {
     pub(crate) merge_fetches: Statement,
     pub(crate) see_run: Statement,
     pub(crate) authors: AuthorStatements,
+    pub(crate) dead_letters: DeadLetterStatements,
     pub(crate) dictionaries: DictionaryStatements,
 }
 
@@ -49,6 +52,7 @@ impl Statements {
             copy_alerts: client.prepare(&copy(&ALERTS, "incoming_")).await?,
             copy_terms: client.prepare(&copy(&TERMS, "incoming_")).await?,
             copy_fetches: client.prepare(&copy(&FETCHES, "incoming_")).await?,
+            copy_dead_letters: client.prepare(&copy(&DEAD_LETTERS, "incoming_")).await?,
             replaced_posts: client.prepare(&replaced_posts()).await?,
             delete_post_assets: client.prepare(DELETE_POST_ASSETS).await?,
             merge_posts: client.prepare(&merge_posts()).await?,
@@ -61,6 +65,7 @@ impl Statements {
             merge_fetches: client.prepare(&merge_new(&FETCHES, "source, at, \"offset\", partition, topic")).await?,
             see_run: client.prepare(SEE_RUN).await?,
             authors: AuthorStatements::prepare(client).await?,
+            dead_letters: DeadLetterStatements::prepare(client).await?,
             dictionaries: DictionaryStatements::prepare(client).await?,
         })
     }
@@ -96,7 +101,7 @@ const SETTINGS: &str = "SET jit = off; SET enable_seqscan = off; SET temp_buffer
 fn temporary_tables() -> String {
     let create =
         |table: &Table| format!("CREATE TEMP TABLE incoming_{0} (LIKE {0}) ON COMMIT DELETE ROWS;", table.name);
-    let tables = [&POSTS, &TREND_WINDOWS, &ALERTS, &TERMS, &FETCHES].map(create).concat();
+    let tables = [&POSTS, &TREND_WINDOWS, &ALERTS, &TERMS, &FETCHES, &DEAD_LETTERS].map(create).concat();
     format!("{SETTINGS} {tables}")
 }
 

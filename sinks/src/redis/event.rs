@@ -18,7 +18,12 @@ pub(crate) fn of(insight: &Insight) -> Result<Option<(&'static str, String)>, se
         Insight::Alert(alert) => (ALERT, readable(alert)?),
         // Sealed handles are for the history only.
         Insight::Post(post) => (POST, readable(&ScoredPost { author_sealed: None, ..(**post).clone() })?),
-        Insight::Term(_) | Insight::Fetch(_) | Insight::AuthorKey(_) | Insight::DestroyedKey(_) => return Ok(None),
+        Insight::Term(_)
+        | Insight::Fetch(_)
+        | Insight::AuthorKey(_)
+        | Insight::DestroyedKey(_)
+        | Insight::DeadLetter(_)
+        | Insight::Redriven { .. } => return Ok(None),
     }))
 }
 

@@ -307,8 +307,8 @@ async fn only_a_run_that_is_finished_and_all_there_is_promoted() {
     let mut runs = Runs::connect(&url).await.unwrap();
     let attempt = async |run: &str, from: Option<i64>, to: Option<i64>| {
         let time = |minutes: Option<i64>| minutes.map(|minutes| Timestamp::from_millis(T0 + minutes * 60_000));
-        let promotion =
-            Promotion { run_id: run.to_owned(), from: time(from), to: time(to), reason: Some("why".into()) };
+        let (from, to) = (time(from), time(to));
+        let promotion = Promotion { run_id: run.to_owned(), from, to, incomplete: false, reason: Some("why".into()) };
         promote(&url, &promotion).await.map_err(|error| error.to_string())
     };
     assert_eq!(attempt("r1", None, None).await, Err("run r1 is not recorded, see /v1/runs".to_owned()));
@@ -349,7 +349,12 @@ async fn only_a_run_that_is_finished_and_all_there_is_promoted() {
     }
     assert!(promoted_runs(&url).await.unwrap().is_empty());
 
-    let promoted = attempt("r1", None, None).await.unwrap();
+    pipeline.execute("UPDATE runs SET detail = detail || '{\"complete\": false}'", &[]).await;
+    assert!(attempt("r1", None, None).await.unwrap_err().contains("posts of its range were gone"));
+    let reason = Some("why".to_owned());
+    let promotion = Promotion { run_id: "r1".to_owned(), from: None, to: None, incomplete: true, reason };
+    let promoted = promote(&url, &promotion).await.unwrap();
+    pipeline.execute("UPDATE runs SET detail = detail - 'complete'", &[]).await;
     assert_eq!(
         (promoted.switch.from.to_string(), promoted.switch.to.to_string()),
         ("2022-05-09T12:45:00Z".to_owned(), "2022-05-09T12:55:00Z".to_owned())
@@ -369,9 +374,12 @@ async fn only_a_run_that_is_finished_and_all_there_is_promoted() {
     pipeline.execute(offsets, &[&r#"[{"partition": 0}]"#]).await;
     assert_eq!(
         attempt("r1", None, None).await.unwrap_err(),
-        "run r1 is of a range of offsets, expected one of all posts"
+        "run r1 is of a part of the posts, by offsets, source or asset; expected one of all"
     );
     pipeline.execute(offsets, &[&"[]"]).await;
+    pipeline.execute("UPDATE runs SET detail = detail || '{\"only\": {\"assets\": [\"BTC\"]}}'", &[]).await;
+    assert!(attempt("r1", None, None).await.unwrap_err().contains("a part of the posts"));
+    pipeline.execute("UPDATE runs SET detail = detail - 'only'", &[]).await;
     // One half of it, widened to a whole window.
     let again = attempt("r1", Some(11), None).await.unwrap();
     assert_eq!(again.switch.from.to_string(), "2022-05-09T12:50:00Z");

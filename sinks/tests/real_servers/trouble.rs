@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use vigie_clock::Timestamp;
 use vigie_daemon::SecretArg;
 use vigie_kafka_client::OutgoingRecord;
-use vigie_schemas::{ScoredPost, Topic};
+use vigie_schemas::{DeadLetter, ScoredPost, Topic};
 use vigie_sinks::{BatchOptions, PostgresSinkConfig, run_postgres};
 
 use crate::harness::{Pipeline, Service, eventually};
@@ -47,6 +48,55 @@ async fn undecodable_and_invalid_records_go_to_the_dead_letter_queue_and_the_par
     assert_eq!((letters[0].stage.as_str(), letters[0].key.as_deref()), ("sink-postgres", Some(b"junk".as_slice())));
     assert!(letters[3].detail.contains("score is NaN"), "{}", letters[3].detail);
     assert_eq!(pipeline.number("SELECT count(*) FROM posts").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_and_their_marks_reach_their_table_and_what_is_no_letter_is_one_about_itself() {
+    let pipeline = Pipeline::new().await;
+    let queue = Topic::PostsRaw.dead_letter_queue().unwrap();
+    let mut letters = Vec::new();
+    for (n, detail) in ["torn", "a\0b"].into_iter().enumerate() {
+        let letter = DeadLetter {
+            topic: Topic::PostsRaw.name().to_owned(),
+            partition: 3,
+            offset: n as i64,
+            timestamp: Timestamp::from_millis(1_652_100_000_000),
+            key: Some(vec![0xff]),
+            value: Some(b"no avro\0".to_vec()),
+            stage: "sentiment".to_owned(),
+            reason: "undecodable".to_owned(),
+            detail: detail.to_owned(),
+            failed_at: Timestamp::from_millis(1_652_100_001_000),
+            version: None,
+        };
+        letters.push(OutgoingRecord::new(&queue, "k", pipeline.codec.encode(&queue, &letter).await.unwrap()));
+    }
+    letters.push(OutgoingRecord::new(&queue, "0:7", Bytes::from_static(b"no letter")));
+    let at = pipeline.publish(letters).await;
+    let key = Some(format!("{}:{}", at[0].0, at[0].1).into());
+    let mark = OutgoingRecord { topic: queue, partition: Some(0), key, ..OutgoingRecord::default() };
+    pipeline.publish(vec![mark]).await;
+    let sink = pipeline.start_postgres();
+    let letters = "SELECT count(*) FROM dead_letters WHERE topic = 'posts.raw.v1' AND ";
+    let of_record = "(partition, key, value) = (3, '\\xff', '\\x6e6f206176726f00') AND ";
+    for (condition, expected) in [
+        ("redriven_at > failed_at AND \"offset\" = 0 AND detail = 'torn'", 1),
+        ("redriven_at IS NULL AND \"offset\" = 1 AND detail = 'a\u{fffd}b'", 1),
+    ] {
+        pipeline.until_number(&format!("{letters}{of_record}{condition}"), expected).await;
+    }
+    let odd = "(stage, reason, \"offset\") = ('sink-postgres', 'undecodable', letter_offset) AND value = 'no letter'";
+    pipeline.until_number(&format!("{letters}{odd}"), 1).await;
+    sink.stop().await;
+    // Read anew from the beginning, nothing changes.
+    pipeline.execute("UPDATE sink_offsets SET next_offset = 0 WHERE topic LIKE '%.dlq'", &[]).await;
+    let again = pipeline.start_postgres();
+    pipeline
+        .until_number("SELECT count(*) FROM sink_offsets WHERE topic LIKE '%posts.raw.v1.dlq' AND next_offset > 3", 1)
+        .await;
+    again.stop().await;
+    pipeline.until_number(&format!("{letters} true"), 3).await;
+    pipeline.until_number(&format!("{letters} redriven_at IS NOT NULL"), 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,8 @@
 //! ```
 
 mod compare;
+mod options;
+mod recompute;
 mod served;
 mod settled;
 
@@ -16,53 +18,38 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
+use vigie_archive::Location;
 use vigie_clock::{SharedClock, Timestamp};
-use vigie_daemon::{Context, FromSecret, Mistake, Secret, ServiceError};
-use vigie_kafka_client::{Admin, KafkaConfig, Start, TopicPartition, read_to_end};
+use vigie_daemon::{Context, ServiceError};
+use vigie_kafka_client::{Admin, KafkaConfig, Record, Start, TopicPartition, read_to_end};
+use vigie_processors::past::Past;
 use vigie_processors::recount::{self, Read, Recount, RecountError, RecountSettings, Window};
 use vigie_processors::text::analysis::Analyser;
-use vigie_schemas::{Codec, SyncCodec, Topic};
+use vigie_schemas::{Codec, SyncCodec, Topic, WINDOW};
 
 use self::compare::differences;
+use self::options::RecountArgs;
 use self::served::{Api, Served};
-use crate::cli::VerifyArgs;
 use crate::commands::topics::{blocking, codec_error, kafka_error};
 use crate::output::Output;
+
+pub(crate) use options::{ApiToken, VerifyArgs};
+pub(crate) use recompute::{RecomputeArgs, run as recompute};
 
 /// Asset and start of a window.
 type Key = (String, Timestamp);
 type Windows = BTreeMap<Key, Window>;
 
-/// What opens the API.
-#[derive(Debug)]
-pub(crate) struct ApiToken(Secret);
-
-impl FromSecret for ApiToken {
-    const LONG: &'static str = "token";
-    const VARIABLE: &'static str = "VIGIE_API_TOKEN";
-    const HELP: &'static str = "Bearer token for the API, with read:insights";
-    const EXPECTED: &'static str = "a token";
-
-    fn from_secret(text: &str) -> Result<Self, String> {
-        if text.is_empty() { Err("empty".to_owned()) } else { Ok(Self(text.to_owned().into())) }
-    }
-}
-
-impl ApiToken {
-    pub(crate) fn reveal(&self) -> &str {
-        self.0.reveal()
-    }
-}
-
-pub(crate) async fn run(args: VerifyArgs, output: Output) -> Result<(), ServiceError> {
+pub(crate) async fn run(verify: VerifyArgs, output: Output) -> Result<(), ServiceError> {
     let clock = Context::system().clock;
-    let settings = settings(&args)?;
+    let VerifyArgs { from, to, recount: args } = &verify;
+    let settings = args.settings(*from..*to)?;
     let api = Api::new(&args.api_url, args.token.read()?.as_ref().map(ApiToken::reveal))?;
     let codec = Codec::connect(&args.registry, &args.kafka.topic_prefix).await.map_err(codec_error)?;
     let codec = codec.sync(Handle::current());
     // If it cannot be asked, that is said now.
     api.assets().await?;
-    let (analyser, stands_on) = analyser(&args).await?;
+    let (analyser, stands_on) = analyser(args).await?;
 
     output.note(format!("reading {} from {} on", Topic::PostsRaw.name(), settings.reads_from()));
     let bar = output.progress("recounting");
@@ -73,18 +60,19 @@ pub(crate) async fn run(args: VerifyArgs, output: Output) -> Result<(), ServiceE
         ends: None,
         complete_since: Timestamp::MIN,
         bar: bar.clone(),
+        bucket: WINDOW,
     };
-    let (audit, seconds) = first_read(audit, &settings, clock.clone(), started).await?;
+    let (audit, seconds) = first_read(audit, &settings, None, clock.clone(), started).await?;
     let first = audit.recount.read().records;
     bar.finish_and_clear();
     output.note(format!("read {first} records in {seconds:.1} s; waiting until they are counted"));
     let (audit, before) = catch_up(audit, Duration::from_millis(args.emit_interval_ms), args.wait, clock).await?;
-    let mut report = Report::new(&args, audit.recount.read(), seconds, first as f64 / seconds.max(0.001));
+    let mut report = Report::new(&verify, audit.recount.read(), seconds, first as f64 / seconds.max(0.001));
 
     output.note(format!("asking {} for what it serves", args.api_url));
     let mut spans = api.assets().await?;
     for (asset, start) in before.keys() {
-        let end = start.saturating_add(vigie_schemas::WINDOW);
+        let end = start.saturating_add(WINDOW);
         let span = spans.entry(asset.clone()).or_insert(*start..end);
         *span = span.start.min(*start)..span.end.max(end);
     }
@@ -112,19 +100,6 @@ pub(crate) async fn run(args: VerifyArgs, output: Output) -> Result<(), ServiceE
     report.finish(output)
 }
 
-fn settings(args: &VerifyArgs) -> Result<RecountSettings, ServiceError> {
-    let (from, to) = (args.from, args.to);
-    if from >= to {
-        return Err(Mistake::new("--from", format!("{from} is not before --to"), format!("a time before {to}")).into());
-    }
-    Ok(RecountSettings {
-        windows: from..to,
-        grace: args.grace,
-        dedupe_retention: args.dedupe_retention,
-        max_lag: args.max_lag,
-    })
-}
-
 /// What a recount stands on.
 #[derive(Clone, Debug)]
 struct StandsOn {
@@ -133,7 +108,7 @@ struct StandsOn {
     assets_version: String,
 }
 
-async fn analyser(args: &VerifyArgs) -> Result<(Analyser, StandsOn), ServiceError> {
+async fn analyser(args: &RecountArgs) -> Result<(Analyser, StandsOn), ServiceError> {
     let (model, assets, counts_only) = (args.model.clone(), args.assets.clone(), args.counts_only);
     blocking(move || {
         let matcher = assets.load()?;
@@ -157,25 +132,37 @@ struct Audit {
     /// All posts that arrived since then are still on the topic, as far as the recount needs them.
     complete_since: Timestamp,
     bar: ProgressBar,
+    /// Length of what is counted together.
+    bucket: Duration,
 }
 
 async fn first_read(
     mut audit: Audit,
     settings: &RecountSettings,
+    archive: Option<(Location, SyncCodec)>,
     clock: SharedClock,
     started: Duration,
 ) -> Result<(Audit, f64), ServiceError> {
     let since = settings.reads_from();
     blocking(move || {
         let admin = Admin::new(&audit.kafka).map_err(kafka_error)?;
-        let starts = admin.offsets_for_time(Topic::PostsRaw.name(), since).map_err(kafka_error)?;
+        let mut starts = admin.offsets_for_time(Topic::PostsRaw.name(), since).map_err(kafka_error)?;
         let mut cut = BTreeSet::new();
-        for (partition, start) in &starts {
+        for (partition, start) in &mut starts {
             let at = TopicPartition::new(Topic::PostsRaw.name(), *partition);
             let oldest = admin.watermarks(&at).map_err(kafka_error)?.0;
-            if oldest > 0 && *start == oldest {
-                cut.insert(*partition);
+            if oldest == 0 || *start > oldest {
+                continue;
             }
+            cut.insert(*partition);
+            let Some((location, codec)) = &archive else { continue };
+            let past = Past::open(location, codec, since)?;
+            let part = past.part(&at, *start, oldest)?;
+            *start = part.kafka_from;
+            if part.is_whole {
+                cut.remove(partition);
+            }
+            past.read(&part, |record| audit.take(&record, &mut cut))?;
         }
         audit.read(&starts, cut)?;
         let seconds = clock.monotonic().saturating_sub(started).as_secs_f64();
@@ -204,7 +191,7 @@ impl Audit {
     fn read_on(mut self) -> Result<(Self, Windows), ServiceError> {
         let ends = self.ends.clone().unwrap_or_default();
         self.read(&ends, BTreeSet::new())?;
-        let windows = self.recount.windows().map_err(recount_error)?;
+        let windows = self.recount.buckets(self.bucket).map_err(recount_error)?;
         Ok((self, windows))
     }
 
@@ -216,12 +203,7 @@ impl Audit {
         let length: i64 = ends.iter().map(|(partition, end)| end - starts.get(partition).copied().unwrap_or(0)).sum();
         self.bar.set_length(u64::try_from(length).unwrap_or(0));
         for record in records {
-            let record = record.map_err(kafka_error)?;
-            if cut.remove(&record.partition) {
-                self.complete_since = self.complete_since.max(record.timestamp);
-            }
-            self.recount.take(&record).map_err(recount_error)?;
-            self.bar.inc(1);
+            self.take(&record.map_err(kafka_error)?, &mut cut)?;
         }
         if !cut.is_empty() {
             // All that was there has expired, and nobody knows when that was.
@@ -229,6 +211,14 @@ impl Audit {
         }
         self.ends = Some(ends);
         Ok(())
+    }
+
+    fn take(&mut self, record: &Record, cut: &mut BTreeSet<i32>) -> Result<(), ServiceError> {
+        if cut.remove(&record.partition) {
+            self.complete_since = self.complete_since.max(record.timestamp);
+        }
+        self.bar.inc(1);
+        self.recount.take(record).map_err(recount_error)
     }
 }
 
@@ -314,7 +304,7 @@ impl Report {
             dead_letters: read.dead_letters,
             seconds,
             records_per_second: rate.round(),
-            counts_only: args.counts_only,
+            counts_only: args.recount.counts_only,
             compared: 0,
             within_bounds: 0,
             without_sentiment: 0,

@@ -19,6 +19,14 @@ fn verify(up: &Up, data_dir: &Path, now: Timestamp, more: &[&str]) -> Output {
     command.args(more).env("VIGIE_DATA_DIR", data_dir).current_dir(up::root()).output().unwrap()
 }
 
+/// Recomputes an interval of an asset, and lists the posts behind it.
+fn recompute(up: &Up, data_dir: &Path, asset: &str, at: &str, interval: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vigie"));
+    command.args(["--json", "recompute", "--asset", asset, "--at", at, "--interval", interval, "--api-url", up.url()]);
+    command.args(["--posts", "--wait", "10m"]).env("VIGIE_DATA_DIR", data_dir);
+    command.current_dir(up::root()).output().unwrap()
+}
+
 fn lines(output: &Output) -> Vec<Value> {
     let text = String::from_utf8_lossy(&output.stdout);
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
@@ -61,6 +69,18 @@ fn an_audit_passes_on_an_untouched_pipeline_and_names_windows_that_were_altered_
     let assets = up.wait_for("/v1/assets", |v| !v["newest"].is_null());
     let newest: Timestamp = assets["newest"].as_str().unwrap().parse().unwrap();
 
+    for (asset, interval, ago) in [("*", "5m", 7_200), ("bitcoin", "1h", 7_200), ("*", "1d", 86_400)] {
+        let at = newest - SignedDuration::from_secs(ago);
+        let again = recompute(&up, &data, asset, &at.to_string(), interval);
+        assert_code(&again, 0);
+        let again = lines(&again).pop().unwrap();
+        assert_eq!(again["equal"], true, "{again}");
+        let posts = again["recomputed"]["posts"].as_u64().unwrap();
+        let inputs = again["inputs"].as_array().unwrap().iter().map(|input| input["posts"].as_u64().unwrap());
+        assert_eq!((again["posts"].as_array().unwrap().len() as u64, inputs.sum::<u64>()), (posts, posts), "{again}");
+        assert_eq!(again["lineage"]["runs"], serde_json::json!(["live"]), "{again}");
+    }
+
     // One window that lost posts, one that lost what it says of sources and scores, one that is gone, one that never was.
     let window = |ago: i64| {
         let start = newest.as_second().div_euclid(300) * 300 - ago * 300;
@@ -102,6 +122,12 @@ fn an_audit_passes_on_an_untouched_pipeline_and_names_windows_that_were_altered_
     assert_eq!(differs("*", &gone, "posts").0, Value::Null);
     assert_eq!(differs("NEVER-SEEN", &made_up, "posts").1, 0);
     assert_eq!(found.last().unwrap()["differing"], 4, "{found:?}");
+
+    let short_again = recompute(&up, &data, "*", &short, "5m");
+    assert_code(&short_again, 1);
+    let short_again = lines(&short_again).pop().unwrap();
+    assert_eq!(short_again["differences"][0]["field"], "posts", "{short_again}");
+    assert_code(&recompute(&up, &data, "*", &gone, "5m"), 1);
 
     // Without the model scores are not looked at, the rest is.
     let counts_only = verify(&up, &data, newest, &["--counts-only"]);

@@ -240,6 +240,23 @@ class Client:
         """A replay beside the live run, or beside the run ``with_``: posts, assets, labels and alerts that differ."""
         return self.get(f"/v1/runs/{_quoted(run)}/diff", **_asked(locals(), "run"))
 
+    def dead_letters(
+        self,
+        *,
+        topic: str | None = None,
+        stage: str | None = None,
+        reason: str | None = None,
+        from_: Time | None = None,
+        to: Time | None = None,
+        limit: int | None = None,
+    ) -> pd.DataFrame:
+        """Records that could not be processed, latest failure first, by letter; needs ``read:dead-letters``."""
+        return _frame(self.rows("/v1/dead-letters", "dead_letters", **_asked(locals())), "letter")
+
+    def dead_letter(self, topic: str, letter: str) -> dict[str, Any]:
+        """One of them, with key and value of its record in Base64."""
+        return self.get(f"/v1/dead-letters/{_quoted(topic)}/{_quoted(letter)}")
+
     def author(self, author_id: str) -> dict[str, Any]:
         """The handle behind an author's id: personal data, for a token with ``authors:read``."""
         return self.get(f"/v1/authors/{_quoted(author_id)}")

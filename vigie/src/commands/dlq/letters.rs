@@ -1,44 +1,77 @@
 //! Dead letters and which of them were sent to their topic again.
 //!
 //! A redriven letter is marked in its queue, in the transaction that sent its record: a record without a value whose key names the letter,
-//! whose headers say where the record went and how often it has been sent so far.
+//! whose headers say where the record went, how often it has been sent so far, and who sent it. The broker's time of the mark is when.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt;
-use std::str::FromStr;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
+use clap::Args;
+use vigie_clock::Timestamp;
 use vigie_daemon::{Mistake, ServiceError};
 use vigie_kafka_client::{OutgoingRecord, Record, Start, read_to_end};
-use vigie_schemas::{Codec, DeadLetter, Topic};
+use vigie_schemas::{Codec, DeadLetter, Place, Topic};
 
 use crate::cli::DlqArgs;
 use crate::commands::topics::{blocking, codec_error, kafka_error};
 
 const SENT_TO: &str = "vigie-redriven-to";
 const ATTEMPT: &str = "vigie-redrive-attempt";
+const SENT_BY: &str = "vigie-redriven-by";
 
-/// A record's place in a topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Place {
-    pub(crate) partition: i32,
-    pub(crate) offset: i64,
+/// What letters have in common.
+#[derive(Args, Debug)]
+pub(crate) struct Filter {
+    /// Only letters of this stage
+    #[arg(long)]
+    stage: Option<String>,
+    /// Only letters with this reason
+    #[arg(long)]
+    reason: Option<String>,
+    /// Only what failed since then: RFC 3339, a date, or a duration ago, as 1h
+    #[arg(long, value_name = "TIME", value_parser = vigie_processors::times::since)]
+    from: Option<Timestamp>,
+    /// Only what failed before then
+    #[arg(long, value_name = "TIME", value_parser = vigie_processors::times::until)]
+    to: Option<Timestamp>,
 }
 
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.partition, self.offset)
+impl Filter {
+    pub(super) fn takes(&self, letter: &DeadLetter) -> bool {
+        self.stage.as_ref().is_none_or(|stage| *stage == letter.stage)
+            && self.reason.as_ref().is_none_or(|reason| *reason == letter.reason)
+            && self.from.is_none_or(|from| letter.failed_at >= from)
+            && self.to.is_none_or(|to| letter.failed_at < to)
     }
 }
 
-impl FromStr for Place {
-    type Err = String;
+/// Letters of a topic.
+#[derive(Args, Debug)]
+pub(crate) struct Chosen {
+    /// The topic that they come from, for example posts.raw.v1
+    pub(super) topic: String,
+    /// Only this letter, as `vigie dlq show` names it; may be given several times
+    #[arg(long, value_name = "PARTITION:OFFSET")]
+    pub(super) letter: Vec<Place>,
+    #[command(flatten)]
+    pub(super) filter: Filter,
+    /// So many letters at most, oldest first
+    #[arg(long)]
+    pub(super) limit: Option<usize>,
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let place = text.split_once(':').and_then(|(partition, offset)| {
-            Some(Self { partition: partition.parse().ok()?, offset: offset.parse().ok()? })
-        });
-        place.ok_or_else(|| format!("{text:?}, expected PARTITION:OFFSET, as `vigie dlq show` prints it"))
+impl Chosen {
+    /// Those of `letters` that are meant, without a limit.
+    ///
+    /// # Errors
+    /// If one is named that is not there.
+    pub(super) fn of(&self, letters: Vec<Letter>) -> Result<impl Iterator<Item = Letter>, ServiceError> {
+        if let Some(unknown) = self.letter.iter().find(|at| letters.iter().all(|letter| letter.at != **at)) {
+            let expected = format!("a letter of {}, as vigie dlq show names it", self.topic);
+            return Err(Mistake::new("--letter", unknown.to_string(), expected).into());
+        }
+        let is_named = |letter: &Letter| self.letter.is_empty() || self.letter.contains(&letter.at);
+        Ok(letters.into_iter().filter(move |letter| is_named(letter) && self.filter.takes(&letter.content)))
     }
 }
 
@@ -50,8 +83,20 @@ pub(super) struct Letter {
     pub(super) content: DeadLetter,
     /// How often its record had been redriven when it came here.
     pub(super) attempts: u32,
-    /// Whether its record was sent again since.
-    pub(super) redriven: bool,
+    /// How its record was sent again since.
+    pub(super) redriven: Option<Redriven>,
+}
+
+/// A record that was sent again.
+#[derive(Debug)]
+pub(super) struct Redriven {
+    pub(super) at: Timestamp,
+    /// Where it is now.
+    pub(super) to: Place,
+    /// How often it has been sent.
+    attempt: u32,
+    /// The user, as the system calls them.
+    pub(super) by: Option<String>,
 }
 
 /// The topic of this name, with the name of its queue.
@@ -73,7 +118,7 @@ pub(super) async fn read(queue: &str, servers: &DlqArgs, codec: &Codec) -> Resul
     })
     .await?;
     let mut letters = BTreeMap::new();
-    let (mut sent, mut redriven) = (HashMap::new(), HashSet::new());
+    let (mut sent, mut redriven) = (HashMap::new(), HashMap::new());
     for record in records {
         let at = Place { partition: record.partition, offset: record.offset };
         match &record.value {
@@ -81,16 +126,16 @@ pub(super) async fn read(queue: &str, servers: &DlqArgs, codec: &Codec) -> Resul
                 letters.insert(at, codec.decode::<DeadLetter>(value).await.map_err(codec_error)?);
             }
             None => {
-                let Some((letter, to, attempt)) = read_mark(&record) else { continue };
-                redriven.insert(letter);
-                sent.insert(to, attempt);
+                let Some((letter, mark)) = read_mark(&record) else { continue };
+                sent.insert(mark.to, mark.attempt);
+                redriven.insert(letter, mark);
             }
         }
     }
     let letter = |(at, content): (Place, DeadLetter)| {
         let from = Place { partition: content.partition, offset: content.offset };
         let attempts = sent.get(&from).copied().unwrap_or(0);
-        Letter { at, content, attempts, redriven: redriven.contains(&at) }
+        Letter { at, content, attempts, redriven: redriven.remove(&at) }
     };
     Ok(letters.into_iter().map(letter).collect())
 }
@@ -98,20 +143,32 @@ pub(super) async fn read(queue: &str, servers: &DlqArgs, codec: &Codec) -> Resul
 /// The mark of a letter whose record was sent to `to`.
 pub(super) fn mark(queue: &str, letter: &Letter, to: Place) -> OutgoingRecord {
     let text = |text: String| Bytes::from(text);
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
     OutgoingRecord {
         topic: queue.to_owned(),
         partition: Some(letter.at.partition),
         key: Some(text(letter.at.to_string())),
-        headers: vec![
-            (SENT_TO.to_owned(), text(to.to_string())),
-            (ATTEMPT.to_owned(), text((letter.attempts + 1).to_string())),
-        ],
+        headers: [
+            Some((SENT_TO, to.to_string())),
+            Some((ATTEMPT, (letter.attempts + 1).to_string())),
+            user.ok().map(|user| (SENT_BY, user)),
+        ]
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (name.to_owned(), text(value)))
+        .collect(),
         ..OutgoingRecord::default()
     }
 }
 
-fn read_mark(record: &Record) -> Option<(Place, Place, u32)> {
+fn read_mark(record: &Record) -> Option<(Place, Redriven)> {
     let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
     let letter = text(record.key.as_ref()?).parse().ok()?;
-    Some((letter, text(record.header(SENT_TO)?).parse().ok()?, text(record.header(ATTEMPT)?).parse().ok()?))
+    let mark = Redriven {
+        at: record.timestamp,
+        to: text(record.header(SENT_TO)?).parse().ok()?,
+        attempt: text(record.header(ATTEMPT)?).parse().ok()?,
+        by: record.header(SENT_BY).map(text),
+    };
+    Some((letter, mark))
 }

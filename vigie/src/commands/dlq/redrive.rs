@@ -9,12 +9,11 @@ use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
 use vigie_audit::{Action, AuditConfig};
-use vigie_clock::Timestamp;
 use vigie_daemon::{Context, Mistake, ServiceError, spawn_signal_handler};
 use vigie_kafka_client::{KafkaConfig, KafkaError, OutgoingRecord, ProducerOptions, TransactionalProducer};
-use vigie_schemas::{Codec, Topic};
+use vigie_schemas::{Codec, Place, Topic};
 
-use super::letters::{self, Letter, Place};
+use super::letters::{self, Chosen, Letter};
 use crate::cli::DlqArgs;
 use crate::commands::audit::{audited, event};
 use crate::commands::topics::{blocking, codec_error, kafka_error};
@@ -29,26 +28,8 @@ const TRANSACTION: Duration = Duration::from_secs(30);
 #[command(after_help = "All readers of the topic see the record, those too that had processed it before.\n\
 A letter that was redriven is marked in its queue, in the same transaction: however often the command is run, or killed, a record is sent once.")]
 pub(crate) struct RedriveArgs {
-    /// The topic that they come from, for example posts.raw.v1
-    topic: String,
-    /// Only this letter, as `vigie dlq show` names it; may be given several times
-    #[arg(long, value_name = "PARTITION:OFFSET")]
-    letter: Vec<Place>,
-    /// Only letters of this stage
-    #[arg(long)]
-    stage: Option<String>,
-    /// Only letters with this reason
-    #[arg(long)]
-    reason: Option<String>,
-    /// Only what failed since then: RFC 3339, a date, or a duration ago, as 1h
-    #[arg(long, value_name = "TIME", value_parser = vigie_processors::times::since)]
-    from: Option<Timestamp>,
-    /// Only what failed before then
-    #[arg(long, value_name = "TIME", value_parser = vigie_processors::times::until)]
-    to: Option<Timestamp>,
-    /// So many letters at most, oldest first
-    #[arg(long)]
-    limit: Option<usize>,
+    #[command(flatten)]
+    chosen: Chosen,
     /// Send this value instead: a file with JSON, which is encoded by the topic's schema, or else with the bytes themselves; needs one --letter
     #[arg(long, value_name = "FILE")]
     value: Option<PathBuf>,
@@ -66,9 +47,9 @@ pub(crate) struct RedriveArgs {
 }
 
 pub(crate) async fn run(args: RedriveArgs, output: Output) -> Result<(), ServiceError> {
-    let (topic, queue) = letters::queue_of(&args.topic)?;
-    if args.value.is_some() && args.letter.len() != 1 {
-        let found = format!("given with {} --letter", args.letter.len());
+    let (topic, queue) = letters::queue_of(&args.chosen.topic)?;
+    if args.value.is_some() && args.chosen.letter.len() != 1 {
+        let found = format!("given with {} --letter", args.chosen.letter.len());
         return Err(Mistake::new("--value", found, "one --letter that it replaces").into());
     }
     let codec = super::connect(&args.servers).await?;
@@ -82,11 +63,7 @@ pub(crate) async fn run(args: RedriveArgs, output: Output) -> Result<(), Service
         false => Some(open(&args.servers.kafka, topic).await?),
     };
     let all = letters::read(&queue, &args.servers, &codec).await?;
-    if let Some(unknown) = args.letter.iter().find(|at| all.iter().all(|letter| letter.at != **at)) {
-        let expected = format!("a letter of {queue}, as vigie dlq show names it");
-        return Err(Mistake::new("--letter", unknown.to_string(), expected).into());
-    }
-    let Selection { letters, left_out } = select(&args, all, replacement.is_some());
+    let Selection { letters, left_out } = select(&args, all, replacement.is_some())?;
     for (reason, letters) in &left_out {
         output.note(format!("left out: {} {reason}", count(*letters, "letter")));
     }
@@ -94,16 +71,16 @@ pub(crate) async fn run(args: RedriveArgs, output: Output) -> Result<(), Service
         None => letters.len(),
         Some(producer) => {
             let audit = AuditConfig { kafka: args.servers.kafka.clone(), registry: args.servers.registry.clone() };
-            let event = event(Action::DlqRedrive, Some(&args.topic)).with("letters", letters.len());
+            let event = event(Action::DlqRedrive, Some(&args.chosen.topic)).with("letters", letters.len());
             let event = event.with("replaced", replacement.is_some());
             let work = Redrive { topic, queue, producer, replacement, pause: args.rate.map(pause) };
             audited(&audit, event, send(work, letters)).await?
         }
     };
-    let value = json!({"topic": args.topic, "redriven": sent, "left_out": left_out, "dry_run": args.dry_run});
+    let value = json!({"topic": args.chosen.topic, "redriven": sent, "left_out": left_out, "dry_run": args.dry_run});
     output.result(&value, || {
         let verb = if args.dry_run { "would be sent" } else { "sent" };
-        format!("{} {verb} to {}", count(sent as u64, "record"), args.topic)
+        format!("{} {verb} to {}", count(sent as u64, "record"), args.chosen.topic)
     })
 }
 
@@ -134,27 +111,19 @@ struct Selection {
     left_out: BTreeMap<&'static str, u64>,
 }
 
-fn select(args: &RedriveArgs, all: Vec<Letter>, replaced: bool) -> Selection {
-    let meant = |letter: &Letter| {
-        let content = &letter.content;
-        (args.letter.is_empty() || args.letter.contains(&letter.at))
-            && args.stage.as_ref().is_none_or(|stage| *stage == content.stage)
-            && args.reason.as_ref().is_none_or(|reason| *reason == content.reason)
-            && args.from.is_none_or(|from| content.failed_at >= from)
-            && args.to.is_none_or(|to| content.failed_at < to)
-    };
+fn select(args: &RedriveArgs, all: Vec<Letter>, replaced: bool) -> Result<Selection, ServiceError> {
     let mut left_out = BTreeMap::new();
     let mut letters = Vec::new();
-    for letter in all.into_iter().filter(meant) {
+    for letter in args.chosen.of(all)? {
         let content = &letter.content;
         let cut = content.value.is_none() && content.detail.ends_with("is left out)");
-        let why = if letter.redriven {
+        let why = if letter.redriven.is_some() {
             "redriven before"
         } else if letter.attempts >= args.max_attempts {
             "at --max-attempts"
         } else if cut && !replaced {
             "whose value was too large to keep"
-        } else if args.limit.is_some_and(|limit| letters.len() >= limit) {
+        } else if args.chosen.limit.is_some_and(|limit| letters.len() >= limit) {
             "beyond --limit"
         } else {
             letters.push(letter);
@@ -162,7 +131,7 @@ fn select(args: &RedriveArgs, all: Vec<Letter>, replaced: bool) -> Selection {
         };
         *left_out.entry(why).or_default() += 1;
     }
-    Selection { letters, left_out }
+    Ok(Selection { letters, left_out })
 }
 
 fn pause(rate: NonZeroU32) -> Duration {

@@ -31,7 +31,7 @@ struct Plan {
     survey: Survey,
     /// Offsets to read.
     offsets: u64,
-    /// Whether retention has removed nothing of the range.
+    /// Whether all of the range is in Kafka or the archive.
     complete: bool,
     estimate: Estimate,
 }
@@ -96,7 +96,8 @@ fn text(plan: &Plan) -> String {
         None => format!("{} to read, at most as many posts", count(*offsets, "offset")),
     });
     if !complete {
-        lines.push("not all of the range is there any more: retention has removed records of it".to_owned());
+        let lost = "not all of the range is there any more: retention has removed records of it, and no archive is named that has them";
+        lines.push(lost.to_owned());
     }
     let pace = format!("{:.0} posts/s", estimate.posts_per_second);
     let why = match &estimate.measured {
@@ -125,8 +126,12 @@ fn partition(of: &PartitionSurvey) -> String {
         .map(|(records, posts)| format!(": {}, {} of the range", count(records, "record"), count(posts, "post")));
     let oldest = of.oldest_at.map(|at| format!(", oldest is {} of {at}", of.oldest_offset)).unwrap_or_default();
     let removed = if of.removed { ", older ones of the range are gone" } else { "" };
+    let archived = match of.archived_records {
+        0 => String::new(),
+        records => format!("{} in the archive, then ", count(records, "record")),
+    };
     format!(
-        "  partition {}: offsets {} to {}{}{oldest}{removed}",
+        "  partition {}: {archived}offsets {} to {}{}{oldest}{removed}",
         of.partition,
         of.first_offset,
         of.end_offset,

@@ -58,11 +58,20 @@ pub(crate) async fn run(args: ReplayArgs, output: Output) -> Result<(), ServiceE
             to_time: published.map(|range| range.end),
             model,
             started_at: ctx.clock.now(),
-            detail: json!({"offsets": run.selection().offsets}),
+            detail: json!({
+                "offsets": run.selection().offsets,
+                "only": Some(&run.selection().only).filter(|only| !only.is_all()),
+                "complete": run.is_complete(),
+            }),
         };
         record.runs.started(&started).await.map_err(run_error)?;
     }
     output.note(format!("replay run {run_id}"));
+    if run.is_complete() == Some(false) {
+        output.note(
+            "posts of the range are gone from Kafka, and no archive has them: it counts fewer than the live run did",
+        );
+    }
     let (control, bar) = (Control::default(), output.progress("starting"));
     let result = tokio::select! {
         result = run.run(control.clone()) => result,

@@ -24,6 +24,9 @@ pub(crate) enum ServeCommand {
         /// Only before this time, in the same words (a day: its end); widened to a whole window
         #[arg(long, value_name = "TIME", value_parser = until)]
         to: Option<Timestamp>,
+        /// Serve it although posts of its range were gone when it ran
+        #[arg(long)]
+        incomplete: bool,
         /// Why, for whoever asks later
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
@@ -50,12 +53,12 @@ pub(crate) enum ServeCommand {
 
 pub(super) async fn run(command: ServeCommand, output: Output) -> Result<(), ServiceError> {
     match command {
-        ServeCommand::Promote { run_id, from, to, reason, postgres_url, audit } => {
+        ServeCommand::Promote { run_id, from, to, incomplete, reason, postgres_url, audit } => {
             let mut event = event(Action::ReplayPromote, Some(&run_id));
             for (name, value) in [("from", from), ("to", to)] {
                 event = value.into_iter().fold(event, |event, value| event.with(name, value));
             }
-            let (url, promotion) = (postgres_url.require()?, Promotion { run_id, from, to, reason });
+            let (url, promotion) = (postgres_url.require()?, Promotion { run_id, from, to, incomplete, reason });
             let promoting = async { promote(&url, &promotion).await.map_err(failed) };
             let promoted = audited(&audit, event, promoting).await?;
             output.result(&promoted, || {

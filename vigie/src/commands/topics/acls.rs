@@ -141,8 +141,8 @@ fn rules(prefix: &str, principal: impl Fn(&str) -> String) -> Vec<Rule> {
             "sink-postgres" => it
                 .reads(&vigie_sinks::POSTGRES_TOPICS, &[POSTGRES_GROUP])
                 .writes(&[], &["sink-postgres-dlq-"])
-                // Dead letters explain windows that do not add up.
-                .topics(READ, [T::PostsMentions, T::InsightsSentiment].into_iter().filter_map(T::dead_letter_queue)),
+                // Dead letters are shown, and explain windows that do not add up.
+                .topics(READ, T::ALL.into_iter().filter_map(T::dead_letter_queue)),
             "sink-redis" => it.reads(&vigie_sinks::REDIS_TOPICS, &["sink-redis"]).writes(&[], &["sink-redis-dlq-"]),
             "sink-archive" => it.topics(READ, [T::PostsRaw.name(), T::AuthorsKeys.name()]).reads(&[], &[]),
             "api" => it.reads(&[T::Audit], &[]).writes(&[T::Audit], &["vigie-audit"]),

@@ -1,10 +1,11 @@
 //! Windows as the API serves them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 use url::Url;
 use vigie_clock::Timestamp;
 use vigie_daemon::ServiceError;
@@ -29,6 +30,26 @@ pub(super) struct Served {
 
 /// The API.
 pub(super) struct Api(api_client::Api);
+
+/// What is served of one interval.
+pub(super) struct Bucket {
+    /// Its id.
+    pub(super) asset: String,
+    pub(super) served: Served,
+    /// As the API tells it.
+    pub(super) lineage: Value,
+}
+
+#[derive(Deserialize)]
+struct Posts {
+    posts: Vec<Post>,
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Post {
+    post_id: String,
+}
 
 #[derive(Deserialize)]
 struct Assets {
@@ -91,6 +112,43 @@ impl Api {
         let answer = answer.ok_or_else(|| self.0.unavailable("it has no /v1/assets"))?;
         let span = |asset: &Asset| asset.first_window.into()..asset.latest_window.end.into();
         Ok(answer.assets.into_iter().map(|asset| (asset.asset.clone(), span(&asset))).collect())
+    }
+
+    /// What a run has of `asset` in one interval; `None` if it has no window in it.
+    pub(super) async fn bucket(
+        &self,
+        asset: &str,
+        run: &str,
+        interval: &str,
+        range: &Range<Timestamp>,
+    ) -> Result<Option<Bucket>, ServiceError> {
+        let asked = format!(
+            "metrics={METRICS}&interval={interval}&lineage=true&run={run}&from={}&to={}",
+            range.start, range.end
+        );
+        let mut answer: Value = self.0.get(&format!("v1/assets/{asset}/series?{asked}")).await?.unwrap_or_default();
+        let asset = answer["asset"].as_str().unwrap_or(asset).to_owned();
+        let Some(point) = answer["points"].as_array_mut().and_then(Vec::pop) else { return Ok(None) };
+        let lineage = point["lineage"].clone();
+        let point: Point = serde_json::from_value(point).map_err(|error| self.0.unavailable(error))?;
+        Ok((point.windows > 0).then(|| Bucket { asset, lineage, served: point.into() }))
+    }
+
+    /// The ids of the posts about `asset` that a run lists in a range.
+    pub(super) async fn posts(
+        &self,
+        asset: &str,
+        run: &str,
+        range: &Range<Timestamp>,
+    ) -> Result<BTreeSet<String>, ServiceError> {
+        let asked = format!("v1/assets/{asset}/posts?run={run}&from={}&to={}&limit=200", range.start, range.end);
+        let (mut ids, mut path) = (BTreeSet::new(), asked.clone());
+        while let Some(page) = self.0.get::<Posts>(&path).await? {
+            ids.extend(page.posts.into_iter().map(|post| post.post_id));
+            let Some(next) = page.next else { break };
+            path = format!("{asked}&cursor={next}");
+        }
+        Ok(ids)
     }
 
     /// The windows of `asset` that start in `range`.

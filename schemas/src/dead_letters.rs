@@ -1,0 +1,50 @@
+//! What becomes of records that no stage can process.
+#![expect(missing_docs, reason = "dead_letter.avsc documents the fields; two copies would drift")]
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use vigie_clock::Timestamp;
+
+/// A record that a stage could not process, with the reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+    pub timestamp: Timestamp,
+    #[serde(with = "apache_avro::serde::bytes_opt")]
+    pub key: Option<Vec<u8>>,
+    #[serde(with = "apache_avro::serde::bytes_opt")]
+    pub value: Option<Vec<u8>>,
+    pub stage: String,
+    pub reason: String,
+    pub detail: String,
+    pub failed_at: Timestamp,
+    pub version: Option<String>,
+}
+
+/// A letter's place in its queue. The mark of one that was redriven has it as key, `PARTITION:OFFSET`, and no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    pub partition: i32,
+    pub offset: i64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.partition, self.offset)
+    }
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let place = text.split_once(':').and_then(|(partition, offset)| {
+            Some(Self { partition: partition.parse().ok()?, offset: offset.parse().ok()? })
+        });
+        place.ok_or_else(|| format!("{text:?}, expected PARTITION:OFFSET"))
+    }
+}

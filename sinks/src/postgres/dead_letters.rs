@@ -1,0 +1,92 @@
+//! Dead letters as they come, and which of them were redriven.
+
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Error, Statement, Transaction};
+use vigie_clock::Timestamp;
+use vigie_schemas::{DeadLetter, Place};
+
+use crate::postgres::cell::Cell;
+use crate::postgres::table::Table;
+use crate::sink::Row;
+
+pub(crate) const DEAD_LETTERS: Table = Table {
+    name: "dead_letters",
+    columns: &[
+        ("topic", Type::TEXT),
+        ("letter_partition", Type::INT4),
+        ("letter_offset", Type::INT8),
+        ("partition", Type::INT4),
+        ("offset", Type::INT8),
+        ("appended_at", Type::TIMESTAMPTZ),
+        ("stage", Type::TEXT),
+        ("reason", Type::TEXT),
+        ("detail", Type::TEXT),
+        ("failed_at", Type::TIMESTAMPTZ),
+        ("version", Type::TEXT),
+        ("key", Type::BYTEA),
+        ("value", Type::BYTEA),
+    ],
+};
+
+/// As the queues expire.
+pub(crate) const EXPIRE: &str = "DELETE FROM dead_letters WHERE failed_at < now() - interval '30 days'";
+
+/// A queue that was made anew has its places anew, and its marks come again.
+fn merge() -> String {
+    let key = ["topic", "letter_partition", "letter_offset"];
+    format!(
+        "INSERT INTO dead_letters ({columns}) SELECT {columns} FROM incoming_dead_letters ORDER BY {keys}
+         ON CONFLICT ({keys}) DO UPDATE SET {replace}, redriven_at = NULL",
+        columns = DEAD_LETTERS.list(""),
+        keys = key.join(", "),
+        replace = DEAD_LETTERS.replace(&key),
+    )
+}
+
+const MARK: &str = "UPDATE dead_letters d SET redriven_at = n.at
+    FROM unnest($1::text[], $2::int[], $3::bigint[], $4::timestamptz[]) AS n (topic, letter_partition, letter_offset, at)
+    WHERE (d.topic, d.letter_partition, d.letter_offset) = (n.topic, n.letter_partition, n.letter_offset)";
+
+pub(crate) struct DeadLetterStatements {
+    pub(crate) merge: Statement,
+    mark: Statement,
+}
+
+impl DeadLetterStatements {
+    /// The temporary tables must be there.
+    pub(crate) async fn prepare(client: &Client) -> Result<Self, Error> {
+        Ok(Self { merge: client.prepare(&merge()).await?, mark: client.prepare(MARK).await? })
+    }
+
+    /// Marks letters that are there. A mark comes after its letter in the same queue.
+    pub(crate) async fn mark(&self, tx: &Transaction<'_>, redriven: &[(&Row, Place, Timestamp)]) -> Result<u64, Error> {
+        let topics: Vec<&str> = redriven.iter().map(|(row, ..)| topic(row)).collect();
+        let (partitions, offsets): (Vec<i32>, Vec<i64>) =
+            redriven.iter().map(|(_, letter, _)| (letter.partition, letter.offset)).unzip();
+        let times: Vec<_> = redriven.iter().map(|(.., at)| at.to_jiff()).collect();
+        tx.execute(&self.mark, &[&topics, &partitions, &offsets, &times]).await
+    }
+}
+
+/// The topic of a row that was read from its queue.
+fn topic(row: &Row) -> &str {
+    row.partition.topic.strip_suffix(".dlq").unwrap_or(&row.partition.topic)
+}
+
+pub(crate) fn dead_letter_cells<'a>(row: &'a Row, letter: &'a DeadLetter) -> Vec<Cell<'a>> {
+    vec![
+        Cell::Text(topic(row)),
+        Cell::Int(row.partition.partition),
+        Cell::Long(row.offset),
+        Cell::Int(letter.partition),
+        Cell::Long(letter.offset),
+        Cell::Time(letter.timestamp),
+        Cell::Text(&letter.stage),
+        Cell::Text(&letter.reason),
+        Cell::Text(&letter.detail),
+        Cell::Time(letter.failed_at),
+        Cell::OptText(letter.version.as_deref()),
+        Cell::OptBytes(letter.key.as_deref()),
+        Cell::OptBytes(letter.value.as_deref()),
+    ]
+}
