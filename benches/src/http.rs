@@ -14,6 +14,14 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// # Errors
 /// If nobody answers in 10 s, or the answer is not 200 with JSON.
 pub async fn get_json(url: &Url, token: Option<&str>) -> anyhow::Result<serde_json::Value> {
+    serde_json::from_str(&get_text(url, token).await?).with_context(|| format!("{url}: not JSON"))
+}
+
+/// Gets text.
+///
+/// # Errors
+/// If nobody answers in 10 s, or the answer is not 200.
+pub async fn get_text(url: &Url, token: Option<&str>) -> anyhow::Result<String> {
     let answer =
         tokio::time::timeout(TIMEOUT, get(url, token)).await.with_context(|| format!("{url}: no answer in 10 s"))?;
     let answer = answer.with_context(|| url.to_string())?;
@@ -22,7 +30,7 @@ pub async fn get_json(url: &Url, token: Option<&str>) -> anyhow::Result<serde_js
     if status != "200" {
         bail!("{url}: status {status}, expected 200: {}", body.chars().take(300).collect::<String>());
     }
-    serde_json::from_str(body).with_context(|| format!("{url}: not JSON"))
+    Ok(body.to_owned())
 }
 
 async fn get(url: &Url, token: Option<&str>) -> anyhow::Result<String> {

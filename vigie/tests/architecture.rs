@@ -122,9 +122,10 @@ const CHAOS: Directions = &[
     ("posts", &["error"]),
     ("wire", &["error"]),
     ("check", &["error", "posts", "wire"]),
+    ("replay", &["check", "error", "options", "posts", "report", "wire", "world"]),
     ("world", &["error", "evidence", "fault", "options", "posts", "wire"]),
     ("faults", &["check", "error", "fault", "wire", "world"]),
-    ("run", &["check", "error", "evidence", "fault", "faults", "options", "posts", "report", "world"]),
+    ("run", &["check", "error", "evidence", "fault", "faults", "options", "posts", "replay", "report", "world"]),
 ];
 
 const STACK: Directions = &[

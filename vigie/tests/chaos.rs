@@ -29,6 +29,7 @@ fn options(seed: u64) -> Options {
         spread_market: false,
         state_backend: "disk".to_owned(),
         max_memory_mib: 1024,
+        replay: None,
     }
 }
 

@@ -79,10 +79,13 @@ pub(crate) async fn diff(
             "the first is no replay with a range or windows, or the other no run: see /v1/runs",
         ));
     };
+    let mut flips = data.labels(&pair).await?;
+    let both = flips.iter().map(|flip| flip.posts).sum();
+    flips.retain(|flip| flip.label != flip.label_with);
     let diff = Diff {
-        posts: data.post_counts(&pair).await?,
+        posts: data.post_counts(&pair, both).await?,
         assets: data.asset_diffs(&pair, limit).await?,
-        flips: data.flips(&pair).await?,
+        flips,
         examples: data.flipped_posts(&pair, limit).await?,
         alerts: data.alert_diff(&pair, limit).await?,
         run: pair.run,

@@ -23,12 +23,16 @@ use crate::http::answer;
 use crate::http::cost::cost;
 use crate::http::problem::Problem;
 use crate::http::rate_limit::Client;
+use crate::store::diff::PATIENCE;
 
 /// No request has a body that we read.
 const MAX_BODY: u64 = 4096;
 
 /// A request that has waited so long for its turn is refused: others will too, and who asked may be gone.
 const QUEUE_TIME: Duration = Duration::from_millis(500);
+
+/// Reads two runs as a whole.
+const COMPARISON: &str = "/v1/runs/{run}/diff";
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -55,10 +59,11 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, mut request: Request, nex
         Ok(()) if is_probe(&route) => next.run(request).await,
         Ok(()) => match tokio::time::timeout(QUEUE_TIME, app.requests.acquire()).await {
             Err(_) => Problem::unavailable("too many requests are being answered at the moment").into_response(),
-            Ok(_turn) => match tokio::time::timeout(app.timeout, next.run(request)).await {
-                Ok(response) => response,
-                Err(_) => Problem::timed_out(app.timeout).into_response(),
-            },
+            Ok(_turn) => {
+                let limit = app.timeout * if route == COMPARISON { PATIENCE } else { 1 };
+                let answered = tokio::time::timeout(limit, next.run(request)).await;
+                answered.unwrap_or_else(|_| Problem::timed_out(limit).into_response())
+            }
         },
     };
 

@@ -125,6 +125,9 @@ pub(crate) struct Pair {
     pub(crate) to: UtcTime,
 }
 
+/// A comparison may take so many times as long as another request.
+pub(crate) const PATIENCE: u32 = 6;
+
 /// Windows of both runs: $1 and $2 in [$3, $4).
 const WINDOWS: &str = "w AS (SELECT *, run_id = $1 AS own FROM stored_windows
     WHERE run_id IN ($1, $2) AND window_start >= $3 AND window_start < $4)";
@@ -151,7 +154,9 @@ impl Snapshot {
             (from, to) = (from.max(other.0), to.min(other.1));
         }
         // Both runs are read as a whole. Of a run that PostgreSQL has not analysed yet it expects one row, and would compare each with each.
-        self.rows("SELECT set_config('enable_nestloop', 'off', true)", &[]).await?;
+        let sql = "SELECT set_config('enable_nestloop', 'off', true), set_config('work_mem', '64MB', true), \
+             set_config('statement_timeout', (setting::bigint * $1)::text, true) FROM pg_settings WHERE name = 'statement_timeout'";
+        self.rows(sql, &[&i64::from(PATIENCE)]).await?;
         Ok(Some(Pair { run: run.to_owned(), with: with.to_owned(), from, to }))
     }
 
@@ -166,16 +171,16 @@ impl Snapshot {
         Ok(times.0.zip(times.1).map(|(from, to)| (UtcTime(from), UtcTime(to).ceil(WINDOW_SECONDS))))
     }
 
-    pub(crate) async fn post_counts(&self, pair: &Pair) -> Result<PostCounts, StoreError> {
+    /// How many posts each has; `both` of them are in both.
+    pub(crate) async fn post_counts(&self, pair: &Pair, both: i64) -> Result<PostCounts, StoreError> {
         let of = |run: &str| {
             format!(
                 "(SELECT count(*) FROM stored_posts WHERE run_id = {run} AND published_at >= $3 AND published_at < $4 AND deleted_at IS NULL)"
             )
         };
-        let sql = format!("WITH {BOTH} SELECT {}, {}, (SELECT count(*) FROM both_runs)", of("$1"), of("$2"));
-        let rows = self.compared(&sql, pair, &[]).await?;
+        let rows = self.compared(&format!("SELECT {}, {}", of("$1"), of("$2")), pair, &[]).await?;
         let row = rows.first().ok_or_else(|| StoreError::Unavailable("no counts".to_owned()))?;
-        let (run, with, both): (i64, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let (run, with): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
         Ok(PostCounts { run, with, both, only_run: run - both, only_with: with - both })
     }
 
@@ -232,11 +237,10 @@ impl Snapshot {
             .collect()
     }
 
-    /// Most posts first.
-    pub(crate) async fn flips(&self, pair: &Pair) -> Result<Vec<Flip>, StoreError> {
+    /// The posts of both by their labels, also those that did not change; most posts first.
+    pub(crate) async fn labels(&self, pair: &Pair) -> Result<Vec<Flip>, StoreError> {
         let sql = format!(
-            "WITH {BOTH} SELECT label_with, label, count(*) AS posts FROM both_runs WHERE label <> label_with \
-             GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
+            "WITH {BOTH} SELECT label_with, label, count(*) AS posts FROM both_runs GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
         );
         let flip = |row: &tokio_postgres::Row| {
             Ok(Flip { label_with: row.try_get(0)?, label: row.try_get(1)?, posts: row.try_get(2)? })

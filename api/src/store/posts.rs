@@ -49,7 +49,7 @@ pub(crate) struct Post {
     pub evidence: Option<String>,
     /// 1, 2, ...: one more with each edit.
     pub revision: i32,
-    /// Other posts with the same words that were published within a day before or after it.
+    /// Other posts with the same words that were published within a day before or after it; 1,000 at most are counted.
     pub copies: i64,
     /// 0 to 1; from 0.5 on the post is left out of the unique volume. Null if it was not judged.
     pub spam_score: Option<f64>,
@@ -203,9 +203,9 @@ pub(crate) enum LabelFilter {
 const COLUMNS: &str = "p.post_id, p.source, p.kind, p.url, p.author_id, p.title, p.excerpt, p.published_at, p.fetched_at, p.scored_at, \
     p.language, p.label, p.score, p.p_negative, p.p_neutral, p.p_positive, p.unscored_reason, p.sample, p.run_id, p.model_name, \
     p.model_version, p.model_sha256, p.assets_version, p.input_topic, p.input_partition, p.input_offset, p.revision, p.spam_score, \
-    p.spam_reasons, p.fingerprint, (SELECT greatest(count(*) - 1, 0) FROM posts c WHERE c.run_id = p.run_id AND c.fingerprint = p.fingerprint \
+    p.spam_reasons, p.fingerprint, (SELECT greatest(count(*) - 1, 0) FROM (SELECT FROM posts c WHERE c.run_id = p.run_id AND c.fingerprint = p.fingerprint \
     AND c.published_at >= p.published_at - interval '24 hours' AND c.published_at <= p.published_at + interval '24 hours' \
-    AND c.published_at >= $3::timestamptz - interval '24 hours' AND c.published_at < $4::timestamptz + interval '24 hours') AS copies";
+    AND c.published_at >= $3::timestamptz - interval '24 hours' AND c.published_at < $4::timestamptz + interval '24 hours' LIMIT 1001) c) AS copies";
 
 impl Snapshot {
     /// Newest first; of the same time by id.

@@ -5,6 +5,8 @@ pub(crate) mod oracle;
 pub(crate) mod stores;
 pub(crate) mod windows;
 
+use crate::error::ChaosError;
+
 /// Broken promises of which only the first are written down.
 #[derive(Debug, Default)]
 pub(crate) struct Violations {
@@ -22,6 +24,11 @@ impl Violations {
         }
     }
 
+    pub(crate) fn extend(&mut self, others: Self) {
+        self.left_out += others.left_out;
+        others.found.into_iter().for_each(|violation| self.add(violation));
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
@@ -32,4 +39,12 @@ impl Violations {
         }
         self.found
     }
+}
+
+/// Work that blocks, on a thread for it.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ChaosError> + Send + 'static,
+) -> Result<T, ChaosError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(ChaosError::Other(format!("a check panicked: {error}"))))
 }

@@ -7,6 +7,7 @@ mod fault;
 mod faults;
 mod options;
 mod posts;
+mod replay;
 mod report;
 mod run;
 mod wire;
@@ -14,7 +15,7 @@ mod world;
 
 pub use error::ChaosError;
 pub use fault::FaultKind;
-pub use options::Options;
-pub use report::{FaultReport, Report};
-pub use run::{Progress, run};
+pub use options::{Options, ReplayOptions};
+pub use report::{FaultReport, LatencyReport, Progress, ReplayReport, Report, RunReport};
+pub use run::run;
 pub use world::busy::load_average;

@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
-use vigie_chaos::{Options, load_average, run};
+use clap::{Parser, Subcommand};
+use vigie_chaos::{Options, ReplayOptions, load_average, run};
 use vigie_clock::{Clock, SystemClock};
 
 /// Break a pipeline on purpose and check that its numbers are right all the same
 #[derive(Parser, Debug)]
-#[command(name = "vigie-chaos", version, max_term_width = 120)]
+#[command(name = "vigie-chaos", version, max_term_width = 120, args_conflicts_with_subcommands = true)]
 struct Cli {
     /// Print the report as JSON
     #[arg(long)]
@@ -19,17 +19,33 @@ struct Cli {
     runs: u64,
     #[command(flatten)]
     options: Options,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Replays of a history beside live posts, killed (--kills, all together), compared, promoted and rolled back, in place of faults
+    Replay {
+        #[command(flatten)]
+        options: Options,
+        #[command(flatten)]
+        replay: ReplayOptions,
+    },
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
         }
     };
+    if let Some(Command::Replay { options, replay }) = cli.command.take() {
+        cli.options = Options { replay: Some(replay), ..options };
+    }
     runs(&cli).await
 }
 

@@ -51,4 +51,21 @@ pub struct Options {
     /// Most MiB that a service may hold in memory
     #[arg(long, default_value_t = 1024)]
     pub max_memory_mib: u64,
+    /// Replays beside live posts, in place of faults.
+    #[arg(skip)]
+    pub replay: Option<ReplayOptions>,
+}
+
+/// What is replayed beside which load.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ReplayOptions {
+    /// Live posts a second, from before the first replay until after the last
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    pub live: u64,
+    /// Seconds for which the live posts are alone, before the replays and after them
+    #[arg(long, default_value_t = 60)]
+    pub alone: u64,
+    /// Records that each replay reads a second at most
+    #[arg(long, value_name = "RECORDS")]
+    pub replay_rate: Option<u32>,
 }

@@ -109,6 +109,12 @@ impl Generator {
         made
     }
 
+    /// A post of now.
+    pub(crate) fn fresh(&mut self, now: Timestamp) -> Planned {
+        self.made += 1;
+        Planned::post(self.post(now, now), Fate::Counted)
+    }
+
     /// Posts that come when their windows are closed.
     pub(crate) fn late(&mut self, count: u64, now: Timestamp) -> Vec<Planned> {
         let late = |made: &mut Self| {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -16,6 +17,62 @@ pub struct FaultReport {
     pub proofs: Vec<String>,
     /// Seconds that it took, all times together.
     pub seconds: f64,
+}
+
+/// Told what the run is doing.
+pub type Progress = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// A replay.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct RunReport {
+    /// Its id.
+    pub run: String,
+    /// Records in what it read.
+    pub records: i64,
+    /// How often it was killed.
+    pub kills: u32,
+    /// Seconds from its first start to its last end.
+    pub seconds: f64,
+    /// Seconds more until PostgreSQL had all of it.
+    pub stored_after_seconds: f64,
+}
+
+/// How long live posts took from when they were due to be published until they were visible, in milliseconds.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct LatencyReport {
+    /// Beside what.
+    pub beside: String,
+    /// `api`: asked every 100 ms; `stream`: server-sent events.
+    pub visible_in: &'static str,
+    /// How many posts were seen.
+    pub posts: usize,
+    /// Median.
+    pub p50: u128,
+    /// 95 of 100 took no longer.
+    pub p95: u128,
+    /// The longest.
+    pub most: u128,
+}
+
+/// What replays beside live posts showed.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ReplayReport {
+    /// Distinct posts of the history that is replayed.
+    pub history: usize,
+    /// Seconds in which the live pipeline had stored the history, published at full speed.
+    pub history_seconds: f64,
+    /// Live posts.
+    pub live: usize,
+    /// The replays.
+    pub runs: Vec<RunReport>,
+    /// Moments at which all was held against the oracle.
+    pub moments: Vec<String>,
+    /// Answers that were asked for during a switch; all of them were of before or of after it.
+    pub answers_during_switches: u64,
+    /// Events that the subscriber heard.
+    pub events: usize,
+    /// Latencies of live posts.
+    pub latencies: Vec<LatencyReport>,
 }
 
 /// What a run found.
@@ -51,6 +108,8 @@ pub struct Report {
     pub peak_memory_mib: BTreeMap<String, u64>,
     /// The faults, in order.
     pub faults: Vec<FaultReport>,
+    /// What replays showed, if there were any.
+    pub replay: Option<ReplayReport>,
     /// Promises that were found broken; none if the run is good.
     pub violations: Vec<String>,
     /// Where everything is that the services and the servers wrote, if a promise was broken.
@@ -108,6 +167,7 @@ impl fmt::Display for Report {
             self.windows,
             self.revisions
         )?;
+        self.replay.iter().try_for_each(|replay| replay.fmt(f))?;
         let memory: Vec<String> = self.peak_memory_mib.iter().map(|(name, mib)| format!("{name} {mib}")).collect();
         writeln!(f, "peak memory in MiB: {}", memory.join(", "))?;
         let market = if self.spread_market { "shared by all tasks" } else { "in one task" };
@@ -120,5 +180,37 @@ impl fmt::Display for Report {
         }
         write!(f, "seed {}: {} promises broken", self.seed, self.violations.len())?;
         self.evidence.iter().try_for_each(|dir| write!(f, "; what was written is in {dir}, of Kafka in {dir}/dump"))
+    }
+}
+
+impl fmt::Display for ReplayReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { history, history_seconds, live, moments, answers_during_switches, events, .. } = self;
+        writeln!(
+            f,
+            "{history} posts of history, live in {history_seconds:.0} s; {live} live posts; equal to the oracle {} times; \
+             {answers_during_switches} answers during switches; {events} events heard",
+            moments.len()
+        )?;
+        self.runs.iter().try_for_each(|run| writeln!(f, "{run}"))?;
+        self.latencies.iter().try_for_each(|latency| writeln!(f, "{latency}"))
+    }
+}
+
+impl fmt::Display for RunReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { run, records, kills, seconds, stored_after_seconds: later } = self;
+        let speed = *records as f64 / seconds;
+        write!(
+            f,
+            "run {run}: {records} records in {seconds:.1} s ({speed:.0}/s), killed {kills} times, stored {later:.1} s later"
+        )
+    }
+}
+
+impl fmt::Display for LatencyReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { beside, visible_in, posts, p50, p95, most } = self;
+        write!(f, "{visible_in:6}  {beside:16}  {posts:6} posts  p50 {p50} ms  p95 {p95} ms  most {most} ms")
     }
 }

@@ -11,7 +11,7 @@ use vigie_clock::{Clock, SystemClock, Timestamp};
 use vigie_schemas::{RawPost, Topic};
 
 use crate::check::oracle::{self, WINDOW_MS};
-use crate::check::{ledger, stores, windows};
+use crate::check::{blocking, ledger, stores, windows};
 use crate::error::ChaosError;
 use crate::evidence::Evidence;
 use crate::fault::{FaultKind, Fired};
@@ -19,7 +19,8 @@ use crate::faults::members;
 use crate::options::Options;
 use crate::posts::feeder::Feeder;
 use crate::posts::{Fate, GRACE_HOURS, Generator, MINUTE, SPAN};
-use crate::report::Report;
+use crate::replay;
+use crate::report::{Progress, Report};
 use crate::world::World;
 use crate::world::busy::{Busy, Patience};
 use crate::world::drain::drain;
@@ -31,9 +32,6 @@ const ENTRIES_PER_FAULT: usize = 10;
 const LATE: u64 = 50;
 /// How often the last checks may find that a sink is not yet done.
 const TRIES: u32 = 10;
-
-/// Told what the run is doing.
-pub type Progress = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// What is to be broken next.
 #[derive(Clone, Copy)]
@@ -88,7 +86,12 @@ async fn attempt(options: Options, dir: &Path, progress: &Progress) -> Result<Re
         () = &mut interrupted => return Err(ChaosError::Interrupted),
     };
     let ended = tokio::select! {
-        ended = go(&mut world, &mut report, progress) => ended,
+        ended = async {
+            match world.options.replay.clone() {
+                Some(options) => replay::go(&mut world, &options, &mut report, progress).await,
+                None => go(&mut world, &mut report, progress).await,
+            }
+        } => ended,
         () = &mut interrupted => Err(ChaosError::Interrupted),
     };
     report.seconds = clock.monotonic().as_secs_f64();
@@ -243,7 +246,7 @@ async fn check(world: &mut World, report: &mut Report, progress: &Progress) -> R
     report.violations.extend(ledger.violations.into_vec());
 
     let model = world.options.model.clone();
-    let expected = Arc::new(blocking(move || oracle::expect(&model, &posts)).await?);
+    let expected = Arc::new(blocking(move || oracle::expect(&model, None, &posts)).await?);
     (report.posts, report.windows) = (expected.posts.len() as u64, expected.windows.len() as u64);
     if report.late_mentions != expected.late_mentions {
         let (is, should) = (report.late_mentions, expected.late_mentions);
@@ -298,7 +301,8 @@ async fn check_stores(world: &mut World, expected: &oracle::Expected, report: &m
     // Where the topics are wrong already, nothing is to be waited for.
     let tries = if report.passed() { TRIES } else { 1 };
     for _ in 0..tries {
-        let rows = stores::postgres(&servers.postgres_url, expected, report.revisions).await?;
+        let rows =
+            stores::postgres(&servers.postgres_url, "live", 0..i64::MAX, expected, Some(report.revisions)).await?;
         let served = stores::served(api, (&servers.postgres_url, &servers.redis_url), expected, world.from).await?;
         let done = rows.is_empty() && served.is_empty();
         found = [rows.into_vec(), served.into_vec()].concat();
@@ -323,11 +327,4 @@ async fn check_services(world: &mut World, report: &mut Report) -> Result<(), Ch
         }
     }
     Ok(())
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ChaosError> + Send + 'static,
-) -> Result<T, ChaosError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(ChaosError::Other(format!("a check panicked: {error}"))))
 }

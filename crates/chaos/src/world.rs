@@ -219,14 +219,17 @@ fn environment(servers: &Endpoints, options: &Options, sources: &Path, dir: &Pat
         // Nobody's endpoints but these.
         ("VIGIE_DATA_DIR", dir.join("none").display().to_string()),
         ("VIGIE_GRACE", format!("{GRACE_HOURS}h")),
-        ("VIGIE_COMMIT_INTERVAL_MS", "100".to_owned()),
-        // Several commits, so that faults fall between a change and its emission.
-        ("VIGIE_EMIT_INTERVAL_MS", "1000".to_owned()),
-        ("VIGIE_TRANSACTION_TIMEOUT_MS", "5000".to_owned()),
         ("VIGIE_API_RATE", "0".to_owned()),
         ("VIGIE_LOG_FORMAT", "json".to_owned()),
         ("VIGIE_STATE_BACKEND", options.state_backend.clone()),
     ];
+    // Replays are measured: they run as by default.
+    if options.replay.is_none() {
+        env.push(("VIGIE_COMMIT_INTERVAL_MS", "100".to_owned()));
+        // Several commits, so that faults fall between a change and its emission.
+        env.push(("VIGIE_EMIT_INTERVAL_MS", "1000".to_owned()));
+        env.push(("VIGIE_TRANSACTION_TIMEOUT_MS", "5000".to_owned()));
+    }
     if let Some(library) = &options.model.library {
         env.push(("ORT_DYLIB_PATH", absolute(library)));
     }

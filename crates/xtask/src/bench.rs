@@ -17,6 +17,11 @@ pub(crate) fn run_one(fetch: &Fetch, arguments: &[String]) -> Result {
             run(cargo(["build", "--release", "--package", "vigie-benches", "--bin", "vigie-peers"]))?;
             exec(program("target/release/vigie-peers").args(rest).envs(fetch.servers()?).envs(fetch.kafka_streams()?))
         }
+        "replay" => {
+            crate::build_vigie()?;
+            run(cargo(["build", "--release", "--package", "vigie-benches", "--bin", "vigie-replay"]))?;
+            exec(program("target/release/vigie-replay").args(rest).envs(fetch.servers()?))
+        }
         // Downloads torch, so it is not part of a plain `bench` either.
         "python" => {
             crate::build_vigie()?;

@@ -1,7 +1,8 @@
 //! What the windows should hold, counted from the list of the posts by plain maps. Of the pipeline's code it uses only the analysis of a
 //! text (assets, language, score), which is a function of the text.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 
 use vigie_processors::assets::{AssetMatcher, AssetTable, post_text};
 use vigie_processors::inference::ModelConfig;
@@ -27,6 +28,17 @@ pub(crate) struct Counts {
     pub(crate) sources: BTreeMap<String, i64>,
 }
 
+impl Counts {
+    /// Whether both say the same; a mean that went through JSON may differ in its last digit.
+    pub(crate) fn agrees(&self, other: &Self) -> bool {
+        let near = match (self.mean_score, other.mean_score) {
+            (Some(mean), Some(other)) => (mean - other).abs() < 1e-9,
+            (mean, other) => mean == other,
+        };
+        near && Self { mean_score: None, ..self.clone() } == Self { mean_score: None, ..other.clone() }
+    }
+}
+
 impl From<&TrendInsight> for Counts {
     fn from(insight: &TrendInsight) -> Self {
         Self {
@@ -48,6 +60,8 @@ pub(crate) struct Expected {
     /// Mentions that come when their window is closed.
     pub(crate) late_mentions: u64,
     pub(crate) scored: u64,
+    /// 0 to 2 of each post that is scored: negative, neutral, positive.
+    pub(crate) labels: HashMap<String, usize>,
 }
 
 /// A window while it is counted.
@@ -59,9 +73,13 @@ struct Tally {
     scores: Vec<i64>,
 }
 
-/// Counts `posts`, each of another id.
-pub(crate) fn expect(model: &ModelConfig, posts: &[(RawPost, Fate)]) -> Result<Expected, ChaosError> {
-    let matcher = AssetTable::bundled().and_then(AssetMatcher::new).map_err(|e| ChaosError::Other(e.to_string()))?;
+/// Counts `posts`, each of another id; `assets`: a file over the bundled table.
+pub(crate) fn expect(
+    model: &ModelConfig,
+    assets: Option<&Path>,
+    posts: &[(RawPost, Fate)],
+) -> Result<Expected, ChaosError> {
+    let matcher = AssetTable::load(assets).and_then(AssetMatcher::new).map_err(|e| ChaosError::Other(e.to_string()))?;
     let mut analyser = Analyser::new(Box::new(model.load()?), matcher);
     let mut tallies: BTreeMap<Key, Tally> = BTreeMap::new();
     let mut expected = Expected::default();
@@ -73,6 +91,9 @@ pub(crate) fn expect(model: &ModelConfig, posts: &[(RawPost, Fate)]) -> Result<E
         let assets: BTreeSet<String> =
             analysis.assets.iter().map(|found| found.asset.clone()).chain([WHOLE_MARKET.to_owned()]).collect();
         expected.scored += u64::from(analysis.sentiment.is_some());
+        if let Some(sentiment) = analysis.sentiment {
+            expected.labels.insert(post.post_id.clone(), sentiment.label as usize);
+        }
         for asset in &assets {
             if *fate == Fate::Late {
                 expected.late_mentions += 1;

@@ -1,6 +1,7 @@
 //! PostgreSQL, Redis and the API against the oracle.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde_json::Value;
 use tokio_postgres::{Client, NoTls};
@@ -28,14 +29,21 @@ pub(crate) async fn open_windows(url: &str, before: i64) -> Result<i64, ChaosErr
 }
 
 const WINDOWS: &str = "SELECT asset, (extract(epoch FROM window_start) * 1000)::bigint, posts, unique_authors, negative, neutral, positive,
-    mean_score, sources::text FROM trend_windows WHERE run_id = 'live'";
+    mean_score, sources::text FROM trend_windows WHERE run_id = $1 AND extract(epoch FROM window_start) * 1000 >= $2::bigint \
+    AND extract(epoch FROM window_start) * 1000 < $3::bigint";
 
-/// Rows of windows, posts, their assets, and revisions.
-pub(crate) async fn postgres(url: &str, expected: &Expected, revisions: u64) -> Result<Violations, ChaosError> {
+/// Rows of windows, posts and their assets of a run, those in a range of event time; and all revisions, where they are known.
+pub(crate) async fn postgres(
+    url: &str,
+    run: &str,
+    range: Range<i64>,
+    expected: &Expected,
+    revisions: Option<u64>,
+) -> Result<Violations, ChaosError> {
     let client = connect(url).await?;
     let mut violations = Violations::default();
     let mut windows: BTreeMap<Key, Counts> = BTreeMap::new();
-    for row in client.query(WINDOWS, &[]).await? {
+    for row in client.query(WINDOWS, &[&run, &range.start, &range.end]).await? {
         let sources: String = row.get(8);
         let sources = serde_json::from_str(&sources).map_err(|error| ChaosError::Other(error.to_string()))?;
         let labels = [row.get(4), row.get(5), row.get(6)];
@@ -45,21 +53,31 @@ pub(crate) async fn postgres(url: &str, expected: &Expected, revisions: u64) -> 
     for key in expected.windows.keys().chain(windows.keys().filter(|key| !expected.windows.contains_key(*key))) {
         let (is, should) = (windows.get(key), expected.windows.get(key));
         if is != should {
-            violations.add(format!("postgresql: window {key:?} is {is:?}, expected {should:?}"));
+            violations.add(format!("postgresql: window {key:?} of {run} is {is:?}, expected {should:?}"));
         }
     }
     let named: usize = expected.posts.values().map(|assets| assets.len() - 1).sum();
     let scored = i64::try_from(expected.scored).unwrap_or(i64::MAX);
     let counts = [
-        ("SELECT count(*) FROM posts", expected.posts.len() as i64),
-        ("SELECT count(*) FROM posts WHERE score IS NOT NULL", scored),
-        ("SELECT count(*) FROM post_assets", named as i64),
-        ("SELECT count(*) FROM trend_window_revisions", revisions as i64),
+        ("posts", expected.posts.len() as i64),
+        ("posts WHERE score IS NOT NULL", scored),
+        ("post_assets", named as i64),
     ];
-    for (query, should) in counts {
-        let is: i64 = client.query_one(query, &[]).await?.get(0);
+    for (rows, should) in counts {
+        let and = if rows.contains("WHERE") { "AND" } else { "WHERE" };
+        let query = format!(
+            "SELECT count(*) FROM {rows} {and} run_id = $1 AND extract(epoch FROM published_at) * 1000 >= $2::bigint \
+             AND extract(epoch FROM published_at) * 1000 < $3::bigint"
+        );
+        let is: i64 = client.query_one(&query, &[&run, &range.start, &range.end]).await?.get(0);
         if is != should {
-            violations.add(format!("postgresql: {query} is {is}, expected {should}"));
+            violations.add(format!("postgresql: {is} {rows} of {run}, expected {should}"));
+        }
+    }
+    if let Some(should) = revisions {
+        let is: i64 = client.query_one("SELECT count(*) FROM trend_window_revisions", &[]).await?.get(0);
+        if is != should as i64 {
+            violations.add(format!("postgresql: {is} revisions, expected {should}"));
         }
     }
     Ok(violations)
@@ -87,7 +105,13 @@ pub(crate) async fn served(
     if is != should {
         violations.add(format!("api: the market's windows are {is:?}, expected {should:?}"));
     }
-    // Redis has announced everything that PostgreSQL holds.
+    violations.extend(announced(postgres_url, redis_url).await?);
+    Ok(violations)
+}
+
+/// Redis has announced everything that PostgreSQL holds.
+pub(crate) async fn announced(postgres_url: &str, redis_url: &str) -> Result<Violations, ChaosError> {
+    let mut violations = Violations::default();
     let client = connect(postgres_url).await?;
     for topic in [Topic::InsightsSentiment, Topic::InsightsTrends, Topic::InsightsAlerts] {
         let rows = client

@@ -41,18 +41,28 @@ const ENGLISH: [&str; 6] = [
     "I sold all of my {} because this is a terrible project and a scam, note #",
 ];
 
+/// Three of them end each post: without, most posts would be copies of each other.
+const WORDS: [&str; 32] = [
+    "Oslo", "Lima", "Quito", "Accra", "Turin", "Bergen", "Riga", "Delhi", "Dakar", "Tunis", "Hanoi", "Seoul", "Perth",
+    "Leeds", "Essen", "Basel", "Malmo", "Ghent", "Lyon", "Osaka", "Kyoto", "Davos", "Sofia", "Minsk", "Varna",
+    "Zagreb", "Tartu", "Vilnius", "Cairo", "Izmir", "Lagos", "Havana",
+];
+
 /// Title and text of post number `number`.
 pub(super) fn text(rng: &mut StdRng, number: u64) -> (Option<String>, String) {
     // Tickers and numbers alone have no language.
     if rng.random_ratio(1, 15) {
-        return (None, format!("$BTC {number} $ETH"));
+        let mut ticker =
+            || ["BTC", "ETH", "SOL", "ADA", "LINK", "XRP", "DOGE", "DOT", "AVAX", "LTC"][rng.random_range(0..10)];
+        return (None, format!("${} {number} ${}", ticker(), ticker()));
     }
     let templates = if rng.random_ratio(1, 12) { &ENGLISH } else { &GERMAN };
     let mut pick = |from: &[&'static str]| *from.choose(rng).unwrap_or(&"");
     let (template, asset, other) = (pick(templates), pick(&ASSETS), pick(&ASSETS));
+    let number = [&*number.to_string(), pick(&WORDS), pick(&WORDS), pick(&WORDS)].join(" ");
     let (named, titled) = (rng.random_ratio(1, 2), rng.random_ratio(1, 5));
     // Half of the posts name a second asset.
     let assets = if named { format!("{asset} / {other}") } else { asset.to_owned() };
-    let text = template.replace("{}", &assets).replace('#', &number.to_string());
+    let text = template.replace("{}", &assets).replace('#', &number);
     (titled.then(|| "Eine Frage an euch alle".to_owned()).filter(|_| templates == &GERMAN), text)
 }

@@ -62,9 +62,16 @@ impl Fleet {
 
     /// A service beside the others, which ends when it is dropped.
     pub(crate) fn extra(&self, name: &str, args: &str) -> Result<Service, ChaosError> {
-        let args = args.split(' ').map(str::to_owned).collect();
+        let args = args.split_whitespace().map(str::to_owned).collect();
         let spec = Spec { name: name.to_owned(), args, env: Vec::new(), listen: "VIGIE_OPS_LISTEN" };
         Service::new(spec, &self.program, &self.env, &self.logs)
+    }
+
+    /// Runs a command of the program to its end, beside everything else. What it says.
+    pub(crate) async fn job(&self, args: &str) -> Result<String, ChaosError> {
+        let (program, args, env) = (self.program.clone(), args.to_owned(), self.env.clone());
+        let ran = tokio::task::spawn_blocking(move || run_job(&program, &args, &env)).await;
+        ran.unwrap_or_else(|error| Err(ChaosError::Other(format!("a command panicked: {error}"))))
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
@@ -219,12 +226,12 @@ impl Fleet {
     }
 }
 
-/// Runs a command of the program to its end.
-pub(crate) fn run_job(program: &Path, args: &str, env: &[(String, String)]) -> Result<(), ChaosError> {
+/// Runs a command of the program to its end. What it says.
+pub(crate) fn run_job(program: &Path, args: &str, env: &[(String, String)]) -> Result<String, ChaosError> {
     let words: Vec<String> = args.split(' ').map(str::to_owned).collect();
     let output = command(program, &words, env).output().map_err(ChaosError::io(format!("run {args}")))?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     Err(ChaosError::Other(format!("vigie {args} ended with {}: {said}", output.status)))

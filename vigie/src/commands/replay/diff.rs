@@ -13,7 +13,7 @@ use crate::commands::verify::ApiToken;
 use crate::output::Output;
 
 /// Two long runs are compared post by post.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(70);
 
 #[derive(Args, Debug)]
 #[command(after_help = "What the numbers are, and how intervals are computed: docs/replay.md")]
