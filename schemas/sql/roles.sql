@@ -5,7 +5,6 @@
 DO $$
 DECLARE
     role text;
-    visible text;
 BEGIN
     FOREACH role IN ARRAY ARRAY['vigie_api', 'vigie_api_authors', 'vigie_api_keys', 'vigie_analyst'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
@@ -15,15 +14,10 @@ BEGIN
         EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA public FROM %I', role);
         EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', role);
     END LOOP;
-    -- For analysts without the handles under seal.
-    SELECT string_agg(quote_ident(attname), ', ') INTO visible FROM pg_attribute
-    WHERE attrelid = 'posts'::regclass AND attnum > 0 AND NOT attisdropped AND attname <> 'author_sealed';
-    EXECUTE format('GRANT SELECT (%s) ON posts TO vigie_analyst', visible);
 END $$;
 
--- Handles under seal stay closed without their keys.
-GRANT SELECT ON posts, stored_windows, stored_window_revisions, fetches, sink_offsets TO vigie_api;
-GRANT SELECT ON trend_windows, trend_window_revisions, post_assets, alerts, runs, served_runs, sources, lineages, terms TO vigie_api, vigie_analyst;
+GRANT SELECT ON stored_windows, stored_window_revisions, fetches, sink_offsets TO vigie_api;
+GRANT SELECT ON posts, trend_windows, trend_window_revisions, post_assets, alerts, runs, served_runs, sources, lineages, terms TO vigie_api, vigie_analyst;
 -- Records as they were, which may hold anything.
 GRANT SELECT ON dead_letters TO vigie_api;
 -- Who may ask, and when a key was used last.
@@ -31,7 +25,7 @@ GRANT SELECT ON api_keys, revoked_tokens, access_changes TO vigie_api;
 GRANT UPDATE (last_used_at) ON api_keys TO vigie_api;
 
 -- Beside vigie_api, only for an API whose readers may have the scope authors:read.
-GRANT SELECT ON author_keys, author_erasures TO vigie_api_authors;
+GRANT SELECT ON authors, author_keys, author_erasures TO vigie_api_authors;
 
 -- Beside vigie_api, only for an API whose callers may have the scope admin:keys.
 GRANT INSERT, UPDATE (revoked_at) ON api_keys TO vigie_api_keys;

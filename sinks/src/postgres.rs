@@ -12,6 +12,7 @@ mod failure;
 mod measurement;
 pub(crate) mod migrations;
 mod partitions;
+mod rebuild;
 mod runs;
 mod served;
 mod session;

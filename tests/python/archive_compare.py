@@ -34,7 +34,7 @@ FROM_POSTS = f"""
         SELECT '*' AS asset, {START} AS start, author_id, source FROM posts WHERE run_id = :'run'
         UNION ALL
         SELECT a.asset, {START.replace("published_at", "p.published_at")}, p.author_id, p.source
-        FROM post_assets a JOIN posts p USING (run_id, post_id) WHERE a.run_id = :'run'
+        FROM post_assets a JOIN posts p USING (run_id, published_at, post_key) WHERE a.run_id = :'run'
     ), by_source AS (
         SELECT asset, start, jsonb_object_agg(source, n) AS sources
         FROM (SELECT asset, start, source, count(*) AS n FROM mentions GROUP BY 1, 2, 3) counted GROUP BY 1, 2

@@ -1,9 +1,6 @@
 use super::{Snapshot, StoreError};
 use crate::time::UtcTime;
 
-/// Sealed handles of one author that are tried, the newest first.
-const TRIED: i64 = 100;
-
 /// What the history holds of an author.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AuthorRows {
@@ -11,8 +8,8 @@ pub(crate) struct AuthorRows {
     pub(crate) first_seen: Option<UtcTime>,
     pub(crate) last_seen: Option<UtcTime>,
     pub(crate) posts: i64,
-    /// Handles under seal, the newest first.
-    pub(crate) sealed: Vec<Vec<u8>>,
+    /// The handle under seal.
+    pub(crate) sealed: Option<Vec<u8>>,
     pub(crate) keys: Vec<AuthorKeyRow>,
     pub(crate) erased_at: Option<UtcTime>,
 }
@@ -30,8 +27,7 @@ impl Snapshot {
     pub(crate) async fn author(&self, author_id: &str) -> Result<AuthorRows, StoreError> {
         let summary = "SELECT min(kind) AS kind, min(published_at) AS first_seen, max(published_at) AS last_seen, \
                        count(DISTINCT post_id) AS posts FROM posts WHERE author_id = $1";
-        let sealed = "SELECT author_sealed FROM posts WHERE author_id = $1 AND author_sealed IS NOT NULL \
-                      ORDER BY fetched_at DESC LIMIT $2";
+        let sealed = "SELECT sealed FROM authors WHERE author_id = $1";
         let keys = "SELECT dek_id, kek_id, wrapped_key FROM author_keys WHERE author_id = $1";
         let erasure = "SELECT erased_at FROM author_erasures WHERE author_id = $1";
         let mut author = AuthorRows::default();
@@ -42,8 +38,8 @@ impl Snapshot {
             author.last_seen = time("last_seen")?;
             author.posts = row.try_get("posts")?;
         }
-        for row in self.rows(sealed, &[&author_id, &TRIED]).await? {
-            author.sealed.push(row.try_get("author_sealed")?);
+        if let Some(row) = self.rows(sealed, &[&author_id]).await?.first() {
+            author.sealed = row.try_get("sealed")?;
         }
         for row in self.rows(keys, &[&author_id]).await? {
             author.keys.push(AuthorKeyRow {

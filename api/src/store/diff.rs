@@ -131,11 +131,11 @@ pub(crate) const PATIENCE: u32 = 6;
 /// Windows of both runs: $1 and $2 in [$3, $4).
 const WINDOWS: &str = "w AS (SELECT *, run_id = $1 AS own FROM stored_windows
     WHERE run_id IN ($1, $2) AND window_start >= $3 AND window_start < $4)";
-/// Posts that both runs have, as (post_id, published_at, label, score, label_with, score_with).
-const BOTH: &str = "both_runs AS (SELECT a.post_id, a.published_at, coalesce(a.label::text, 'unscored') AS label,
+/// Posts that both runs have, as (post_id, post_key, published_at, label, score, label_with, score_with).
+const BOTH: &str = "both_runs AS (SELECT a.post_id, a.post_key, a.published_at, coalesce(a.label::text, 'unscored') AS label,
         a.score::double precision AS score, coalesce(b.label::text, 'unscored') AS label_with,
         b.score::double precision AS score_with
-    FROM stored_posts a JOIN stored_posts b ON b.run_id = $2 AND b.published_at = a.published_at AND b.post_id = a.post_id
+    FROM stored_posts a JOIN stored_posts b ON b.run_id = $2 AND b.published_at = a.published_at AND b.post_key = a.post_key
     WHERE a.run_id = $1 AND a.published_at >= $3 AND a.published_at < $4 AND b.published_at >= $3 AND b.published_at < $4
       AND a.deleted_at IS NULL AND b.deleted_at IS NULL)";
 /// Windows that are worth an alert by themselves, and are not the continuation of one.
@@ -204,7 +204,7 @@ impl Snapshot {
             ranked AS (SELECT *, {} AS rank, {} AS rank_with FROM counts),
             pairs AS (SELECT '*' AS asset, score - score_with AS change FROM both_runs
                 UNION ALL SELECT a.asset, (a.score - b.score)::double precision FROM post_assets a
-                JOIN post_assets b ON b.run_id = $2 AND b.asset = a.asset AND b.published_at = a.published_at AND b.post_id = a.post_id
+                JOIN post_assets b ON b.run_id = $2 AND b.asset = a.asset AND b.published_at = a.published_at AND b.post_key = a.post_key
                 WHERE a.run_id = $1 AND a.published_at >= $3 AND a.published_at < $4 AND b.published_at >= $3 AND b.published_at < $4),
             shifts AS (SELECT asset, count(change) AS n, avg(change) AS shift, stddev_samp(change) AS deviation FROM pairs GROUP BY 1)
             SELECT r.*, coalesce(n, 0) AS n, shift, deviation FROM ranked r LEFT JOIN shifts USING (asset)
@@ -254,7 +254,7 @@ impl Snapshot {
             "WITH {BOTH}, flipped AS (SELECT * FROM both_runs WHERE label <> label_with \
                 ORDER BY abs(score - score_with) DESC NULLS LAST, post_id LIMIT $5) \
              SELECT f.*, left(concat_ws(': ', p.title, p.excerpt), 200) AS text FROM flipped f \
-             JOIN stored_posts p ON p.run_id = $1 AND p.published_at = f.published_at AND p.post_id = f.post_id \
+             JOIN stored_posts p ON p.run_id = $1 AND p.published_at = f.published_at AND p.post_key = f.post_key \
                AND p.published_at >= $3 AND p.published_at < $4 \
              ORDER BY abs(f.score - f.score_with) DESC NULLS LAST, f.post_id"
         );

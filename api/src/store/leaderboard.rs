@@ -66,11 +66,11 @@ impl Snapshot {
         as_of: Option<UtcTime>,
     ) -> Result<BTreeMap<String, i64>, StoreError> {
         // A post without a known author counts as a voice of its own.
-        let counts = "count(DISTINCT p.author_id) + count(*) FILTER (WHERE p.author_id IS NULL) AS voices FROM";
+        let counts = "count(DISTINCT p.author) + count(*) FILTER (WHERE p.author IS NULL) AS voices FROM";
         let known = "p.published_at >= $2 AND p.published_at < $3 AND p.label IS NOT NULL \
             AND ($4::timestamptz IS NULL OR p.scored_at <= $4)";
         let sql = format!(
-            "SELECT a.asset, {counts} post_assets a JOIN posts p USING (run_id, published_at, post_id) \
+            "SELECT a.asset, {counts} post_assets a JOIN posts p USING (run_id, published_at, post_key) \
                WHERE a.run_id = $1 AND a.published_at >= $2 AND a.published_at < $3 AND {known} GROUP BY a.asset \
              UNION ALL SELECT '*', {counts} posts p WHERE p.run_id = $1 AND {known} HAVING count(*) > 0"
         );

@@ -232,7 +232,7 @@ impl Snapshot {
                 "k",
                 // `OFFSET 0`: the planner knows that it finds one row, and so that the page is had in the order of the index.
                 "post_assets k CROSS JOIN LATERAL (SELECT * FROM posts o WHERE o.run_id = k.run_id AND o.published_at = k.published_at \
-                 AND o.post_id = k.post_id AND o.published_at >= $3 AND o.published_at < $4 OFFSET 0) p",
+                 AND o.post_key = k.post_key AND o.published_at >= $3 AND o.published_at < $4 OFFSET 0) p",
                 "k.evidence",
                 "k.run_id = $1 AND k.asset = $2",
             )
@@ -241,9 +241,9 @@ impl Snapshot {
         // The first condition on the time lets the index start at the cursor; the second takes out what came before on the same instant.
         let sql = format!(
             "SELECT {COLUMNS}, {evidence} AS evidence FROM {table} WHERE {asset} AND {k}.published_at >= $3 AND {k}.published_at < $4 \
-             AND {k}.published_at <= $5 AND ({k}.published_at < $5 OR {k}.post_id > $6) \
+             AND {k}.published_at <= $5 AND ({k}.published_at < $5 OR p.post_id > $6) \
              AND p.deleted_at IS NULL {conditions} \
-             ORDER BY {k}.published_at DESC, {k}.post_id LIMIT $7"
+             ORDER BY {k}.published_at DESC, p.post_id LIMIT $7"
         );
         let (time, id) = query.after.clone().unwrap_or_else(|| (query.to, String::new()));
         let mut params: Vec<&(dyn ToSql + Sync)> =
@@ -263,10 +263,10 @@ impl Snapshot {
         // One statement for all: planning takes longer than reading.
         let sql = format!(
             "SELECT {COLUMNS}, b.evidence, t.asset AS about FROM unnest($2::text[], $5::float8[]) t (asset, direction) CROSS JOIN LATERAL ( \
-               SELECT run_id, published_at, post_id, evidence, score FROM post_assets a WHERE a.run_id = $1 AND a.asset = t.asset \
+               SELECT run_id, published_at, post_key, evidence, score FROM post_assets a WHERE a.run_id = $1 AND a.asset = t.asset \
                AND a.published_at >= $3 AND a.published_at < $4 \
-               ORDER BY a.score * t.direction DESC NULLS LAST, a.published_at DESC, a.post_id LIMIT $6) b \
-             JOIN posts p ON p.run_id = b.run_id AND p.published_at = b.published_at AND p.post_id = b.post_id \
+               ORDER BY a.score * t.direction DESC NULLS LAST, a.published_at DESC, a.post_key LIMIT $6) b \
+             JOIN posts p ON p.run_id = b.run_id AND p.published_at = b.published_at AND p.post_key = b.post_key \
              WHERE p.published_at >= $3 AND p.published_at < $4 AND ($7::timestamptz IS NULL OR p.scored_at <= $7) \
              ORDER BY b.score * t.direction DESC NULLS LAST, p.published_at DESC, p.post_id"
         );

@@ -18,7 +18,7 @@ pub(crate) struct Words(pub(crate) String);
 pub(super) const MATCHES: &str = "post_words(p.title, p.excerpt) @@ websearch_to_tsquery('pg_catalog.simple', ?::text)";
 /// Posts `p` with the row `k` of the asset that they are about.
 pub(super) const ABOUT: &str = "posts p JOIN post_assets k ON k.run_id = p.run_id AND k.published_at = p.published_at \
-     AND k.post_id = p.post_id AND k.published_at >= $3 AND k.published_at < $4";
+     AND k.post_key = p.post_key AND k.published_at >= $3 AND k.published_at < $4";
 
 impl Words {
     /// Signs that stand between words go, as they do in posts (V6). A hyphen stays where a word begins.

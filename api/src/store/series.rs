@@ -127,15 +127,15 @@ impl Snapshot {
         let (of_post, of_asset, window) = (range("p"), range("a"), windows::window_of("m.published_at"));
         let sql = format!(
             "WITH w AS ({}), m AS (\
-               SELECT a.asset, p.published_at, p.post_id, p.scored_at, p.author_id FROM post_assets a \
-               JOIN posts p USING (run_id, published_at, post_id) \
+               SELECT a.asset, p.published_at, p.post_id, p.scored_at, p.author FROM post_assets a \
+               JOIN posts p USING (run_id, published_at, post_key) \
                WHERE a.asset = ANY($2) AND {of_asset} AND {of_post} AND p.deleted_at IS NULL UNION ALL \
-               SELECT '*', p.published_at, p.post_id, p.scored_at, p.author_id FROM posts p \
+               SELECT '*', p.published_at, p.post_id, p.scored_at, p.author FROM posts p \
                WHERE '*' = ANY($2) AND {of_post} AND p.deleted_at IS NULL), \
-             ranked AS (SELECT w.asset, w.window_start, w.posts, m.author_id, \
+             ranked AS (SELECT w.asset, w.window_start, w.posts, m.author, \
                row_number() OVER (PARTITION BY w.asset, w.window_start ORDER BY m.scored_at, m.post_id) AS place \
                FROM w JOIN m ON m.asset = w.asset AND {window} = w.window_start) \
-             SELECT asset, {BUCKET} AS bucket, count(DISTINCT author_id) AS authors FROM ranked WHERE place <= posts GROUP BY 1, 2",
+             SELECT asset, {BUCKET} AS bucket, count(DISTINCT author) AS authors FROM ranked WHERE place <= posts GROUP BY 1, 2",
             query.windows()
         );
         self.by_asset(&sql, query, &query.names(), |row| Ok(row.try_get("authors")?)).await

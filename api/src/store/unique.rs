@@ -56,7 +56,7 @@ impl Snapshot {
         let posts = if query.asset == WHOLE_MARKET {
             "posts p WHERE $2::text = '*' AND p.run_id = $1"
         } else {
-            "post_assets a JOIN posts p USING (run_id, published_at, post_id) \
+            "post_assets a JOIN posts p USING (run_id, published_at, post_key) \
              WHERE a.run_id = $1 AND a.asset = $2 AND a.published_at >= $3 AND a.published_at <= $4"
         };
         let sql = format!(

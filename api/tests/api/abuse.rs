@@ -240,7 +240,7 @@ async fn the_role_of_the_api_answers_everything_but_authors_and_writes_nothing()
     world.sql(&format!("GRANT vigie_api_authors TO {login}")).await;
     ask(author).await.problem(404);
     world.sql("SET ROLE vigie_analyst; SELECT title, author_id FROM posts; SELECT * FROM trend_windows").await;
-    for sql in ["SELECT author_sealed FROM posts", "SELECT * FROM author_keys", "SELECT * FROM sink_offsets"] {
+    for sql in ["SELECT sealed FROM authors", "SELECT * FROM author_keys", "SELECT * FROM sink_offsets"] {
         let error = world.db.query(sql, &[]).await.unwrap_err();
         assert_eq!(error.code().unwrap().code(), "42501", "{sql}: {error}");
     }

@@ -27,7 +27,7 @@ async fn world(args: &[&str]) -> World {
     let key = DataKey::new();
     let wrapped = key.wrap(ID, &old);
     let sealed = key.seal(ID, "satoshi");
-    world.db.execute("UPDATE stored_posts SET author_sealed = $1", &[&sealed]).await.unwrap();
+    world.db.execute("UPDATE authors SET sealed = $1", &[&sealed]).await.unwrap();
     let insert = "INSERT INTO author_keys VALUES ($1, $2, $3, $4, now())";
     let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
         [&ID, &wrapped.id.to_string(), &wrapped.keyring_key, &wrapped.bytes];

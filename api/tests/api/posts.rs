@@ -106,7 +106,7 @@ async fn copies_and_spam_are_told_and_left_out_where_asked_and_deleted_posts_are
     }
     world
         .sql("UPDATE stored_posts SET spam_score = 0.5, spam_reasons = '[\"promotion\"]', revision = 2 WHERE post_id = 'spam'; \
-              UPDATE stored_posts SET deleted_at = now() WHERE post_id = 'gone'; DELETE FROM post_assets WHERE post_id = 'gone'")
+              UPDATE stored_posts SET deleted_at = now() WHERE post_id = 'gone'; DELETE FROM post_assets WHERE post_key = post_key('gone')")
         .await;
     for asset in ["BTC", "*"] {
         let page = world.json(&format!("/v1/assets/{asset}/posts")).await;

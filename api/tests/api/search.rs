@@ -81,7 +81,7 @@ async fn what_was_erased_or_deleted_is_never_found() {
     assert_eq!(ids(&world.json("/v1/search?q=secret").await), ["p1", "p0"]);
     world
         .sql(
-            "UPDATE stored_posts SET url = NULL, title = NULL, excerpt = '', author_sealed = NULL WHERE post_id = 'p0'; \
+            "UPDATE stored_posts SET url = NULL, title = NULL, excerpt = '' WHERE post_id = 'p0'; \
              UPDATE stored_posts SET deleted_at = now() WHERE post_id = 'p1'",
         )
         .await;
@@ -98,13 +98,16 @@ async fn ndjson_is_every_post_once() {
     world.window(Window::of("BTC", &at(0), 1, None)).await;
     world.post(Post::of("BTC", "p", &at(0))).await;
     // More than two of the pages that are read, many at the same time.
-    let copied = |table: &str| {
+    let copied = |table: &str, columns: &str, id: &str, values: &str| {
         format!(
-            "INSERT INTO {table} SELECT (jsonb_populate_record(t, jsonb_build_object('post_id', 'p' || n, \
-             'published_at', t.published_at + n / 100 * interval '1 minute'))).* FROM {table} t, generate_series(1, 2500) n"
+            "INSERT INTO {table} (run_id, published_at, score, label, {id}, {columns}) SELECT run_id, \
+             published_at + n / 100 * interval '1 minute', score, label, {values}, {columns} FROM {table} t, generate_series(1, 2500) n"
         )
     };
-    world.sql(&format!("{}; {}", copied("stored_posts"), copied("post_assets"))).await;
+    let posts = "source_id, kind, title, excerpt, fetched_at, scored_at, sample, lineage_id, input_offset";
+    let posts = copied("stored_posts", posts, "post_id", "'p' || n");
+    let assets = copied("post_assets", "asset, evidence", "post_key", "post_key('p' || n)");
+    world.sql(&format!("{posts}; {assets}")).await;
     for path in
         ["/v1/assets/BTC/posts?format=ndjson", "/v1/assets/*/posts?limit=1", "/v1/search?q=words&from=2022-05-09"]
     {

@@ -257,12 +257,14 @@ impl World {
         let (label, author, url) = (quote(label), quote(author), quote(url));
         self.sql(&format!(
             "SELECT make_partition(parent, '{at}') FROM unnest(ARRAY['stored_posts', 'post_assets']) parent; \
-             INSERT INTO stored_posts (run_id, post_id, source_id, kind, url, author_id, title, excerpt, published_at, fetched_at, scored_at, \
+             INSERT INTO authors (author_id, seen_at) SELECT a, '{at}' FROM (SELECT {author}::text AS a) s WHERE a IS NOT NULL \
+               ON CONFLICT DO NOTHING; \
+             INSERT INTO stored_posts (run_id, post_id, source_id, kind, url, author, title, excerpt, published_at, fetched_at, scored_at, \
                language, label, score, sample, lineage_id, input_offset) \
-             VALUES ('{run}', '{id}', 100, 'reddit', {url}, {author}, 'a title', '{text}', '{at}', '{at}', '{at}', 'en', {label}, {score}, \
+             VALUES ('{run}', '{id}', 100, 'reddit', {url}, (SELECT id FROM authors WHERE author_id = {author}), 'a title', '{text}', '{at}', '{at}', '{at}', 'en', {label}, {score}, \
                true, 2, 7); \
-             INSERT INTO post_assets (run_id, post_id, asset, evidence, published_at, score, label) \
-             VALUES ('{run}', '{id}', '{asset}', 'ticker', '{at}', {score}, {label})"
+             INSERT INTO post_assets (run_id, post_key, asset, evidence, published_at, score, label) \
+             VALUES ('{run}', post_key('{id}'), '{asset}', 'ticker', '{at}', {score}, {label})"
         ))
         .await;
     }

@@ -45,6 +45,7 @@ async def fill(url: str, assets: int, days: int) -> None:
            SELECT 'bench', '1', 'sha', 'a1', CASE WHEN n < 6 THEN 'posts.mentions.v1' ELSE 'posts.raw.v1' END, n % 6 FROM generate_series(0, 6) n"""
     )
     await db.execute("INSERT INTO sources (source) VALUES ('bench')")
+    await db.execute("INSERT INTO authors (author_id, seen_at) SELECT md5(i::text), now() FROM generate_series(1, 5000) i")
     await db.execute(
         """SELECT make_partition(parent, timestamptz '2026-01-01' + day * interval '1 day') FROM generate_series(0, $1::int) day,
            unnest(ARRAY['stored_posts', 'post_assets', 'stored_windows', 'stored_window_revisions']) parent""",
@@ -64,9 +65,9 @@ async def fill(url: str, assets: int, days: int) -> None:
                 day,
             )
         await db.execute(
-            """INSERT INTO stored_posts (run_id, post_id, source_id, kind, url, author_id, title, excerpt, published_at, fetched_at, scored_at,
+            """INSERT INTO stored_posts (run_id, post_id, source_id, kind, url, author, title, excerpt, published_at, fetched_at, scored_at,
                language, label, score, p_negative, p_neutral, p_positive, sample, lineage_id, input_offset, fingerprint, assets)
-               SELECT 'live', 'bench:' || i, 1, 'rss', 'https://example.com/' || i, md5((i % 5000)::text), 'Title ' || i,
+               SELECT 'live', 'bench:' || i, 1, 'rss', 'https://example.com/' || i, 1 + i % 5000, 'Title ' || i,
                repeat('words about the market ', 8), at, at, at, 'en', 'neutral', sin(i), 0.2, 0.5, 0.3, true, 7, i, i,
                CASE WHEN i % 3 = 0 THEN 'BTC' ELSE ($1::text[])[1 + i % cardinality($1::text[])] END
                FROM generate_series($2::int * 20000, $2::int * 20000 + 19999) i,
@@ -75,8 +76,8 @@ async def fill(url: str, assets: int, days: int) -> None:
             day,
         )
     await db.execute(
-        """INSERT INTO post_assets (run_id, post_id, asset, evidence, published_at, score, label)
-           SELECT run_id, post_id, assets, 'ticker', published_at, score, label FROM stored_posts ORDER BY published_at"""
+        """INSERT INTO post_assets (run_id, post_key, asset, evidence, published_at, score, label)
+           SELECT run_id, post_key, assets, 'ticker', published_at, score, label FROM stored_posts ORDER BY published_at"""
     )
     await db.execute("INSERT INTO sink_offsets (sink, topic, partition, next_offset) VALUES ('postgres', 'insights.trends.v1', 0, 1)")
     await db.execute("VACUUM ANALYZE")

@@ -133,7 +133,7 @@ async def trends(window: str = "1h"):
 
 async def explain(asset: str, start: dt.datetime, end: dt.datetime) -> list[dict]:
     rows = await app.state.pool.fetch(
-        """SELECT p.* FROM post_assets a JOIN posts p USING (run_id, post_id) WHERE a.run_id = 'live' AND a.asset = $1
+        """SELECT p.* FROM post_assets a JOIN posts p USING (run_id, published_at, post_key) WHERE a.run_id = 'live' AND a.asset = $1
            AND a.published_at >= $2 AND a.published_at < $3 ORDER BY a.score DESC NULLS LAST LIMIT 3""",
         asset,
         start,
@@ -146,7 +146,7 @@ async def explain(asset: str, start: dt.datetime, end: dt.datetime) -> list[dict
 async def posts(asset: str, limit: int = 50):
     async def work():
         rows = await app.state.pool.fetch(
-            """SELECT p.* FROM post_assets a JOIN posts p USING (run_id, post_id) WHERE a.run_id = 'live' AND a.asset = $1
+            """SELECT p.* FROM post_assets a JOIN posts p USING (run_id, published_at, post_key) WHERE a.run_id = 'live' AND a.asset = $1
                ORDER BY a.published_at DESC, a.post_id LIMIT $2""",
             asset,
             limit,

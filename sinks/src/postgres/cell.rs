@@ -27,7 +27,6 @@ pub(crate) enum Cell<'a> {
     OptTime(Option<Timestamp>),
     /// Nothing where there are none.
     Words(&'a [String]),
-    OptBytes(Option<&'a [u8]>),
 }
 
 impl ToSql for Cell<'_> {
@@ -50,7 +49,6 @@ impl ToSql for Cell<'_> {
             Self::OptTime(None) => Ok(IsNull::Yes),
             Self::Words([]) => Ok(IsNull::Yes),
             Self::Words(words) => Json(words).to_sql_checked(ty, out),
-            Self::OptBytes(bytes) => bytes.to_sql_checked(ty, out),
         }
     }
 

@@ -1,14 +1,18 @@
 //! What a post costs at rest, and how fast rows are taken in: a feed as the pipeline writes it, through the sink's own session.
 //!
-//! `cargo test --release -p vigie-sinks --lib bytes_at_rest -- --ignored --nocapture`, with `VIGIE_MEASURE_POSTS` for another number of posts.
+//! `cargo test --release -p vigie-sinks --lib bytes_at_rest -- --ignored --nocapture`, with `VIGIE_MEASURE_POSTS` for another number of posts, and
+//! `VIGIE_MEASURE_TEXTS` for a file with a text a line, in place of made-up titles and excerpts.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
+use tokio_postgres::Client;
 use vigie_clock::{Clock, SystemClock, Timestamp};
 use vigie_kafka_client::TopicPartition;
 use vigie_schemas::{AssetMention, Forecast, LIVE_RUN, Lineage, ScoredPost, TrendInsight, WHOLE_MARKET};
 
 use crate::insight::Insight;
+use crate::postgres::rebuild;
 use crate::postgres::session::Session;
 use crate::sink::{Advance, Batch, Offsets, Row};
 use crate::testing::{post, trend};
@@ -93,6 +97,13 @@ fn lineage(input_topic: &str, partition: i32, offset: i64) -> Lineage {
     }
 }
 
+/// Texts to take instead; none if there is no file.
+static TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let path = std::env::var("VIGIE_MEASURE_TEXTS");
+    let lines = path.map_or_else(|_| String::new(), |path| std::fs::read_to_string(path).unwrap());
+    lines.lines().map(|line| line.chars().take(280).collect()).collect()
+});
+
 /// Post number `n`: three in four with two thirds of an excerpt, an author who is known in one case of five, 1.25 assets. One in a hundred is
 /// an edit of an earlier one.
 fn scored(n: i64) -> ScoredPost {
@@ -100,6 +111,7 @@ fn scored(n: i64) -> ScoredPost {
     let mut noise = Noise(if edited { n - 50 } else { n } as u64);
     let published = FROM + (n - if edited { 50 } else { 0 }) * WINDOW / POSTS_A_WINDOW + noise.next(120_000) as i64;
     let author = Noise(noise.next(40_000)).hex();
+    let given = TEXTS.get(n as usize % TEXTS.len().max(1));
     let shares = [noise.share(), noise.share(), noise.share()];
     let p = shares.map(|share| share / shares.iter().sum::<f64>());
     let mut assets = vec![noise.next(ASSETS)];
@@ -112,8 +124,8 @@ fn scored(n: i64) -> ScoredPost {
         url: Some(format!("https://gazette.example/{}", noise.text(36))),
         author_sealed: Some((0..77).map(|_| noise.next(256) as u8).collect()),
         author_id: Some(author),
-        title: (n % 4 != 0).then(|| noise.text(60)),
-        excerpt: noise.text(200),
+        title: (n % 4 != 0 && given.is_none()).then(|| noise.text(60)),
+        excerpt: given.cloned().unwrap_or_else(|| noise.text(200)),
         published_at: Timestamp::from_millis(published),
         fetched_at: Timestamp::from_millis(published + 60_000),
         scored_at: Timestamp::from_millis(published + 61_000 + n),
@@ -217,14 +229,23 @@ async fn bytes_at_rest() {
     let (client, connection) = url.connect("measured").await.unwrap();
     tokio::spawn(connection);
     client.batch_execute("VACUUM ANALYZE").await.unwrap();
+    print_sizes(&client, at).await;
+    println!("with the indexes rebuilt, as those of a closed month are:");
+    for table in rebuild::TABLES {
+        client.batch_execute(&format!("REINDEX TABLE {table}")).await.unwrap();
+    }
+    print_sizes(&client, at).await;
+}
+
+async fn print_sizes(client: &Client, posts: i64) {
     let sizes = "SELECT regexp_replace(relname, '_(past|future|[0-9]{4}_[0-9]{2})$', ''), sum(pg_table_size(oid))::bigint, \
         sum(pg_indexes_size(oid))::bigint FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace GROUP BY 1 ORDER BY 2 DESC";
     for row in client.query(sizes, &[]).await.unwrap() {
         let (table, heap, indexes): (String, i64, i64) = (row.get(0), row.get(1), row.get(2));
         println!(
             "{table:>24}: {:7.1} rows + {:7.1} indexes, bytes a post",
-            heap as f64 / at as f64,
-            indexes as f64 / at as f64
+            heap as f64 / posts as f64,
+            indexes as f64 / posts as f64
         );
     }
 }

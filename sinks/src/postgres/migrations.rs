@@ -86,4 +86,45 @@ mod tests {
         let assets = "SELECT assets FROM stored_posts WHERE run_id = 'live' AND post_id = 'rss:2'";
         assert_eq!(client.query_one(assets, &[]).await.unwrap().get::<_, String>(0), "BTC\nETH");
     }
+
+    async fn lines(client: &Client, sql: &str) -> Vec<String> {
+        client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+    }
+
+    #[tokio::test]
+    async fn posts_of_before_have_the_same_columns_and_assets_and_their_authors_one_row_each() {
+        let stack = tokio::task::spawn_blocking(vigie_stack::testing::shared).await.unwrap();
+        let url: PostgresUrl = stack.postgres_url.parse().unwrap();
+        let (mut client, connection) = url.connect("vigie").await.unwrap();
+        tokio::spawn(connection);
+        apply(&mut client, &MIGRATIONS[..4]).await.unwrap();
+        client.batch_execute(include_str!("../../tests/v4_rows.sql")).await.unwrap();
+        let narrow = MIGRATIONS.iter().position(|(name, _)| *name == "V14__narrow_posts").unwrap();
+        apply(&mut client, &MIGRATIONS[..narrow]).await.unwrap();
+        // Handles of some posts only, each another.
+        let odd = "UPDATE stored_posts SET post_id = post_id || E'\\\\x41\u{e9}' WHERE post_id = 'rss:7'; UPDATE post_assets SET post_id = post_id \
+            || E'\\\\x41\u{e9}' WHERE post_id = 'rss:7'; UPDATE stored_posts SET author_sealed = CASE WHEN input_offset < 20 THEN \
+            convert_to(author_id || fetched_at, 'UTF8') END";
+        client.batch_execute(odd).await.unwrap();
+        let posts = "SELECT (to_jsonb(p) - ARRAY['author_sealed', 'post_key', 'author'])::text FROM posts p ORDER BY 1";
+        let before = lines(&client, posts).await;
+        let assets = lines(&client, "SELECT to_jsonb(a)::text FROM post_assets a ORDER BY 1").await;
+        let handles = "SELECT DISTINCT ON (author_id) author_id || ' ' || coalesce(author_sealed::text, '') FROM posts \
+            WHERE author_id IS NOT NULL ORDER BY author_id, author_sealed IS NULL, fetched_at DESC";
+        let handles = lines(&client, handles).await;
+        assert!(before.len() > 80 && assets.len() > 80 && handles.len() == 6);
+
+        assert_eq!(apply(&mut client, &MIGRATIONS[..=narrow]).await.unwrap(), ["V14__narrow_posts"]);
+        assert_eq!(lines(&client, posts).await, before);
+        let joined = "SELECT (to_jsonb(a) - 'post_key' || jsonb_build_object('post_id', p.post_id))::text \
+            FROM post_assets a JOIN posts p USING (run_id, published_at, post_key) ORDER BY 1";
+        assert_eq!(lines(&client, joined).await, assets);
+        let authors = "SELECT author_id || ' ' || coalesce(sealed::text, '') FROM authors ORDER BY author_id";
+        assert_eq!(lines(&client, authors).await, handles);
+        let hashed =
+            "SELECT post_id FROM posts WHERE substr(sha256(convert_to(post_id, 'UTF8')), 1, 8) <> int8send(post_key)";
+        assert!(lines(&client, hashed).await.is_empty());
+        let seen = "SELECT a.author_id FROM authors a JOIN posts p ON p.author = a.id GROUP BY 1, a.seen_at HAVING max(fetched_at) <> a.seen_at";
+        assert!(lines(&client, seen).await.is_empty());
+    }
 }

@@ -1,4 +1,4 @@
-//! Partitions by month: made before rows need them, dropped when their month is older than what is kept.
+//! Partitions by month: made before rows need them, rebuilt when their month is over, dropped when it is older than what is kept.
 //!
 //! A batch makes those that it needs and that are not there: a backfill of years ago finds none. The upkeep makes those of the next months and
 //! drops expired ones; one sink does at a time. Dropping locks the table, so it gives up after [`LOCK_TIMEOUT`] and tries again later: readers
@@ -18,6 +18,7 @@ use vigie_stores::PostgresUrl;
 use crate::postgres::cell::Cell;
 use crate::postgres::dead_letters::EXPIRE;
 use crate::postgres::failure::describe;
+use crate::postgres::rebuild;
 use crate::postgres::table::{FETCHES, POST_ASSETS, POSTS, TERMS, TREND_WINDOWS, WINDOW_REVISIONS};
 
 const DAY_MILLIS: i64 = 86_400_000;
@@ -37,6 +38,10 @@ const EXPIRED: &str = "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c
       AND (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month') AT TIME ZONE 'UTC' <= now() - $2::integer * interval '1 day'
     UNION ALL SELECT $1 || '_past' WHERE pg_relation_size(to_regclass($1 || '_past')) > 0
     ORDER BY 1";
+
+/// $1: days for which posts are kept. The last posts of these authors have gone with their month: the date is up to a day behind, a month has
+/// 31 days, and no post is further ahead of its reading than the day that is left.
+const FORGET_AUTHORS: &str = "DELETE FROM authors WHERE seen_at < now() - ($1::integer + 33) * interval '1 day'";
 
 /// How long history is kept. Without an option everything is.
 #[derive(Args, Clone, Copy, Debug, Default)]
@@ -106,6 +111,9 @@ pub(super) async fn upkeep(database: PostgresUrl, keep: Retention) -> Infallible
                 warn!(seconds = ROUND_TIMEOUT.as_secs(), "upkeep of the tables took too long, trying again later")
             }
         }
+        if let Err(error) = rebuild::closed_months(&database).await {
+            warn!(error = describe(&error), "indexes not rebuilt, trying again later");
+        }
     }
 }
 
@@ -120,8 +128,12 @@ async fn round(database: &PostgresUrl, keep: Retention) -> Result<(), Error> {
     for (table, keep_days) in keep.tables() {
         client.execute(MAKE_AHEAD, &[&table]).await?;
         let Some(days) = keep_days else { continue };
-        for row in client.query(EXPIRED, &[&table, &days]).await? {
+        let expired = client.query(EXPIRED, &[&table, &days]).await?;
+        for row in &expired {
             retire(&client, row.get(0)).await?;
+        }
+        if table == POSTS.name && !expired.is_empty() {
+            client.execute(FORGET_AUTHORS, &[&days]).await?;
         }
     }
     client.execute(EXPIRE, &[]).await.map(drop)

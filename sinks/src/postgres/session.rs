@@ -1,6 +1,6 @@
 //! One connection: load offsets, claim them, write a batch.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
 
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
@@ -236,27 +236,31 @@ impl<'a> Incoming<'a> {
         ids: Ids<'_>,
         written: &mut Written,
     ) -> Result<(), tokio_postgres::Error> {
-        let rows: Vec<_> = self.posts.iter().map(|post| post_cells(post, ids)).collect();
+        let authors = statements.authors.find(tx, &self.posts).await?;
+        let author = |post: &ScoredPost| authors.get(post.author_id.as_deref()?).copied();
+        let rows: Vec<_> = self.posts.iter().map(|post| post_cells(post, ids, author(post))).collect();
         copy(tx, &statements.copy_posts, &POSTS.types(), &rows).await?;
         statements.authors.strip_incoming(tx).await?;
         for row in tx.query(&statements.replaced_posts, &[]).await? {
-            let (run_id, post_id, published_at, assets): (&str, &str, SystemTime, &str) =
+            let (run_id, post_key, published_at, assets): (&str, i64, SystemTime, &str) =
                 (row.get(0), row.get(1), row.get(2), row.get(3));
-            tx.execute(&statements.delete_post_assets, &[&run_id, &post_id, &published_at, &assets]).await?;
+            tx.execute(&statements.delete_post_assets, &[&run_id, &post_key, &published_at, &assets]).await?;
         }
         let merged = tx.query(&statements.merge_posts, &[]).await?;
         written.push(("posts", merged.len() as u64));
-        let newer: HashSet<(&str, &str)> = merged.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let newer: HashMap<(&str, &str), i64> =
+            merged.iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect();
         let mut mentions = Vec::new();
-        for post in self.posts.iter().filter(|post| newer.contains(&(&post.lineage.run_id, &post.post_id))) {
+        for post in &self.posts {
+            let Some(key) = newer.get(&(&*post.lineage.run_id, &*post.post_id)) else { continue };
             let mut assets = BTreeSet::new();
-            mentions.extend(
-                post.assets.iter().filter(|mention| assets.insert(&mention.asset)).map(|mention| (post, mention)),
-            );
+            let once = post.assets.iter().filter(|mention| assets.insert(&mention.asset));
+            mentions.extend(once.map(|mention| (post, *key, mention)));
         }
         // In the order of the index: neighbours meet the same page.
-        mentions.sort_by_key(|(post, mention)| (&post.lineage.run_id, &mention.asset, post.published_at));
-        let asset_rows: Vec<_> = mentions.into_iter().map(|(post, mention)| post_asset_cells(post, mention)).collect();
+        mentions.sort_by_key(|(post, _, mention)| (&post.lineage.run_id, &mention.asset, post.published_at));
+        let asset_rows: Vec<_> =
+            mentions.into_iter().map(|(post, key, mention)| post_asset_cells(post, key, mention)).collect();
         if !asset_rows.is_empty() {
             copy(tx, &statements.copy_post_assets, &POST_ASSETS.types(), &asset_rows).await?;
             written.push((POST_ASSETS.name, asset_rows.len() as u64));

@@ -123,22 +123,22 @@ fn is_newer(new: &str) -> String {
 /// they have one key, and one partition. `OFFSET 0` makes it a look at the key for each incoming post, whatever the planner believes.
 fn replaced_posts() -> String {
     format!(
-        "SELECT p.run_id, p.post_id, p.published_at, p.assets FROM incoming_stored_posts i CROSS JOIN LATERAL (
-             SELECT * FROM stored_posts p WHERE p.run_id = i.run_id AND p.published_at = i.published_at AND p.post_id = i.post_id OFFSET 0) p
+        "SELECT p.run_id, p.post_key, p.published_at, p.assets FROM incoming_stored_posts i CROSS JOIN LATERAL (
+             SELECT * FROM stored_posts p WHERE p.run_id = i.run_id AND p.published_at = i.published_at AND p.post_key = post_key(i.post_id) OFFSET 0) p
          WHERE p.assets IS NOT NULL AND {newer}",
         newer = is_newer("i"),
     )
 }
 
 const DELETE_POST_ASSETS: &str = "DELETE FROM post_assets
-    WHERE run_id = $1 AND post_id = $2 AND published_at = $3 AND asset = ANY(string_to_array($4, E'\\n'))";
+    WHERE run_id = $1 AND post_key = $2 AND published_at = $3 AND asset = ANY(string_to_array($4, E'\\n'))";
 
-/// Returns the keys of the rows that it wrote.
+/// Returns runs, ids and numbers of the posts that it wrote.
 fn merge_posts() -> String {
     format!(
         "INSERT INTO stored_posts AS p ({columns}) SELECT {columns} FROM incoming_stored_posts ORDER BY run_id, published_at, post_id
-         ON CONFLICT (run_id, published_at, post_id) DO UPDATE SET {replace} WHERE {newer}
-         RETURNING p.run_id, p.post_id",
+         ON CONFLICT (run_id, published_at, post_key) DO UPDATE SET {replace} WHERE {newer}
+         RETURNING p.run_id, p.post_id, p.post_key",
         columns = POSTS.list(""),
         replace = POSTS.replace(&["run_id", "published_at", "post_id"]),
         newer = is_newer("excluded"),

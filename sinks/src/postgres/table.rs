@@ -58,18 +58,18 @@ pub(crate) const POSTS: Table = Table {
         ("post_id", Type::TEXT),
         ("kind", Type::TEXT),
         ("url", Type::TEXT),
-        ("author_id", Type::TEXT),
+        ("author", Type::INT4),
         ("title", Type::TEXT),
         ("excerpt", Type::TEXT),
         ("language", Type::TEXT),
         ("unscored_reason", Type::TEXT),
         ("spam_reasons", Type::JSONB),
-        ("author_sealed", Type::BYTEA),
         ("assets", Type::TEXT),
     ],
 };
 
-pub(crate) fn post_cells<'a>(post: &'a ScoredPost, ids: Ids<'_>) -> Vec<Cell<'a>> {
+/// `author`: the number of its author, if it is known.
+pub(crate) fn post_cells<'a>(post: &'a ScoredPost, ids: Ids<'_>, author: Option<i32>) -> Vec<Cell<'a>> {
     vec![
         Cell::Time(post.published_at),
         Cell::Time(post.fetched_at),
@@ -91,13 +91,12 @@ pub(crate) fn post_cells<'a>(post: &'a ScoredPost, ids: Ids<'_>) -> Vec<Cell<'a>
         Cell::Text(&post.post_id),
         Cell::Text(&post.kind),
         Cell::OptText(post.url.as_deref()),
-        Cell::OptText(post.author_id.as_deref()),
+        Cell::OptInt(author),
         Cell::OptText(post.title.as_deref()),
         Cell::Text(&post.excerpt),
         Cell::OptText(post.language.as_deref()),
         Cell::OptText(post.unscored_reason.as_deref()),
         Cell::Words(&post.spam_reasons),
-        Cell::OptBytes(post.author_sealed.as_deref()),
         Cell::OptOwned(asset_lines(post)),
     ]
 }
@@ -117,19 +116,20 @@ pub(crate) const POST_ASSETS: Table = Table {
         ("label", Type::TEXT),
         ("run_id", Type::TEXT),
         ("asset", Type::TEXT),
-        ("post_id", Type::TEXT),
+        ("post_key", Type::INT8),
         ("evidence", Type::TEXT),
     ],
 };
 
-pub(crate) fn post_asset_cells<'a>(post: &'a ScoredPost, mention: &'a AssetMention) -> Vec<Cell<'a>> {
+/// `key`: the number of the post, which PostgreSQL computes.
+pub(crate) fn post_asset_cells<'a>(post: &'a ScoredPost, key: i64, mention: &'a AssetMention) -> Vec<Cell<'a>> {
     vec![
         Cell::Time(post.published_at),
         Cell::OptReal(post.score),
         Cell::OptText(post.label.as_deref()),
         Cell::Text(&post.lineage.run_id),
         Cell::Text(&mention.asset),
-        Cell::Text(&post.post_id),
+        Cell::Long(key),
         Cell::Text(&mention.evidence),
     ]
 }

@@ -8,9 +8,10 @@ use crate::harness::Pipeline;
 use crate::records::post;
 
 const KEYS: &str = "SELECT count(*) FROM author_keys";
-const TEXTS: &str = "SELECT count(*) FROM posts WHERE url IS NOT NULL AND title IS NOT NULL AND excerpt <> '' AND author_sealed IS NOT NULL";
-const STRIPPED: &str =
-    "SELECT count(*) FROM posts WHERE url IS NULL AND title IS NULL AND excerpt = '' AND author_sealed IS NULL";
+const TEXTS: &str = "SELECT count(*) FROM posts WHERE url IS NOT NULL AND title IS NOT NULL AND excerpt <> ''";
+const STRIPPED: &str = "SELECT count(*) FROM posts WHERE url IS NULL AND title IS NULL AND excerpt = ''";
+/// Authors whose handle could be opened with its key.
+const HANDLES: &str = "SELECT count(*) FROM authors WHERE sealed = '\\x0100' AND sealed_at IS NOT NULL";
 
 fn key(author: &str, dek: &str, at: Timestamp) -> (String, AuthorKeyRecord) {
     let record = AuthorKeyRecord {
@@ -40,6 +41,7 @@ async fn an_erasure_takes_keys_and_texts_and_redelivered_posts_stay_without() {
     pipeline.publish_all(Topic::InsightsSentiment, &posts).await;
     pipeline.until_number(KEYS, 3).await;
     pipeline.until_number(TEXTS, 8).await;
+    assert_eq!(pipeline.number(HANDLES).await, 2);
 
     // As the command does it: tombstones for the keys, and the erasure itself, which outlives them.
     let tombstone = |key: &str| OutgoingRecord {
@@ -53,6 +55,7 @@ async fn an_erasure_takes_keys_and_texts_and_redelivered_posts_stay_without() {
     pipeline.until_number(KEYS, 1).await;
     pipeline.until_number(STRIPPED, 5).await;
     assert_eq!(pipeline.number(TEXTS).await, 3, "another author's posts are untouched");
+    assert_eq!(pipeline.number(HANDLES).await, 1, "and so is the handle");
     assert_eq!(pipeline.number("SELECT count(*) FROM posts WHERE author_id = 'alice'").await, 5, "they still count");
 
     // A replay reads old posts again, and a producer that has not heard of it tells an old key again; what is new is new.
@@ -64,6 +67,7 @@ async fn an_erasure_takes_keys_and_texts_and_redelivered_posts_stay_without() {
     pipeline.publish_all(Topic::InsightsSentiment, &[by("alice", 9)]).await;
     pipeline.until_number(STRIPPED, 6).await;
     pipeline.until_number(TEXTS, 4).await;
+    assert_eq!(pipeline.number(HANDLES).await, 2, "what was published later has its own");
     pipeline.until_number("SELECT count(*) FROM author_keys WHERE author_id = 'alice' AND dek_id = 'd4'", 1).await;
     assert_eq!(pipeline.number(KEYS).await, 2);
     assert!(pipeline.dead_letters(Topic::AuthorsKeys).await.is_empty());

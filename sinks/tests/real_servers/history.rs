@@ -92,16 +92,23 @@ async fn a_later_revision_takes_the_place_of_the_earlier_one_and_of_its_assets()
 #[tokio::test(flavor = "multi_thread")]
 async fn history_is_kept_for_ever_by_default_and_goes_by_month_where_a_retention_is_set() {
     let pipeline = Pipeline::new().await;
-    let posts = [published(1, "1999-01-01T00:00:00Z"), published(2, "2022-05-09T12:40:00Z"), published(3, &now())];
+    let mut posts = [published(1, "1999-01-01T00:00:00Z"), published(2, "2022-05-09T12:40:00Z"), published(3, &now())];
+    posts[1].1.author_id = Some("of then".to_owned());
+    (posts[2].1.author_id, posts[2].1.fetched_at) = (Some("of today".to_owned()), posts[2].1.published_at);
     pipeline.publish_all(Topic::InsightsSentiment, &posts).await;
     pipeline.publish_all(Topic::InsightsTrends, &[("BTC".to_owned(), trend("BTC", 0, 1, 3))]).await;
     pipeline.publish_all(Topic::SourcesFetches, &[("s".to_owned(), fetch("s", 0, "fetched"))]).await;
     let sink = pipeline.start_postgres();
     pipeline.until_number(ALL, 9).await;
+    assert_eq!(pipeline.number("SELECT count(*) FROM authors").await, 2);
     sink.stop().await;
     let sink = keeping(&pipeline, 100);
     pipeline.until_number(ALL, 2).await;
-    assert_eq!(pipeline.number("SELECT count(*) FROM posts WHERE post_id = 'rss:3'").await, 1);
+    assert_eq!(
+        pipeline.number("SELECT count(*) FROM posts WHERE post_id = 'rss:3' AND author_id = 'of today'").await,
+        1
+    );
+    pipeline.until_number("SELECT count(*) FROM authors", 1).await;
     let ahead = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'stored_windows'::regclass";
     pipeline.until_number(ahead, 2 + 3).await;
     sink.stop().await;
@@ -136,8 +143,46 @@ async fn a_partition_that_was_dropped_under_a_sink_is_made_again() {
     pipeline.until_number(POSTS, 1).await;
     pipeline.db().await.batch_execute("DROP TABLE post_assets_2022_05; DROP TABLE stored_posts_2022_05").await.unwrap();
     pipeline.publish_all(Topic::InsightsSentiment, &[published(2, "2022-05-09T12:40:00Z")]).await;
-    pipeline.until_number("SELECT count(*) FROM post_assets WHERE post_id = 'rss:2'", 1).await;
+    pipeline.until_number("SELECT count(*) FROM post_assets WHERE post_key = post_key('rss:2')", 1).await;
     assert_eq!(pipeline.number(POSTS).await, 1);
     assert!(pipeline.dead_letters(Topic::InsightsSentiment).await.is_empty());
+    sink.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn indexes_of_a_closed_month_are_rebuilt_once_and_still_know_what_is_there() {
+    let pipeline = Pipeline::new().await;
+    let sink = pipeline.start_postgres();
+    pipeline.publish_all(Topic::InsightsSentiment, &[published(1, "2022-05-09T12:40:00Z"), published(2, &now())]).await;
+    pipeline.until_number(POSTS, 2).await;
+    sink.stop().await;
+    // What a rebuild that was broken off leaves.
+    let left = "CREATE INDEX left_ccnew ON stored_posts_2022_05 (fetched_at); \
+        UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'left_ccnew'::regclass";
+    pipeline.db().await.batch_execute(left).await.unwrap();
+    let indexes = "SELECT count(*) FROM pg_index WHERE indrelid = 'stored_posts_2022_05'::regclass";
+    let (whole, key) = (
+        pipeline.number(indexes).await,
+        "SELECT max(indexrelid)::bigint FROM pg_index WHERE indrelid = 'stored_posts_2022_05'::regclass AND indisunique",
+    );
+    let before = pipeline.number(key).await;
+    let sink = pipeline.start_postgres();
+    let rebuilt = "SELECT count(*) FROM pg_class WHERE obj_description(oid, 'pg_class') = 'indexes rebuilt'";
+    pipeline.until_number(rebuilt, 2).await;
+    assert_eq!(pipeline.number(indexes).await, whole - 1);
+    let after = pipeline.number(key).await;
+    assert_ne!(after, before);
+    sink.stop().await;
+    let sink = pipeline.start_postgres();
+    // The first comes again, another is new.
+    pipeline
+        .publish_all(
+            Topic::InsightsSentiment,
+            &[published(1, "2022-05-09T12:40:00Z"), published(3, "2022-05-09T12:41:00Z")],
+        )
+        .await;
+    pipeline.until_number(POSTS, 3).await;
+    assert_eq!(pipeline.number("SELECT count(*) FROM post_assets").await, 3);
+    assert_eq!(pipeline.number(key).await, after);
     sink.stop().await;
 }

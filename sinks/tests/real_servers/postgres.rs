@@ -167,7 +167,10 @@ async fn a_revised_post_replaces_the_older_one_with_its_assets() {
     })
     .await;
     assert_eq!(pipeline.number("SELECT input_offset FROM posts WHERE post_id = 'rss:1'").await, 50);
-    assert_eq!(pipeline.number("SELECT count(*) FROM post_assets WHERE post_id = 'rss:1' AND asset = 'BTC'").await, 0);
+    assert_eq!(
+        pipeline.number("SELECT count(*) FROM post_assets WHERE post_key = post_key('rss:1') AND asset = 'BTC'").await,
+        0
+    );
     sink.stop().await;
 }
 
