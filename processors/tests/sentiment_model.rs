@@ -43,7 +43,7 @@ struct Golden {
 fn probabilities_are_those_that_python_measured() {
     let golden: Vec<Golden> = serde_json::from_slice(&fs::read(folder().join("golden.json")).unwrap()).unwrap();
     let texts: Vec<Passage<'_>> =
-        golden.iter().map(|row| Passage { text: &row.text, language: row.language.as_deref() }).collect();
+        golden.iter().map(|row| Passage { language: row.language.as_deref(), ..row.text.as_str().into() }).collect();
     // All layers: where a probability is close to a threshold, another processor might leave at another exit.
     let mut model = loaded(ModelOptions { early_exit: false, ..ModelOptions::default() });
     let answers = model.score(&texts).unwrap();
@@ -98,8 +98,8 @@ fn an_early_exit_answers_as_all_layers_do_where_the_text_is_clear() {
 fn a_language_changes_how_sure_the_model_is_and_never_the_label() {
     let texts = ["Je garde mes ETH, ça va encore monter !", "C'est la catastrophe pour BTC.", "La réunion est mardi."];
     let plain = model(1).score(&texts).unwrap();
-    let french = model(1).score(&texts.map(|text| Passage { text, language: Some("fr") })).unwrap();
-    let without_its_own = model(1).score(&texts.map(|text| Passage { text, language: Some("de") })).unwrap();
+    let french = model(1).score(&texts.map(|text| Passage { language: Some("fr"), ..text.into() })).unwrap();
+    let without_its_own = model(1).score(&texts.map(|text| Passage { language: Some("de"), ..text.into() })).unwrap();
     assert_eq!(plain, without_its_own);
     for (plain, french) in plain.iter().zip(&french) {
         assert_eq!(plain.label, french.label);

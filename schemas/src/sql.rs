@@ -14,4 +14,5 @@ pub const MIGRATIONS: [(&str, &str); 12] = [
     ("V10__api_keys", include_str!("../sql/V10__api_keys.sql")),
     ("V11__tail_probability", include_str!("../sql/V11__tail_probability.sql")),
     ("V12__terms", include_str!("../sql/V12__terms.sql")),
+    ("V13__moods", include_str!("../sql/V13__moods.sql")),
 ];

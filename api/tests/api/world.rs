@@ -224,9 +224,9 @@ impl World {
         self.sql(&format!(
             "SELECT make_partition(parent, '{at}') FROM unnest(ARRAY['stored_posts', 'post_assets']) parent; \
              INSERT INTO stored_posts (run_id, post_id, source_id, kind, url, author_id, title, excerpt, published_at, fetched_at, scored_at, \
-               language, label, score, sample, lineage_id, input_offset) \
+               language, label, score, sample, lineage_id, input_offset, assets) \
              VALUES ('{run}', '{id}', 100, 'reddit', {url}, {author}, 'a title', '{text}', '{at}', '{at}', '{at}', 'en', {label}, {score}, \
-               true, 2, 7); \
+               true, 2, 7, '{asset}'); \
              INSERT INTO post_assets (run_id, post_id, asset, evidence, published_at, score, label) \
              VALUES ('{run}', '{id}', '{asset}', 'ticker', '{at}', {score}, {label})"
         ))

@@ -3,10 +3,9 @@
 //! The sentiment topology and `vigie model score` share this, so both give the same answers.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
-use serde::Serialize;
-
-use crate::assets::{AssetMatcher, Evidence, Scratch};
+use crate::assets::{AssetHit, AssetMatcher, Evidence, Scratch};
 use crate::inference::{ModelError, Passage, Scorer, Sentiment};
 use crate::text::language::{self, Language};
 use crate::text::letters::fold;
@@ -15,12 +14,14 @@ use crate::text::letters::fold;
 pub const EMPTY: &str = "empty";
 
 /// One asset that a text mentions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Mentioned {
     /// Canonical id.
     pub asset: String,
     /// The strongest evidence.
     pub evidence: Evidence,
+    /// The mood towards it, where it is told apart from that of the text: in texts with several assets.
+    pub mood: Option<Sentiment>,
 }
 
 /// A text to analyse.
@@ -51,6 +52,13 @@ pub struct Analysis {
     pub unscored_reason: Option<String>,
 }
 
+impl Analysis {
+    /// The sentiment that counts for an asset: the mood towards it, or that of the whole text.
+    pub fn sentiment_of(&self, mentioned: &Mentioned) -> Option<Sentiment> {
+        mentioned.mood.or(self.sentiment)
+    }
+}
+
 /// A scorer and an asset matcher.
 pub struct Analyser {
     scorer: Box<dyn Scorer>,
@@ -79,25 +87,32 @@ impl Analyser {
     pub fn analyse(&mut self, subjects: &[Subject<'_>]) -> Result<Vec<Analysis>, ModelError> {
         let texts: Vec<Cow<'_, str>> = subjects.iter().map(|subject| fold(subject.text)).collect();
         let declared = subjects.iter().map(|subject| subject.declared_language);
-        let mut answers: Vec<Analysis> =
-            texts.iter().zip(declared).map(|(text, declared)| self.without_sentiment(text, declared)).collect();
+        let (mut answers, targets): (Vec<Analysis>, Vec<_>) =
+            texts.iter().zip(declared).map(|(text, declared)| self.without_sentiment(text, declared)).unzip();
         let scorable = |answer: &Analysis| answer.unscored_reason.is_none();
         let chosen: Vec<Passage<'_>> = texts
             .iter()
             .zip(&answers)
-            .filter(|(_, answer)| scorable(answer))
-            .map(|(text, answer)| Passage { text, language: answer.language })
+            .zip(&targets)
+            .filter(|((_, answer), _)| scorable(answer))
+            .map(|((text, answer), targets)| Passage { text, language: answer.language, targets })
             .collect();
-        let sentiments = self.scorer.score(&chosen)?;
-        for (answer, sentiment) in answers.iter_mut().filter(|answer| scorable(answer)).zip(sentiments) {
-            answer.sentiment = Some(sentiment);
+        let readings = self.scorer.read(&chosen)?;
+        for (answer, reading) in answers.iter_mut().filter(|answer| scorable(answer)).zip(readings) {
+            answer.sentiment = Some(reading.whole);
+            for (mentioned, mood) in answer.assets.iter_mut().zip(reading.targets) {
+                mentioned.mood = mood;
+            }
         }
         Ok(answers)
     }
 
-    fn without_sentiment(&mut self, text: &str, declared: Option<&str>) -> Analysis {
+    /// With the places of its assets, if there are several.
+    fn without_sentiment(&mut self, text: &str, declared: Option<&str>) -> (Analysis, Vec<Vec<Range<usize>>>) {
         let hits = self.assets.find_with(&mut self.scratch, text);
-        let assets = hits.map(|hit| Mentioned { asset: hit.asset.id.clone(), evidence: hit.evidence }).collect();
+        let mentioned = |hit: AssetHit<'_>| Mentioned { asset: hit.asset.id.clone(), evidence: hit.evidence, mood: None };
+        let assets: Vec<Mentioned> = hits.map(mentioned).collect();
+        let targets = if assets.len() > 1 { self.scratch.places() } else { Vec::new() };
         let blank = text.chars().all(|c| c.is_whitespace() || c.is_control());
         let detected = if blank { Language::Unknown(EMPTY) } else { language::detect(text, declared) };
         let unscored_reason = match detected {
@@ -107,7 +122,7 @@ impl Analyser {
             Language::Unknown(language::NO_LETTERS) if language::has_emoji(text) => None,
             Language::Unknown(reason) => Some(reason.to_owned()),
         };
-        Analysis { language: detected.code(), assets, sentiment: None, unscored_reason }
+        (Analysis { language: detected.code(), assets, sentiment: None, unscored_reason }, targets)
     }
 }
 
@@ -164,8 +179,8 @@ pub(crate) mod tests {
         let reasons: Vec<Option<&str>> = answers.iter().map(|answer| answer.unscored_reason.as_deref()).collect();
         let german = "language de is not supported by the model";
         assert_eq!(reasons, [None, Some("empty"), Some(german), None, Some("no letters")]);
-        assert_eq!(answers[0].assets, [Mentioned { asset: "ETH".to_owned(), evidence: Evidence::Ticker }]);
-        assert_eq!(answers[4].assets, [Mentioned { asset: "BTC".to_owned(), evidence: Evidence::Cashtag }]);
+        assert_eq!(answers[0].assets, [Mentioned { asset: "ETH".to_owned(), evidence: Evidence::Ticker, mood: None }]);
+        assert_eq!(answers[4].assets, [Mentioned { asset: "BTC".to_owned(), evidence: Evidence::Cashtag, mood: None }]);
     }
     #[test]
     fn letters_are_read_as_they_look_and_the_source_says_its_language() {
