@@ -17,12 +17,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from mood_data import places
+from mood_data import places, spans
 from mood_evaluate import macro_f1
 from mood_network import MoodHead
 
 HERE = pathlib.Path(__file__).parent
 BATCH_TOKENS = 2400
+# Texts, and their targets.
+GOLDEN = [
+    ("sold my SOL for BTC", ["SOL", "BTC"]),
+    ("🚀 é $ETH up 12% while ADA keeps bleeding, and ETH is not done", ["ETH", "ADA"]),
+    ("J'ai vendu mes Solana pour du Bitcoin", ["Solana", "Bitcoin"]),
+    (f"Bitcoin is great. {'So they say, and so we heard it again and again. ' * 14}Dogecoin crashed", ["Bitcoin", "Dogecoin"]),
+]
 
 
 class Rows:
@@ -85,6 +92,8 @@ def train(args: argparse.Namespace) -> None:
     held = [row for row in data.rows if row[1] % 20 == 0]
     rows = [row for row in data.rows if row[1] % 20]
     head = MoodHead()
+    if args.init:
+        head.load_state_dict(torch.load(args.init, map_location="cpu"))
     optimiser = torch.optim.AdamW(head.parameters(), args.rate, weight_decay=0.05)
     steps = int(args.epochs * len(batches(rows, chance)))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, args.rate, total_steps=steps + 1, pct_start=0.1)
@@ -105,8 +114,8 @@ def train(args: argparse.Namespace) -> None:
             average.update_parameters(head)
             losses.append(loss.item())
             step += 1
-            if step % 200 == 0:
-                print(f"step {step}: loss {np.mean(losses[-200:]):.4f}, {time.time() - started:.0f} s", flush=True)
+            if step % 100 == 0:
+                print(f"step {step}: loss {np.mean(losses[-100:]):.4f}, {time.time() - started:.0f} s", flush=True)
             if step % args.judge == 0 or step == steps:
                 print(f"step {step}: {judge(average.module, data, held)}", flush=True)
                 torch.save(average.module.state_dict(), args.out)
@@ -122,7 +131,7 @@ def export(args: argparse.Namespace) -> None:
 
     head = MoodHead()
     head.load_state_dict(torch.load(args.export, map_location="cpu"))
-    state = head.state_dict() | {"table": head.table(), "reach": torch.tensor(REACH)}
+    state = head.state_dict() | {"table": head.table()}
     state = {name: value.detach() for name, value in state.items()}
     graph = Graph(state)
     graph.node("Add", [graph.matmul("hidden", "narrow"), graph.weight("narrow.bias")], "narrowed")
@@ -132,7 +141,7 @@ def export(args: argparse.Namespace) -> None:
     x = graph.node("LayerNormalization", inputs, "norm", epsilon=EPSILON)
     for i in range(LAYERS):
         x = graph.layer(x, i, HEADS)
-    own = graph.node("Equal", ["places", graph.whole("reach", REACH)], "own")
+    own = graph.node("Equal", ["places", graph.whole("reach", REACH, np.int32)], "own")
     own = graph.node("Cast", [own], "counted", to=TensorProto.FLOAT)
     total = graph.node("ReduceSum", [own, graph.whole("axis", [1])], "total", keepdims=1)
     share = graph.node("Unsqueeze", [graph.node("Div", [own, total], "share"), "axis"], "row")
@@ -155,6 +164,19 @@ def export(args: argparse.Namespace) -> None:
     card["mood"] = {"file": "mood.onnx", "sha256": digest, "temperature": args.temperature, "reach": REACH}
     card["version"] = args.version or card["version"]
     path.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_golden()
+
+
+def write_golden() -> None:
+    """``mood_golden.json``: probabilities that the Rust side must give too."""
+    from onnx_model import OnnxModel
+
+    model = OnnxModel(HERE)
+    rows = [
+        {"text": text, "targets": names, "probabilities": [p.round(5).tolist() for p in model.moods(text, [spans(text, [n]) for n in names])]}
+        for text, names in GOLDEN
+    ]
+    (HERE / "mood_golden.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -165,6 +187,7 @@ def main() -> None:
     cli.add_argument("--threads", type=int, default=1)
     cli.add_argument("--judge", type=int, default=1000)
     cli.add_argument("--seed", type=int, default=1)
+    cli.add_argument("--init", type=pathlib.Path)
     cli.add_argument("--out", type=pathlib.Path)
     cli.add_argument("--export", type=pathlib.Path)
     cli.add_argument("--temperature", type=float, default=1.0)

@@ -1,7 +1,7 @@
 //! The tables of PostgreSQL, as numbered migrations (`sql/`): what the sink writes and the API reads.
 
 /// Name and statements of each migration, in order.
-pub const MIGRATIONS: [(&str, &str); 12] = [
+pub const MIGRATIONS: [(&str, &str); 13] = [
     ("V1__insights", include_str!("../sql/V1__insights.sql")),
     ("V2__forecasts", include_str!("../sql/V2__forecasts.sql")),
     ("V3__revisions", include_str!("../sql/V3__revisions.sql")),
