@@ -49,7 +49,8 @@ struct MoodGolden {
 
 #[test]
 fn moods_are_those_that_python_measured_and_change_nothing_of_the_whole() {
-    let golden: Vec<MoodGolden> = serde_json::from_slice(&fs::read(folder().join("mood_golden.json")).unwrap()).unwrap();
+    let golden: Vec<MoodGolden> =
+        serde_json::from_slice(&fs::read(folder().join("mood_golden.json")).unwrap()).unwrap();
     let mut model = model(1);
     for MoodGolden { text, targets, probabilities } in &golden {
         let places = |name: &String| text.match_indices(name.as_str()).map(|(at, name)| at..at + name.len()).collect();

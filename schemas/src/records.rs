@@ -369,7 +369,11 @@ mod tests {
             p_neutral: None,
             p_positive: None,
             unscored_reason: None,
-            assets: vec![AssetMention { asset: "BTC".to_owned(), evidence: "cashtag".to_owned(), ..AssetMention::default() }],
+            assets: vec![AssetMention {
+                asset: "BTC".to_owned(),
+                evidence: "cashtag".to_owned(),
+                ..AssetMention::default()
+            }],
             sample: false,
             lineage: lineage(),
             revision: 2,

@@ -83,11 +83,9 @@ async fn posts_are_picked_and_told_by_the_mood_towards_the_asset() {
     assert_eq!((&post["label"], &post["score"]), (&json!("positive"), &json!(0.4)), "of the post as a whole");
     let moods = json!([{"asset": "BTC", "label": "positive", "score": 0.9}, {"asset": "SOL", "label": "negative", "score": -0.7}]);
     assert_eq!(post["assets"], moods);
-    for (path, found) in [
-        ("SOL/posts?label=positive", 0),
-        ("BTC/posts?min_score=0.9", 1),
-        ("*/posts?label=positive&max_score=0.4", 1),
-    ] {
+    for (path, found) in
+        [("SOL/posts?label=positive", 0), ("BTC/posts?min_score=0.9", 1), ("*/posts?label=positive&max_score=0.4", 1)]
+    {
         let page = world.json(&format!("/v1/assets/{path}")).await;
         assert_eq!(ids(&page).len(), found, "{path}");
     }

@@ -36,10 +36,8 @@ pub(super) fn places(offsets: &[(usize, usize)], targets: &[Vec<Range<usize>>], 
         target.iter().any(|place| start < place.end && place.start < end)
     };
     let inner = |target: &[Range<usize>]| offsets.iter().map(|token| holds(target, *token)).collect::<Vec<bool>>();
-    let marked: Vec<Vec<bool>> = targets
-        .iter()
-        .map(|target| [vec![false], inner(target), vec![false]].concat())
-        .collect();
+    let marked: Vec<Vec<bool>> =
+        targets.iter().map(|target| [vec![false], inner(target), vec![false]].concat()).collect();
     let reach = i32::from(reach);
     let place = |own: &[bool], at: usize| {
         let away = |i: usize| at as i32 - i as i32;
@@ -88,7 +86,10 @@ impl MoodHead {
         let (shape, values) = answers.try_extract_tensor::<f32>().map_err(failed)?;
         let (triples, rest) = values.as_chunks::<3>();
         if triples.len() != targets.len() || !rest.is_empty() || values.iter().any(|value| !value.is_finite()) {
-            return Err(failed(format!("moods of shape {shape:?}, expected {} times three finite numbers", targets.len())));
+            return Err(failed(format!(
+                "moods of shape {shape:?}, expected {} times three finite numbers",
+                targets.len()
+            )));
         }
         Ok(triples.iter().map(|triple| softmax(*triple, self.temperature, [1.0; 3])).collect())
     }

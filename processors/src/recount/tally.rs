@@ -64,10 +64,9 @@ pub(super) fn windows<'a>(
         let assets: BTreeSet<u32> =
             choices.iter().flatten().flat_map(|said: &&Said| said.assets.iter().map(|(asset, _)| *asset)).collect();
         for asset in assets.into_iter().map(Some).chain([None]) {
-            let tally = tallies.entry((asset, window)).or_insert_with(|| Tally {
-                sure: Sum { asset, ..Sum::default() },
-                open: Vec::new(),
-            });
+            let tally = tallies
+                .entry((asset, window))
+                .or_insert_with(|| Tally { sure: Sum { asset, ..Sum::default() }, open: Vec::new() });
             let of_asset = |said: &&Said| said.mood_of(asset).is_some();
             match choices.as_slice() {
                 [only] => only.filter(of_asset).into_iter().for_each(|said| tally.sure.add(said)),

@@ -110,7 +110,8 @@ impl Analyser {
     /// With the places of its assets, if there are several.
     fn without_sentiment(&mut self, text: &str, declared: Option<&str>) -> (Analysis, Vec<Vec<Range<usize>>>) {
         let hits = self.assets.find_with(&mut self.scratch, text);
-        let mentioned = |hit: AssetHit<'_>| Mentioned { asset: hit.asset.id.clone(), evidence: hit.evidence, mood: None };
+        let mentioned =
+            |hit: AssetHit<'_>| Mentioned { asset: hit.asset.id.clone(), evidence: hit.evidence, mood: None };
         let assets: Vec<Mentioned> = hits.map(mentioned).collect();
         let targets = if assets.len() > 1 { self.scratch.places() } else { Vec::new() };
         let blank = text.chars().all(|c| c.is_whitespace() || c.is_control());

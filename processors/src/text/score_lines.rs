@@ -8,8 +8,8 @@ use std::io::{self, BufRead, Write};
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::inference::{Label, ModelError, Probabilities};
 use crate::assets::Evidence;
+use crate::inference::{Label, ModelError, Probabilities};
 use crate::text::analysis::{Analyser, Analysis, Subject};
 
 /// Most lines that are answered at a time.
