@@ -15,9 +15,9 @@ use ort::environment::Environment;
 use ort::session::Session;
 use ort::value::{DynValue, TensorRef};
 
+use super::ModelError;
 use super::manifest::MoodManifest;
-use super::network::{failed, softmax};
-use super::{ModelError, runtime};
+use super::runtime::{self, failed};
 
 /// The places of the tokens of a window as seen from one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,8 @@ pub(super) fn places(offsets: &[(usize, usize)], targets: &[Vec<Range<usize>>], 
 /// The head, loaded.
 pub(super) struct MoodHead {
     session: Session,
-    temperature: f64,
+    /// Its logits are to be divided by it before the softmax.
+    pub(super) temperature: f64,
 }
 
 impl MoodHead {
@@ -69,13 +70,13 @@ impl MoodHead {
         Ok(Self { session: runtime::open_session(environment, model)?, temperature: manifest.temperature })
     }
 
-    /// Probabilities of the three classes for each target, of the states and logits of a window.
+    /// Logits of the three classes for each target, of the states and logits of a window.
     pub(super) fn run(
         &mut self,
         states: &DynValue,
         logits: [f32; 3],
         targets: &[Places],
-    ) -> Result<Vec<[f64; 3]>, ModelError> {
+    ) -> Result<Vec<[f32; 3]>, ModelError> {
         let tokens: Vec<i32> = targets.iter().flat_map(|target| target.tokens.iter().copied()).collect();
         let shape = [targets.len(), tokens.len() / targets.len().max(1)];
         let places = TensorRef::from_array_view((shape, tokens.as_slice())).map_err(failed)?;
@@ -91,7 +92,7 @@ impl MoodHead {
                 targets.len()
             )));
         }
-        Ok(triples.iter().map(|triple| softmax(*triple, self.temperature, [1.0; 3])).collect())
+        Ok(triples.to_vec())
     }
 }
 

@@ -16,9 +16,10 @@ use ort::environment::Environment;
 use ort::session::{Session, SessionInputs};
 use ort::value::TensorRef;
 
+use super::ModelError;
 use super::manifest::SegmentManifest;
 use super::mood::{MoodHead, Places};
-use super::{ModelError, runtime};
+use super::runtime::{self, failed};
 
 /// One part of the network, loaded.
 pub(super) struct Segment {
@@ -106,7 +107,9 @@ impl Network {
             }
             let hidden = hidden.ok_or_else(|| failed("the graph has no output named hidden"))?;
             if let Some(head) = mood.take_if(|_| number + 1 == last) {
-                moods = head.run(&hidden, triple, targets)?;
+                let temperature = head.temperature;
+                let of = |logits: [f32; 3]| softmax(logits, temperature, [1.0; 3]);
+                moods = head.run(&hidden, triple, targets)?.into_iter().map(of).collect();
                 if let Some(answer) = answer {
                     return Ok((answer, moods));
                 }
@@ -117,12 +120,8 @@ impl Network {
     }
 }
 
-pub(super) fn failed(detail: impl ToString) -> ModelError {
-    ModelError::Runtime { action: "run the model", detail: detail.to_string() }
-}
-
 /// `exp(x / t) * weight` normalised to sum 1 (temperature scaling, Guo et al. 2017).
-pub(super) fn softmax(logits: [f32; 3], temperature: f64, weights: [f64; 3]) -> [f64; 3] {
+fn softmax(logits: [f32; 3], temperature: f64, weights: [f64; 3]) -> [f64; 3] {
     let top = logits.iter().copied().fold(f32::MIN, f32::max);
     let mut powers = logits.map(|logit| (f64::from(logit - top) / temperature).exp());
     powers.iter_mut().zip(weights).for_each(|(power, weight)| *power *= weight);
