@@ -77,12 +77,6 @@ class Coins:
         style = self.chance.random()
         return [self.written(*self.forms[one], style) for one in chosen]
 
-    def groups(self, count: int) -> list[list[str]]:
-        """As ``draw``, but for some of them two or three names, which share what is said."""
-        sizes = [self.chance.choices([1, 2, 3], [70, 20, 10])[0] for _ in range(count)]
-        names = self.draw(sum(sizes))
-        return [[names.pop() for _ in range(size)] for size in sizes]
-
     def written(self, ticker: str, name: str, style: float) -> str:
         if style < 0.3:
             return name
@@ -100,23 +94,15 @@ def place(before: str, name: str) -> tuple[int, int]:
     return len(before) + name.startswith(("$", "#")), len(before) + len(name)
 
 
-def named(before: str, group: list[str], moved: list[list]) -> str:
-    """``before`` and an enumeration of the names; their places are added to ``moved``."""
-    for number, (name, places) in enumerate(zip(group, moved)):
-        if number:
-            before += ", " if number + 1 < len(group) else (" and ", ", ", ", and ", " & ")[len(before) % 4]
-        places.append(place(before, name))
-        before += name
-    return before
-
-
-def replaced(text: str, targets: list, groups: list[list[str]]) -> tuple[str, list]:
-    """``text`` with each target called by other names."""
+def replaced(text: str, targets: list, names: list[str]) -> tuple[str, list]:
+    """``text`` with each target called by another name."""
     places = sorted((start, end, i) for i, (found, _) in enumerate(targets) for start, end in found)
-    out, at, moved = "", 0, [[[] for _ in group] for group in groups]
+    out, at, moved = "", 0, [[] for _ in targets]
     for start, end, i in places:
-        out, at = named(out + text[at:start], groups[i], moved[i]), end
-    return out + text[at:], [(found, label) for group, (_, label) in zip(moved, targets) for found in group]
+        out += text[at:start]
+        moved[i].append(place(out, names[i]))
+        out, at = out + names[i], end
+    return out + text[at:], [(moved[i], label) for i, (_, label) in enumerate(targets)]
 
 
 def overlapping(targets: list) -> bool:
@@ -136,7 +122,7 @@ def of_others(folder: pathlib.Path, name: str, coins: Coins) -> list[Post]:
         if not targets or overlapping(targets):
             continue
         if coins.chance.random() < share:
-            text, targets = replaced(text, targets, [[name] for name in coins.draw(len(targets))])
+            text, targets = replaced(text, targets, coins.draw(len(targets)))
         posts.append(Post(text, targets, name))
     return posts[:at_most]
 
@@ -155,17 +141,17 @@ def single(paths: list[pathlib.Path], assets: dict[str, list[str]]) -> list[Post
 
 
 def joined(posts: list[Post], coins: Coins, count: int) -> list[Post]:
-    """One to three posts as one, each about coins of its own and in its own mood."""
+    """Two or three posts as one, each about a coin of its own and in its own mood."""
     out, chance = [], coins.chance
     by_label = [[post for post in posts if post.targets[0][1] == label and len(post.text) < 140] for label in range(3)]
     while len(out) < count:
-        parts = [chance.choice(by_label[chance.randrange(3)]) for _ in range(chance.choices([1, 2, 3], [25, 60, 15])[0])]
-        groups, text, targets = coins.groups(len(parts)), "", []
+        parts = [chance.choice(by_label[chance.randrange(3)]) for _ in range(2 if chance.random() < 0.8 else 3)]
+        names, text, targets = coins.draw(len(parts)), "", []
         for i, part in enumerate(parts):
-            clause, moved = replaced(part.text, part.targets, [groups[i]])
+            clause, moved = replaced(part.text, part.targets, [names[i]])
             if i:
                 text = (text.rstrip(".!") if chance.random() < 0.5 else text) + chance.choice(JOINS)
-            targets += [([(s + len(text), e + len(text)) for s, e in found], label) for found, label in moved]
+            targets += [([(s + len(text), e + len(text)) for s, e in moved[0][0]], moved[0][1])]
             text += clause
         out.append(Post(text, targets, "joined"))
     return out
@@ -185,26 +171,24 @@ def made(coins: Coins, count: int) -> list[Post]:
     kinds, chance, out = phrases(), coins.chance, []
     alone, together = {k: v for k, v in kinds.items() if len(k) == 1}, [(k, p) for k, v in kinds.items() if len(k) > 1 for p in v]
     while len(out) < count:
-        parts = [chance.choice(together)] if chance.random() < 0.65 else []
-        while len(parts) < (1 if chance.random() < 0.6 else 2) or (len(parts) == 1 and len(parts[0][0]) == 1):
+        parts = [chance.choice(together)] if chance.random() < 0.7 else []
+        while len(parts) < (1 if chance.random() < 0.7 else 2) or (len(parts) == 1 and len(parts[0][0]) == 1):
             kind = chance.choice(list(alone))
             parts.append((kind, chance.choice(alone[kind])))
         chance.shuffle(parts)
-        text, targets, drawn = "", [], coins.groups(sum(len(kind) for kind, _ in parts))
-        for kind, pattern in parts:
-            groups = [drawn.pop() for _ in kind]
-            moved = [[[] for _ in group] for group in groups]
-            # Some are said twice, as by a title and a text.
-            for again in range(2 if chance.random() < 0.15 else 1):
-                if again:
-                    pattern = chance.choice(kinds[kind])
-                if text:
-                    text += chance.choice([". ", ". ", "\n", "; ", ", ", " "] if again or len(kind) > 1 else JOINS)
-                pattern = re.sub(r"\d+", lambda digits: str(chance.randint(1, 10 ** len(digits[0]))), pattern)
-                for piece in re.split(r"(\{[A-D]\})", pattern):
-                    number = "ABCD".find(piece[1:2]) if re.fullmatch(r"\{[A-D]\}", piece) else -1
-                    text = text + piece if number < 0 else named(text, groups[number], moved[number])
-            targets += [(places, "-0+".index(sign)) for sign, group in zip(kind, moved) for places in group]
+        names, text, targets = coins.draw(sum(len(kind) for kind, _ in parts)), "", []
+        for i, (kind, pattern) in enumerate(parts):
+            if i:
+                text += chance.choice([". ", ". ", "\n", "; ", ", ", " "] if len(parts[i - 1][0]) > 1 else JOINS)
+            places = [([], "-0+".index(sign)) for sign in kind]
+            for piece in re.split(r"(\{[A-D]\})", pattern):
+                if re.fullmatch(r"\{[A-D]\}", piece):
+                    number = "ABCD".index(piece[1])
+                    name = names[len(targets) + number]
+                    places[number][0].append(place(text, name))
+                    piece = name
+                text += piece
+            targets += places
         if chance.random() < 0.4:
             text = text.lower()
         elif chance.random() < 0.5:
@@ -218,7 +202,7 @@ def posts(targeted: pathlib.Path | None, labelled: list[pathlib.Path], seed: int
     coins = Coins(chance)
     out = [post for name in SETS for post in of_others(targeted, name, coins)] if targeted else []
     alone = single(labelled, table())
-    return [*out, *alone, *joined(alone, coins, 5000), *made(coins, 9000)]
+    return [*out, *alone, *joined(alone, coins, 5000), *made(coins, 8000)]
 
 
 def marks(offsets: list[tuple[int, int]], targets: list[list[tuple[int, int]]]) -> np.ndarray:
