@@ -61,7 +61,7 @@ impl Encoder {
     pub(super) fn encode(&self, Passage { text, targets, .. }: Passage<'_>) -> Result<Encoded, ModelError> {
         let head = &text[..text.floor_char_boundary(MAX_BYTES)];
         let reach = self.reach.filter(|_| !targets.is_empty());
-        // Offsets cost a fifth more, and few posts need them.
+        // Offsets take time, and few posts need them.
         let encoding = match reach {
             Some(_) => self.tokenizer.encode(head, false),
             None => self.tokenizer.encode_fast(head, false),

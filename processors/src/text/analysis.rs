@@ -3,7 +3,7 @@
 //! The sentiment topology and `vigie model score` share this, so both give the same answers.
 
 use std::borrow::Cow;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use crate::assets::{AssetHit, AssetMatcher, Evidence, Scratch};
 use crate::inference::{ModelError, Passage, Scorer, Sentiment};
@@ -12,6 +12,9 @@ use crate::text::letters::fold;
 
 /// Why a text has no sentiment.
 pub const EMPTY: &str = "empty";
+
+/// Of so many assets in a text the mood towards each is told apart. With one there is nothing to tell, and who lists more mostly means all alike.
+const MOODS: RangeInclusive<usize> = 2..=8;
 
 /// One asset that a text mentions.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,13 +110,13 @@ impl Analyser {
         Ok(answers)
     }
 
-    /// With the places of its assets, if there are several.
+    /// With the places of its assets, if their moods are to be told apart.
     fn without_sentiment(&mut self, text: &str, declared: Option<&str>) -> (Analysis, Vec<Vec<Range<usize>>>) {
         let hits = self.assets.find_with(&mut self.scratch, text);
         let mentioned =
             |hit: AssetHit<'_>| Mentioned { asset: hit.asset.id.clone(), evidence: hit.evidence, mood: None };
         let assets: Vec<Mentioned> = hits.map(mentioned).collect();
-        let targets = if assets.len() > 1 { self.scratch.places() } else { Vec::new() };
+        let targets = if MOODS.contains(&assets.len()) { self.scratch.places() } else { Vec::new() };
         let blank = text.chars().all(|c| c.is_whitespace() || c.is_control());
         let detected = if blank { Language::Unknown(EMPTY) } else { language::detect(text, declared) };
         let unscored_reason = match detected {
