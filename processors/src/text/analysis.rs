@@ -134,7 +134,7 @@ impl Analyser {
 pub(crate) mod tests {
     use super::*;
     use crate::assets::AssetTable;
-    use crate::inference::{ModelInfo, Probabilities};
+    use crate::inference::{ModelInfo, Probabilities, Reading};
 
     /// A scorer for tests: counts the words of two short lists.
     pub(crate) struct Lexicon(ModelInfo);
@@ -186,6 +186,55 @@ pub(crate) mod tests {
         assert_eq!(answers[0].assets, [Mentioned { asset: "ETH".to_owned(), evidence: Evidence::Ticker, mood: None }]);
         assert_eq!(answers[4].assets, [Mentioned { asset: "BTC".to_owned(), evidence: Evidence::Cashtag, mood: None }]);
     }
+
+    /// Likes what is called BTC, and nothing else.
+    struct Maximalist(Lexicon);
+
+    impl Scorer for Maximalist {
+        fn info(&self) -> &ModelInfo {
+            self.0.info()
+        }
+
+        fn score(&mut self, passages: &[Passage<'_>]) -> Result<Vec<Sentiment>, ModelError> {
+            self.0.score(passages)
+        }
+
+        fn read(&mut self, passages: &[Passage<'_>]) -> Result<Vec<Reading>, ModelError> {
+            let mood = |name: &str| {
+                let positive = f64::from(name == "BTC");
+                let triple = Probabilities { negative: 1.0 - positive, neutral: 0.0, positive };
+                Some(Sentiment::from_probabilities(triple, false))
+            };
+            let wholes = self.0.score(passages)?.into_iter();
+            let read = |(passage, whole): (&Passage<'_>, Sentiment)| Reading {
+                whole,
+                targets: passage.targets.iter().map(|places| mood(&passage.text[places[0].clone()])).collect(),
+            };
+            Ok(passages.iter().zip(wholes).map(read).collect())
+        }
+    }
+
+    #[test]
+    fn moods_are_asked_for_at_the_places_of_two_to_eight_assets() {
+        let matcher = AssetMatcher::new(AssetTable::bundled().unwrap()).unwrap();
+        let mut analyser = Analyser::new(Box::new(Maximalist(Lexicon::new())), matcher);
+        let texts = [
+            "it is so good that I have sold \u{1f680} all of my $SOL for BTC",
+            "this is the best of it and I have it: BTC",
+            "this is what I have and it is good: $BTC $ETH $SOL $ADA $XRP $LTC $DOGE $DOT $AVAX",
+        ];
+        let answers = analyser.analyse(&texts.map(Subject::from)).unwrap();
+        let scores = |answer: &Analysis| -> Vec<(String, Option<f64>)> {
+            answer.assets.iter().map(|one| (one.asset.clone(), one.mood.map(|mood| mood.score))).collect()
+        };
+        assert_eq!(scores(&answers[0]), [("BTC".to_owned(), Some(1.0)), ("SOL".to_owned(), Some(-1.0))]);
+        assert!(answers[0].sentiment.is_some_and(|whole| whole.score > 0.0 && whole.score < 1.0));
+        assert_eq!(scores(&answers[1]), [("BTC".to_owned(), None)]);
+        assert_eq!(answers[1].sentiment_of(&answers[1].assets[0]), answers[1].sentiment);
+        assert_eq!(answers[2].assets.len(), 9);
+        assert!(answers[2].assets.iter().all(|one| one.mood.is_none()));
+    }
+
     #[test]
     fn letters_are_read_as_they_look_and_the_source_says_its_language() {
         let text = "\u{1d401}\u{1d422}\u{1d42d}\u{1d41c}\u{1d428}\u{1d422}\u{1d427} and \u{ff25}\u{ff34}\u{ff28} are good, and so is \u{20bf}2 of Sol\u{200b}ana";
