@@ -61,6 +61,8 @@ def sentiment(data: pathlib.Path | None, vigie: str) -> None:
         if data:
             learnt, judged = [data / "sentiment/train.tsv", "crypto_train.tsv"], [name.removesuffix(":en") for name in files[:3]]
             figures += "\n" + run("sentiment, faster ways", [*python, "frontier.py", "--train", *learnt, "--val", *judged], here)
+            mood = [*python, "mood_evaluate.py", "--posts", data / "recorded/posts", "--command", f"{vigie} model score --model {here}"]
+            figures += "\n" + run("mood towards each asset", mood, here)
             figures += "\n" + without_vnni([*python, "evaluate.py", files[0]], here)
     if data:
         write_card(here / "README.md", figures)

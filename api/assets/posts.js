@@ -75,6 +75,8 @@ function item(post, now) {
   return h("li", {},
     h("div", { class: "post-top" },
       h("span", { class: `chip ${post.label ?? ""}`, title: why }, post.score === null ? label : `${label} ${signed(post.score)}`),
+      ...(post.assets.length > 1 ? post.assets.filter((mood) => mood.score !== null) : []).map((mood) =>
+        h("span", { class: `chip ${mood.label}`, title: `Mood towards ${mood.asset}` }, `${mood.asset} ${signed(mood.score)}`)),
       h("span", {}, post.source),
       post.spam_score >= 0.5 ? h("span", { class: "chip negative", title: `Spam score ${post.spam_score.toFixed(1)}` }, `spam: ${post.spam_reasons.map(words).join(", ")}`) : null,
       post.spam_score > 0 && post.spam_score < 0.5 ? h("span", { title: `Spam score ${post.spam_score.toFixed(1)}` }, post.spam_reasons.map(words).join(", ")) : null,

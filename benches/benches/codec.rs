@@ -25,7 +25,11 @@ fn scored(raw: &RawPost) -> ScoredPost {
         p_negative: Some(0.6),
         p_neutral: Some(0.3),
         p_positive: Some(0.1),
-        assets: vec![AssetMention { asset: "BTC".to_owned(), evidence: "ticker".to_owned() }],
+        assets: vec![AssetMention {
+            asset: "BTC".to_owned(),
+            evidence: "ticker".to_owned(),
+            ..AssetMention::default()
+        }],
         sample: true,
         lineage: lineage(1),
         revision: 1,

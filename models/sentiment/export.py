@@ -39,6 +39,10 @@ class Graph:
         self.weights.append(numpy_helper.from_array(np.ascontiguousarray(value.T if transpose else value), name))
         return name
 
+    def whole(self, name: str, value: int | list[int], kind: type = np.int64) -> str:
+        self.weights.append(numpy_helper.from_array(np.array(value, kind), name))
+        return name
+
     def node(self, kind: str, inputs: list[str], name: str, domain: str = "", extra: tuple[str, ...] = (), **attributes) -> str:
         self.nodes.append(helper.make_node(kind, inputs, [name, *extra], name=name, domain=domain, **attributes))
         return name
@@ -56,10 +60,10 @@ class Graph:
         inputs = [ids, "", words, positions, "", self.weight("norm.weight"), self.weight("norm.bias")]
         return self.node("EmbedLayerNormalization", inputs, "norm", MICROSOFT, extra=("mask_index",), epsilon=EPSILON)
 
-    def layer(self, x: str, i: int) -> str:
+    def layer(self, x: str, i: int, heads: int = HEADS) -> str:
         at = f"layers.{i}"
         qkv = [x, self.weight(f"{at}.qkv.weight", transpose=True), self.weight(f"{at}.qkv.bias")]
-        mixed = self.node("Attention", qkv, f"{at}.attention", MICROSOFT, num_heads=HEADS)
+        mixed = self.node("Attention", qkv, f"{at}.attention", MICROSOFT, num_heads=heads)
         x = self.norm(self.matmul(mixed, f"{at}.out"), x, f"{at}.norm1", f"{at}.out.bias")
         up = self.matmul(x, f"{at}.up")
         up = self.node("BiasGelu", [up, self.weight(f"{at}.up.bias")], f"{at}.gelu", MICROSOFT)

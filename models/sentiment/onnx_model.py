@@ -28,6 +28,7 @@ class OnnxModel:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         load = lambda name: onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
         self.segments = [load(segment["file"]) for segment in self.card["segments"]]
+        self.mood = load(self.card["mood"]["file"]) if "mood" in self.card else None
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_truncation()
         self.weights = np.array(self.card.get("class_weights", [1, 1, 1]), dtype=float)
@@ -51,6 +52,33 @@ class OnnxModel:
             logits.append(out[0][0])
             feed = {"hidden_in": out[-1]}
         return np.array(logits), seconds
+
+    def middle(self, ids: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """States [tokens, 384] of the last segment but one, and its logits [3], of a window without its special tokens."""
+        feed = {"ids": np.array([[self.cls, *ids, self.sep]], dtype=np.int32)}
+        for session in self.segments[:-1]:
+            logits, hidden = session.run(None, feed)
+            feed = {"hidden_in": hidden}
+        return hidden[0], logits[0]
+
+    def moods(self, text: str, targets: list[list[tuple[int, int]]]) -> list[np.ndarray | None]:
+        """Probabilities [3] towards each target, given its places; none where it is not in the text that is read."""
+        from mood_data import marks, places
+
+        encoding, parts = self.tokenizer.encode(text, add_special_tokens=False), [[] for _ in targets]
+        room = self.card["max_tokens"] - 2
+        ids, offsets = encoding.ids[: room * MAX_WINDOWS], encoding.offsets
+        size = -(-len(ids) // max(1, -(-len(ids) // room)))
+        for start in range(0, len(ids), max(1, size)):
+            role = marks(offsets[start : start + size][: len(ids) - start], targets)
+            own = (role == 1).sum(1)
+            here = np.flatnonzero(own)
+            if len(here):
+                hidden, logits = self.middle(ids[start : start + size])
+                feed = {"hidden": hidden[None], "exit_logits": logits[None], "places": places(role[here]).astype(np.int32)}
+                for target, row in zip(here, self.mood.run(None, feed)[0]):
+                    parts[target].append((own[target], softmax(row.astype(float), self.card["mood"]["temperature"])))
+        return [sum(n * p for n, p in each) / sum(n for n, _ in each) if each else None for each in parts]
 
     def every_exit(self, texts: list[str]) -> np.ndarray:
         """Logits [exits, texts, 3] of the first window of each text: what exits are calibrated on."""

@@ -5,6 +5,8 @@
 //!                                                     ─▶ logits / temperature (of the language) ─▶ softmax ─▶ token-weighted mean
 //! ```
 //!
+//! For a text with targets, a small head reads the states that the segments pass on (`mood.rs`).
+//!
 //! **Guarantees.** A model folder is used only if its files have the SHA-256 that `model.json` states. Answers come in the order of
 //! the texts. The answer for a text depends on that text alone, never on its companions in a batch, so that a replay gives the same
 //! labels: int8 models of dynamic quantisation compute one activation scale per tensor, and a batch would make it depend on every
@@ -15,13 +17,15 @@
 
 mod encoder;
 mod manifest;
+mod mood;
 mod network;
 mod runtime;
 mod sentiment_model;
 
+use std::ops::Range;
 use std::path::PathBuf;
 
-pub use manifest::{ModelManifest, SegmentManifest};
+pub use manifest::{ModelManifest, MoodManifest, SegmentManifest};
 pub(crate) use manifest::{read_file, verify};
 pub use runtime::find_library;
 pub(crate) use runtime::{environment, open_session};
@@ -92,12 +96,23 @@ pub struct Passage<'a> {
     pub text: &'a str,
     /// ISO 639-1 code of its language, if known: the probabilities of some are calibrated on their own.
     pub language: Option<&'a str>,
+    /// What the mood is asked for besides that of the whole: the places of each target, in bytes of the text.
+    pub targets: &'a [Vec<Range<usize>>],
 }
 
 impl<'a> From<&'a str> for Passage<'a> {
     fn from(text: &'a str) -> Self {
-        Self { text, language: None }
+        Self { text, language: None, targets: &[] }
     }
+}
+
+/// What the model says about one passage.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// Of the passage as a whole.
+    pub whole: Sentiment,
+    /// Towards each target, in order; `None` where it was not told apart. May be shorter than the targets.
+    pub targets: Vec<Option<Sentiment>>,
 }
 
 /// Anything that gives a sentiment to texts: the ONNX model, or a lexicon in tests of the topologies.
@@ -108,6 +123,11 @@ pub trait Scorer: Send {
     /// One answer per text, in order. A text without any token is answered with a uniform triple; callers leave
     /// such texts out and say why (`analysis` does).
     fn score(&mut self, passages: &[Passage<'_>]) -> Result<Vec<Sentiment>, ModelError>;
+
+    /// As [`Scorer::score`], and the mood towards each target, if the scorer tells it.
+    fn read(&mut self, passages: &[Passage<'_>]) -> Result<Vec<Reading>, ModelError> {
+        Ok(self.score(passages)?.into_iter().map(|whole| Reading { whole, targets: Vec::new() }).collect())
+    }
 }
 
 /// Why a model could not be loaded or run.

@@ -32,7 +32,7 @@ use crate::sentiment::dedupe::{self, Verdict};
 use crate::sentiment::scoring::score_batch;
 use crate::sentiment::{FUTURE_TOLERANCE, check_post};
 use crate::service::record_codec::RecordCodec;
-use crate::text::analysis::{Analyser, Subject};
+use crate::text::analysis::{Analyser, Mentioned, Subject};
 
 /// Posts that are scored together.
 const BATCH: usize = 64;
@@ -124,12 +124,22 @@ struct Version {
 
 /// What counts of a post. Names are numbers of [`Names`].
 struct Said {
-    /// Without the whole market.
-    assets: Box<[u32]>,
+    /// Without the whole market, each with the mood towards it.
+    assets: Box<[(u32, Mood)]>,
     author: Option<u32>,
     source: u32,
-    /// With the score in millionths.
-    mood: Option<(Label, i64)>,
+    mood: Mood,
+}
+
+/// With the score in millionths.
+type Mood = Option<(Label, i64)>;
+
+impl Said {
+    /// What counts for an asset that it mentions, or for the whole market.
+    fn mood_of(&self, asset: Option<u32>) -> Option<Mood> {
+        let Some(asset) = asset else { return Some(self.mood) };
+        self.assets.iter().find(|(own, _)| *own == asset).map(|(_, mood)| *mood)
+    }
 }
 
 /// A post that is still to be analysed.
@@ -344,11 +354,13 @@ impl<C: RecordCodec> Recount<C> {
             };
             let handle = || self.author_key.pseudonym(&post.kind, &post.source, post.author.as_deref()?);
             let author = post.author_id.clone().or_else(handle);
+            let mood = |said: Option<Sentiment>| said.map(|said| (said.label, (said.score * 1e6).round() as i64));
+            let towards = |found: &Mentioned| (self.names.number(&found.asset), mood(analysis.sentiment_of(found)));
             let said = Said {
-                assets: analysis.assets.iter().map(|found| self.names.number(&found.asset)).collect(),
+                assets: analysis.assets.iter().map(towards).collect(),
                 author: author.map(|author| self.names.number(&author)),
                 source: self.names.number(&post.source),
-                mood: analysis.sentiment.map(|Sentiment { label, score, .. }| (label, (score * 1e6).round() as i64)),
+                mood: mood(analysis.sentiment),
             };
             let is_edit = self.posts.get(&id).is_some_and(|known| post.edited_at > known.edited_at);
             let window = post.published_at.window_start(WINDOW);

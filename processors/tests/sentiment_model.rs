@@ -23,7 +23,8 @@ fn damaged(file: &str, change: impl FnOnce(&mut Vec<u8>)) -> tempfile::TempDir {
     let copy = tempfile::tempdir().expect("a temporary folder");
     let manifest = ModelManifest::read(&folder()).expect("the committed model has a manifest");
     let segments = manifest.segments.iter().map(|segment| segment.file.as_str());
-    for name in segments.chain(["model.json", "tokenizer.json"]) {
+    let mood = manifest.mood.iter().map(|mood| mood.file.as_str());
+    for name in segments.chain(mood).chain(["model.json", "tokenizer.json"]) {
         fs::copy(folder().join(name), copy.path().join(name)).expect("the model folder is complete");
     }
     let mut bytes = fs::read(folder().join(file)).expect("the file is there");
@@ -39,11 +40,42 @@ struct Golden {
     probabilities: [f64; 3],
 }
 
+#[derive(Deserialize)]
+struct MoodGolden {
+    text: String,
+    targets: Vec<String>,
+    probabilities: Vec<[f64; 3]>,
+}
+
+#[test]
+fn moods_are_those_that_python_measured_and_change_nothing_of_the_whole() {
+    let golden: Vec<MoodGolden> =
+        serde_json::from_slice(&fs::read(folder().join("mood_golden.json")).unwrap()).unwrap();
+    let mut model = model(1);
+    for MoodGolden { text, targets, probabilities } in &golden {
+        let places = |name: &String| text.match_indices(name.as_str()).map(|(at, name)| at..at + name.len()).collect();
+        let places: Vec<Vec<_>> = targets.iter().map(places).collect();
+        let passages = [Passage { targets: &places, ..text.as_str().into() }];
+        let reading = model.read(&passages).unwrap().remove(0);
+        assert_eq!(reading.whole, model.score(&[text.as_str()]).unwrap()[0], "{text}");
+        assert_eq!(reading.targets.len(), targets.len());
+        for (mood, want) in reading.targets.iter().zip(probabilities) {
+            let p = mood.unwrap().probabilities;
+            for (got, want) in [p.negative, p.neutral, p.positive].into_iter().zip(want) {
+                assert!((got - want).abs() < 0.02, "{text}: {p:?}, expected {want:?}");
+            }
+        }
+    }
+    let nowhere = [vec![70_000..70_003]];
+    let reading = model.read(&[Passage { targets: &nowhere, .."short".into() }]).unwrap().remove(0);
+    assert_eq!(reading.targets, [None]);
+}
+
 #[test]
 fn probabilities_are_those_that_python_measured() {
     let golden: Vec<Golden> = serde_json::from_slice(&fs::read(folder().join("golden.json")).unwrap()).unwrap();
     let texts: Vec<Passage<'_>> =
-        golden.iter().map(|row| Passage { text: &row.text, language: row.language.as_deref() }).collect();
+        golden.iter().map(|row| Passage { language: row.language.as_deref(), ..row.text.as_str().into() }).collect();
     // All layers: where a probability is close to a threshold, another processor might leave at another exit.
     let mut model = loaded(ModelOptions { early_exit: false, ..ModelOptions::default() });
     let answers = model.score(&texts).unwrap();
@@ -98,8 +130,8 @@ fn an_early_exit_answers_as_all_layers_do_where_the_text_is_clear() {
 fn a_language_changes_how_sure_the_model_is_and_never_the_label() {
     let texts = ["Je garde mes ETH, ça va encore monter !", "C'est la catastrophe pour BTC.", "La réunion est mardi."];
     let plain = model(1).score(&texts).unwrap();
-    let french = model(1).score(&texts.map(|text| Passage { text, language: Some("fr") })).unwrap();
-    let without_its_own = model(1).score(&texts.map(|text| Passage { text, language: Some("de") })).unwrap();
+    let french = model(1).score(&texts.map(|text| Passage { language: Some("fr"), ..text.into() })).unwrap();
+    let without_its_own = model(1).score(&texts.map(|text| Passage { language: Some("de"), ..text.into() })).unwrap();
     assert_eq!(plain, without_its_own);
     for (plain, french) in plain.iter().zip(&french) {
         assert_eq!(plain.label, french.label);
@@ -128,7 +160,7 @@ fn a_text_of_a_megabyte_is_answered_and_flagged() {
 
 #[test]
 fn a_damaged_file_is_refused_by_name() {
-    for file in ["segment0.onnx", "segment2.onnx", "tokenizer.json"] {
+    for file in ["segment0.onnx", "segment2.onnx", "mood.onnx", "tokenizer.json"] {
         let copy = damaged(file, |bytes| {
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;

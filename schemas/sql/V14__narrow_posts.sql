@@ -70,7 +70,7 @@ SELECT p.run_id, p.post_id, s.source, p.kind, p.url, a.author_id, p.title, p.exc
        p.p_neutral::numeric::double precision AS p_neutral, p.p_positive::numeric::double precision AS p_positive, p.unscored_reason,
        p.sample, l.model_name, l.model_version, l.model_sha256, l.assets_version, l.input_topic, l.input_partition, p.input_offset,
        p.revision, p.fingerprint, p.spam_score::numeric::double precision AS spam_score, coalesce(p.spam_reasons, '[]') AS spam_reasons,
-       p.deleted_at, p.post_key, p.author
+       p.deleted_at, string_to_array(p.assets, E'\n') AS assets, p.post_key, p.author
 FROM stored_posts p
 LEFT JOIN authors a ON a.id = p.author
 LEFT JOIN sources s ON s.id = p.source_id

@@ -36,10 +36,12 @@ pub struct RawPost {
 }
 
 /// One asset that a post mentions, and what gave it away.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AssetMention {
     pub asset: String,
     pub evidence: String,
+    pub label: Option<String>,
+    pub score: Option<f64>,
 }
 
 /// What a number stands on.
@@ -89,6 +91,16 @@ pub struct ScoredPost {
     pub deleted_at: Option<Timestamp>,
     #[serde(with = "apache_avro::serde::bytes_opt")]
     pub author_sealed: Option<Vec<u8>>,
+}
+
+impl ScoredPost {
+    /// Label and score that count for an asset that the post mentions: those towards it, or the post's where there are none.
+    pub fn mood<'a>(&'a self, mention: &'a AssetMention) -> (Option<&'a str>, Option<f64>) {
+        match mention.score {
+            Some(score) => (mention.label.as_deref(), Some(score)),
+            None => (self.label.as_deref(), self.score),
+        }
+    }
 }
 
 /// How long the windows are that everything is counted in.
@@ -343,7 +355,11 @@ mod tests {
             p_neutral: None,
             p_positive: None,
             unscored_reason: None,
-            assets: vec![AssetMention { asset: "BTC".to_owned(), evidence: "cashtag".to_owned() }],
+            assets: vec![AssetMention {
+                asset: "BTC".to_owned(),
+                evidence: "cashtag".to_owned(),
+                ..AssetMention::default()
+            }],
             sample: false,
             lineage: lineage(),
             revision: 2,

@@ -147,6 +147,13 @@ async fn read<T: AvroRecord>(codec: &Codec, value: &[u8]) -> Result<Box<T>, Insi
     })
 }
 
+fn check_label(label: Option<&str>) -> Result<(), String> {
+    if label.is_some_and(|label| Label::parse(label).is_none()) {
+        return Err(format!("label is {label:?}, expected negative, neutral or positive"));
+    }
+    Ok(())
+}
+
 fn check_post(post: &mut ScoredPost) -> Result<(), String> {
     check_id("post_id", &post.post_id)?;
     check_id("source", &post.source)?;
@@ -161,6 +168,8 @@ fn check_post(post: &mut ScoredPost) -> Result<(), String> {
     for mention in &mut post.assets {
         check_id("asset", &mention.asset)?;
         clean(&mut mention.evidence);
+        check_number("score of an asset", mention.score)?;
+        check_label(mention.label.as_deref())?;
     }
     for (name, time) in
         [("published_at", post.published_at), ("fetched_at", post.fetched_at), ("scored_at", post.scored_at)]
@@ -176,10 +185,7 @@ fn check_post(post: &mut ScoredPost) -> Result<(), String> {
     ] {
         check_number(name, number)?;
     }
-    let label = post.label.as_deref();
-    if label.is_some_and(|label| Label::parse(label).is_none()) {
-        return Err(format!("label is {label:?}, expected negative, neutral or positive"));
-    }
+    check_label(post.label.as_deref())?;
     check_lineage(&post.lineage)
 }
 

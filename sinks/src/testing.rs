@@ -11,7 +11,11 @@ use vigie_schemas::{AssetMention, ScoredPost, TrendInsight};
 
 /// A positive post about BTC and ETH, read from `offset`.
 pub(crate) fn post(post_id: &str, offset: i64) -> ScoredPost {
-    let mention = |asset: &str| AssetMention { asset: asset.to_owned(), evidence: "ticker".to_owned() };
+    let mention = |asset: &str| AssetMention {
+        asset: asset.to_owned(),
+        evidence: "ticker".to_owned(),
+        ..AssetMention::default()
+    };
     ScoredPost {
         post_id: post_id.to_owned(),
         author_id: Some("00ff".to_owned()),

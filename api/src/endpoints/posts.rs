@@ -56,6 +56,7 @@ impl Table for Posts {
             "probabilities.positive",
             "unscored_reason",
             "evidence",
+            "assets",
             "revision",
             "copies",
             "spam_score",

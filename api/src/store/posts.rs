@@ -47,6 +47,8 @@ pub(crate) struct Post {
     pub unscored_reason: Option<String>,
     /// What gave the asset away: cashtag, ticker, name or alias; null when asking for `*`.
     pub evidence: Option<String>,
+    /// All that it mentions, by id, each with the mood towards it.
+    pub assets: Vec<AssetMood>,
     /// 1, 2, ...: one more with each edit.
     pub revision: i32,
     /// Other posts with the same words that were published within a day before or after it; 1,000 at most are counted.
@@ -63,6 +65,17 @@ pub(crate) struct Post {
     /// Of its words, see [`super::unique`].
     #[serde(skip)]
     pub(crate) fingerprint: Option<i64>,
+}
+
+/// An asset that a post mentions.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct AssetMood {
+    /// Canonical id.
+    pub asset: String,
+    /// Mood towards it, which may differ from the post's where it mentions several; null if it was not scored.
+    pub label: Option<String>,
+    /// -1 to 1; null if it was not scored.
+    pub score: Option<f64>,
 }
 
 /// Probabilities of the labels. They add up to 1.
@@ -145,7 +158,7 @@ impl PostsFilter {
             || self.max_score.is_some()
     }
 
-    /// Conditions on the post `p` and on `k`, whose label an index has, and their parameters from $8 on.
+    /// Conditions on the post `p` and on the label and the score of `k`, and their parameters from $8 on.
     fn conditions(&self, k: &str) -> (String, Vec<Param>) {
         let mut sql = String::new();
         let mut params: Vec<Param> = Vec::new();
@@ -162,8 +175,8 @@ impl PostsFilter {
         add("p.author_id = ?", text(&self.author));
         add("(p.title ILIKE ? OR p.excerpt ILIKE ?)", text(&self.text.as_deref().map(contains)));
         add(MATCHES, text(&self.words.as_ref().map(|Words(words)| words.clone())));
-        add("p.score >= ?", self.min_score.map(|score| Box::new(score) as Param));
-        add("p.score <= ?", self.max_score.map(|score| Box::new(score) as Param));
+        add(&format!("{k}.score::numeric::float8 >= ?"), self.min_score.map(|score| Box::new(score) as Param));
+        add(&format!("{k}.score::numeric::float8 <= ?"), self.max_score.map(|score| Box::new(score) as Param));
         add("p.scored_at <= ?", self.as_of.map(|time| Box::new(time.0) as Param));
         sql.push_str(&match self.label {
             None => String::new(),
@@ -205,7 +218,10 @@ const COLUMNS: &str = "p.post_id, p.source, p.kind, p.url, p.author_id, p.title,
     p.model_version, p.model_sha256, p.assets_version, p.input_topic, p.input_partition, p.input_offset, p.revision, p.spam_score, \
     p.spam_reasons, p.fingerprint, (SELECT greatest(count(*) - 1, 0) FROM (SELECT FROM posts c WHERE c.run_id = p.run_id AND c.fingerprint = p.fingerprint \
     AND c.published_at >= p.published_at - interval '24 hours' AND c.published_at <= p.published_at + interval '24 hours' \
-    AND c.published_at >= $3::timestamptz - interval '24 hours' AND c.published_at < $4::timestamptz + interval '24 hours' LIMIT 1001) c) AS copies";
+    AND c.published_at >= $3::timestamptz - interval '24 hours' AND c.published_at < $4::timestamptz + interval '24 hours' LIMIT 1001) c) AS copies, \
+    (SELECT coalesce(jsonb_agg(jsonb_build_object('asset', m.asset, 'label', m.label, 'score', m.score) ORDER BY m.asset), '[]') \
+    FROM post_assets m WHERE m.run_id = p.run_id AND m.asset = ANY (p.assets) AND m.published_at = p.published_at AND m.post_key = p.post_key \
+    AND m.published_at >= $3 AND m.published_at < $4) AS moods";
 
 impl Snapshot {
     /// Newest first; of the same time by id.
@@ -222,13 +238,14 @@ impl Snapshot {
 
     pub(super) async fn posts_of(&self, run: &str, query: &PostsQuery) -> Result<Vec<Post>, StoreError> {
         // One index gives the order; the row that comes last is looked up in `posts` only for the rows of the page.
-        let (k, table, evidence, asset) = if query.asset == WHOLE_MARKET {
-            ("p", "posts p", "NULL::text", "p.run_id = $1 AND $2::text = '*'")
+        let (k, of, table, evidence, asset) = if query.asset == WHOLE_MARKET {
+            ("p", "p", "posts p", "NULL::text", "p.run_id = $1 AND $2::text = '*'")
         } else if query.filter.words.is_some() {
             // Of the words or of the asset there may be far fewer: the planner knows.
-            ("p", ABOUT, "k.evidence", "p.run_id = $1 AND k.asset = $2")
+            ("p", "k", ABOUT, "k.evidence", "p.run_id = $1 AND k.asset = $2")
         } else {
             (
+                "k",
                 "k",
                 // `OFFSET 0`: the planner knows that it finds one row, and so that the page is had in the order of the index.
                 "post_assets k CROSS JOIN LATERAL (SELECT * FROM posts o WHERE o.run_id = k.run_id AND o.published_at = k.published_at \
@@ -237,7 +254,7 @@ impl Snapshot {
                 "k.run_id = $1 AND k.asset = $2",
             )
         };
-        let (conditions, filters) = query.filter.conditions(k);
+        let (conditions, filters) = query.filter.conditions(of);
         // The first condition on the time lets the index start at the cursor; the second takes out what came before on the same instant.
         let sql = format!(
             "SELECT {COLUMNS}, {evidence} AS evidence FROM {table} WHERE {asset} AND {k}.published_at >= $3 AND {k}.published_at < $4 \
@@ -285,7 +302,11 @@ impl Snapshot {
         }
         if served.parts().len() > 1 {
             for (asset, direction) in towards {
-                let clear = |post: &Post| post.score.map_or(f64::NEG_INFINITY, |score| score * direction);
+                let mood = |post: &Post| match post.assets.iter().find(|mood| mood.asset == **asset) {
+                    Some(mood) => mood.score,
+                    None => post.score,
+                };
+                let clear = |post: &Post| mood(post).map_or(f64::NEG_INFINITY, |score| score * direction);
                 let newest_first =
                     |a: &Post, b: &Post| b.published_at.cmp(&a.published_at).then(a.post_id.cmp(&b.post_id));
                 if let Some(posts) = clearest.get_mut(*asset) {
@@ -341,6 +362,7 @@ fn post(row: &Row) -> Result<Post, StoreError> {
         }),
         unscored_reason: row.try_get("unscored_reason")?,
         evidence: row.try_get("evidence")?,
+        assets: row.try_get::<_, tokio_postgres::types::Json<Vec<AssetMood>>>("moods")?.0,
         revision: row.try_get("revision")?,
         fingerprint: row.try_get("fingerprint")?,
         copies: row.try_get("copies")?,

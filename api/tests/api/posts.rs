@@ -70,6 +70,30 @@ async fn posts_are_filtered_by_time_and_label() {
 }
 
 #[tokio::test]
+async fn posts_are_picked_and_told_by_the_mood_towards_the_asset() {
+    let world = World::new().await;
+    let post = Post::of("SOL", "swap", "2022-05-09T12:00:00Z");
+    world.post(Post { label: Some("positive"), score: Some(0.4), text: "sold my SOL for BTC", ..post }).await;
+    world
+        .sql("UPDATE stored_posts SET assets = E'BTC\\nSOL'; UPDATE post_assets SET label = 'negative', score = -0.7; \
+              INSERT INTO post_assets SELECT published_at, 0.9, 'positive', run_id, 'BTC', post_id, evidence FROM post_assets")
+        .await;
+    let page = world.json("/v1/assets/SOL/posts?label=negative&max_score=-0.7").await;
+    let post = &page["posts"][0];
+    assert_eq!((&post["label"], &post["score"]), (&json!("positive"), &json!(0.4)), "of the post as a whole");
+    let moods = json!([{"asset": "BTC", "label": "positive", "score": 0.9}, {"asset": "SOL", "label": "negative", "score": -0.7}]);
+    assert_eq!(post["assets"], moods);
+    for (path, found) in
+        [("SOL/posts?label=positive", 0), ("BTC/posts?min_score=0.9", 1), ("*/posts?label=positive&max_score=0.4", 1)]
+    {
+        let page = world.json(&format!("/v1/assets/{path}")).await;
+        assert_eq!(ids(&page).len(), found, "{path}");
+    }
+    let searched = world.json("/v1/search?q=sold&asset=SOL&label=negative&from=2022-05-09&to=2022-05-09").await;
+    assert_eq!(ids(&searched), ["swap"]);
+}
+
+#[tokio::test]
 async fn a_post_tells_its_lineage_and_hostile_links_do_not_pass() {
     let world = World::new().await;
     world

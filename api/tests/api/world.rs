@@ -260,9 +260,9 @@ impl World {
              INSERT INTO authors (author_id, seen_at) SELECT a, '{at}' FROM (SELECT {author}::text AS a) s WHERE a IS NOT NULL \
                ON CONFLICT DO NOTHING; \
              INSERT INTO stored_posts (run_id, post_id, source_id, kind, url, author, title, excerpt, published_at, fetched_at, scored_at, \
-               language, label, score, sample, lineage_id, input_offset) \
+               language, label, score, sample, lineage_id, input_offset, assets) \
              VALUES ('{run}', '{id}', 100, 'reddit', {url}, (SELECT id FROM authors WHERE author_id = {author}), 'a title', '{text}', '{at}', '{at}', '{at}', 'en', {label}, {score}, \
-               true, 2, 7); \
+               true, 2, 7, '{asset}'); \
              INSERT INTO post_assets (run_id, post_key, asset, evidence, published_at, score, label) \
              VALUES ('{run}', post_key('{id}'), '{asset}', 'ticker', '{at}', {score}, {label})"
         ))

@@ -1,5 +1,7 @@
 //! Finds the assets of one table in texts.
 
+use std::ops::Range;
+
 use super::context::{Question, Token, Weights, tokenise};
 use super::lexicon::Lexicon;
 use super::scan::{Candidate, Known, Need, scan};
@@ -23,6 +25,14 @@ pub struct Scratch {
     companies: Vec<u32>,
     tokens: Vec<Token>,
     found: Vec<(u32, Evidence)>,
+}
+
+impl Scratch {
+    /// Where in the text of the last search each asset that was found stands, in bytes, in the order of the hits.
+    pub fn places(&self) -> Vec<Vec<Range<usize>>> {
+        let of = |asset: u32| self.candidates.iter().filter(move |one| one.counts && one.asset == asset);
+        self.found.iter().map(|(asset, _)| of(*asset).map(|one| one.start..one.end).collect()).collect()
+    }
 }
 
 /// Finds the assets of one table in texts.

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use tokenizers::Tokenizer;
 
-use super::ModelError;
+use super::mood::{Places, places};
+use super::{ModelError, Passage};
 
 /// Most windows that are read of one text; what follows is left out and the answer flagged.
 pub(super) const MAX_WINDOWS: usize = 16;
@@ -19,6 +20,8 @@ pub(super) struct Window {
     pub(super) ids: Vec<i32>,
     /// Tokens without the special ones: the weight of this window in the mean.
     pub(super) tokens: usize,
+    /// Where its tokens stand as seen from each target; empty without any.
+    pub(super) places: Vec<Places>,
 }
 
 /// The windows of one text.
@@ -36,11 +39,12 @@ pub(super) struct Encoder {
     cls: i32,
     sep: i32,
     max_tokens: usize,
+    reach: Option<u16>,
 }
 
 impl Encoder {
-    /// From the bytes of `tokenizer.json`; `path` is for messages only.
-    pub(super) fn new(path: &Path, bytes: &[u8], max_tokens: usize) -> Result<Self, ModelError> {
+    /// From the bytes of `tokenizer.json`; `path` is for messages only. Targets are looked for if there is a reach for their [`places`].
+    pub(super) fn new(path: &Path, bytes: &[u8], max_tokens: usize, reach: Option<u16>) -> Result<Self, ModelError> {
         let malformed = |detail: String| ModelError::Malformed { path: path.to_owned(), detail };
         let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| malformed(error.to_string()))?;
         tokenizer.with_padding(None);
@@ -50,14 +54,19 @@ impl Encoder {
             id.ok_or_else(|| malformed(format!("the vocabulary has no {token} token")))
         };
         let (cls, sep) = (special("[CLS]")?, special("[SEP]")?);
-        Ok(Self { tokenizer, cls, sep, max_tokens })
+        Ok(Self { tokenizer, cls, sep, max_tokens, reach })
     }
 
     /// Splits a text into as few windows as it needs, of nearly equal length, so that none is a stub of a few tokens.
-    pub(super) fn encode(&self, text: &str) -> Result<Encoded, ModelError> {
+    pub(super) fn encode(&self, Passage { text, targets, .. }: Passage<'_>) -> Result<Encoded, ModelError> {
         let head = &text[..text.floor_char_boundary(MAX_BYTES)];
-        let encoding =
-            self.tokenizer.encode_fast(head, false).map_err(|error| ModelError::Tokenizer(error.to_string()))?;
+        let reach = self.reach.filter(|_| !targets.is_empty());
+        // Offsets take time, and few posts need them.
+        let encoding = match reach {
+            Some(_) => self.tokenizer.encode(head, false),
+            None => self.tokenizer.encode_fast(head, false),
+        };
+        let encoding = encoding.map_err(|error| ModelError::Tokenizer(error.to_string()))?;
         let room = self.max_tokens - 2;
         let all = encoding.get_ids();
         let ids = &all[..all.len().min(room * MAX_WINDOWS)];
@@ -66,7 +75,12 @@ impl Encoder {
             return Ok(Encoded { windows: Vec::new(), truncated });
         }
         let size = ids.len().div_ceil(ids.len().div_ceil(room));
-        let windows = ids.chunks(size).map(|chunk| self.window(chunk)).collect();
+        let mut windows: Vec<Window> = ids.chunks(size).map(|chunk| self.window(chunk)).collect();
+        if let Some(reach) = reach {
+            for (window, offsets) in windows.iter_mut().zip(encoding.get_offsets().chunks(size)) {
+                window.places = places(offsets, targets, reach);
+            }
+        }
         Ok(Encoded { windows, truncated })
     }
 
@@ -75,7 +89,7 @@ impl Encoder {
         ids.push(self.cls);
         ids.extend(chunk.iter().copied().map(token_id));
         ids.push(self.sep);
-        Window { ids, tokens: chunk.len() }
+        Window { ids, tokens: chunk.len(), places: Vec::new() }
     }
 }
 
@@ -93,19 +107,19 @@ mod tests {
         let json = r#"{"version":"1.0","truncation":null,"padding":null,"added_tokens":[],"normalizer":null,
             "pre_tokenizer":{"type":"Whitespace"},"post_processor":null,"decoder":null,
             "model":{"type":"WordLevel","vocab":{"[UNK]":0,"[CLS]":1,"[SEP]":2,"up":3,"down":4},"unk_token":"[UNK]"}}"#;
-        Encoder::new(Path::new("tokenizer.json"), json.as_bytes(), max_tokens).unwrap()
+        Encoder::new(Path::new("tokenizer.json"), json.as_bytes(), max_tokens, Some(2)).unwrap()
     }
 
     #[test]
     fn a_short_text_is_one_window_between_the_special_tokens() {
-        let encoded = encoder(8).encode("up down up").unwrap();
-        assert_eq!(encoded.windows, [Window { ids: vec![1, 3, 4, 3, 2], tokens: 3 }]);
+        let encoded = encoder(8).encode("up down up".into()).unwrap();
+        assert_eq!(encoded.windows, [Window { ids: vec![1, 3, 4, 3, 2], tokens: 3, places: Vec::new() }]);
         assert!(!encoded.truncated);
     }
 
     #[test]
     fn a_long_text_is_split_evenly_and_loses_nothing() {
-        let encoded = encoder(8).encode(&"up down ".repeat(7)).unwrap();
+        let encoded = encoder(8).encode("up down ".repeat(7).as_str().into()).unwrap();
         let tokens: Vec<usize> = encoded.windows.iter().map(|window| window.tokens).collect();
         assert_eq!(tokens, [5, 5, 4]);
         assert!(!encoded.truncated);
@@ -113,15 +127,15 @@ mod tests {
 
     #[test]
     fn a_huge_text_is_cut_at_the_window_limit_and_flagged() {
-        let encoded = encoder(8).encode(&"up ".repeat(1000)).unwrap();
+        let encoded = encoder(8).encode("up ".repeat(1000).as_str().into()).unwrap();
         assert_eq!(encoded.windows.len(), MAX_WINDOWS);
         assert!(encoded.truncated);
-        let one_word = encoder(8).encode(&"é".repeat(MAX_BYTES)).unwrap();
+        let one_word = encoder(8).encode("é".repeat(MAX_BYTES).as_str().into()).unwrap();
         assert!(one_word.truncated, "the byte limit cuts between characters");
     }
 
     #[test]
     fn a_text_without_tokens_has_no_window() {
-        assert_eq!(encoder(8).encode(" \n ").unwrap(), Encoded::default());
+        assert_eq!(encoder(8).encode(" \n ".into()).unwrap(), Encoded::default());
     }
 }

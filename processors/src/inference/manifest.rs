@@ -33,6 +33,9 @@ pub struct ModelManifest {
     pub class_weights: [f64; 3],
     /// The parts of the network, in order.
     pub segments: Vec<SegmentManifest>,
+    /// The head for the mood towards each target, if the model has one.
+    #[serde(default)]
+    pub mood: Option<MoodManifest>,
 }
 
 fn equal_weights() -> [f64; 3] {
@@ -54,6 +57,19 @@ pub struct SegmentManifest {
     /// Least probability of the top class, by `temperature`, at which this exit answers; none for the last, which always does.
     #[serde(default)]
     pub exit_at: Option<f64>,
+}
+
+/// A head on the states of the last segment but one.
+#[derive(Clone, Debug, Deserialize)]
+pub struct MoodManifest {
+    /// Name of the ONNX file in the model folder.
+    pub file: String,
+    /// Hex SHA-256 of the file.
+    pub sha256: String,
+    /// Softmax temperature: logits are divided by it.
+    pub temperature: f64,
+    /// Distances from a target are told apart up to so many tokens.
+    pub reach: u16,
 }
 
 impl ModelManifest {
@@ -87,15 +103,19 @@ impl ModelManifest {
         if let Some(open) = earlier.iter().find(|segment| segment.exit_at.is_none()) {
             return Err(format!("segment {} has no exit_at, expected one as it is not the last", open.file));
         }
-        for SegmentManifest { file, temperature, temperatures, .. } in &self.segments {
+        let mood = self.mood.as_ref().filter(|_| !earlier.is_empty());
+        if mood.is_none() && self.mood.is_some() {
+            return Err("there is a mood head on one segment, expected at least two".to_owned());
+        }
+        let files = self.segments.iter().map(|segment| (&segment.file, segment.temperature));
+        for (file, temperature) in files.chain(mood.map(|mood| (&mood.file, mood.temperature))) {
             if file.contains(['/', '\\']) {
-                return Err(format!("segment file {file} is a path, expected a name"));
+                return Err(format!("file {file} is a path, expected a name"));
             }
-            for temperature in temperatures.values().chain([temperature]) {
-                if !(0.01..=100.0).contains(temperature) {
-                    return Err(format!("temperature of {file} is {temperature}, expected 0.01 to 100"));
-                }
-            }
+            check_temperature(file, temperature)?;
+        }
+        for SegmentManifest { file, temperatures, .. } in &self.segments {
+            temperatures.values().try_for_each(|temperature| check_temperature(file, *temperature))?;
             if let Some(other) = temperatures.keys().find(|language| !self.languages.contains(language)) {
                 return Err(format!(
                     "{file} has a temperature for language {other}, expected one of {:?}",
@@ -115,6 +135,13 @@ impl ModelManifest {
             languages: self.languages.clone(),
         }
     }
+}
+
+fn check_temperature(file: &str, temperature: f64) -> Result<(), String> {
+    if (0.01..=100.0).contains(&temperature) {
+        return Ok(());
+    }
+    Err(format!("temperature of {file} is {temperature}, expected 0.01 to 100"))
 }
 
 /// The bytes of a file whose SHA-256 is `expected` (hex).
@@ -155,7 +182,7 @@ mod tests {
     const GOOD: &str = r#"{"name":"m","version":"1","tokenizer_sha256":"cd","languages":["en"],"max_tokens":128,
         "labels":["negative","neutral","positive"],"segments":[
             {"file":"a.onnx","sha256":"AB","temperature":1.5,"temperatures":{"en":1.7},"exit_at":0.9},{"file":"b.onnx","sha256":"CD","temperature":1.2}
-        ],"metrics":{"accuracy":0.7}}"#;
+        ],"mood":{"file":"m.onnx","sha256":"EF","temperature":1.1,"reach":24},"metrics":{"accuracy":0.7}}"#;
 
     #[test]
     fn a_good_manifest_is_read() {
@@ -186,6 +213,8 @@ mod tests {
             (r#"{"en":1.7}"#, r#"{"de":1.7}"#),
             ("128", "2"),
             ("a.onnx", "../a.onnx"),
+            ("m.onnx", "../m.onnx"),
+            ("1.1", "0"),
             (r#""max_tokens":128"#, r#""max_tokens":128,"class_weights":[1,0,1]"#),
             (r#","exit_at":0.9"#, ""),
             (r#""temperature":1.2"#, r#""temperature":1.2,"exit_at":0.5"#),

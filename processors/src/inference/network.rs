@@ -16,8 +16,10 @@ use ort::environment::Environment;
 use ort::session::{Session, SessionInputs};
 use ort::value::TensorRef;
 
+use super::ModelError;
 use super::manifest::SegmentManifest;
-use super::{ModelError, runtime};
+use super::mood::{MoodHead, Places};
+use super::runtime::{self, failed};
 
 /// One part of the network, loaded.
 pub(super) struct Segment {
@@ -61,16 +63,25 @@ impl Segment {
 /// All segments of one worker, in order; not empty.
 pub(super) struct Network {
     segments: Vec<Segment>,
+    mood: Option<MoodHead>,
 }
 
 impl Network {
-    /// A chain of segments.
-    pub(super) fn new(segments: Vec<Segment>) -> Self {
-        Self { segments }
+    /// A chain of segments, and a head on the last but one.
+    pub(super) fn new(segments: Vec<Segment>, mood: Option<MoodHead>) -> Self {
+        Self { segments, mood }
     }
 
-    /// Probabilities of the three classes for one window of a text of that language: token ids, the special ones included.
-    pub(super) fn run(&mut self, ids: &[i32], language: Option<&str>) -> Result<[f64; 3], ModelError> {
+    /// Probabilities of the three classes for one window of a text of that language, token ids with the special ones, and those for each
+    /// target; none without a head. Targets let the window run to the head, and change nothing of its own answer.
+    pub(super) fn run(
+        &mut self,
+        ids: &[i32],
+        language: Option<&str>,
+        targets: &[Places],
+    ) -> Result<([f64; 3], Vec<[f64; 3]>), ModelError> {
+        let mut mood = self.mood.as_mut().filter(|_| !targets.is_empty());
+        let (mut answer, mut moods) = (None, Vec::new());
         let ids = TensorRef::from_array_view(([1, ids.len()], ids)).map_err(failed)?;
         let mut inputs: SessionInputs<'_, '_> = ort::inputs!["ids" => ids].into();
         let last = self.segments.len().saturating_sub(1);
@@ -88,18 +99,25 @@ impl Network {
             };
             let hidden = outputs.remove("hidden");
             drop(outputs);
-            if number == last || segment.sure(triple) {
-                return Ok(segment.answer(triple, language));
+            if answer.is_none() && (number == last || segment.sure(triple)) {
+                answer = Some(segment.answer(triple, language));
+            }
+            if let Some(answer) = answer.filter(|_| mood.is_none()) {
+                return Ok((answer, moods));
             }
             let hidden = hidden.ok_or_else(|| failed("the graph has no output named hidden"))?;
+            if let Some(head) = mood.take_if(|_| number + 1 == last) {
+                let temperature = head.temperature;
+                let of = |logits: [f32; 3]| softmax(logits, temperature, [1.0; 3]);
+                moods = head.run(&hidden, triple, targets)?.into_iter().map(of).collect();
+                if let Some(answer) = answer {
+                    return Ok((answer, moods));
+                }
+            }
             inputs = ort::inputs!["hidden_in" => hidden].into();
         }
         Err(failed("the model has no segment"))
     }
-}
-
-fn failed(detail: impl ToString) -> ModelError {
-    ModelError::Runtime { action: "run the model", detail: detail.to_string() }
 }
 
 /// `exp(x / t) * weight` normalised to sum 1 (temperature scaling, Guo et al. 2017).

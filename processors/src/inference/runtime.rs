@@ -70,6 +70,11 @@ pub(crate) fn open_session(environment: &Environment, model: &[u8]) -> Result<Se
     open().map_err(|error: ort::Error| ModelError::Runtime { action: "load the model", detail: error.to_string() })
 }
 
+/// The error of a run.
+pub(super) fn failed(detail: impl ToString) -> ModelError {
+    ModelError::Runtime { action: "run the model", detail: detail.to_string() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

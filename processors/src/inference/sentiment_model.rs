@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::encoder::{Encoded, Encoder, Window};
+use super::encoder::{Encoded, Encoder};
 use super::manifest::{ModelManifest, read_verified};
+use super::mood::MoodHead;
 use super::network::{Network, Segment};
-use super::{ModelError, ModelInfo, Passage, Probabilities, Scorer, Sentiment, runtime};
+use super::{ModelError, ModelInfo, Passage, Probabilities, Reading, Scorer, Sentiment, runtime};
 
 /// How to load a model.
 #[derive(Clone, Debug)]
@@ -44,21 +45,30 @@ impl SentimentModel {
         let manifest = ModelManifest::read(dir)?;
         let tokenizer_path = dir.join("tokenizer.json");
         let tokenizer = read_verified(&tokenizer_path, &manifest.tokenizer_sha256)?;
-        let encoder = Encoder::new(&tokenizer_path, &tokenizer, manifest.max_tokens)?;
+        let encoder = Encoder::new(
+            &tokenizer_path,
+            &tokenizer,
+            manifest.max_tokens,
+            manifest.mood.as_ref().map(|mood| mood.reach),
+        )?;
         let files = manifest
             .segments
             .iter()
             .map(|segment| read_verified(&dir.join(&segment.file), &segment.sha256))
             .collect::<Result<Vec<_>, _>>()?;
+        let mood = manifest.mood.as_ref().map(|mood| Ok((mood, read_verified(&dir.join(&mood.file), &mood.sha256)?)));
+        let mood = mood.transpose()?;
         let environment = runtime::environment(&runtime::find_library(options.library.as_deref())?)?;
         let open = |early_exit: bool| {
             let segments = manifest.segments.iter().zip(&files).map(|(segment, bytes)| {
                 Segment::open(&environment, bytes, segment, manifest.class_weights, early_exit)
             });
-            Ok::<_, ModelError>(Network::new(segments.collect::<Result<_, _>>()?))
+            let head = mood.as_ref().map(|(manifest, bytes)| MoodHead::open(&environment, bytes, manifest));
+            Ok::<_, ModelError>(Network::new(segments.collect::<Result<_, _>>()?, head.transpose()?))
         };
-        let probe = encoder.encode("a first text, so that a graph of another shape is refused now and not later")?;
-        answer(&mut open(false)?, &probe, None)?;
+        let text = "a first text, so that a graph of another shape is refused now and not later";
+        let probe = encoder.encode(Passage { targets: &[vec![0..1], vec![2..7]], ..text.into() })?;
+        answer(&mut open(false)?, &probe, None, 2)?;
         let workers = (0..options.threads.max(1)).map(|_| open(options.early_exit)).collect::<Result<_, _>>()?;
         Ok(Self { info: manifest.info(), encoder, workers })
     }
@@ -68,12 +78,16 @@ impl SentimentModel {
         &self.info
     }
 
-    /// One answer per text (of unknown language) or passage, in order; each depends on that one alone. The workers take
-    /// texts from a common queue.
+    /// The sentiment of each text (of unknown language) or passage as a whole, as [`SentimentModel::read`].
     pub fn score<'a>(&mut self, texts: &[impl Into<Passage<'a>> + Copy + Sync]) -> Result<Vec<Sentiment>, ModelError> {
+        Ok(self.read(texts)?.into_iter().map(|reading| reading.whole).collect())
+    }
+
+    /// One answer per text or passage, in order; each depends on that one alone. The workers take texts from a common queue.
+    pub fn read<'a>(&mut self, texts: &[impl Into<Passage<'a>> + Copy + Sync]) -> Result<Vec<Reading>, ModelError> {
         let encoder = &self.encoder;
         let read = |network: &mut Network, passage: Passage<'_>| {
-            answer(network, &encoder.encode(passage.text)?, passage.language)
+            answer(network, &encoder.encode(passage)?, passage.language, passage.targets.len())
         };
         let busy = self.workers.len().min(texts.len());
         if busy <= 1 {
@@ -81,7 +95,7 @@ impl SentimentModel {
             return texts.iter().map(|text| read(network, (*text).into())).collect();
         }
         let next = AtomicUsize::new(0);
-        let work = |network: &mut Network| -> Result<Vec<(usize, Sentiment)>, ModelError> {
+        let work = |network: &mut Network| -> Result<Vec<(usize, Reading)>, ModelError> {
             let mut done = Vec::new();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
@@ -112,47 +126,59 @@ impl Scorer for SentimentModel {
     fn score(&mut self, passages: &[Passage<'_>]) -> Result<Vec<Sentiment>, ModelError> {
         self.score(passages)
     }
+
+    fn read(&mut self, passages: &[Passage<'_>]) -> Result<Vec<Reading>, ModelError> {
+        self.read(passages)
+    }
 }
 
-fn answer(network: &mut Network, text: &Encoded, language: Option<&str>) -> Result<Sentiment, ModelError> {
-    let run = |window: &Window| network.run(&window.ids, language);
-    let triples = text.windows.iter().map(run).collect::<Result<Vec<_>, ModelError>>()?;
-    Ok(pool(text, &triples))
+fn answer(
+    network: &mut Network,
+    text: &Encoded,
+    language: Option<&str>,
+    targets: usize,
+) -> Result<Reading, ModelError> {
+    let mut whole = Vec::with_capacity(text.windows.len());
+    let mut moods = vec![Vec::new(); targets];
+    for window in &text.windows {
+        let (triple, own) = network.run(&window.ids, language, &window.places)?;
+        whole.push((window.tokens, triple));
+        for (places, triple) in window.places.iter().zip(own) {
+            moods[places.target].push((places.own, triple));
+        }
+    }
+    let targets = moods.iter().map(|parts| (!parts.is_empty()).then(|| pool(parts, text.truncated))).collect();
+    Ok(Reading { whole: pool(&whole, text.truncated), targets })
 }
 
-/// Token-weighted mean of the windows' probabilities; a uniform triple for a text without tokens.
-fn pool(text: &Encoded, triples: &[[f64; 3]]) -> Sentiment {
-    let total: usize = text.windows.iter().map(|window| window.tokens).sum();
+/// Mean of the windows' probabilities, weighted by tokens; a uniform triple for a text without tokens.
+fn pool(parts: &[(usize, [f64; 3])], truncated: bool) -> Sentiment {
+    let total: usize = parts.iter().map(|(tokens, _)| tokens).sum();
     let mut mean = if total == 0 { [1.0 / 3.0; 3] } else { [0.0; 3] };
-    for (window, triple) in text.windows.iter().zip(triples) {
-        let weight = window.tokens as f64 / total as f64;
+    for (tokens, triple) in parts {
+        let weight = *tokens as f64 / total as f64;
         for (sum, probability) in mean.iter_mut().zip(triple) {
             *sum += weight * probability;
         }
     }
     let [negative, neutral, positive] = mean;
-    Sentiment::from_probabilities(Probabilities { negative, neutral, positive }, text.truncated)
+    Sentiment::from_probabilities(Probabilities { negative, neutral, positive }, truncated)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn encoded(tokens: &[usize]) -> Encoded {
-        let windows = tokens.iter().map(|&tokens| Window { ids: Vec::new(), tokens }).collect();
-        Encoded { windows, truncated: false }
-    }
-
     #[test]
     fn windows_weigh_by_their_tokens() {
-        let pooled = pool(&encoded(&[30, 10]), &[[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]);
+        let pooled = pool(&[(30, [1.0, 0.0, 0.0]), (10, [0.0, 0.0, 1.0])], false);
         assert!((pooled.probabilities.negative - 0.75).abs() < 1e-9);
         assert!((pooled.score + 0.5).abs() < 1e-9);
     }
 
     #[test]
     fn a_text_without_tokens_gets_a_uniform_triple() {
-        let pooled = pool(&encoded(&[]), &[]);
+        let pooled = pool(&[], false);
         assert!((pooled.probabilities.neutral - 1.0 / 3.0).abs() < 1e-12);
         assert!(pooled.score.abs() < 1e-12);
     }

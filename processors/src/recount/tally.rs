@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use vigie_clock::Timestamp;
 use vigie_schemas::WHOLE_MARKET;
 
-use super::{Names, Post, Said, Version};
+use super::{Mood, Names, Post, Said, Version};
 
 /// What a window counts.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,7 +32,6 @@ pub struct Window {
 }
 
 /// A window while it is counted.
-#[derive(Default)]
 struct Tally<'a> {
     /// What was in time for sure.
     sure: Sum,
@@ -42,6 +41,8 @@ struct Tally<'a> {
 
 #[derive(Clone, Default)]
 struct Sum {
+    /// Whose window it is; none: the whole market's.
+    asset: Option<u32>,
     posts: i64,
     authors: HashSet<u32>,
     labels: [i64; 3],
@@ -62,10 +63,12 @@ pub(super) fn windows<'a>(
         let window = bucket(versions[0].window);
         let choices = choices(versions, &is_open);
         let assets: BTreeSet<u32> =
-            choices.iter().flatten().flat_map(|said: &&Said| said.assets.iter().copied()).collect();
+            choices.iter().flatten().flat_map(|said: &&Said| said.assets.iter().map(|(asset, _)| *asset)).collect();
         for asset in assets.into_iter().map(Some).chain([None]) {
-            let tally = tallies.entry((asset, window)).or_default();
-            let of_asset = |said: &&Said| asset.is_none_or(|asset| said.assets.contains(&asset));
+            let tally = tallies
+                .entry((asset, window))
+                .or_insert_with(|| Tally { sure: Sum { asset, ..Sum::default() }, open: Vec::new() });
+            let of_asset = |said: &&Said| said.mood_of(asset).is_some();
             match choices.as_slice() {
                 [only] => only.filter(of_asset).into_iter().for_each(|said| tally.sure.add(said)),
                 several => tally.open.push(several.iter().map(|choice| choice.filter(of_asset)).collect()),
@@ -100,11 +103,15 @@ impl Tally<'_> {
 }
 
 impl Sum {
+    fn mood(&self, said: &Said) -> Mood {
+        said.mood_of(self.asset).flatten()
+    }
+
     fn add(&mut self, said: &Said) {
         self.posts += 1;
         self.authors.extend(said.author);
         *self.sources.entry(said.source).or_default() += 1;
-        if let Some((label, micros)) = said.mood {
+        if let Some((label, micros)) = self.mood(said) {
             self.labels[label as usize] += 1;
             self.micros += micros;
         }
@@ -119,8 +126,9 @@ impl Sum {
         if rest.iter().all(|said| said.source == first.source) {
             *self.sources.entry(first.source).or_default() += 1;
         }
-        let label = |said: &Said| said.mood.map(|(label, _)| label);
-        if let Some(label) = label(first).filter(|common| rest.iter().all(|said| label(said) == Some(*common))) {
+        let label = |said: &Said| self.mood(said).map(|(label, _)| label);
+        let common = label(first).filter(|common| rest.iter().all(|said| label(said) == Some(*common)));
+        if let Some(label) = common {
             self.labels[label as usize] += 1;
         }
     }
@@ -134,7 +142,7 @@ impl Sum {
             *self.sources.entry(source).or_default() += 1;
         }
         for label in 0..self.labels.len() {
-            let has = some.iter().any(|said| said.mood.is_some_and(|(own, _)| own as usize == label));
+            let has = some.iter().any(|said| self.mood(said).is_some_and(|(own, _)| own as usize == label));
             self.labels[label] += i64::from(has);
         }
     }

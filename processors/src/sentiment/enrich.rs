@@ -5,6 +5,7 @@ use vigie_schemas::{AssetMention, Lineage, Mention, RawPost, ScoredPost, WHOLE_M
 
 use super::emitted::Emitted;
 use crate::assets::post_text;
+use crate::inference::Sentiment;
 use crate::text::analysis::Analysis;
 use crate::text::fingerprint::Fingerprint;
 use crate::text::spam;
@@ -30,19 +31,19 @@ pub fn enrich(
     let fingerprint = Fingerprint::of(&text).map(Fingerprint::to_long);
     let spam = spam::judge(&text, post.author.as_deref());
     let sentiment = analysis.sentiment;
-    let label = sentiment.map(|sentiment| sentiment.label.as_str().to_owned());
-    let score = sentiment.map(|sentiment| sentiment.score);
-    let assets = analysis.assets.iter().map(|mentioned| mentioned.asset.as_str());
+    let label = |sentiment: Option<Sentiment>| sentiment.map(|sentiment| sentiment.label.as_str().to_owned());
+    let score = |sentiment: Option<Sentiment>| sentiment.map(|sentiment| sentiment.score);
+    let assets = analysis.assets.iter().map(|mentioned| (mentioned.asset.as_str(), analysis.sentiment_of(mentioned)));
     let mentions = assets
-        .chain([WHOLE_MARKET])
-        .map(|asset| Mention {
+        .chain([(WHOLE_MARKET, sentiment)])
+        .map(|(asset, sentiment)| Mention {
             asset: asset.to_owned(),
             post_id: post.post_id.clone(),
             source: post.source.clone(),
             author_id: author_id.clone(),
             published_at: post.published_at,
-            label: label.clone(),
-            score,
+            label: label(sentiment),
+            score: score(sentiment),
             sample: post.sample,
             lineage: lineage.clone(),
             revision,
@@ -54,7 +55,12 @@ pub fn enrich(
     let assets = analysis
         .assets
         .into_iter()
-        .map(|mentioned| AssetMention { asset: mentioned.asset, evidence: mentioned.evidence.as_str().to_owned() })
+        .map(|mentioned| AssetMention {
+            asset: mentioned.asset,
+            evidence: mentioned.evidence.as_str().to_owned(),
+            label: label(mentioned.mood),
+            score: score(mentioned.mood),
+        })
         .collect();
     let scored_post = ScoredPost {
         excerpt: first_chars(&post.text, EXCERPT_CHARS),
@@ -68,8 +74,8 @@ pub fn enrich(
         fetched_at: post.fetched_at,
         scored_at,
         language: analysis.language.map(str::to_owned),
-        label,
-        score,
+        label: label(sentiment),
+        score: score(sentiment),
         p_negative: sentiment.map(|sentiment| sentiment.probabilities.negative),
         p_neutral: sentiment.map(|sentiment| sentiment.probabilities.neutral),
         p_positive: sentiment.map(|sentiment| sentiment.probabilities.positive),
@@ -156,11 +162,11 @@ mod tests {
     use super::*;
     use crate::assets::Evidence;
     use crate::fixtures::{lineage, raw_post};
-    use crate::inference::{Probabilities, Sentiment};
+    use crate::inference::Probabilities;
     use crate::text::analysis::Mentioned;
 
     fn analysis(sentiment: Option<Sentiment>, unscored_reason: Option<&str>) -> Analysis {
-        let asset = |id: &str| Mentioned { asset: id.into(), evidence: Evidence::Ticker };
+        let asset = |id: &str| Mentioned { asset: id.into(), evidence: Evidence::Ticker, mood: None };
         let unscored_reason = unscored_reason.map(Into::into);
         Analysis { language: Some("en"), assets: vec![asset("BTC"), asset("ETH")], sentiment, unscored_reason }
     }
@@ -178,6 +184,23 @@ mod tests {
         assert_eq!(assets, ["BTC", "ETH", "*"]);
         assert!(mentions.iter().all(|m| m.score == scored.score && m.label.as_deref() == Some("positive")));
         assert_eq!((scored.p_positive, scored.lineage.first_offset), (Some(0.7), 8));
+    }
+
+    #[test]
+    fn an_asset_with_a_mood_of_its_own_counts_with_that() {
+        let sentiment = |negative, neutral, positive| {
+            Some(Sentiment::from_probabilities(Probabilities { negative, neutral, positive }, false))
+        };
+        let mut of_btc = analysis(sentiment(0.1, 0.2, 0.7), None);
+        of_btc.assets[0].mood = sentiment(0.8, 0.2, 0.0);
+        let (scored, mentions) = enriched(of_btc);
+        let labels: Vec<_> = mentions.iter().map(|mention| mention.label.as_deref()).collect();
+        assert_eq!(labels, [Some("negative"), Some("positive"), Some("positive")]);
+        assert_eq!((mentions[0].score, mentions[2].score), (Some(-0.8), scored.score));
+        let (btc, eth) = (&scored.assets[0], &scored.assets[1]);
+        assert_eq!((btc.label.as_deref(), btc.score, eth.score), (Some("negative"), Some(-0.8), None));
+        assert_eq!(scored.mood(btc), (Some("negative"), Some(-0.8)));
+        assert_eq!(scored.mood(eth), (Some("positive"), scored.score), "as records of before there were moods");
     }
 
     #[test]

@@ -3,10 +3,9 @@
 //! The sentiment topology and `vigie model score` share this, so both give the same answers.
 
 use std::borrow::Cow;
+use std::ops::{Range, RangeInclusive};
 
-use serde::Serialize;
-
-use crate::assets::{AssetMatcher, Evidence, Scratch};
+use crate::assets::{AssetHit, AssetMatcher, Evidence, Scratch};
 use crate::inference::{ModelError, Passage, Scorer, Sentiment};
 use crate::text::language::{self, Language};
 use crate::text::letters::fold;
@@ -14,13 +13,18 @@ use crate::text::letters::fold;
 /// Why a text has no sentiment.
 pub const EMPTY: &str = "empty";
 
+/// Of so many assets in a text the mood towards each is told apart. With one there is nothing to tell, and who lists more mostly means all alike.
+const MOODS: RangeInclusive<usize> = 2..=8;
+
 /// One asset that a text mentions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Mentioned {
     /// Canonical id.
     pub asset: String,
     /// The strongest evidence.
     pub evidence: Evidence,
+    /// The mood towards it, where it is told apart from that of the text: in texts with several assets.
+    pub mood: Option<Sentiment>,
 }
 
 /// A text to analyse.
@@ -51,6 +55,13 @@ pub struct Analysis {
     pub unscored_reason: Option<String>,
 }
 
+impl Analysis {
+    /// The sentiment that counts for an asset: the mood towards it, or that of the whole text.
+    pub fn sentiment_of(&self, mentioned: &Mentioned) -> Option<Sentiment> {
+        mentioned.mood.or(self.sentiment)
+    }
+}
+
 /// A scorer and an asset matcher.
 pub struct Analyser {
     scorer: Box<dyn Scorer>,
@@ -79,18 +90,22 @@ impl Analyser {
     pub fn analyse(&mut self, subjects: &[Subject<'_>]) -> Result<Vec<Analysis>, ModelError> {
         let texts: Vec<Cow<'_, str>> = subjects.iter().map(|subject| fold(subject.text)).collect();
         let declared = subjects.iter().map(|subject| subject.declared_language);
-        let mut answers: Vec<Analysis> =
-            texts.iter().zip(declared).map(|(text, declared)| self.without_sentiment(text, declared)).collect();
+        let (mut answers, targets): (Vec<Analysis>, Vec<_>) =
+            texts.iter().zip(declared).map(|(text, declared)| self.without_sentiment(text, declared)).unzip();
         let scorable = |answer: &Analysis| answer.unscored_reason.is_none();
         let chosen: Vec<Passage<'_>> = texts
             .iter()
             .zip(&answers)
-            .filter(|(_, answer)| scorable(answer))
-            .map(|(text, answer)| Passage { text, language: answer.language })
+            .zip(&targets)
+            .filter(|((_, answer), _)| scorable(answer))
+            .map(|((text, answer), targets)| Passage { text, language: answer.language, targets })
             .collect();
-        let sentiments = self.scorer.score(&chosen)?;
-        for (answer, sentiment) in answers.iter_mut().filter(|answer| scorable(answer)).zip(sentiments) {
-            answer.sentiment = Some(sentiment);
+        let readings = self.scorer.read(&chosen)?;
+        for (answer, reading) in answers.iter_mut().filter(|answer| scorable(answer)).zip(readings) {
+            answer.sentiment = Some(reading.whole);
+            for (mentioned, mood) in answer.assets.iter_mut().zip(reading.targets) {
+                mentioned.mood = mood;
+            }
         }
         Ok(answers)
     }
@@ -100,9 +115,13 @@ impl Analyser {
         self.assets.find_with(&mut self.scratch, &fold(text)).any(|hit| wanted(&hit.asset.id))
     }
 
-    fn without_sentiment(&mut self, text: &str, declared: Option<&str>) -> Analysis {
+    /// With the places of its assets, if their moods are to be told apart.
+    fn without_sentiment(&mut self, text: &str, declared: Option<&str>) -> (Analysis, Vec<Vec<Range<usize>>>) {
         let hits = self.assets.find_with(&mut self.scratch, text);
-        let assets = hits.map(|hit| Mentioned { asset: hit.asset.id.clone(), evidence: hit.evidence }).collect();
+        let mentioned =
+            |hit: AssetHit<'_>| Mentioned { asset: hit.asset.id.clone(), evidence: hit.evidence, mood: None };
+        let assets: Vec<Mentioned> = hits.map(mentioned).collect();
+        let targets = if MOODS.contains(&assets.len()) { self.scratch.places() } else { Vec::new() };
         let blank = text.chars().all(|c| c.is_whitespace() || c.is_control());
         let detected = if blank { Language::Unknown(EMPTY) } else { language::detect(text, declared) };
         let unscored_reason = match detected {
@@ -112,7 +131,7 @@ impl Analyser {
             Language::Unknown(language::NO_LETTERS) if language::has_emoji(text) => None,
             Language::Unknown(reason) => Some(reason.to_owned()),
         };
-        Analysis { language: detected.code(), assets, sentiment: None, unscored_reason }
+        (Analysis { language: detected.code(), assets, sentiment: None, unscored_reason }, targets)
     }
 }
 
@@ -120,7 +139,7 @@ impl Analyser {
 pub(crate) mod tests {
     use super::*;
     use crate::assets::AssetTable;
-    use crate::inference::{ModelInfo, Probabilities};
+    use crate::inference::{ModelInfo, Probabilities, Reading};
 
     /// A scorer for tests: counts the words of two short lists.
     pub(crate) struct Lexicon(ModelInfo);
@@ -169,9 +188,58 @@ pub(crate) mod tests {
         let reasons: Vec<Option<&str>> = answers.iter().map(|answer| answer.unscored_reason.as_deref()).collect();
         let german = "language de is not supported by the model";
         assert_eq!(reasons, [None, Some("empty"), Some(german), None, Some("no letters")]);
-        assert_eq!(answers[0].assets, [Mentioned { asset: "ETH".to_owned(), evidence: Evidence::Ticker }]);
-        assert_eq!(answers[4].assets, [Mentioned { asset: "BTC".to_owned(), evidence: Evidence::Cashtag }]);
+        assert_eq!(answers[0].assets, [Mentioned { asset: "ETH".to_owned(), evidence: Evidence::Ticker, mood: None }]);
+        assert_eq!(answers[4].assets, [Mentioned { asset: "BTC".to_owned(), evidence: Evidence::Cashtag, mood: None }]);
     }
+
+    /// Likes what is called BTC, and nothing else.
+    struct Maximalist(Lexicon);
+
+    impl Scorer for Maximalist {
+        fn info(&self) -> &ModelInfo {
+            self.0.info()
+        }
+
+        fn score(&mut self, passages: &[Passage<'_>]) -> Result<Vec<Sentiment>, ModelError> {
+            self.0.score(passages)
+        }
+
+        fn read(&mut self, passages: &[Passage<'_>]) -> Result<Vec<Reading>, ModelError> {
+            let mood = |name: &str| {
+                let positive = f64::from(name == "BTC");
+                let triple = Probabilities { negative: 1.0 - positive, neutral: 0.0, positive };
+                Some(Sentiment::from_probabilities(triple, false))
+            };
+            let wholes = self.0.score(passages)?.into_iter();
+            let read = |(passage, whole): (&Passage<'_>, Sentiment)| Reading {
+                whole,
+                targets: passage.targets.iter().map(|places| mood(&passage.text[places[0].clone()])).collect(),
+            };
+            Ok(passages.iter().zip(wholes).map(read).collect())
+        }
+    }
+
+    #[test]
+    fn moods_are_asked_for_at_the_places_of_two_to_eight_assets() {
+        let matcher = AssetMatcher::new(AssetTable::bundled().unwrap()).unwrap();
+        let mut analyser = Analyser::new(Box::new(Maximalist(Lexicon::new())), matcher);
+        let texts = [
+            "it is so good that I have sold \u{1f680} all of my $SOL for BTC",
+            "this is the best of it and I have it: BTC",
+            "this is what I have and it is good: $BTC $ETH $SOL $ADA $XRP $LTC $DOGE $DOT $AVAX",
+        ];
+        let answers = analyser.analyse(&texts.map(Subject::from)).unwrap();
+        let scores = |answer: &Analysis| -> Vec<(String, Option<f64>)> {
+            answer.assets.iter().map(|one| (one.asset.clone(), one.mood.map(|mood| mood.score))).collect()
+        };
+        assert_eq!(scores(&answers[0]), [("BTC".to_owned(), Some(1.0)), ("SOL".to_owned(), Some(-1.0))]);
+        assert!(answers[0].sentiment.is_some_and(|whole| whole.score > 0.0 && whole.score < 1.0));
+        assert_eq!(scores(&answers[1]), [("BTC".to_owned(), None)]);
+        assert_eq!(answers[1].sentiment_of(&answers[1].assets[0]), answers[1].sentiment);
+        assert_eq!(answers[2].assets.len(), 9);
+        assert!(answers[2].assets.iter().all(|one| one.mood.is_none()));
+    }
+
     #[test]
     fn letters_are_read_as_they_look_and_the_source_says_its_language() {
         let text = "\u{1d401}\u{1d422}\u{1d42d}\u{1d41c}\u{1d428}\u{1d422}\u{1d427} and \u{ff25}\u{ff34}\u{ff28} are good, and so is \u{20bf}2 of Sol\u{200b}ana";

@@ -8,8 +8,9 @@ use std::io::{self, BufRead, Write};
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::assets::Evidence;
 use crate::inference::{Label, ModelError, Probabilities};
-use crate::text::analysis::{Analyser, Analysis, Mentioned, Subject};
+use crate::text::analysis::{Analyser, Analysis, Subject};
 
 /// Most lines that are answered at a time.
 pub const BATCH_LINES: usize = 64;
@@ -44,7 +45,7 @@ struct Answer<'a> {
     score: Option<f64>,
     probabilities: Option<Probabilities>,
     language: Option<&'a str>,
-    assets: &'a [Mentioned],
+    assets: Vec<AssetAnswer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     /// Only the beginning was read by the model.
@@ -53,6 +54,15 @@ struct Answer<'a> {
     /// The line was not UTF-8; each bad sequence was read as U+FFFD.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     invalid_utf8: bool,
+}
+
+/// The mood is that towards the asset, or of the text where that was not told apart.
+#[derive(Debug, Serialize)]
+struct AssetAnswer<'a> {
+    asset: &'a str,
+    evidence: Evidence,
+    label: Option<Label>,
+    score: Option<f64>,
 }
 
 struct Line {
@@ -86,12 +96,17 @@ pub fn score_lines(
 
 fn write_answer(output: &mut impl Write, line: &Line, analysis: &Analysis) -> io::Result<()> {
     let sentiment = analysis.sentiment.as_ref();
+    let assets = analysis.assets.iter().map(|mentioned| {
+        let mood = analysis.sentiment_of(mentioned);
+        let (label, score) = (mood.map(|mood| mood.label), mood.map(|mood| mood.score));
+        AssetAnswer { asset: &mentioned.asset, evidence: mentioned.evidence, label, score }
+    });
     let answer = Answer {
         label: sentiment.map(|sentiment| sentiment.label),
         score: sentiment.map(|sentiment| sentiment.score),
         probabilities: sentiment.map(|sentiment| sentiment.probabilities),
         language: analysis.language,
-        assets: &analysis.assets,
+        assets: assets.collect(),
         reason: analysis.unscored_reason.as_deref(),
         truncated: line.truncated || sentiment.is_some_and(|sentiment| sentiment.truncated),
         invalid_utf8: line.invalid_utf8,

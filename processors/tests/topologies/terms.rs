@@ -94,7 +94,7 @@ fn days() -> Vec<ScoredPost> {
     let usual = (0..40 * 60)
         .map(|n| post(n, n / 60, ["bitcoin is fine", "bitcoin falls", "hodl"][n as usize % 3], (n % 2) as i32));
     let new = (0..20).map(|n| ScoredPost {
-        assets: vec![AssetMention { asset: "UST".into(), evidence: "ticker".into() }],
+        assets: vec![AssetMention { asset: "UST".into(), evidence: "ticker".into(), ..AssetMention::default() }],
         ..post(10_000 + n, BURST, "$XYZQ will depeg as UST did", (n % 2) as i32)
     });
     usual.chain(new).collect()

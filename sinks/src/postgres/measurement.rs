@@ -135,7 +135,11 @@ fn scored(n: i64) -> ScoredPost {
         p_positive: Some(p[2]),
         assets: assets
             .into_iter()
-            .map(|asset| AssetMention { asset: format!("A{asset}"), evidence: "cashtag".to_owned() })
+            .map(|asset| AssetMention {
+                asset: format!("A{asset}"),
+                evidence: "cashtag".to_owned(),
+                ..AssetMention::default()
+            })
             .collect(),
         lineage: lineage("posts.raw.v1", (n % 4) as i32, n),
         revision: if edited { 2 } else { 1 },

@@ -123,10 +123,11 @@ pub(crate) const POST_ASSETS: Table = Table {
 
 /// `key`: the number of the post, which PostgreSQL computes.
 pub(crate) fn post_asset_cells<'a>(post: &'a ScoredPost, key: i64, mention: &'a AssetMention) -> Vec<Cell<'a>> {
+    let (label, score) = post.mood(mention);
     vec![
         Cell::Time(post.published_at),
-        Cell::OptReal(post.score),
-        Cell::OptText(post.label.as_deref()),
+        Cell::OptReal(score),
+        Cell::OptText(label),
         Cell::Text(&post.lineage.run_id),
         Cell::Text(&mention.asset),
         Cell::Long(key),

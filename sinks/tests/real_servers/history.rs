@@ -62,7 +62,7 @@ async fn a_later_revision_takes_the_place_of_the_earlier_one_and_of_its_assets()
     let pipeline = Pipeline::new().await;
     let sink = pipeline.start_postgres();
     let (key, first) = published(1, "2022-05-31T23:59:59.999Z");
-    let eth = AssetMention { asset: "ETH".to_owned(), evidence: "name".to_owned() };
+    let eth = AssetMention { asset: "ETH".to_owned(), evidence: "name".to_owned(), ..AssetMention::default() };
     let mut edited = ScoredPost { revision: 2, assets: vec![eth], ..first.clone() };
     edited.lineage.last_offset = 2;
     // From another partition of another topic: the later score counts, not the offset.

@@ -149,6 +149,7 @@ async fn a_revised_post_replaces_the_older_one_with_its_assets() {
     let pipeline = Pipeline::new().await;
     let mut revised = post(1);
     revised.assets[0].asset = "ETH".to_owned();
+    (revised.assets[0].label, revised.assets[0].score) = (Some("negative".to_owned()), Some(-0.75));
     revised.lineage.last_offset = 50;
     let sink = pipeline.start_postgres();
     pipeline.publish_all(Topic::InsightsSentiment, &[("rss:1".to_owned(), post(1))]).await;
@@ -156,6 +157,9 @@ async fn a_revised_post_replaces_the_older_one_with_its_assets() {
     pipeline.publish_all(Topic::InsightsSentiment, &[("rss:1".to_owned(), revised)]).await;
     pipeline.until_number("SELECT count(*) FROM post_assets WHERE asset = 'ETH'", 1).await;
     assert_eq!(pipeline.number("SELECT count(*) FROM post_assets").await, 1);
+    let own_mood = "SELECT count(*) FROM post_assets k JOIN posts p USING (post_id) WHERE k.label = 'negative' AND k.score = -0.75 \
+         AND p.label <> 'negative' AND p.assets = '{ETH}'";
+    assert_eq!(pipeline.number(own_mood).await, 1);
     // The older one comes again: neither it nor its asset returns.
     pipeline
         .publish_all(Topic::InsightsSentiment, &[("rss:1".to_owned(), post(1)), ("rss:2".to_owned(), post(2))])

@@ -27,7 +27,7 @@ pub(crate) fn lineage(offset: i64) -> Lineage {
 
 /// Post number `n`, about BTC, read from input offset `n`.
 pub(crate) fn post(n: i64) -> ScoredPost {
-    let mention = AssetMention { asset: "BTC".to_owned(), evidence: "ticker".to_owned() };
+    let mention = AssetMention { asset: "BTC".to_owned(), evidence: "ticker".to_owned(), ..AssetMention::default() };
     ScoredPost {
         post_id: format!("rss:{n}"),
         source: "sample".to_owned(),

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use vigie_processors::assets::{AssetMatcher, AssetTable, post_text};
-use vigie_processors::inference::ModelConfig;
-use vigie_processors::text::analysis::{Analyser, Analysis, Subject};
+use vigie_processors::inference::{ModelConfig, Sentiment};
+use vigie_processors::text::analysis::{Analyser, Subject};
 use vigie_schemas::{RawPost, TrendInsight, WHOLE_MARKET};
 
 use crate::error::ChaosError;
@@ -88,27 +88,28 @@ pub(crate) fn expect(
         let subject = Subject { text: &text, declared_language: post.declared_language.as_deref() };
         let analysis =
             analyser.analyse(&[subject])?.pop().ok_or_else(|| ChaosError::Other("no analysis".to_owned()))?;
-        let assets: BTreeSet<String> =
-            analysis.assets.iter().map(|found| found.asset.clone()).chain([WHOLE_MARKET.to_owned()]).collect();
+        let towards = analysis.assets.iter().map(|found| (found.asset.clone(), analysis.sentiment_of(found)));
+        let assets: BTreeMap<String, Option<Sentiment>> =
+            towards.chain([(WHOLE_MARKET.to_owned(), analysis.sentiment)]).collect();
         expected.scored += u64::from(analysis.sentiment.is_some());
         if let Some(sentiment) = analysis.sentiment {
             expected.labels.insert(post.post_id.clone(), sentiment.label as usize);
         }
-        for asset in &assets {
+        for (asset, sentiment) in &assets {
             if *fate == Fate::Late {
                 expected.late_mentions += 1;
             } else {
                 let start = post.published_at.as_millis().div_euclid(WINDOW_MS) * WINDOW_MS;
-                count(tallies.entry((asset.clone(), start)).or_default(), post, &analysis);
+                count(tallies.entry((asset.clone(), start)).or_default(), post, *sentiment);
             }
         }
-        expected.posts.insert(post.post_id.clone(), assets);
+        expected.posts.insert(post.post_id.clone(), assets.into_keys().collect());
     }
     expected.windows = tallies.into_iter().map(|(key, tally)| (key, finish(tally))).collect();
     Ok(expected)
 }
 
-fn count(tally: &mut Tally, post: &RawPost, analysis: &Analysis) {
+fn count(tally: &mut Tally, post: &RawPost, sentiment: Option<Sentiment>) {
     tally.counts.posts += 1;
     *tally.counts.sources.entry(post.source.clone()).or_default() += 1;
     let author =
@@ -117,7 +118,7 @@ fn count(tally: &mut Tally, post: &RawPost, analysis: &Analysis) {
         let scope = if post.kind == "rss" { &post.source } else { &post.kind };
         tally.authors.insert((scope.clone(), author.to_owned()));
     }
-    if let Some(sentiment) = analysis.sentiment {
+    if let Some(sentiment) = sentiment {
         tally.counts.labels[sentiment.label as usize] += 1;
         tally.scores.push((sentiment.score * 1e6).round() as i64);
     }
