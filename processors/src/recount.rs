@@ -253,7 +253,7 @@ impl<C: RecordCodec> Recount<C> {
         self.settle()?;
         let number = self.names.numbers.get(asset).copied();
         let is_about =
-            |said: &Said| asset == WHOLE_MARKET || number.is_some_and(|number| said.assets.contains(&number));
+            |said: &Said| asset == WHOLE_MARKET || said.assets.iter().any(|(mentioned, _)| Some(*mentioned) == number);
         let mut posts = BTreeMap::new();
         for (id, post) in &self.posts {
             for versions in post.versions.chunk_by(|a, b| a.window == b.window) {
