@@ -18,7 +18,7 @@ use vigie_processors::AvroDeadLetters;
 use vigie_processors::text::fingerprint::Fingerprint;
 use vigie_processors::trends::alerts::AlertPolicy;
 use vigie_processors::trends::{APPLICATION_ID, MarketTopic, TrendsMetrics, TrendsSettings, topology};
-use vigie_schemas::{Codec, Mention, RegistryConfig, SyncCodec, Topic};
+use vigie_schemas::{Codec, LIVE_RUN, Mention, RegistryConfig, SyncCodec, Topic};
 use vigie_stack::{Stack, StackConfig};
 use vigie_streams::{StateBackend, StreamsApp, StreamsConfig, StreamsOptions, TopicPartition, TumblingWindows};
 

@@ -104,7 +104,7 @@ mod tests {
     fn places_are_distances_from_the_nearest_token_of_the_target() {
         // CLS, sold, my, SOL, for, BTC, SEP
         let offsets = [(0, 4), (5, 7), (8, 11), (12, 15), (16, 19)];
-        let targets = [vec![8..11], vec![16..19], vec![40..43]];
+        let targets = [8..11, 16..19, 40..43].map(|place| vec![place]);
         let found = places(&offsets, &targets, 2);
         let sol = Places { target: 0, own: 1, tokens: vec![0, 0, 1, 2, 3, 4 + 5, 4] };
         let btc = Places { target: 1, own: 1, tokens: vec![0, 0, 0, 5, 1, 2, 3] };

@@ -67,7 +67,8 @@ impl SentimentModel {
             Ok::<_, ModelError>(Network::new(segments.collect::<Result<_, _>>()?, head.transpose()?))
         };
         let text = "a first text, so that a graph of another shape is refused now and not later";
-        let probe = encoder.encode(Passage { targets: &[vec![0..1], vec![2..7]], ..text.into() })?;
+        let targets = [0..1, 2..7].map(|place| vec![place]);
+        let probe = encoder.encode(Passage { targets: &targets, ..text.into() })?;
         answer(&mut open(false)?, &probe, None, 2)?;
         let workers = (0..options.threads.max(1)).map(|_| open(options.early_exit)).collect::<Result<_, _>>()?;
         Ok(Self { info: manifest.info(), encoder, workers })
