@@ -66,7 +66,7 @@ fn moods_are_those_that_python_measured_and_change_nothing_of_the_whole() {
             }
         }
     }
-    let nowhere = [Vec::from([70_000..70_003])];
+    let nowhere = [std::iter::once(70_000..70_003).collect()];
     let reading = model.read(&[Passage { targets: &nowhere, .."short".into() }]).unwrap().remove(0);
     assert_eq!(reading.targets, [None]);
 }
