@@ -17,8 +17,8 @@ use vigie_daemon::{Context, ops_router};
 use crate::app::App;
 use crate::auth::{Scope, require, require_token};
 use crate::endpoints::{
-    alerts, assets, authors, dashboard, dead_letters, diff, keys, market, metric, posts, resource, runs, search, series,
-    sources, stream, terms, trends,
+    alerts, assets, authors, dashboard, dead_letters, diff, keys, market, metric, posts, resource, runs, search,
+    series, sources, stream, terms, trends,
 };
 use crate::http::problem::Problem;
 use guard::guard;
