@@ -49,7 +49,9 @@ pub(super) async fn run(
     loop {
         tokio::time::sleep(LOOK_AGAIN).await;
         if let Some(status) = process.ended() {
-            if !status.success() {
+            // Killed after its last word: asked again it only cleans up, and says that it has ended.
+            let ended = "SELECT state = 'finished' FROM runs WHERE run_id = $1";
+            if !status.success() && !client.query_one(ended, &[&id]).await?.get::<_, bool>(0) {
                 return Err(process.died(status));
             }
             break;
