@@ -150,7 +150,8 @@ impl Stage<'_> {
             (self.progress)(&format!("replay {run}, to be killed {wanted} times"));
             let since = self.seen.now();
             let args = variants.args(run, self.options);
-            let ran = runs::run(self.world, run, (&range, &args), wanted, self.progress).await?;
+            let ran =
+                runs::run(self.world, run, (&range, &args), (wanted, left > 1 && wanted > 0), self.progress).await?;
             self.timed(run, since);
             (self.progress)(&format!("  {ran}"));
             kills -= ran.kills;

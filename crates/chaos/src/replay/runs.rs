@@ -23,18 +23,20 @@ struct Position {
     records: i64,
 }
 
-/// Runs `vigie replay run` to its end; `range` is said at the first start only. Killed where its seed says, `kills` times at most: one that
-/// has ended before cannot be killed.
+/// Runs `vigie replay run` to its end; `range` is said at the first start only. Killed where the seed says, the last time
+/// while windows are counted if `in_counting`; `kills` times at most, for one that has ended before cannot be killed.
 pub(super) async fn run(
     world: &mut World,
     id: &str,
     (range, what): (&str, &str),
-    kills: u32,
+    (kills, in_counting): (u32, bool),
     progress: &Progress,
 ) -> Result<RunReport, ChaosError> {
-    // One of them falls into the counting of the windows.
-    let mut moments: Vec<f64> = (1..kills).map(|_| world.rng.random_range(0.02..0.95)).collect();
-    moments.extend((kills > 0).then_some(1.0));
+    let mut moments: Vec<f64> = (0..kills).map(|_| world.rng.random_range(0.02..0.8)).collect();
+    if in_counting {
+        moments.pop();
+        moments.push(1.0);
+    }
     moments.sort_by(f64::total_cmp);
     let mut moments = moments.into_iter().peekable();
     let url = world.stack.endpoints().postgres_url.clone();
@@ -47,7 +49,9 @@ pub(super) async fn run(
     loop {
         tokio::time::sleep(LOOK_AGAIN).await;
         if let Some(status) = process.ended() {
-            if !status.success() {
+            // Killed after its last word: asked again it only cleans up, and says that it has ended.
+            let ended = "SELECT state = 'finished' FROM runs WHERE run_id = $1";
+            if !status.success() && !client.query_one(ended, &[&id]).await?.get::<_, bool>(0) {
                 return Err(process.died(status));
             }
             break;
