@@ -82,7 +82,7 @@ pub(crate) fn router(app: Arc<App>, ctx: Context) -> Router {
         .with_state(app.clone())
         .merge(ops_router(ctx).route_layer(from_fn(protect_metrics)))
         .fallback(async || Problem::not_found("there is nothing at this path, see /docs"))
-        .method_not_allowed_fallback(async || Problem::method_not_allowed("expected GET or HEAD"))
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(app, guard))
         .layer(CompressionLayer::new())

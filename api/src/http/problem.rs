@@ -98,9 +98,10 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", "not found", detail)
     }
 
-    pub(crate) fn method_not_allowed(detail: impl Into<String>) -> Self {
+    /// The router adds `Allow`.
+    pub(crate) fn method_not_allowed() -> Self {
+        let detail = "expected one of the methods that Allow lists";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "method not allowed", detail)
-            .with_header(header::ALLOW, HeaderValue::from_static("GET, HEAD"))
     }
 
     pub(crate) fn unauthorized(detail: impl Into<String>, challenge: &'static str) -> Self {

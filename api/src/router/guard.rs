@@ -173,7 +173,9 @@ fn request_id(headers: &HeaderMap, app: &App) -> String {
 /// Problems tell where they happened.
 fn locate(mut response: Response, path: &str, id: &str) -> Response {
     if response.status() == StatusCode::METHOD_NOT_ALLOWED && response.extensions().get::<Problem>().is_none() {
-        response = Problem::method_not_allowed("expected GET or HEAD").into_response();
+        let allowed = response.headers_mut().remove(header::ALLOW);
+        response = Problem::method_not_allowed().into_response();
+        response.headers_mut().extend(allowed.map(|methods| (header::ALLOW, methods)));
     }
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
     let (parts, _) = response.into_parts();

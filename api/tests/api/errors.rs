@@ -80,7 +80,7 @@ async fn wrong_methods_formats_and_bodies_are_refused() {
     world.window(Window::of("BTC", "2022-05-09T12:00:00Z", 1, None)).await;
     let answer = world.send("POST", "/v1/assets", &[]).await;
     answer.problem(405);
-    assert_eq!(answer.header("allow"), "GET, HEAD");
+    assert_eq!(answer.header("allow"), "GET,HEAD");
     world.send("DELETE", "/livez", &[]).await.problem(405);
     for path in ["/v1/assets", "/v1/trends", "/v1/assets/BTC/series", "/v1/assets/BTC/posts", "/v1/sources"] {
         world.get_with(path, &[("accept", "image/png")]).await.problem(406);
@@ -184,8 +184,10 @@ async fn every_documented_path_is_served_and_counted() {
             "/v1/authors/{author_id}" | "/v1/keys" => 403,
             // Only revoked.
             "/v1/keys/{key_id}" => 405,
-            // No replay is there, and nobody is named to ask for tokens.
-            "/v1/runs/{run}/diff" | "/.well-known/oauth-protected-resource" => 404,
+            // No letter and no replay is there, and nobody is named to ask for tokens.
+            "/v1/dead-letters/{topic}/{letter}" | "/v1/runs/{run}/diff" | "/.well-known/oauth-protected-resource" => {
+                404
+            }
             _ => 200,
         };
         assert_eq!(status, expected, "{path}");

@@ -76,7 +76,7 @@ async fn posts_are_picked_and_told_by_the_mood_towards_the_asset() {
     world.post(Post { label: Some("positive"), score: Some(0.4), text: "sold my SOL for BTC", ..post }).await;
     world
         .sql("UPDATE stored_posts SET assets = E'BTC\\nSOL'; UPDATE post_assets SET label = 'negative', score = -0.7; \
-              INSERT INTO post_assets SELECT published_at, 0.9, 'positive', run_id, 'BTC', post_id, evidence FROM post_assets")
+              INSERT INTO post_assets SELECT published_at, 0.9, 'positive', run_id, 'BTC', post_key, evidence FROM post_assets")
         .await;
     let page = world.json("/v1/assets/SOL/posts?label=negative&max_score=-0.7").await;
     let post = &page["posts"][0];
