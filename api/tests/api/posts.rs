@@ -74,6 +74,9 @@ async fn posts_are_picked_and_told_by_the_mood_towards_the_asset() {
     let world = World::new().await;
     let post = Post::of("SOL", "swap", "2022-05-09T12:00:00Z");
     world.post(Post { label: Some("positive"), score: Some(0.4), text: "sold my SOL for BTC", ..post }).await;
+    for asset in ["*", "BTC", "SOL"] {
+        world.window(Window::of(asset, "2022-05-09T12:00:00Z", 1, None)).await;
+    }
     world
         .sql("UPDATE stored_posts SET assets = E'BTC\\nSOL'; UPDATE post_assets SET label = 'negative', score = -0.7; \
               INSERT INTO post_assets SELECT published_at, 0.9, 'positive', run_id, 'BTC', post_key, evidence FROM post_assets")
