@@ -157,7 +157,7 @@ async fn a_revised_post_replaces_the_older_one_with_its_assets() {
     pipeline.publish_all(Topic::InsightsSentiment, &[("rss:1".to_owned(), revised)]).await;
     pipeline.until_number("SELECT count(*) FROM post_assets WHERE asset = 'ETH'", 1).await;
     assert_eq!(pipeline.number("SELECT count(*) FROM post_assets").await, 1);
-    let own_mood = "SELECT count(*) FROM post_assets k JOIN posts p USING (post_id) WHERE k.label = 'negative' AND k.score = -0.75 \
+    let own_mood = "SELECT count(*) FROM post_assets k JOIN posts p USING (post_key) WHERE k.label = 'negative' AND k.score = -0.75 \
          AND p.label <> 'negative' AND p.assets = '{ETH}'";
     assert_eq!(pipeline.number(own_mood).await, 1);
     // The older one comes again: neither it nor its asset returns.
