@@ -47,13 +47,12 @@ fn create_acls(broker: &str, rules: &[Value]) {
     stream.read_exact(&mut length).unwrap();
     let mut answer = vec![0; u32::from_be_bytes(length) as usize];
     stream.read_exact(&mut answer).unwrap();
-    // Correlation id, throttle time, count; then for each no error and no message.
+    // Correlation id, throttle time, count; then for each no error and an empty message.
     assert_eq!(answer[8..12], count.to_be_bytes());
-    assert!(answer[12..].chunks(4).all(|result| result == [0, 0, 0xFF, 0xFF]), "{answer:?}");
+    assert!(answer[12..].chunks(4).all(|result| result == [0; 4]), "{answer:?}");
 }
 
 #[test]
-#[ignore = "has not been seen to pass yet: run it with --ignored"]
 fn each_service_works_with_the_rights_that_are_written_down_and_with_no_others() {
     let dir = tempfile::tempdir().unwrap();
     let rcgen::CertifiedKey { cert, signing_key } =
@@ -118,7 +117,7 @@ fn each_service_works_with_the_rights_that_are_written_down_and_with_no_others()
     let list = String::from_utf8(with("operator", &["audit", "list"]).stdout).unwrap();
     assert_eq!(list.lines().filter(|line| line.contains("token.revoke  alice  allowed")).count(), 1, "{list}");
     let subscribed = with("subscriber", &["tail", "insights.sentiment.v1", "-n", "1"]);
-    assert!(String::from_utf8_lossy(&subscribed.stdout).contains("compose-1"), "{subscribed:?}");
+    assert!(String::from_utf8_lossy(&subscribed.stdout).contains("I lost everything with BTC"), "{subscribed:?}");
     for (user, args) in [
         ("sink-redis", &["tail", "authors.keys.v1"][..]),
         ("sink-postgres", &["audit", "verify"]),

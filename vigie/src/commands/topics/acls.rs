@@ -150,7 +150,7 @@ fn rules(prefix: &str, principal: impl Fn(&str) -> String) -> Vec<Rule> {
             "operator" => [Resource::Topic, Resource::Group, Resource::TransactionalId]
                 .into_iter()
                 .fold(it, |it, resource| it.may(ALL, resource, Pattern::Prefixed, "")),
-            _ => it.may(READ, Resource::Topic, Pattern::Prefixed, "insights.").may(
+            _ => it.reads(&[], &[]).may(READ, Resource::Topic, Pattern::Prefixed, "insights.").may(
                 READ,
                 Resource::Group,
                 Pattern::Prefixed,
