@@ -16,6 +16,7 @@ use crate::http::problem::Problem;
 mod access;
 pub(crate) mod api_key;
 mod caller;
+pub(crate) mod credentials;
 mod fresh;
 mod issuer;
 mod key;

@@ -9,9 +9,9 @@ use serde_json::Value;
 use vigie_clock::Timestamp;
 
 use crate::auth::{Expected, LEEWAY, Signatures, Token, VerifyingKey};
+use crate::endpoints::insights::series::ManyParams;
+use crate::endpoints::insights::stream::StreamParams;
 use crate::endpoints::posts::PostsParams;
-use crate::endpoints::series::ManyParams;
-use crate::endpoints::stream::StreamParams;
 use crate::http::{cursor, params};
 
 const SECRET: &[u8] = b"of nobody, and long enough for it";

@@ -3,7 +3,6 @@
 mod app;
 mod auth;
 mod config;
-mod credentials;
 mod endpoints;
 mod events;
 pub mod hostile;
@@ -18,9 +17,9 @@ mod serving;
 mod store;
 mod time;
 
+pub use auth::credentials::{Credentials, KeyInfo, NewKey, Revoked};
 pub use auth::{AuthConfig, AuthMode, MAX_TOKEN_HOURS, Scope, TokenSecret, issue_token, token_id};
 pub use config::{Checked, Config};
-pub use credentials::{Credentials, KeyInfo, NewKey, Revoked};
 pub use http::tls::TlsConfig;
 pub use names::AssetName;
 pub use router::docs::openapi_json;

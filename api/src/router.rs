@@ -16,10 +16,11 @@ use vigie_daemon::{Context, ops_router};
 
 use crate::app::App;
 use crate::auth::{Scope, require, require_token};
-use crate::endpoints::{
-    alerts, assets, authors, dashboard, dead_letters, diff, keys, market, metric, posts, resource, runs, search,
-    series, sources, stream, terms, trends,
-};
+use crate::endpoints::access::{authors, keys};
+use crate::endpoints::insights::{alerts, assets, market, metric, series, stream, terms, trends};
+use crate::endpoints::operations::{dead_letters, diff, runs, sources};
+use crate::endpoints::pages::{dashboard, resource};
+use crate::endpoints::posts::{self, search};
 use crate::http::problem::Problem;
 use guard::guard;
 

@@ -27,7 +27,7 @@ use crate::http::answer::{self, Answer};
 use crate::http::problem::Problem;
 use crate::http::table::Table;
 use crate::metrics::{Metrics, Outcome};
-use crate::store::version::Versions;
+use crate::store::runs::version::Versions;
 use crate::store::{Snapshot, Store, StoreError};
 use crate::time::{UtcTime, WINDOW_SECONDS};
 use shared::Shared;

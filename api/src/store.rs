@@ -1,4 +1,4 @@
-//! Reads from PostgreSQL. One file per question; the SQL stands beside the type of its answer.
+//! Reads from PostgreSQL. Rooms by what is read, one file per question; the SQL stands beside the type of its answer.
 //!
 //! Everything that one answer needs is read from one [`Snapshot`], so that it never mixes two versions of the data.
 
@@ -21,30 +21,12 @@ use crate::config::Checked;
 use crate::http::problem::Problem;
 use crate::presence::Presence;
 
-pub(crate) mod access;
-pub(crate) mod alerts;
-pub(crate) mod assets;
-pub(crate) mod authors;
-pub(crate) mod closed;
-pub(crate) mod dead_letters;
-pub(crate) mod diff;
-pub(crate) mod ground;
-pub(crate) mod keys;
-pub(crate) mod leaderboard;
-pub(crate) mod lineage;
-pub(crate) mod next_hour;
+pub(crate) mod operations;
 pub(crate) mod posts;
 pub(crate) mod runs;
-pub(crate) mod search;
-pub(crate) mod series;
-pub(crate) mod served;
-pub(crate) mod sources;
-pub(crate) mod terms;
-pub(crate) mod unique;
-pub(crate) mod version;
 pub(crate) mod windows;
 
-use version::Versions;
+use runs::version::Versions;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const POOL_TIMEOUT: Duration = Duration::from_secs(3);

@@ -9,18 +9,20 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::{App, SharedApp};
 use crate::http::params::{
-    AsOf, AssetId, Cursor, End, Int, Moment, PageLimit, Path, PostsFormat, Query, Run, Score, Text, is_relative,
+    AsOf, AssetId, AssetPath, Cursor, End, Int, Moment, PageLimit, Path, PostsFormat, Query, Run, Score, Text,
+    is_relative,
 };
 use crate::http::problem::Problem;
 use crate::http::table::{self, Table};
 use crate::http::{answer, cursor};
 use crate::serving::Question;
 use crate::store::Snapshot;
+use crate::store::posts::search::Words;
 use crate::store::posts::{LabelFilter, Post, PostsFilter, PostsQuery};
-use crate::store::search::Words;
 use crate::time::{EARLIEST, LATEST, UtcTime};
 
 mod export;
+pub(crate) mod search;
 
 /// A page of posts, newest first.
 #[derive(Serialize, ToSchema)]
@@ -74,15 +76,6 @@ const PICKED_RANGE: i64 = 30 * 86_400;
 const SEARCHED_DAYS: i64 = 92;
 /// Seconds that the time of a post may be ahead of the clock.
 const AHEAD: i64 = 3600;
-
-/// The asset in a path.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Path)]
-pub(crate) struct AssetPath {
-    /// Id, name or alias, as BTC or bitcoin; `*` for all posts
-    #[param(inline)]
-    pub(crate) asset: AssetId,
-}
 
 /// What can be asked about posts.
 #[derive(Debug, Default, Deserialize, IntoParams)]

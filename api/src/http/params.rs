@@ -12,7 +12,7 @@ use serde::de::{DeserializeOwned, Deserializer, Error, IntoDeserializer, Visitor
 use serde::{Deserialize, forward_to_deserialize_any};
 use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, ObjectBuilder, OneOfBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 use vigie_schemas::SERVED_RUN;
 
 use crate::http::answer;
@@ -254,6 +254,15 @@ parameter!(
     },
     text::<64>(r"^[^,\u0000\uFFFD]+$")
 );
+
+/// The asset in a path.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct AssetPath {
+    /// Id, name or alias, as BTC or bitcoin; `*` for all posts
+    #[param(inline)]
+    pub(crate) asset: AssetId,
+}
 
 /// `next` of an answer, see [`crate::http::cursor`].
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 use crate::auth::Scope;
-use crate::endpoints::dashboard;
+use crate::endpoints::pages::dashboard;
 use crate::http::answer;
 use crate::http::problem::{Details, WrongParameter};
 

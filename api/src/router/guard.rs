@@ -23,7 +23,7 @@ use crate::http::answer;
 use crate::http::cost::cost;
 use crate::http::problem::Problem;
 use crate::http::rate_limit::Client;
-use crate::store::diff::PATIENCE;
+use crate::store::runs::diff::PATIENCE;
 
 /// No request has a body that we read.
 const MAX_BODY: u64 = 4096;

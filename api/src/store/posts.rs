@@ -6,11 +6,15 @@ use tokio_postgres::types::ToSql;
 use utoipa::ToSchema;
 use vigie_schemas::WHOLE_MARKET;
 
-use super::lineage::Model;
-use super::search::{ABOUT, MATCHES, Words};
-use super::served::Served;
+use super::runs::served::Served;
+use super::windows::lineage::Model;
 use super::{Snapshot, StoreError};
 use crate::time::UtcTime;
+use search::{ABOUT, MATCHES, Words};
+
+pub(crate) mod search;
+pub(crate) mod terms;
+pub(crate) mod unique;
 
 /// A post with its sentiment.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -62,7 +66,7 @@ pub(crate) struct Post {
     pub sample: bool,
     /// What the score stands on.
     pub lineage: PostLineage,
-    /// Of its words, see [`super::unique`].
+    /// Of its words, see [`unique`].
     #[serde(skip)]
     pub(crate) fingerprint: Option<i64>,
 }
@@ -137,7 +141,7 @@ pub(crate) struct PostsFilter {
     pub(crate) author: Option<String>,
     /// Anywhere in the title or the excerpt, in any case.
     pub(crate) text: Option<String>,
-    /// See [`super::search`].
+    /// See [`search`].
     pub(crate) words: Option<Words>,
     pub(crate) min_score: Option<f64>,
     pub(crate) max_score: Option<f64>,

@@ -1,11 +1,15 @@
 use serde::Serialize;
 use utoipa::ToSchema;
-
 use vigie_schemas::SERVED_RUN;
 
-use super::served::Part;
 use super::{Snapshot, StoreError};
 use crate::time::{EARLIEST, LATEST, UtcTime};
+use served::Part;
+
+pub(crate) mod diff;
+pub(crate) mod ground;
+pub(crate) mod served;
+pub(crate) mod version;
 
 /// A computation over posts: `live`, or a replay.
 #[derive(Clone, Debug, Serialize, ToSchema)]

@@ -2,6 +2,14 @@
 
 use crate::time::{UtcTime, WINDOW_SECONDS};
 
+pub(crate) mod alerts;
+pub(crate) mod assets;
+pub(crate) mod closed;
+pub(crate) mod leaderboard;
+pub(crate) mod lineage;
+pub(crate) mod next_hour;
+pub(crate) mod series;
+
 /// The windows `w` for which `condition` holds, with the columns of `trend_windows`, as they were known at the time in the parameter
 /// `as_of`: most windows had their last revision by then, and only of those that did not an earlier one is looked up.
 pub(crate) fn known(condition: &str, as_of: &str, time: Option<UtcTime>) -> String {

@@ -1,0 +1,4 @@
+//! Who may ask, and who wrote.
+
+pub(crate) mod authors;
+pub(crate) mod keys;

@@ -1,0 +1,4 @@
+//! For people, and for clients that find their way.
+
+pub(crate) mod dashboard;
+pub(crate) mod resource;
