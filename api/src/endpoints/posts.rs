@@ -39,34 +39,12 @@ pub(crate) struct Posts {
 
 impl Table for Posts {
     fn csv(&self) -> Result<Bytes, Problem> {
-        let columns = [
-            "post_id",
-            "source",
-            "kind",
-            "url",
-            "author_id",
-            "title",
-            "excerpt",
-            "published_at",
-            "fetched_at",
-            "scored_at",
-            "language",
-            "label",
-            "score",
-            "probabilities.negative",
-            "probabilities.neutral",
-            "probabilities.positive",
-            "unscored_reason",
-            "evidence",
-            "assets",
-            "revision",
-            "copies",
-            "spam_score",
-            "spam_reasons",
-            "sample",
-            "lineage.run_id",
-        ];
-        table::csv_page(&columns, &self.posts, self.next.as_deref())
+        let columns = "\
+            post_id,source,kind,url,author_id,title,excerpt,published_at,fetched_at,scored_at,\
+            language,label,score,probabilities.negative,probabilities.neutral,\
+            probabilities.positive,unscored_reason,evidence,assets,revision,copies,spam_score,\
+            spam_reasons,sample,lineage.run_id";
+        table::csv_page(columns, &self.posts, self.next.as_deref())
     }
 }
 

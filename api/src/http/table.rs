@@ -1,6 +1,8 @@
 //! Lists as CSV (RFC 4180): a head, and a line for each row. Null is the empty field.
 
 use axum::body::Bytes;
+use axum::http::HeaderMap;
+use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -12,19 +14,23 @@ pub(crate) trait Table: Serialize + Sync {
     /// The list as CSV.
     fn csv(&self) -> Result<Bytes, Problem>;
 
+    /// The answer, or 304 if the client has it.
+    fn respond(&self, headers: &HeaderMap, media: &'static str) -> Result<Response, Problem> {
+        Ok(answer::conditional(headers, media, self.body(media)?))
+    }
+
     /// The answer in a media type that was negotiated.
     fn body(&self, media: &str) -> Result<Bytes, Problem> {
         if media == answer::CSV { self.csv() } else { answer::to_json(self) }
     }
 }
 
-/// `rows` as CSV. A column is the way to a value, with dots between the names.
-pub(crate) fn csv<T: Serialize>(columns: &[&str], rows: &[T]) -> Result<Bytes, Problem> {
-    let mut text = columns.join(",");
-    text.push_str("\r\n");
+/// `rows` as CSV. `columns` is its head; a column is the way to a value, with dots between the names.
+pub(crate) fn csv<T: Serialize>(columns: &str, rows: &[T]) -> Result<Bytes, Problem> {
+    let mut text = format!("{columns}\r\n");
     for row in rows {
         let row = answer::to_value(row)?;
-        let cells = columns.iter().map(|column| {
+        let cells = columns.split(',').map(|column| {
             let value = column.split('.').try_fold(&row, |value, name| value.get(name));
             field(value.unwrap_or(&Value::Null))
         });
@@ -35,12 +41,12 @@ pub(crate) fn csv<T: Serialize>(columns: &[&str], rows: &[T]) -> Result<Bytes, P
 }
 
 /// A page as CSV, whose last column is the cursor of the next page, in the last row.
-pub(crate) fn csv_page<T: Serialize>(columns: &[&str], rows: &[T], next: Option<&str>) -> Result<Bytes, Problem> {
+pub(crate) fn csv_page<T: Serialize>(columns: &str, rows: &[T], next: Option<&str>) -> Result<Bytes, Problem> {
     let mut values = rows.iter().map(answer::to_value).collect::<Result<Vec<_>, _>>()?;
     if let (Some(Value::Object(last)), Some(next)) = (values.last_mut(), next) {
         last.insert("next".to_owned(), Value::from(next));
     }
-    csv(&[columns, &["next"]].concat(), &values)
+    csv(&format!("{columns},next"), &values)
 }
 
 /// A value as a field; of a list, its items with spaces between.
@@ -70,8 +76,8 @@ mod tests {
             json!({"a": {"b": 1.5}, "text": "x, \"y\"\nz", "list": ["p", "q"]}),
             json!({"a": {"b": null}, "text": "", "list": []}),
         ];
-        let text = csv_page(&["a.b", "text", "list"], &rows, Some("c")).unwrap();
+        let text = csv_page("a.b,text,list", &rows, Some("c")).unwrap();
         assert_eq!(text, "a.b,text,list,next\r\n1.5,\"x, \"\"y\"\"\nz\",p q,\r\n,,,c\r\n");
-        assert_eq!(csv::<Value>(&["a"], &[]).unwrap(), "a\r\n");
+        assert_eq!(csv::<Value>("a", &[]).unwrap(), "a\r\n");
     }
 }

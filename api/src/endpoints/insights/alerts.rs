@@ -63,21 +63,10 @@ pub(crate) struct AlertsParams {
 
 impl Table for Alerts {
     fn csv(&self) -> Result<Bytes, Problem> {
-        let columns = [
-            "alert_id",
-            "run_id",
-            "asset",
-            "kind",
-            "window_start",
-            "window_end",
-            "value",
-            "expected",
-            "anomaly_score",
-            "raised_at",
-            "sample",
-            "scale_seconds",
-        ];
-        table::csv_page(&columns, &self.alerts, self.next.as_deref())
+        let columns = "\
+            alert_id,run_id,asset,kind,window_start,window_end,value,expected,anomaly_score,\
+            raised_at,sample,scale_seconds";
+        table::csv_page(columns, &self.alerts, self.next.as_deref())
     }
 }
 

@@ -54,25 +54,11 @@ pub(crate) struct NamedAsset {
 
 impl Table for Assets {
     fn csv(&self) -> Result<Bytes, Problem> {
-        let columns = [
-            "asset",
-            "name",
-            "slug",
-            "aliases",
-            "categories",
-            "first_window",
-            "latest_window.start",
-            "latest_window.end",
-            "latest_window.revision",
-            "latest_window.final",
-            "latest_window.posts",
-            "latest_window.mean_score",
-            "latest_window.computed_at",
-            "posts_1h",
-            "posts_24h",
-            "mean_score_24h",
-        ];
-        table::csv(&columns, &self.assets)
+        let columns = "\
+            asset,name,slug,aliases,categories,first_window,latest_window.start,latest_window.end,\
+            latest_window.revision,latest_window.final,latest_window.posts,\
+            latest_window.mean_score,latest_window.computed_at,posts_1h,posts_24h,mean_score_24h";
+        table::csv(columns, &self.assets)
     }
 }
 

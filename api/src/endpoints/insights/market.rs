@@ -62,21 +62,10 @@ pub(crate) struct MarketTrend {
 
 impl Table for MarketTrends {
     fn csv(&self) -> Result<Bytes, Problem> {
-        let columns = [
-            "asset",
-            "direction",
-            "confidence",
-            "net",
-            "probabilities.bullish",
-            "probabilities.neutral",
-            "probabilities.bearish",
-            "posts",
-            "scored_posts",
-            "voices",
-            "final",
-            "computed_at",
-        ];
-        table::csv(&columns, &self.market_trends)
+        let columns = "\
+            asset,direction,confidence,net,probabilities.bullish,probabilities.neutral,\
+            probabilities.bearish,posts,scored_posts,voices,final,computed_at";
+        table::csv(columns, &self.market_trends)
     }
 }
 

@@ -5,7 +5,6 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::http::answer;
 use crate::http::params::{Format, List, Query};
 use crate::http::problem::Problem;
 use crate::http::table::{self, Table};
@@ -165,7 +164,7 @@ pub(crate) struct Catalogue {
 
 impl Table for Catalogue {
     fn csv(&self) -> Result<axum::body::Bytes, Problem> {
-        table::csv(&["metric", "unit", "meaning", "rollup", "by_default"], &self.metrics)
+        table::csv("metric,unit,meaning,rollup,by_default", &self.metrics)
     }
 }
 
@@ -185,5 +184,5 @@ pub(crate) struct CatalogueParams {
 pub(crate) async fn catalogue(headers: HeaderMap, Query(asked): Query<CatalogueParams>) -> Result<Response, Problem> {
     let media = Format::media(asked.format, &headers)?;
     let catalogue = Catalogue { metrics: Metric::ALL.map(Metric::describe).to_vec() };
-    Ok(answer::conditional(&headers, media, catalogue.body(media)?))
+    catalogue.respond(&headers, media)
 }

@@ -76,24 +76,10 @@ pub(crate) struct TermsParams {
 
 impl Table for Terms {
     fn csv(&self) -> Result<Bytes, Problem> {
-        let columns = [
-            "term",
-            "kind",
-            "window_start",
-            "window_end",
-            "significance",
-            "authors",
-            "posts",
-            "all_authors",
-            "expected_authors",
-            "first_seen",
-            "asset",
-            "assets",
-            "final",
-            "computed_at",
-            "sample",
-        ];
-        table::csv_page(&columns, &self.terms, self.next.as_deref())
+        let columns = "\
+            term,kind,window_start,window_end,significance,authors,posts,all_authors,\
+            expected_authors,first_seen,asset,assets,final,computed_at,sample";
+        table::csv_page(columns, &self.terms, self.next.as_deref())
     }
 }
 

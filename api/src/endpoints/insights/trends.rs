@@ -63,35 +63,13 @@ pub(crate) struct RankedTrend {
 
 impl Table for Board {
     fn csv(&self) -> Result<Bytes, Problem> {
-        let columns = [
-            "rank",
-            "asset",
-            "posts",
-            "unique_posts",
-            "spam_posts",
-            "negative",
-            "neutral",
-            "positive",
-            "sentiment_balance",
-            "mean_score",
-            "dominance",
-            "previous.posts",
-            "previous.unique_posts",
-            "previous.mean_score",
-            "previous.dominance",
-            "growth",
-            "growth_z",
-            "mean_score_change",
-            "anomaly_score",
-            "expected_posts",
-            "next_hour.p10",
-            "next_hour.p50",
-            "next_hour.p90",
-            "next_hour.doubling_probability",
-            "final",
-            "computed_at",
-        ];
-        table::csv(&columns, &self.trends)
+        let columns = "\
+            rank,asset,posts,unique_posts,spam_posts,negative,neutral,positive,sentiment_balance,\
+            mean_score,dominance,previous.posts,previous.unique_posts,previous.mean_score,\
+            previous.dominance,growth,growth_z,mean_score_change,anomaly_score,expected_posts,\
+            next_hour.p10,next_hour.p50,next_hour.p90,next_hour.doubling_probability,final,\
+            computed_at";
+        table::csv(columns, &self.trends)
     }
 }
 

@@ -28,22 +28,10 @@ pub(crate) struct DeadLetters {
 
 impl Table for DeadLetters {
     fn csv(&self) -> Result<Bytes, Problem> {
-        let columns = [
-            "topic",
-            "letter",
-            "partition",
-            "offset",
-            "appended_at",
-            "stage",
-            "reason",
-            "detail",
-            "failed_at",
-            "version",
-            "key",
-            "value_bytes",
-            "redriven_at",
-        ];
-        table::csv_page(&columns, &self.dead_letters, self.next.as_deref())
+        let columns = "\
+            topic,letter,partition,offset,appended_at,stage,reason,detail,failed_at,version,key,\
+            value_bytes,redriven_at";
+        table::csv_page(columns, &self.dead_letters, self.next.as_deref())
     }
 }
 
@@ -106,7 +94,7 @@ pub(crate) async fn list(
     data.end().await;
     let next = cursor::end_page(&mut dead_letters, limit, &question, |last| (last.failed_at, &last.place));
     let answer = DeadLetters { counts, dead_letters, next };
-    Ok(answer::conditional(&headers, media, answer.body(media)?))
+    answer.respond(&headers, media)
 }
 
 /// A dead letter with its record as it was.

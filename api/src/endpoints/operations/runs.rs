@@ -23,9 +23,8 @@ pub(crate) struct Runs {
 
 impl Table for Runs {
     fn csv(&self) -> Result<Bytes, Problem> {
-        let columns =
-            ["run_id", "topic", "from_time", "to_time", "model", "state", "started_at", "finished_at", "posts"];
-        table::csv_page(&columns, &self.runs, self.next.as_deref())
+        let columns = "run_id,topic,from_time,to_time,model,state,started_at,finished_at,posts";
+        table::csv_page(columns, &self.runs, self.next.as_deref())
     }
 }
 
@@ -60,5 +59,5 @@ pub(crate) async fn list(
     let mut runs = data.runs(after, limit + 1).await?;
     data.end().await;
     let next = cursor::end_page(&mut runs, limit, "runs", |last| (last.started_at, &last.run_id));
-    Ok(answer::conditional(&headers, media, Runs { runs, next }.body(media)?))
+    Runs { runs, next }.respond(&headers, media)
 }

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::SharedApp;
-use crate::http::answer;
 use crate::http::params::{Format, Query};
 use crate::http::problem::Problem;
 use crate::http::table::{self, Table};
@@ -30,24 +29,10 @@ pub(crate) struct Sources {
 
 impl Table for Sources {
     fn csv(&self) -> Result<Bytes, Problem> {
-        let columns = [
-            "source",
-            "kind",
-            "url",
-            "health",
-            "at",
-            "decision",
-            "status",
-            "reason",
-            "bytes",
-            "duration_ms",
-            "posts_seen",
-            "posts_new",
-            "posts_new_24h",
-            "last_success_at",
-            "sample",
-        ];
-        table::csv(&columns, &self.sources)
+        let columns = "\
+            source,kind,url,health,at,decision,status,reason,bytes,duration_ms,posts_seen,\
+            posts_new,posts_new_24h,last_success_at,sample";
+        table::csv(columns, &self.sources)
     }
 }
 
@@ -77,5 +62,5 @@ pub(crate) async fn list(
     let sample = sources.iter().any(|source| source.sample);
     let file_rejected = app.health.degraded("sources-file");
     let answer = Sources { total: sources.len(), healthy, sample, file_rejected, sources };
-    Ok(answer::conditional(&headers, media, answer.body(media)?))
+    answer.respond(&headers, media)
 }

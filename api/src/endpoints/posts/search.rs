@@ -117,7 +117,7 @@ pub(crate) struct VolumePoint {
 
 impl Table for Volume {
     fn csv(&self) -> Result<Bytes, Problem> {
-        table::csv(&["start", "end", "posts", "complete", "runs"], &self.points)
+        table::csv("start,end,posts,complete,runs", &self.points)
     }
 }
 
