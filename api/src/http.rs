@@ -5,6 +5,7 @@ pub(crate) mod connection;
 pub(crate) mod cost;
 pub(crate) mod cursor;
 mod idle;
+pub(crate) mod page;
 pub(crate) mod params;
 mod patient;
 pub(crate) mod peers;

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::{App, SharedApp};
+use crate::http::answer;
+use crate::http::page::{Page, page_params};
 use crate::http::params::{
-    AsOf, AssetId, AssetPath, Cursor, End, Int, Moment, PageLimit, Path, PostsFormat, Query, Run, Score, Text,
-    is_relative,
+    AsOf, AssetId, AssetPath, End, Moment, Path, PostsFormat, Query, Run, Score, Text, is_relative,
 };
 use crate::http::problem::Problem;
 use crate::http::table::{self, Table};
-use crate::http::{answer, cursor};
 use crate::serving::Question;
 use crate::store::Snapshot;
 use crate::store::posts::search::Words;
@@ -55,58 +55,50 @@ const SEARCHED_DAYS: i64 = 92;
 /// Seconds that the time of a post may be ahead of the clock.
 const AHEAD: i64 = 3600;
 
-/// What can be asked about posts.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct PostsParams {
-    /// Published at or after: RFC 3339, a date, or now-1h; by default the oldest, or 30 days before `to` with any of source, language, author,
-    /// text, min_score and max_score
-    #[param(inline)]
-    pub(crate) from: Option<Moment>,
-    /// Published before: RFC 3339, the end of a date, or now-1h
-    #[param(inline)]
-    pub(crate) to: Option<End>,
-    /// Only with this label, or without one
-    #[param(inline)]
-    pub(crate) label: Option<LabelFilter>,
-    /// Whether to leave out spam and near copies of a post about the asset of the 24 hours before, as `unique_posts` counts; false by default
-    pub(crate) unique: bool,
-    /// Only of this source, as in /v1/sources
-    #[param(inline)]
-    pub(crate) source: Option<Text<256>>,
-    /// Only in this language: ISO 639-1, as en
-    #[param(inline)]
-    pub(crate) language: Option<Text<8>>,
-    /// Only by this author: an `author_id`
-    #[param(inline)]
-    pub(crate) author: Option<Text<64>>,
-    /// Only with these characters in the title or in the beginning of the text; a to z in any case, other letters if the database's locale
-    /// knows their cases
-    #[param(inline)]
-    pub(crate) text: Option<Text<128>>,
-    /// Only with this score or a higher one
-    #[param(inline)]
-    pub(crate) min_score: Option<Score>,
-    /// Only with this score or a lower one
-    #[param(inline)]
-    pub(crate) max_score: Option<Score>,
-    /// Only posts that were scored by this time, in their present revision
-    #[param(inline)]
-    pub(crate) as_of: Option<AsOf>,
-    /// `live`, or a replay's id; by default what is served: promoted runs in their ranges, `live` elsewhere
-    #[param(inline)]
-    pub(crate) run: Run,
+page_params!(
+    /// What can be asked about posts.
+    PostsParams {
+        /// Published at or after: RFC 3339, a date, or now-1h; by default the oldest, or 30 days before `to` with any of source, language, author,
+        /// text, min_score and max_score
+        #[param(inline)]
+        pub(crate) from: Option<Moment>,
+        /// Published before: RFC 3339, the end of a date, or now-1h
+        #[param(inline)]
+        pub(crate) to: Option<End>,
+        /// Only with this label, or without one
+        #[param(inline)]
+        pub(crate) label: Option<LabelFilter>,
+        /// Whether to leave out spam and near copies of a post about the asset of the 24 hours before, as `unique_posts` counts; false by default
+        pub(crate) unique: bool,
+        /// Only of this source, as in /v1/sources
+        #[param(inline)]
+        pub(crate) source: Option<Text<256>>,
+        /// Only in this language: ISO 639-1, as en
+        #[param(inline)]
+        pub(crate) language: Option<Text<8>>,
+        /// Only by this author: an `author_id`
+        #[param(inline)]
+        pub(crate) author: Option<Text<64>>,
+        /// Only with these characters in the title or in the beginning of the text; a to z in any case, other letters if the database's locale
+        /// knows their cases
+        #[param(inline)]
+        pub(crate) text: Option<Text<128>>,
+        /// Only with this score or a higher one
+        #[param(inline)]
+        pub(crate) min_score: Option<Score>,
+        /// Only with this score or a lower one
+        #[param(inline)]
+        pub(crate) max_score: Option<Score>,
+        /// Only posts that were scored by this time, in their present revision
+        #[param(inline)]
+        pub(crate) as_of: Option<AsOf>,
+        /// `live`, or a replay's id; by default what is served: promoted runs in their ranges, `live` elsewhere
+        #[param(inline)]
+        pub(crate) run: Run,
+    }
     /// Posts per page; NDJSON has none
-    #[param(inline)]
-    pub(crate) limit: PageLimit,
-    /// `next` of the page before
-    #[param(inline)]
-    pub(crate) cursor: Option<Cursor>,
-    /// By default what `Accept` prefers
-    #[param(inline)]
-    pub(crate) format: Option<PostsFormat>,
-}
+    PostsFormat
+);
 
 /// The posts that mention an asset, newest first
 ///
@@ -146,10 +138,10 @@ impl Question for PostsQuestion {
     }
 
     async fn build(&self, data: &Snapshot, now: UtcTime) -> Result<Posts, Problem> {
-        let PostsParams { from, to, unique, run: Run(run), limit: Int(limit), cursor, .. } = &self.asked;
+        let PostsParams { from, to, unique, run: Run(run), limit, cursor, .. } = &self.asked;
         let filter = self.filter();
         let question = format!("posts {run} {:?} {from:?} {to:?} {unique} {filter:?}", self.asset);
-        let after = cursor::read(cursor.as_ref(), &question)?;
+        let page = Page::new(question, cursor.as_ref(), *limit)?;
         let served = data.served(run, filter.as_of);
         let ground = data.ground(&served, &self.asset.0).await?;
         let reached = ground.reached(now);
@@ -167,12 +159,11 @@ impl Question for PostsQuestion {
             // What is published later cannot have been scored by then: it is not even looked at.
             to: to.unwrap_or(UtcTime(LATEST)).min(filter.as_of.map_or(UtcTime(LATEST), |as_of| as_of.plus(AHEAD))),
             filter,
-            after,
-            // One more tells whether there is another page.
-            limit: limit + 1,
+            limit: page.rows(),
+            after: page.after.clone(),
         };
         let mut posts = if *unique { data.unique_posts(&query).await? } else { data.posts(&query).await? };
-        let next = cursor::end_page(&mut posts, *limit, &question, |last| (last.published_at, &last.post_id));
+        let next = page.end(&mut posts, |last| (last.published_at, &last.post_id));
         let sample = posts.iter().any(|post| post.sample);
         Ok(Posts { asset: query.asset, sample, posts, next })
     }

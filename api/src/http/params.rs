@@ -17,7 +17,7 @@ use vigie_schemas::SERVED_RUN;
 
 use crate::http::answer;
 use crate::http::problem::{Problem, WrongParameter};
-use crate::time::{self, UtcTime, When};
+use crate::time::{self, EARLIEST, LATEST, UtcTime, When};
 
 /// A list may have this many items.
 const MAX_ITEMS: usize = 50;
@@ -302,6 +302,11 @@ parameter!([] End, |text| time::parse_when_end(text).map(Self), time_or_relative
 pub(crate) fn is_relative(from: Option<Moment>, to: Option<End>) -> bool {
     let moves = |when| matches!(when, When::Ago(_));
     from.is_some_and(|from| moves(from.0)) || to.is_some_and(|to| moves(to.0))
+}
+
+/// All times, or those of a range; where it moves, it moves with `now`.
+pub(crate) fn range(from: Option<Moment>, to: Option<End>, now: UtcTime) -> (UtcTime, UtcTime) {
+    (from.map_or(UtcTime(EARLIEST), |from| from.0.at(now)), to.map_or(UtcTime(LATEST), |to| to.0.at(now)))
 }
 
 /// The time at which something was known: one of the wall clock, so it cannot be given by the newest of the data.

@@ -3,6 +3,7 @@ use utoipa::ToSchema;
 use vigie_schemas::SERVED_RUN;
 
 use super::{Snapshot, StoreError};
+use crate::http::page::Page;
 use crate::time::{EARLIEST, LATEST, UtcTime};
 use served::Part;
 
@@ -54,12 +55,12 @@ pub(crate) struct ServedRange {
 }
 
 impl Snapshot {
-    /// Newest first, `after` a start time and id.
-    pub(crate) async fn runs(&self, after: Option<(UtcTime, String)>, limit: i64) -> Result<Vec<Run>, StoreError> {
+    /// Newest first, by start time and id.
+    pub(crate) async fn runs(&self, page: &Page) -> Result<Vec<Run>, StoreError> {
         let sql = "SELECT * FROM runs WHERE started_at <= $1 AND (started_at < $1 OR run_id > $2) \
                    ORDER BY started_at DESC, run_id LIMIT $3";
-        let (time, id) = after.unwrap_or((UtcTime(LATEST), String::new()));
-        let rows = self.rows(sql, &[&time.0, &id, &limit]).await?;
+        let (time, id) = page.begin(UtcTime(LATEST));
+        let rows = self.rows(sql, &[&time.0, &id, &page.rows()]).await?;
         let served = self.served(SERVED_RUN, None);
         rows.iter()
             .map(|row| {

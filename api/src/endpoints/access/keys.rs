@@ -14,9 +14,10 @@ use vigie_audit::{Action, AuditError, Event, Outcome};
 use crate::app::SharedApp;
 use crate::auth::credentials::{self, KeyInfo, NewKey};
 use crate::auth::{self, Scope};
-use crate::http::params::{Cursor, Int, NoParams, PageLimit, Path, Query};
+use crate::http::answer;
+use crate::http::page::Page;
+use crate::http::params::{Cursor, NoParams, PageLimit, Path, Query};
 use crate::http::problem::Problem;
-use crate::http::{answer, cursor};
 use crate::time::UtcTime;
 
 const MAX_DAYS: u32 = 3660;
@@ -154,13 +155,12 @@ pub(crate) async fn list(
     headers: HeaderMap,
     Query(asked): Query<KeysParams>,
 ) -> Result<Response, Problem> {
-    let KeysParams { limit: Int(limit), cursor } = asked;
-    let after = cursor::read(cursor.as_ref(), "keys")?;
+    let page = Page::new("keys".to_owned(), asked.cursor.as_ref(), asked.limit)?;
     let data = app.store.snapshot().await?;
-    let mut keys = data.keys(after, limit + 1).await?;
+    let mut keys = data.keys(&page).await?;
     data.end().await;
     app.audit.note(Event::new(auth::subject(&extensions), Action::KeyList, None));
-    let next = cursor::end_page(&mut keys, limit, "keys", |(created_at, key)| (*created_at, &key.id));
+    let next = page.end(&mut keys, |(created_at, key)| (*created_at, &key.id));
     let keys = keys.into_iter().map(|(_, key)| key).collect();
     answer::json(&headers, &Keys { keys, next })
 }

@@ -7,14 +7,14 @@ use utoipa::{IntoParams, ToSchema};
 use vigie_schemas::WHOLE_MARKET;
 
 use crate::app::SharedApp;
-use crate::http::cursor;
-use crate::http::params::{AsOf, AssetId, Cursor, End, Format, Int, Moment, PageLimit, Query, Run, is_relative};
+use crate::http::page::{Page, page_params};
+use crate::http::params::{AsOf, AssetId, End, Format, Moment, Query, Run, is_relative, range};
 use crate::http::problem::Problem;
 use crate::http::table::{self, Table};
 use crate::serving::Question;
 use crate::store::Snapshot;
 use crate::store::windows::alerts::{Alert, AlertKind, AlertsQuery};
-use crate::time::{EARLIEST, LATEST, UtcTime};
+use crate::time::UtcTime;
 
 /// A page of alerts, newest window first.
 #[derive(Serialize, ToSchema)]
@@ -27,39 +27,31 @@ pub(crate) struct Alerts {
     next: Option<String>,
 }
 
-/// What can be asked about alerts.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct AlertsParams {
-    /// Only about this asset: its id, name or an alias
-    #[param(inline)]
-    asset: Option<AssetId>,
-    /// Only of this kind
-    #[param(inline)]
-    kind: Option<AlertKind>,
-    /// Windows that start at or after: RFC 3339, a date, or now-1h
-    #[param(inline)]
-    from: Option<Moment>,
-    /// Windows that start before: RFC 3339, the end of a date, or now-1h
-    #[param(inline)]
-    to: Option<End>,
-    /// Only what had been raised at this time
-    #[param(inline)]
-    as_of: Option<AsOf>,
-    /// `live`, or a replay's id; by default what is served: promoted runs in their ranges, `live` elsewhere
-    #[param(inline)]
-    run: Run,
+page_params!(
+    /// What can be asked about alerts.
+    AlertsParams {
+        /// Only about this asset: its id, name or an alias
+        #[param(inline)]
+        asset: Option<AssetId>,
+        /// Only of this kind
+        #[param(inline)]
+        kind: Option<AlertKind>,
+        /// Windows that start at or after: RFC 3339, a date, or now-1h
+        #[param(inline)]
+        from: Option<Moment>,
+        /// Windows that start before: RFC 3339, the end of a date, or now-1h
+        #[param(inline)]
+        to: Option<End>,
+        /// Only what had been raised at this time
+        #[param(inline)]
+        as_of: Option<AsOf>,
+        /// `live`, or a replay's id; by default what is served: promoted runs in their ranges, `live` elsewhere
+        #[param(inline)]
+        run: Run,
+    }
     /// Alerts per page
-    #[param(inline)]
-    limit: PageLimit,
-    /// `next` of the page before
-    #[param(inline)]
-    cursor: Option<Cursor>,
-    /// By default what `Accept` prefers
-    #[param(inline)]
-    format: Option<Format>,
-}
+    Format
+);
 
 impl Table for Alerts {
     fn csv(&self) -> Result<Bytes, Problem> {
@@ -96,9 +88,9 @@ impl Question for AlertsParams {
     }
 
     async fn build(&self, data: &Snapshot, now: UtcTime) -> Result<Alerts, Problem> {
-        let Self { asset, kind, from, to, as_of, run: Run(run), limit: Int(limit), cursor, format: _ } = self;
+        let Self { asset, kind, from, to, as_of, run: Run(run), limit, cursor, format: _ } = self;
         let question = format!("alerts {run} {asset:?} {kind:?} {from:?} {to:?} {as_of:?}");
-        let after = cursor::read(cursor.as_ref(), &question)?;
+        let page = Page::new(question, cursor.as_ref(), *limit)?;
         let as_of = as_of.map(|time| time.0);
         let served = data.served(run, as_of);
         let ground = data.ground(&served, asset.as_ref().map_or(WHOLE_MARKET, |asset| &asset.0)).await?;
@@ -106,14 +98,12 @@ impl Question for AlertsParams {
             served,
             asset: asset.as_ref().map(|_| ground.asset.clone()),
             kind: *kind,
-            from: from.map_or(UtcTime(EARLIEST), |from| from.0.at(ground.reached(now))),
-            to: to.map_or(UtcTime(LATEST), |to| to.0.at(ground.reached(now))),
+            range: range(*from, *to, ground.reached(now)),
             as_of,
-            after,
-            limit: limit + 1,
+            page,
         };
         let mut alerts = data.alerts(&query).await?;
-        let next = cursor::end_page(&mut alerts, *limit, &question, |last| (last.window_start, &last.alert_id));
+        let next = query.page.end(&mut alerts, |last| (last.window_start, &last.alert_id));
         let sample = alerts.iter().any(|alert| alert.sample);
         Ok(Alerts { sample, alerts, next })
     }

@@ -7,14 +7,14 @@ use utoipa::{IntoParams, ToSchema};
 use vigie_schemas::{LIVE_RUN, WHOLE_MARKET};
 
 use crate::app::SharedApp;
-use crate::http::cursor;
-use crate::http::params::{AssetId, Cursor, End, Format, Int, Moment, PageLimit, Query, Text, is_relative};
+use crate::http::page::{Page, page_params};
+use crate::http::params::{AssetId, End, Format, Int, Moment, Query, Text, is_relative, range};
 use crate::http::problem::Problem;
 use crate::http::table::{self, Table};
 use crate::serving::Question;
 use crate::store::Snapshot;
 use crate::store::posts::terms::{Term, TermKind, TermsQuery};
-use crate::time::{EARLIEST, LATEST, UtcTime};
+use crate::time::UtcTime;
 
 /// A page of terms, newest window first.
 #[derive(Serialize, ToSchema)]
@@ -37,42 +37,34 @@ enum Interval {
     Day,
 }
 
-/// What can be asked about terms.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct TermsParams {
-    /// Length of the windows
-    #[param(inline)]
-    interval: Interval,
-    /// Only terms that name this asset, or whose posts are about it: its id, name or an alias
-    #[param(inline)]
-    asset: Option<AssetId>,
-    /// Only this term, in lower case
-    #[param(inline)]
-    term: Option<Text<64>>,
-    /// Only of this kind
-    #[param(inline)]
-    kind: Option<TermKind>,
-    /// Windows that start at or after: RFC 3339, a date, or now-1h
-    #[param(inline)]
-    from: Option<Moment>,
-    /// Windows that start before: RFC 3339, the end of a date, or now-1h
-    #[param(inline)]
-    to: Option<End>,
-    /// Leave out what is less significant; terms under 3 were significant before, while their window went on
-    #[param(inline)]
-    min_significance: Int<0, 1000, 3>,
+page_params!(
+    /// What can be asked about terms.
+    TermsParams {
+        /// Length of the windows
+        #[param(inline)]
+        interval: Interval,
+        /// Only terms that name this asset, or whose posts are about it: its id, name or an alias
+        #[param(inline)]
+        asset: Option<AssetId>,
+        /// Only this term, in lower case
+        #[param(inline)]
+        term: Option<Text<64>>,
+        /// Only of this kind
+        #[param(inline)]
+        kind: Option<TermKind>,
+        /// Windows that start at or after: RFC 3339, a date, or now-1h
+        #[param(inline)]
+        from: Option<Moment>,
+        /// Windows that start before: RFC 3339, the end of a date, or now-1h
+        #[param(inline)]
+        to: Option<End>,
+        /// Leave out what is less significant; terms under 3 were significant before, while their window went on
+        #[param(inline)]
+        min_significance: Int<0, 1000, 3>,
+    }
     /// Terms per page
-    #[param(inline)]
-    limit: PageLimit,
-    /// `next` of the page before
-    #[param(inline)]
-    cursor: Option<Cursor>,
-    /// By default what `Accept` prefers
-    #[param(inline)]
-    format: Option<Format>,
-}
+    Format
+);
 
 impl Table for Terms {
     fn csv(&self) -> Result<Bytes, Problem> {
@@ -111,10 +103,9 @@ impl Question for TermsParams {
     }
 
     async fn build(&self, data: &Snapshot, now: UtcTime) -> Result<Terms, Problem> {
-        let Self { interval, asset, term, kind, from, to, min_significance, limit: Int(limit), cursor, format: _ } =
-            self;
+        let Self { interval, asset, term, kind, from, to, min_significance, limit, cursor, format: _ } = self;
         let question = format!("terms {interval:?} {asset:?} {term:?} {kind:?} {from:?} {to:?} {min_significance:?}");
-        let after = cursor::read(cursor.as_ref(), &question)?;
+        let page = Page::new(question, cursor.as_ref(), *limit)?;
         let live = data.served(LIVE_RUN, None);
         let ground = data.ground(&live, asset.as_ref().map_or(WHOLE_MARKET, |asset| &asset.0)).await?;
         let query = TermsQuery {
@@ -125,14 +116,12 @@ impl Question for TermsParams {
             asset: asset.as_ref().map(|_| ground.asset.clone()),
             term: term.as_ref().map(|Text(term)| term.clone()),
             kind: *kind,
-            from: from.map_or(UtcTime(EARLIEST), |from| from.0.at(ground.reached(now))),
-            to: to.map_or(UtcTime(LATEST), |to| to.0.at(ground.reached(now))),
+            range: range(*from, *to, ground.reached(now)),
             min_significance: min_significance.0,
-            after,
-            limit: limit + 1,
+            page,
         };
         let mut terms = data.terms(&query).await?;
-        let next = cursor::end_page(&mut terms, *limit, &question, |last| (last.window_start, &last.place));
+        let next = query.page.end(&mut terms, |last| (last.window_start, &last.place));
         let sample = terms.iter().any(|term| term.sample);
         Ok(Terms { sample, terms, next })
     }

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::SharedApp;
-use crate::http::params::{Cursor, End, Format, Int, Moment, NoParams, PageLimit, Path, Query, Text};
+use crate::http::answer;
+use crate::http::page::{Page, page_params};
+use crate::http::params::{End, Format, Moment, NoParams, Path, Query, Text, range};
 use crate::http::problem::Problem;
 use crate::http::table::{self, Table};
-use crate::http::{answer, cursor};
 use crate::store::operations::dead_letters::{DeadLetter, DeadLetterCount, DeadLettersQuery};
-use crate::time::{EARLIEST, LATEST, UtcTime};
 
 /// A page of dead letters, latest failure first.
 #[derive(Serialize, ToSchema)]
@@ -35,36 +35,28 @@ impl Table for DeadLetters {
     }
 }
 
-/// Which dead letters.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct DeadLettersParams {
-    /// Only of records of this topic
-    #[param(inline)]
-    topic: Option<Text<128>>,
-    /// Only where this stage gave up
-    #[param(inline)]
-    stage: Option<Text<64>>,
-    /// Only with this reason
-    #[param(inline)]
-    reason: Option<Text<64>>,
-    /// What failed at or after: RFC 3339, a date, or now-1h
-    #[param(inline)]
-    from: Option<Moment>,
-    /// What failed before: RFC 3339, the end of a date, or now-1h
-    #[param(inline)]
-    to: Option<End>,
+page_params!(
+    /// Which dead letters.
+    DeadLettersParams {
+        /// Only of records of this topic
+        #[param(inline)]
+        topic: Option<Text<128>>,
+        /// Only where this stage gave up
+        #[param(inline)]
+        stage: Option<Text<64>>,
+        /// Only with this reason
+        #[param(inline)]
+        reason: Option<Text<64>>,
+        /// What failed at or after: RFC 3339, a date, or now-1h
+        #[param(inline)]
+        from: Option<Moment>,
+        /// What failed before: RFC 3339, the end of a date, or now-1h
+        #[param(inline)]
+        to: Option<End>,
+    }
     /// Letters per page
-    #[param(inline)]
-    limit: PageLimit,
-    /// `next` of the page before
-    #[param(inline)]
-    cursor: Option<Cursor>,
-    /// By default what `Accept` prefers
-    #[param(inline)]
-    format: Option<Format>,
-}
+    Format
+);
 
 /// Records that could not be processed, latest first, with counts by topic, stage and reason
 ///
@@ -76,23 +68,21 @@ pub(crate) async fn list(
     headers: HeaderMap,
     Query(asked): Query<DeadLettersParams>,
 ) -> Result<Response, Problem> {
-    let DeadLettersParams { topic, stage, reason, from, to, limit: Int(limit), cursor, format } = asked;
+    let DeadLettersParams { topic, stage, reason, from, to, limit, cursor, format } = asked;
     let media = Format::media(format, &headers)?;
     let question = format!("dead letters {topic:?} {stage:?} {reason:?} {from:?} {to:?}");
-    let after = cursor::read(cursor.as_ref(), &question)?;
-    let now = UtcTime::from(app.clock.now());
+    let page = Page::new(question, cursor.as_ref(), limit)?;
     let query = DeadLettersQuery {
         topic: topic.as_ref().map(|Text(text)| text.as_str()),
         stage: stage.as_ref().map(|Text(text)| text.as_str()),
         reason: reason.as_ref().map(|Text(text)| text.as_str()),
-        from: from.map_or(UtcTime(EARLIEST), |from| from.0.at(now)),
-        to: to.map_or(UtcTime(LATEST), |to| to.0.at(now)),
+        range: range(from, to, app.clock.now().into()),
     };
     let data = app.store.snapshot().await?;
     let counts = data.dead_letter_counts(&query).await?;
-    let mut dead_letters = data.dead_letters(&query, after, limit + 1).await?;
+    let mut dead_letters = data.dead_letters(&query, &page).await?;
     data.end().await;
-    let next = cursor::end_page(&mut dead_letters, limit, &question, |last| (last.failed_at, &last.place));
+    let next = page.end(&mut dead_letters, |last| (last.failed_at, &last.place));
     let answer = DeadLetters { counts, dead_letters, next };
     answer.respond(&headers, media)
 }

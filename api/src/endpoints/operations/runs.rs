@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::SharedApp;
-use crate::http::params::{Cursor, Format, Int, PageLimit, Query};
+use crate::http::page::{Page, page_params};
+use crate::http::params::{Format, Query};
 use crate::http::problem::Problem;
 use crate::http::table::{self, Table};
-use crate::http::{answer, cursor};
 use crate::store::runs::Run;
 
 /// A page of runs, newest first.
@@ -28,21 +28,12 @@ impl Table for Runs {
     }
 }
 
-/// What can be asked about runs.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct RunsParams {
+page_params!(
+    /// What can be asked about runs.
+    RunsParams {}
     /// Runs per page
-    #[param(inline)]
-    limit: PageLimit,
-    /// `next` of the page before
-    #[param(inline)]
-    cursor: Option<Cursor>,
-    /// By default what `Accept` prefers
-    #[param(inline)]
-    format: Option<Format>,
-}
+    Format
+);
 
 /// Live and replayed computations, newest first
 #[utoipa::path(get, path = "/v1/runs", tag = "operations", operation_id = "list_runs", params(RunsParams),
@@ -52,12 +43,11 @@ pub(crate) async fn list(
     headers: HeaderMap,
     Query(asked): Query<RunsParams>,
 ) -> Result<Response, Problem> {
-    let RunsParams { limit: Int(limit), cursor, format } = asked;
-    let media = Format::media(format, &headers)?;
-    let after = cursor::read(cursor.as_ref(), "runs")?;
+    let media = Format::media(asked.format, &headers)?;
+    let page = Page::new("runs".to_owned(), asked.cursor.as_ref(), asked.limit)?;
     let data = app.store.snapshot().await?;
-    let mut runs = data.runs(after, limit + 1).await?;
+    let mut runs = data.runs(&page).await?;
     data.end().await;
-    let next = cursor::end_page(&mut runs, limit, "runs", |last| (last.started_at, &last.run_id));
+    let next = page.end(&mut runs, |last| (last.started_at, &last.run_id));
     Runs { runs, next }.respond(&headers, media)
 }

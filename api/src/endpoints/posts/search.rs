@@ -9,7 +9,8 @@ use vigie_schemas::WHOLE_MARKET;
 use super::{Posts, PostsParams, PostsQuestion, check_range};
 use crate::app::{App, SharedApp};
 use crate::endpoints::insights::series::Interval;
-use crate::http::params::{AsOf, AssetId, Cursor, End, Format, Moment, PageLimit, PostsFormat, Query, Run, Text};
+use crate::http::page::page_params;
+use crate::http::params::{AsOf, AssetId, End, Format, Moment, PostsFormat, Query, Run, Text};
 use crate::http::problem::Problem;
 use crate::http::table::{self, Table};
 use crate::serving::Question;
@@ -18,46 +19,38 @@ use crate::store::posts::LabelFilter;
 use crate::store::posts::search::{VolumeQuery, Words};
 use crate::time::UtcTime;
 
-/// What is searched for, and where.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct SearchParams {
-    /// Words that all have to occur in the title or in the beginning of the text, a to z in any case; "a phrase", `or` between, `-` before
-    /// what must not occur
-    #[param(inline, required = true)]
-    q: Option<Text<256>>,
-    /// Only about this asset: its id, name or an alias
-    #[param(inline)]
-    asset: Option<AssetId>,
-    /// Published at or after: RFC 3339, a date, or now-1h; by default 30 days before `to`, 92 at most
-    #[param(inline)]
-    from: Option<Moment>,
-    /// Published before: RFC 3339, the end of a date, or now-1h
-    #[param(inline)]
-    to: Option<End>,
-    /// Only with this label, or without one
-    #[param(inline)]
-    label: Option<LabelFilter>,
-    /// Only in this language: ISO 639-1, as en
-    #[param(inline)]
-    language: Option<Text<8>>,
-    /// Only posts that were scored by this time, in their present revision
-    #[param(inline)]
-    as_of: Option<AsOf>,
-    /// `live`, or a replay's id; by default what is served: promoted runs in their ranges, `live` elsewhere
-    #[param(inline)]
-    run: Run,
+page_params!(
+    /// What is searched for, and where.
+    SearchParams {
+        /// Words that all have to occur in the title or in the beginning of the text, a to z in any case; "a phrase", `or` between, `-` before
+        /// what must not occur
+        #[param(inline, required = true)]
+        q: Option<Text<256>>,
+        /// Only about this asset: its id, name or an alias
+        #[param(inline)]
+        asset: Option<AssetId>,
+        /// Published at or after: RFC 3339, a date, or now-1h; by default 30 days before `to`, 92 at most
+        #[param(inline)]
+        from: Option<Moment>,
+        /// Published before: RFC 3339, the end of a date, or now-1h
+        #[param(inline)]
+        to: Option<End>,
+        /// Only with this label, or without one
+        #[param(inline)]
+        label: Option<LabelFilter>,
+        /// Only in this language: ISO 639-1, as en
+        #[param(inline)]
+        language: Option<Text<8>>,
+        /// Only posts that were scored by this time, in their present revision
+        #[param(inline)]
+        as_of: Option<AsOf>,
+        /// `live`, or a replay's id; by default what is served: promoted runs in their ranges, `live` elsewhere
+        #[param(inline)]
+        run: Run,
+    }
     /// Posts per page; NDJSON has none
-    #[param(inline)]
-    limit: PageLimit,
-    /// `next` of the page before
-    #[param(inline)]
-    cursor: Option<Cursor>,
-    /// By default what `Accept` prefers
-    #[param(inline)]
-    format: Option<PostsFormat>,
-}
+    PostsFormat
+);
 
 /// The posts with some words, newest first
 #[utoipa::path(get, path = "/v1/search", tag = "posts", operation_id = "search", params(SearchParams),

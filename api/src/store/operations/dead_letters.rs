@@ -4,6 +4,7 @@ use tokio_postgres::types::ToSql;
 use utoipa::ToSchema;
 use vigie_schemas::Place;
 
+use crate::http::page::Page;
 use crate::store::{Snapshot, StoreError};
 use crate::time::UtcTime;
 
@@ -63,8 +64,8 @@ pub(crate) struct DeadLettersQuery<'a> {
     pub(crate) topic: Option<&'a str>,
     pub(crate) stage: Option<&'a str>,
     pub(crate) reason: Option<&'a str>,
-    pub(crate) from: UtcTime,
-    pub(crate) to: UtcTime,
+    /// Of the times at which they failed.
+    pub(crate) range: (UtcTime, UtcTime),
 }
 
 const MEANT: &str = "($1::text IS NULL OR topic = $1) AND ($2::text IS NULL OR stage = $2) AND ($3::text IS NULL OR reason = $3) \
@@ -76,24 +77,23 @@ const PLACE: &str = "concat(topic, ' ', letter_partition, ':', letter_offset)";
 
 impl DeadLettersQuery<'_> {
     fn parameters(&self) -> [&(dyn ToSql + Sync); 5] {
-        [&self.topic, &self.stage, &self.reason, &self.from.0, &self.to.0]
+        [&self.topic, &self.stage, &self.reason, &self.range.0.0, &self.range.1.0]
     }
 }
 
 impl Snapshot {
-    /// Latest failure first, `after` a time and place.
+    /// Latest failure first.
     pub(crate) async fn dead_letters(
         &self,
         query: &DeadLettersQuery<'_>,
-        after: Option<(UtcTime, String)>,
-        limit: i64,
+        page: &Page,
     ) -> Result<Vec<DeadLetter>, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS}, {PLACE} AS place FROM dead_letters WHERE {MEANT} AND failed_at <= $6 AND (failed_at < $6 OR {PLACE} > $7) \
              ORDER BY failed_at DESC, {PLACE} LIMIT $8"
         );
-        let (time, place) = after.unwrap_or((query.to, String::new()));
-        let mut parameters = query.parameters().to_vec();
+        let (time, place) = page.begin(query.range.1);
+        let (limit, mut parameters) = (page.rows(), query.parameters().to_vec());
         parameters.extend([&time.0 as &(dyn ToSql + Sync), &place, &limit]);
         self.rows(&sql, &parameters).await?.iter().map(letter).collect()
     }

@@ -6,6 +6,7 @@ use vigie_clock::Timestamp;
 
 use crate::auth::Scope;
 use crate::auth::credentials::{self, KeyInfo, NewKey};
+use crate::http::page::Page;
 use crate::store::{Snapshot, Store, StoreError};
 use crate::time::{LATEST, UtcTime};
 
@@ -37,19 +38,15 @@ impl Store {
 }
 
 impl Snapshot {
-    /// Newest first, `after` a time of creation and id.
-    pub(crate) async fn keys(
-        &self,
-        after: Option<(UtcTime, String)>,
-        limit: i64,
-    ) -> Result<Vec<(UtcTime, KeyInfo)>, StoreError> {
+    /// Newest first, by time of creation and id.
+    pub(crate) async fn keys(&self, page: &Page) -> Result<Vec<(UtcTime, KeyInfo)>, StoreError> {
         let sql = format!(
             "SELECT {} FROM api_keys WHERE created_at <= $1 AND (created_at < $1 OR key_id > $2) \
              ORDER BY created_at DESC, key_id LIMIT $3",
             credentials::COLUMNS
         );
-        let (time, id) = after.unwrap_or((UtcTime(LATEST), String::new()));
-        let rows = self.rows(&sql, &[&time.0, &id, &limit]).await?;
+        let (time, id) = page.begin(UtcTime(LATEST));
+        let rows = self.rows(&sql, &[&time.0, &id, &page.rows()]).await?;
         rows.iter().map(|row| Ok((UtcTime(row.try_get("created_at")?), KeyInfo::of(row)?))).collect()
     }
 }

@@ -5,6 +5,7 @@ use tokio_postgres::Row;
 use utoipa::ToSchema;
 use vigie_schemas::LIVE_RUN;
 
+use crate::http::page::Page;
 use crate::store::{Snapshot, StoreError};
 use crate::time::UtcTime;
 
@@ -87,12 +88,10 @@ pub(crate) struct TermsQuery {
     pub(crate) asset: Option<String>,
     pub(crate) term: Option<String>,
     pub(crate) kind: Option<TermKind>,
-    pub(crate) from: UtcTime,
-    pub(crate) to: UtcTime,
+    /// Of starts of windows.
+    pub(crate) range: (UtcTime, UtcTime),
     pub(crate) min_significance: i64,
-    /// Only what comes after this place: in an older window, or further down in the same.
-    pub(crate) after: Option<(UtcTime, String)>,
-    pub(crate) limit: i64,
+    pub(crate) page: Page,
 }
 
 /// The place puts the most significant first, for texts of numbers from 0 on of one length are in the order of the numbers.
@@ -110,19 +109,20 @@ const EXAMPLES: &str = "SELECT e.line, p.source, p.url FROM (SELECT DISTINCT unn
 impl Snapshot {
     /// Newest window first; of the same window the most significant first.
     pub(crate) async fn terms(&self, query: &TermsQuery) -> Result<Vec<Term>, StoreError> {
-        let (time, place) = query.after.clone().unwrap_or_else(|| (query.to, String::new()));
+        let (from, to) = query.range;
+        let (time, place) = query.page.begin(to);
         let params: &[&(dyn tokio_postgres::types::ToSql + Sync)] = &[
             &LIVE_RUN,
             &query.seconds,
-            &query.from.0,
-            &query.to.0,
+            &from.0,
+            &to.0,
             &query.min_significance,
             &query.asset,
             &query.term,
             &query.kind.map(TermKind::name),
             &time.0,
             &place,
-            &query.limit,
+            &query.page.rows(),
         ];
         let rows = self.rows(TERMS, params).await?;
         let lines = |row: &Row, name: &str| -> Result<Vec<String>, StoreError> {

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::http::page::Page;
 use crate::store::runs::served::Served;
 use crate::store::{Snapshot, StoreError};
 use crate::time::UtcTime;
@@ -57,13 +58,11 @@ pub(crate) struct AlertsQuery {
     pub(crate) served: Served,
     pub(crate) asset: Option<String>,
     pub(crate) kind: Option<AlertKind>,
-    pub(crate) from: UtcTime,
-    pub(crate) to: UtcTime,
+    /// Of starts of windows.
+    pub(crate) range: (UtcTime, UtcTime),
     /// Only what had been raised at this time.
     pub(crate) as_of: Option<UtcTime>,
-    /// Only what comes after this alert: of an older window, or of the same with a higher id.
-    pub(crate) after: Option<(UtcTime, String)>,
-    pub(crate) limit: i64,
+    pub(crate) page: Page,
 }
 
 impl Snapshot {
@@ -76,12 +75,11 @@ impl Snapshot {
              AND ($9::timestamptz IS NULL OR raised_at <= $9) \
              ORDER BY window_start DESC, alert_id LIMIT $8"
         );
-        let range = (query.from, query.to);
         let mut alerts = Vec::new();
-        for part in query.served.within(range).parts().iter().rev() {
-            let limit = query.limit - alerts.len() as i64;
+        for part in query.served.within(query.range).parts().iter().rev() {
+            let limit = query.page.rows() - alerts.len() as i64;
             if limit > 0 {
-                alerts.extend(self.alerts_of(&part.run, part.clip(range), limit, query, &sql).await?);
+                alerts.extend(self.alerts_of(&part.run, part.clip(query.range), limit, query, &sql).await?);
             }
         }
         Ok(alerts)
@@ -95,7 +93,7 @@ impl Snapshot {
         query: &AlertsQuery,
         sql: &str,
     ) -> Result<Vec<Alert>, StoreError> {
-        let (time, id) = query.after.clone().unwrap_or_else(|| (to, String::new()));
+        let (time, id) = query.page.begin(to);
         let as_of = query.as_of.map(|time| time.0);
         let params: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
             &[&run, &query.asset, &query.kind.map(AlertKind::name), &from.0, &to.0, &time.0, &id, &limit, &as_of];
