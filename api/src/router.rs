@@ -47,12 +47,10 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(diff::diff));
     let operations = OpenApiRouter::default().routes(routes!(sources::list)).routes(routes!(runs::list));
     let dead_letters = OpenApiRouter::default().routes(routes!(dead_letters::list)).routes(routes!(dead_letters::one));
-    let authors = OpenApiRouter::default()
-        .routes(routes!(authors::open))
+    let authors = described(Scope::Authors, OpenApiRouter::default().routes(routes!(authors::open)))
         .route_layer(from_fn(|request, next| require_token(Scope::Authors, |_| Action::AuthorOpen, request, next)));
-    let keys = OpenApiRouter::default()
-        .routes(routes!(keys::list, keys::create))
-        .routes(routes!(keys::revoke))
+    let keys = OpenApiRouter::default().routes(routes!(keys::list, keys::create)).routes(routes!(keys::revoke));
+    let keys = described(Scope::Keys, keys)
         .layer(DefaultBodyLimit::max(keys::MAX_BODY))
         .route_layer(from_fn(|request, next| require_token(Scope::Keys, keys::action, request, next)));
     let pages = OpenApiRouter::default()
@@ -74,7 +72,12 @@ fn routes() -> OpenApiRouter<Arc<App>> {
 
 /// The routes, for those with the scope where tokens are asked for.
 fn open_to(scope: Scope, routes: OpenApiRouter<Arc<App>>) -> OpenApiRouter<Arc<App>> {
-    routes.route_layer(from_fn(move |request, next| require(scope, request, next)))
+    described(scope, routes).route_layer(from_fn(move |request, next| require(scope, request, next)))
+}
+
+fn described(scope: Scope, mut routes: OpenApiRouter<Arc<App>>) -> OpenApiRouter<Arc<App>> {
+    docs::open_to(scope, routes.get_openapi_mut());
+    routes
 }
 
 pub(crate) fn router(app: Arc<App>, ctx: Context) -> Router {

@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use utoipa::OpenApi;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
@@ -45,7 +45,24 @@ pub(super) fn base() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Base::openapi())
 }
 
-/// Adds the problems that answer any request, and those of resources under /v1 with who may ask.
+/// Of these routes, who may ask.
+pub(super) fn open_to(scope: Scope, doc: &mut utoipa::openapi::OpenApi) {
+    doc.paths.paths.values_mut().flat_map(operations).for_each(|operation| ask_for(scope, operation));
+}
+
+fn ask_for(scope: Scope, operation: &mut Operation) {
+    let mut security = ["bearer", "api_key"].map(|scheme| SecurityRequirement::new(scheme, [scope.name()])).to_vec();
+    if !matches!(scope, Scope::Authors | Scope::Keys) {
+        security.insert(0, SecurityRequirement::default());
+    }
+    operation.security = Some(security);
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten()
+}
+
+/// Adds the problems that answer any request, and those of resources under /v1.
 fn complete(doc: &mut utoipa::openapi::OpenApi) {
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
@@ -57,9 +74,7 @@ fn complete(doc: &mut utoipa::openapi::OpenApi) {
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     components.add_security_scheme("api_key", SecurityScheme::ApiKey(ApiKey::Header(key)));
     for (path, item) in &mut doc.paths.paths {
-        for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
-            describe(path, operation);
-        }
+        operations(item).for_each(|operation| describe(path, operation));
         let is_kept = !matches!(path.as_str(), "/livez" | "/readyz" | "/metrics" | "/v1/stream");
         if let Some(operation) = item.get.as_mut().filter(|_| is_kept && !path.starts_with("/v1/authors/")) {
             let response = ResponseBuilder::new().description("The client has this answer, as If-None-Match says");
@@ -68,7 +83,7 @@ fn complete(doc: &mut utoipa::openapi::OpenApi) {
     }
 }
 
-/// The problems of one operation, and who may ask.
+/// The problems of one operation.
 fn describe(path: &str, operation: &mut Operation) {
     let mut problems = vec![
         ("431", "The request's line and fields are too long; by the connection, without a body"),
@@ -83,25 +98,14 @@ fn describe(path: &str, operation: &mut Operation) {
             ("503", "The answer took too long, or what it is read from is away: see Retry-After"),
         ]);
     }
-    if path.starts_with("/v1/") || path == "/metrics" {
+    if path == "/metrics" {
+        ask_for(Scope::Operations, operation);
+    }
+    if operation.security.is_some() {
         problems.extend([("401", "No valid token or API key"), ("403", "The token or API key lacks the scope")]);
-        let tag = operation.tags.as_ref().and_then(|tags| tags.first()).map_or("", String::as_str);
-        let scope = match tag {
-            "posts" => Scope::Posts,
-            "authors" => Scope::Authors,
-            "operations" => Scope::Operations,
-            "dead letters" => Scope::DeadLetters,
-            "keys" => Scope::Keys,
-            _ => Scope::Insights,
-        };
-        let mut security =
-            ["bearer", "api_key"].map(|scheme| SecurityRequirement::new(scheme, [scope.name()])).to_vec();
-        match scope {
-            Scope::Authors => problems.extend([("410", "The author was erased"), ("501", "The server has no keyring")]),
-            Scope::Keys => {}
-            _ => security.insert(0, SecurityRequirement::default()),
-        }
-        operation.security = Some(security);
+    }
+    if path.starts_with("/v1/authors/") {
+        problems.extend([("410", "The author was erased"), ("501", "The server has no keyring")]);
     }
     if path.starts_with("/v1/") {
         problems.push(("400", "Parameters are wrong: every one is listed"));
