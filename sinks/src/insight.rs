@@ -98,19 +98,10 @@ impl Insight {
             Err(detail) => Err(InsightError::Dead { reason: "invalid", detail }),
         });
         match checked {
-            Err(InsightError::Dead { reason, detail }) => Ok(Self::DeadLetter(Box::new(DeadLetter {
-                topic: record.topic.to_string(),
-                partition: record.partition,
-                offset: record.offset,
-                timestamp: record.timestamp,
-                key: record.key.as_ref().map(|key| key.to_vec()),
-                value: record.value.as_ref().map(|value| value.to_vec()),
-                stage: stage.to_owned(),
-                reason: reason.to_owned(),
-                detail: detail.replace('\0', ""),
-                failed_at: now,
-                version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-            }))),
+            Err(InsightError::Dead { reason, detail }) => {
+                let letter = letter(record, stage, reason, detail.replace('\0', ""), now);
+                Ok(Self::DeadLetter(Box::new(letter)))
+            }
             checked => checked.map(Self::DeadLetter),
         }
     }
@@ -137,6 +128,23 @@ impl DestroyedKey {
         let dek_id = dek_id?;
         check_id("author_id", author_id).and_then(|()| check_id("dek_id", dek_id)).ok()?;
         Some(Self { author_id: author_id.to_owned(), dek_id: dek_id.to_owned() })
+    }
+}
+
+/// What is told of a record that a stage gives up.
+pub(crate) fn letter(record: &Record, stage: &str, reason: &str, detail: String, now: Timestamp) -> DeadLetter {
+    DeadLetter {
+        topic: record.topic.to_string(),
+        partition: record.partition,
+        offset: record.offset,
+        timestamp: record.timestamp,
+        key: record.key.as_ref().map(|key| key.to_vec()),
+        value: record.value.as_ref().map(|value| value.to_vec()),
+        stage: stage.to_owned(),
+        reason: reason.to_owned(),
+        detail,
+        failed_at: now,
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
     }
 }
 

@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use vigie_clock::ManualClock;
-use vigie_processors::trends::alerts::AlertPolicy;
 use vigie_processors::trends::history::TRUSTED_AFTER;
-use vigie_processors::trends::{MarketTopic, TrendsMetrics, TrendsSettings, topology};
+use vigie_processors::trends::{TrendsMetrics, TrendsSettings, topology};
 use vigie_schemas::{Alert, Mention, TrendInsight};
-use vigie_streams::TumblingWindows;
 use vigie_streams::testing::TopologyTestDriver;
 
 use crate::fixtures::{LocalCodec, at, decode, encode, mention};
@@ -29,19 +27,7 @@ fn driver(emit_interval: Duration) -> TopologyTestDriver {
 }
 
 fn driver_at(now: i64, emit_interval: Duration) -> TopologyTestDriver {
-    let settings = TrendsSettings {
-        run_id: "live".into(),
-        source: MENTIONS.into(),
-        market: MarketTopic::new(1),
-        insights: INSIGHTS.into(),
-        alerts: ALERTS.into(),
-        windows: TumblingWindows { size: Duration::from_secs(300), grace: Duration::from_secs(6 * 3600) },
-        settle: Duration::from_secs(600),
-        emit_interval,
-        idle_timeout: Duration::from_secs(60),
-        policy: AlertPolicy { min_anomaly_score: 0.5, min_posts: 10 },
-        forecaster: None,
-    };
+    let settings = TrendsSettings { emit_interval, ..crate::trends::settings() };
     let topology = topology(settings, LocalCodec, TrendsMetrics::new(&prometheus::Registry::new())).unwrap();
     TopologyTestDriver::new(topology, ManualClock::new(at(now)))
 }

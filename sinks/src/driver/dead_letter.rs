@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use vigie_clock::Timestamp;
 use vigie_kafka_client::{OutgoingRecord, Publisher, Record};
-use vigie_schemas::{Codec, DeadLetter, Topic};
+use vigie_schemas::{Codec, Topic};
+
+use crate::insight::letter;
 
 /// Publishes to `<topic>.dlq`.
 pub(crate) struct DeadLetters {
@@ -26,19 +28,7 @@ impl DeadLetters {
         detail: &str,
         now: Timestamp,
     ) -> Result<(), String> {
-        let letter = DeadLetter {
-            topic: record.topic.to_string(),
-            partition: record.partition,
-            offset: record.offset,
-            timestamp: record.timestamp,
-            key: record.key.as_ref().map(|key| key.to_vec()),
-            value: record.value.as_ref().map(|value| value.to_vec()),
-            stage: self.stage.to_owned(),
-            reason: reason.to_owned(),
-            detail: detail.to_owned(),
-            failed_at: now,
-            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-        };
+        let letter = letter(record, self.stage, reason, detail.to_owned(), now);
         let queue = Topic::from_name(&record.topic).and_then(Topic::dead_letter_queue);
         let queue = queue.unwrap_or_else(|| format!("{}.dlq", record.topic));
         let value = codec.encode(&queue, &letter).await.map_err(|e| e.to_string())?;
