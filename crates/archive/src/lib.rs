@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod archive;
+mod columns;
 mod error;
 mod file;
 mod location;
@@ -12,4 +13,4 @@ pub use error::ArchiveError;
 pub use file::{FileWriter, Finished, read_rows};
 pub use location::{ArchiveOptions, Location};
 pub use manifest::{ArchivedFile, Manifest, Span};
-pub use row::{Content, Row};
+pub use row::{Archived, Content, Row, TOPICS};
