@@ -8,47 +8,14 @@ use std::sync::Arc;
 use parquet::errors::ParquetError;
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::Type;
-use vigie_clock::Timestamp;
+use vigie_schemas::{RawPost, ScoredPost, Topic};
 
+use crate::cells::Cells::{Flag, Int, Long, Text, Time};
+use crate::cells::Column;
 use crate::row::{Archived, Content, Row};
 
-/// A column, with the groups that begin before it or end after it; and what a cell of it holds.
-pub(crate) type Column<T> = (&'static str, Cells<T>);
-
-/// What a cell holds; `None` is null.
-pub enum Cells<T> {
-    Int(fn(&T) -> Option<i32>),
-    Long(fn(&T) -> Option<i64>),
-    Flag(fn(&T) -> Option<bool>),
-    Double(fn(&T) -> Option<f64>),
-    Time(fn(&T) -> Option<Timestamp>),
-    /// Bytes that come again and again: a dictionary pays.
-    Word(fn(&T) -> Option<&[u8]>),
-    /// Bytes that hardly do: a dictionary would be made and given up in each row group.
-    Text(fn(&T) -> Option<&[u8]>),
-    /// Of each element of a list.
-    Words(fn(&T) -> Vec<Option<&[u8]>>),
-    /// Of each element of a list.
-    Doubles(fn(&T) -> Vec<Option<f64>>),
-}
-
-use Cells::{Flag, Int, Long, Text, Time};
-
-impl<T> Cells<T> {
-    /// Whether a dictionary pays.
-    pub(crate) const fn repeat(&self) -> bool {
-        !matches!(self, Text(_) | Self::Double(_) | Self::Doubles(_))
-    }
-
-    /// Bytes of text in a cell.
-    pub(crate) fn size(&self, item: &T) -> usize {
-        match self {
-            Self::Word(of) | Text(of) => of(item).map_or(0, <[u8]>::len),
-            Self::Words(of) => of(item).into_iter().flatten().map(<[u8]>::len).sum(),
-            _ => 0,
-        }
-    }
-}
+/// The topics that are archived.
+pub const TOPICS: [Topic; 2] = [RawPost::TOPIC, ScoredPost::TOPIC];
 
 /// The file's columns are these, those of the post, and [`Row::LAST`].
 impl<R: Archived> Row<R> {
@@ -102,7 +69,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use serde_json::Value;
-    use vigie_schemas::{RawPost, ScoredPost};
 
     use super::*;
 

@@ -17,7 +17,8 @@ use parquet::record::reader::RowIter;
 use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 use vigie_clock::Timestamp;
 
-use crate::columns::{Cells, schema};
+use crate::cells::Cells;
+use crate::columns::schema;
 use crate::error::ArchiveError;
 use crate::row::{Archived, Content, Row};
 

@@ -3,13 +3,10 @@
 use bytes::Bytes;
 use parquet::record::Field;
 use vigie_clock::Timestamp;
-use vigie_schemas::{AvroRecord, Codec, CodecError, RawPost, ScoredPost, Topic};
+use vigie_schemas::{AvroRecord, Codec, CodecError, Topic};
 
-use crate::columns::{Cells, Column};
+use crate::cells::{Cells, Column};
 use crate::error::ArchiveError;
-
-/// The topics that are archived.
-pub const TOPICS: [Topic; 2] = [RawPost::TOPIC, ScoredPost::TOPIC];
 
 /// A kind of post that is archived: its columns, and what an erasure takes from it.
 pub trait Archived: AvroRecord + Clone + Default + PartialEq + 'static {

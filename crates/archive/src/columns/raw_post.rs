@@ -4,8 +4,9 @@ use parquet::record::Field;
 use vigie_clock::Timestamp;
 use vigie_schemas::{RawPost, Topic};
 
-use super::Cells::{Flag, Text, Time, Word};
-use super::{Column, text};
+use super::text;
+use crate::cells::Cells::{Flag, Text, Time, Word};
+use crate::cells::Column;
 use crate::row::Archived;
 
 impl Archived for RawPost {

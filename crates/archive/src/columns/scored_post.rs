@@ -4,8 +4,9 @@ use parquet::record::{Field, Row as Group};
 use vigie_clock::Timestamp;
 use vigie_schemas::{AssetMention, Lineage, ScoredPost, Topic};
 
-use super::Cells::{Double, Doubles, Flag, Int, Long, Text, Time, Word, Words};
-use super::{Column, text};
+use super::text;
+use crate::cells::Cells::{Double, Doubles, Flag, Int, Long, Text, Time, Word, Words};
+use crate::cells::Column;
 use crate::row::Archived;
 
 impl Archived for ScoredPost {
