@@ -5,7 +5,7 @@ use vigie_archive::{Archive, ArchiveError, ArchivedFile, Content, Location, Row,
 use vigie_clock::Timestamp;
 use vigie_daemon::ServiceError;
 use vigie_kafka_client::{Record, TopicPartition};
-use vigie_schemas::{SyncCodec, Topic};
+use vigie_schemas::{RawPost, SyncCodec, Topic};
 
 /// An archive, and since when its posts are wanted. Its methods block, outside the runtime's threads.
 pub struct Past<'a> {
@@ -93,7 +93,7 @@ impl<'a> Past<'a> {
         Ok(())
     }
 
-    fn record(&self, row: Row) -> Result<Record, ServiceError> {
+    fn record(&self, row: Row<RawPost>) -> Result<Record, ServiceError> {
         let topic = Topic::PostsRaw.name();
         let (key, value) = match row.content {
             Content::Post(post) => {

@@ -1,4 +1,4 @@
-//! Raw posts to Parquet files, an hour at a time.
+//! Raw and scored posts to Parquet files, an hour at a time.
 //!
 //! Kafka keeps the posts for weeks, so nothing is in a hurry and nothing needs to be held: once an hour has passed, the records between the
 //! archive's next offset and the first one of the new hour are read, written, and committed, a file for each partition and hour (more if
@@ -15,13 +15,13 @@ use std::time::Duration;
 use clap::Args;
 use tokio::runtime::Handle;
 use tracing::warn;
-use vigie_archive::{Archive, ArchiveOptions, Location};
+use vigie_archive::{Archive, ArchiveOptions, Location, TOPICS};
 use vigie_daemon::{Check, Context, Mistake, ServiceError};
 use vigie_kafka_client::KafkaConfig;
 use vigie_schemas::{Codec, RegistryConfig};
 
 pub use archiver::Archiver;
-use archiver::{NAME, TOPIC};
+use archiver::NAME;
 pub use error::RoundError;
 
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -86,7 +86,7 @@ pub async fn run_archive(config: CheckedArchiveSink, ctx: Context) -> Result<(),
         .map_err(|e| ServiceError::unavailable("schema registry", e))?;
     let away = |e| ServiceError::unavailable(location.to_string(), e);
     let archive = Archive::open(&location).map_err(away)?;
-    archive.partitions(TOPIC).await.map_err(away)?;
+    archive.partitions(TOPICS[0].name()).await.map_err(away)?;
     let mut archiver = Archiver::new(kafka.clone(), codec, archive, &ctx).map_err(ServiceError::failed)?;
     let ping = tokio::task::spawn_blocking(move || kafka.ping(START));
     ping.await.map_err(ServiceError::failed)?.map_err(|e| ServiceError::unavailable("kafka", e))?;

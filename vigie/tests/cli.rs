@@ -6,6 +6,8 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 
+use vigie_schemas::{RawPost, ScoredPost};
+
 fn vigie(args: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vigie"));
     let dir = tempfile::tempdir().unwrap();
@@ -274,16 +276,29 @@ fn an_archive_is_listed_and_verified_and_damage_is_told() {
     let archive = |args: &[&str]| vigie(&[&["archive"], args].concat(), &[("VIGIE_ARCHIVE_URL", url.as_str())]);
     assert_fails(&vigie(&["archive", "list"], &[]), 64, &["--archive-url (VIGIE_ARCHIVE_URL)", "s3://bucket"]);
     assert_fails(&vigie(&["archive", "list", "--archive-url", "gs://x"], &[]), 64, &["gs://x", "file:///"]);
-    assert_fails(&archive(&["list"]), 1, &["nothing of posts.raw.v1 is archived in", &url]);
+    assert_fails(&archive(&["list"]), 1, &["nothing is archived in", &url]);
 
-    let file = tokio::runtime::Runtime::new().unwrap().block_on(archived(&url));
+    let scored = ["--topic", "insights.sentiment.v1"];
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let file = runtime.block_on(archived::<RawPost>(&url));
     let text = |output: Output| String::from_utf8(output.stdout).unwrap();
-    assert!(text(archive(&["list"])).starts_with("posts.raw.v1-2: offsets 5 to 9, 3 records in 1 file, "));
     let path = folder.path().join(&file);
+    assert_eq!(text(archive(&["list"])).lines().count(), 1, "an archive of before scored posts were archived");
+    assert_fails(&archive(&[&["list"], &scored[..]].concat()), 1, &["nothing of insights.sentiment.v1 is archived"]);
+    assert_fails(&archive(&["list", "--topic", "posts.raw"]), 64, &["posts.raw.v1 or insights.sentiment.v1"]);
+    let scored_file = folder.path().join(runtime.block_on(archived::<ScoredPost>(&url)));
+    let listed = text(archive(&["list"]));
+    for (line, topic) in listed.lines().zip(["posts.raw.v1", "insights.sentiment.v1"]) {
+        assert!(line.starts_with(&format!("{topic}-2: offsets 5 to 9, 3 records in 1 file, ")), "{listed}");
+    }
     assert_eq!(text(archive(&["list", "--files"])).trim_end(), path.to_str().unwrap());
+    let files = text(archive(&[&["list", "--files"], &scored[..]].concat()));
+    assert_eq!(files.trim_end(), scored_file.to_str().unwrap());
     let sound = archive(&["verify", "--offline"]);
     assert_eq!(sound.status.code(), Some(0));
-    assert_eq!(text(sound), "posts.raw.v1-2: 3 records in 1 file, 0 compared with Kafka: as written\n");
+    let of = |topic| format!("{topic}-2: 3 records in 1 file, 0 compared with Kafka: as written\n");
+    assert_eq!(text(sound), of("posts.raw.v1") + &of("insights.sentiment.v1"));
+    assert_eq!(text(archive(&[&["verify", "--offline"], &scored[..]].concat())), of("insights.sentiment.v1"));
     assert_fails(&archive(&["verify", "--kafka-brokers", "127.0.0.1:1"]), 69, &["127.0.0.1:1"]);
 
     std::fs::write(&path, "damaged").unwrap();
@@ -293,16 +308,16 @@ fn an_archive_is_listed_and_verified_and_damage_is_told() {
 }
 
 /// Three deletions at offsets 6 to 8; the path of their file.
-async fn archived(url: &str) -> String {
+async fn archived<R: vigie_archive::Archived>(url: &str) -> String {
     use vigie_archive::{Archive, Content, FileWriter, Manifest, Row, Span};
     let archive = Archive::open(&url.parse().unwrap()).unwrap();
-    let mut writer = FileWriter::new().unwrap();
+    let mut writer = FileWriter::<R>::new().unwrap();
     for offset in 6..9 {
         let appended_at = vigie_clock::Timestamp::from_millis(1_800_000_000_000 + offset);
         let content = Content::Deleted(format!("reddit:{offset}"));
         writer.push(Row { partition: 2, offset, appended_at, content }).unwrap();
     }
-    let (topic, span) = ("posts.raw.v1", Span { first_offset: 5, next_offset: 9 });
+    let (topic, span) = (R::TOPIC.name(), Span { first_offset: 5, next_offset: 9 });
     let file = archive.put(topic, 2, span, writer.finish().unwrap().unwrap()).await.unwrap();
     let mut manifest = Manifest::starting_at(topic, 2, 5);
     manifest.add(file.clone());

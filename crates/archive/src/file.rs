@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::WriterProperties;
@@ -14,13 +14,13 @@ use parquet::file::serialized_reader::SerializedFileReader;
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::record::Field;
 use parquet::record::reader::RowIter;
-use parquet::schema::parser::parse_message_type;
-use parquet::schema::types::ColumnPath;
+use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 use vigie_clock::Timestamp;
-use vigie_schemas::RawPost;
 
+use crate::cells::Cells;
+use crate::columns::schema;
 use crate::error::ArchiveError;
-use crate::row::{Content, Row};
+use crate::row::{Archived, Content, Row};
 
 /// Rows of a row group at most: what is read at once.
 const GROUP_ROWS: usize = 50_000;
@@ -29,77 +29,10 @@ const GROUP_BYTES: usize = 32 << 20;
 /// Bytes of a file after which no more row groups are added, so that a writer's memory is bounded.
 const FILE_BYTES: usize = 128 << 20;
 
-/// What a cell of a column holds; `None` is null.
-enum Cells {
-    Int(fn(&Row) -> Option<i32>),
-    Long(fn(&Row) -> Option<i64>),
-    Flag(fn(&Row) -> Option<bool>),
-    Bytes(fn(&Row) -> Option<&[u8]>),
-}
-
-use Cells::{Bytes as Binary, Flag, Int, Long};
-
-/// The columns, in the words of Parquet's schemas.
-const COLUMNS: [(&str, Cells); 23] = [
-    ("REQUIRED INT32 partition", Int(|row| Some(row.partition))),
-    ("REQUIRED INT64 offset", Long(|row| Some(row.offset))),
-    ("REQUIRED INT64 appended_at (TIMESTAMP(MILLIS,true))", Long(|row| Some(row.appended_at.as_millis()))),
-    ("OPTIONAL BYTE_ARRAY post_id (STRING)", Binary(post_id)),
-    ("REQUIRED BOOLEAN deleted", Flag(|row| Some(matches!(row.content, Content::Deleted(_))))),
-    ("OPTIONAL BYTE_ARRAY source (STRING)", Binary(|row| Some(of(row)?.source.as_bytes()))),
-    ("OPTIONAL BYTE_ARRAY kind (STRING)", Binary(|row| Some(of(row)?.kind.as_bytes()))),
-    ("OPTIONAL BYTE_ARRAY url (STRING)", Binary(|row| text(&of(row)?.url))),
-    ("OPTIONAL BYTE_ARRAY author (STRING)", Binary(|row| text(&of(row)?.author))),
-    ("OPTIONAL BYTE_ARRAY title (STRING)", Binary(|row| text(&of(row)?.title))),
-    ("OPTIONAL BYTE_ARRAY text (STRING)", Binary(|row| Some(of(row)?.text.as_bytes()))),
-    ("OPTIONAL BYTE_ARRAY parent_id (STRING)", Binary(|row| text(&of(row)?.parent_id))),
-    ("OPTIONAL BYTE_ARRAY declared_language (STRING)", Binary(|row| text(&of(row)?.declared_language))),
-    ("OPTIONAL INT64 published_at (TIMESTAMP(MILLIS,true))", Long(|row| Some(of(row)?.published_at.as_millis()))),
-    ("OPTIONAL BOOLEAN published_at_estimated", Flag(|row| Some(of(row)?.published_at_estimated))),
-    ("OPTIONAL INT64 fetched_at (TIMESTAMP(MILLIS,true))", Long(|row| Some(of(row)?.fetched_at.as_millis()))),
-    ("OPTIONAL BOOLEAN sample", Flag(|row| Some(of(row)?.sample))),
-    ("OPTIONAL INT64 edited_at (TIMESTAMP(MILLIS,true))", Long(|row| Some(of(row)?.edited_at?.as_millis()))),
-    ("OPTIONAL BYTE_ARRAY author_id (STRING)", Binary(|row| text(&of(row)?.author_id))),
-    ("OPTIONAL BYTE_ARRAY author_sealed", Binary(|row| of(row)?.author_sealed.as_deref())),
-    ("OPTIONAL BYTE_ARRAY quoted (STRING)", Binary(|row| text(&of(row)?.quoted))),
-    ("OPTIONAL BYTE_ARRAY raw_key", Binary(raw_key)),
-    ("OPTIONAL BYTE_ARRAY raw_value", Binary(raw_value)),
-];
-
-fn of(row: &Row) -> Option<&RawPost> {
-    row.content.post()
-}
-
-fn text(text: &Option<String>) -> Option<&[u8]> {
-    text.as_ref().map(String::as_bytes)
-}
-
-fn post_id(row: &Row) -> Option<&[u8]> {
-    match &row.content {
-        Content::Post(post) => Some(post.post_id.as_bytes()),
-        Content::Deleted(id) => Some(id.as_bytes()),
-        Content::Undecoded { .. } => None,
-    }
-}
-
-fn raw_key(row: &Row) -> Option<&[u8]> {
-    match &row.content {
-        Content::Undecoded { key, .. } => key.as_deref(),
-        Content::Post(_) | Content::Deleted(_) => None,
-    }
-}
-
-fn raw_value(row: &Row) -> Option<&[u8]> {
-    match &row.content {
-        Content::Undecoded { value, .. } => value.as_deref(),
-        Content::Post(_) | Content::Deleted(_) => None,
-    }
-}
-
 /// Makes a file of rows, which must come in the order of their offsets.
-pub struct FileWriter {
+pub struct FileWriter<R> {
     writer: SerializedFileWriter<Vec<u8>>,
-    group: Vec<Row>,
+    group: Vec<Row<R>>,
     group_bytes: usize,
     records: u64,
     appended: Option<(Timestamp, Timestamp)>,
@@ -115,21 +48,22 @@ pub struct Finished {
     pub appended: (Timestamp, Timestamp),
 }
 
-impl FileWriter {
+impl<R: Archived> FileWriter<R> {
     /// An empty file.
     ///
     /// # Errors
     /// [`ArchiveError::Parquet`].
     pub fn new() -> Result<Self, ArchiveError> {
-        let columns: Vec<String> = COLUMNS.iter().map(|(column, _)| format!("{column};")).collect();
-        let schema = Arc::new(parse_message_type(&format!("message post {{ {} }}", columns.join(" ")))?);
+        let schema = schema::<R>()?;
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_created_by(format!("vigie {}", env!("CARGO_PKG_VERSION")))
             .set_sorting_columns(Some(vec![SortingColumn { column_idx: 1, descending: false, nulls_first: false }]));
-        // Values of high cardinality: a dictionary would be made and given up in each row group.
-        for column in ["post_id", "url", "title", "text", "author_sealed", "quoted", "raw_key", "raw_value"] {
-            properties = properties.set_column_dictionary_enabled(ColumnPath::from(column), false);
+        let first = Row::<R>::FIRST.iter().map(|(_, cells)| cells.repeat());
+        let last = Row::<R>::LAST.iter().map(|(_, cells)| cells.repeat());
+        let repeat = first.chain(R::COLUMNS.iter().map(|(_, cells)| cells.repeat())).chain(last);
+        for (column, repeat) in SchemaDescriptor::new(Arc::clone(&schema)).columns().iter().zip(repeat) {
+            properties = properties.set_column_dictionary_enabled(column.path().clone(), repeat);
         }
         for column in ["post_id", "author_id"] {
             properties = properties.set_column_bloom_filter_max_ndv(ColumnPath::from(column), GROUP_ROWS as u64);
@@ -142,11 +76,14 @@ impl FileWriter {
     ///
     /// # Errors
     /// [`ArchiveError::Parquet`].
-    pub fn push(&mut self, row: Row) -> Result<(), ArchiveError> {
+    pub fn push(&mut self, row: Row<R>) -> Result<(), ArchiveError> {
         self.records += 1;
         let first = self.appended.map_or(row.appended_at, |(first, _)| first);
         self.appended = Some((first, row.appended_at));
-        self.group_bytes += COLUMNS.iter().map(|(_, cells)| size(cells, &row)).sum::<usize>();
+        let place = Row::FIRST.iter().chain(&Row::LAST).map(|(_, cells)| cells.size(&row));
+        let post = row.content.post().into_iter();
+        let post = post.flat_map(|post| R::COLUMNS.iter().map(|(_, cells)| cells.size(post)));
+        self.group_bytes += place.chain(post).sum::<usize>();
         self.group.push(row);
         if self.group.len() >= GROUP_ROWS || self.group_bytes >= GROUP_BYTES {
             self.flush()?;
@@ -175,8 +112,14 @@ impl FileWriter {
             return Ok(());
         }
         let mut group = self.writer.next_row_group()?;
-        for (_, cells) in &COLUMNS {
-            write_column(&mut group, cells, &self.group)?;
+        for (_, cells) in &Row::FIRST {
+            write_column(&mut group, cells, self.group.iter().map(Some))?;
+        }
+        for (_, cells) in R::COLUMNS {
+            write_column(&mut group, cells, self.group.iter().map(|row| row.content.post()))?;
+        }
+        for (_, cells) in &Row::LAST {
+            write_column(&mut group, cells, self.group.iter().map(Some))?;
         }
         group.close()?;
         self.group.clear();
@@ -185,24 +128,28 @@ impl FileWriter {
     }
 }
 
-fn size(cells: &Cells, row: &Row) -> usize {
-    match cells {
-        Binary(of) => of(row).map_or(0, <[u8]>::len),
-        Int(_) | Long(_) | Flag(_) => 0,
-    }
-}
-
-fn write_column<W: std::io::Write + Send>(
+/// A column of cells of the items; those of an item that is not there are null.
+fn write_column<'a, W: std::io::Write + Send, T: 'a>(
     group: &mut SerializedRowGroupWriter<'_, W>,
-    cells: &Cells,
-    rows: &[Row],
+    cells: &Cells<T>,
+    items: impl Iterator<Item = Option<&'a T>>,
 ) -> Result<(), ParquetError> {
     let mut column = group.next_column()?.ok_or_else(|| ParquetError::General("a column is missing".to_owned()))?;
+    let bytes = |bytes: &[u8]| ByteArray::from(bytes);
     match cells {
-        Int(of) => write_cells::<Int32Type>(&mut column, rows.iter().map(of)),
-        Long(of) => write_cells::<Int64Type>(&mut column, rows.iter().map(of)),
-        Flag(of) => write_cells::<BoolType>(&mut column, rows.iter().map(of)),
-        Binary(of) => write_cells::<ByteArrayType>(&mut column, rows.iter().map(|row| of(row).map(ByteArray::from))),
+        Cells::Int(of) => write_cells::<Int32Type>(&mut column, items.map(|item| of(item?))),
+        Cells::Long(of) => write_cells::<Int64Type>(&mut column, items.map(|item| of(item?))),
+        Cells::Time(of) => write_cells::<Int64Type>(&mut column, items.map(|item| Some(of(item?)?.as_millis()))),
+        Cells::Flag(of) => write_cells::<BoolType>(&mut column, items.map(|item| of(item?))),
+        Cells::Double(of) => write_cells::<DoubleType>(&mut column, items.map(|item| of(item?))),
+        Cells::Word(of) | Cells::Text(of) => {
+            write_cells::<ByteArrayType>(&mut column, items.map(|item| of(item?).map(bytes)))
+        }
+        Cells::Words(of) => {
+            let list = |item| of(item).into_iter().map(|word| word.map(bytes)).collect();
+            write_lists::<ByteArrayType>(&mut column, items.map(|item| item.map(list)))
+        }
+        Cells::Doubles(of) => write_lists::<DoubleType>(&mut column, items.map(|item| item.map(of))),
     }?;
     column.close()
 }
@@ -218,14 +165,38 @@ fn write_cells<T: DataType>(
     column.typed::<T>().write_batch(&values, Some(&levels), None).map(drop)
 }
 
-/// The rows of a file, in its order; `path` names it in errors.
+/// Definition level 0 is no list, 1 an empty one, the highest an element, and the one before that an element that is null.
+/// The repetition level tells the first element of a list from the others.
+fn write_lists<T: DataType>(
+    column: &mut SerializedColumnWriter<'_>,
+    lists: impl Iterator<Item = Option<Vec<Option<T::T>>>>,
+) -> Result<(), ParquetError> {
+    let column = column.typed::<T>();
+    let highest = column.get_descriptor().max_def_level();
+    let (mut values, mut defined, mut repeated) = (Vec::new(), Vec::new(), Vec::new());
+    for list in lists {
+        let elements = list.as_ref().map_or(0, Vec::len);
+        if elements == 0 {
+            defined.push(i16::from(list.is_some()));
+            repeated.push(0);
+        }
+        for (n, cell) in list.into_iter().flatten().enumerate() {
+            defined.push(highest - i16::from(cell.is_none()));
+            repeated.push(i16::from(n > 0));
+            values.extend(cell);
+        }
+    }
+    column.write_batch(&values, Some(&defined), Some(&repeated)).map(drop)
+}
+
+/// The rows of a file of posts of this kind, in its order; `path` names it in errors.
 ///
 /// # Errors
 /// [`ArchiveError::Corrupt`], here and for each row.
-pub fn read_rows(
+pub fn read_rows<R: Archived>(
     path: &str,
     bytes: Bytes,
-) -> Result<impl Iterator<Item = Result<Row, ArchiveError>> + use<>, ArchiveError> {
+) -> Result<impl Iterator<Item = Result<Row<R>, ArchiveError>> + use<R>, ArchiveError> {
     let reader = SerializedFileReader::new(bytes).map_err(|error| ArchiveError::corrupt(path, error))?;
     let path = path.to_owned();
     Ok(RowIter::from_file_into(Box::new(reader)).map(move |row| {
@@ -235,45 +206,31 @@ pub fn read_rows(
 }
 
 /// Columns that it does not know are passed over, those that are missing are null.
-fn row_of(columns: Vec<(String, Field)>) -> Result<Row, String> {
+fn row_of<R: Archived>(columns: Vec<(String, Field)>) -> Result<Row<R>, String> {
     let (mut partition, mut offset, mut appended_at) = (None, None, None);
     let (mut id, mut deleted, mut key, mut value) = (None, false, None, None);
-    let mut post = RawPost::default();
+    let mut post = R::default();
     let bytes = |bytes: ByteArray| Bytes::copy_from_slice(bytes.data());
-    let time = Timestamp::from_millis;
     for (name, field) in columns {
         match (name.as_str(), field) {
             (_, Field::Null) => {}
             ("partition", Field::Int(number)) => partition = Some(number),
             ("offset", Field::Long(number)) => offset = Some(number),
-            ("appended_at", Field::TimestampMillis(millis)) => appended_at = Some(time(millis)),
+            ("appended_at", Field::TimestampMillis(millis)) => appended_at = Some(Timestamp::from_millis(millis)),
             ("deleted", Field::Bool(is)) => deleted = is,
             ("post_id", Field::Str(text)) => id = Some(text),
             ("raw_key", Field::Bytes(raw)) => key = Some(bytes(raw)),
             ("raw_value", Field::Bytes(raw)) => value = Some(bytes(raw)),
-            ("source", Field::Str(text)) => post.source = text,
-            ("kind", Field::Str(text)) => post.kind = text,
-            ("url", Field::Str(text)) => post.url = Some(text),
-            ("author", Field::Str(text)) => post.author = Some(text),
-            ("title", Field::Str(text)) => post.title = Some(text),
-            ("text", Field::Str(text)) => post.text = text,
-            ("parent_id", Field::Str(text)) => post.parent_id = Some(text),
-            ("declared_language", Field::Str(text)) => post.declared_language = Some(text),
-            ("published_at", Field::TimestampMillis(millis)) => post.published_at = time(millis),
-            ("published_at_estimated", Field::Bool(is)) => post.published_at_estimated = is,
-            ("fetched_at", Field::TimestampMillis(millis)) => post.fetched_at = time(millis),
-            ("sample", Field::Bool(is)) => post.sample = is,
-            ("edited_at", Field::TimestampMillis(millis)) => post.edited_at = Some(time(millis)),
-            ("author_id", Field::Str(text)) => post.author_id = Some(text),
-            ("author_sealed", Field::Bytes(sealed)) => post.author_sealed = Some(sealed.data().to_vec()),
-            ("quoted", Field::Str(text)) => post.quoted = Some(text),
-            (_, _) => {}
+            (name, field) => post.set(name, field),
         }
     }
     let content = match id {
         None => Content::Undecoded { key, value },
         Some(id) if deleted => Content::Deleted(id),
-        Some(id) => Content::Post(Box::new(RawPost { post_id: id, ..post })),
+        Some(id) => {
+            post.set("post_id", Field::Str(id));
+            Content::Post(Box::new(post))
+        }
     };
     match (partition, offset, appended_at) {
         (Some(partition), Some(offset), Some(appended_at)) => Ok(Row { partition, offset, appended_at, content }),

@@ -23,7 +23,7 @@ pub enum Location {
 /// The option that says where the archive is.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct ArchiveOptions {
-    /// Archive of the raw posts: file:///folder, or s3://bucket/prefix with S3's settings in AWS_* variables
+    /// Archive of raw and scored posts: file:///folder, or s3://bucket/prefix with S3's settings in AWS_* variables
     #[arg(long, value_name = "URL", env = "VIGIE_ARCHIVE_URL")]
     pub archive_url: Option<Location>,
 }

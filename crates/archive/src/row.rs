@@ -1,14 +1,35 @@
 //! A record, as the archive holds it.
 
 use bytes::Bytes;
+use parquet::record::Field;
 use vigie_clock::Timestamp;
-use vigie_schemas::{Codec, CodecError, RawPost};
+use vigie_schemas::{AvroRecord, Codec, CodecError, Topic};
 
+use crate::cells::{Cells, Column};
 use crate::error::ArchiveError;
 
-/// A record of `posts.raw.v1`.
+/// A kind of post that is archived: its columns, and what an erasure takes from it.
+pub trait Archived: AvroRecord + Clone + Default + PartialEq + 'static {
+    /// Whose values they are.
+    const TOPIC: Topic;
+    /// The columns but for `post_id`, in their order. A post has at least one that is required of posts.
+    const COLUMNS: &'static [Column<Self>];
+
+    /// The key of its record.
+    fn post_id(&self) -> &str;
+    /// Pseudonym of its author.
+    fn author_id(&self) -> Option<&str>;
+    /// An erasure after this means it.
+    fn fetched_at(&self) -> Timestamp;
+    /// Takes in the field of a column, `post_id` too. Passes over what it does not know.
+    fn set(&mut self, column: &str, field: Field);
+    /// Removes what names the author or quotes them, as the history does after an erasure: `false` if there was nothing.
+    fn erase(&mut self) -> bool;
+}
+
+/// A record of the topic of `R`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub struct Row<R> {
     /// The partition that it was read from.
     pub partition: i32,
     /// Its place there.
@@ -16,15 +37,15 @@ pub struct Row {
     /// When the broker took it in.
     pub appended_at: Timestamp,
     /// What it says.
-    pub content: Content,
+    pub content: Content<R>,
 }
 
 /// What a record says.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Content {
+pub enum Content<R> {
     /// A post, under its own id.
-    Post(Box<RawPost>),
-    /// The source deleted the post of this id.
+    Post(Box<R>),
+    /// There is no value: the post of this id was deleted.
     Deleted(String),
     /// Neither: kept byte by byte.
     Undecoded {
@@ -35,7 +56,7 @@ pub enum Content {
     },
 }
 
-impl Content {
+impl<R: Archived> Content<R> {
     /// Decodes a record. Whatever is no post under its id, with times of this calendar, is kept as it is.
     ///
     /// # Errors
@@ -44,8 +65,8 @@ impl Content {
         let id = key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
         match (id, &value) {
             (Some(id), None) => Ok(Self::Deleted(id.to_owned())),
-            (Some(id), Some(bytes)) => match codec.decode::<RawPost>(bytes).await {
-                Ok(post) if post.post_id == id && has_times(&post) => Ok(Self::Post(Box::new(post))),
+            (Some(id), Some(bytes)) => match codec.decode::<R>(bytes).await {
+                Ok(post) if post.post_id() == id && has_times(&post) => Ok(Self::Post(Box::new(post))),
                 Ok(_) | Err(CodecError::Invalid { .. }) => Ok(Self::Undecoded { key, value }),
                 Err(error) => Err(ArchiveError::Registry(error)),
             },
@@ -54,25 +75,26 @@ impl Content {
     }
 
     /// The post, if it is one.
-    pub fn post(&self) -> Option<&RawPost> {
+    pub fn post(&self) -> Option<&R> {
         match self {
             Self::Post(post) => Some(post),
             Self::Deleted(_) | Self::Undecoded { .. } => None,
         }
     }
 
-    /// Removes what names the author or quotes them, as the history does after an erasure: `false` if there was nothing.
+    /// [`Archived::erase`], if it is a post.
     pub fn erase(&mut self) -> bool {
-        let Self::Post(post) = self else { return false };
-        let before = post.clone();
-        (post.url, post.title, post.author, post.author_sealed, post.quoted) = (None, None, None, None, None);
-        post.text.clear();
-        *post != before
+        match self {
+            Self::Post(post) => post.erase(),
+            Self::Deleted(_) | Self::Undecoded { .. } => false,
+        }
     }
 }
 
 /// Whether readers of Parquet can show its times.
-fn has_times(post: &RawPost) -> bool {
-    let times = [Some(post.published_at), Some(post.fetched_at), post.edited_at];
-    times.into_iter().flatten().all(|time| time.to_jiff().is_some())
+fn has_times<R: Archived>(post: &R) -> bool {
+    R::COLUMNS.iter().all(|(_, cells)| match cells {
+        Cells::Time(of) => of(post).is_none_or(|time| time.to_jiff().is_some()),
+        _ => true,
+    })
 }

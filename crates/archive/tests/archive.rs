@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::local::LocalFileSystem;
-use vigie_archive::{Archive, ArchiveError, Content, FileWriter, Finished, Location, Manifest, Row, Span, read_rows};
+use vigie_archive::{
+    Archive, ArchiveError, Archived, Content, FileWriter, Finished, Location, Manifest, Row, Span, read_rows,
+};
 use vigie_clock::Timestamp;
-use vigie_schemas::RawPost;
+use vigie_schemas::{AssetMention, Lineage, RawPost, ScoredPost};
 
 const TOPIC: &str = "posts.raw.v1";
 const START: i64 = 1_800_000_000_000;
@@ -31,7 +33,62 @@ fn post(n: i64) -> RawPost {
     }
 }
 
-fn row(offset: i64) -> Row {
+/// With lists of no, one and more elements, of which parts may be null.
+fn scored(n: i64) -> ScoredPost {
+    let score = f64::from(i32::try_from(n).unwrap()) / 7.0;
+    let mention = |k: i64| AssetMention {
+        asset: format!("A{k}"),
+        evidence: "ticker".to_owned(),
+        label: (k % 2 == 0).then(|| "negative".to_owned()),
+        score: (k % 3 == 0).then_some(-score),
+    };
+    let RawPost { post_id, source, kind, url, title, text, published_at, fetched_at, sample, author_sealed, .. } =
+        post(n);
+    ScoredPost {
+        post_id,
+        source,
+        kind,
+        url,
+        author_id: (n % 6 == 0).then(|| format!("{:032x}", n % 10)),
+        title,
+        excerpt: text,
+        published_at,
+        fetched_at,
+        scored_at: Timestamp::from_millis(START + 5),
+        language: Some("en".to_owned()),
+        label: (n % 2 == 0).then(|| "positive".to_owned()),
+        score: (n % 2 == 0).then_some(score),
+        p_negative: (n % 2 == 0).then_some(0.1),
+        p_neutral: (n % 3 == 0).then_some(0.2),
+        p_positive: (n % 4 == 0).then_some(0.7),
+        unscored_reason: (n % 2 == 1).then(|| "language".to_owned()),
+        assets: (0..n % 5).map(mention).collect(),
+        sample,
+        lineage: Lineage {
+            run_id: "live".to_owned(),
+            model_name: "words".to_owned(),
+            model_version: "1".to_owned(),
+            model_sha256: "00".to_owned(),
+            assets_version: "2".to_owned(),
+            input_topic: TOPIC.to_owned(),
+            input_partition: 3,
+            first_offset: n,
+            last_offset: n + 1,
+        },
+        revision: 2,
+        fingerprint: (n % 3 > 0).then_some(n << 40),
+        spam_score: Some(0.25),
+        spam_reasons: ["promotion", "link_only"].into_iter().take((n % 3) as usize).map(str::to_owned).collect(),
+        deleted_at: (n % 11 == 0).then(|| Timestamp::from_millis(START + n)),
+        author_sealed,
+    }
+}
+
+fn row(offset: i64) -> Row<RawPost> {
+    row_of(offset, post)
+}
+
+fn row_of<R>(offset: i64, post: fn(i64) -> R) -> Row<R> {
     let content = match offset % 10 {
         8 => Content::Deleted(format!("reddit:{offset}")),
         9 => Content::Undecoded { key: Some(Bytes::from_static(b"\xff")), value: Some(Bytes::from_static(b"no avro")) },
@@ -40,27 +97,29 @@ fn row(offset: i64) -> Row {
     Row { partition: 3, offset, appended_at: Timestamp::from_millis(START + offset), content }
 }
 
-fn file(rows: &[Row]) -> Finished {
+fn file<R: Archived>(rows: &[Row<R>]) -> Finished {
     let mut writer = FileWriter::new().unwrap();
     rows.iter().for_each(|row| writer.push(row.clone()).unwrap());
     writer.finish().unwrap().unwrap()
 }
 
-fn rows(bytes: Bytes) -> Vec<Row> {
+fn rows<R: Archived>(bytes: Bytes) -> Vec<Row<R>> {
     read_rows("file", bytes).unwrap().map(Result::unwrap).collect()
 }
 
 #[test]
 fn rows_come_back_from_a_file_as_they_were_over_several_row_groups() {
-    let written: Vec<Row> = (0..120_000).map(row).collect();
+    let written: Vec<_> = (0..120_000).map(row).collect();
     let finished = file(&written);
     assert_eq!(finished.records, 120_000);
     assert_eq!(finished.appended, (written[0].appended_at, written[119_999].appended_at));
     assert_eq!(rows(finished.bytes), written);
     let odd =
         [None, Some(Bytes::new())].map(|value| Row { content: Content::Undecoded { key: None, value }, ..row(0) });
-    assert_eq!(rows(file(&odd).bytes), odd, "no value is not an empty one");
-    assert!(FileWriter::new().unwrap().finish().unwrap().is_none());
+    assert_eq!(rows::<RawPost>(file(&odd).bytes), odd, "no value is not an empty one");
+    let written: Vec<_> = (0..60_000).map(|offset| row_of(offset, scored)).collect();
+    assert!(rows(file(&written).bytes) == written, "lists and all");
+    assert!(FileWriter::<RawPost>::new().unwrap().finish().unwrap().is_none());
 }
 
 #[tokio::test]
@@ -71,7 +130,7 @@ async fn a_file_counts_once_its_manifest_is_committed_and_of_two_writers_one_win
     assert_eq!(first.load(TOPIC, 3).await.unwrap(), None);
 
     let span = Span { first_offset: 0, next_offset: 10 };
-    let written: Vec<Row> = (0..10).map(row).collect();
+    let written: Vec<_> = (0..10).map(row).collect();
     let manifest = async |archive: &Archive| {
         let mut manifest = Manifest::starting_at(TOPIC, 3, 0);
         manifest.add(archive.put(TOPIC, 3, span, file(&written)).await.unwrap());

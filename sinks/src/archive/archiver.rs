@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tracing::{error, info};
-use vigie_archive::{Archive, ArchiveError, ArchivedFile, Content, FileWriter, Manifest, Row, Span, Stored, read_rows};
+use vigie_archive::{
+    Archive, ArchiveError, Archived, ArchivedFile, Content, FileWriter, Manifest, Row, Span, Stored, read_rows,
+};
 use vigie_clock::Timestamp;
 use vigie_daemon::Context;
 use vigie_kafka_client::{Admin, KafkaConfig, KafkaError, ReadToEnd, TopicPartition};
-use vigie_schemas::{Codec, Topic};
+use vigie_schemas::{Codec, RawPost, ScoredPost};
 
 use super::erasures::Erasures;
 use super::error::RoundError;
@@ -18,7 +20,6 @@ use super::metrics::Metrics;
 
 /// In the log and in health.
 pub(crate) const NAME: &str = "sink-archive";
-pub(crate) const TOPIC: &str = Topic::PostsRaw.name();
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// A file without a manifest is left alone for so long: its writer may be about to commit it.
@@ -34,7 +35,7 @@ pub struct Archiver {
     metrics: Metrics,
     erasures: Erasures,
     /// Next offset and offset of the erasures of each partition, as they were left: a manifest that need not change is not read again.
-    done: BTreeMap<i32, (i64, i64)>,
+    done: BTreeMap<TopicPartition, (i64, i64)>,
     cleaned_at: Option<Timestamp>,
 }
 
@@ -53,23 +54,37 @@ impl Archiver {
     /// Archives all hours that have passed, and carries out all erasures. Blocks: call it from a thread that may.
     ///
     /// # Errors
-    /// The first one. Partitions that it does not concern are done all the same.
+    /// The first one. Topics and partitions that it does not concern are done all the same.
     pub fn round(&mut self, handle: &Handle) -> Result<(), RoundError> {
         self.erasures.update(&self.kafka, &self.codec, handle)?;
         let now = self.ctx.clock.now();
-        let ends = self.admin.offsets_for_time(TOPIC, now.window_start(HOUR))?;
         let cleans = self.cleaned_at.is_none_or(|at| now.since(at) >= DAY);
+        let raw = self.topic::<RawPost>(now, cleans, handle);
+        let scored = self.topic::<ScoredPost>(now, cleans, handle);
+        raw.and(scored)?;
+        if cleans {
+            self.cleaned_at = Some(now);
+        }
+        Ok(())
+    }
+
+    /// The part of a round that concerns one topic.
+    fn topic<R: Archived>(&mut self, now: Timestamp, cleans: bool, handle: &Handle) -> Result<(), RoundError> {
+        if self.ctx.shutdown.is_cancelled() {
+            return Err(RoundError::Stopped);
+        }
         let mut outcome = Ok(());
-        for (partition, end) in ends {
+        for (partition, end) in self.admin.offsets_for_time(R::TOPIC.name(), now.window_start(HOUR))? {
+            let at = TopicPartition::new(R::TOPIC.name(), partition);
             let is_current = |(next, erased): &(i64, i64)| *next == end && !self.erasures.any_since(*erased);
-            if !cleans && self.done.get(&partition).is_some_and(is_current) {
+            if !cleans && self.done.get(&at).is_some_and(is_current) {
                 continue;
             }
-            let at = Partition { archiver: self, handle, at: TopicPartition::new(TOPIC, partition) };
-            match at.round(end, cleans) {
+            let partition = Partition { archiver: self, handle, at: at.clone() };
+            match partition.round::<R>(end, cleans) {
                 Ok(stored) => {
                     let left = stored.map(|Stored { manifest, .. }| (manifest.next_offset, manifest.erasures_offset));
-                    self.done.extend(left.map(|left| (partition, left)));
+                    self.done.extend(left.map(|left| (at, left)));
                 }
                 Err(RoundError::Archive(conflict @ ArchiveError::Conflict { .. })) => {
                     info!(sink = NAME, %conflict, "begun again from what is stored, in the next round");
@@ -77,9 +92,6 @@ impl Archiver {
                 Err(RoundError::Stopped) => return Err(RoundError::Stopped),
                 Err(error) => outcome = outcome.and(Err(error)),
             }
-        }
-        if cleans && outcome.is_ok() {
-            self.cleaned_at = Some(now);
         }
         outcome
     }
@@ -94,13 +106,13 @@ struct Partition<'a> {
 
 impl Partition<'_> {
     /// Returns what is stored then.
-    fn round(&self, end: i64, cleans: bool) -> Result<Option<Stored>, RoundError> {
-        let stored = self.wait(self.archiver.archive.load(TOPIC, self.at.partition))?;
+    fn round<R: Archived>(&self, end: i64, cleans: bool) -> Result<Option<Stored>, RoundError> {
+        let stored = self.wait(self.archiver.archive.load(&self.at.topic, self.at.partition))?;
         let stored = match stored {
-            Some(stored) => Some(self.erase(stored)?),
+            Some(stored) => Some(self.erase::<R>(stored)?),
             None => None,
         };
-        let stored = self.append(stored, end)?;
+        let stored = self.append::<R>(stored, end)?;
         if let Some(stored) = stored.as_ref().filter(|_| cleans) {
             let before = self.archiver.ctx.clock.now().saturating_sub(ORPHAN_AGE);
             let removed = self.wait(self.archiver.archive.clean(stored, before))?;
@@ -112,12 +124,12 @@ impl Partition<'_> {
     }
 
     /// Archives from what is stored up to `end`. Returns what is stored then.
-    fn append(&self, stored: Option<Stored>, end: i64) -> Result<Option<Stored>, RoundError> {
+    fn append<R: Archived>(&self, stored: Option<Stored>, end: i64) -> Result<Option<Stored>, RoundError> {
         let (oldest, newest) = self.archiver.admin.watermarks(&self.at)?;
         let mut stored = stored;
         let mut manifest = match &stored {
             Some(stored) => stored.manifest.clone(),
-            None => Manifest::starting_at(TOPIC, self.at.partition, oldest),
+            None => Manifest::starting_at(&self.at.topic, self.at.partition, oldest),
         };
         let archived = manifest.next_offset;
         self.tell_behind(end - archived);
@@ -131,10 +143,10 @@ impl Partition<'_> {
             let oldest = oldest.min(end);
             let lost = oldest - archived;
             error!(sink = NAME, partition = %self.at, archived, oldest, lost, "records expired before they were archived");
-            self.archiver.metrics.expired.inc_by(lost.unsigned_abs());
+            self.archiver.metrics.expired.with_label_values(&[&self.at.topic]).inc_by(lost.unsigned_abs());
             manifest.expire_to(oldest);
         }
-        let mut open: Option<(Timestamp, FileWriter)> = None;
+        let mut open: Option<(Timestamp, FileWriter<R>)> = None;
         for record in ReadToEnd::bounded(&self.archiver.admin, &self.at, manifest.next_offset, end)? {
             let record = record?;
             if self.archiver.ctx.shutdown.is_cancelled() {
@@ -168,15 +180,16 @@ impl Partition<'_> {
     }
 
     fn tell_behind(&self, offsets: i64) {
-        self.archiver.metrics.behind.with_label_values(&[&self.at.partition.to_string()]).set(offsets.max(0));
+        let labels = [&*self.at.topic, &self.at.partition.to_string()];
+        self.archiver.metrics.behind.with_label_values(&labels).set(offsets.max(0));
     }
 
     /// Stores a file of what is from the manifest's next offset to `next`, and then the manifest with it.
-    fn commit(
+    fn commit<R: Archived>(
         &self,
         base: Option<&Stored>,
         manifest: &mut Manifest,
-        writer: FileWriter,
+        writer: FileWriter<R>,
         next: i64,
     ) -> Result<Stored, RoundError> {
         let span = Span { first_offset: manifest.next_offset, next_offset: next };
@@ -187,10 +200,10 @@ impl Partition<'_> {
         manifest.erasures_offset = self.archiver.erasures.next_offset;
         let stored = self.wait(self.archiver.archive.commit(base, manifest.clone()))?;
         info!(sink = NAME, path, records, bytes, "archived");
-        let metrics = &self.archiver.metrics;
-        metrics.files.inc();
-        metrics.records.inc_by(records);
-        metrics.bytes.inc_by(bytes);
+        let (metrics, labels) = (&self.archiver.metrics, [&*self.at.topic]);
+        metrics.files.with_label_values(&labels).inc();
+        metrics.records.with_label_values(&labels).inc_by(records);
+        metrics.bytes.with_label_values(&labels).inc_by(bytes);
         Ok(stored)
     }
 
@@ -204,13 +217,13 @@ impl Partition<'_> {
         Err(KafkaError::Retry { operation: "archive", detail }.into())
     }
 
-    fn put(&self, span: Span, writer: FileWriter) -> Result<ArchivedFile, RoundError> {
+    fn put<R: Archived>(&self, span: Span, writer: FileWriter<R>) -> Result<ArchivedFile, RoundError> {
         let finished = writer.finish()?.expect("a file is opened for a row");
-        self.wait(self.archiver.archive.put(TOPIC, self.at.partition, span, finished))
+        self.wait(self.archiver.archive.put(&self.at.topic, self.at.partition, span, finished))
     }
 
     /// Replaces the files that hold texts of authors who were erased since the last time.
-    fn erase(&self, stored: Stored) -> Result<Stored, RoundError> {
+    fn erase<R: Archived>(&self, stored: Stored) -> Result<Stored, RoundError> {
         let Archiver { archive, erasures, metrics, .. } = self.archiver;
         if !erasures.any_since(stored.manifest.erasures_offset) {
             return Ok(stored);
@@ -218,7 +231,7 @@ impl Partition<'_> {
         let mut manifest = Manifest { erasures_offset: erasures.next_offset, ..stored.manifest.clone() };
         let (mut replaced, mut posts) = (Vec::new(), 0);
         for file in &mut manifest.files {
-            let (mut writer, mut changed) = (FileWriter::new()?, 0);
+            let (mut writer, mut changed) = (FileWriter::<R>::new()?, 0);
             for row in read_rows(&file.path, self.wait(archive.get(file))?)? {
                 let mut row = row?;
                 changed += u64::from(erasures.apply(&mut row.content));
@@ -232,7 +245,7 @@ impl Partition<'_> {
         }
         let stored = self.wait(archive.commit(Some(&stored), manifest))?;
         self.wait(archive.remove(&replaced))?;
-        metrics.erased.inc_by(posts);
+        metrics.erased.with_label_values(&[&self.at.topic]).inc_by(posts);
         info!(sink = NAME, partition = %self.at, files = replaced.len(), posts, "erasures carried out");
         Ok(stored)
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tokio::runtime::Handle;
-use vigie_archive::{ArchiveError, Content};
+use vigie_archive::{ArchiveError, Archived, Content};
 use vigie_clock::Timestamp;
 use vigie_kafka_client::{KafkaConfig, KafkaError, TopicPartition, read_partition_to_end};
 use vigie_schemas::{AuthorKeyRecord, Codec, CodecError, Topic};
@@ -56,11 +56,9 @@ impl Erasures {
     }
 
     /// Removes the texts of a post of an author who was erased: `false` if there was nothing to remove.
-    pub(crate) fn apply(&self, content: &mut Content) -> bool {
-        let erasure = |post: &vigie_schemas::RawPost| {
-            let erasure = self.by_author.get(post.author_id.as_deref()?)?;
-            (post.fetched_at <= erasure.at).then_some(())
-        };
-        content.post().and_then(erasure).is_some() && content.erase()
+    pub(crate) fn apply<R: Archived>(&self, content: &mut Content<R>) -> bool {
+        let erasure = |post: &R| self.by_author.get(post.author_id()?);
+        content.post().is_some_and(|post| erasure(post).is_some_and(|erasure| post.fetched_at() <= erasure.at))
+            && content.erase()
     }
 }

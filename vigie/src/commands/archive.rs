@@ -6,25 +6,28 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use tokio::runtime::Handle;
-use vigie_archive::{Archive, ArchiveError, ArchiveOptions, ArchivedFile, Location, Manifest, read_rows};
+use vigie_archive::{
+    Archive, ArchiveError, ArchiveOptions, Archived, ArchivedFile, Location, Manifest, TOPICS, read_rows,
+};
 use vigie_clock::Timestamp;
 use vigie_daemon::ServiceError;
 use vigie_kafka_client::{Admin, KafkaConfig, ReadToEnd, TopicPartition};
-use vigie_schemas::Topic;
+use vigie_schemas::{RawPost, ScoredPost, Topic};
 
 use crate::commands::topics::{blocking, kafka_error};
 use crate::output::{Output, count};
 
-const TOPIC: &str = Topic::PostsRaw.name();
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum ArchiveCommand {
     /// Show what is archived of each partition, or the files that count
     List {
-        /// Print the address of each file, for other readers
+        /// Print the address of each file, for other readers: of raw posts, unless --topic names another
         #[arg(long)]
         files: bool,
+        #[command(flatten)]
+        topic: TopicOption,
         #[command(flatten)]
         archive: ArchiveOptions,
     },
@@ -33,10 +36,19 @@ pub(crate) enum ArchiveCommand {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct TopicOption {
+    /// Only this topic: posts.raw.v1, or insights.sentiment.v1 for the scored posts
+    #[arg(long, value_parser = archived_topic)]
+    topic: Option<Topic>,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct VerifyArgs {
     /// Do not ask Kafka
     #[arg(long)]
     pub(crate) offline: bool,
+    #[command(flatten)]
+    pub(crate) topic: TopicOption,
     #[command(flatten)]
     pub(crate) archive: ArchiveOptions,
     #[command(flatten)]
@@ -45,9 +57,10 @@ pub(crate) struct VerifyArgs {
 
 pub(crate) async fn run(command: ArchiveCommand, output: Output) -> Result<(), ServiceError> {
     match command {
-        ArchiveCommand::List { files, archive } => {
+        ArchiveCommand::List { files, topic, archive } => {
             let location = archive.require()?;
-            for (archive, manifest) in manifests(&location).await? {
+            let topic = topic.topic.or(files.then_some(Topic::PostsRaw));
+            for (archive, manifest) in manifests(&location, topic).await? {
                 if files {
                     for file in &manifest.files {
                         let url = address(&location, &archive, file);
@@ -65,17 +78,25 @@ pub(crate) async fn run(command: ArchiveCommand, output: Output) -> Result<(), S
     }
 }
 
-/// The manifest of each partition.
-async fn manifests(location: &Location) -> Result<Vec<(Archive, Manifest)>, ServiceError> {
+fn archived_topic(name: &str) -> Result<Topic, String> {
+    let names = TOPICS.map(Topic::name).join(" or ");
+    TOPICS.into_iter().find(|topic| topic.name() == name).ok_or_else(|| format!("not archived, expected {names}"))
+}
+
+/// The manifest of each partition, of one topic or of all.
+async fn manifests(location: &Location, only: Option<Topic>) -> Result<Vec<(Archive, Manifest)>, ServiceError> {
     let failed = |error| archive_error(location, error);
     let archive = Archive::open(location).map_err(failed)?;
     let mut manifests = Vec::new();
-    for partition in archive.partitions(TOPIC).await.map_err(failed)? {
-        let stored = archive.load(TOPIC, partition).await.map_err(failed)?;
-        manifests.extend(stored.map(|stored| (archive.clone(), stored.manifest)));
+    for topic in TOPICS.into_iter().filter(|topic| only.is_none_or(|only| only == *topic)) {
+        for partition in archive.partitions(topic.name()).await.map_err(failed)? {
+            let stored = archive.load(topic.name(), partition).await.map_err(failed)?;
+            manifests.extend(stored.map(|stored| (archive.clone(), stored.manifest)));
+        }
     }
     if manifests.is_empty() {
-        return Err(ServiceError::failed(format!("nothing of {TOPIC} is archived in {location}")));
+        let of = only.map(|topic| format!(" of {}", topic.name())).unwrap_or_default();
+        return Err(ServiceError::failed(format!("nothing{of} is archived in {location}")));
     }
     Ok(manifests)
 }
@@ -114,7 +135,7 @@ async fn verify(args: VerifyArgs, output: Output) -> Result<(), ServiceError> {
         blocking(move || kafka.ping(PATIENCE).map(drop).map_err(kafka_error)).await?;
     }
     let mut flawed = 0;
-    for (archive, manifest) in manifests(&location).await? {
+    for (archive, manifest) in manifests(&location, args.topic.topic).await? {
         let (kafka, place, handle) = (kafka.clone(), location.clone(), Handle::current());
         let (manifest, verdict) = blocking(move || {
             let admin = kafka.as_ref().map(Admin::new).transpose().map_err(kafka_error)?;
@@ -128,15 +149,15 @@ async fn verify(args: VerifyArgs, output: Output) -> Result<(), ServiceError> {
         .await?;
         let Verdict { records, compared, flaws } = verdict;
         flawed += flaws.len();
-        let partition = manifest.partition;
+        let Manifest { topic, partition, .. } = &manifest;
         let value = json!({
-            "topic": TOPIC, "partition": partition, "files": manifest.files.len(), "records": records,
+            "topic": topic, "partition": partition, "files": manifest.files.len(), "records": records,
             "compared_with_kafka": compared, "flaws": flaws,
         });
         output.result(&value, || {
             let (files, records) = (count(manifest.files.len() as u64, "file"), count(records, "record"));
             let result = if flaws.is_empty() { "as written".to_owned() } else { flaws.join("\n  ") };
-            format!("{TOPIC}-{partition}: {records} in {files}, {compared} compared with Kafka: {result}")
+            format!("{topic}-{partition}: {records} in {files}, {compared} compared with Kafka: {result}")
         })?;
     }
     match flawed {
@@ -176,8 +197,13 @@ impl Verdict {
         {
             self.flaws.push(format!("archived up to offset {}, and Kafka ends at {end}", manifest.next_offset));
         }
+        let of_file = match Topic::from_name(&manifest.topic) {
+            Some(Topic::InsightsSentiment) => Self::of_file::<ScoredPost>,
+            _ => Self::of_file::<RawPost>,
+        };
         for file in &manifest.files {
-            let found = match handle.block_on(archive.get(file)).and_then(|bytes| self.of_file(manifest, file, bytes)) {
+            let found = match handle.block_on(archive.get(file)).and_then(|bytes| of_file(self, manifest, file, bytes))
+            {
                 Ok(found) => found,
                 Err(ArchiveError::Corrupt { path, detail }) => {
                     self.flaws.push(format!("{path}: {detail}"));
@@ -196,7 +222,7 @@ impl Verdict {
     }
 
     /// Offsets and times of the rows.
-    fn of_file(
+    fn of_file<R: Archived>(
         &mut self,
         manifest: &Manifest,
         file: &ArchivedFile,
@@ -204,7 +230,7 @@ impl Verdict {
     ) -> Result<BTreeMap<i64, Timestamp>, ArchiveError> {
         let span = file.span.first_offset..file.span.next_offset;
         let (mut found, mut last) = (BTreeMap::new(), None);
-        for row in read_rows(&file.path, bytes)? {
+        for row in read_rows::<R>(&file.path, bytes)? {
             let row = row?;
             if !span.contains(&row.offset) || row.partition != manifest.partition || last >= Some(row.offset) {
                 self.flaws.push(format!(

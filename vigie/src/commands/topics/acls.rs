@@ -144,7 +144,10 @@ fn rules(prefix: &str, principal: impl Fn(&str) -> String) -> Vec<Rule> {
                 // Dead letters are shown, and explain windows that do not add up.
                 .topics(READ, T::ALL.into_iter().filter_map(T::dead_letter_queue)),
             "sink-redis" => it.reads(&vigie_sinks::REDIS_TOPICS, &["sink-redis"]).writes(&[], &["sink-redis-dlq-"]),
-            "sink-archive" => it.topics(READ, [T::PostsRaw.name(), T::AuthorsKeys.name()]).reads(&[], &[]),
+            "sink-archive" => it
+                .topics(READ, vigie_archive::TOPICS.map(T::name))
+                .topics(READ, [T::AuthorsKeys.name()])
+                .reads(&[], &[]),
             "api" => it.reads(&[T::Audit], &[]).writes(&[T::Audit], &["vigie-audit"]),
             "setup" => it.may(SET_UP, Resource::Topic, Pattern::Prefixed, ""),
             "operator" => [Resource::Topic, Resource::Group, Resource::TransactionalId]
@@ -291,6 +294,8 @@ mod tests {
         assert_eq!(who("Write", "audit.v1"), ["api", "operator"]);
         assert_eq!(who("Delete", "audit.v1"), ["operator"]);
         assert_eq!(who("Write", "insights.alerts.v1"), ["process-trends", "operator"]);
+        let readers = ["process-trends", "sink-postgres", "sink-redis", "sink-archive", "operator", "subscriber"];
+        assert_eq!(who("Read", "insights.sentiment.v1"), readers);
     }
 
     #[test]
