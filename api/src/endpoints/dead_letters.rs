@@ -41,6 +41,7 @@ impl Table for DeadLetters {
             "version",
             "key",
             "value_bytes",
+            "attempts",
             "redriven_at",
         ];
         table::csv_page(&columns, &self.dead_letters, self.next.as_deref())
