@@ -159,6 +159,7 @@ fn the_recipes_work_and_a_killed_replay_goes_on_and_another_model_differs() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let mut up = Up::start(dir.path(), &["--sample"]);
+    up.patience = Duration::from_secs(600);
     up.wait_for("/v1/assets", |v| {
         let market = v["assets"].as_array().and_then(|assets| assets.first());
         market.is_some_and(|market| market["asset"] == "*" && market["posts_24h"].as_i64() > Some(1_000))
