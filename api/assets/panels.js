@@ -58,13 +58,14 @@ export function deadLetters(container, answer) {
   const latest = answer.dead_letters.map((letter) => {
     const path = `/v1/dead-letters/${encodeURIComponent(letter.topic)}/${letter.letter}`;
     return h("p", { title: letter.key ?? "no key" }, `${moment(Date.parse(letter.failed_at))} `,
-      h("a", { href: path }, h("code", {}, `${letter.topic} ${letter.partition}:${letter.offset}`)), ` ${letter.detail}`);
+      h("a", { href: path }, h("code", {}, `${letter.topic} ${letter.partition}:${letter.offset}`)),
+      `${letter.attempts ? ` redriven ${count(letter.attempts)}×` : ""} ${letter.detail}`);
   });
   container.replaceChildren(h("dl", {}, ...facts), ...latest,
     h("div", { class: "links" }, h("a", { href: "/v1/dead-letters" }, "JSON"), h("a", { href: "/v1/dead-letters?format=csv" }, "CSV")));
 }
 
-// What a replay changes: posts, mood with the interval of its shift, labels and spikes.
+// What a replay changes: posts, mood with the interval of its shift, labels and alerts.
 export function diff(container, answer) {
   const { run, posts, flips, examples } = answer;
   const facts = [];
@@ -76,13 +77,24 @@ export function diff(container, answer) {
     fact(assetName(asset), `${count(now)} posts, live ${count(live)}; mood ${signed(shift)}${interval}`);
   }
   for (const flip of flips.slice(0, 6)) fact(`${count(flip.posts)} posts`, `${flip.label_with} live, ${flip.label} here`);
-  const { both, only_run, only_with } = answer.alerts;
-  fact("Spikes", `${count(both)} in both, ${count(only_run)} only here, ${count(only_with)} only live`);
+  alertDiff(fact, answer.alerts);
   container.replaceChildren(
     h("dl", {}, ...facts),
     examples.length ? h("p", {}, "Labels that changed most:") : h("p", {}, "No label changed."),
     ...examples.map((post) => h("p", { title: post.post_id }, `${post.label_with} → ${post.label}: ${post.text}`)),
     h("div", { class: "links" }, h("a", { href: `/v1/runs/${encodeURIComponent(run)}/diff` }, "JSON")));
+}
+
+// A replay judges only what its own range tells is usual: how many windows that are stands beside the alerts.
+function alertDiff(fact, alerts) {
+  if (!alerts) return fact("Alerts", "not raised: the replay is not finished, or of an older version");
+  const { both, only_run, only_with, windows_run, judged_run, windows_with, judged_with } = alerts;
+  fact("Alerts", `${count(both)} in both, ${count(only_run)} only here, ${count(only_with)} only live`);
+  fact("Judged", `${count(judged_run)} of ${count(windows_run)} windows, live ${count(judged_with)} of ${count(windows_with)}`);
+  for (const alert of alerts.changes.slice(0, 6)) {
+    const value = alert.kind === "sentiment_drop" ? signed(alert.value) : `${count(alert.value)} posts`;
+    fact(assetName(alert.asset), `${alert.kind.replace("_", " ")} ${moment(Date.parse(alert.window_start))}, ${value}, only ${alert.fires_in_run ? "here" : "live"}`);
+  }
 }
 
 // Where the chart's numbers come from, down to the offsets.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! posts.raw.v1, a range ─▶ sentiment topology ─▶ replays.sentiment.v1
-//!  (own group, own ids)            └─▶ replay.<run>.mentions ─▶ windows ─▶ replays.trends.v1
+//!  (own group, own ids)            └─▶ replay.<run>.mentions ─▶ windows ─▶ replays.trends.v1, replays.alerts.v1
 //!                                                                  └─▶ replay.<run>.journal
 //! ```
 //!
@@ -13,7 +13,8 @@
 //!
 //! **Guarantees.** A replay has a consumer group, transactional ids, state and a run id of its own: it neither sees nor disturbs the live run.
 //! Its windows are all final and have one revision; they are complete, so posts that were late for the live run are in them. Anomaly scores are
-//! judged, and forecasts made, in the order of time, from the start of the range on. It raises no alerts and writes no dead letters.
+//! judged, and forecasts and alerts made, in the order of time, from the start of the range on: it raises the alerts that a live run begun there
+//! would have raised had no post been late. It writes no dead letters.
 //!
 //! **Failures.** A replay that was killed, or failed, or was paused for less than the week that brokers keep offsets, goes on under the same run
 //! id where its last transaction ended: posts by the committed offsets of its group, windows by its journal, which is written in their
@@ -34,7 +35,7 @@ use std::time::Duration;
 
 pub use config::{Checked, Config, new_run_id};
 pub use control::{Control, Phase, Progress, Wanted};
-use journal::{Begun, Entry, Journal};
+use journal::{Begun, Counted, Entry, Journal, Origin};
 use parking_lot::Mutex;
 use scope::Names;
 pub use scope::{Offsets, Selection, clean_up};
@@ -77,6 +78,10 @@ pub struct RunReport {
     pub posts: u64,
     /// Windows written, of all assets.
     pub windows: u64,
+    /// Alerts that they brought to light.
+    pub alerts: u64,
+    /// Whether all records were there that it needed when it began; none: an older version began it.
+    pub complete: Option<bool>,
     /// What this process did of it.
     pub work: Work,
 }
@@ -96,8 +101,8 @@ pub(crate) fn optional_text<S: Serializer>(time: &Option<Timestamp>, serializer:
     time.map(|time| time.to_string()).serialize(serializer)
 }
 
-/// A replay that is ready to go, or to go on.
-pub struct Replay {
+/// What a replay works with.
+struct Means {
     names: Names,
     config: Config,
     ctx: Context,
@@ -105,103 +110,97 @@ pub struct Replay {
     analyser: Arc<SharedAnalyser>,
     author_key: AuthorKey,
     forecaster: Option<SharedForecaster>,
+}
+
+/// A replay that only this process writes for, of which it is known what it is of.
+pub struct Opened {
+    means: Means,
+    journal: Journal,
+    selection: Selection,
+}
+
+/// A replay that is ready to go, or to go on.
+pub struct Replay {
+    means: Means,
     journal: Journal,
     begun: Begun,
 }
 
-/// Prepares a replay: a new one, or the rest of one of the same run id. Another process of the run can write no window from now on.
+/// Opens a replay: a new one, or the rest of one of the same run id. Another process of the run can write no window from now on.
 ///
 /// # Errors
-/// See [`ServiceError`]; [`ServiceError::Config`] if the run was begun with a different range, model, asset table or window.
-pub async fn open(checked: Checked, ctx: Context) -> Result<Replay, ServiceError> {
+/// See [`ServiceError`]; [`ServiceError::Config`] if the run was begun with a different range, model, asset table, window or policy.
+pub async fn open(checked: Checked, ctx: Context) -> Result<Opened, ServiceError> {
     let Checked { config, analyser, author_key, forecaster } = checked;
     let codec = service::connect(&config.registry, &config.kafka).await?;
-    let work = move || {
-        let run_id = config.run_id.clone().unwrap_or_else(|| new_run_id(ctx.clock.now()));
-        let names = Names { run_id };
-        let (journal, begun) = begin(&names, &config, &analyser, &codec, &ctx)?;
-        let analyser = Arc::new(analyser);
-        Ok(Replay { names, config, ctx, codec, analyser, author_key, forecaster, journal, begun })
-    };
-    tokio::task::spawn_blocking(work).await.map_err(ServiceError::failed)?
+    let run_id = config.run_id.clone().unwrap_or_else(|| new_run_id(ctx.clock.now()));
+    let (names, analyser) = (Names { run_id }, Arc::new(analyser));
+    let means = Means { names, config, ctx, codec, analyser, author_key, forecaster };
+    tokio::task::spawn_blocking(|| Opened::new(means)).await.map_err(ServiceError::failed)?
 }
 
-/// Reads what the run began with, or begins it.
-fn begin(
-    names: &Names,
-    config: &Config,
-    analyser: &SharedAnalyser,
-    codec: &SyncCodec,
-    ctx: &Context,
-) -> Result<(Journal, Begun), ServiceError> {
-    let admin = Admin::new(&config.kafka).map_err(kafka_error)?;
-    let asked = config.selection();
-    let is_new = admin.partitions(&names.journal()).map_err(kafka_error)?.is_none();
-    if is_new && asked.is_none() {
-        let expected = "a run that can go on, or --from and --to, or --offsets, of a new one";
-        return Err(Mistake::new("--run-id", &names.run_id, expected).into());
-    }
-    names.create_topics(&admin).map_err(kafka_error)?;
-    let mut journal = Journal::open(&config.kafka, names)?;
-    let begun = journal.begun.clone();
-    let selection = asked.or_else(|| begun.as_ref().map(|begun| begun.selection.clone())).unwrap_or_default();
-    let (source, bounds, complete) = match &begun {
-        Some(begun) => (begun.source.clone(), begun.bounds.clone(), begun.complete),
-        None => {
-            let (source, bounds, complete) = restored::source(names, config, &selection, codec, ctx)?;
-            (source, bounds, Some(complete))
+impl Opened {
+    fn new(means: Means) -> Result<Self, ServiceError> {
+        let Means { names, config, .. } = &means;
+        let admin = Admin::new(&config.kafka).map_err(kafka_error)?;
+        let asked = config.selection();
+        let is_new = admin.partitions(&names.journal()).map_err(kafka_error)?.is_none();
+        let unknown = || {
+            let expected = "a run that can go on, or --from and --to, or --offsets, of a new one";
+            Mistake::new("--run-id", &names.run_id, expected)
+        };
+        if is_new && asked.is_none() {
+            return Err(unknown().into());
         }
-    };
-    let window_millis = u64::try_from(config.trends.window.as_millis()).unwrap_or(u64::MAX);
-    let assets_version = analyser.assets_version().to_owned();
-    let model = analyser.model().clone();
-    let now = Begun { selection, source, bounds, model, assets_version, window_millis, complete };
-    match begun {
-        Some(begun) => now.refuse_change(&begun, &names.run_id)?,
-        None => journal.write(&[], Entry::Begun(Box::new(now.clone())))?,
-    }
-    Ok((journal, now))
-}
-
-impl Replay {
-    /// The run's id.
-    pub fn run_id(&self) -> &str {
-        &self.names.run_id
+        names.create_topics(&admin).map_err(kafka_error)?;
+        let mut journal = Journal::open(&config.kafka, names)?;
+        let selection = asked.or_else(|| journal.asked.clone()).ok_or_else(unknown)?;
+        match journal.begun.clone() {
+            Some(begun) => means.begin(selection.clone(), begun.origin.clone()).refuse_change(&begun, &names.run_id)?,
+            None => journal.write(&[], Entry::Asked(selection.clone()))?,
+        }
+        Ok(Self { means, journal, selection })
     }
 
     /// Which posts it is of.
     pub fn selection(&self) -> &Selection {
-        &self.begun.selection
+        &self.selection
     }
 
-    /// Whether all records were there that it needs when it began; `None`: an older version began it.
-    pub fn is_complete(&self) -> Option<bool> {
-        self.begun.complete
-    }
-
-    /// Runs to the end; `None` if it was cancelled. Afterwards there is still what [`clean_up`] deletes.
+    /// Copies what Kafka no longer has from the archive, if that was not done before; `None` if it was cancelled meanwhile. Of a paused one it
+    /// waits in between.
     ///
     /// # Errors
     /// See [`ServiceError`]; also if the context asks to stop before the end.
-    pub async fn run(mut self, control: Control) -> Result<Option<RunReport>, ServiceError> {
+    pub async fn begin(mut self, control: Control) -> Result<Option<Replay>, ServiceError> {
         let work = tokio::task::spawn_blocking(move || {
-            let mut work = Work::default();
-            let ended = self.journal.done.is_none()
-                && !(self.score(&control, &mut work)? && self.count(&control, &mut work)?);
-            let (posts, windows) = self.journal.done.unwrap_or_default();
-            let published = self.begun.selection.published;
-            Ok((!ended).then(|| RunReport {
-                run_id: self.names.run_id,
-                topic: Topic::PostsRaw.name().to_owned(),
-                from: published.as_ref().map(|range| range.start),
-                to: published.as_ref().map(|range| range.end),
-                model: self.begun.model,
-                posts,
-                windows,
-                work,
-            }))
+            let begun = match self.journal.begun.take() {
+                Some(begun) => begun,
+                None => {
+                    let Some(origin) = restored::origin(&self.means, &self.selection, &control)? else {
+                        return Ok(None);
+                    };
+                    let begun = self.means.begin(self.selection, origin);
+                    self.journal.write(&[], Entry::Begun(Box::new(begun.clone())))?;
+                    begun
+                }
+            };
+            Ok(Some(Replay { means: self.means, journal: self.journal, begun }))
         });
         work.await.map_err(ServiceError::failed)?
+    }
+}
+
+impl Means {
+    fn begin(&self, selection: Selection, origin: Origin) -> Begun {
+        Begun {
+            selection,
+            origin,
+            model: self.analyser.model().clone(),
+            assets_version: self.analyser.assets_version().to_owned(),
+            window_millis: u64::try_from(self.config.trends.window.as_millis()).unwrap_or(u64::MAX),
+            policy: Some(self.config.trends.policy()),
+        }
     }
 
     /// Whether to go on; waits while the replay is paused.
@@ -220,14 +219,48 @@ impl Replay {
             }
         }
     }
+}
+
+impl Replay {
+    /// Whether all records were there that it needs when it began; `None`: an older version began it.
+    pub fn is_complete(&self) -> Option<bool> {
+        self.begun.origin.complete
+    }
+
+    /// Runs to the end; `None` if it was cancelled. Afterwards there is still what [`clean_up`] deletes.
+    ///
+    /// # Errors
+    /// See [`ServiceError`]; also if the context asks to stop before the end.
+    pub async fn run(mut self, control: Control) -> Result<Option<RunReport>, ServiceError> {
+        let work = tokio::task::spawn_blocking(move || {
+            let mut work = Work::default();
+            let ended = self.journal.done.is_none()
+                && !(self.score(&control, &mut work)? && self.count(&control, &mut work)?);
+            let Counted { posts, windows, alerts } = self.journal.done.unwrap_or_default();
+            let published = self.begun.selection.published;
+            Ok((!ended).then(|| RunReport {
+                run_id: self.means.names.run_id,
+                topic: Topic::PostsRaw.name().to_owned(),
+                from: published.as_ref().map(|range| range.start),
+                to: published.as_ref().map(|range| range.end),
+                model: self.begun.model,
+                posts,
+                windows,
+                alerts,
+                complete: self.begun.origin.complete,
+                work,
+            }))
+        });
+        work.await.map_err(ServiceError::failed)?
+    }
 
     /// The bounded application that scores.
     fn scoring(&self) -> Result<(StreamsApp, SentimentMetrics), ServiceError> {
         let settings = SentimentSettings {
-            run_id: self.names.run_id.clone(),
-            source: self.begun.source.clone(),
+            run_id: self.means.names.run_id.clone(),
+            source: self.begun.origin.source.clone(),
             scored: Topic::ReplaysSentiment.name().to_owned(),
-            mentions: self.names.mentions(),
+            mentions: self.means.names.mentions(),
             // Within one scan a post counts once, however long the scan is.
             dedupe_retention: Duration::MAX,
             // Its windows are filled from all mentions of a partition at once.
@@ -235,35 +268,35 @@ impl Replay {
             published: self.begun.selection.published.clone(),
             only: self.begun.selection.only.clone(),
             dead_letters: false,
-            author_key: self.author_key.clone(),
+            author_key: self.means.author_key.clone(),
         };
         // Registries of its own: the names are the live run's, and a run id is no label.
         let registry = prometheus::Registry::new();
         let metrics = SentimentMetrics::new(&registry);
-        let analyser = Arc::clone(&self.analyser);
-        let max_batch = self.config.max_batch;
-        let topology = sentiment::topology(settings, max_batch, analyser, self.codec.clone(), metrics.clone())
+        let analyser = Arc::clone(&self.means.analyser);
+        let max_batch = self.means.config.max_batch;
+        let topology = sentiment::topology(settings, max_batch, analyser, self.means.codec.clone(), metrics.clone())
             .map_err(ServiceError::failed)?;
-        let kafka = self.config.kafka.clone();
-        let mut streams = StreamsConfig::new(kafka, self.names.application_id(), &self.config.streams);
+        let kafka = self.means.config.kafka.clone();
+        let mut streams = StreamsConfig::new(kafka, self.means.names.application_id(), &self.means.config.streams);
         // It is done once and keeps nothing.
         streams.state_dir = None;
         streams.state_backend = StateBackend::Memory;
-        streams.rate = self.config.rate;
-        let Begun { source, bounds, .. } = &self.begun;
+        streams.rate = self.means.config.rate;
+        let Origin { source, bounds, .. } = &self.begun.origin;
         streams.start_at = bounds.iter().map(|bound| (bound.at(source), bound.start)).collect();
         streams.stop_at = Some(bounds.iter().map(|bound| (bound.at(source), bound.end)).collect());
-        let clock = self.ctx.clock.clone();
+        let clock = self.means.ctx.clock.clone();
         Ok((StreamsApp::new(streams, topology, Arc::new(PlainDeadLetters), clock, &registry), metrics))
     }
 
     /// Scores what is not scored yet; `false` if it was cancelled.
     fn score(&self, control: &Control, work: &mut Work) -> Result<bool, ServiceError> {
         let (app, metrics) = self.scoring()?;
-        let clock = &self.ctx.clock;
+        let clock = &self.means.ctx.clock;
         let (before, of) = self.scored_before()?;
         loop {
-            if !self.goes_on(control)? {
+            if !self.means.goes_on(control)? {
                 return Ok(false);
             }
             let (began, first) = (clock.monotonic(), metrics.records.get());
@@ -282,7 +315,7 @@ impl Replay {
                     *next = now + PROGRESS_INTERVAL;
                     report(now);
                 }
-                let stop = self.ctx.shutdown.is_cancelled() || control.wanted() != Wanted::Run;
+                let stop = self.means.ctx.shutdown.is_cancelled() || control.wanted() != Wanted::Run;
                 asked.fetch_or(stop, Ordering::SeqCst) || stop
             };
             app.run(stop).map_err(streams_error)?;
@@ -296,13 +329,14 @@ impl Replay {
 
     /// Offsets that earlier processes of the run have done, and all.
     fn scored_before(&self) -> Result<(u64, u64), ServiceError> {
-        let partitions: Vec<TopicPartition> =
-            self.begun.bounds.iter().map(|bound| bound.at(&self.begun.source)).collect();
-        let committed = committed_offsets(&self.config.kafka, &self.names.application_id(), &partitions, WAIT);
+        let Origin { source, bounds, .. } = &self.begun.origin;
+        let partitions: Vec<TopicPartition> = bounds.iter().map(|bound| bound.at(source)).collect();
+        let committed =
+            committed_offsets(&self.means.config.kafka, &self.means.names.application_id(), &partitions, WAIT);
         let committed = committed.map_err(kafka_error)?;
         let (mut done, mut of) = (0, 0);
-        for bound in &self.begun.bounds {
-            let position = committed.get(&bound.at(&self.begun.source)).map_or(bound.start, |found| found.offset);
+        for bound in bounds {
+            let position = committed.get(&bound.at(source)).map_or(bound.start, |found| found.offset);
             done += u64::try_from(position.min(bound.end) - bound.start).unwrap_or(0);
             of += u64::try_from(bound.end - bound.start).unwrap_or(0);
         }
@@ -311,34 +345,36 @@ impl Replay {
 
     /// Fills and writes the windows that are not written yet; `false` if it was cancelled.
     fn count(&mut self, control: &Control, work: &mut Work) -> Result<bool, ServiceError> {
-        let kafka = &self.config.kafka;
+        let kafka = &self.means.config.kafka;
         let admin = Admin::new(kafka).map_err(kafka_error)?;
-        let partitions = admin.partitions(&self.names.mentions()).map_err(kafka_error)?.unwrap_or(0);
+        let partitions = admin.partitions(&self.means.names.mentions()).map_err(kafka_error)?.unwrap_or(0);
         let of = u64::try_from(partitions).unwrap_or(0);
-        let spec = self.config.trends.windows();
-        let (mut posts, mut windows) = (0, 0);
+        let spec = self.means.config.trends.windows();
+        let mut all = Counted::default();
         for partition in 0..partitions {
-            if !self.goes_on(control)? {
+            if !self.means.goes_on(control)? {
                 return Ok(false);
             }
-            let began = self.ctx.clock.monotonic();
+            let began = self.means.ctx.clock.monotonic();
             let mut writer = windows::Writer {
-                kafka: &self.config.kafka,
-                names: &self.names,
-                codec: &self.codec,
-                clock: &self.ctx.clock,
-                forecaster: self.forecaster.as_ref(),
+                kafka: &self.means.config.kafka,
+                names: &self.means.names,
+                codec: &self.means.codec,
+                clock: &self.means.ctx.clock,
+                policy: self.means.config.trends.policy(),
+                forecaster: self.means.forecaster.as_ref(),
                 journal: &mut self.journal,
             };
             let counted = writer.partition(partition, &spec)?;
-            posts += counted.posts;
-            windows += counted.windows;
-            let seconds = self.ctx.clock.monotonic().saturating_sub(began).as_secs_f64();
+            all.posts += counted.posts;
+            all.windows += counted.windows;
+            all.alerts += counted.alerts;
+            let seconds = self.means.ctx.clock.monotonic().saturating_sub(began).as_secs_f64();
             work.seconds += seconds;
             let done = u64::try_from(partition).unwrap_or(0) + 1;
             control.report(Progress::new(Phase::Counting, (done, of), 1, seconds));
         }
-        self.journal.write(&[], Entry::Done { posts, windows })?;
+        self.journal.write(&[], Entry::Done(all))?;
         Ok(true)
     }
 }

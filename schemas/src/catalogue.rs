@@ -47,6 +47,8 @@ pub enum Topic {
     ReplaysSentiment,
     /// As `InsightsTrends`, written by replay runs.
     ReplaysTrends,
+    /// As `InsightsAlerts`, written by replay runs.
+    ReplaysAlerts,
 }
 
 /// How a schema may change, in the registry's words.
@@ -84,7 +86,7 @@ pub const DEFAULT_PARTITIONS: i32 = 4;
 
 impl Topic {
     /// Every topic but the dead letter queues.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::PostsRaw,
         Self::InsightsSentiment,
         Self::PostsMentions,
@@ -99,6 +101,7 @@ impl Topic {
         Self::Audit,
         Self::ReplaysSentiment,
         Self::ReplaysTrends,
+        Self::ReplaysAlerts,
     ];
 
     /// The topic's name, without prefix.
@@ -118,6 +121,7 @@ impl Topic {
             Self::Audit => "audit.v1",
             Self::ReplaysSentiment => "replays.sentiment.v1",
             Self::ReplaysTrends => "replays.trends.v1",
+            Self::ReplaysAlerts => "replays.alerts.v1",
         }
     }
 
@@ -134,7 +138,7 @@ impl Topic {
             Self::PostsMentions => Mention::SCHEMA,
             Self::TrendsMarket => MarketPart::SCHEMA,
             Self::InsightsTrends | Self::ReplaysTrends => TrendInsight::SCHEMA,
-            Self::InsightsAlerts => Alert::SCHEMA,
+            Self::InsightsAlerts | Self::ReplaysAlerts => Alert::SCHEMA,
             Self::PostsTerms => TermPost::SCHEMA,
             Self::InsightsTerms => TermInsight::SCHEMA,
             Self::SourcesCursors => Cursor::SCHEMA,
@@ -163,7 +167,7 @@ impl Topic {
     pub const fn partitions_of(self, partitions: i32) -> i32 {
         match self {
             // One partition keeps an erasure behind the keys that it destroys, and the audit one chain.
-            Self::SourcesFetches | Self::InsightsAlerts | Self::AuthorsKeys | Self::Audit => 1,
+            Self::SourcesFetches | Self::InsightsAlerts | Self::ReplaysAlerts | Self::AuthorsKeys | Self::Audit => 1,
             // As many replicas of the producers share the sources at most.
             Self::SourcesCursors if partitions < 6 => 6,
             _ => partitions,
@@ -275,8 +279,8 @@ mod tests {
     fn partitions_can_be_chosen_but_for_topics_that_have_one() {
         let of = |partitions| Topic::ALL.map(|topic| topic.configs_of(partitions)[0].partitions);
         assert_eq!(of(4), Topic::ALL.map(Topic::partitions));
-        assert_eq!(of(4), [4, 4, 4, 4, 4, 1, 4, 4, 6, 1, 1, 1, 4, 4]);
-        assert_eq!(of(64), [64, 64, 64, 64, 64, 1, 64, 64, 64, 1, 1, 1, 64, 64]);
+        assert_eq!(of(4), [4, 4, 4, 4, 4, 1, 4, 4, 6, 1, 1, 1, 4, 4, 1]);
+        assert_eq!(of(64), [64, 64, 64, 64, 64, 1, 64, 64, 64, 1, 1, 1, 64, 64, 1]);
     }
 
     #[test]

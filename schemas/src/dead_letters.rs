@@ -25,6 +25,11 @@ pub struct DeadLetter {
     pub version: Option<String>,
 }
 
+/// Header of the mark of a redriven letter: where in the topic its record is now, `PARTITION:OFFSET`.
+pub const REDRIVEN_TO: &str = "vigie-redriven-to";
+/// Header of such a mark: how often the record has been sent, this time included.
+pub const REDRIVE_ATTEMPT: &str = "vigie-redrive-attempt";
+
 /// A letter's place in its queue. The mark of one that was redriven has it as key, `PARTITION:OFFSET`, and no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {

@@ -21,7 +21,7 @@ mod terms;
 pub use audit::AuditRecord;
 pub use catalogue::{Compatibility, DEFAULT_PARTITIONS, Topic, TopicConfig};
 pub use codec::{Codec, SyncCodec};
-pub use dead_letters::{DeadLetter, Place};
+pub use dead_letters::{DeadLetter, Place, REDRIVE_ATTEMPT, REDRIVEN_TO};
 pub use error::CodecError;
 pub use market::{MARKET_SHARE, MarketCopy, MarketPart, MarketPost, MarketProgress, market_key, market_route};
 pub use records::{

@@ -6,7 +6,7 @@ use vigie_clock::Timestamp;
 use vigie_kafka_client::Record;
 use vigie_schemas::{
     Alert, AuthorKeyRecord, AvroRecord, Codec, CodecError, DeadLetter, FetchRecord, Forecast, Label, Lineage, Place,
-    ScoredPost, TermInsight, Topic, TrendInsight,
+    REDRIVE_ATTEMPT, REDRIVEN_TO, ScoredPost, TermInsight, Topic, TrendInsight,
 };
 
 /// A decoded record of one of the topics that sinks read.
@@ -21,11 +21,18 @@ pub(crate) enum Insight {
     AuthorKey(Box<AuthorKeyRecord>),
     DestroyedKey(Box<DestroyedKey>),
     DeadLetter(Box<DeadLetter>),
-    /// That the record of a dead letter was sent again.
-    Redriven {
-        letter: Place,
-        at: Timestamp,
-    },
+    Redriven(Redriven),
+}
+
+/// That the record of a dead letter was sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Redriven {
+    pub(crate) letter: Place,
+    pub(crate) at: Timestamp,
+    /// Where the record is now.
+    pub(crate) to: Option<Place>,
+    /// How often it has been sent.
+    pub(crate) attempt: Option<i32>,
 }
 
 /// A data key that is gone for good.
@@ -63,7 +70,7 @@ impl Insight {
         let insight = match topic {
             Topic::InsightsSentiment | Topic::ReplaysSentiment => Self::Post(read(codec, value).await?),
             Topic::InsightsTrends | Topic::ReplaysTrends => Self::Trend(read(codec, value).await?),
-            Topic::InsightsAlerts => Self::Alert(read(codec, value).await?),
+            Topic::InsightsAlerts | Topic::ReplaysAlerts => Self::Alert(read(codec, value).await?),
             Topic::InsightsTerms => Self::Term(read(codec, value).await?),
             Topic::SourcesFetches => Self::Fetch(read(codec, value).await?),
             Topic::AuthorsKeys => Self::AuthorKey(read(codec, value).await?),
@@ -89,7 +96,7 @@ impl Insight {
     ) -> Result<Self, InsightError> {
         let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse().ok();
         let read = match (&record.value, record.key.as_deref().and_then(text)) {
-            (None, Some(letter)) => return Ok(Self::Redriven { letter, at: record.timestamp }),
+            (None, Some(letter)) => return Ok(Self::Redriven(Redriven::of(letter, record))),
             (None, None) => Err(InsightError::Dead { reason: "undecodable", detail: "no mark of a letter".to_owned() }),
             (Some(value), _) => read::<DeadLetter>(codec, value).await,
         };
@@ -115,9 +122,18 @@ impl Insight {
             Self::Term(term) => check_term(term)?,
             Self::Fetch(fetch) => check_fetch(fetch)?,
             Self::AuthorKey(key) => check_author_key(key)?,
-            Self::DestroyedKey(_) | Self::DeadLetter(_) | Self::Redriven { .. } => {}
+            Self::DestroyedKey(_) | Self::DeadLetter(_) | Self::Redriven(_) => {}
         }
         Ok(self)
+    }
+}
+
+impl Redriven {
+    fn of(letter: Place, mark: &Record) -> Self {
+        let header = |name| std::str::from_utf8(mark.header(name)?).ok();
+        let to = header(REDRIVEN_TO).and_then(|to| to.parse().ok());
+        let attempt = header(REDRIVE_ATTEMPT).and_then(|attempt| attempt.parse().ok());
+        Self { letter, at: mark.timestamp, to, attempt }
     }
 }
 

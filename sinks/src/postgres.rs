@@ -48,7 +48,7 @@ use migrations::migrate;
 pub const POSTGRES_GROUP: &str = "sink-postgres";
 const NAME: &str = POSTGRES_GROUP;
 /// What it reads.
-pub const POSTGRES_TOPICS: [Topic; 8] = [
+pub const POSTGRES_TOPICS: [Topic; 9] = [
     Topic::InsightsSentiment,
     Topic::InsightsTrends,
     Topic::InsightsAlerts,
@@ -57,6 +57,7 @@ pub const POSTGRES_TOPICS: [Topic; 8] = [
     Topic::AuthorsKeys,
     Topic::ReplaysSentiment,
     Topic::ReplaysTrends,
+    Topic::ReplaysAlerts,
 ];
 /// Longer than any healthy batch; a server that hangs is left for a new connection.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);

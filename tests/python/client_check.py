@@ -114,6 +114,7 @@ class Frames(unittest.TestCase):
         self.assertEqual(len(self.api.dead_letters(topic="posts.raw.v1", to="2022-05-08")), 0)
         letter = self.api.dead_letter("posts.raw.v1", "0:2")
         self.assertEqual((letter["key"], letter["value_bytes"], letter["raw_value"]), ("rss:1", 2, "AP8="))
+        self.assertEqual(letter["attempts"], 2)
         for unknown in "0:3", "1:2", "x", "0:99999999999999999999":
             with self.assertRaises(vigie.Problem) as missing:
                 self.api.dead_letter("posts.raw.v1", unknown)

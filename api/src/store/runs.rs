@@ -34,7 +34,7 @@ pub(crate) struct Run {
     pub finished_at: Option<UtcTime>,
     /// Posts that it scored.
     pub posts: Option<i64>,
-    /// How far a replay is, as its process last said: phase (starting, scoring or counting), what is done of how much, speed, and seconds left.
+    /// How far a replay is, as its process last said: phase (starting, restoring, scoring or counting), what is done of how much, speed, and seconds left.
     #[schema(value_type = Option<Object>)]
     pub progress: Option<serde_json::Value>,
     /// When its process was last heard of.

@@ -68,6 +68,10 @@ async fn filled() -> (World, String) {
             ))
             .await;
     }
+    // The others are of the record that it was sent as.
+    let sent =
+        "UPDATE dead_letters SET redriven_partition = 3, redriven_offset = 7, attempt = 2 WHERE letter_offset = 1";
+    world.sql(sent).await;
     let token = issue_token(&world.config.auth, "tester", &Scope::ALL, Duration::from_secs(3600), world.clock.now());
     (world, token.unwrap())
 }

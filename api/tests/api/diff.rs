@@ -9,14 +9,14 @@ fn approx(value: &Value, expected: f64) {
     assert!((found - expected).abs() < 1e-6, "{found}, expected {expected}");
 }
 
-/// Twelve posts about BTC that both runs have, one more in each, and a spike of the live run that the replay does not see.
+/// Twelve posts about BTC that both runs have, one more in each, and alerts: of one event in both runs, of two in one only.
 async fn world() -> World {
     let world = World::new().await;
     world
         .sql(&format!(
-            "INSERT INTO runs (run_id, topic, model, state, started_at, from_time, to_time) VALUES \
-             ('better', 'posts.raw.v1', 'm', 'finished', '2026-11-01', '{}', '{}'), \
-             ('live', 'posts.raw.v1', 'm', 'running', '2026-11-01', NULL, NULL)",
+            "INSERT INTO runs (run_id, topic, model, state, started_at, from_time, to_time, detail) VALUES \
+             ('better', 'posts.raw.v1', 'm', 'finished', '2026-11-01', '{}', '{}', '{{\"alerts\": 3}}'), \
+             ('live', 'posts.raw.v1', 'm', 'running', '2026-11-01', NULL, NULL, '{{}}')",
             at(0),
             at(60)
         ))
@@ -44,9 +44,23 @@ async fn world() -> World {
     }
     world.window(Window::of("ETH", &second, 40, None)).await;
     world.window(Window { run: "better", ..Window::of("ETH", &second, 1, Some(0.0)) }).await;
-    world
-        .sql("UPDATE stored_windows SET anomaly_score = 0.75, expected_posts = 2 WHERE run_id = 'live' AND asset = 'ETH'")
-        .await;
+    world.sql("UPDATE stored_windows SET anomaly_score = NULL WHERE run_id = 'better' AND asset <> 'ETH'").await;
+    // The replay sees the first a window later and over an hour. The drop is on the other side of the range.
+    for (run, asset, kind, minute, scale) in [
+        ("live", "BTC", "attention_spike", 5, 300),
+        ("better", "BTC", "attention_spike", 10, 3600),
+        ("live", "ETH", "attention_spike", 5, 300),
+        ("better", "ETH", "sentiment_drop", 5, 300),
+        ("better", "ETH", "sentiment_drop", 100, 300),
+    ] {
+        let (start, end) = (at(minute), at(minute + 5));
+        world
+            .sql(&format!(
+                "INSERT INTO alerts VALUES ('{run}/{asset}/{kind}/{start}', '{run}', '{asset}', '{kind}', '{start}', '{end}', \
+                 40, 2, 0.75, '{end}', true, {scale})"
+            ))
+            .await;
+    }
     world
 }
 
@@ -78,23 +92,28 @@ async fn a_replay_is_compared_with_the_live_run_over_its_range_alone() {
         (3, &json!("p0"), &json!("positive"))
     );
     assert!(examples[0]["text"].as_str().unwrap().starts_with("a title: "), "{}", examples[0]);
+    let mut alerts = diff["alerts"].clone();
+    let changes = alerts["changes"].take();
     assert_eq!(
-        (&diff["alerts"]["both"], &diff["alerts"]["only_run"], &diff["alerts"]["only_with"]),
-        (&json!(0), &json!(0), &json!(1))
+        alerts,
+        json!({"run": 2, "with": 2, "both": 1, "same": 0, "only_run": 1, "only_with": 1, "windows_run": 3,
+            "windows_with": 3, "judged_run": 1, "judged_with": 3, "changes": null})
     );
-    let change = &diff["alerts"]["changes"][0];
-    assert_eq!(
-        (&change["asset"], &change["window_start"], &change["fires_in_run"]),
-        (&json!("ETH"), &json!(at(5)), &json!(false))
-    );
+    let told: Vec<_> = changes.as_array().unwrap().iter().map(|of| (&of["kind"], &of["fires_in_run"])).collect();
+    let (spike, drop) = (json!("attention_spike"), json!("sentiment_drop"));
+    assert_eq!(told, [(&spike, &json!(false)), (&drop, &json!(true))]);
+    assert_eq!((&changes[0]["asset"], &changes[0]["window_start"]), (&json!("ETH"), &json!(at(5))));
+    assert_eq!((&changes[0]["scale_seconds"], &changes[0]["value"]), (&json!(300), &json!(40.0)));
 
     let less = world.json("/v1/runs/better/diff?limit=1").await;
     assert_eq!((less["assets"].as_array().unwrap().len(), less["examples"].as_array().unwrap().len()), (1, 1));
     let itself = world.json("/v1/runs/better/diff?with=better").await;
     assert_eq!(
-        (&itself["flips"], &itself["posts"]["only_run"], &itself["assets"][0]["shift"]),
-        (&json!([]), &json!(0), &json!(0.0))
+        (&itself["flips"], &itself["posts"]["only_run"], &itself["assets"][0]["shift"], &itself["alerts"]["same"]),
+        (&json!([]), &json!(0), &json!(0.0), &json!(2))
     );
+    world.sql("UPDATE runs SET detail = '{}' WHERE run_id = 'better'").await;
+    assert_eq!(world.json("/v1/runs/better/diff").await["alerts"], Value::Null, "it says no number of alerts");
 }
 
 #[tokio::test]

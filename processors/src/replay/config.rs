@@ -62,7 +62,7 @@ pub struct Config {
     /// Assets and author pseudonyms.
     #[command(flatten)]
     pub enrichment: EnrichmentConfig,
-    /// Windows; grace, settling and alerts have no meaning in a replay.
+    /// Windows and alerts; grace and settling have no meaning in a replay.
     #[command(flatten)]
     pub trends: TrendsOptions,
     /// Most posts that are scored at once

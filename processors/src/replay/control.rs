@@ -24,6 +24,8 @@ pub enum Phase {
     /// Finding out what there is to do.
     #[default]
     Starting,
+    /// Copying posts that Kafka no longer has out of the archive, with those after them; measured in records, of which there may be fewer.
+    Restoring,
     /// Reading raw posts and scoring those of the range; measured in offsets.
     Scoring,
     /// Filling windows; measured in partitions of mentions.

@@ -1,16 +1,17 @@
 //! Windows of mentions that are all there already, as in a replay: no watermark, nothing is late, every window has one revision.
 //!
 //! Each window is judged by what was learned from all windows before it, so the result depends on the mentions alone and not on the order
-//! in which they were read. The forecast after a window stands on the windows up to it, as in the live run.
+//! in which they were read. The forecast after a window stands on the windows up to it, as in the live run. Alerts are those that the live run
+//! raises of windows that have settled: of what an open one showed for a while, nothing is left.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use vigie_clock::Timestamp;
-use vigie_schemas::{Mention, TrendInsight};
+use vigie_schemas::{Alert, Mention, TrendInsight};
 use vigie_streams::{KeyValueStore, ProcessorError, TumblingWindows};
 
-use super::alerts::AlertPolicy;
+use super::alerts::{self, AlertPolicy, Finding};
 use super::copies;
 use super::counting::{self, Place};
 use super::history::{AssetHistory, Learned, Terms};
@@ -18,12 +19,8 @@ use super::window::{InsightHeader, WindowState};
 use crate::forecast::{Features, NoForecast, SharedForecaster};
 use crate::inference::ModelError;
 
-/// All is there, and nothing is alerted.
-const TERMS: Terms = Terms {
-    policy: AlertPolicy { min_anomaly_score: f64::INFINITY, min_posts: i64::MAX },
-    complete_before: Timestamp::from_millis(i64::MAX),
-    complete_from: None,
-};
+/// The inputs of the forecast that follows a window.
+type Row = Result<Features, NoForecast>;
 
 /// Windows being filled.
 #[derive(Debug, Default)]
@@ -74,7 +71,9 @@ impl Batch {
         self.counts.windows.len()
     }
 
-    /// The final revision of every window, in the order of time. `input` is the topic and partition of the offsets.
+    /// The final revision of every window, in the order of time, and the alerts, each with the place of the window that brought it to light, in
+    /// the same order. Nothing is known of the time before the first window. `input` is the topic and partition of the offsets; `policy` says what
+    /// is worth an alert.
     ///
     /// # Errors
     /// If the forecaster fails.
@@ -84,9 +83,17 @@ impl Batch {
         run_id: &str,
         input: (&str, i32),
         emitted_at: Timestamp,
+        policy: AlertPolicy,
         forecaster: Option<&SharedForecaster>,
-    ) -> Result<Vec<TrendInsight>, ModelError> {
-        let rows = self.judge_all(spec);
+    ) -> Result<(Vec<TrendInsight>, Vec<(usize, Alert)>), ModelError> {
+        let complete_from = self.counts.windows.keys().next().map(|(start, _)| *start);
+        let terms = Terms { policy, complete_before: Timestamp::from_millis(i64::MAX), complete_from };
+        let (rows, findings) = self.judge_all(spec, &terms);
+        let mut raised = Vec::new();
+        for (place, ((start, asset), findings)) in self.counts.windows.keys().zip(&findings).enumerate() {
+            let alert = |finding| alerts::alert(finding, spec, (*start, asset), run_id, emitted_at);
+            raised.extend(findings.iter().map(|finding| (place, alert(finding))));
+        }
         let forecasts = match forecaster {
             Some(forecaster) => forecaster.forecast_where_possible(&rows)?,
             None => rows.iter().map(|_| Err(NoForecast::NoModel)).collect(),
@@ -105,43 +112,29 @@ impl Batch {
                 input_partition: input.1,
             }));
         }
-        Ok(insights)
+        Ok((insights, raised))
     }
 
-    /// Judges every window, and gives the inputs of the forecast that follows it, in the order of the windows.
-    fn judge_all(&mut self, spec: &TumblingWindows) -> Vec<Result<Features, NoForecast>> {
+    /// Judges every window, and gives the inputs of the forecast that follows it and what it brings to light, in the order of the windows.
+    fn judge_all(&mut self, spec: &TumblingWindows, terms: &Terms) -> (Vec<Row>, Vec<Vec<Finding>>) {
         let mut histories: BTreeMap<String, AssetHistory> = BTreeMap::new();
         let keys: Vec<_> = self.counts.windows.keys().cloned().collect();
-        let mut rows = Vec::with_capacity(keys.len());
+        let (mut rows, mut findings) = (Vec::with_capacity(keys.len()), Vec::with_capacity(keys.len()));
         for (start, asset) in keys {
             let history = histories.entry(asset.clone()).or_insert_with(|| AssetHistory::new(start, Timestamp::MIN));
-            learn(history, spec, start, &asset, &self.counts.windows);
-            if let Some(window) = self.counts.windows.get_mut(&(start, asset.clone())) {
-                // All windows before this one are learned, so none is asked for.
-                let Ok(judgement) =
-                    history.judge(spec, (start, window), &TERMS.policy, Timestamp::MIN, |_| Ok::<_, Infallible>(None));
-                if let Some(judgement) = judgement {
-                    judgement.write(window);
-                }
+            let windows = &self.counts.windows;
+            let found = |at| Ok::<_, Infallible>(windows.get(&(at, asset.clone())).cloned());
+            // Those since the last one had no posts, so this one alone is judged and brings something to light.
+            let Ok(learned) = history.learn(spec, spec.starting_at(start).end, terms, found);
+            let Learned { rows: mut row, judged, findings: found, .. } = learned;
+            rows.push(row.pop().map_or(Err(NoForecast::LatePosts), |(_, row)| row));
+            findings.push(found.into_iter().map(|(_, finding)| finding).collect());
+            if let Some(window) = self.counts.windows.get_mut(&(start, asset)) {
+                judged.iter().for_each(|(_, judgement)| judgement.write(window));
             }
-            let own = learn(history, spec, spec.starting_at(start).end, &asset, &self.counts.windows).rows.pop();
-            rows.push(own.map_or(Err(NoForecast::LatePosts), |(_, row)| row));
         }
-        rows
+        (rows, findings)
     }
-}
-
-/// Learns the windows of `asset` that end by `boundary`.
-fn learn(
-    history: &mut AssetHistory,
-    spec: &TumblingWindows,
-    boundary: Timestamp,
-    asset: &str,
-    windows: &BTreeMap<(Timestamp, String), WindowState>,
-) -> Learned {
-    let found = |earlier| Ok::<_, Infallible>(windows.get(&(earlier, asset.to_owned())).cloned());
-    let Ok(learned) = history.learn(spec, boundary, &TERMS, found);
-    learned
 }
 
 #[cfg(test)]
@@ -155,10 +148,15 @@ mod tests {
 
     const SPEC: TumblingWindows = TumblingWindows { size: Duration::from_secs(300), grace: Duration::ZERO };
 
-    fn insights(mentions: &[Mention]) -> Vec<TrendInsight> {
+    fn judged(mentions: &[Mention]) -> (Vec<TrendInsight>, Vec<(usize, Alert)>) {
         let mut batch = Batch::default();
         mentions.iter().for_each(|mention| batch.add(&SPEC, mention, 0).unwrap());
-        batch.insights(&SPEC, "replay-1", ("mentions", 0), Timestamp::from_millis(1), None).unwrap()
+        let policy = AlertPolicy { min_anomaly_score: 0.5, min_posts: 10 };
+        batch.insights(&SPEC, "replay-1", ("mentions", 0), Timestamp::from_millis(1), policy, None).unwrap()
+    }
+
+    fn insights(mentions: &[Mention]) -> Vec<TrendInsight> {
+        judged(mentions).0
     }
 
     #[test]
@@ -194,13 +192,15 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_after_a_quiet_day_is_anomalous() {
+    fn a_burst_after_a_quiet_day_is_anomalous_and_alerted_once() {
         let quiet = (0..200).flat_map(|w| (0..4).map(move |i| mention("BTC", &format!("{w}-{i}"), w * 300, None)));
-        let burst = (0..300).map(|i| mention("BTC", &format!("burst-{i}"), 200 * 300, None));
-        let windows = insights(&quiet.chain(burst).collect::<Vec<_>>());
+        let burst = (0..600).map(|i| mention("BTC", &format!("burst-{i}"), (200 + i % 2) * 300, None));
+        let (windows, alerts) = judged(&quiet.chain(burst).collect::<Vec<_>>());
         assert_eq!(windows[10].anomaly_score, None);
         assert!(windows[150].anomaly_score.is_some_and(|score| score < 0.1));
         assert!(windows[200].anomaly_score.is_some_and(|score| score > 0.8), "{:?}", windows[200]);
+        let told: Vec<_> = alerts.iter().map(|(place, alert)| (*place, alert.alert_id.as_str(), alert.value)).collect();
+        assert_eq!(told, [(200, "replay-1/BTC/attention_spike/1970-01-01T16:40:00Z", 300.0)]);
     }
 
     proptest! {
@@ -212,9 +212,9 @@ mod tests {
             let mut mentions: Vec<_> = posts.iter().enumerate()
                 .map(|(i, (at, asset, score))| mention(["BTC", "ETH", "*"][*asset], &format!("p{i}"), *at, Some(*score)))
                 .collect();
-            let forward = insights(&mentions);
+            let forward = judged(&mentions);
             mentions.sort_by_key(|m| m.post_id.bytes().fold(seed | 1, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b))));
-            prop_assert_eq!(forward, insights(&mentions));
+            prop_assert_eq!(forward, judged(&mentions));
         }
     }
 }

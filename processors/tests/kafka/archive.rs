@@ -6,11 +6,12 @@ use vigie_archive::{Archive, Location};
 use vigie_clock::{Clock, ManualClock, SystemClock, Timestamp};
 use vigie_daemon::{Context, ServiceError};
 use vigie_kafka_client::{Admin, TopicPartition};
-use vigie_processors::replay::{Control, open, survey};
+use vigie_processors::replay::{Control, Phase, Wanted, survey};
 use vigie_schemas::{Lineage, ScoredPost, Topic, TrendInsight};
 use vigie_sinks::Archiver;
 
 use crate::posts::{WINDOW_MS, raw_posts};
+use crate::replays::until;
 use crate::services::Bench;
 
 const TOPIC: &str = Topic::PostsRaw.name();
@@ -53,9 +54,8 @@ async fn replay(
     let options = [&["--from", &from, "--to", &to], options].concat();
     let plan = survey(bench.replay_options(run_id, &options), true, |_| ()).await?;
     let complete = plan.partitions.iter().all(|of| !of.removed);
-    let run = open(bench.replay_options(run_id, &options), Context::system()).await?;
-    assert_eq!(run.is_complete(), Some(complete));
-    assert!(run.run(Control::default()).await?.is_some(), "nobody cancelled it");
+    let report = bench.replay(run_id, &options, Context::system(), Control::default()).await?;
+    assert_eq!(report.expect("nobody cancelled it").complete, Some(complete));
     Ok((plan.posts, complete))
 }
 
@@ -100,7 +100,24 @@ async fn a_range_that_begins_in_the_archive_and_ends_in_kafka_gives_what_the_top
     let (left, complete) = replay(&bench, range, "short", &[]).await.unwrap();
     assert!(left < Some(800) && !complete, "{left:?}");
     assert!(written(&bench, "short").await.1.len() < expected.1.len(), "Kafka alone has lost posts");
-    assert_eq!(replay(&bench, range, "restored", &option).await.unwrap(), (Some(800), true));
+    // Paused and stopped while it restores, and cancelled then; one that was stopped goes on without being told its range.
+    let [from, to] = [range.0, range.1].map(|millis| Timestamp::from_millis(millis).to_string());
+    let asked = ["--from", &from, "--to", &to, "--archive-url", &url];
+    let (ctx, control) = (Context::system(), Control::default());
+    control.set_wanted(Wanted::Pause);
+    let stop = async {
+        until(&control, |progress| progress.paused && progress.phase == Phase::Restoring && progress.done > 0).await;
+        let progress = control.progress();
+        assert!(progress.of >= progress.done && progress.per_second.is_some(), "{progress:?}");
+        ctx.shutdown.cancel();
+    };
+    let (stopped, ()) = tokio::join!(bench.replay("restored", &asked, ctx.clone(), control.clone()), stop);
+    assert_eq!(stopped.unwrap_err().to_string(), "replay restored was interrupted");
+    control.set_wanted(Wanted::Cancel);
+    assert_eq!(bench.replay("given-up", &asked, Context::system(), control).await.unwrap(), None);
+    bench.clean_up("given-up").await;
+    let report = bench.replay("restored", &option, Context::system(), Control::default()).await.unwrap().unwrap();
+    assert_eq!((report.posts, report.complete), (802, Some(true)));
     let (windows, scored) = written(&bench, "restored").await;
     assert_eq!(scored, expected.1, "lineage and all");
     assert_eq!(windows, expected.0);

@@ -6,25 +6,31 @@ use std::time::Duration;
 use vigie_clock::{Clock, SystemClock, Timestamp};
 use vigie_daemon::Context;
 use vigie_processors::replay::{self, Control, Phase, Progress, Wanted};
-use vigie_schemas::{ScoredPost, TrendInsight};
+use vigie_schemas::{Alert, ScoredPost, TrendInsight};
 
 use crate::posts::{WINDOW_MS, Windows, counts, oracle, raw_posts};
 use crate::services::{Bench, DEADLINE};
 
 const POSTS: usize = 900;
+/// Windows with a post each, before all others come in two hours.
+const QUIET: usize = 60;
 const EVER: [&str; 4] = ["--from", "2020-01-01", "--to", "2100-01-01"];
 
 /// A bench with posts.
 async fn filled() -> (Bench, Windows) {
     let bench = Bench::new().await;
     let now = SystemClock::default().now().as_millis();
-    let posts = raw_posts(Timestamp::from_millis(now / WINDOW_MS * WINDOW_MS - 36 * WINDOW_MS), POSTS);
+    let start = now / WINDOW_MS * WINDOW_MS - 36 * WINDOW_MS;
+    let mut posts = raw_posts(Timestamp::from_millis(start), POSTS);
+    for (n, post) in posts[..QUIET].iter_mut().enumerate() {
+        post.published_at = Timestamp::from_millis(start - (n as i64 + 1) * WINDOW_MS);
+    }
     bench.publish(&posts).await;
     let windows = oracle(&posts);
     (bench, windows)
 }
 
-async fn until(control: &Control, test: impl Fn(&Progress) -> bool) {
+pub(crate) async fn until(control: &Control, test: impl Fn(&Progress) -> bool) {
     let (clock, mut looks) = (SystemClock::default(), tokio::time::interval(Duration::from_millis(5)));
     while !test(&control.progress()) {
         assert!(clock.monotonic() < DEADLINE, "{:?}", control.progress());
@@ -32,8 +38,8 @@ async fn until(control: &Control, test: impl Fn(&Progress) -> bool) {
     }
 }
 
-/// How often each post of the run was scored, and the windows of it.
-async fn written(bench: &Bench, run_id: &str) -> (BTreeMap<String, usize>, Windows) {
+/// How often each post of the run was scored, its windows, and its alerts.
+async fn written(bench: &Bench, run_id: &str) -> (BTreeMap<String, usize>, Windows, Vec<Alert>) {
     let scored: Vec<ScoredPost> = bench.decoded("replays.sentiment.v1").await;
     let mut times = BTreeMap::new();
     for post in scored.into_iter().filter(|post| post.lineage.run_id == run_id) {
@@ -43,11 +49,14 @@ async fn written(bench: &Bench, run_id: &str) -> (BTreeMap<String, usize>, Windo
     let windows: Vec<_> = windows.into_iter().filter(|window| window.lineage.run_id == run_id).collect();
     let counted: Windows = windows.iter().map(counts).collect();
     assert_eq!(counted.len(), windows.len(), "a window of {run_id} was written twice");
-    (times, counted)
+    let mut alerts: Vec<Alert> = bench.decoded("replays.alerts.v1").await;
+    alerts.retain(|alert| alert.run_id == run_id);
+    alerts.sort_by(|a, b| a.alert_id.cmp(&b.alert_id));
+    (times, counted, alerts)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_replay_that_is_stopped_and_paused_again_and_again_writes_each_post_and_window_once() {
+async fn a_replay_that_is_stopped_and_paused_again_and_again_writes_each_post_window_and_alert_once() {
     let (bench, expected) = filled().await;
     // Stopped twice while it scores, once while it counts. Only the first is told the range.
     let stops: [(&[&str], Phase, u64); 3] = [
@@ -74,11 +83,23 @@ async fn a_replay_that_is_stopped_and_paused_again_and_again_writes_each_post_an
     let report = bench.replay("torn", &[], Context::system(), Control::default()).await.unwrap().unwrap();
     let again = bench.replay("torn", &[], Context::system(), Control::default()).await.unwrap().unwrap();
     assert_eq!((report.posts, report.windows), (POSTS as u64, expected.len() as u64));
-    assert_eq!((again.posts, again.windows), (report.posts, report.windows), "a finished one does nothing");
-    let (times, windows) = written(&bench, "torn").await;
+    let counts = [&report, &again].map(|report| (report.posts, report.windows, report.alerts));
+    assert_eq!(counts[0], counts[1], "a finished one does nothing");
+    let (times, windows, alerts) = written(&bench, "torn").await;
     assert!(times.len() == POSTS && times.values().all(|times| *times == 1), "{times:?}");
     assert_eq!(windows, expected);
     bench.clean_up("torn").await;
+
+    // One that was never stopped raises the same alerts, each once.
+    let whole = bench.replay("whole", &EVER, Context::system(), Control::default()).await.unwrap().unwrap();
+    let (.., undisturbed) = written(&bench, "whole").await;
+    let told =
+        |alerts: &[Alert]| alerts.iter().map(|a| (a.asset.clone(), a.kind.clone(), a.window_start)).collect::<Vec<_>>();
+    assert_eq!(told(&alerts), told(&undisturbed));
+    assert_eq!((alerts.len() as u64, undisturbed.len() as u64), (report.alerts, whole.alerts));
+    assert!(alerts.iter().any(|alert| alert.asset == "*" && alert.kind == "attention_spike"), "{alerts:?}");
+    assert!(bench.records("insights.alerts.v1").is_empty(), "the live topic is untouched");
+    bench.clean_up("whole").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -122,7 +122,10 @@ impl Bench {
         ctx: Context,
         control: Control,
     ) -> Result<Option<replay::RunReport>, ServiceError> {
-        replay::open(self.replay_options(run_id, options), ctx).await?.run(control).await
+        match replay::open(self.replay_options(run_id, options), ctx).await?.begin(control.clone()).await? {
+            Some(run) => run.run(control).await,
+            None => Ok(None),
+        }
     }
 
     /// Cleans up after a run, until its topics no longer show.

@@ -78,7 +78,9 @@ fn the_live_run_and_a_replay_of_it_forecast_the_same() {
     emitted.extend(commit(&mut driver, &window(LAST + 100)));
     let mut live = said(emitted);
     live.retain(|(_, start), _| *start <= T0 + LAST * 5 * MINUTE);
-    let insights = batch.insights(&WINDOWS, "replay-1", (MENTIONS, 0), at(0), Some(&forecaster())).unwrap();
+    let policy = settings().policy;
+    let (insights, _) =
+        batch.insights(&WINDOWS, "replay-1", (MENTIONS, 0), at(0), policy, Some(&forecaster())).unwrap();
     let replayed = said(insights);
     assert_eq!(live.keys().collect::<Vec<_>>(), replayed.keys().collect::<Vec<_>>());
     for (window, forecast) in &live {

@@ -201,7 +201,8 @@ fn by_the_topologies(records: &[Record]) -> BTreeMap<(String, Timestamp), Counts
     for mention in decode::<Mention>(&driver.read("posts.mentions.v1")) {
         batch.add(&spec, &mention, 0).unwrap();
     }
-    let insights = batch.insights(&spec, "live", ("posts.mentions.v1", 0), at(0), None).unwrap();
+    let policy = crate::trends::settings().policy;
+    let (insights, _) = batch.insights(&spec, "live", ("posts.mentions.v1", 0), at(0), policy, None).unwrap();
     let counts = |insight: TrendInsight| Counts {
         posts: insight.posts,
         unique_authors: insight.unique_authors,

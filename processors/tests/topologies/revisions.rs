@@ -161,7 +161,9 @@ proptest! {
         for i in order {
             batch.add(&settings, &mentions[i], i as i64).unwrap();
         }
-        let replayed = batch.insights(&settings, "replay", (MENTIONS, 0), at(T0 + 72 * HOUR), None).unwrap();
+        let policy = crate::trends::settings().policy;
+        let (replayed, _) =
+            batch.insights(&settings, "replay", (MENTIONS, 0), at(T0 + 72 * HOUR), policy, None).unwrap();
         let live: Vec<TrendInsight> = live.into_values().collect();
         prop_assert_eq!(volumes(&live), volumes(&replayed));
         let rest = |all: &[TrendInsight]| all.iter().map(|i| (i.unique_authors, i.negative, i.neutral, i.positive, i.sources.clone(), i.mean_score)).collect::<Vec<_>>();

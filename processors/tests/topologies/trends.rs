@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use vigie_clock::{ManualClock, Timestamp};
 use vigie_processors::text::fingerprint::Fingerprint;
 use vigie_processors::trends::alerts::AlertPolicy;
+use vigie_processors::trends::batch::Batch;
 use vigie_processors::trends::history::TRUSTED_AFTER;
 use vigie_processors::trends::{MarketTopic, TrendsMetrics, TrendsSettings, topology};
 use vigie_schemas::{Alert, Mention, TrendInsight};
@@ -345,4 +346,56 @@ fn an_event_too_thin_for_a_window_is_told_once_whatever_crashes() {
     assert_eq!(alerts, [("LUNA attention_spike".to_owned(), 10.0, Some(6 * 3600))]);
     assert_eq!(alerts, thin_event(|driver| driver.restart().unwrap()));
     assert_eq!(alerts, thin_event(|driver| driver.abort().unwrap()));
+}
+
+/// Five days of three posts a window about BTC, with a burst of bad mood on the second and some worse hours on the fourth, and LUNA from the
+/// third day on.
+fn eventful(window: i64) -> Vec<Mention> {
+    let (start, day) = (T0 + window * 5 * MINUTE, 24 * 12);
+    let (posts, score) = match window {
+        w if w == day + 100 => (300, -0.8),
+        w if (3 * day..3 * day + 72).contains(&w) => (3, -0.5),
+        _ => (3, 0.2),
+    };
+    let post = |asset, n: i64, score: f64| Mention {
+        score: Some(score),
+        label: Some(if score > 0.0 { "positive" } else { "negative" }.into()),
+        fingerprint: None,
+        ..mention(asset, (window * 1000 + n) as usize, 0, at(start + n))
+    };
+    let mut posts: Vec<_> = (0..posts).map(|n| post("BTC", n, score)).collect();
+    posts.extend((window >= 2 * day && window % 4 == 0).then(|| post("LUNA", 500, 0.1)));
+    posts
+}
+
+#[test]
+fn a_replay_raises_the_alerts_that_a_live_run_raises_of_posts_in_time() {
+    let metrics = TrendsMetrics::new(&prometheus::Registry::new());
+    let live = settings();
+    let (windows, policy) = (live.windows, live.policy);
+    let topology = topology(live, LocalCodec, metrics).unwrap();
+    let mut driver = TopologyTestDriver::new(topology, ManualClock::new(at(T0 + 60 * 24 * HOUR)));
+    let mut batch = Batch::default();
+    for mentions in (0..5 * 24 * 12).map(eventful) {
+        mentions.iter().for_each(|mention| batch.add(&windows, mention, 0).unwrap());
+        pipe(&mut driver, mentions);
+        driver.commit().unwrap();
+    }
+    // All windows settle.
+    pipe(&mut driver, ["BTC", "LUNA"].map(|asset| mention(asset, 0, 0, at(T0 + 6 * 24 * HOUR))));
+    driver.commit().unwrap();
+    let told = |alert: Alert| {
+        let scores = [Some(alert.value), alert.expected, alert.anomaly_score].map(|n| n.map(|n| format!("{n:.6}")));
+        (alert.asset, alert.kind, alert.window_start, alert.scale_seconds, scores)
+    };
+    let mut live: Vec<_> = decode::<Alert>(&driver.read(ALERTS)).into_iter().map(told).collect();
+    let (_, replayed) = batch.insights(&windows, "replay", (MENTIONS, 0), at(0), policy, None).unwrap();
+    let mut replayed: Vec<_> = replayed.into_iter().map(|(_, alert)| told(alert)).collect();
+    live.sort();
+    replayed.sort();
+    assert_eq!(live, replayed);
+    let kinds: BTreeSet<_> = replayed.iter().map(|told| (told.0.as_str(), told.1.as_str(), told.3)).collect();
+    let (window, hours) = (Some(300), Some(6 * 3600));
+    assert!(kinds.contains(&("BTC", "attention_spike", window)), "{kinds:?}");
+    assert!(kinds.contains(&("LUNA", "attention_spike", hours)) && kinds.len() > 3, "{kinds:?}");
 }

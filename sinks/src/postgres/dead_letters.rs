@@ -1,10 +1,10 @@
 //! Dead letters as they come, and which of them were redriven.
 
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Statement, Transaction};
-use vigie_clock::Timestamp;
-use vigie_schemas::{DeadLetter, Place};
+use vigie_schemas::DeadLetter;
 
+use crate::insight::Redriven;
 use crate::postgres::cell::Cell;
 use crate::postgres::table::Table;
 use crate::sink::Row;
@@ -36,15 +36,16 @@ fn merge() -> String {
     let key = ["topic", "letter_partition", "letter_offset"];
     format!(
         "INSERT INTO dead_letters ({columns}) SELECT {columns} FROM incoming_dead_letters ORDER BY {keys}
-         ON CONFLICT ({keys}) DO UPDATE SET {replace}, redriven_at = NULL",
+         ON CONFLICT ({keys}) DO UPDATE SET {replace}, redriven_at = NULL, redriven_partition = NULL, redriven_offset = NULL, attempt = NULL",
         columns = DEAD_LETTERS.list(""),
         keys = key.join(", "),
         replace = DEAD_LETTERS.replace(&key),
     )
 }
 
-const MARK: &str = "UPDATE dead_letters d SET redriven_at = n.at
-    FROM unnest($1::text[], $2::int[], $3::bigint[], $4::timestamptz[]) AS n (topic, letter_partition, letter_offset, at)
+const MARK: &str = "UPDATE dead_letters d SET redriven_at = n.at, redriven_partition = n.to_partition, redriven_offset = n.to_offset, attempt = n.attempt
+    FROM unnest($1::text[], $2::int[], $3::bigint[], $4::timestamptz[], $5::int[], $6::bigint[], $7::int[])
+        AS n (topic, letter_partition, letter_offset, at, to_partition, to_offset, attempt)
     WHERE (d.topic, d.letter_partition, d.letter_offset) = (n.topic, n.letter_partition, n.letter_offset)";
 
 pub(crate) struct DeadLetterStatements {
@@ -59,12 +60,18 @@ impl DeadLetterStatements {
     }
 
     /// Marks letters that are there. A mark comes after its letter in the same queue.
-    pub(crate) async fn mark(&self, tx: &Transaction<'_>, redriven: &[(&Row, Place, Timestamp)]) -> Result<u64, Error> {
-        let topics: Vec<&str> = redriven.iter().map(|(row, ..)| topic(row)).collect();
+    pub(crate) async fn mark(&self, tx: &Transaction<'_>, redriven: &[(&Row, Redriven)]) -> Result<u64, Error> {
+        let topics: Vec<&str> = redriven.iter().map(|(row, _)| topic(row)).collect();
+        let marks = || redriven.iter().map(|(_, mark)| mark);
         let (partitions, offsets): (Vec<i32>, Vec<i64>) =
-            redriven.iter().map(|(_, letter, _)| (letter.partition, letter.offset)).unzip();
-        let times: Vec<_> = redriven.iter().map(|(.., at)| at.to_jiff()).collect();
-        tx.execute(&self.mark, &[&topics, &partitions, &offsets, &times]).await
+            marks().map(|mark| (mark.letter.partition, mark.letter.offset)).unzip();
+        let times: Vec<_> = marks().map(|mark| mark.at.to_jiff()).collect();
+        let to = |mark: &Redriven| (mark.to.map(|to| to.partition), mark.to.map(|to| to.offset));
+        let (to_partitions, to_offsets): (Vec<Option<i32>>, Vec<Option<i64>>) = marks().map(to).unzip();
+        let attempts: Vec<Option<i32>> = marks().map(|mark| mark.attempt).collect();
+        let places: [&(dyn ToSql + Sync); 7] =
+            [&topics, &partitions, &offsets, &times, &to_partitions, &to_offsets, &attempts];
+        tx.execute(&self.mark, &places).await
     }
 }
 

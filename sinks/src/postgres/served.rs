@@ -72,7 +72,7 @@ pub enum SwitchError {
     Incomplete {
         /// The run.
         run_id: String,
-        /// `posts` or `windows`.
+        /// `posts`, `windows` or `alerts`.
         what: &'static str,
         /// How many are there.
         stored: i64,
@@ -186,11 +186,13 @@ async fn complete_range(
     failed: &impl Fn(tokio_postgres::Error) -> SwitchError,
 ) -> Result<(Timestamp, Timestamp), SwitchError> {
     let sql = "SELECT state, posts, (detail->>'windows')::bigint AS windows, \
+         coalesce((detail->>'alerts')::bigint, 0) AS alerts, \
          coalesce(detail->'offsets', '[]') <> '[]' OR coalesce(detail->'only', 'null') <> 'null' AS partial, \
          coalesce((detail->>'complete')::boolean, true) AS complete, \
          (extract(epoch FROM from_time) * 1000)::bigint AS first, (extract(epoch FROM to_time) * 1000)::bigint AS last, \
          (SELECT count(*) FROM stored_posts p WHERE p.run_id = r.run_id) AS stored_posts, \
-         (SELECT count(*) FROM stored_windows w WHERE w.run_id = r.run_id) AS stored_windows \
+         (SELECT count(*) FROM stored_windows w WHERE w.run_id = r.run_id) AS stored_windows, \
+         (SELECT count(*) FROM alerts a WHERE a.run_id = r.run_id) AS stored_alerts \
          FROM runs r WHERE run_id = $1 FOR SHARE";
     let row = transaction.query_opt(sql, &[&run_id]).await.map_err(failed)?;
     let row = row.ok_or_else(|| SwitchError::Unknown(run_id.to_owned()))?;
@@ -207,7 +209,7 @@ async fn complete_range(
     let told = |column: &str| -> Result<i64, SwitchError> {
         row.try_get::<_, Option<i64>>(column).map_err(failed)?.ok_or_else(|| SwitchError::NoReplay(run_id.to_owned()))
     };
-    for (what, stored) in [("posts", "stored_posts"), ("windows", "stored_windows")] {
+    for (what, stored) in [("posts", "stored_posts"), ("windows", "stored_windows"), ("alerts", "stored_alerts")] {
         let (written, stored) = (told(what)?, told(stored)?);
         if stored < written {
             return Err(SwitchError::Incomplete { run_id: run_id.to_owned(), what, stored, written });

@@ -9,10 +9,10 @@ use tokio_postgres::{Client, Row as SqlRow, Statement, Transaction};
 use tracing::debug;
 use vigie_clock::Timestamp;
 use vigie_kafka_client::TopicPartition;
-use vigie_schemas::{FetchRecord, Place, ScoredPost, TermInsight, TrendInsight};
+use vigie_schemas::{FetchRecord, ScoredPost, TermInsight, TrendInsight};
 use vigie_stores::PostgresUrl;
 
-use crate::insight::Insight;
+use crate::insight::{Insight, Redriven};
 use crate::postgres::authors::AuthorChanges;
 use crate::postgres::cell::Cell;
 use crate::postgres::dead_letters::{DEAD_LETTERS, dead_letter_cells};
@@ -134,7 +134,7 @@ struct Incoming<'a> {
     fetches: Vec<(&'a Row, &'a FetchRecord)>,
     authors: AuthorChanges<'a>,
     dead_letter_rows: Vec<Vec<Cell<'a>>>,
-    redriven: Vec<(&'a Row, Place, Timestamp)>,
+    redriven: Vec<(&'a Row, Redriven)>,
 }
 
 impl<'a> Incoming<'a> {
@@ -158,7 +158,7 @@ impl<'a> Incoming<'a> {
                 Insight::AuthorKey(key) => incoming.authors.add(key),
                 Insight::DestroyedKey(key) => incoming.authors.destroy(key),
                 Insight::DeadLetter(letter) => incoming.dead_letter_rows.push(dead_letter_cells(row, letter)),
-                Insight::Redriven { letter, at } => incoming.redriven.push((row, *letter, *at)),
+                Insight::Redriven(mark) => incoming.redriven.push((row, *mark)),
             }
         }
         incoming

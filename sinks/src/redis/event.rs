@@ -23,7 +23,7 @@ pub(crate) fn of(insight: &Insight) -> Result<Option<(&'static str, String)>, se
         | Insight::AuthorKey(_)
         | Insight::DestroyedKey(_)
         | Insight::DeadLetter(_)
-        | Insight::Redriven { .. } => return Ok(None),
+        | Insight::Redriven(_) => return Ok(None),
     }))
 }
 

@@ -74,13 +74,19 @@ async fn dead_letters_and_their_marks_reach_their_table_and_what_is_no_letter_is
     letters.push(OutgoingRecord::new(&queue, "0:7", Bytes::from_static(b"no letter")));
     let at = pipeline.publish(letters).await;
     let key = Some(format!("{}:{}", at[0].0, at[0].1).into());
-    let mark = OutgoingRecord { topic: queue, partition: Some(0), key, ..OutgoingRecord::default() };
+    let headers = [("vigie-redriven-to", "2:40"), ("vigie-redrive-attempt", "2")];
+    let headers = headers.map(|(name, value)| (name.to_owned(), Bytes::from(value))).into();
+    let mark = OutgoingRecord { topic: queue, partition: Some(0), key, headers, ..OutgoingRecord::default() };
     pipeline.publish(vec![mark]).await;
     let sink = pipeline.start_postgres();
     let letters = "SELECT count(*) FROM dead_letters WHERE topic = 'posts.raw.v1' AND ";
     let of_record = "(partition, key, value) = (3, '\\xff', '\\x6e6f206176726f00') AND ";
     for (condition, expected) in [
-        ("redriven_at > failed_at AND \"offset\" = 0 AND detail = 'torn'", 1),
+        (
+            "redriven_at > failed_at AND \"offset\" = 0 AND detail = 'torn' \
+             AND (redriven_partition, redriven_offset, attempt) = (2, 40, 2)",
+            1,
+        ),
         ("redriven_at IS NULL AND \"offset\" = 1 AND detail = 'a\u{fffd}b'", 1),
     ] {
         pipeline.until_number(&format!("{letters}{of_record}{condition}"), expected).await;

@@ -133,7 +133,7 @@ fn a_thousand_dead_letters_of_five_kinds_are_sent_again_once_each_although_the_c
         counts.len() == 3 && sum(counts, "letters") == 2 * LETTERS && sum(counts, "redriven") == LETTERS + 1
     });
     let one = up.wait_for(&format!("/v1/dead-letters/{TOPIC}/{letter}"), |v| v["redriven_at"].is_string());
-    assert_eq!((&one["key"], one["raw_value"].is_string()), (&last["key"], true));
+    assert_eq!((&one["key"], one["raw_value"].is_string(), &one["attempts"]), (&last["key"], true, &json!(1)));
     let posts = up.wait_for("/v1/assets/BTC/posts", |v| v["posts"].as_array().is_some_and(|posts| !posts.is_empty()));
     assert_eq!(posts["posts"][0]["post_id"], last["key"]);
     up.stop(Duration::from_secs(30));

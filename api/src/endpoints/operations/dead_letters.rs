@@ -30,7 +30,7 @@ impl Table for DeadLetters {
     fn csv(&self) -> Result<Bytes, Problem> {
         let columns = "\
             topic,letter,partition,offset,appended_at,stage,reason,detail,failed_at,version,key,\
-            value_bytes,redriven_at";
+            value_bytes,attempts,redriven_at";
         table::csv_page(columns, &self.dead_letters, self.next.as_deref())
     }
 }

@@ -33,8 +33,8 @@ pub(crate) struct Diff {
     flips: Vec<Flip>,
     /// Posts whose labels changed, those first whose scores changed most.
     examples: Vec<FlippedPost>,
-    /// Spikes that are worth an alert in one run and not in the other.
-    alerts: AlertDiff,
+    /// The alerts of both; null if one of them has not raised its own: it goes on, has failed, or is of a version that raised none.
+    alerts: Option<AlertDiff>,
 }
 
 /// Which run.

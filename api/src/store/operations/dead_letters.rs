@@ -35,6 +35,8 @@ pub(crate) struct DeadLetter {
     pub key: Option<String>,
     /// Length of its value; null if there is none, or it was too large to keep.
     pub value_bytes: Option<i32>,
+    /// How often the record had been sent again when it failed here, as `vigie dlq redrive --max-attempts` counts it.
+    pub attempts: i32,
     /// When the record was sent to its topic again; null if it was not.
     pub redriven_at: Option<UtcTime>,
     /// The place for a cursor.
@@ -72,7 +74,8 @@ const MEANT: &str = "($1::text IS NULL OR topic = $1) AND ($2::text IS NULL OR s
     AND failed_at >= $4 AND failed_at < $5";
 /// Of a letter, without the value.
 const COLUMNS: &str = "topic, letter_partition, letter_offset, partition, \"offset\", appended_at, stage, reason, detail, failed_at, version, \
-    key, length(value) AS value_bytes, redriven_at";
+    key, length(value) AS value_bytes, redriven_at, coalesce((SELECT max(s.attempt) FROM dead_letters s WHERE s.topic = dead_letters.topic \
+    AND s.redriven_partition = dead_letters.partition AND s.redriven_offset = dead_letters.\"offset\"), 0) AS attempts";
 const PLACE: &str = "concat(topic, ' ', letter_partition, ':', letter_offset)";
 
 impl DeadLettersQuery<'_> {
@@ -150,6 +153,7 @@ fn letter(row: &Row) -> Result<DeadLetter, StoreError> {
         version: row.try_get("version")?,
         key: key.map(|key| String::from_utf8_lossy(key).into_owned()),
         value_bytes: row.try_get("value_bytes")?,
+        attempts: row.try_get("attempts")?,
         redriven_at: row.try_get::<_, Option<jiff::Timestamp>>("redriven_at")?.map(UtcTime),
         place: row.try_get("place")?,
     })

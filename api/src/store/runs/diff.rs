@@ -81,19 +81,29 @@ pub(crate) struct FlippedPost {
     pub score_with: Option<f64>,
 }
 
-/// Spikes of attention that are worth an alert in one run and not in the other.
+/// The alerts that two runs raised.
 ///
-/// A window is one if its anomaly score is at least 0.5, it has at least 10 posts and more than were expected, as by the default settings of
-/// alerts, and the window before it is none. Drops of the mood and alerts of longer scales are not compared.
+/// Two alerts are about one event if they are of the same kind and asset, and what they look at overlaps or is two hours apart at most, the
+/// longest time that the score of a window adds up.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct AlertDiff {
-    /// In both.
+    /// Alerts of the run.
+    pub run: i64,
+    /// Of the other.
+    pub with: i64,
+    /// Alerts of the run about an event that the other run has told of too.
     pub both: i64,
+    /// Those of them that are about the same window and scale.
+    pub same: i64,
     /// Only in the run.
     pub only_run: i64,
     /// Only in the other.
     pub only_with: i64,
-    /// Windows of the run that have an anomaly score. A replay has none until its range is long enough to know what is usual.
+    /// Windows of the run.
+    pub windows_run: i64,
+    /// Of the other.
+    pub windows_with: i64,
+    /// Windows of the run that have an anomaly score. A replay has none until it has seen enough of its range to know what is usual.
     pub judged_run: i64,
     /// Of the other.
     pub judged_with: i64,
@@ -101,18 +111,24 @@ pub(crate) struct AlertDiff {
     pub changes: Vec<AlertChange>,
 }
 
-/// A spike in one run only.
+/// An alert in one run only.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct AlertChange {
     /// The asset.
     pub asset: String,
-    /// Start of the window.
+    /// attention_spike or sentiment_drop.
+    pub kind: String,
+    /// Start of the window that brought it to light.
     pub window_start: UtcTime,
+    /// Length of what was looked at, up to the end of that window.
+    pub scale_seconds: i64,
     /// Whether it is the run that has it, or the other.
     pub fires_in_run: bool,
-    /// Posts in the window.
-    pub posts: i64,
-    /// Its anomaly score, 0 to 1.
+    /// Posts, or the mean score.
+    pub value: f64,
+    /// What was usual.
+    pub expected: Option<f64>,
+    /// 0 to 1; null for the mood of a window.
     pub anomaly_score: Option<f64>,
 }
 
@@ -138,12 +154,16 @@ const BOTH: &str = "both_runs AS (SELECT a.post_id, a.post_key, a.published_at, 
     FROM stored_posts a JOIN stored_posts b ON b.run_id = $2 AND b.published_at = a.published_at AND b.post_key = a.post_key
     WHERE a.run_id = $1 AND a.published_at >= $3 AND a.published_at < $4 AND b.published_at >= $3 AND b.published_at < $4
       AND a.deleted_at IS NULL AND b.deleted_at IS NULL)";
-/// Windows that are worth an alert by themselves, and are not the continuation of one.
-const SPIKES: &str = "marked AS (SELECT *, coalesce(anomaly_score >= 0.5 AND posts >= 10 AND posts > expected_posts, false) AS is_spike FROM w),
-    spikes AS (SELECT m.* FROM marked m WHERE is_spike AND NOT EXISTS (SELECT FROM marked b WHERE b.is_spike AND b.own = m.own
-        AND b.asset = m.asset AND b.window_start = m.window_start - m.window_seconds * interval '1 second')),
-    fired AS (SELECT asset, window_start, bool_or(own) AS in_run, bool_or(NOT own) AS in_with, max(posts) AS posts,
-        max(anomaly_score) AS anomaly_score FROM spikes GROUP BY 1, 2)";
+/// The alerts of each, which of them the other run has told of too, and whether of the same window and scale.
+const ALERTS: &str = "a AS (SELECT r.own, asset, kind, window_start, window_end, value, expected, anomaly_score, alert_id,
+        coalesce(scale_seconds, extract(epoch FROM window_end - window_start)::bigint) AS scale
+        FROM alerts JOIN (VALUES (true, $1::text), (false, $2::text)) r (own, run) ON run_id = r.run
+        WHERE window_start >= $3 AND window_start < $4),
+    e AS (SELECT *, window_end - scale * interval '1 second' AS begins FROM a),
+    told AS (SELECT e.*, EXISTS (SELECT FROM e o WHERE o.own <> e.own AND o.asset = e.asset AND o.kind = e.kind
+            AND o.begins <= e.window_end + interval '2 hours' AND e.begins <= o.window_end + interval '2 hours') AS in_both,
+        EXISTS (SELECT FROM e o WHERE o.own <> e.own AND o.asset = e.asset AND o.kind = e.kind AND o.window_start = e.window_start
+            AND o.scale = e.scale) AS is_same FROM e)";
 
 impl Snapshot {
     /// Where a replay can be compared with another run: the range of both, or `None` if one of them is not there.
@@ -274,35 +294,60 @@ impl Snapshot {
             .collect()
     }
 
-    pub(crate) async fn alert_diff(&self, pair: &Pair, limit: i64) -> Result<AlertDiff, StoreError> {
+    /// `None` if one of them has not raised its alerts: it goes on, has failed, or is of a version that raised none.
+    pub(crate) async fn alert_diff(&self, pair: &Pair, limit: i64) -> Result<Option<AlertDiff>, StoreError> {
+        let sql = "SELECT count(*) FROM runs WHERE run_id IN ($1, $2) AND run_id <> $3 AND detail->'alerts' IS NULL";
+        let rows = self.rows(sql, &[&pair.run, &pair.with, &LIVE_RUN]).await?;
+        let without: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+        if without > 0 {
+            return Ok(None);
+        }
+        let windows = |run: &str, name: &str| {
+            let of = |what: &str| {
+                format!(
+                    "(SELECT count({what}) FROM stored_windows WHERE run_id = {run} AND window_start >= $3 AND window_start < $4)"
+                )
+            };
+            format!("{} AS windows_{name}, {} AS judged_{name}", of("*"), of("anomaly_score"))
+        };
         let sql = format!(
-            "WITH {WINDOWS}, {SPIKES} SELECT count(*) FILTER (WHERE in_run AND in_with), \
-                count(*) FILTER (WHERE NOT in_with), count(*) FILTER (WHERE NOT in_run), \
-                (SELECT count(anomaly_score) FROM w WHERE own), (SELECT count(anomaly_score) FROM w WHERE NOT own) FROM fired"
+            "WITH {ALERTS} SELECT count(*) FILTER (WHERE own) AS run, count(*) FILTER (WHERE NOT own) AS with, \
+                count(*) FILTER (WHERE own AND in_both) AS both, count(*) FILTER (WHERE own AND is_same) AS same, \
+                count(*) FILTER (WHERE own AND NOT in_both) AS only_run, count(*) FILTER (WHERE NOT own AND NOT in_both) AS only_with, \
+                {}, {} FROM told",
+            windows("$1", "run"),
+            windows("$2", "with")
         );
         let rows = self.compared(&sql, pair, &[]).await?;
         let row = rows.first().ok_or_else(|| StoreError::Unavailable("no counts".to_owned()))?;
         let sql = format!(
-            "WITH {WINDOWS}, {SPIKES} SELECT asset, window_start, in_run, posts::bigint, anomaly_score::double precision FROM fired \
-             WHERE in_run <> in_with ORDER BY window_start DESC, asset LIMIT $5"
+            "WITH {ALERTS} SELECT * FROM told WHERE NOT in_both ORDER BY window_start DESC, asset, kind, own DESC LIMIT $5"
         );
         let change = |row: &tokio_postgres::Row| {
             Ok::<_, StoreError>(AlertChange {
-                asset: row.try_get(0)?,
-                window_start: UtcTime(row.try_get(1)?),
-                fires_in_run: row.try_get(2)?,
-                posts: row.try_get(3)?,
-                anomaly_score: row.try_get(4)?,
+                asset: row.try_get("asset")?,
+                kind: row.try_get("kind")?,
+                window_start: UtcTime(row.try_get("window_start")?),
+                scale_seconds: row.try_get("scale")?,
+                fires_in_run: row.try_get("own")?,
+                value: row.try_get("value")?,
+                expected: row.try_get("expected")?,
+                anomaly_score: row.try_get("anomaly_score")?,
             })
         };
-        Ok(AlertDiff {
-            both: row.try_get(0)?,
-            only_run: row.try_get(1)?,
-            only_with: row.try_get(2)?,
-            judged_run: row.try_get(3)?,
-            judged_with: row.try_get(4)?,
+        Ok(Some(AlertDiff {
+            run: row.try_get("run")?,
+            with: row.try_get("with")?,
+            both: row.try_get("both")?,
+            same: row.try_get("same")?,
+            only_run: row.try_get("only_run")?,
+            only_with: row.try_get("only_with")?,
+            windows_run: row.try_get("windows_run")?,
+            windows_with: row.try_get("windows_with")?,
+            judged_run: row.try_get("judged_run")?,
+            judged_with: row.try_get("judged_with")?,
             changes: self.compared(&sql, pair, &[&limit]).await?.iter().map(change).collect::<Result<_, _>>()?,
-        })
+        }))
     }
 
     /// The parameters $1 to $4 are the pair's.

@@ -37,7 +37,7 @@ impl Versions {
 
 const LIVE: [Topic; 5] =
     [Topic::InsightsSentiment, Topic::InsightsTrends, Topic::InsightsAlerts, Topic::InsightsTerms, Topic::AuthorsKeys];
-const REPLAYS: [Topic; 3] = [Topic::ReplaysSentiment, Topic::ReplaysTrends, Topic::AuthorsKeys];
+const REPLAYS: [Topic; 4] = [Topic::ReplaysSentiment, Topic::ReplaysTrends, Topic::ReplaysAlerts, Topic::AuthorsKeys];
 
 /// Topics may have a prefix. Fetches are left out: no answer that is kept stands on them, and they come all the time.
 /// Switches are read along, so that a snapshot is never without its own.

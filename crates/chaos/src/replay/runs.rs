@@ -111,10 +111,11 @@ async fn position(client: &tokio_postgres::Client, id: &str, started: i64) -> Re
     })
 }
 
-/// Waits until PostgreSQL has as many posts and windows as the run wrote.
+/// Waits until PostgreSQL has as many posts, windows and alerts as the run wrote: each once, as their keys are.
 async fn until_stored(world: &mut World, client: &tokio_postgres::Client, id: &str) -> Result<(), ChaosError> {
     let query = "SELECT posts = (SELECT count(*) FROM stored_posts p WHERE p.run_id = r.run_id) AND \
-                 (detail->>'windows')::bigint = (SELECT count(*) FROM stored_windows w WHERE w.run_id = r.run_id) \
+                 (detail->>'windows')::bigint = (SELECT count(*) FROM stored_windows w WHERE w.run_id = r.run_id) AND \
+                 (detail->>'alerts')::bigint = (SELECT count(*) FROM alerts a WHERE a.run_id = r.run_id) \
                  FROM runs r WHERE run_id = $1 AND state = 'finished'";
     let since = world.clock.monotonic();
     let patience = world.fleet.patience + Duration::from_secs(world.writer.count() / SLOWEST);

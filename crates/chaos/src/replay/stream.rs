@@ -133,8 +133,8 @@ impl Heard {
             self.violations.add(format!("stream: event {id} comes after {:?}", self.ids.last()));
         }
         self.ids.insert(parsed);
-        let run = &data["lineage"]["run_id"];
-        if kind != "alert" && run != "live" {
+        let run = if kind == "alert" { &data["run_id"] } else { &data["lineage"]["run_id"] };
+        if run != "live" {
             self.violations.add(format!("stream: an event {kind} of run {run}"));
         }
         match kind {

@@ -10,13 +10,11 @@ use clap::Args;
 use vigie_clock::Timestamp;
 use vigie_daemon::{Mistake, ServiceError};
 use vigie_kafka_client::{OutgoingRecord, Record, Start, read_to_end};
-use vigie_schemas::{Codec, DeadLetter, Place, Topic};
+use vigie_schemas::{Codec, DeadLetter, Place, REDRIVE_ATTEMPT, REDRIVEN_TO, Topic};
 
 use crate::cli::DlqArgs;
 use crate::commands::topics::{blocking, codec_error, kafka_error};
 
-const SENT_TO: &str = "vigie-redriven-to";
-const ATTEMPT: &str = "vigie-redrive-attempt";
 const SENT_BY: &str = "vigie-redriven-by";
 
 /// What letters have in common.
@@ -149,8 +147,8 @@ pub(super) fn mark(queue: &str, letter: &Letter, to: Place) -> OutgoingRecord {
         partition: Some(letter.at.partition),
         key: Some(text(letter.at.to_string())),
         headers: [
-            Some((SENT_TO, to.to_string())),
-            Some((ATTEMPT, (letter.attempts + 1).to_string())),
+            Some((REDRIVEN_TO, to.to_string())),
+            Some((REDRIVE_ATTEMPT, (letter.attempts + 1).to_string())),
             user.ok().map(|user| (SENT_BY, user)),
         ]
         .into_iter()
@@ -166,8 +164,8 @@ fn read_mark(record: &Record) -> Option<(Place, Redriven)> {
     let letter = text(record.key.as_ref()?).parse().ok()?;
     let mark = Redriven {
         at: record.timestamp,
-        to: text(record.header(SENT_TO)?).parse().ok()?,
-        attempt: text(record.header(ATTEMPT)?).parse().ok()?,
+        to: text(record.header(REDRIVEN_TO)?).parse().ok()?,
+        attempt: text(record.header(REDRIVE_ATTEMPT)?).parse().ok()?,
         by: record.header(SENT_BY).map(text),
     };
     Some((letter, mark))

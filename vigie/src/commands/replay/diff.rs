@@ -10,7 +10,7 @@ use vigie_schemas::LIVE_RUN;
 
 use crate::api_client::Api;
 use crate::commands::verify::ApiToken;
-use crate::output::Output;
+use crate::output::{Output, duration};
 
 /// Two long runs are compared post by post.
 const PATIENCE: Duration = Duration::from_secs(70);
@@ -55,9 +55,6 @@ pub(crate) async fn run(args: DiffArgs, output: Output) -> Result<(), ServiceErr
 }
 
 fn text(diff: &Value) -> String {
-    let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let number = |value: &Value| value.as_i64().map_or("-".to_owned(), |number| number.to_string());
-    let score = |value: &Value| value.as_f64().map_or("-".to_owned(), |score| format!("{score:+.3}"));
     let (run, with) = (word(&diff["run"]), word(&diff["with"]));
     let mut lines = vec![
         format!("{run} beside {with}: posts of {} to {}", word(&diff["from"]), word(&diff["to"])),
@@ -102,27 +99,64 @@ fn text(diff: &Value) -> String {
             word(&post["post_id"])
         ));
     }
-    let alerts = &diff["alerts"];
     lines.push(String::new());
-    lines.push(format!(
-        "spikes worth an alert: {} in both, {} only in {run}, {} only in {with} (judged windows: {} and {})",
-        number(&alerts["both"]),
-        number(&alerts["only_run"]),
-        number(&alerts["only_with"]),
-        number(&alerts["judged_run"]),
-        number(&alerts["judged_with"])
-    ));
-    for alert in items(&alerts["changes"]) {
-        let only = if alert["fires_in_run"] == true { &run } else { &with };
-        lines.push(format!(
-            "  only in {only}: {} at {}, {} posts, score {}",
-            word(&alert["asset"]),
-            word(&alert["window_start"]),
-            number(&alert["posts"]),
-            score(&alert["anomaly_score"])
-        ));
-    }
+    lines.extend(alert_lines(&diff["alerts"], &run, &with));
     lines.join("\n")
+}
+
+fn alert_lines(alerts: &Value, run: &str, with: &str) -> Vec<String> {
+    if alerts.is_null() {
+        return vec!["alerts: not compared, as a run is not finished or of a version that raised none".to_owned()];
+    }
+    let of = |name: &str| number(&alerts[name]);
+    let mut lines = vec![
+        format!(
+            "alerts: {} of {run} and {} of {with}; {} in both ({} of the same window), {} only in {run}, {} only in {with}",
+            of("run"),
+            of("with"),
+            of("both"),
+            of("same"),
+            of("only_run"),
+            of("only_with")
+        ),
+        format!(
+            "judged windows: {} of {} in {run}, {} of {} in {with}; of the others no alert says nothing",
+            of("judged_run"),
+            of("windows_run"),
+            of("judged_with"),
+            of("windows_with")
+        ),
+    ];
+    lines.extend(items(&alerts["changes"]).map(|alert| {
+        let only = if alert["fires_in_run"] == true { run } else { with };
+        let amount = |value: &Value| match value.as_f64() {
+            Some(value) if alert["kind"] == "sentiment_drop" => format!("mood {value:+.3}"),
+            Some(value) => format!("{value:.1} posts"),
+            None => "-".to_owned(),
+        };
+        format!(
+            "  only in {only}: {} {} at {}, in {}: {} beside {}",
+            word(&alert["asset"]),
+            word(&alert["kind"]),
+            word(&alert["window_start"]),
+            duration(alert["scale_seconds"].as_f64().unwrap_or_default()),
+            amount(&alert["value"]),
+            amount(&alert["expected"])
+        )
+    }));
+    lines
+}
+
+fn word(value: &Value) -> String {
+    value.as_str().unwrap_or("-").to_owned()
+}
+
+fn number(value: &Value) -> String {
+    value.as_i64().map_or("-".to_owned(), |number| number.to_string())
+}
+
+fn score(value: &Value) -> String {
+    value.as_f64().map_or("-".to_owned(), |score| format!("{score:+.3}"))
 }
 
 fn items(list: &Value) -> impl Iterator<Item = &Value> {

@@ -27,7 +27,8 @@ pub(crate) async fn list(args: &ListArgs, output: Output) -> Result<(), ServiceE
         output.result(run, || {
             let range = run.from_time.as_deref().zip(run.to_time.as_deref());
             let range = range.map_or("by offsets".to_owned(), |(from, to)| format!("{from} to {to}"));
-            format!("{:<34}  {:<11}  {range}  {}", run.run_id, state(run), run.model)
+            let doing = doing(run).map(|doing| format!("  {doing}")).unwrap_or_default();
+            format!("{:<34}  {:<11}  {range}  {}{doing}", run.run_id, state(run), run.model)
         })?;
     }
     if runs.is_empty() {
@@ -40,14 +41,12 @@ pub(crate) async fn status(args: &RunArgs, output: Output) -> Result<(), Service
     let run = found(&connect(&args.postgres_url).await?, &args.run).await?;
     output.result(&run, || {
         let mut lines = vec![format!("{}: {}", run.run_id, state(&run))];
-        let progress = run.progress.clone().and_then(|value| serde_json::from_value::<Progress>(value).ok());
-        if let Some(progress) = progress.filter(|_| run.finished_at.is_none()) {
-            lines.push(progress::text(&progress));
-        }
+        lines.extend(doing(&run));
         if let Some((from, to)) = run.from_time.as_deref().zip(run.to_time.as_deref()) {
             lines.push(format!("posts of {from} to {to}"));
         }
-        lines.push(format!("model {}, begun {}", run.model, run.started_at));
+        let version = run.detail["version"].as_str().map(|version| format!(", by vigie {version}")).unwrap_or_default();
+        lines.push(format!("model {}, begun {}{version}", run.model, run.started_at));
         if let (Some(posts), Some(at)) = (run.posts, &run.finished_at) {
             lines.push(format!("{posts} posts, done {at}"));
         }
@@ -59,6 +58,12 @@ pub(crate) async fn status(args: &RunArgs, output: Output) -> Result<(), Service
         }
         lines.join("\n")
     })
+}
+
+/// How far a run is that has not ended.
+fn doing(run: &RunRow) -> Option<String> {
+    let progress = serde_json::from_value::<Progress>(run.progress.clone()?).ok()?;
+    run.finished_at.is_none().then(|| progress::text(&progress))
 }
 
 /// Whether a run that is not done has no process any more.
@@ -167,7 +172,8 @@ pub(crate) async fn remove(args: StoredRunArgs, output: Output) -> Result<(), Se
     let removing = async { runs.remove(&run_id).await.map_err(run_error) };
     let rows = audited(&args.audit, event(Action::ReplayRemove, Some(&run_id)), removing).await?;
     output.result(&json!({"run_id": run_id, "removed": rows}), || {
-        format!("{run_id} is removed: {} posts, {} windows", rows["stored_posts"], rows["stored_windows"])
+        let [posts, windows, alerts] = ["stored_posts", "stored_windows", "alerts"].map(|table| rows[table]);
+        format!("{run_id} is removed: {posts} posts, {windows} windows, {alerts} alerts")
     })
 }
 
@@ -200,7 +206,7 @@ async fn wait_for_sink(runs: &Runs, kafka: &KafkaConfig, output: Output) -> Resu
     }
 }
 
-const TOPICS: [Topic; 2] = [Topic::ReplaysSentiment, Topic::ReplaysTrends];
+const TOPICS: [Topic; 3] = [Topic::ReplaysSentiment, Topic::ReplaysTrends, Topic::ReplaysAlerts];
 
 /// The last record of each partition that has any.
 fn last_offsets(kafka: &KafkaConfig) -> Result<BTreeMap<TopicPartition, i64>, vigie_kafka_client::KafkaError> {

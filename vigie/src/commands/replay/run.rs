@@ -59,22 +59,24 @@ pub(crate) async fn run(args: ReplayArgs, output: Output) -> Result<(), ServiceE
             model,
             started_at: ctx.clock.now(),
             detail: json!({
+                "version": env!("CARGO_PKG_VERSION"),
                 "offsets": run.selection().offsets,
                 "only": Some(&run.selection().only).filter(|only| !only.is_all()),
-                "complete": run.is_complete(),
             }),
         };
         record.runs.started(&started).await.map_err(run_error)?;
     }
     output.note(format!("replay run {run_id}"));
-    if run.is_complete() == Some(false) {
-        output.note(
-            "posts of the range are gone from Kafka, and no archive has them: it counts fewer than the live run did",
-        );
-    }
     let (control, bar) = (Control::default(), output.progress("starting"));
+    let work = async {
+        let Some(run) = run.begin(control.clone()).await? else { return Ok(None) };
+        if run.is_complete() == Some(false) {
+            output.note("posts of the range are gone from Kafka, and no archive has them: the live run counted more");
+        }
+        run.run(control.clone()).await
+    };
     let result = tokio::select! {
-        result = run.run(control.clone()) => result,
+        result = work => result,
         never = watch(&mut record, &control, &bar, &ctx, output) => match never {},
     };
     bar.finish_and_clear();
@@ -90,11 +92,11 @@ pub(crate) async fn run(args: ReplayArgs, output: Output) -> Result<(), ServiceE
         return Err(ServiceError::failed(format!("run {run_id} was cancelled")));
     };
     output.result(&report, || {
-        let RunReport { run_id, posts, windows, model, work, .. } = &report;
+        let RunReport { run_id, posts, windows, alerts, model, work, .. } = &report;
         let range = report.from.zip(report.to);
         let asked = range.map(|(from, to)| format!("from={from}&to={to}&")).unwrap_or_default();
         format!(
-            "{run_id}: {posts} posts scored with {} {} into {windows} windows in {:.1} s\n\
+            "{run_id}: {posts} posts scored with {} {} into {windows} windows and {alerts} alerts in {:.1} s\n\
              in the API: /v1/assets/BTC/series?{asked}run={run_id}\n\
              beside the live run: vigie replay diff {run_id}",
             model.name, model.version, work.seconds
@@ -179,6 +181,7 @@ fn show(bar: &ProgressBar, progress: &Progress) {
     bar.set_message(match progress.phase {
         _ if progress.paused => "paused",
         Phase::Starting => "starting",
+        Phase::Restoring => "restoring",
         Phase::Scoring => "scoring",
         Phase::Counting => "counting",
     });
@@ -191,7 +194,8 @@ fn finished(run_id: &str, result: Result<&Option<RunReport>, &ServiceError>, ctx
         Ok(Some(report)) => {
             let model = format!("{} {}", report.model.name, report.model.version);
             let detail = json!({
-                "windows": report.windows, "model": model, "model_sha256": report.model.sha256, "work": report.work,
+                "windows": report.windows, "alerts": report.alerts, "complete": report.complete, "model": model,
+                "model_sha256": report.model.sha256, "work": report.work,
             });
             (RunState::Finished, i64::try_from(report.posts).ok(), detail)
         }
