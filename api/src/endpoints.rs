@@ -7,6 +7,7 @@ pub(crate) mod dashboard;
 pub(crate) mod dead_letters;
 pub(crate) mod diff;
 pub(crate) mod keys;
+pub(crate) mod login;
 pub(crate) mod market;
 pub(crate) mod metric;
 pub(crate) mod posts;

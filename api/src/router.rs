@@ -17,7 +17,7 @@ use vigie_daemon::{Context, ops_router};
 use crate::app::App;
 use crate::auth::{Scope, require, require_token};
 use crate::endpoints::{
-    alerts, assets, authors, dashboard, dead_letters, diff, keys, market, metric, posts, resource, runs, search,
+    alerts, assets, authors, dashboard, dead_letters, diff, keys, login, market, metric, posts, resource, runs, search,
     series, sources, stream, terms, trends,
 };
 use crate::http::problem::Problem;
@@ -59,6 +59,10 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(dashboard::file))
         .routes(routes!(docs::page))
         .routes(routes!(resource::metadata))
+        .routes(routes!(login::begin))
+        .routes(routes!(login::callback))
+        .routes(routes!(login::session))
+        .routes(routes!(login::end))
         .routes(routes!(docs::openapi))
         .routes(routes!(asyncapi::asyncapi));
     docs::base()

@@ -1,7 +1,7 @@
 //! The tables of PostgreSQL, as numbered migrations (`sql/`): what the sink writes and the API reads.
 
 /// Name and statements of each migration, in order.
-pub const MIGRATIONS: [(&str, &str); 15] = [
+pub const MIGRATIONS: [(&str, &str); 16] = [
     ("V1__insights", include_str!("../sql/V1__insights.sql")),
     ("V2__forecasts", include_str!("../sql/V2__forecasts.sql")),
     ("V3__revisions", include_str!("../sql/V3__revisions.sql")),
@@ -17,4 +17,5 @@ pub const MIGRATIONS: [(&str, &str); 15] = [
     ("V13__moods", include_str!("../sql/V13__moods.sql")),
     ("V14__narrow_posts", include_str!("../sql/V14__narrow_posts.sql")),
     ("V16__dead_letters", include_str!("../sql/V16__dead_letters.sql")),
+    ("V18__sessions", include_str!("../sql/V18__sessions.sql")),
 ];
