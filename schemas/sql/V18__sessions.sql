@@ -1,7 +1,7 @@
 -- A session of the dashboard that was logged out is revoked by its id, so that a copy of its cookie ends too. With the owner's rights: whoever
 -- may call this can neither read revocations nor take one back.
 CREATE FUNCTION end_session(session_id text, until timestamptz) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
     DELETE FROM revoked_tokens WHERE keep_until <= now();
     -- As many again are left to operators.

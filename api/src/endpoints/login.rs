@@ -145,7 +145,7 @@ pub(crate) async fn session(
 pub(crate) async fn end(State(app): SharedApp, _: Query<NoParams>, headers: HeaderMap) -> Result<Response, Problem> {
     let (auth, login) = login(&app)?;
     if !is_same_origin(&headers, login.origin()) {
-        return Err(Problem::cross_site("expected Origin and Sec-Fetch-Site of a page of this server"));
+        return Err(Problem::cross_site("expected Origin or Sec-Fetch-Site of a page of this server"));
     }
     if let Some(session) = living(auth, &headers).await? {
         if headers.get(CSRF).is_none_or(|csrf| csrf != session.csrf.as_str()) {
