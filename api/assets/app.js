@@ -2,7 +2,7 @@
 
 import { Board, mood } from "./board.js";
 import { Chart } from "./chart.js";
-import { ApiProblem, get, listen } from "./client.js";
+import { ApiProblem, account, get, listen } from "./client.js";
 import { DAY, HOUR, ago, amount, assetName, change, count, direction, empty, h, moment, percent, segments, signed } from "./format.js";
 import { alerts, deadLetters, diff, lineage, sources, terms } from "./panels.js";
 import { KINDS, Posts } from "./posts.js";
@@ -38,6 +38,16 @@ function writeHash() {
   if (chosen.sort !== "growth") hash.set("sort", chosen.sort);
   if (chosen.run) hash.set("run", chosen.run);
   history.replaceState(null, "", `#${hash}`);
+}
+
+// A login leads away and back to the bare address.
+function keepHash() {
+  addEventListener("click", ({ target }) => {
+    if (target.closest("a[href='/login']")) sessionStorage.setItem("vigie-hash", location.hash);
+  });
+  const kept = sessionStorage.getItem("vigie-hash");
+  sessionStorage.removeItem("vigie-hash");
+  if (kept && !location.hash) history.replaceState(null, "", kept);
 }
 
 function select(asset) {
@@ -306,8 +316,10 @@ function start() {
   addEventListener("hashchange", () => { readHash(); controls(); attempt(everything()); });
   document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
   legend();
+  keepHash();
   readHash();
   controls();
+  attempt(account($("account")));
   attempt(everything());
   attempt(loadSources());
   attempt(loadRuns());

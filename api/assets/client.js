@@ -1,4 +1,6 @@
-// Talks to the API: answers, problems, the token, live events.
+// Talks to the API: answers, problems, the token or session, live events.
+
+import { h } from "./format.js";
 
 const KEY = "vigie-token";
 let asking = null;
@@ -20,6 +22,7 @@ function askForToken() {
   asking ??= new Promise((resolve) => {
     const dialog = document.getElementById("token");
     const text = document.getElementById("token-text");
+    document.getElementById("token-login").hidden = document.getElementById("account").hidden;
     text.value = "";
     dialog.addEventListener("close", () => {
       sessionStorage.setItem(KEY, text.value.trim());
@@ -43,6 +46,23 @@ export async function get(path, parameters = {}, signal = undefined) {
     if (!answer.ok) throw new ApiProblem(answer.status, await answer.json().catch(() => null));
     return answer.json();
   }
+}
+
+// Who has logged in, where one can: the session itself is a cookie that no script reads.
+export async function account(element) {
+  if (element.hidden) return;
+  const { name, csrf } = await get("/login/session");
+  if (name === null) {
+    element.replaceChildren(h("a", { href: "/login" }, "Log in"));
+    return;
+  }
+  const button = h("button", { type: "button" }, "Log out");
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    await fetch("/logout", { method: "POST", headers: { "x-csrf-token": csrf } }).catch(() => null);
+    location.reload();
+  });
+  element.replaceChildren(h("span", { title: name }, name), button);
 }
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -65,7 +65,8 @@ impl App {
         // Who may ask is looked up on a connection of its own: no slow question delays a revocation.
         let alone = Config { postgres_connections: 1, ..config.clone() };
         let ledger = Store::new(&Checked { config: alone, ..checked.clone() })?.ledger(ctx.clock.clone());
-        let auth = checked.auth.clone().map(|check| Authenticator::new(check, ledger, ctx.clock.clone()));
+        let (check, login) = (checked.auth.clone(), checked.login.clone());
+        let auth = check.map(|check| Authenticator::new(check, login, ledger, ctx.clock.clone()));
         let capacity = config.cache_mib << 20;
         let events = Events::new(redis.clone(), &config.redis_prefix);
         let lessor = Lessor::new(redis.clone(), &config.redis_prefix, events.presence.clone());

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
-use tracing::debug;
 use utoipa::ToSchema;
 use vigie_clock::{SharedClock, Timestamp};
 use vigie_daemon::{Mistake, ServiceError};
@@ -20,6 +19,7 @@ pub(crate) mod credentials;
 mod fresh;
 mod issuer;
 mod key;
+mod login;
 mod options;
 mod signatures;
 mod token;
@@ -28,8 +28,10 @@ pub(crate) use access::{Access, Ledger};
 use api_key::KeyHash;
 pub(crate) use caller::{Caller, has_scope, identity, is_author_id, require, require_token, subject};
 use fresh::Fresh;
-use issuer::{Issuer, IssuerConfig, NoKey};
+use issuer::{Issuer, IssuerConfig};
 pub(crate) use key::VerifyingKey;
+pub use login::LoginConfig;
+pub(crate) use login::{Answer, CSRF, Login, LoginCheck, Session, is_same_origin};
 pub(crate) use options::TokenCheck;
 pub use options::{AuthConfig, AuthMode, MAX_TOKEN_HOURS, TokenSecret};
 pub(crate) use signatures::Signatures;
@@ -42,7 +44,7 @@ const CHALLENGE: &str = "Bearer";
 const CHALLENGE_INVALID: &str = r#"Bearer error="invalid_token""#;
 
 /// What a token allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize, Serialize, ToSchema)]
 pub enum Scope {
     /// Numbers: assets, series, trends, alerts, the live stream without posts.
     #[value(name = "read:insights")]
@@ -88,7 +90,7 @@ impl Scope {
     }
 }
 
-/// Whom a valid token or API key speaks for.
+/// Whom a valid token, API key or session speaks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// The subject of a token, `ISSUER|SUBJECT` if its issuer is on the network, or `key:ID` of an API key.
@@ -103,7 +105,11 @@ pub(crate) struct Identity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Credential {
     Key(KeyHash),
-    Token { id: Option<String>, issued_at: Timestamp },
+    /// Any of these ids (jti).
+    Token {
+        ids: Vec<String>,
+        issued_at: Timestamp,
+    },
 }
 
 impl Identity {
@@ -117,6 +123,7 @@ impl Identity {
 }
 
 /// Why a credential is not accepted.
+#[derive(Debug)]
 enum Refusal {
     /// It is wrong: in what.
     Theirs(String),
@@ -145,6 +152,8 @@ pub(crate) struct Authenticator {
     access: Fresh<Access>,
     ledger: Arc<Ledger>,
     clock: SharedClock,
+    /// How people log in; `None` if nobody does.
+    pub(crate) login: Option<Login>,
     /// Our URL, and the issuers whose tokens we take.
     pub(crate) resource: Option<String>,
     pub(crate) authorization_servers: Vec<String>,
@@ -155,9 +164,15 @@ impl Authenticator {
     ///
     /// # Errors
     /// [`ServiceError::Failed`] if TLS cannot be set up.
-    pub(crate) fn new(check: TokenCheck, ledger: Ledger, clock: SharedClock) -> Result<Self, ServiceError> {
+    pub(crate) fn new(
+        check: TokenCheck,
+        login: Option<LoginCheck>,
+        ledger: Ledger,
+        clock: SharedClock,
+    ) -> Result<Self, ServiceError> {
         let ledger = Arc::new(ledger);
         let client = issuer::client(check.roots).map_err(ServiceError::failed)?;
+        let login = login.map(|login| Login::new(login, check.expected.clone(), client.clone(), clock.clone()));
         let issuer = |config: IssuerConfig| Issuer::new(config, client.clone(), clock.clone());
         let issuers: Vec<Issuer> = check.issuers.into_iter().map(issuer).collect();
         Ok(Self {
@@ -169,12 +184,20 @@ impl Authenticator {
             access: Access::watched(ledger.clone(), clock.clone()),
             ledger,
             clock,
+            login,
             resource: check.resource,
         })
     }
 
-    /// Whom the request's token or API key speaks for.
-    pub(crate) async fn identify(&self, headers: &HeaderMap) -> Result<Identity, Problem> {
+    /// Whom the request's token or API key speaks for, or else, for what changes nothing, its session.
+    pub(crate) async fn identify(&self, method: &Method, headers: &HeaderMap) -> Result<Identity, Problem> {
+        let has_credential = headers.contains_key(header::AUTHORIZATION) || headers.contains_key(API_KEY);
+        if !has_credential
+            && method.is_safe()
+            && let Some(session) = self.session(headers).await?
+        {
+            return Ok(session.identity());
+        }
         let credential = credential(headers).map_err(|reason| Problem::unauthorized(reason, CHALLENGE))?;
         let is_key = api_key::is_key(credential);
         let identity = if is_key { self.by_key(credential).await } else { self.by_token(credential).await };
@@ -202,31 +225,36 @@ impl Authenticator {
         })
     }
 
+    /// The session of somebody who has logged in; `None` if there is none.
+    ///
+    /// # Errors
+    /// If it does not hold, or the request is not of a page of ours.
+    pub(crate) async fn session(&self, headers: &HeaderMap) -> Result<Option<Session>, Problem> {
+        let Some(login) = &self.login else { return Ok(None) };
+        let refused = |reason: &str| Problem::unauthorized(format!("the session is {reason}"), CHALLENGE_INVALID);
+        let Some(session) = login.session(headers, self.clock.now()).map_err(refused)? else { return Ok(None) };
+        let is_revoked = self.access().await?.is_revoked(&session.ids, session.issued_at(), &session.subject);
+        if is_revoked { Err(refused("revoked")) } else { Ok(Some(session)) }
+    }
+
     /// Keys of an issuer verify no token but its own, whatever a token says.
     async fn by_token(&self, token: &str) -> Result<Identity, Refusal> {
         let (token, now) = (Token::parse(token)?, self.clock.now());
         let issuer = self.issuers.iter().find(|issuer| token.claimed_issuer() == Some(&issuer.name));
         let verified = if let Some(issuer) = issuer {
-            let key = issuer.key(token.key_id.as_deref(), &token.algorithm).await.map_err(|no| match no {
-                NoKey::Unknown => Refusal::Theirs("its issuer has no such key".to_owned()),
-                NoKey::Away(reason) => {
-                    debug!(issuer = issuer.name, reason, "a token cannot be verified");
-                    Problem::unavailable("the issuer of the token cannot be asked for its keys").into()
-                }
-            })?;
-            let expected = Expected { issuer: Some(issuer.name.clone()), ..self.expected.clone() };
-            token.verify(&key, &self.signatures, &expected, now)?
+            issuer.verify(token, &self.signatures, &self.expected, now).await?
         } else {
             let key = self.key.as_ref().ok_or_else(|| "of another issuer (iss)".to_owned())?;
             token.verify(key, &self.signatures, &self.expected, now)?
         };
         // Subjects are unique within their issuer only.
         let subject = issuer.map_or_else(|| verified.subject.clone(), |i| format!("{}|{}", i.name, verified.subject));
-        if self.access().await?.is_revoked(verified.id.as_deref(), verified.issued_at, &subject) {
+        let ids = Vec::from_iter(verified.id);
+        if self.access().await?.is_revoked(&ids, verified.issued_at, &subject) {
             return Err(Refusal::Theirs("revoked".to_owned()));
         }
         let expires = seconds(verified.expires_at.saturating_add(LEEWAY));
-        let credential = Credential::Token { id: verified.id, issued_at: verified.issued_at };
+        let credential = Credential::Token { ids, issued_at: verified.issued_at };
         Ok(Identity { subject, scopes: verified.scopes, credential, expires })
     }
 
@@ -235,7 +263,7 @@ impl Authenticator {
         let Ok(access) = self.access().await else { return false };
         match &identity.credential {
             Credential::Key(hash) => access.key(hash, self.clock.now()).is_none(),
-            Credential::Token { id, issued_at } => access.is_revoked(id.as_deref(), *issued_at, &identity.subject),
+            Credential::Token { ids, issued_at } => access.is_revoked(ids, *issued_at, &identity.subject),
         }
     }
 

@@ -6,7 +6,7 @@ use vigie_authors::Keyring;
 use vigie_daemon::{Check, Mistake, SecretArg};
 use vigie_stores::{PostgresUrl, RedisUrl};
 
-use crate::auth::{AuthConfig, TokenCheck};
+use crate::auth::{AuthConfig, LoginCheck, LoginConfig, TokenCheck};
 use crate::http::proxies::Proxies;
 use crate::http::tls::{ServerTls, TlsConfig};
 use crate::names::AssetName;
@@ -38,6 +38,9 @@ pub struct Config {
     /// Who may read
     #[command(flatten)]
     pub auth: AuthConfig,
+    /// How people log in to the dashboard
+    #[command(flatten)]
+    pub login: LoginConfig,
     /// What opens handles of authors
     #[command(flatten)]
     pub keyring: SecretArg<Keyring>,
@@ -140,14 +143,16 @@ impl Config {
         let postgres = check.part(self.postgres_url.read());
         let redis = check.part(self.redis_url.read());
         let auth = check.part(self.auth.check::<Self>(self.listen));
+        let login = check.part(self.login.check(&self.auth, self.auth.mode(self.listen)));
         let keyring = check.part(self.keyring.read());
         check.part(self.audit.check());
         let tls = check.part(self.tls.check());
-        let checked = (postgres.zip(redis)).zip(auth.zip(keyring)).zip(tls);
-        check.finish(checked.map(|(((postgres, redis), (auth, keyring)), tls)| Checked {
+        let checked = (postgres.zip(redis)).zip(auth.zip(login)).zip(keyring.zip(tls));
+        check.finish(checked.map(|(((postgres, redis), (auth, login)), (keyring, tls))| Checked {
             postgres: postgres.unwrap_or_default(),
             redis: redis.unwrap_or_default(),
             auth,
+            login,
             keyring,
             tls,
             names: Vec::new(),
@@ -166,6 +171,7 @@ pub struct Checked {
     pub(crate) postgres: PostgresUrl,
     pub(crate) redis: RedisUrl,
     pub(crate) auth: Option<TokenCheck>,
+    pub(crate) login: Option<LoginCheck>,
     pub(crate) tls: Option<ServerTls>,
     pub(crate) proxies: Proxies,
     pub(crate) config: Config,

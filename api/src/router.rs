@@ -16,7 +16,7 @@ use vigie_daemon::{Context, ops_router};
 
 use crate::app::App;
 use crate::auth::{Scope, require, require_token};
-use crate::endpoints::access::{authors, keys};
+use crate::endpoints::access::{authors, keys, login};
 use crate::endpoints::insights::{alerts, assets, market, metric, series, stream, terms, trends};
 use crate::endpoints::operations::{dead_letters, diff, runs, sources};
 use crate::endpoints::pages::{dashboard, resource};
@@ -58,6 +58,10 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(dashboard::file))
         .routes(routes!(docs::page))
         .routes(routes!(resource::metadata))
+        .routes(routes!(login::begin))
+        .routes(routes!(login::callback))
+        .routes(routes!(login::session))
+        .routes(routes!(login::end))
         .routes(routes!(docs::openapi))
         .routes(routes!(asyncapi::asyncapi));
     docs::base()

@@ -6,7 +6,7 @@ DO $$
 DECLARE
     role text;
 BEGIN
-    FOREACH role IN ARRAY ARRAY['vigie_api', 'vigie_api_authors', 'vigie_api_keys', 'vigie_analyst'] LOOP
+    FOREACH role IN ARRAY ARRAY['vigie_api', 'vigie_api_authors', 'vigie_api_keys', 'vigie_api_logins', 'vigie_analyst'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', role);
         END IF;
@@ -30,3 +30,6 @@ GRANT SELECT ON authors, author_keys, author_erasures TO vigie_api_authors;
 -- Beside vigie_api, only for an API whose callers may have the scope admin:keys.
 GRANT INSERT, UPDATE (revoked_at) ON api_keys TO vigie_api_keys;
 GRANT SELECT, UPDATE ON access_changes TO vigie_api_keys;
+
+-- Beside vigie_api, only for an API with a login.
+GRANT EXECUTE ON FUNCTION end_session TO vigie_api_logins;

@@ -26,7 +26,7 @@ const ONLY: [(&str, &[&str]); 16] = [
     ("fjall", &["vigie-streams"]),
     ("fred", &["vigie-api", "vigie-sinks", "vigie-stores"]),
     ("jsonwebtoken", &["vigie-api"]),
-    ("aes-gcm-siv", &["vigie-authors"]),
+    ("aes-gcm-siv", &["vigie-api", "vigie-authors"]),
     ("anyhow", &["vigie", "vigie-benches"]),
     ("object_store", &["vigie-archive"]),
     ("parquet", &["vigie-archive"]),

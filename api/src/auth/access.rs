@@ -105,8 +105,8 @@ impl Access {
     }
 
     /// Whether the token, or every one that its subject had, is revoked. The issuer's clock may be ahead.
-    pub(crate) fn is_revoked(&self, id: Option<&str>, issued_at: Timestamp, subject: &str) -> bool {
-        let by_id = id.is_some_and(|id| self.revoked_ids.contains(id));
+    pub(crate) fn is_revoked(&self, ids: &[String], issued_at: Timestamp, subject: &str) -> bool {
+        let by_id = ids.iter().any(|id| self.revoked_ids.contains(id));
         let revoked_at = self.revoked_subjects.get(subject);
         by_id || revoked_at.is_some_and(|at| issued_at <= at.saturating_add(LEEWAY))
     }

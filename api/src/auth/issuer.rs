@@ -5,15 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CACHE_CONTROL, HeaderMap};
-use reqwest::{Certificate, Client, Url, redirect};
+use reqwest::{Certificate, Client, Response, Url, redirect};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tracing::debug;
-use vigie_clock::SharedClock;
+use vigie_clock::{SharedClock, Timestamp};
 
+use super::Refusal;
 use super::fresh::{Fresh, Load};
 use super::key::VerifyingKey;
+use super::signatures::Signatures;
+use super::token::{Expected, Token, Verified};
+use crate::http::problem::Problem;
 
 /// Of both requests together.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,9 +27,9 @@ const MAX_KEYS: usize = 100;
 const FRESH: Duration = Duration::from_secs(600);
 const FRESH_BOUNDS: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(3600)];
 /// How long keys are good while the issuer is away.
-const STALE: Duration = Duration::from_secs(86_400);
+pub(super) const STALE: Duration = Duration::from_secs(86_400);
 /// Between two loads because of a key that is not known, and after a failure.
-const COOL_DOWN: Duration = Duration::from_secs(10);
+pub(super) const COOL_DOWN: Duration = Duration::from_secs(10);
 
 /// Where an issuer's keys are.
 #[derive(Clone, Debug)]
@@ -43,7 +47,7 @@ pub(crate) struct Issuer {
 
 /// Why there is no key.
 #[derive(Debug)]
-pub(crate) enum NoKey {
+enum NoKey {
     /// The issuer has none such.
     Unknown,
     /// The issuer cannot be asked.
@@ -53,8 +57,7 @@ pub(crate) enum NoKey {
 type Keys = Vec<(Option<String>, VerifyingKey)>;
 
 #[derive(Deserialize)]
-struct Discovery {
-    issuer: String,
+struct KeysAt {
     jwks_uri: Url,
 }
 
@@ -94,11 +97,27 @@ impl Issuer {
         Self { keys: Fresh::new(format!("keys of {name}"), load, STALE, COOL_DOWN, clock), name }
     }
 
+    /// Verifies a token of this issuer.
+    pub(super) async fn verify(
+        &self,
+        token: Token<'_>,
+        known: &Signatures,
+        expected: &Expected,
+        now: Timestamp,
+    ) -> Result<Verified, Refusal> {
+        let key = self.key(token.key_id.as_deref(), &token.algorithm).await.map_err(|no| match no {
+            NoKey::Unknown => Refusal::Theirs("its issuer has no such key".to_owned()),
+            NoKey::Away(reason) => {
+                debug!(issuer = self.name, reason, "a token cannot be verified");
+                Problem::unavailable("the issuer of the token cannot be asked for its keys").into()
+            }
+        })?;
+        let expected = Expected { issuer: Some(self.name.clone()), ..expected.clone() };
+        Ok(token.verify(&key, known, &expected, now)?)
+    }
+
     /// The key of this id for the algorithm. A token without an id can only mean a key that is alone.
-    ///
-    /// # Errors
-    /// [`NoKey`].
-    pub(crate) async fn key(&self, id: Option<&str>, algorithm: &str) -> Result<VerifyingKey, NoKey> {
+    async fn key(&self, id: Option<&str>, algorithm: &str) -> Result<VerifyingKey, NoKey> {
         let keys = self.keys.get().await.map_err(NoKey::Away)?;
         if let Some(key) = find(&keys, id, algorithm) {
             return Ok(key.clone());
@@ -118,13 +137,8 @@ async fn load(config: &IssuerConfig, client: &Client) -> Result<(Keys, Duration)
     let url = match &config.jwks {
         Some(url) => url.clone(),
         None => {
-            let url = format!("{}/.well-known/openid-configuration", config.name.trim_end_matches('/'));
-            let (discovery, _): (Discovery, _) =
-                fetch(client, url.parse().map_err(|_| format!("no URL: {url}"))?).await?;
-            if discovery.issuer != config.name {
-                return Err(format!("its discovery document is of issuer {:?}", discovery.issuer));
-            }
-            discovery.jwks_uri
+            let (KeysAt { jwks_uri }, _) = discover(&config.name, client).await?;
+            jwks_uri
         }
     };
     if !is_trusted(&url) {
@@ -147,16 +161,34 @@ async fn load(config: &IssuerConfig, client: &Client) -> Result<(Keys, Duration)
     Ok((keys, fresh_for))
 }
 
+/// What an issuer's discovery document says, and how long that is fresh (OpenID Connect Discovery, 4).
+pub(super) async fn discover<T: DeserializeOwned>(issuer: &str, client: &Client) -> Result<(T, Duration), String> {
+    let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+    let (document, fresh_for): (Value, _) = fetch(client, url.parse().map_err(|_| format!("no URL: {url}"))?).await?;
+    if document["issuer"] != issuer {
+        return Err(format!("its discovery document is of issuer {}", document["issuer"]));
+    }
+    let says = T::deserialize(document).map_err(|error| format!("its discovery document: {error}"))?;
+    Ok((says, fresh_for))
+}
+
 async fn fetch<T: DeserializeOwned>(client: &Client, url: Url) -> Result<(T, Duration), String> {
-    let failed = |error: reqwest::Error| {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        format!("{error}{cause}")
-    };
-    let mut response = client.get(url.clone()).header(ACCEPT, "application/json").send().await.map_err(failed)?;
+    let response = client.get(url.clone()).header(ACCEPT, "application/json").send().await.map_err(failed)?;
     if !response.status().is_success() {
         return Err(format!("{url} answered {}", response.status()));
     }
     let fresh_for = fresh_for(response.headers());
+    Ok((read(response).await?, fresh_for))
+}
+
+pub(super) fn failed(error: reqwest::Error) -> String {
+    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{error}{cause}")
+}
+
+/// An answer in JSON, of a bounded size.
+pub(super) async fn read<T: DeserializeOwned>(mut response: Response) -> Result<T, String> {
+    let url = response.url().clone();
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
         body.extend_from_slice(&chunk);
@@ -164,8 +196,7 @@ async fn fetch<T: DeserializeOwned>(client: &Client, url: Url) -> Result<(T, Dur
             return Err(format!("{url} answered with more than {MAX_BYTES} bytes"));
         }
     }
-    let answer = serde_json::from_slice(&body).map_err(|error| format!("{url} answered: {error}"))?;
-    Ok((answer, fresh_for))
+    serde_json::from_slice(&body).map_err(|error| format!("{url} answered: {error}"))
 }
 
 fn fresh_for(headers: &HeaderMap) -> Duration {

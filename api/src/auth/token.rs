@@ -143,6 +143,11 @@ impl<'a> Token<'a> {
         self.claims.jti
     }
 
+    /// Further claims, of a token that is yet to be verified.
+    pub(super) fn further<T: DeserializeOwned>(&self) -> Result<T, String> {
+        decoded("payload", self.message.split('.').next_back().unwrap_or_default())
+    }
+
     /// Verifies signature, unless it is `known`, and claims.
     ///
     /// # Errors

@@ -2,3 +2,4 @@
 
 pub(crate) mod authors;
 pub(crate) mod keys;
+pub(crate) mod login;

@@ -36,6 +36,8 @@ pub(crate) fn cost(route: &str, query: &str, accept: &str, now: UtcTime) -> u32 
         "/v1/trends" | "/v1/market-trends" => 2,
         // Cheap, but nobody should open many.
         "/v1/authors/{author_id}" => MOST,
+        // Has the issuer asked.
+        "/login/callback" => MOST,
         _ => 1,
     };
     cost.min(MOST)

@@ -114,6 +114,10 @@ impl Problem {
             .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer error="insufficient_scope""#))
     }
 
+    pub(crate) fn cross_site(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "cross-site", "not sent by a page of this server", detail)
+    }
+
     pub(crate) fn gone(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::GONE, "gone", "gone for good", detail)
     }

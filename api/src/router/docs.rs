@@ -76,6 +76,7 @@ fn complete(doc: &mut utoipa::openapi::OpenApi) {
     for (path, item) in &mut doc.paths.paths {
         operations(item).for_each(|operation| describe(path, operation));
         let is_kept = !matches!(path.as_str(), "/livez" | "/readyz" | "/metrics" | "/v1/stream");
+        let is_kept = is_kept && !path.starts_with("/login");
         if let Some(operation) = item.get.as_mut().filter(|_| is_kept && !path.starts_with("/v1/authors/")) {
             let response = ResponseBuilder::new().description("The client has this answer, as If-None-Match says");
             operation.responses.responses.insert("304".to_owned(), response.build().into());
@@ -106,6 +107,9 @@ fn describe(path: &str, operation: &mut Operation) {
     }
     if path.starts_with("/v1/authors/") {
         problems.extend([("410", "The author was erased"), ("501", "The server has no keyring")]);
+    }
+    if path.starts_with("/login") || path == "/logout" {
+        problems.push(("400", "The parameters are wrong"));
     }
     if path.starts_with("/v1/") {
         problems.push(("400", "Parameters are wrong: every one is listed"));

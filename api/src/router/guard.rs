@@ -106,7 +106,7 @@ async fn admit(app: &App, request: &mut Request, route: &str, rate_headers: &mut
     }
     check_host(app, request)?;
     let caller = match &app.auth {
-        Some(auth) => Some(Caller(auth.identify(request.headers()).await)),
+        Some(auth) => Some(Caller(auth.identify(request.method(), request.headers()).await)),
         None => None,
     };
     let client = match &caller {

@@ -233,12 +233,16 @@ async fn the_role_of_the_api_answers_everything_but_authors_and_writes_nothing()
         "SELECT * FROM author_erasures",
         "DELETE FROM alerts",
         "CREATE TABLE mine (x int)",
+        "SELECT end_session('x', 'infinity')",
     ] {
         let error = db.query(sql, &[]).await.unwrap_err();
         assert_eq!(error.code().unwrap().code(), "42501", "{sql}: {error}");
     }
     world.sql(&format!("GRANT vigie_api_authors TO {login}")).await;
     ask(author).await.problem(404);
+    world.sql(&format!("GRANT vigie_api_logins TO {login}")).await;
+    db.query("SELECT end_session('x', 'infinity')", &[]).await.unwrap();
+    assert!(db.query("DELETE FROM revoked_tokens", &[]).await.is_err(), "nothing is taken back");
     world.sql("SET ROLE vigie_analyst; SELECT title, author_id FROM posts; SELECT * FROM trend_windows").await;
     for sql in ["SELECT sealed FROM authors", "SELECT * FROM author_keys", "SELECT * FROM sink_offsets"] {
         let error = world.db.query(sql, &[]).await.unwrap_err();

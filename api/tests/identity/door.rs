@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, Request};
+use axum::http::{HeaderMap, Request, header};
 use clap::Parser;
 use serde_json::Value;
 use tower::ServiceExt;
+use vigie_api::Checked;
 use vigie_clock::{ManualClock, Timestamp};
 use vigie_daemon::{Context, Mistake};
 
@@ -16,24 +17,33 @@ pub(crate) const NOW: i64 = 1_800_000_000;
 /// A database with our tables.
 pub(crate) struct Database {
     pub(crate) url: String,
+    pub(crate) redis_url: String,
+    /// Of keys in Redis.
+    pub(crate) prefix: String,
     pub(crate) client: tokio_postgres::Client,
 }
 
 impl Database {
     pub(crate) async fn new() -> Self {
-        let url = tokio::task::spawn_blocking(vigie_stack::testing::shared).await.unwrap().postgres_url;
+        let stack = tokio::task::spawn_blocking(vigie_stack::testing::shared).await.unwrap();
+        let url = stack.postgres_url.clone();
         let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         for (_, migration) in vigie_schemas::sql::MIGRATIONS {
             client.batch_execute(migration).await.unwrap();
         }
-        Self { url, client }
+        Self { url, redis_url: stack.redis_url.clone(), prefix: stack.prefix.clone(), client }
     }
 
     /// Every credential is looked up in it.
     pub(crate) fn door(&self, args: &[&str]) -> Door {
+        self.door_at(Timestamp::from_millis(NOW * 1000), args)
+    }
+
+    /// As [`Self::door`], at another time.
+    pub(crate) fn door_at(&self, now: Timestamp, args: &[&str]) -> Door {
         let url = format!("--postgres-url={}", self.url);
-        Door::with(&[&[url.as_str()], args].concat()).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+        Door::at(now, &[&[url.as_str()], args].concat()).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
     }
 }
 
@@ -47,6 +57,7 @@ struct Cli {
 
 pub(crate) struct Door {
     router: Router,
+    pub(crate) config: Checked,
     pub(crate) clock: ManualClock,
 }
 
@@ -61,6 +72,10 @@ impl Answer {
         self.headers.get("www-authenticate").map_or("", |value| value.to_str().unwrap())
     }
 
+    pub(crate) fn location(&self) -> &str {
+        self.headers.get(header::LOCATION).map_or("", |value| value.to_str().unwrap())
+    }
+
     pub(crate) fn detail(&self) -> &str {
         self.body["detail"].as_str().unwrap_or_default()
     }
@@ -68,11 +83,15 @@ impl Answer {
 
 impl Door {
     pub(crate) fn with(args: &[&str]) -> Result<Self, Vec<Mistake>> {
+        Self::at(Timestamp::from_millis(NOW * 1000), args)
+    }
+
+    fn at(now: Timestamp, args: &[&str]) -> Result<Self, Vec<Mistake>> {
         let config =
             Cli::parse_from(["api", "--api-listen=192.0.2.1:80", "--api-rate=0"].iter().chain(args)).config.check()?;
-        let clock = ManualClock::new(Timestamp::from_millis(NOW * 1000));
+        let clock = ManualClock::new(now);
         let router = vigie_api::router(&config, &Context::new(Arc::new(clock.clone()))).unwrap();
-        Ok(Self { router, clock })
+        Ok(Self { router, config, clock })
     }
 
     pub(crate) async fn knock(&self, token: &str) -> Answer {
@@ -80,7 +99,11 @@ impl Door {
     }
 
     pub(crate) async fn ask(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
-        let mut request = Request::get(path);
+        self.send("GET", path, headers).await
+    }
+
+    pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

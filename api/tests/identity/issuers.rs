@@ -1,19 +1,15 @@
 //! Keys of issuers on the network: found, kept, rotated, and done without while the issuer is away.
 
-use std::path::Path;
-use std::process::Stdio;
 use std::slice;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
 
 use crate::door::{Database, Door, NOW};
 use crate::keys::{Pair, Signer};
-use crate::provider::{self, DISCOVERY, JWKS, Provider, Reply};
+use crate::provider::{self, DISCOVERY, Foreign, JWKS, Provider, Reply};
 
 const COOL_DOWN: Duration = Duration::from_secs(10);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -303,23 +299,13 @@ async fn clients_learn_whom_to_ask_for_a_token() {
 
 #[tokio::test]
 async fn tokens_of_another_implementation_are_accepted_until_its_keys_are_rotated() {
-    let python = std::env::var_os("VIGIE_TEST_PYTHON").unwrap_or_else(|| "python3".into());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/python/oidc_provider.py");
-    let mut command = Command::new(python);
-    let mut provider = command.arg("-B").arg(script).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
-    let mut lines = BufReader::new(provider.stdout.take().unwrap()).lines();
-    let issuer = lines.next_line().await.unwrap().unwrap();
-    let door = Database::new().await.door(&["--auth-oidc-issuers", &issuer]);
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let ask = async |path: String| {
-        let url = reqwest::Url::parse(&issuer).unwrap().join(&path).unwrap();
-        client.get(url).send().await.unwrap().json::<Value>().await.unwrap()
-    };
+    let provider = Foreign::start().await;
+    let door = Database::new().await.door(&["--auth-oidc-issuers", &provider.issuer]);
     let claims = json!({"aud": ["vigie"], "sub": "a", "iat": NOW, "exp": NOW + 3600, "scope": "read:insights"});
     let tokens = async || {
         let mut tokens = Vec::new();
         for alg in ["RS256", "PS256", "ES256", "Ed25519"] {
-            let token = ask(format!("/token?alg={alg}&claims={claims}")).await;
+            let token = provider.ask(&format!("/token?alg={alg}&claims={claims}")).await;
             tokens.push(token.as_str().unwrap().to_owned());
         }
         tokens
@@ -333,7 +319,7 @@ async fn tokens_of_another_implementation_are_accepted_until_its_keys_are_rotate
     };
     let before = tokens().await;
     assert_eq!(statuses(&before).await, [200; 4]);
-    ask("/rotate".to_owned()).await;
+    provider.ask("/rotate").await;
     door.clock.advance(COOL_DOWN);
     assert_eq!(statuses(&tokens().await).await, [200; 4]);
     assert_eq!(statuses(&before).await, [401; 4]);

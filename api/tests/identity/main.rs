@@ -6,4 +6,5 @@ mod attacks;
 mod door;
 mod issuers;
 mod keys;
+mod login;
 mod provider;

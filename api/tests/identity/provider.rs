@@ -1,6 +1,8 @@
 //! An issuer on the network that publishes, rotates and withdraws keys, hangs, fails and lies.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,6 +17,7 @@ use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
 use tokio_rustls::TlsAcceptor;
 
 pub(crate) const DISCOVERY: &str = "/.well-known/openid-configuration";
@@ -84,6 +87,44 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         Some(Reply::Text(text)) => text.into_response(),
         Some(Reply::Moved(url)) => Redirect::temporary(&url).into_response(),
         Some(Reply::Hanging) => std::future::pending().await,
+    }
+}
+
+/// An issuer by another implementation: `tests/python/oidc_provider.py`.
+pub(crate) struct Foreign {
+    pub(crate) issuer: String,
+    client: reqwest::Client,
+    _process: Child,
+}
+
+impl Foreign {
+    pub(crate) async fn start() -> Self {
+        let python = std::env::var_os("VIGIE_TEST_PYTHON").unwrap_or_else(|| "python3".into());
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/python/oidc_provider.py");
+        let mut command = Command::new(python);
+        let mut process = command.arg("-B").arg(script).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let issuer = lines.next_line().await.unwrap().unwrap();
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        Self { issuer, client, _process: process }
+    }
+
+    pub(crate) async fn ask(&self, path: &str) -> Value {
+        let url = reqwest::Url::parse(&self.issuer).unwrap().join(path).unwrap();
+        self.client.get(url).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// Where it sends a browser that comes by this address.
+    pub(crate) async fn sends(&self, url: &str) -> String {
+        let response = self.client.get(url).send().await.unwrap();
+        response.headers().get("location").map(|to| to.to_str().unwrap().to_owned()).unwrap_or_default()
+    }
+
+    pub(crate) async fn post(&self, path: &str, form: &str) -> (u16, String) {
+        let request = self.client.post(format!("{}{path}", self.issuer)).body(form.to_owned());
+        let response = request.header("content-type", "application/x-www-form-urlencoded").send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
     }
 }
 

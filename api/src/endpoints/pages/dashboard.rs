@@ -1,4 +1,7 @@
+use std::sync::LazyLock;
+
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
@@ -6,6 +9,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
+use crate::app::SharedApp;
 use crate::http::answer;
 use crate::http::params::Path;
 use crate::http::problem::Problem;
@@ -32,9 +36,14 @@ const FILES: &[(&str, &str, &str)] = &[
 /// The dashboard
 #[utoipa::path(get, path = "/", tag = "pages", operation_id = "dashboard",
     responses((status = 200, description = "The page", body = String, content_type = "text/html")))]
-pub(crate) async fn page(headers: HeaderMap) -> Response {
-    html(&headers, include_str!("../../../assets/index.html"))
+pub(crate) async fn page(State(app): SharedApp, headers: HeaderMap) -> Response {
+    let has_login = app.auth.as_ref().is_some_and(|auth| auth.login.is_some());
+    html(&headers, if has_login { &WITH_LOGIN } else { PAGE })
 }
+
+const PAGE: &str = include_str!("../../../assets/index.html");
+/// With room for who has logged in, so that nothing moves once that is known.
+static WITH_LOGIN: LazyLock<String> = LazyLock::new(|| PAGE.replace(r#"id="account" hidden"#, r#"id="account""#));
 
 /// Which file.
 #[derive(Deserialize, IntoParams)]

@@ -1,4 +1,4 @@
-//! API keys, as the API changes them.
+//! API keys and sessions, as the API changes them.
 
 use std::time::Duration;
 
@@ -34,6 +34,16 @@ impl Store {
         let is_revoked = credentials::revoke(&*transaction, id, now).await?;
         transaction.commit().await?;
         Ok(is_revoked)
+    }
+
+    /// Whether there was room to remember that the session is over.
+    pub(crate) async fn end_session(&self, id: &str, until: Timestamp) -> Result<bool, StoreError> {
+        let until = until.to_jiff().unwrap_or(jiff::Timestamp::MAX);
+        let mut client = self.pool.get().await?;
+        let transaction = client.build_transaction().read_only(false).start().await?;
+        let is_ended = transaction.query_one("SELECT end_session($1, $2)", &[&id, &until]).await?.try_get(0)?;
+        transaction.commit().await?;
+        Ok(is_ended)
     }
 }
 
