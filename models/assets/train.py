@@ -7,8 +7,8 @@ DIR holds `sentiment_more` and `recorded` (VIGIE_TEST_DATA, or ../shared/data be
 Nothing is labelled by hand. A ticker is meant where the writer set a dollar sign before it, which is taken away; a name, where it means nothing
 else. Nothing is meant by what looks like a ticker or name in posts that are not about crypto, by capitals in crypto posts that never carry a dollar
 sign, and by words there that happen to have a capital. A share is meant by cashtags of posts about shares. Which asset it is stays hidden, but for
-strings that are also words. `phrases.tsv` adds turns of speech of both kinds, with the candidate in brackets, repeated amid other texts. The files
-that `context_*.tsv` are drawn from are left out, of the headlines those of 2022.
+strings that are also words; those are meant where an unambiguous string of the same asset is in the post. `phrases.tsv` adds turns of speech of both
+kinds, with the candidate in brackets, repeated amid other texts. The posts that measure, and those that begin as they do, are left out.
 """
 
 import argparse
