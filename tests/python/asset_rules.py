@@ -29,7 +29,7 @@ PREFIX = 3
 ALONE = ("context only", "parentheses")
 # Evidence of the rules for a candidate: none, a text with context, something that touches it, or no doubt.
 NONE, CONTEXT, BESIDE, SURE = range(4)
-LEAST_OF_SHARES = -64
+LEAST_OF_SHARES, LEAST_OF_SHARES_BESIDE = -64, -120
 
 
 def is_word(text, at):
@@ -373,8 +373,8 @@ class Settle:
                 score = self.assets.scorer.score(*place, NAME if one.named else TICKER, *rest)
                 one.counts = score >= self.least(one)
             if listed and one.counts:
-                one.counts = one.asset not in self.companies
-                one.counts = one.counts and self.assets.scorer.score(*place, SHARE, *rest) >= LEAST_OF_SHARES
+                least = LEAST_OF_SHARES_BESIDE if one.rule == BESIDE else LEAST_OF_SHARES
+                one.counts = one.asset not in self.companies and self.assets.scorer.score(*place, SHARE, *rest) >= least
 
     def least(self, one):
         """What the words around a candidate must score, in 32nds of a logit."""
@@ -384,11 +384,11 @@ class Settle:
         if one.rule == CONTEXT:
             return -60 if one.need == "proper" else -100 if one.named else -66
         if one.rule != NONE:
-            return -76
+            return -90
         if one.need == "context only":
             return 50
         if form(piece) == 0:
-            return 38 if self.context else 76
+            return 38 if self.context and not one.named else 76
         if one.named:
             return 10 if one.need == "context" else 40
         if form(piece) != 2:

@@ -46,6 +46,8 @@ pub struct AssetMatcher {
 
 /// What the words around the ticker of a company must score for it to be that of an asset.
 const LEAST_OF_SHARES: i32 = -64;
+/// The same where something beside it speaks for an asset: `SEI mainnet`.
+const LEAST_OF_SHARES_BESIDE: i32 = -120;
 /// How many assets that are sure are told apart.
 const FEW: usize = 4;
 
@@ -129,7 +131,8 @@ impl AssetMatcher {
                 one.counts = score(question) >= least(one, text.as_bytes(), context);
             }
             if one.counts && self.may_be_share(one) {
-                one.counts = !companies.contains(&one.asset) && score(Question::Share) >= LEAST_OF_SHARES;
+                let least = if one.known == Known::Beside { LEAST_OF_SHARES_BESIDE } else { LEAST_OF_SHARES };
+                one.counts = !companies.contains(&one.asset) && score(Question::Share) >= least;
             }
         }
     }
@@ -144,11 +147,12 @@ fn least(one: &Candidate, bytes: &[u8], context: bool) -> i32 {
         (_, Need::Parentheses, _) if piece.len() <= 2 => i32::MAX,
         (Known::Context, Need::Parentheses, _) => 28,
         (_, Need::Parentheses, _) => 64,
-        (Known::Beside | Known::Sure, ..) => -76,
+        (Known::Beside | Known::Sure, ..) => -90,
         (Known::Context, Need::NoDoubt, _) => -60,
         (Known::Context, ..) if one.named => -100,
         (Known::Context, ..) => -66,
         (_, Need::ContextOnly, _) => 50,
+        (.., Form::Small) if one.named => 76,
         (.., Form::Small) => either(38, 76),
         (_, Need::Context, _) if one.named => 10,
         _ if one.named => 40,

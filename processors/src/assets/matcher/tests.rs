@@ -218,6 +218,7 @@ fn shares_and_dogs_are_no_coins() {
     assert_eq!(ids("DoorDash $DASH beats earnings"), "");
     assert_eq!(ids("$STX revenue up, EPS beats, price target raised by analysts"), "");
     assert_eq!(ids("$DASH masternodes vote on the mainnet"), "DASH");
+    assert_eq!(ids("SEI mainnet upgrade, ATOM validators earn too much, OP unlock next week"), "ATOM SEI OP");
     assert_eq!(ids("Shiba Inu puppies for sale"), "");
     assert_eq!(ids("Shiba Inu price jumps"), "SHIB");
 }
