@@ -27,7 +27,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 TABLE = ROOT / "processors/assets/assets.toml"
-RECORDED = ("real", "real_hard", "context_tune", "context_held_out", "context_later")
+RECORDED = ("real", "real_hard", "context_tune", "context_held_out", "context_later", "context_second_tune", "context_second_held_out")
 LISTS = ("tickers", "ambiguous", "beside", "cashtags", "names", "proper", "common", "words")
 
 
@@ -64,6 +64,10 @@ def rows(path):
     if path.suffix == ".txt":
         path = path.parents[2] / "sentiment_more/unlabelled" / path.name
         yield from ((str(index), line) for index, line in enumerate(path.read_text(encoding="utf-8").split("\n")))
+        return
+    if path.suffix == ".tsv":
+        path = path.parents[2] / "sentiment_more/labelled" / path.name
+        yield from ((str(index), line.partition("\t")[2]) for index, line in enumerate(path.read_text(encoding="utf-8").split("\n")))
         return
     if path.suffix == ".csv":
         tweets = path.name.startswith("tweets")

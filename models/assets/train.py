@@ -7,12 +7,11 @@ DIR holds `sentiment_more` and `recorded` (VIGIE_TEST_DATA, or ../shared/data be
 Nothing is labelled by hand. A ticker is meant where the writer set a dollar sign before it, which is taken away; a name, where it means nothing
 else. Nothing is meant by what looks like a ticker or name in posts that are not about crypto, by capitals in crypto posts that never carry a dollar
 sign, and by words there that happen to have a capital. A share is meant by cashtags of posts about shares. Which asset it is stays hidden, but for
-strings that are also words. `phrases.tsv` adds turns of speech of both kinds, with the candidate in brackets, repeated amid other texts. The files
-that `context_*.tsv` are drawn from are left out, of the headlines those of 2022.
+strings that are also words; those are meant where an unambiguous string of the same asset is in the post. `phrases.tsv` adds turns of speech of both
+kinds, with the candidate in brackets, repeated amid other texts. The posts that measure, and those that begin as they do, are left out.
 """
 
 import argparse
-import csv
 import os
 import random
 import re
@@ -23,30 +22,37 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests/python"))
+sys.path[:0] = [str(ROOT / "tests/python"), str(Path(__file__).parent)]
 from asset_context import MAGIC, NAME, SHARE, TICKER, UPPER, WORD, features, tokens  # noqa: E402
 from asset_rules import FOLD, NAMES, TICKERS, Assets  # noqa: E402
+from evaluate import RECORDED, recorded_texts, rows  # noqa: E402
 
-BITS = 17
+BITS = 18
 # Where `features` puts the place of the string.
 STRING_AT = 13
 STEPS = 32
 # How often each phrase is used.
-REPEATS = 50
+REPEATS = 80
 # The weights are the mean of those after so many epochs, the last.
 AVERAGED = 3
-CRYPTO = ("crypto_tweets_cryptop12", "crypto_tweets_influencers", "crypto_reddit_daily")
+CRYPTO = ("crypto_tweets_cryptop12", "crypto_tweets_influencers", "crypto_reddit_daily", "crypto_tweets_misc", "crypto_reddit_misc")
+FORUMS = ("CoinBase", "CryptoMarkets", "BitcoinBeginners")
 SHARES = ("finance_stocknet_tweets", "finance_stocktwits_untagged")
-GENERAL = ("sentiment140",)
-LABELLED = ("goemotions_polarity", "tweet_sentiment_extraction", "airline", "financial_phrasebank_50")
+GENERAL = ("sentiment140", "tweeteval_other_tasks", "french_tweets")
+LABELLED = (
+    "goemotions_polarity", "tweet_sentiment_extraction", "airline", "financial_phrasebank_50", "emoji_tweeteval", "brands_products",
+    "selfdriving_dfe", "fr_machine_translated_distant",
+)
 MONEY = set("USD EUR GBP JPY CNY KRW INR CAD AUD CHF RUB TRY USDT GOLD CBOE CME".split())
 # Names that others bear too are no sure names in training.
 LEFT_OUT = {"ether", "eth", "btc", "bitcoin", "tether", "lumens"}
+ABOUT_CRYPTO = re.compile(r"bitcoin|\bbtc|crypto|ethereum|blockchain|altcoin|binance|\bnft|\bdefi\b|airdrop|token|\bcoins?\b", re.IGNORECASE)
+COIN_TAG = re.compile(r"\$([A-Z0-9]+)\.X\b")
 CASHTAG = re.compile(r"(?<![\w$])\$([A-Za-z][A-Za-z0-9]{1,9})\b")
 
 
 def lines(data):
-    """(domain, text) of everything that is trained on."""
+    """(domain, text) of everything that may be trained on."""
     more = data / "sentiment_more"
     for domain, names in (("crypto", CRYPTO), ("shares", SHARES), ("general", GENERAL)):
         for name in names:
@@ -55,12 +61,33 @@ def lines(data):
     for name in LABELLED:
         with (more / f"labelled/{name}.tsv").open(encoding="utf-8") as file:
             yield from (("general", line.rstrip("\n").split("\t", 1)[1]) for line in file)
-    csv.field_size_limit(sys.maxsize)
-    with (data / "recorded/posts/cryptonews_headlines.csv").open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file, delimiter=";"):
-            if not row["date"].split(" ")[0].endswith("2022"):
-                yield "crypto", row["title"] or ""
-                yield "crypto", row["text"] or ""
+    with (more / "labelled/stocktwits_users.tsv").open(encoding="utf-8") as file:
+        for line in file:
+            text = line.rstrip("\n").split("\t", 1)[1]
+            coins = COIN_TAG.sub(r"$\1", text)
+            yield ("shares", text) if coins == text else ("crypto", coins)
+    posts = data / "recorded/posts"
+    for forum in FORUMS:
+        yield from (("crypto", text) for _, text in rows(posts / f"reddit_{forum}_2022-05_part1.tar.gz") if text)
+    for _, text in rows(posts / "cryptonews_headlines.csv"):
+        yield from (("crypto", part) for part in text.split("\n"))
+
+
+def trained(data):
+    """What `lines` gives, once, without the posts that measure: those whose letters begin as theirs do. Crypto is none of the general domain."""
+    kept = set()
+    for path in Path(__file__).parent.glob("*.tsv"):
+        named = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+        if path.stem in RECORDED:
+            texts = recorded_texts(data / "recorded/posts", {row[0] for row in named})
+            kept |= {beginning(part) for row in named for text in texts.get((row[0], row[1]), ()) for part in (text, *text.split("\n"))}
+    for domain, text in dict.fromkeys(lines(data)):
+        if not (beginning(text) in kept or (domain == "general" and ABOUT_CRYPTO.search(text))):
+            yield domain, text
+
+
+def beginning(text):
+    return re.sub(r"http\S*|@\w+|[^a-z]", "", text.lower())[:60]
 
 
 class Strings:
@@ -83,6 +110,11 @@ class Strings:
     def in_table(self, word):
         return bool(self.table.get(word.translate(FOLD), {}).get("asset"))
 
+    def owner(self, word):
+        """The asset that a word can only mean."""
+        entry = self.table.get(word.translate(FOLD), {})
+        return entry["asset"] if word in self.sure or (entry.get("names") and len(word) > 4) else None
+
     def is_no_ticker(self, word):
         return self.tagged[word] < 3 and word not in MONEY and not self.in_table(word) and 2 <= len(word) <= 5
 
@@ -90,6 +122,7 @@ class Strings:
 def examples(domain, text, strings, rng):
     """(start, end, kind, identity, label, text without the candidate's sign) of some candidates of a text."""
     found = []
+    vouched = {strings.owner(word) for word in WORD.findall(text)} if domain == "crypto" else ()
     for match in WORD.finditer(text):
         start, end, word = match.start(), match.end(), match.group()
         sign = text[start - 1] if start else " "
@@ -120,6 +153,10 @@ def examples(domain, text, strings, rng):
                 found.append((start, end, NAME, False, 1))
             elif small == "bitcoin":
                 continue
+            elif weak and capital and strings.table[small]["asset"] in vouched:
+                # Its asset is named beside it: `Avalanche (AVAX)`.
+                entry = strings.table[small]
+                found.append((start, end, TICKER if upper and any(entry.get(field) for field in TICKERS) else NAME, True, 1))
             elif upper and strings.is_no_ticker(word) and rng.random() < 0.35:
                 found.append((start, end, TICKER, False, 0))
             elif upper and weak and strings.tagged[word] < 0.05 * strings.bare[word] and rng.random() < 0.6:
@@ -181,7 +218,7 @@ def phrases(texts, rng):
 
 
 def rows_of(data, rng):
-    texts = list(dict.fromkeys(lines(data)))
+    texts = list(trained(data))
     rng.shuffle(texts)
     strings = Strings(texts)
     rows, labels, kinds, named = [], [], [], set()

@@ -11,7 +11,7 @@
 //! | `tickers`   | spelled as in the table; in other letters only *beside* evidence, if it is all upper case in the table |
 //! | `ambiguous` | spelled as in the table, in a text with *context*, or *beside* evidence |
 //! | `beside`    | spelled as in the table, *beside* evidence |
-//! | `cashtags`  | only as a cashtag, in a pair, or in parentheses |
+//! | `cashtags`  | only as a cashtag, in a pair, in parentheses, or where the scorer accepts it |
 //! | `lower`     | a ticker of the above that is written small too: in any case, *beside* evidence |
 //! | `names`     | in any case, also in the plural (`bitcoins`) |
 //! | `typos`     | those of the above with one wrong letter inside; up to six letters in a text with *context* |
@@ -22,7 +22,7 @@
 //! | `contracts` | the whole address; in any case if it begins with `0x` |
 //!
 //! Any ticker counts as **cashtag** (`$one`) and as base of a **pair** with a currency, a stablecoin, BTC, ETH or BNB (`ONE/USDT`, `link-usd`,
-//! `BTCUSDT`, `SOL-PERP`). The quote of a pair counts only if it is BTC, ETH or BNB.
+//! `BTCUSDT`, `SOL-PERP`). The quote of a pair counts only if it is BTC, ETH or BNB, whether the table has the base or not (`#XYZ/#USDT`).
 //!
 //! **Context** is any candidate that counts by itself, one of the table's `context.words` (`crypto`, `token`), or `ambiguous` tickers of two
 //! assets, spelled as in the table, in a text that is not in capitals. In a text in capitals, and right before a colon, context alone is not
@@ -31,8 +31,9 @@
 //! asset that counts (`BTC, ETH and dot`). Two `ambiguous` tickers of an enumeration, spelled as in the table, vouch for each other, and any three
 //! of its members. For tickers also a verb of `context.moves` behind it (`context.auxiliary` may come between), and for `ambiguous` ones and
 //! `common` names a price or per cent; for `common` and `words` also a preposition of `context.on` ahead (`on Curve`) in a text with context. A
-//! hashtag makes any case of a ticker of `tickers` in capitals or of `ambiguous` count in a text with context. Two strings of one asset count where
-//! one stands in parentheses behind the other (`Harmony (ONE)`). Inside a hashtag, a word also begins and ends where capitals say so
+//! hashtag makes any case of a ticker of `tickers` in capitals or of `ambiguous` count in a text with context, and stands for the capital of `common`
+//! and `words`. Tickers of `cashtags` are left to the scorer, which asks for less in an enumeration. Two strings of one asset count where one
+//! stands in parentheses behind the other (`Harmony (ONE)`). Inside a hashtag, a word also begins and ends where capitals say so
 //! (`#BitcoinHalving`), and a `names` string of seven letters or more may be followed by anything (`#bitcoinnews`).
 //!
 //! **The scorer** (`context.rs`) reads the words around every candidate that does not count by itself, and its logit must reach a threshold: the lower, the

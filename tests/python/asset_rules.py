@@ -29,7 +29,7 @@ PREFIX = 3
 ALONE = ("context only", "parentheses")
 # Evidence of the rules for a candidate: none, a text with context, something that touches it, or no doubt.
 NONE, CONTEXT, BESIDE, SURE = range(4)
-LEAST_OF_SHARES = -64
+LEAST_OF_SHARES, LEAST_OF_SHARES_BESIDE = -64, -120
 
 
 def is_word(text, at):
@@ -219,7 +219,7 @@ class Scan:
                 if not entry.get("context"):
                     best = (border, None)
                 continue
-            if self.foreign_ens(at, border, entry):
+            if self.foreign_ens(at, border, entry) or self.quotes_another(at, self.text[at:end]):
                 best = (border, None)
                 continue
             need = self.need(self.text[at:end], sign, entry)
@@ -242,7 +242,7 @@ class Scan:
         if text[end] == "s" and not is_word(text, end + 1) and (name or certain or base in entry.get("ambiguous", ())):
             return "word", end + 1
         if sign == "#" and (camel(text, end) or (name and len(base.encode()) >= 7)):
-            return ("word", end) if name or entry.get("proper") or certain else (None, 0)
+            return ("word", end) if name or entry.get("proper") or entry.get("common") or certain else (None, 0)
         if stop is None or stop <= end or not ticker or end - at < 2:
             return None, 0
         quote = text[end:stop]
@@ -264,6 +264,11 @@ class Scan:
             return False
         ahead = text[at:end].lower() == "eth" and text[at - 1 : at] == "." and is_word(text, at - 2)
         return ahead or (text[end : end + 4].lower() == ".eth" and not is_word(text, end + 4))
+
+    def quotes_another(self, at, piece):
+        """Whether a pair whose base is not in the table is quoted in this: `XYZ/USDT`, `#Exchange-USDT`, `#XYZ/#USDT`."""
+        at -= self.text[at - 1 : at] in ("#", "$")
+        return piece.lower() in QUOTES and self.text[at - 1 : at] in ("/", "-", "_") and is_word(self.text, at - 2)
 
     @staticmethod
     def need(piece, sign, entry):
@@ -290,9 +295,9 @@ class Scan:
             return "context", False, True
         if sign == "#" and (entry.get("ambiguous") or any_case):
             return "context only", False, True
-        if entry.get("common") and capital:
+        if entry.get("common") and (capital or sign == "#"):
             return "context", True, False
-        if entry.get("words") and capital:
+        if entry.get("words") and (capital or sign == "#"):
             return "beside", True, False
         if "beside" in spelled or lower or any_case:
             return "beside", False, True
@@ -323,14 +328,14 @@ class Settle:
         for one in self.all:
             if not one.counts:
                 one.rule = self.by_itself(one)
-                if one.need not in ALONE and self.joined(last, one, last):
-                    one.rule = BESIDE
+                if one.need != "context only" and self.joined(last, one, last):
+                    one.rule = CONTEXT if one.need == "parentheses" else BESIDE
                 one.counts = one.rule != NONE
             last = one
         self.vouch()
         for one, following in reversed(list(itertools.pairwise(self.all))):
-            if not one.counts and one.need not in ALONE and self.joined(one, following, following):
-                one.counts, one.rule = True, BESIDE
+            if not one.counts and one.need != "context only" and self.joined(one, following, following):
+                one.counts, one.rule = True, CONTEXT if one.need == "parentheses" else BESIDE
         self.weigh()
 
     def by_itself(self, one):
@@ -368,24 +373,29 @@ class Settle:
                 score = self.assets.scorer.score(*place, NAME if one.named else TICKER, *rest)
                 one.counts = score >= self.least(one)
             if listed and one.counts:
-                one.counts = one.asset not in self.companies
-                one.counts = one.counts and self.assets.scorer.score(*place, SHARE, *rest) >= LEAST_OF_SHARES
+                least = LEAST_OF_SHARES_BESIDE if one.rule == BESIDE else LEAST_OF_SHARES
+                one.counts = one.asset not in self.companies and self.assets.scorer.score(*place, SHARE, *rest) >= least
 
     def least(self, one):
         """What the words around a candidate must score, in 32nds of a logit."""
-        if one.rule != NONE:
-            by_context = -82 if one.need == "proper" else -100 if one.named else -78
-            return by_context if one.rule == CONTEXT else -120
         piece = self.text[one.start : one.end]
         if one.need == "parentheses":
-            return 60 if len(piece) > 2 else 1000
+            return 1000 if len(piece) <= 2 else 28 if one.rule == CONTEXT else 64
+        if one.rule == CONTEXT:
+            return -60 if one.need == "proper" else -100 if one.named else -66
+        if one.rule != NONE:
+            return -90
         if one.need == "context only":
-            return 40
-        if form(piece) != 2 and not (one.named and form(piece)):
-            return 72
+            return 50
+        if form(piece) == 0:
+            return 38 if self.context and not one.named else 76
         if one.named:
-            return 8 if one.need == "context" else 22
-        return 48 if self.text[one.end : one.end + 1] == ":" else 14
+            return 10 if one.need == "context" else 40
+        if form(piece) != 2:
+            return 66
+        if self.text[one.end : one.end + 1] == ":":
+            return 30
+        return 14 if self.context else 22
 
     def touches(self, one):
         near, text = self.near, self.text

@@ -46,6 +46,8 @@ pub struct AssetMatcher {
 
 /// What the words around the ticker of a company must score for it to be that of an asset.
 const LEAST_OF_SHARES: i32 = -64;
+/// The same where something beside it speaks for an asset: `SEI mainnet`.
+const LEAST_OF_SHARES_BESIDE: i32 = -120;
 /// How many assets that are sure are told apart.
 const FEW: usize = 4;
 
@@ -79,9 +81,9 @@ impl AssetMatcher {
         if !candidates.is_empty() {
             if candidates.iter().any(|one| self.is_open(one)) {
                 let capitals = in_capitals(text);
-                self.surroundings.settle(text, capitals, context, candidates);
+                let context = self.surroundings.settle(text, capitals, context, candidates);
                 tokenise(text, tokens);
-                self.weigh(text, capitals, tokens, companies, candidates);
+                self.weigh(text, (capitals, context), tokens, companies, candidates);
             }
             found.extend(candidates.iter().filter(|one| one.counts).map(|one| (one.asset, one.evidence)));
             found.sort_unstable();
@@ -102,7 +104,14 @@ impl AssetMatcher {
     }
 
     /// Lets the words around decide where the rules leave a doubt.
-    fn weigh(&self, text: &str, capitals: bool, tokens: &[Token], companies: &[u32], candidates: &mut [Candidate]) {
+    fn weigh(
+        &self,
+        text: &str,
+        (capitals, context): (bool, bool),
+        tokens: &[Token],
+        companies: &[u32],
+        candidates: &mut [Candidate],
+    ) {
         let mut sure = [u32::MAX; FEW];
         let mut count = 0;
         for one in candidates.iter().filter(|one| matches!(one.need, Need::Nothing | Need::NoDoubt)) {
@@ -119,33 +128,38 @@ impl AssetMatcher {
             let score = |question| self.weights.score(question, text, tokens, (one.start, one.end), (others, capitals));
             if one.known != Known::Sure {
                 let question = if one.named { Question::Name } else { Question::Ticker };
-                one.counts = score(question) >= least(one, text.as_bytes());
+                one.counts = score(question) >= least(one, text.as_bytes(), context);
             }
             if one.counts && self.may_be_share(one) {
-                one.counts = !companies.contains(&one.asset) && score(Question::Share) >= LEAST_OF_SHARES;
+                let least = if one.known == Known::Beside { LEAST_OF_SHARES_BESIDE } else { LEAST_OF_SHARES };
+                one.counts = !companies.contains(&one.asset) && score(Question::Share) >= least;
             }
         }
     }
 }
 
 /// What the words around a candidate must score, in 32nds of a logit: less where the rules have found something, more where it is likelier a word.
-fn least(one: &Candidate, bytes: &[u8]) -> i32 {
+/// `context` says whether its text has context.
+fn least(one: &Candidate, bytes: &[u8], context: bool) -> i32 {
     let piece = &bytes[one.start..one.end];
+    let either = |with: i32, without: i32| if context { with } else { without };
     match (one.known, one.need, Form::of(piece)) {
-        (Known::Beside | Known::Sure, ..) => -120,
-        (Known::Context, Need::NoDoubt, _) => -82,
+        (_, Need::Parentheses, _) if piece.len() <= 2 => i32::MAX,
+        (Known::Context, Need::Parentheses, _) => 28,
+        (_, Need::Parentheses, _) => 64,
+        (Known::Beside | Known::Sure, ..) => -90,
+        (Known::Context, Need::NoDoubt, _) => -60,
         (Known::Context, ..) if one.named => -100,
-        (Known::Context, ..) => -78,
-        (_, Need::Parentheses, _) if piece.len() > 2 => 60,
-        (_, Need::Parentheses, _) => i32::MAX,
-        (_, Need::ContextOnly, _) => 40,
-        (.., Form::Small) => 72,
-        (_, Need::Context, _) if one.named => 8,
-        _ if one.named => 22,
+        (Known::Context, ..) => -66,
+        (_, Need::ContextOnly, _) => 50,
+        (.., Form::Small) if one.named => 76,
+        (.., Form::Small) => either(38, 76),
+        (_, Need::Context, _) if one.named => 10,
+        _ if one.named => 40,
         // `LINK: https://example.com`
-        (.., Form::Capitals) if bytes.get(one.end) == Some(&b':') => 48,
-        (.., Form::Capitals) => 14,
-        _ => 72,
+        (.., Form::Capitals) if bytes.get(one.end) == Some(&b':') => 30,
+        (.., Form::Capitals) => either(14, 22),
+        _ => 66,
     }
 }
 

@@ -267,7 +267,7 @@ impl Scan<'_> {
                         }
                         return;
                     };
-                    if ens(bytes, at, stop, entry) {
+                    if ens(bytes, at, stop, entry) || quotes_another(bytes, at, end) {
                         best = Best { end: stop, candidate: None, touched };
                         return;
                     }
@@ -313,7 +313,8 @@ fn border(bytes: &[u8], at: usize, end: usize, sign: Sign, word: Option<usize>, 
         return Some(Border::Word(end + 1));
     }
     if sign == Sign::Hash && (camel_border(bytes, end) || (entry.name && end - at >= LONG_NAME)) {
-        return (entry.name || entry.proper || spelled(&bytes[at..end], &entry.tickers)).then_some(Border::Word(end));
+        let counts = entry.name || entry.proper || entry.common || spelled(&bytes[at..end], &entry.tickers);
+        return counts.then_some(Border::Word(end));
     }
     let stop = word.filter(|stop| *stop > end && entry.ticker && end - at >= 2)?;
     let (base, quote) = (&bytes[at..end], &bytes[end..stop]);
@@ -331,6 +332,15 @@ fn base_is_written_out(base: &[u8], quote: &[u8], entry: &Entry) -> bool {
     let capitals = |part: &[u8]| part.iter().all(|byte| !byte.is_ascii_lowercase());
     let only_cashtag = entry.tickers.is_empty() && entry.ambiguous.is_empty() && entry.beside.is_empty();
     (capitals(base) && capitals(quote)) || (!only_cashtag && !capitals(base) && !capitals(quote))
+}
+
+/// Whether a pair whose base is not in the table is quoted in this: `XYZ/USDT`, `#Exchange-USDT`, `#XYZ/#USDT`.
+fn quotes_another(bytes: &[u8], start: usize, end: usize) -> bool {
+    if !is_one_of(&bytes[start..end], &QUOTES) {
+        return false;
+    }
+    let sign = start.checked_sub(1).filter(|at| matches!(bytes[*at], b'#' | b'$')).unwrap_or(start);
+    sign.checked_sub(1).is_some_and(|at| matches!(bytes[at], b'/' | b'-' | b'_') && word_before(bytes, at))
 }
 
 fn is_quote(word: &[u8]) -> bool {
@@ -381,8 +391,8 @@ fn need(piece: &[u8], sign: Sign, entry: &Entry) -> Option<(Need, Evidence)> {
         _ if entry.proper && capital => (Need::NoDoubt, Evidence::Name),
         _ if ambiguous => (Need::Context, Evidence::Ticker),
         Sign::Hash if !entry.ambiguous.is_empty() || any_case => (Need::ContextOnly, Evidence::Ticker),
-        _ if entry.common && capital => (Need::Context, Evidence::Name),
-        _ if entry.word && capital => (Need::Beside, Evidence::Name),
+        _ if entry.common && (capital || sign == Sign::Hash) => (Need::Context, Evidence::Name),
+        _ if entry.word && (capital || sign == Sign::Hash) => (Need::Beside, Evidence::Name),
         _ if beside || entry.lower || any_case => (Need::Beside, Evidence::Ticker),
         _ if entry.common || entry.proper => (Need::Beside, Evidence::Name),
         _ if entry.ticker && !entry.context && !piece.iter().any(u8::is_ascii_lowercase) => {

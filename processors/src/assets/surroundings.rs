@@ -37,10 +37,11 @@ impl Surroundings {
         }
     }
 
-    /// Decides which candidates count by the rules. `capitals` says whether the text is in capitals, `context` whether it has a word of context.
-    pub(super) fn settle(&self, text: &str, capitals: bool, context: bool, candidates: &mut [Candidate]) {
+    /// Decides which candidates count by the rules; true if the text has context. `capitals` says whether it is in capitals, `context` whether it
+    /// has a word of context.
+    pub(super) fn settle(&self, text: &str, capitals: bool, context: bool, candidates: &mut [Candidate]) -> bool {
         if candidates.iter().all(|one| one.known == Known::Sure) {
-            return;
+            return true;
         }
         in_parentheses(text, candidates);
         let context = context || candidates.iter().any(|one| one.counts) || (!capitals && several_tickers(candidates));
@@ -52,6 +53,7 @@ impl Surroundings {
             one.know(match one.need {
                 Need::Nothing | Need::NoDoubt => one.known,
                 Need::ContextOnly if context => Known::Context,
+                Need::Parentheses if earlier.last().is_some_and(|last| self.joined(text, last, one)) => Known::Context,
                 Need::ContextOnly | Need::Parentheses => Known::Nothing,
                 Need::Context | Need::Beside
                     if self.touches(text, one, context, &mut word)
@@ -67,11 +69,11 @@ impl Surroundings {
         for index in (1..candidates.len()).rev() {
             let (earlier, rest) = candidates.split_at_mut(index);
             let (Some(one), Some(next)) = (earlier.last_mut(), rest.first()) else { continue };
-            let joins = !one.counts && !matches!(one.need, Need::ContextOnly | Need::Parentheses);
-            if joins && self.joined(text, next, one) {
-                one.know(Known::Beside);
+            if !one.counts && one.need != Need::ContextOnly && self.joined(text, next, one) {
+                one.know(if one.need == Need::Parentheses { Known::Context } else { Known::Beside });
             }
         }
+        context
     }
 
     /// Lets enumerations count that have two ambiguous tickers, or three members of any kind.

@@ -65,6 +65,7 @@ fn enumerations_carry_evidence_in_both_directions() {
     assert_eq!(ids("sol, ada and btc"), "BTC SOL ADA");
     assert_eq!(ids("40% BTC, 30% LINK"), "BTC LINK");
     assert_eq!(ids("SOL/JUP"), "SOL JUP");
+    assert_eq!(ids("RGT and CREAM flash green"), "CREAM RGT", "a ticker that counts with a dollar sign");
     assert_eq!(ids("Avalanche, Cosmos and Near"), "AVAX ATOM NEAR");
     assert_eq!(ids("bitcoin is near, the dot is not"), "BTC");
 }
@@ -88,6 +89,8 @@ fn pairs_count_with_their_base_and_with_bitcoin_as_quote() {
     assert_eq!(found("ETH/BTC"), ["BTC ticker", "ETH pair"]);
     assert_eq!(ids("ADABTC"), "BTC ADA");
     assert_eq!(ids("one-usd country entry EUR/USD"), "");
+    assert_eq!(ids("XYZQ/USDT #Huobi-USDT #XYZQ/#USDT XYZQ-PERP"), "", "bases that the table does not have");
+    assert_eq!(ids("USDT lost its peg"), "USDT");
 }
 
 #[test]
@@ -125,6 +128,7 @@ fn hashtags_are_taken_apart_at_capitals() {
     assert_eq!(ids("#BuyEthereum"), "ETH");
     assert_eq!(ids("#together #method #Linkage"), "");
     assert_eq!(ids("#near #crypto"), "NEAR");
+    assert_eq!(ids("#bitcoin #tron #cosmos #airdrop"), "BTC TRX ATOM", "names that are words, without a capital");
 }
 
 #[test]
@@ -196,7 +200,15 @@ fn the_words_around_decide_where_the_rules_leave_a_doubt() {
     ] {
         assert_eq!(ids(text), asset, "{text}");
     }
-    for text in ["LINK in bio", "NEAR the top", "OP said he sold", "Compound interest", "Curve ahead, slow down"] {
+    for text in [
+        "LINK in bio",
+        "NEAR the top",
+        "OP said he sold",
+        "Compound interest",
+        "Curve ahead, slow down",
+        "vous écoutez Jupiter FM, la radio des années 80",
+        "Avalanche win in overtime",
+    ] {
         assert_eq!(ids(text), "", "{text}");
     }
 }
@@ -206,6 +218,7 @@ fn shares_and_dogs_are_no_coins() {
     assert_eq!(ids("DoorDash $DASH beats earnings"), "");
     assert_eq!(ids("$STX revenue up, EPS beats, price target raised by analysts"), "");
     assert_eq!(ids("$DASH masternodes vote on the mainnet"), "DASH");
+    assert_eq!(ids("SEI mainnet upgrade, ATOM validators earn too much, OP unlock next week"), "ATOM SEI OP");
     assert_eq!(ids("Shiba Inu puppies for sale"), "");
     assert_eq!(ids("Shiba Inu price jumps"), "SHIB");
 }
@@ -222,6 +235,7 @@ fn one_wrong_letter_inside_a_long_name_counts() {
 fn names_in_other_scripts_count_inside_words() {
     assert_eq!(ids("цена биткоина растет, солана падает"), "BTC SOL");
     assert_eq!(ids("比特币大涨"), "BTC");
+    assert_eq!(ids("Bitcoinin fiyatı, kurz bitcoinu, биток упал"), "BTC");
     assert_eq!(ids("ビットコインキャッシュ"), "BCH");
     assert_eq!(ids("스파이더맨, 도지사"), "");
 }
