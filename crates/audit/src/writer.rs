@@ -104,11 +104,7 @@ impl Writer {
         }
     }
 
-    async fn attempt(
-        &mut self,
-        records: &[AuditRecord],
-        written: &mut Vec<Written>,
-    ) -> Result<(), Failure> {
+    async fn attempt(&mut self, records: &[AuditRecord], written: &mut Vec<Written>) -> Result<(), Failure> {
         let codec = match &self.codec {
             Some(codec) => codec.clone(),
             None => {
