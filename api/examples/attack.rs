@@ -1,6 +1,8 @@
 //! One client that behaves, or one that does not, from an address of its own: `attack KIND URL [--from 127.0.0.2] [--seconds 10]
 //! [--ca FILE]`. Prints one line of JSON. `benches/peers/python/attack.py` starts the first beside each of the others.
 
+mod client;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,17 +10,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpSocket;
 use tokio::time::{interval, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use url::Url;
 use vigie_clock::{Clock, SystemClock};
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+use client::{Failure, Wire, connector};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Kind {
@@ -59,9 +59,6 @@ const EXPENSIVE: [&str; 3] = [
     "/v1/assets/BTC/posts?format=ndjson",
     "/v1/assets/BTC/series?from=2020-01-01&metrics=posts,unique_authors,weighted_sentiment&interval=1h",
 ];
-
-trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 /// What the attackers have done.
 #[derive(Default)]
@@ -229,18 +226,6 @@ impl Target {
             Kind::Expensive => 16,
         }
     }
-}
-
-fn connector(file: &std::path::Path, http2: bool) -> Result<TlsConnector, Failure> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(file)?)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let mut config = config.with_root_certificates(roots).with_no_client_auth();
-    if http2 {
-        config.alpn_protocols = vec![b"h2".to_vec()];
-    }
-    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 #[tokio::main]

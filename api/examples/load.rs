@@ -1,17 +1,21 @@
 //! Asks an address over and over and prints one line of JSON: `load URL [--connections 16] [--seconds 5] [--rate 0] [--header "name: value"]
-//! [--conditional]`. Connections are kept alive. With a rate, requests are due at fixed times, and latency counts from when a request was
+//! [--ca FILE] [--conditional]`. Connections are kept alive. With a rate, requests are due at fixed times, and latency counts from when a request was
 //! due, or sent if its connection was free then, so that a server that stalls cannot hide it. `--conditional` sends the ETag of a first answer.
 
+mod client;
+
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use url::Url;
 use vigie_clock::{Clock, SystemClock};
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+use client::{Failure, Wire, connector};
 
 #[derive(Clone, Parser)]
 struct Args {
@@ -25,11 +29,14 @@ struct Args {
     rate: f64,
     #[arg(long)]
     header: Vec<String>,
+    /// Certificate of the server; with it, TLS is spoken
+    #[arg(long)]
+    ca: Option<PathBuf>,
     #[arg(long)]
     conditional: bool,
 }
 
-struct Connection(BufReader<TcpStream>);
+struct Connection(BufReader<Box<dyn Wire>>);
 
 struct Reply {
     status: u16,
@@ -38,15 +45,23 @@ struct Reply {
 }
 
 impl Connection {
-    async fn open(url: &Url) -> Result<Self, Failure> {
-        let address = url.socket_addrs(|| None)?;
+    async fn open(args: &Args) -> Result<Self, Failure> {
+        let address = args.url.socket_addrs(|| None)?;
         let stream = TcpStream::connect(&address[..]).await?;
         stream.set_nodelay(true)?;
-        Ok(Self(BufReader::with_capacity(64 << 10, stream)))
+        let wire: Box<dyn Wire> = match &args.ca {
+            None => Box::new(stream),
+            Some(file) => {
+                let name = ServerName::try_from(args.url.host_str().ok_or("no host")?.to_owned())?;
+                Box::new(connector(file, false)?.connect(name, stream).await?)
+            }
+        };
+        Ok(Self(BufReader::with_capacity(64 << 10, wire)))
     }
 
     async fn ask(&mut self, request: &str) -> Result<Reply, Failure> {
         self.0.write_all(request.as_bytes()).await?;
+        self.0.flush().await?;
         let mut line = String::new();
         self.0.read_line(&mut line).await?;
         let status = line.split(' ').nth(1).ok_or("no status line")?.parse()?;
@@ -86,7 +101,7 @@ async fn converse(
     request: String,
 ) -> Result<(Vec<f64>, BTreeMap<u16, usize>, usize), Failure> {
     let clock = SystemClock::default();
-    let mut connection = Connection::open(&args.url).await?;
+    let mut connection = Connection::open(&args).await?;
     let end = Duration::from_secs_f64(args.seconds);
     let every = (args.rate > 0.0).then(|| Duration::from_secs_f64(f64::from(args.connections) / args.rate));
     let (mut took, mut statuses, mut bytes) = (Vec::new(), BTreeMap::new(), 0);
@@ -116,7 +131,7 @@ async fn converse(
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let args = Args::parse();
-    let mut first = Connection::open(&args.url).await?;
+    let mut first = Connection::open(&args).await?;
     let reply = first.ask(&request(&args, None)).await?;
     let etag = if args.conditional { Some(reply.etag.ok_or("no ETag")?) } else { None };
     let text = request(&args, etag.as_deref());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tracing::{info, warn};
 use vigie_daemon::{Component, Context, ServiceError};
 
@@ -19,17 +19,28 @@ use crate::serving::MAX_AGE;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const _: () = assert!(LOOK_EVERY.as_millis() >= MAX_AGE.as_millis());
 
+/// Connections that wait to be accepted, at most, as far as the system allows it (Linux: net.core.somaxconn). Whoever comes when the
+/// queue is full, by the haste of others, tries again a second later.
+const BACKLOG: u32 = 4096;
+
 /// Takes the address. Port 0 takes a free one; ask the listener which.
 ///
 /// # Errors
 /// [`ServiceError::Failed`] if the address is in use or not ours.
 pub async fn bind(addr: SocketAddr) -> Result<TcpListener, ServiceError> {
-    TcpListener::bind(addr).await.map_err(|error| {
+    listen(addr).map_err(|error| {
         ServiceError::failed(match error.kind() {
             ErrorKind::AddrInUse => format!("address {addr} is in use, choose another one with --api-listen"),
             _ => format!("cannot listen on {addr}: {error}"),
         })
     })
+}
+
+fn listen(addr: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(cfg!(unix))?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until the shutdown.

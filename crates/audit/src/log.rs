@@ -43,7 +43,7 @@ impl AuditLog {
         clock: SharedClock,
     ) -> Self {
         let (messages, queue) = mpsc::channel(QUEUE);
-        tokio::spawn(work(Writer::new(config, quota), queue, quota));
+        tokio::spawn(work(Writer::new(config, quota, clock.clone()), queue, quota));
         Self { messages, service, clock, patience }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tracing::debug;
-use vigie_clock::Timestamp;
+use vigie_clock::{SharedClock, Timestamp};
 use vigie_kafka_client::{
     Admin, KafkaConfig, KafkaError, OutgoingRecord, Publisher, TopicPartition, last_offset_before,
     read_partition_to_end,
@@ -20,11 +20,14 @@ use crate::{AuditConfig, AuditError};
 const TRANSACTIONAL_ID: &str = "vigie-audit";
 /// Writers that fence each other come to an end: each waits for a random time before it claims again.
 const ATTEMPTS: u64 = 10;
+/// A server that is away for a moment, as while it restarts, is asked again for so long.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// What the clocks of services and brokers may differ by.
 const LEEWAY: Duration = Duration::from_secs(60 * 60);
 
 pub(crate) struct Writer {
     config: AuditConfig,
+    clock: SharedClock,
     codec: Option<Codec>,
     publisher: Publisher,
     /// Openings per subject and day; 0 without limit.
@@ -59,47 +62,56 @@ impl From<AuditError> for Failure {
     }
 }
 
+impl From<Failure> for AuditError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Kafka(error) => error.into(),
+            Failure::Other(error) => error,
+        }
+    }
+}
+
 impl Writer {
-    pub(crate) fn new(config: AuditConfig, quota: u32) -> Self {
+    pub(crate) fn new(config: AuditConfig, quota: u32, clock: SharedClock) -> Self {
         let publisher = Publisher::exclusive(&config.kafka, TRANSACTIONAL_ID);
-        Self { config, codec: None, publisher, quota, is_claimed: false, end: End::default() }
+        Self { config, clock, codec: None, publisher, quota, is_claimed: false, end: End::default() }
     }
 
     /// Writes all or none, in order; at least one.
     pub(crate) async fn append(&mut self, records: &[AuditRecord]) -> Result<Vec<Written>, AuditError> {
-        let codec = match &self.codec {
-            Some(codec) => codec.clone(),
-            None => Codec::connect(&self.config.registry, &self.config.kafka.topic_prefix).await?,
-        };
-        self.codec = Some(codec.clone());
+        let began = self.clock.monotonic();
         // What may have been written by an attempt that does not know.
         let mut doubtful = Vec::new();
         let mut attempt = 1;
         loop {
-            let error = match self.attempt(&codec, records, &mut doubtful).await {
-                Ok(()) => return Ok(doubtful),
-                Err(error) => error,
-            };
+            let Err(failure) = self.attempt(records, &mut doubtful).await else { return Ok(doubtful) };
             self.is_claimed = false;
-            match error {
-                Failure::Kafka(error) if attempt < ATTEMPTS && may_pass(&error) => {
-                    debug!(%error, attempt, "the audit log is written to again");
-                    let pause = rand::random_range(0..50 * attempt);
-                    tokio::time::sleep(Duration::from_millis(pause)).await;
+            let goes_on = match &failure {
+                Failure::Kafka(KafkaError::Unavailable { .. }) | Failure::Other(AuditError::Away(_)) => {
+                    self.clock.monotonic() - began < PATIENCE
                 }
-                Failure::Kafka(error) => return Err(error.into()),
-                Failure::Other(error) => return Err(error),
+                Failure::Kafka(KafkaError::Fatal { .. } | KafkaError::Config(_)) | Failure::Other(_) => false,
+                Failure::Kafka(_) => attempt < ATTEMPTS,
+            };
+            let error = AuditError::from(failure);
+            if !goes_on {
+                return Err(error);
             }
+            debug!(%error, attempt, "the audit log is written to again");
+            let pause = rand::random_range(0..50 * attempt.min(ATTEMPTS));
+            tokio::time::sleep(Duration::from_millis(pause)).await;
             attempt += 1;
         }
     }
 
-    async fn attempt(
-        &mut self,
-        codec: &Codec,
-        records: &[AuditRecord],
-        written: &mut Vec<Written>,
-    ) -> Result<(), Failure> {
+    async fn attempt(&mut self, records: &[AuditRecord], written: &mut Vec<Written>) -> Result<(), Failure> {
+        let codec = match &self.codec {
+            Some(codec) => codec.clone(),
+            None => {
+                let connected = Codec::connect(&self.config.registry, &self.config.kafka.topic_prefix).await;
+                self.codec.insert(connected.map_err(AuditError::from)?).clone()
+            }
+        };
         if !self.is_claimed {
             self.publisher.claim().await?;
             let doubtful = written.last().map(|written| written.record.id.clone());
@@ -140,10 +152,6 @@ impl Writer {
         self.end = end;
         Ok(())
     }
-}
-
-fn may_pass(error: &KafkaError) -> bool {
-    !matches!(error, KafkaError::Unavailable { .. } | KafkaError::Fatal { .. } | KafkaError::Config(_))
 }
 
 /// Reads what was written since `end`, and whether a record of this id is there. For the first time from the beginning of the day on, for

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use vigie_audit::{Action, AuditConfig, AuditError, AuditLog, Entry, Event, Outcome, read, verify};
 use vigie_clock::{Clock, SystemClock};
@@ -104,6 +105,35 @@ async fn what_others_write_to_the_topic_is_named_and_the_chain_goes_on() {
     intruder.publish(vec![record(b"junk".to_vec())]).await.unwrap();
     self::log(&config, 0).write(opening("alice", "d")).await.unwrap();
     assert_eq!(entries(&config).await.last().unwrap().record.as_ref().unwrap().object.as_deref(), Some("d"));
+}
+
+/// An address that cuts off the first `times` who come, and leads all others to `server`.
+async fn away_at_first(server: &str, times: usize) -> String {
+    let (listener, server) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), server.to_owned());
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        for come in 0.. {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let server = server.clone();
+            tokio::spawn(async move {
+                if come >= times {
+                    let mut server = TcpStream::connect(server).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_away_for_a_moment_is_waited_for() {
+    let mut config = world().await;
+    let registry = config.registry.schema_registry_url.trim_start_matches("http://").to_owned();
+    config.registry = RegistryConfig::at(format!("http://{}", away_at_first(&registry, 2).await));
+    config.kafka.brokers = away_at_first(&config.kafka.brokers, 2).await;
+    log(&config, 0).write(opening("alice", "a")).await.unwrap();
+    assert_eq!(entries(&config).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,7 +35,7 @@ pub(crate) fn run_one(fetch: &Fetch, arguments: &[String]) -> Result {
             let script = ["-B", "benches/peers/python/extraction.py", "--ours", "target/release/examples/throughput"];
             exec(program(python).args(script).args(rest))
         }
-        "api" | "attack" => {
+        "api" | "attack" | "tls" => {
             run(cargo(["build", "--release", "--package", "vigie-api", "--examples"]))?;
             run(cargo(["build", "--package", "vigie-stack", "--example", "hold"]))?;
             let examples = "target/release/examples";
@@ -47,12 +47,20 @@ pub(crate) fn run_one(fetch: &Fetch, arguments: &[String]) -> Result {
                 vec![api, token, format!("--attack={examples}/attack")]
             };
             let python = fetch.python("python-api", "benches/peers/python/api.txt")?;
+            if what == "tls" {
+                run(cargo(["build", "--release", "--package", "vigie-benches", "--bin", "vigie-tls"]))?;
+                run(program("target/release/vigie-tls").envs(fetch.servers()?))?;
+            }
             let scratch = fetch.scratch("bench-api")?;
             let stack = hold(fetch, &scratch)?;
             let given =
                 ["--fill=100,1".to_owned(), format!("--load={examples}/load"), format!("--stack={}", stack.said)];
-            let script = format!("benches/peers/python/{what}.py");
-            run(program(python).args(["-B", &script]).args(ours).args(given).args(rest))
+            let script: &[&str] = match what {
+                "api" => &["-B", "benches/peers/python/api.py"],
+                "attack" => &["-B", "benches/peers/python/attack.py"],
+                _ => &["-B", "benches/peers/python/attack.py", "--only=tls"],
+            };
+            run(program(python).args(script).args(ours).args(given).args(rest))
         }
         "sources" => {
             run(cargo(["build", "--release", "--package", "vigie-producers", "--example", "many_sources"]))?;
