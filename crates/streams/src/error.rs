@@ -132,6 +132,12 @@ pub enum StreamsError {
         /// Where the rest of the state is, by the brokers' names.
         state: String,
     },
+    /// More partitions were refused, or not all of the state has moved yet; called again it goes on.
+    #[error("partitions cannot be added: {reason}")]
+    Growth {
+        /// What was found, and what was expected.
+        reason: String,
+    },
     /// State is to be on disk, and no folder is given for it.
     #[error("state on disk needs a folder, none is given")]
     NoStateDir,
