@@ -107,7 +107,11 @@ pub fn grow(kafka: &KafkaConfig, partitions: i32, clock: &SharedClock) -> Result
         let config = StreamsConfig::new(kafka.clone(), of.id, &StreamsOptions::default());
         let registry = prometheus::Registry::new();
         topology.map(|topology| {
-            (of.id, of.owner, StreamsApp::new(config, topology, Arc::new(PlainDeadLetters), Arc::clone(clock), &registry))
+            (
+                of.id,
+                of.owner,
+                StreamsApp::new(config, topology, Arc::new(PlainDeadLetters), Arc::clone(clock), &registry),
+            )
         })
     });
     let apps = apps.into_iter().collect::<Result<Vec<_>, _>>().map_err(ServiceError::failed)?;

@@ -71,7 +71,9 @@ fn growth_that_was_stopped_goes_on_and_nothing_starts_in_between() {
 #[test]
 fn what_runs_lags_or_would_split_otherwise_is_refused() {
     let mut place = Place::new();
-    assert!(refused(place.config(), PARTITIONS + 1).ends_with("4 partitions, expected a multiple of the 3 that there are"));
+    assert!(
+        refused(place.config(), PARTITIONS + 1).ends_with("4 partitions, expected a multiple of the 3 that there are")
+    );
     place.write(["btc"]);
     let app = Running::start(place.config());
     place.wait_for("counts", 1);
