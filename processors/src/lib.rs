@@ -5,6 +5,7 @@ pub mod assets;
 #[cfg(test)]
 mod fixtures;
 pub mod forecast;
+pub mod growth;
 pub mod inference;
 pub mod past;
 pub mod recount;

@@ -36,7 +36,7 @@ pub use processor::{SentimentProcessor, SentimentSettings, SharedAnalyser};
 use vigie_daemon::{Context, ServiceError};
 use vigie_kafka_client::{Admin, KafkaConfig};
 use vigie_schemas::{LIVE_RUN, Topic};
-use vigie_streams::{StoreSpec, StreamsConfig, Topology, TopologyError};
+use vigie_streams::{StoreSpec, StreamsConfig, Topology, TopologyBuilder, TopologyError};
 
 use crate::service;
 use crate::service::record_codec::RecordCodec;
@@ -44,8 +44,16 @@ use crate::service::record_codec::RecordCodec;
 /// Name of the consumer group; changelogs and transactional ids begin with it.
 pub const APPLICATION_ID: &str = "vigie-sentiment";
 
+/// Name of the topology.
+pub(crate) const TOPOLOGY: &str = "sentiment";
+
 /// The store of post ids.
 pub(crate) const SEEN: &str = "seen";
+
+/// The stores' declarations.
+pub(crate) fn stores() -> [StoreSpec; 1] {
+    [StoreSpec::key_value(SEEN)]
+}
 
 /// The topology over any codec. `name` is the stage that dead letters name.
 ///
@@ -59,11 +67,11 @@ pub fn topology<C: RecordCodec>(
     metrics: SentimentMetrics,
 ) -> Result<Topology, TopologyError> {
     let settings = Arc::new(settings);
-    Topology::builder("sentiment")
+    let builder = stores().into_iter().fold(Topology::builder(TOPOLOGY), TopologyBuilder::store);
+    builder
         .source(&settings.source)
         .sink(&settings.scored)
         .sink(&settings.mentions)
-        .store(StoreSpec::key_value(SEEN))
         .accounted()
         .max_batch(usize::from(max_batch))
         .processor(move |_| {

@@ -38,7 +38,7 @@ mod processor;
 pub mod progress;
 mod share;
 mod signals;
-mod stores;
+pub(crate) mod stores;
 pub mod terms;
 pub mod window;
 
@@ -60,6 +60,9 @@ use vigie_streams::{StreamsConfig, Topology, TopologyError};
 
 use crate::service;
 use crate::service::record_codec::RecordCodec;
+
+/// Name of the topology.
+pub(crate) const TOPOLOGY: &str = "trends";
 
 /// Name of the consumer group; changelogs and transactional ids begin with it.
 pub const APPLICATION_ID: &str = "vigie-trends";
@@ -88,7 +91,7 @@ pub fn topology<C: RecordCodec>(
     metrics: TrendsMetrics,
 ) -> Result<Topology, TopologyError> {
     let settings = Arc::new(settings);
-    let mut builder = Topology::builder("trends")
+    let mut builder = Topology::builder(TOPOLOGY)
         .source(&settings.source)
         .sink(&settings.insights)
         .sink(&settings.alerts)

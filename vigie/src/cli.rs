@@ -286,7 +286,7 @@ pub(crate) struct TailArgs {
 pub(crate) struct Partitions {
     /// Partitions of the topics of posts and insights: as many tasks share the work at most; those there are, or 4, if not given
     ///
-    /// They are chosen when the topics are created, and stay.
+    /// They are chosen when the topics are created; `vigie topics migrate` changes them.
     #[arg(long, env = "VIGIE_PARTITIONS", value_parser = clap::value_parser!(i32).range(1..=1024))]
     pub(crate) partitions: Option<i32>,
 }

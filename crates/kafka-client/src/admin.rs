@@ -200,6 +200,17 @@ impl Admin {
         self.first_failure("delete group", results)
     }
 
+    /// How many members `group` has; 0 if there is no such group.
+    ///
+    /// # Errors
+    /// [`KafkaError::Unavailable`] if no broker answers.
+    pub fn members(&self, group: &str) -> Result<usize, KafkaError> {
+        let wire = self.config.wire_name(group);
+        let found = self.committed.fetch_group_list(Some(&wire), TIMEOUT);
+        let found = found.map_err(|e| self.failed("describe group", &e))?;
+        Ok(found.groups().iter().map(|group| group.members().len()).sum())
+    }
+
     /// The topics whose names carry the prefix (without it), and their partitions; internal topics are left out.
     ///
     /// # Errors

@@ -110,7 +110,8 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Joins the group. Returns at once; the first polls bring the assignment.
+    /// Joins the group. Returns at once; the first polls bring the assignment. Without topics it stays outside: it can be asked for
+    /// offsets, and commit them in a transaction while the group has no members.
     ///
     /// # Errors
     /// [`KafkaError::Fatal`] if librdkafka rejects the settings.
@@ -145,7 +146,9 @@ impl Consumer {
             .map_err(|e| KafkaError::from_native("create consumer", &e))?;
         let wire: Vec<String> = options.topics.iter().map(|topic| config.wire_name(topic)).collect();
         let wire: Vec<&str> = wire.iter().map(String::as_str).collect();
-        inner.subscribe(&wire).map_err(|e| KafkaError::from_native("subscribe", &e))?;
+        if !wire.is_empty() {
+            inner.subscribe(&wire).map_err(|e| KafkaError::from_native("subscribe", &e))?;
+        }
         Ok(Self {
             inner: Closing::new("consumer", inner),
             config: config.clone(),

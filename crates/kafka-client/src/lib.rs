@@ -28,5 +28,5 @@ pub use publisher::Publisher;
 pub use reader::{
     PartitionReader, ReadToEnd, Start, last_offset_before, read_partition_to_end, read_to_end, rolled_back,
 };
-pub use record::{Headers, OutgoingRecord, Record, TopicPartition};
+pub use record::{Headers, OutgoingRecord, Record, TopicPartition, partition_of};
 pub use security::{KafkaSecurity, KeyPassword, SaslMechanism, SaslPassword, SecurityProtocol};

@@ -62,6 +62,25 @@ impl Record {
     }
 }
 
+/// The partition, of `partitions`, that the producer chooses for `key`: murmur2 of Kafka's `Utils.java`, without the sign.
+pub fn partition_of(key: &[u8], partitions: i32) -> i32 {
+    const M: u32 = 0x5bd1_e995;
+    let length = u32::try_from(key.len()).unwrap_or(u32::MAX);
+    let mut hash = 0x9747_b28c ^ length;
+    let (words, rest) = key.as_chunks::<4>();
+    for word in words {
+        let k = u32::from_le_bytes(*word).wrapping_mul(M);
+        hash = hash.wrapping_mul(M) ^ (k ^ (k >> 24)).wrapping_mul(M);
+    }
+    if !rest.is_empty() {
+        let tail = rest.iter().rev().fold(0, |tail, byte| (tail << 8) | u32::from(*byte));
+        hash = (hash ^ tail).wrapping_mul(M);
+    }
+    hash = (hash ^ (hash >> 13)).wrapping_mul(M);
+    hash ^= hash >> 15;
+    i32::try_from(hash & 0x7fff_ffff).unwrap_or(0) % partitions.max(1)
+}
+
 /// A record to write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutgoingRecord {

@@ -40,8 +40,8 @@ const WATCH: Duration = Duration::from_millis(50);
 
 /// Runs a [`Topology`] on Kafka.
 pub struct StreamsApp {
-    config: StreamsConfig,
-    topology: Topology,
+    pub(crate) config: StreamsConfig,
+    pub(crate) topology: Topology,
     encoder: Arc<dyn DeadLetterEncoder>,
     clock: SharedClock,
     metrics: Arc<StreamsMetrics>,
@@ -101,32 +101,12 @@ impl StreamsApp {
     pub fn run(&self, shutdown: impl Fn() -> bool + Send + Sync) -> Result<(), StreamsError> {
         let failed = AtomicBool::new(false);
         let stop = || shutdown() || failed.load(Ordering::SeqCst);
-        self.config.kafka.ping(BROKER_WAIT)?;
-        let admin = Admin::new(&self.config.kafka)?;
+        let admin = self.admin()?;
         let partitions = self.prepare(&admin, &stop)?;
         if stop() {
             return Ok(());
         }
-        let bounds = match &self.config.stop_at {
-            None => None,
-            Some(stop_at) => Some(Bounds::find(&admin, stop_at)?),
-        };
-        let listener = self.listener.clone();
-        let shared = Shared {
-            config: &self.config,
-            admin: &admin,
-            topology: &self.topology,
-            encoder: &self.encoder,
-            clock: &self.clock,
-            metrics: &self.metrics,
-            state_dir: self.state_dir(&admin)?,
-            changelogs: self.changelog_topics(),
-            partitions,
-            hearts: (0..self.config.threads).map(|_| Heartbeat::default()).collect(),
-            board: StateBoard::new(self.config.threads, listener),
-            bounds,
-            pace: self.config.rate.map(Pace::new),
-        };
+        let shared = self.shared(&admin, partitions)?;
         info!(
             application = self.config.application_id,
             instance = self.config.instance_id,
@@ -137,6 +117,49 @@ impl StreamsApp {
         let outcome = run_threads(&shared, &stop, &failed);
         info!(application = self.config.application_id, ok = outcome.is_ok(), "application stopped");
         outcome
+    }
+
+    /// A client of brokers that answer.
+    pub(crate) fn admin(&self) -> Result<Admin, StreamsError> {
+        self.config.kafka.ping(BROKER_WAIT)?;
+        Ok(Admin::new(&self.config.kafka)?)
+    }
+
+    /// What the threads of a run over `partitions` partitions share.
+    pub(crate) fn shared<'a>(&'a self, admin: &'a Admin, partitions: i32) -> Result<Shared<'a>, StreamsError> {
+        let bounds = match &self.config.stop_at {
+            None => None,
+            Some(stop_at) => Some(Bounds::find(admin, stop_at)?),
+        };
+        Ok(Shared {
+            config: &self.config,
+            admin,
+            topology: &self.topology,
+            encoder: &self.encoder,
+            clock: &self.clock,
+            metrics: &self.metrics,
+            state_dir: self.state_dir(admin)?,
+            changelogs: self.changelog_topics(),
+            partitions,
+            hearts: (0..self.config.threads).map(|_| Heartbeat::default()).collect(),
+            board: StateBoard::new(self.config.threads, self.listener.clone()),
+            bounds,
+            pace: self.config.rate.map(Pace::new),
+        })
+    }
+
+    /// Looks until `found` says so; `false` if it does not within the time that topics may take to show.
+    pub(crate) fn wait_until(
+        &self,
+        mut found: impl FnMut() -> Result<bool, StreamsError>,
+    ) -> Result<bool, StreamsError> {
+        for _ in 0..TOPIC_WAIT.as_millis() / LOOK_AGAIN.as_millis() {
+            if found()? {
+                return Ok(true);
+            }
+            self.clock.sleep(LOOK_AGAIN);
+        }
+        Ok(false)
     }
 
     /// The folder for local state, if there is one. Without knowing for how long the changelogs keep tombstones there are no snapshots.
@@ -172,6 +195,7 @@ impl StreamsApp {
 
     /// Checks the topics, creates changelogs and dead-letter topics, and returns the number of partitions.
     fn prepare(&self, admin: &Admin, stop: &dyn Fn() -> bool) -> Result<i32, StreamsError> {
+        self.refuse_half_grown(admin)?;
         let wanted: Vec<&str> = self.topology.sources().chain(self.topology.sinks()).collect();
         let found = wait_for_topics(admin, &self.clock, &wanted, stop)?;
         let Some((source, partitions)) = self.topology.sources().find_map(|s| Some((s, *found.get(s)?))) else {

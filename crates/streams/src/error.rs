@@ -52,8 +52,7 @@ pub enum StreamsError {
     /// Source or changelog topics do not have the same number of partitions: state would be in the wrong place.
     #[error(
         "topic {topic} has {found} partitions, expected {expected} as {source_topic} has: state would be in other partitions than its keys; \
-         a topic keeps the partitions that it was created with: start over under another --kafka-topic-prefix, \
-         or delete the state ({state}) and process the sources again"
+         have it moved (vigie topics migrate), or delete it ({state}) and process the sources again"
     )]
     PartitionMismatch {
         /// The topic that does not fit.
@@ -131,6 +130,12 @@ pub enum StreamsError {
         topics: Vec<String>,
         /// Where the rest of the state is, by the brokers' names.
         state: String,
+    },
+    /// More partitions were refused, or not all of the state has moved yet; called again it goes on.
+    #[error("partitions cannot be added: {reason}")]
+    Growth {
+        /// What was found, and what was expected.
+        reason: String,
     },
     /// State is to be on disk, and no folder is given for it.
     #[error("state on disk needs a folder, none is given")]

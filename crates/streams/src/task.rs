@@ -171,6 +171,11 @@ impl StreamTask {
         self.core.stores.get(index).map(|(_, store)| store)
     }
 
+    /// A store by its place in the topology, to be changed.
+    pub(crate) fn store_mut(&mut self, index: usize) -> Option<&mut KeyValueStore> {
+        self.core.stores.get_mut(index).map(|(_, store)| store)
+    }
+
     /// Fills a store from a snapshot; its changelog follows.
     pub(crate) fn load_store(&mut self, store: usize, entries: Vec<(Bytes, Bytes)>) {
         debug_assert_eq!(self.state, State::Restoring, "task {}", self.core.id);

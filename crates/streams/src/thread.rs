@@ -12,9 +12,9 @@
 //!                       Lost:     drop tasks         ─┘
 //! ```
 
-mod assignment;
+pub(crate) mod assignment;
 pub(crate) mod bounds;
-mod commit;
+pub(crate) mod commit;
 mod lag;
 pub(crate) mod pace;
 mod restore;

@@ -18,7 +18,7 @@ pub mod baseline;
 pub mod index;
 mod processor;
 mod split;
-mod stores;
+pub(crate) mod stores;
 pub mod windows;
 
 use std::sync::Arc;
@@ -32,6 +32,9 @@ use self::processor::TermsProcessor;
 pub use self::split::split;
 use self::windows::KnownAssets;
 use crate::service::record_codec::RecordCodec;
+
+/// Name of the topology.
+pub(crate) const TOPOLOGY: &str = "terms";
 
 /// What the topology does, apart from where it runs.
 #[derive(Clone, Debug)]
@@ -86,7 +89,7 @@ pub fn topology<C: RecordCodec>(
     known: Arc<KnownAssets>,
 ) -> Result<Topology, TopologyError> {
     let settings = Arc::new(settings);
-    let mut builder = Topology::builder("terms")
+    let mut builder = Topology::builder(TOPOLOGY)
         .source(&settings.source)
         .source(&settings.words)
         .sink(&settings.words)

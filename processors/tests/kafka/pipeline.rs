@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use vigie_clock::{Clock, SystemClock, Timestamp};
 use vigie_daemon::Context;
 use vigie_processors::replay::Control;
-use vigie_processors::trends;
+use vigie_processors::{sentiment, trends};
 use vigie_schemas::{DEFAULT_PARTITIONS, DeadLetter, LIVE_RUN, ScoredPost, Topic, TrendInsight};
 
 use crate::posts::{WINDOW_MS, Windows, counts, oracle, raw_posts};
@@ -173,4 +173,40 @@ async fn windows_are_the_same_with_4_and_with_16_partitions() {
         let changelog = format!("{}-windows-changelog", vigie_processors::trends::APPLICATION_ID);
         assert_eq!(bench.partitions(&changelog), Some(partitions), "changelogs follow");
     }
+}
+
+/// State that moved goes on: posts that were seen before are known, edited and deleted ones are taken from their windows, and revisions go
+/// up by one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn windows_go_on_after_partitions_were_added() {
+    let mut bench = Bench::new().await;
+    let start = SystemClock::default().now().as_millis() / WINDOW_MS * WINDOW_MS - 36 * WINDOW_MS;
+    let posts = raw_posts(Timestamp::from_millis(start), 600);
+    let (first, rest) = posts.split_at(400);
+    bench.publish(first).await;
+    let services = bench.start();
+    wait_for_windows(&bench, &oracle(first)).await;
+    services.stop().await;
+
+    let grown = bench.grow(8).await;
+    let moved = |application: &str| {
+        let of = grown.iter().find(|grown| grown.application == application).unwrap();
+        (of.new_tasks, of.moved_entries > 0)
+    };
+    assert_eq!([sentiment::APPLICATION_ID, trends::APPLICATION_ID].map(moved), [(4, true); 2]);
+    assert_eq!(moved(trends::TERMS_APPLICATION_ID), (0, false), "it does not run here");
+    for topic in [Topic::PostsRaw, Topic::PostsMentions, Topic::InsightsTrends, Topic::PostsTerms] {
+        assert_eq!(bench.partitions(topic.name()), Some(8), "{topic:?}");
+    }
+
+    bench.publish(&first[..200]).await;
+    bench.publish_deletion(&first[1].post_id).await;
+    bench.publish(rest).await;
+    let services = bench.start();
+    let left: Vec<_> = posts.iter().filter(|post| post.post_id != first[1].post_id).cloned().collect();
+    wait_for_windows(&bench, &oracle(&left)).await;
+    services.wait_until_ready().await;
+    services.stop().await;
+    let scored: Vec<ScoredPost> = bench.decoded("insights.sentiment.v1").await;
+    assert_eq!(scored.len(), posts.len() + 1, "each post is scored once, and one is taken back");
 }

@@ -1,13 +1,15 @@
 //! Services to start and stop, and topics to write and read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Parser;
 use tokio::task::JoinHandle;
-use vigie_clock::{Clock, SystemClock};
+use vigie_clock::{Clock, SharedClock, SystemClock};
 use vigie_daemon::{Context, ServiceError};
 use vigie_kafka_client::{Admin, KafkaConfig, OutgoingRecord, Publisher, Record, Start, TopicSpec, read_to_end};
+use vigie_processors::growth::{Grown, grow};
 use vigie_processors::replay::{self, Control};
 use vigie_processors::{sentiment, trends};
 use vigie_schemas::{AvroRecord, Codec, DEFAULT_PARTITIONS, RawPost, RegistryConfig, Topic, register_schemas};
@@ -168,6 +170,26 @@ impl Bench {
             values.push(self.codec.decode(&record.value.unwrap()).await.unwrap());
         }
         values
+    }
+
+    /// Moves the live run, which is stopped, to more partitions, once it has processed all.
+    pub(crate) async fn grow(&mut self, partitions: i32) -> Vec<Grown> {
+        for _ in 0..20 {
+            let clock: SharedClock = Arc::new(SystemClock::default());
+            let unprocessed = match tokio::task::block_in_place(|| grow(&self.kafka, partitions, &clock)) {
+                Ok(grown) => {
+                    // A client goes on with the partitions that it found first.
+                    self.publisher = Publisher::new(&self.kafka, "test");
+                    return grown;
+                }
+                Err(error) => error.to_string(),
+            };
+            assert!(unprocessed.contains("that are not processed"), "{unprocessed}");
+            let services = self.start();
+            services.wait_until_ready().await;
+            services.stop().await;
+        }
+        panic!("the live run does not process all")
     }
 
     pub(crate) fn partitions(&self, topic: &str) -> Option<i32> {

@@ -3,9 +3,13 @@
 mod acls;
 mod apply;
 
+use std::sync::Arc;
+
 use clap::Subcommand;
+use vigie_clock::{SharedClock, SystemClock};
 use vigie_daemon::ServiceError;
 use vigie_kafka_client::{Admin, KafkaConfig, KafkaError};
+use vigie_processors::growth::{Grown, grow};
 use vigie_schemas::{CodecError, SchemaCheck};
 
 use self::acls::Format;
@@ -22,6 +26,17 @@ pub(crate) enum TopicsCommand {
         /// Copies of each partition
         #[arg(long, env = "VIGIE_KAFKA_REPLICATION_FACTOR", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=9))]
         replication_factor: i32,
+        #[command(flatten)]
+        kafka: KafkaConfig,
+    },
+    /// Give the topics of posts and insights more partitions, and move what is known of their keys; producers and processors must not run
+    ///
+    /// Refuses, and changes nothing, while something runs or is left to process. Stopped half-way, run it again: until it has ended, no
+    /// processor starts.
+    Migrate {
+        /// Partitions: a multiple of those that there are
+        #[arg(long, env = "VIGIE_PARTITIONS", value_parser = clap::value_parser!(i32).range(1..=1024))]
+        partitions: i32,
         #[command(flatten)]
         kafka: KafkaConfig,
     },
@@ -52,6 +67,7 @@ pub(crate) async fn run_topics(command: TopicsCommand, output: Output) -> Result
         TopicsCommand::Apply { partitions, replication_factor, kafka } => {
             blocking(move || apply(&kafka, partitions.partitions, replication_factor)).await?
         }
+        TopicsCommand::Migrate { partitions, kafka } => return migrate(partitions, kafka, output).await,
         TopicsCommand::Acls { principal, format, strimzi_cluster, kafka_topic_prefix } => {
             return acls::print(&kafka_topic_prefix, &principal, format, &strimzi_cluster, output);
         }
@@ -63,6 +79,24 @@ pub(crate) async fn run_topics(command: TopicsCommand, output: Output) -> Result
         output.result(change, || {
             let drift = change.drift.iter().map(|d| format!("\n    differs: {d}")).collect::<String>();
             format!("{:<28} {:>3} partitions  {}{drift}", change.topic, change.partitions, change.action)
+        })?;
+    }
+    Ok(())
+}
+
+async fn migrate(partitions: i32, kafka: KafkaConfig, output: Output) -> Result<(), ServiceError> {
+    let grown = blocking(move || {
+        let admin = Admin::new(&kafka).map_err(kafka_error)?;
+        let group = vigie_producers::GROUP;
+        match admin.members(group).map_err(kafka_error)? {
+            0 => grow(&kafka, partitions, &(Arc::new(SystemClock::default()) as SharedClock)),
+            running => Err(ServiceError::failed(format!("{running} members of {group} run, expected none"))),
+        }
+    });
+    for grown in &grown.await? {
+        output.result(grown, || {
+            let Grown { application, new_tasks, moved_entries } = grown;
+            format!("{application:<28} {new_tasks:>3} new tasks  {moved_entries} entries moved")
         })?;
     }
     Ok(())

@@ -12,7 +12,7 @@ use vigie_clock::{Clock, SystemClock, Timestamp};
 use vigie_kafka_client::{
     Admin, Committed, Consumer, ConsumerOptions, Created, Event, KafkaConfig, KafkaError, OutgoingRecord,
     PartitionReader, ProducerOptions, Publisher, Record, Start, TopicPartition, TopicSpec, TransactionalProducer,
-    last_offset_before, read_to_end, rolled_back,
+    last_offset_before, partition_of, read_to_end, rolled_back,
 };
 
 const POLL: Duration = Duration::from_millis(200);
@@ -362,6 +362,7 @@ fn keys_go_to_the_partition_that_the_java_client_would_choose() {
         .collect();
     for (at, (key, hash)) in hashes.into_iter().enumerate() {
         assert_eq!(placed[key.as_bytes()], (hash & i32::MAX) % 12, "{key}");
+        assert_eq!(partition_of(key.as_bytes(), 12), placed[key.as_bytes()], "{key}");
         assert!(producer.delivered_at(at).is_some(), "{key}");
     }
     assert_eq!(producer.delivered_at(hashes.len()), None);

@@ -67,7 +67,7 @@ pub(crate) fn make_tasks(
 }
 
 /// Tasks with their state as of the last whole commit; `None` if it was asked to stop.
-fn restored(
+pub(crate) fn restored(
     shared: &Shared<'_>,
     consumer: &Consumer,
     partitions: &[TopicPartition],

@@ -4,6 +4,7 @@
 
 mod commits;
 mod disk;
+mod growth;
 mod lifecycle;
 mod local_state;
 mod outages;

@@ -50,10 +50,19 @@ impl Place {
             config: BTreeMap::new(),
         };
         Admin::new(&kafka).unwrap().create_topics(&[spec("words"), spec("counts")]).unwrap();
+        let producer = Self::producer(&kafka);
+        Self { kafka, producer }
+    }
+
+    fn producer(kafka: &KafkaConfig) -> TransactionalProducer {
         let options =
             ProducerOptions { transactional_id: "test-input".to_owned(), transaction_timeout: Duration::from_secs(30) };
-        let producer = TransactionalProducer::new(&kafka, &options).unwrap();
-        Self { kafka, producer }
+        TransactionalProducer::new(kafka, &options).unwrap()
+    }
+
+    /// Starts the writer of `words` again: a client goes on with the partitions that it found first.
+    pub(crate) fn restart_writer(&mut self) {
+        self.producer = Self::producer(&self.kafka);
     }
 
     /// Writes words to `words`, each to the partition of its hash.

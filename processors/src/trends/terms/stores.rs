@@ -25,7 +25,7 @@ const BASELINES: &str = "baselines";
 const PROGRESS: &str = "progress";
 
 /// The stores' declarations.
-pub(super) fn specs() -> [StoreSpec; 4] {
+pub(crate) fn specs() -> [StoreSpec; 4] {
     [POSTS, TOLD, BASELINES, PROGRESS].map(StoreSpec::key_value)
 }
 

@@ -81,8 +81,18 @@ pub(crate) fn inspect_topics(admin: &Admin) -> Result<Vec<TopicChange>, ServiceE
 
 /// The topics as they should be with `wanted` partitions, or with those that the cluster has.
 fn catalogue(admin: &Admin, wanted: Option<i32>) -> Result<Vec<TopicConfig>, ServiceError> {
-    let of = |partitions| Topic::ALL.into_iter().flat_map(move |topic: Topic| topic.configs_of(partitions));
-    let chosen = Topic::ALL.into_iter().filter(|topic| topic.partitions_of(1) != topic.partitions_of(i32::MAX));
+    let cursors = admin.partitions(Topic::SourcesCursors.name()).map_err(kafka_error)?;
+    let of = |partitions| {
+        let wanted = Topic::ALL.into_iter().flat_map(move |topic: Topic| topic.configs_of(partitions));
+        // What each source was last asked lies where it is: its topic keeps its partitions.
+        wanted.map(move |topic| match cursors.filter(|_| topic.name == Topic::SourcesCursors.name()) {
+            Some(partitions) => TopicConfig { partitions, ..topic },
+            None => topic,
+        })
+    };
+    let chosen = Topic::ALL
+        .into_iter()
+        .filter(|topic| *topic != Topic::SourcesCursors && topic.partitions_of(1) != topic.partitions_of(i32::MAX));
     let mut found = Vec::new();
     for topic in chosen {
         let partitions = admin.partitions(topic.name()).map_err(kafka_error)?;
@@ -90,8 +100,7 @@ fn catalogue(admin: &Admin, wanted: Option<i32>) -> Result<Vec<TopicConfig>, Ser
     }
     let Some(wanted) = wanted else {
         // Partitions can be added, which somebody may have done to one of them, and never taken away.
-        let own =
-            found.into_iter().filter(|(topic, _)| *topic != Topic::SourcesCursors).map(|(_, partitions)| partitions);
+        let own = found.into_iter().map(|(_, partitions)| partitions);
         return Ok(of(own.min().unwrap_or(DEFAULT_PARTITIONS)).collect());
     };
     let others = found.into_iter().filter(|(topic, partitions)| *partitions != topic.partitions_of(wanted));
@@ -99,9 +108,8 @@ fn catalogue(admin: &Admin, wanted: Option<i32>) -> Result<Vec<TopicConfig>, Ser
     if others.is_empty() {
         return Ok(of(wanted).collect());
     }
-    let way = "a topic keeps the partitions that it was created with, for its keys, and what is known of them, lie by their number: \
-               leave --partitions (VIGIE_PARTITIONS) out to go on with them, or start a deployment with more beside this one under another \
-               --kafka-topic-prefix (docs/operations.md)";
+    let way = "keys, and what is known of them, lie by their number: leave --partitions (VIGIE_PARTITIONS) out to go on with them, or \
+               have vigie topics migrate --partitions move them to a multiple of that (docs/operations.md)";
     Err(ServiceError::failed(format!(
         "topics exist with other than {wanted} partitions ({}): {way}",
         others.join(", ")
@@ -204,9 +212,7 @@ mod tests {
         assert_eq!(inspect_topics(&admin).unwrap(), third);
 
         let refusal = apply_topics(&admin, Some(16), 1).unwrap_err().chain();
-        for word in
-            ["posts.raw.v1 has 8", "posts.mentions.v1 has 4", "sources.cursors.v1 has 6", "--kafka-topic-prefix"]
-        {
+        for word in ["posts.raw.v1 has 8", "posts.mentions.v1 has 4", "vigie topics migrate"] {
             assert!(refusal.contains(word), "{word:?} is missing in {refusal}");
         }
     }
