@@ -23,6 +23,7 @@ use crate::presence::Presence;
 
 pub(crate) mod operations;
 pub(crate) mod posts;
+mod row;
 pub(crate) mod runs;
 pub(crate) mod windows;
 

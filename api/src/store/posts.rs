@@ -2,13 +2,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{Json, ToSql};
 use utoipa::ToSchema;
 use vigie_schemas::WHOLE_MARKET;
 
 use super::runs::served::Served;
 use super::windows::lineage::Model;
 use super::{Snapshot, StoreError};
+use crate::store::row::columns;
 use crate::time::UtcTime;
 use search::{ABOUT, MATCHES, Words};
 
@@ -181,7 +182,7 @@ impl PostsFilter {
         add(MATCHES, text(&self.words.as_ref().map(|Words(words)| words.clone())));
         add(&format!("{k}.score::numeric::float8 >= ?"), self.min_score.map(|score| Box::new(score) as Param));
         add(&format!("{k}.score::numeric::float8 <= ?"), self.max_score.map(|score| Box::new(score) as Param));
-        add("p.scored_at <= ?", self.as_of.map(|time| Box::new(time.0) as Param));
+        add("p.scored_at <= ?", self.as_of.map(|time| Box::new(time) as Param));
         sql.push_str(&match self.label {
             None => String::new(),
             Some(LabelFilter::Negative) => format!(" AND {k}.label = 'negative'"),
@@ -268,7 +269,7 @@ impl Snapshot {
         );
         let (time, id) = query.after.clone().unwrap_or_else(|| (query.to, String::new()));
         let mut params: Vec<&(dyn ToSql + Sync)> =
-            vec![&run, &query.asset, &query.from.0, &query.to.0, &time.0, &id, &query.limit];
+            vec![&run, &query.asset, &query.from, &query.to, &time, &id, &query.limit];
         params.extend(filters.iter().map(|filter| &**filter as &(dyn ToSql + Sync)));
         self.rows(&sql, &params).await?.iter().map(post).collect()
     }
@@ -293,13 +294,11 @@ impl Snapshot {
         );
         let (assets, directions): (Vec<&str>, Vec<f64>) = towards.iter().copied().unzip();
         let candidates = i64::try_from(limit * 5).unwrap_or(i64::MAX);
-        let as_of = as_of.map(|time| time.0);
         let mut clearest: BTreeMap<String, Vec<Post>> = BTreeMap::new();
         let served = served.within(range);
         for part in served.parts() {
             let (from, to) = part.clip(range);
-            let params: [&(dyn ToSql + Sync); 7] =
-                [&part.run, &assets, &from.0, &to.0, &directions, &candidates, &as_of];
+            let params: [&(dyn ToSql + Sync); 7] = [&part.run, &assets, &from, &to, &directions, &candidates, &as_of];
             for row in &self.rows(&sql, &params).await? {
                 clearest.entry(row.try_get("about")?).or_default().push(post(row)?);
             }
@@ -345,47 +344,22 @@ fn post(row: &Row) -> Result<Post, StoreError> {
     let url: Option<String> = row.try_get("url")?;
     let (negative, neutral, positive): (Option<f64>, Option<f64>, Option<f64>) =
         (row.try_get("p_negative")?, row.try_get("p_neutral")?, row.try_get("p_positive")?);
-    Ok(Post {
-        post_id: row.try_get("post_id")?,
-        source: row.try_get("source")?,
-        kind: row.try_get("kind")?,
+    Ok(columns!(row => Post {
+        post_id, source, kind, author_id, title, excerpt, published_at, fetched_at, scored_at, language, label, score,
+        unscored_reason, evidence, revision, fingerprint, copies, spam_score, sample;
         url: url.filter(|url| is_web(url)),
-        author_id: row.try_get("author_id")?,
-        title: row.try_get("title")?,
-        excerpt: row.try_get("excerpt")?,
-        published_at: UtcTime(row.try_get("published_at")?),
-        fetched_at: UtcTime(row.try_get("fetched_at")?),
-        scored_at: UtcTime(row.try_get("scored_at")?),
-        language: row.try_get("language")?,
-        label: row.try_get("label")?,
-        score: row.try_get("score")?,
         probabilities: negative.zip(neutral).zip(positive).map(|((negative, neutral), positive)| Probabilities {
             negative,
             neutral,
             positive,
         }),
-        unscored_reason: row.try_get("unscored_reason")?,
-        evidence: row.try_get("evidence")?,
-        assets: row.try_get::<_, tokio_postgres::types::Json<Vec<AssetMood>>>("moods")?.0,
-        revision: row.try_get("revision")?,
-        fingerprint: row.try_get("fingerprint")?,
-        copies: row.try_get("copies")?,
-        spam_score: row.try_get("spam_score")?,
-        spam_reasons: row.try_get::<_, tokio_postgres::types::Json<Vec<String>>>("spam_reasons")?.0,
-        sample: row.try_get("sample")?,
-        lineage: PostLineage {
-            run_id: row.try_get("run_id")?,
-            model: Model {
-                name: row.try_get("model_name")?,
-                version: row.try_get("model_version")?,
-                sha256: row.try_get("model_sha256")?,
-                assets_version: row.try_get("assets_version")?,
-            },
-            input_topic: row.try_get("input_topic")?,
-            input_partition: row.try_get("input_partition")?,
-            input_offset: row.try_get("input_offset")?,
-        },
-    })
+        assets: row.try_get::<_, Json<Vec<AssetMood>>>("moods")?.0,
+        spam_reasons: row.try_get::<_, Json<Vec<String>>>("spam_reasons")?.0,
+        lineage: columns!(row => PostLineage {
+            run_id, input_topic, input_partition, input_offset;
+            model: Model::read(row)?
+        })
+    }))
 }
 
 /// Posts are hostile input: a `javascript:` link must not reach a reader.

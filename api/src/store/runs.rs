@@ -4,6 +4,7 @@ use vigie_schemas::SERVED_RUN;
 
 use super::{Snapshot, StoreError};
 use crate::http::page::Page;
+use crate::store::row::columns;
 use crate::time::{EARLIEST, LATEST, UtcTime};
 use served::Part;
 
@@ -60,7 +61,7 @@ impl Snapshot {
         let sql = "SELECT * FROM runs WHERE started_at <= $1 AND (started_at < $1 OR run_id > $2) \
                    ORDER BY started_at DESC, run_id LIMIT $3";
         let (time, id) = page.begin(UtcTime(LATEST));
-        let rows = self.rows(sql, &[&time.0, &id, &page.rows()]).await?;
+        let rows = self.rows(sql, &[&time, &id, &page.rows()]).await?;
         let served = self.served(SERVED_RUN, None);
         rows.iter()
             .map(|row| {
@@ -71,22 +72,12 @@ impl Snapshot {
                     to: Some(part.to).filter(|to| to.0 < LATEST),
                 };
                 let served = own.map(range).collect();
-                let maybe_time = |name: &str| row.try_get::<_, Option<jiff::Timestamp>>(name).map(|t| t.map(UtcTime));
-                Ok(Run {
-                    run_id,
-                    topic: row.try_get("topic")?,
-                    from_time: maybe_time("from_time")?,
-                    to_time: maybe_time("to_time")?,
-                    model: row.try_get("model")?,
-                    state: row.try_get("state")?,
-                    started_at: UtcTime(row.try_get("started_at")?),
-                    finished_at: maybe_time("finished_at")?,
-                    posts: row.try_get("posts")?,
-                    progress: row.try_get("progress")?,
-                    heard_at: maybe_time("heard_at")?,
-                    served,
-                    detail: row.try_get("detail")?,
-                })
+                Ok(columns!(row => Run {
+                    topic, from_time, to_time, model, state, started_at, finished_at, posts, progress, heard_at,
+                    detail;
+                    run_id: run_id,
+                    served: served
+                }))
             })
             .collect()
     }

@@ -1,3 +1,4 @@
+use crate::store::row::columns;
 use crate::store::{Snapshot, StoreError};
 use crate::time::UtcTime;
 
@@ -32,24 +33,19 @@ impl Snapshot {
         let erasure = "SELECT erased_at FROM author_erasures WHERE author_id = $1";
         let mut author = AuthorRows::default();
         if let Some(row) = self.rows(summary, &[&author_id]).await?.first() {
-            let time = |name: &str| row.try_get::<_, Option<jiff::Timestamp>>(name).map(|time| time.map(UtcTime));
             author.kind = row.try_get("kind")?;
-            author.first_seen = time("first_seen")?;
-            author.last_seen = time("last_seen")?;
+            author.first_seen = row.try_get("first_seen")?;
+            author.last_seen = row.try_get("last_seen")?;
             author.posts = row.try_get("posts")?;
         }
         if let Some(row) = self.rows(sealed, &[&author_id]).await?.first() {
             author.sealed = row.try_get("sealed")?;
         }
         for row in self.rows(keys, &[&author_id]).await? {
-            author.keys.push(AuthorKeyRow {
-                dek_id: row.try_get("dek_id")?,
-                kek_id: row.try_get("kek_id")?,
-                wrapped_key: row.try_get("wrapped_key")?,
-            });
+            author.keys.push(columns!(row => AuthorKeyRow { dek_id, kek_id, wrapped_key }));
         }
         if let Some(row) = self.rows(erasure, &[&author_id]).await?.first() {
-            author.erased_at = Some(UtcTime(row.try_get("erased_at")?));
+            author.erased_at = Some(row.try_get("erased_at")?);
         }
         Ok(author)
     }

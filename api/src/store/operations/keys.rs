@@ -46,7 +46,7 @@ impl Snapshot {
             credentials::COLUMNS
         );
         let (time, id) = page.begin(UtcTime(LATEST));
-        let rows = self.rows(&sql, &[&time.0, &id, &page.rows()]).await?;
-        rows.iter().map(|row| Ok((UtcTime(row.try_get("created_at")?), KeyInfo::of(row)?))).collect()
+        let rows = self.rows(&sql, &[&time, &id, &page.rows()]).await?;
+        rows.iter().map(|row| Ok((row.try_get("created_at")?, KeyInfo::of(row)?))).collect()
     }
 }

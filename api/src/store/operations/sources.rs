@@ -2,6 +2,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use vigie_schemas::Decision;
 
+use crate::store::row::columns;
 use crate::store::{Snapshot, StoreError};
 use crate::time::UtcTime;
 
@@ -72,31 +73,14 @@ pub(crate) struct Source {
 impl Snapshot {
     /// All sources by id, judged at `now`.
     pub(crate) async fn sources(&self, now: UtcTime) -> Result<Vec<Source>, StoreError> {
-        let rows = self.rows(include_str!("sources.sql"), &[&now.0]).await?;
+        let rows = self.rows(include_str!("sources.sql"), &[&now]).await?;
         let mut sources = Vec::with_capacity(rows.len());
         for row in &rows {
-            let time = |name: &str| row.try_get::<_, jiff::Timestamp>(name).map(UtcTime);
-            let maybe_time = |name: &str| row.try_get::<_, Option<jiff::Timestamp>>(name).map(|t| t.map(UtcTime));
-            let mut source = Source {
-                source: row.try_get("source")?,
-                kind: row.try_get("kind")?,
-                url: row.try_get("url")?,
-                health: SourceHealth::Ok,
-                at: time("at")?,
-                decision: row.try_get("decision")?,
-                status: row.try_get("status")?,
-                reason: row.try_get("reason")?,
-                bytes: row.try_get("bytes")?,
-                duration_ms: row.try_get("duration_ms")?,
-                posts_seen: row.try_get("posts_seen")?,
-                posts_new: row.try_get("posts_new")?,
-                posts_new_24h: row.try_get("posts_new_24h")?,
-                last_success_at: maybe_time("last_success_at")?,
-                last_news_at: maybe_time("last_news_at")?,
-                failures_since_success: row.try_get("failures_since_success")?,
-                next_at: time("next_at")?,
-                sample: row.try_get("sample")?,
-            };
+            let mut source = columns!(row => Source {
+                source, kind, url, at, decision, status, reason, bytes, duration_ms, posts_seen, posts_new,
+                posts_new_24h, last_success_at, last_news_at, failures_since_success, next_at, sample;
+                health: SourceHealth::Ok
+            });
             source.health = health(&source, now);
             sources.push(source);
         }

@@ -67,12 +67,12 @@ impl Snapshot {
              AND {} AND ($7::text IS NULL OR p.language = $7) AND ($8::timestamptz IS NULL OR p.scored_at <= $8) GROUP BY 1",
             MATCHES.replace('?', "$6")
         );
-        let (interval, as_of) = (format!("{} seconds", query.interval), query.as_of.map(|time| time.0));
+        let interval = format!("{} seconds", query.interval);
         let (asset, words, language) = (&query.asset, &query.words.0, &query.language);
         let served = query.served.within((query.from, query.to));
-        let params: &[&(dyn ToSql + Sync)] = &[asset, &query.from.0, &query.to.0, &interval, words, language, &as_of];
+        let params: &[&(dyn ToSql + Sync)] = &[asset, &query.from, &query.to, &interval, words, language, &query.as_of];
         let rows = self.rows_of(&served, &sql, params).await?;
-        rows.iter().map(|row| Ok((UtcTime(row.try_get("start")?), row.try_get("posts")?))).collect()
+        rows.iter().map(|row| Ok((row.try_get("start")?, row.try_get("posts")?))).collect()
     }
 }
 

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use vigie_schemas::LIVE_RUN;
 
 use crate::http::page::Page;
+use crate::store::row::columns;
 use crate::store::{Snapshot, StoreError};
 use crate::time::UtcTime;
 
@@ -114,13 +115,13 @@ impl Snapshot {
         let params: &[&(dyn tokio_postgres::types::ToSql + Sync)] = &[
             &LIVE_RUN,
             &query.seconds,
-            &from.0,
-            &to.0,
+            &from,
+            &to,
             &query.min_significance,
             &query.asset,
             &query.term,
             &query.kind.map(TermKind::name),
-            &time.0,
+            &time,
             &place,
             &query.page.rows(),
         ];
@@ -136,25 +137,17 @@ impl Snapshot {
             let seconds: i32 = row.try_get("window_seconds")?;
             let count = |name: &str| row.try_get::<_, i32>(name).map(i64::from);
             examples.push(lines(row, "examples")?);
-            terms.push(Term {
-                term: row.try_get("term")?,
-                kind: row.try_get("kind")?,
+            terms.push(columns!(row => Term {
+                term, kind, significance, expected_authors, first_seen, asset, r#final, sample, place;
                 window_start: start.into(),
                 window_end: (start + jiff::SignedDuration::from_secs(seconds.into())).into(),
-                significance: row.try_get("significance")?,
                 authors: count("authors")?,
                 posts: count("posts")?,
                 all_authors: count("all_authors")?,
-                expected_authors: row.try_get("expected_authors")?,
-                first_seen: UtcTime(row.try_get("first_seen")?),
-                asset: row.try_get("asset")?,
                 assets: lines(row, "assets")?,
                 examples: Vec::new(),
-                r#final: row.try_get("final")?,
-                computed_at: UtcTime(row.try_get("emitted_at")?),
-                sample: row.try_get("sample")?,
-                place: row.try_get("place")?,
-            });
+                computed_at: row.try_get("emitted_at")?
+            }));
         }
         let posts = self.examples(&examples.concat()).await?;
         for (term, lines) in terms.iter_mut().zip(examples) {

@@ -64,7 +64,7 @@ impl Snapshot {
              AND p.fingerprint IS NOT NULL AND p.deleted_at IS NULL"
         );
         let mut earlier = Earlier::default();
-        for row in self.rows(&sql, &[&run, &query.asset, &from.0, &to.0]).await? {
+        for row in self.rows(&sql, &[&run, &query.asset, &from, &to]).await? {
             earlier.add((row.try_get("published_at")?, row.try_get("post_id")?), row.try_get("fingerprint")?);
         }
         earlier.spots.values_mut().for_each(|spots| spots.sort_unstable());

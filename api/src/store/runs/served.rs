@@ -116,7 +116,7 @@ impl Snapshot {
         let mut all: Vec<&(dyn ToSql + Sync)> = vec![&""];
         all.extend(params);
         for part in parts {
-            all.extend([&part.run as &(dyn ToSql + Sync), &part.from.0, &part.to.0]);
+            all.extend([&part.run as &(dyn ToSql + Sync), &part.from, &part.to]);
         }
         self.rows(&sql, &all).await
     }

@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::http::page::Page;
+use crate::store::row::columns;
 use crate::store::runs::served::Served;
 use crate::store::{Snapshot, StoreError};
 use crate::time::UtcTime;
@@ -94,26 +95,15 @@ impl Snapshot {
         sql: &str,
     ) -> Result<Vec<Alert>, StoreError> {
         let (time, id) = query.page.begin(to);
-        let as_of = query.as_of.map(|time| time.0);
         let params: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
-            &[&run, &query.asset, &query.kind.map(AlertKind::name), &from.0, &to.0, &time.0, &id, &limit, &as_of];
+            &[&run, &query.asset, &query.kind.map(AlertKind::name), &from, &to, &time, &id, &limit, &query.as_of];
         let rows = self.rows(sql, params).await?;
         rows.iter()
             .map(|row| {
-                Ok(Alert {
-                    alert_id: row.try_get("alert_id")?,
-                    run_id: row.try_get("run_id")?,
-                    asset: row.try_get("asset")?,
-                    kind: row.try_get("kind")?,
-                    window_start: UtcTime(row.try_get("window_start")?),
-                    window_end: UtcTime(row.try_get("window_end")?),
-                    value: row.try_get("value")?,
-                    expected: row.try_get("expected")?,
-                    anomaly_score: row.try_get("anomaly_score")?,
-                    raised_at: UtcTime(row.try_get("raised_at")?),
-                    sample: row.try_get("sample")?,
-                    scale_seconds: row.try_get("scale_seconds")?,
-                })
+                Ok(columns!(row => Alert {
+                    alert_id, run_id, asset, kind, window_start, window_end, value, expected, anomaly_score,
+                    raised_at, sample, scale_seconds
+                }))
             })
             .collect()
     }

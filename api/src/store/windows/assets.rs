@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::series::MEAN_SCORE;
+use crate::store::row::columns;
 use crate::store::runs::served::{Part, Served};
 use crate::store::{Snapshot, StoreError};
 use crate::time::UtcTime;
@@ -89,28 +90,24 @@ impl Snapshot {
              ORDER BY n.asset"
         );
         let (hour, day) = (reached.plus(-3600), reached.plus(-86_400));
-        let rows = self.rows(&sql, &[&part.run, &hour.0, &day.0, &reached.0]).await?;
+        let rows = self.rows(&sql, &[&part.run, &hour, &day, &reached]).await?;
         let mut sample = false;
         let mut assets = Vec::with_capacity(rows.len());
         for row in &rows {
             sample |= row.try_get::<_, bool>("sample")?;
-            let asset = Asset {
-                asset: row.try_get("asset")?,
-                first_window: UtcTime(row.try_get("first_window")?),
+            let asset = columns!(row => Asset {
+                asset, first_window, posts_1h, posts_24h, mean_score_24h;
                 latest_window: LatestWindow {
                     run_id: row.try_get("run_id")?,
-                    start: UtcTime(row.try_get("window_start")?),
-                    end: UtcTime(row.try_get("window_end")?),
+                    start: row.try_get("window_start")?,
+                    end: row.try_get("window_end")?,
                     revision: row.try_get("revision")?,
                     r#final: row.try_get("final")?,
                     posts: row.try_get("posts")?,
                     mean_score: row.try_get("mean_score")?,
-                    computed_at: UtcTime(row.try_get("emitted_at")?),
-                },
-                posts_1h: row.try_get("posts_1h")?,
-                posts_24h: row.try_get("posts_24h")?,
-                mean_score_24h: row.try_get("mean_score_24h")?,
-            };
+                    computed_at: row.try_get("emitted_at")?,
+                }
+            });
             let scored_24h = row.try_get::<_, Option<i64>>("scored_24h")?.unwrap_or(0);
             assets.push(Counted { asset, scored_24h });
         }

@@ -77,8 +77,7 @@ impl Snapshot {
     ) -> Result<BTreeMap<String, UtcTime>, StoreError> {
         let before = to.plus(AHEAD);
         let before = as_of.map_or(before, |as_of| before.min(as_of.plus(TOLERANCE)));
-        let as_of = as_of.map(|time| time.0);
-        let rows = self.rows(CLOSED, &[&run, &assets, &from.0, &before.0, &as_of]).await?;
-        rows.iter().map(|row| Ok((row.try_get("asset")?, UtcTime(row.try_get("closed")?)))).collect()
+        let rows = self.rows(CLOSED, &[&run, &assets, &from, &before, &as_of]).await?;
+        rows.iter().map(|row| Ok((row.try_get("asset")?, row.try_get("closed")?))).collect()
     }
 }

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use super::next_hour::NEXT_HOUR;
 use super::series::VOLUME;
 use crate::insights::leaderboard::{AssetTotals, NextHour, SLICES, Slice, Span};
+use crate::store::row::columns;
 use crate::store::runs::served::Served;
 use crate::store::{Snapshot, StoreError, windows};
 use crate::time::UtcTime;
@@ -26,30 +27,21 @@ impl Snapshot {
             FROM ({}) w GROUP BY 1, 2",
             windows::known("w.run_id = $1 AND w.window_start >= $2 AND w.window_start < $3", "$5", as_of)
         );
-        let (from, step, as_of) = (span.previous_start().0, span.slice_seconds(), as_of.map(|time| time.0));
+        let (from, step) = (span.previous_start(), span.slice_seconds());
         let served = served.within((span.previous_start(), span.end));
-        let rows = self.rows_of(&served, &sql, &[&from, &span.end.0, &step, &as_of]).await?;
+        let rows = self.rows_of(&served, &sql, &[&from, &span.end, &step, &as_of]).await?;
         let mut sample = false;
         let mut totals: BTreeMap<String, AssetTotals> = BTreeMap::new();
         for row in &rows {
             sample |= row.try_get::<_, bool>("sample")?;
             let at: i32 = row.try_get("slice")?;
-            let slice = Slice {
-                windows: row.try_get("windows")?,
-                posts: row.try_get("posts")?,
-                unique_posts: row.try_get("unique_posts")?,
-                spam_posts: row.try_get("spam_posts")?,
-                negative: row.try_get("negative")?,
-                neutral: row.try_get("neutral")?,
-                positive: row.try_get("positive")?,
+            let slice = columns!(row => Slice {
+                windows, posts, unique_posts, spam_posts, negative, neutral, positive, anomaly_score, expected_posts,
+                r#final, computed_at;
                 scored: row.try_get::<_, Option<i64>>("scored")?.unwrap_or(0),
                 score_sum: row.try_get::<_, Option<f64>>("score_sum")?.unwrap_or(0.0),
-                anomaly_score: row.try_get("anomaly_score")?,
-                expected_posts: row.try_get("expected_posts")?,
-                r#final: row.try_get("final")?,
-                computed_at: UtcTime(row.try_get("computed_at")?),
-                next_hour: NextHour::read(row)?,
-            };
+                next_hour: NextHour::read(row)?
+            });
             let slices = totals.entry(row.try_get("asset")?).or_insert_with(|| vec![None; SLICES]);
             if let Some(place) = usize::try_from(at).ok().and_then(|at| slices.get_mut(at)) {
                 *place = Some(slice);
@@ -74,9 +66,8 @@ impl Snapshot {
                WHERE a.run_id = $1 AND a.published_at >= $2 AND a.published_at < $3 AND {known} GROUP BY a.asset \
              UNION ALL SELECT '*', {counts} posts p WHERE p.run_id = $1 AND {known} HAVING count(*) > 0"
         );
-        let as_of = as_of.map(|time| time.0);
         let served = served.within((span.start(), span.end));
-        let rows = self.rows_of(&served, &sql, &[&span.start().0, &span.end.0, &as_of]).await?;
+        let rows = self.rows_of(&served, &sql, &[&span.start(), &span.end, &as_of]).await?;
         rows.iter().map(|row| Ok((row.try_get("asset")?, row.try_get("voices")?))).collect()
     }
 }

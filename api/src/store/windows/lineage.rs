@@ -75,6 +75,17 @@ const JOINED: &str = "l.model_name, l.model_version, l.model_sha256, l.assets_ve
     nullif(l.forecast_sha256, '') AS forecast_sha256, of.first_offset, of.last_offset \
     FROM of JOIN lineages l ON l.id = of.lineage_id";
 
+impl Model {
+    pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            name: row.try_get("model_name")?,
+            version: row.try_get("model_version")?,
+            sha256: row.try_get("model_sha256")?,
+            assets_version: row.try_get("assets_version")?,
+        })
+    }
+}
+
 impl Lineage {
     /// That of a range, without a row yet.
     pub(crate) fn new(served: &Served, range: (UtcTime, UtcTime)) -> Self {
@@ -84,13 +95,7 @@ impl Lineage {
     }
 
     pub(crate) fn add(&mut self, row: &Row) -> Result<(), StoreError> {
-        let model = Model {
-            name: row.try_get("model_name")?,
-            version: row.try_get("model_version")?,
-            sha256: row.try_get("model_sha256")?,
-            assets_version: row.try_get("assets_version")?,
-        };
-        self.add_model(model);
+        self.add_model(Model::read(row)?);
         let forecaster =
             (row.try_get("forecast_model")?, row.try_get("forecast_version")?, row.try_get("forecast_sha256")?);
         if let (Some(name), Some(version), Some(sha256)) = forecaster {
@@ -153,7 +158,7 @@ impl Snapshot {
         let mut buckets: ByAsset<Lineage> = BTreeMap::new();
         for row in self.series_rows(&sql, query, &query.names()).await? {
             let of_asset = buckets.entry(row.try_get("asset")?).or_default();
-            let bucket = UtcTime(row.try_get("bucket")?);
+            let bucket: UtcTime = row.try_get("bucket")?;
             let range = if by_bucket { (bucket, bucket.plus(query.interval)) } else { (query.from, query.to) };
             of_asset.entry(bucket).or_insert_with(|| Lineage::new(&query.served, range)).add(&row)?;
         }
@@ -173,8 +178,7 @@ impl Snapshot {
             windows::known_rows(condition, "$4", as_of)
         );
         let mut lineage = Lineage::new(served, (from, to));
-        let as_of = as_of.map(|time| time.0);
-        for row in self.rows_of(&served.within((from, to)), &sql, &[&from.0, &to.0, &as_of]).await? {
+        for row in self.rows_of(&served.within((from, to)), &sql, &[&from, &to, &as_of]).await? {
             lineage.add(&row)?;
         }
         Ok(lineage)

@@ -6,6 +6,7 @@ use vigie_schemas::WHOLE_MARKET;
 
 use super::next_hour::NEXT_HOUR;
 use crate::insights::leaderboard::NextHour;
+use crate::store::row::columns;
 use crate::store::runs::served::Served;
 use crate::store::windows::{self, BUCKET};
 use crate::store::{Snapshot, StoreError};
@@ -113,9 +114,7 @@ impl Snapshot {
             "WITH w AS ({}) SELECT asset, {BUCKET} AS bucket, {MEAN_SCORE} AS mean_score, {VOLUME} FROM w GROUP BY 1, 2",
             query.windows()
         );
-        let read = |row: &Row| {
-            Ok(Conviction { unique_posts: row.try_get("unique_posts")?, mean_score: row.try_get("mean_score")? })
-        };
+        let read = |row: &Row| Ok(columns!(row => Conviction { unique_posts, mean_score }));
         self.by_asset(&sql, query, &query.with_market(), read).await
     }
 
@@ -165,7 +164,7 @@ impl Snapshot {
     ) -> Result<ByAsset<T>, StoreError> {
         let mut found: ByAsset<T> = BTreeMap::new();
         for row in self.series_rows(sql, query, assets).await? {
-            found.entry(row.try_get("asset")?).or_default().insert(UtcTime(row.try_get("bucket")?), read(&row)?);
+            found.entry(row.try_get("asset")?).or_default().insert(row.try_get("bucket")?, read(&row)?);
         }
         Ok(found)
     }
@@ -176,9 +175,8 @@ impl Snapshot {
         query: &SeriesQuery,
         assets: &[&str],
     ) -> Result<Vec<Row>, StoreError> {
-        let as_of = query.as_of.map(|time| time.0);
         let served = query.served.within((query.from, query.to));
-        self.rows_of(&served, sql, &[&assets, &query.from.0, &query.to.0, &query.interval_text(), &as_of]).await
+        self.rows_of(&served, sql, &[&assets, &query.from, &query.to, &query.interval_text(), &query.as_of]).await
     }
 }
 
@@ -191,23 +189,9 @@ pub(crate) const VOLUME: &str = "CASE WHEN count(unique_posts) = count(*) THEN s
     CASE WHEN count(spam_posts) = count(*) THEN sum(spam_posts)::bigint END AS spam_posts";
 
 fn bucket(row: &Row) -> Result<Bucket, StoreError> {
-    Ok(Bucket {
-        windows: row.try_get("windows")?,
-        r#final: row.try_get("final")?,
-        revision: row.try_get("revision")?,
-        posts: row.try_get("posts")?,
-        unique_authors: row.try_get("unique_authors")?,
-        negative: row.try_get("negative")?,
-        neutral: row.try_get("neutral")?,
-        positive: row.try_get("positive")?,
-        mean_score: row.try_get("mean_score")?,
-        anomaly_score: row.try_get("anomaly_score")?,
-        tail_probability: row.try_get("tail_probability")?,
-        expected_posts: row.try_get("expected_posts")?,
-        next_hour: NextHour::read(row)?,
-        computed_at: UtcTime(row.try_get("computed_at")?),
-        unique_posts: row.try_get("unique_posts")?,
-        spam_posts: row.try_get("spam_posts")?,
-        sample: row.try_get("sample")?,
-    })
+    Ok(columns!(row => Bucket {
+        windows, r#final, revision, posts, unique_authors, negative, neutral, positive, mean_score, anomaly_score,
+        tail_probability, expected_posts, computed_at, unique_posts, spam_posts, sample;
+        next_hour: NextHour::read(row)?
+    }))
 }
