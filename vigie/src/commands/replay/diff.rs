@@ -120,7 +120,7 @@ fn alert_lines(alerts: &Value, run: &str, with: &str) -> Vec<String> {
             of("only_with")
         ),
         format!(
-            "judged windows: {} of {} in {run}, {} of {} in {with}; of the others no alert says nothing",
+            "judged windows: {} of {} in {run}, {} of {} in {with}; others raise no alert, whatever happened",
             of("judged_run"),
             of("windows_run"),
             of("judged_with"),
