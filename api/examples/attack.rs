@@ -1,7 +1,9 @@
 //! One client that behaves, or one that does not, from an address of its own: `attack KIND URL [--from 127.0.0.2] [--seconds 10]
 //! [--ca FILE]`. Prints one line of JSON. `benches/peers/python/attack.py` starts the first beside each of the others.
 
-mod client;
+mod client {
+    pub(crate) mod wire;
+}
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -18,7 +20,7 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 use vigie_clock::{Clock, SystemClock};
 
-use client::{Failure, Wire, connector};
+use client::wire::{Failure, Wire, connector};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Kind {

@@ -2,7 +2,9 @@
 //! [--ca FILE] [--conditional]`. Connections are kept alive. With a rate, requests are due at fixed times, and latency counts from when a request was
 //! due, or sent if its connection was free then, so that a server that stalls cannot hide it. `--conditional` sends the ETag of a first answer.
 
-mod client;
+mod client {
+    pub(crate) mod wire;
+}
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,7 +17,7 @@ use tokio::net::TcpStream;
 use url::Url;
 use vigie_clock::{Clock, SystemClock};
 
-use client::{Failure, Wire, connector};
+use client::wire::{Failure, Wire, connector};
 
 #[derive(Clone, Parser)]
 struct Args {

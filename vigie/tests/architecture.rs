@@ -70,7 +70,15 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ("vigie-api", &["vigie-audit", "vigie-authors", "vigie-clock", "vigie-daemon", "vigie-schemas", "vigie-stores"]),
     (
         "vigie-benches",
-        &["vigie-clock", "vigie-kafka-client", "vigie-processors", "vigie-schemas", "vigie-stack", "vigie-streams"],
+        &[
+            "vigie-clock",
+            "vigie-kafka-client",
+            "vigie-processors",
+            "vigie-schemas",
+            "vigie-stack",
+            "vigie-stores",
+            "vigie-streams",
+        ],
     ),
     ("vigie-chaos", &["vigie-clock", "vigie-kafka-client", "vigie-processors", "vigie-schemas", "vigie-stack"]),
     (
