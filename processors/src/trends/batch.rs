@@ -22,6 +22,9 @@ use crate::inference::ModelError;
 /// The inputs of the forecast that follows a window.
 type Row = Result<Features, NoForecast>;
 
+/// An alert, and the place of the window that brought it to light.
+pub type Raised = (usize, Alert);
+
 /// Windows being filled.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -85,7 +88,7 @@ impl Batch {
         emitted_at: Timestamp,
         policy: AlertPolicy,
         forecaster: Option<&SharedForecaster>,
-    ) -> Result<(Vec<TrendInsight>, Vec<(usize, Alert)>), ModelError> {
+    ) -> Result<(Vec<TrendInsight>, Vec<Raised>), ModelError> {
         let complete_from = self.counts.windows.keys().next().map(|(start, _)| *start);
         let terms = Terms { policy, complete_before: Timestamp::from_millis(i64::MAX), complete_from };
         let (rows, findings) = self.judge_all(spec, &terms);
