@@ -119,6 +119,7 @@ const PROCESSORS: Directions = &[
     ("recount", &["assets", "inference", "sentiment", "service", "text"]),
     ("past", &[]),
     ("replay", &["forecast", "inference", "past", "sentiment", "service", "text", "times", "trends"]),
+    ("growth", &["sentiment", "service", "trends"]),
 ];
 
 const CHAOS: Directions = &[
