@@ -52,7 +52,7 @@ pub enum StreamsError {
     /// Source or changelog topics do not have the same number of partitions: state would be in the wrong place.
     #[error(
         "topic {topic} has {found} partitions, expected {expected} as {source_topic} has: state would be in other partitions than its keys; \
-         have it moved (vigie topics migrate), or delete it ({state}) and process the sources again"
+         have it moved (vigie topics migrate), or delete the state ({state}) and process the sources again"
     )]
     PartitionMismatch {
         /// The topic that does not fit.
