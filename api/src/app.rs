@@ -43,7 +43,7 @@ pub(crate) struct App {
     pub(crate) requests: Semaphore,
     /// By which the API may be asked for; `None` if by any name.
     pub(crate) hosts: Option<Vec<String>>,
-    /// Of which switches subscribers are told.
+    /// The switches that subscribers are told of.
     pub(crate) switches: watch::Sender<Arc<[Switch]>>,
     /// Half of the connections to the database are left to quick questions.
     heavy: Semaphore,

@@ -1,4 +1,4 @@
-//! What both topologies do to become a service.
+//! What topologies do to become a service.
 
 pub(crate) mod dead_letter;
 pub(crate) mod record_codec;

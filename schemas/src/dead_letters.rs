@@ -25,6 +25,21 @@ pub struct DeadLetter {
     pub version: Option<String>,
 }
 
+/// The largest value that a letter carries: with it the letter must fit where the record itself did (1 MiB by default).
+const MAX_VALUE_BYTES: usize = 900 * 1024;
+
+impl DeadLetter {
+    /// Leaves out a value that would make the letter larger than brokers take, and says so. It stays where it was, under the letter's topic,
+    /// partition and offset.
+    #[must_use]
+    pub fn fitting(mut self) -> Self {
+        if let Some(value) = self.value.take_if(|value| value.len() > MAX_VALUE_BYTES) {
+            self.detail = format!("{} (the value of {} bytes is left out)", self.detail, value.len());
+        }
+        self
+    }
+}
+
 /// Header of the mark of a redriven letter: where in the topic its record is now, `PARTITION:OFFSET`.
 pub const REDRIVEN_TO: &str = "vigie-redriven-to";
 /// Header of such a mark: how often the record has been sent, this time included.

@@ -1,4 +1,4 @@
-//! Options of both sinks.
+//! Options of the sinks of PostgreSQL and Redis.
 
 use clap::Args;
 

@@ -1,4 +1,4 @@
-//! From topics to a store: the part that both sinks share.
+//! From topics to a store: the part that the sinks of PostgreSQL and Redis share.
 //!
 //! ```text
 //!   poll ──▶ Buffer ──one batch at a time──▶ Writer: decode, dead letters, Sink::write (rows + offsets in one transaction)

@@ -162,6 +162,7 @@ pub(crate) fn letter(record: &Record, stage: &str, reason: &str, detail: String,
         failed_at: now,
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),
     }
+    .fitting()
 }
 
 async fn read<T: AvroRecord>(codec: &Codec, value: &[u8]) -> Result<Box<T>, InsightError> {

@@ -189,7 +189,7 @@ pub(crate) enum SinkCommand {
     Postgres(Box<PostgresArgs>),
     /// Events for the live stream
     Redis(Box<RedisArgs>),
-    /// Raw posts to Parquet files
+    /// Raw and scored posts to Parquet files
     Archive(Box<ArchiveArgs>),
 }
 
@@ -378,9 +378,9 @@ pub(crate) enum ReplayCommand {
     List(replay::ListArgs),
     /// Show how far a replay is
     Status(replay::RunArgs),
-    /// Let a running replay wait; at most a week, for as long as Kafka keeps the offsets of groups
+    /// Pause a running replay; at most a week, for as long as Kafka keeps the offsets of groups
     Pause(replay::RunArgs),
-    /// Let a paused replay go on
+    /// Resume a paused replay
     Resume(replay::RunArgs),
     /// End a replay for good, and delete what it needs to go on; what it wrote stays
     Cancel(replay::StoredRunArgs),

@@ -49,7 +49,7 @@ impl Source for Telegram {
         if page.posts.is_empty() && html.select(&HISTORY).next().is_none() {
             let why = match html.select(&CHANNEL).next() {
                 Some(_) => "a channel without a public preview, expected t.me/s/CHANNEL",
-                None => "no channel of telegram, expected t.me/s/CHANNEL",
+                None => "not a Telegram channel, expected t.me/s/CHANNEL",
             };
             return Err(ParseError::Page(why.into()));
         }

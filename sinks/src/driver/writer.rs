@@ -73,7 +73,7 @@ impl<S: Sink> Writer<S> {
             return Insight::of_queue(&self.codec, record, self.sink.name(), self.clock.now()).await;
         }
         let Some(topic) = Topic::from_name(&record.topic) else {
-            let detail = format!("{} is no topic of the catalogue", record.topic);
+            let detail = format!("{} is not in the catalogue of topics", record.topic);
             return Err(InsightError::Dead { reason: "undecodable", detail });
         };
         Insight::decode(&self.codec, topic, record.key.as_deref(), record.value.as_deref()).await

@@ -24,12 +24,16 @@ async fn undecodable_and_invalid_records_go_to_the_dead_letter_queue_and_the_par
     let at_0 = |record: OutgoingRecord| OutgoingRecord { partition: Some(0), ..record };
     let mut odd = post(3);
     odd.score = Some(f64::NAN);
+    // As large as a record may be, and nothing that can be compressed: a letter with all of it would be refused.
+    let huge: Vec<u8> =
+        (1..262_050_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).rotate_left(n % 31).to_le_bytes()).collect();
     let records = vec![
         at_0(pipeline.encode(topic, "rss:1", &post(1)).await),
         at_0(OutgoingRecord::new(topic.name(), "junk", Bytes::from_static(b"no avro"))),
         at_0(OutgoingRecord { value: None, ..OutgoingRecord::new(topic.name(), "gone", Bytes::new()) }),
         at_0(OutgoingRecord::new(topic.name(), "unknown schema", Bytes::from_static(&[0, 0x7f, 0, 0, 1, 2, 3]))),
         at_0(pipeline.encode(topic, "rss:3", &odd).await),
+        at_0(OutgoingRecord::new(topic.name(), "huge", Bytes::from(huge))),
         at_0(pipeline.encode(topic, "rss:2", &post(2)).await),
     ];
     let published = pipeline.publish(records).await;
@@ -42,8 +46,16 @@ async fn undecodable_and_invalid_records_go_to_the_dead_letter_queue_and_the_par
     let offset = |i: usize| published[i].1;
     assert_eq!(
         found,
-        [(offset(1), "undecodable"), (offset(2), "undecodable"), (offset(3), "undecodable"), (offset(4), "invalid")]
+        [
+            (offset(1), "undecodable"),
+            (offset(2), "undecodable"),
+            (offset(3), "undecodable"),
+            (offset(4), "invalid"),
+            (offset(5), "undecodable")
+        ]
     );
+    assert_eq!(letters[4].value, None);
+    assert!(letters[4].detail.ends_with("(the value of 1048196 bytes is left out)"), "{}", letters[4].detail);
     assert_eq!(letters[0].value.as_deref(), Some(b"no avro".as_slice()));
     assert_eq!((letters[0].stage.as_str(), letters[0].key.as_deref()), ("sink-postgres", Some(b"junk".as_slice())));
     assert!(letters[3].detail.contains("score is NaN"), "{}", letters[3].detail);

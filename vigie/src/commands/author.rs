@@ -178,7 +178,7 @@ async fn open(
     });
     let searching = async move {
         while let Some(record) = posts.recv().await {
-            // What is no post has been put aside by others.
+            // Records that cannot be decoded are dead letters of the topologies.
             let Ok(post) = codec.decode::<RawPost>(record.value.as_deref().unwrap_or_default()).await else { continue };
             if post.author_id.as_deref() != Some(author_id) {
                 continue;

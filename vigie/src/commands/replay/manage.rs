@@ -124,7 +124,7 @@ async fn until(runs: &Runs, run_id: &str, test: impl Fn(&RunRow) -> bool) -> Res
         if Instant::now() > deadline {
             let waited = PATIENCE.as_secs();
             return Err(ServiceError::failed(format!(
-                "run {run_id} is still {} after {waited} s; it was told",
+                "run {run_id} is still {} {waited} s after it was asked",
                 run.state
             )));
         }
