@@ -174,7 +174,7 @@ fn the_recipes_work_and_a_killed_replay_goes_on_and_another_model_differs() {
     follow(&page(), dir.path(), &data, &up);
     let letters = json(&vigie(&data, &["--json", "dlq", "list"]));
     assert_eq!((&letters["letters"], &letters["redriven"]), (&json!(1), &json!(1)), "{letters}");
-    up.wait_for("/v1/assets/BTC/posts?limit=5", |v| v.to_string().contains("\"mistaken\""));
+    up.wait_for("/v1/assets/BTC/posts?source=nobody", |v| v.to_string().contains("\"mistaken\""));
     assert_eq!(status(&data, "slow"), Value::Null, "removed");
 
     // Killed, and continued.
