@@ -30,5 +30,5 @@ pub use records::{
 };
 pub use registry::{RegistryConfig, RegistryPassword, RegistryToken, SchemaCheck, check_schemas, register_schemas};
 pub use served::{SERVED_RUN, Segment, Switch, segments};
-pub use states::{AlertKind, Decision, Label, TermKind};
+pub use states::{AlertKind, DeadLetterReason, Decision, Label, RunState, RunWish, TermKind, UnknownState};
 pub use terms::{TermExample, TermInsight, TermPost};

@@ -1,8 +1,19 @@
 //! States that pass from one stage to another by their names.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+/// A name that none of the values has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?}, expected one of {expected}")]
+pub struct UnknownState {
+    /// What was read.
+    pub name: String,
+    /// The names that there are.
+    pub expected: String,
+}
 
 /// An enum whose values are written as names.
 macro_rules! states {
@@ -24,9 +35,14 @@ macro_rules! states {
                 }
             }
 
-            /// The value of this name.
-            pub fn parse(name: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|value| value.as_str() == name)
+        }
+
+        impl FromStr for $state {
+            type Err = UnknownState;
+
+            fn from_str(name: &str) -> Result<Self, UnknownState> {
+                let found = Self::ALL.iter().copied().find(|value| value.as_str() == name);
+                found.ok_or_else(|| UnknownState { name: name.to_owned(), expected: [$($name),+].join(", ") })
             }
         }
 
@@ -82,6 +98,51 @@ states! {
         /// The answer could not be read.
         Unparsable = "unparsable",
     }
+
+    /// Why a record became a dead letter.
+    DeadLetterReason {
+        /// Its bytes could not be read as the topic's schema.
+        Undecodable = "undecodable",
+        /// It was read, but a value in it is impossible.
+        Invalid = "invalid",
+        /// Its time is too far ahead of its arrival.
+        FutureTimestamp = "future_timestamp",
+        /// The store refused it.
+        Rejected = "rejected",
+    }
+
+    /// What a replay does. One whose process was killed stays as it was: see whether it is alive.
+    RunState {
+        /// A process works on it.
+        Running = "running",
+        /// It waits until it is resumed.
+        Paused = "paused",
+        /// All of its range is done.
+        Finished = "finished",
+        /// It ended early, and can go on.
+        Failed = "failed",
+        /// It was stopped, and can go on.
+        Interrupted = "interrupted",
+        /// It was cancelled, and cannot go on.
+        Cancelled = "cancelled",
+    }
+
+    /// What is wanted of a replay.
+    RunWish {
+        /// To go on.
+        Run = "run",
+        /// To wait.
+        Pause = "pause",
+        /// To end, and leave nothing to go on from.
+        Cancel = "cancel",
+    }
+}
+
+impl RunState {
+    /// Whether nothing is left to go on from.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Finished | Self::Cancelled)
+    }
 }
 
 #[cfg(test)]
@@ -91,9 +152,9 @@ mod tests {
     #[test]
     fn a_name_gives_its_value_and_no_other() {
         for label in Label::ALL {
-            assert_eq!(Label::parse(label.as_str()), Some(*label));
+            assert_eq!(label.as_str().parse(), Ok(*label));
         }
-        assert_eq!(Decision::parse("Fetched"), None);
-        assert_eq!(Label::parse(""), None);
+        assert!(Decision::from_str("Fetched").is_err());
+        assert_eq!(Label::from_str("").unwrap_err().to_string(), "\"\", expected one of negative, neutral, positive");
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use vigie_clock::Timestamp;
 use vigie_kafka_client::Record;
 use vigie_schemas::{
-    Alert, AuthorKeyRecord, AvroRecord, Codec, CodecError, DeadLetter, FetchRecord, Forecast, Label, Lineage, Place,
-    REDRIVE_ATTEMPT, REDRIVEN_TO, ScoredPost, TermInsight, Topic, TrendInsight,
+    Alert, AuthorKeyRecord, AvroRecord, Codec, CodecError, DeadLetter, DeadLetterReason, FetchRecord, Forecast, Label,
+    Lineage, Place, REDRIVE_ATTEMPT, REDRIVEN_TO, ScoredPost, TermInsight, Topic, TrendInsight,
 };
 
 /// A decoded record of one of the topics that sinks read.
@@ -50,7 +50,7 @@ pub(crate) enum InsightError {
     Retry(String),
     /// It never will be one: dead letter.
     #[error("{reason}: {detail}")]
-    Dead { reason: &'static str, detail: String },
+    Dead { reason: DeadLetterReason, detail: String },
 }
 
 impl Insight {
@@ -65,7 +65,10 @@ impl Insight {
             if let Some(destroyed) = key.filter(|_| topic == Topic::AuthorsKeys).and_then(DestroyedKey::of) {
                 return Ok(Self::DestroyedKey(Box::new(destroyed)));
             }
-            return Err(InsightError::Dead { reason: "undecodable", detail: "the record has no value".to_owned() });
+            return Err(InsightError::Dead {
+                reason: DeadLetterReason::Undecodable,
+                detail: "the record has no value".to_owned(),
+            });
         };
         let insight = match topic {
             Topic::InsightsSentiment | Topic::ReplaysSentiment => Self::Post(read(codec, value).await?),
@@ -81,10 +84,10 @@ impl Insight {
             | Topic::SourcesCursors
             | Topic::Audit => {
                 let detail = format!("{} is no topic of insights", topic.name());
-                return Err(InsightError::Dead { reason: "undecodable", detail });
+                return Err(InsightError::Dead { reason: DeadLetterReason::Undecodable, detail });
             }
         };
-        insight.checked().map_err(|detail| InsightError::Dead { reason: "invalid", detail })
+        insight.checked().map_err(|detail| InsightError::Dead { reason: DeadLetterReason::Invalid, detail })
     }
 
     /// A record of a dead letter queue. One that is neither letter nor mark becomes a letter about itself: a queue has no queue of its own.
@@ -97,12 +100,15 @@ impl Insight {
         let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse().ok();
         let read = match (&record.value, record.key.as_deref().and_then(text)) {
             (None, Some(letter)) => return Ok(Self::Redriven(Redriven::of(letter, record))),
-            (None, None) => Err(InsightError::Dead { reason: "undecodable", detail: "no mark of a letter".to_owned() }),
+            (None, None) => Err(InsightError::Dead {
+                reason: DeadLetterReason::Undecodable,
+                detail: "no mark of a letter".to_owned(),
+            }),
             (Some(value), _) => read::<DeadLetter>(codec, value).await,
         };
         let checked = read.and_then(|mut letter| match check_dead_letter(&mut letter) {
             Ok(()) => Ok(letter),
-            Err(detail) => Err(InsightError::Dead { reason: "invalid", detail }),
+            Err(detail) => Err(InsightError::Dead { reason: DeadLetterReason::Invalid, detail }),
         });
         match checked {
             Err(InsightError::Dead { reason, detail }) => {
@@ -147,8 +153,14 @@ impl DestroyedKey {
     }
 }
 
-/// What is told of a record that a stage gives up.
-pub(crate) fn letter(record: &Record, stage: &str, reason: &str, detail: String, now: Timestamp) -> DeadLetter {
+/// The dead letter of a record that a stage gives up.
+pub(crate) fn letter(
+    record: &Record,
+    stage: &str,
+    reason: DeadLetterReason,
+    detail: String,
+    now: Timestamp,
+) -> DeadLetter {
     DeadLetter {
         topic: record.topic.to_string(),
         partition: record.partition,
@@ -157,7 +169,7 @@ pub(crate) fn letter(record: &Record, stage: &str, reason: &str, detail: String,
         key: record.key.as_ref().map(|key| key.to_vec()),
         value: record.value.as_ref().map(|value| value.to_vec()),
         stage: stage.to_owned(),
-        reason: reason.to_owned(),
+        reason: reason.to_string(),
         detail,
         failed_at: now,
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),
@@ -168,15 +180,15 @@ pub(crate) fn letter(record: &Record, stage: &str, reason: &str, detail: String,
 async fn read<T: AvroRecord>(codec: &Codec, value: &[u8]) -> Result<Box<T>, InsightError> {
     codec.decode::<T>(value).await.map(Box::new).map_err(|e| match e {
         CodecError::Registry { .. } | CodecError::Config(_) => InsightError::Retry(e.to_string()),
-        CodecError::Invalid { .. } => InsightError::Dead { reason: "undecodable", detail: e.to_string() },
+        CodecError::Invalid { .. } => {
+            InsightError::Dead { reason: DeadLetterReason::Undecodable, detail: e.to_string() }
+        }
     })
 }
 
 fn check_label(label: Option<&str>) -> Result<(), String> {
-    if label.is_some_and(|label| Label::parse(label).is_none()) {
-        return Err(format!("label is {label:?}, expected negative, neutral or positive"));
-    }
-    Ok(())
+    let checked = label.map(str::parse::<Label>).transpose();
+    checked.map(drop).map_err(|e| format!("label is {e}"))
 }
 
 fn check_post(post: &mut ScoredPost) -> Result<(), String> {

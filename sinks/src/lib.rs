@@ -15,7 +15,6 @@ pub use config::BatchOptions;
 pub use postgres::migrations::{MigrateError, migrate};
 pub use postgres::{
     CheckedPostgresSink, POSTGRES_GROUP, POSTGRES_TOPICS, Pace, PostgresSinkConfig, PromotedRun, Promotion, Retention,
-    RunError, RunFinished, RunRow, RunStarted, RunState, RunWish, Runs, SwitchError, promote, promoted_runs, rollback,
-    run_postgres,
+    RunError, RunFinished, RunRow, RunStarted, Runs, SwitchError, promote, promoted_runs, rollback, run_postgres,
 };
 pub use redis::{CheckedRedisSink, REDIS_TOPICS, RedisSinkConfig, run_redis};

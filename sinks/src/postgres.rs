@@ -33,7 +33,7 @@ use vigie_schemas::{RegistryConfig, Topic};
 use vigie_stores::PostgresUrl;
 
 pub use crate::postgres::partitions::Retention;
-pub use crate::postgres::runs::{Pace, RunError, RunFinished, RunRow, RunStarted, RunState, RunWish, Runs};
+pub use crate::postgres::runs::{Pace, RunError, RunFinished, RunRow, RunStarted, Runs};
 pub use crate::postgres::served::{PromotedRun, Promotion, SwitchError, promote, promoted_runs, rollback};
 
 use crate::config::BatchOptions;

@@ -17,7 +17,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use vigie_authors::AuthorKey;
 use vigie_clock::Timestamp;
-use vigie_schemas::{Lineage, Mention, RawPost, ScoredPost, Topic, WHOLE_MARKET, WINDOW, market_key, market_route};
+use vigie_schemas::{
+    DeadLetterReason, Lineage, Mention, RawPost, ScoredPost, Topic, WHOLE_MARKET, WINDOW, market_key, market_route,
+};
 use vigie_streams::{Outcome, Processor, ProcessorContext, ProcessorError, Punctuation, Record};
 
 use super::SEEN;
@@ -401,9 +403,9 @@ impl<C: RecordCodec> SentimentProcessor<C> {
     }
 
     fn reject(&self, ctx: &mut ProcessorContext<'_>, record: &Record, rejection: &Rejection) {
-        self.metrics.dead_letters.with_label_values(&[rejection.reason]).inc();
+        self.metrics.dead_letters.with_label_values(&[rejection.reason.as_str()]).inc();
         if self.settings.dead_letters {
-            ctx.dead_letter(record, rejection.reason, &rejection.detail);
+            ctx.dead_letter(record, rejection.reason.as_str(), &rejection.detail);
         } else {
             ctx.settle(Outcome::Skipped, 1);
         }
@@ -425,7 +427,7 @@ pub(crate) fn check_post(post: &RawPost, record: &Record) -> Result<(), Rejectio
     let arrived = post.fetched_at.min(record.timestamp);
     if post.published_at > arrived.saturating_add(FUTURE_TOLERANCE) {
         let detail = format!("published_at {} is later than its arrival at {arrived}", post.published_at);
-        return Err(Rejection::new("future_timestamp", detail));
+        return Err(Rejection::new(DeadLetterReason::FutureTimestamp, detail));
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use vigie_kafka_client::Record;
-use vigie_schemas::{AvroRecord, CodecError, SyncCodec};
+use vigie_schemas::{AvroRecord, CodecError, DeadLetterReason, SyncCodec};
 use vigie_streams::ProcessorError;
 
 /// Encodes and decodes values of topics, synchronously: the registry's codec in production, a codec of fixed schemas where there is no
@@ -34,8 +34,7 @@ impl RecordCodec for SyncCodec {
 /// Why a record goes to the dead letters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rejection {
-    /// A stable word.
-    pub(crate) reason: &'static str,
+    pub(crate) reason: DeadLetterReason,
     /// For people. Never text of a post.
     pub(crate) detail: String,
 }
@@ -44,16 +43,16 @@ pub(crate) struct Rejection {
 const MAX_DETAIL_CHARS: usize = 300;
 
 impl Rejection {
-    pub(crate) fn new(reason: &'static str, detail: impl ToString) -> Self {
+    pub(crate) fn new(reason: DeadLetterReason, detail: impl ToString) -> Self {
         Self { reason, detail: detail.to_string().chars().take(MAX_DETAIL_CHARS).collect() }
     }
 
     pub(crate) fn undecodable(detail: impl ToString) -> Self {
-        Self::new("undecodable", detail)
+        Self::new(DeadLetterReason::Undecodable, detail)
     }
 
     pub(crate) fn invalid(detail: impl ToString) -> Self {
-        Self::new("invalid", detail)
+        Self::new(DeadLetterReason::Invalid, detail)
     }
 }
 

@@ -74,7 +74,7 @@ impl Label {
     /// The label of a valid mention, with `round(score * 1e6)`.
     pub(crate) fn of(mention: &Mention) -> Option<(Self, i64)> {
         let (label, score) = mention.label.as_deref().zip(mention.score)?;
-        let label = match vigie_schemas::Label::parse(label)? {
+        let label = match label.parse().ok()? {
             vigie_schemas::Label::Negative => Self::Negative,
             vigie_schemas::Label::Neutral => Self::Neutral,
             vigie_schemas::Label::Positive => Self::Positive,

@@ -116,8 +116,8 @@ impl<C: RecordCodec> Processor for TrendsProcessor<C> {
             let mention = match self.check(record)? {
                 Ok(mention) => mention,
                 Err(rejection) => {
-                    self.metrics.dead_letters.with_label_values(&[rejection.reason]).inc();
-                    ctx.dead_letter(record, rejection.reason, &rejection.detail);
+                    self.metrics.dead_letters.with_label_values(&[rejection.reason.as_str()]).inc();
+                    ctx.dead_letter(record, rejection.reason.as_str(), &rejection.detail);
                     continue;
                 }
             };

@@ -138,7 +138,7 @@ pub struct InvalidMention {
 pub fn validate(mention: &Mention) -> Result<(), InvalidMention> {
     let valid = match (mention.label.as_deref(), mention.score) {
         (None, None) => true,
-        (Some(label), Some(score)) => vigie_schemas::Label::parse(label).is_some() && (-1.0..=1.0).contains(&score),
+        (Some(label), Some(score)) => label.parse::<vigie_schemas::Label>().is_ok() && (-1.0..=1.0).contains(&score),
         _ => false,
     };
     if valid { Ok(()) } else { Err(InvalidMention { label: mention.label.clone(), score: mention.score }) }

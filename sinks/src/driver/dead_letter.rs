@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use vigie_clock::Timestamp;
 use vigie_kafka_client::{OutgoingRecord, Publisher, Record};
-use vigie_schemas::{Codec, Topic};
+use vigie_schemas::{Codec, DeadLetterReason, Topic};
 
 use crate::insight::letter;
 
@@ -24,7 +24,7 @@ impl DeadLetters {
         &self,
         codec: &Codec,
         record: &Record,
-        reason: &str,
+        reason: DeadLetterReason,
         detail: &str,
         now: Timestamp,
     ) -> Result<(), String> {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use vigie_clock::SharedClock;
 use vigie_daemon::Component;
 use vigie_kafka_client::Record;
-use vigie_schemas::{Codec, Topic};
+use vigie_schemas::{Codec, DeadLetterReason, Topic};
 
 use crate::driver::backoff::Backoff;
 use crate::driver::buffer::RawBatch;
@@ -74,7 +74,7 @@ impl<S: Sink> Writer<S> {
         }
         let Some(topic) = Topic::from_name(&record.topic) else {
             let detail = format!("{} is not in the catalogue of topics", record.topic);
-            return Err(InsightError::Dead { reason: "undecodable", detail });
+            return Err(InsightError::Dead { reason: DeadLetterReason::Undecodable, detail });
         };
         Insight::decode(&self.codec, topic, record.key.as_deref(), record.value.as_deref()).await
     }
@@ -113,7 +113,7 @@ impl<S: Sink> Writer<S> {
                 Err(SinkError::Rejected(detail)) => match part.rows.first() {
                     Some(row) => {
                         if let Some(record) = raw.records.iter().find(|record| is_source(row, record)) {
-                            self.put_aside(record, "rejected", &detail).await;
+                            self.put_aside(record, DeadLetterReason::Rejected, &detail).await;
                         }
                         parts.push(Batch { rows: Vec::new(), advances: part.advances });
                     }
@@ -128,15 +128,16 @@ impl<S: Sink> Writer<S> {
         Ok(())
     }
 
-    async fn put_aside(&self, record: &Record, reason: &'static str, detail: &str) {
+    async fn put_aside(&self, record: &Record, reason: DeadLetterReason, detail: &str) {
         let mut trouble = self.trouble("dead letter queue");
         while let Err(error) = self.dead_letters.publish(&self.codec, record, reason, detail, self.clock.now()).await {
             trouble.wait(&error).await;
         }
         trouble.over();
-        self.metrics.dead_letters.with_label_values(&[&*record.topic, reason]).inc();
+        self.metrics.dead_letters.with_label_values(&[&*record.topic, reason.as_str()]).inc();
         let (topic, partition, offset) = (&*record.topic, record.partition, record.offset);
-        warn!(sink = self.sink.name(), topic, partition, offset, reason, "record put aside as a dead letter");
+        // At `info` a summary a minute says how many there were.
+        debug!(sink = self.sink.name(), topic, partition, offset, %reason, "record put aside as a dead letter");
     }
 }
 

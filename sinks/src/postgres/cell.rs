@@ -1,9 +1,10 @@
 //! One value of a row on its way to PostgreSQL.
 
 use std::error::Error;
+use std::str::FromStr;
 
 use bytes::{BufMut, BytesMut};
-use tokio_postgres::types::{IsNull, Json, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::{FromSql, IsNull, Json, ToSql, Type, to_sql_checked};
 use vigie_clock::Timestamp;
 
 /// A borrowed value. Its kind must match the type of its column.
@@ -59,6 +60,19 @@ impl ToSql for Cell<'_> {
     }
 
     to_sql_checked!();
+}
+
+/// A state as a column holds it, by its name.
+pub(crate) struct Named<T>(pub(crate) T);
+
+impl<'a, T: FromStr<Err: Error + Sync + Send + 'static>> FromSql<'a> for Named<T> {
+    fn from_sql(ty: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(<&str>::from_sql(ty, raw)?.parse()?))
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        <&str as FromSql>::accepts(ty)
+    }
 }
 
 /// `timestamptz` is microseconds since 2000-01-01 on the wire.

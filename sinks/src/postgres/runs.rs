@@ -8,10 +8,10 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::{Client, Error, Row};
 use vigie_clock::Timestamp;
-use vigie_schemas::LIVE_RUN;
+use vigie_schemas::{LIVE_RUN, RunState, RunWish};
 use vigie_stores::PostgresUrl;
 
-use crate::postgres::cell::Cell;
+use crate::postgres::cell::{Cell, Named};
 
 /// A replay run that begins, or goes on.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,31 +32,6 @@ pub struct RunStarted {
     pub detail: Value,
 }
 
-/// How far a run has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunState {
-    /// All of its range is done.
-    Finished,
-    /// It ended early, and can go on.
-    Failed,
-    /// It was stopped, and can go on.
-    Interrupted,
-    /// It was cancelled, and cannot go on.
-    Cancelled,
-}
-
-impl RunState {
-    /// As the table holds it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Finished => "finished",
-            Self::Failed => "failed",
-            Self::Interrupted => "interrupted",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
 /// A replay run that has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunFinished {
@@ -72,38 +47,19 @@ pub struct RunFinished {
     pub detail: Value,
 }
 
-/// What is wanted of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunWish {
-    /// To go on.
-    Run,
-    /// To wait.
-    Pause,
-    /// To end, and leave nothing to go on from.
-    Cancel,
-}
-
-impl RunWish {
-    const ALL: [(Self, &'static str); 3] = [(Self::Run, "run"), (Self::Pause, "pause"), (Self::Cancel, "cancel")];
-
-    fn as_str(self) -> &'static str {
-        Self::ALL.into_iter().find_map(|(wish, word)| (wish == self).then_some(word)).unwrap_or_default()
-    }
-}
-
 /// A run as it is recorded.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunRow {
     /// Its id.
     pub run_id: String,
-    /// running, paused, finished, failed, interrupted or cancelled. A process that was killed says nothing any more: see `alive`.
-    pub state: String,
+    /// What it does, as its process last said.
+    pub state: RunState,
     /// Whether a process works on it now.
     pub alive: bool,
     /// Seconds since its process was last heard from; none if never.
     pub silent_seconds: Option<f64>,
-    /// What it is asked to do: run, pause or cancel.
-    pub wanted: String,
+    /// What it is asked to do.
+    pub wanted: RunWish,
     /// Start of its range of time, in RFC 3339.
     pub from_time: Option<String>,
     /// End of its range, exclusive.
@@ -208,13 +164,12 @@ impl Runs {
     /// # Errors
     /// [`RunError`].
     pub async fn beat(&self, run_id: &str, paused: bool, progress: &Value) -> Result<RunWish, RunError> {
-        let sql =
-            "UPDATE runs SET heard_at = now(), progress = $3, state = CASE WHEN $2 THEN 'paused' ELSE 'running' END
-            WHERE run_id = $1 RETURNING wanted";
-        let rows = self.client.query(sql, &[&run_id, &paused, progress]).await.map_err(|e| self.failed(e))?;
+        let sql = "UPDATE runs SET heard_at = now(), progress = $3, state = $2 WHERE run_id = $1 RETURNING wanted";
+        let state = if paused { RunState::Paused } else { RunState::Running };
+        let rows = self.client.query(sql, &[&run_id, &state.as_str(), progress]).await.map_err(|e| self.failed(e))?;
         let Some(row) = rows.first() else { return Err(RunError::Unknown(run_id.to_owned())) };
-        let wanted: String = row.try_get(0).map_err(|e| self.failed(e))?;
-        Ok(RunWish::ALL.into_iter().find(|(_, word)| *word == wanted).map_or(RunWish::Run, |(wish, _)| wish))
+        let Named(wanted) = row.try_get(0).map_err(|e| self.failed(e))?;
+        Ok(wanted)
     }
 
     /// Records how a run ended.
@@ -267,10 +222,10 @@ impl Runs {
 fn run_row(row: &Row) -> Result<RunRow, Error> {
     Ok(RunRow {
         run_id: row.try_get("run_id")?,
-        state: row.try_get("state")?,
+        state: row.try_get::<_, Named<_>>("state")?.0,
         alive: row.try_get("alive")?,
         silent_seconds: row.try_get("silent_seconds")?,
-        wanted: row.try_get("wanted")?,
+        wanted: row.try_get::<_, Named<_>>("wanted")?.0,
         from_time: row.try_get("from_time")?,
         to_time: row.try_get("to_time")?,
         model: row.try_get("model")?,

@@ -2,10 +2,10 @@
 
 use tokio_postgres::{Client, Row, Transaction};
 use vigie_clock::Timestamp;
-use vigie_schemas::{Segment, Switch, WINDOW, segments};
+use vigie_schemas::{RunState, Segment, Switch, WINDOW, segments};
 use vigie_stores::PostgresUrl;
 
-use crate::postgres::cell::Cell;
+use crate::postgres::cell::{Cell, Named};
 
 /// What is to be served from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +55,8 @@ pub enum SwitchError {
     NotFinished {
         /// The run.
         run_id: String,
-        /// As the table of runs has it.
-        state: String,
+        /// What it does instead.
+        state: RunState,
     },
     /// The run was not recorded by a replay.
     #[error("run {0} tells no range and no counts, as replays do")]
@@ -196,8 +196,8 @@ async fn complete_range(
          FROM runs r WHERE run_id = $1 FOR SHARE";
     let row = transaction.query_opt(sql, &[&run_id]).await.map_err(failed)?;
     let row = row.ok_or_else(|| SwitchError::Unknown(run_id.to_owned()))?;
-    let state: String = row.try_get("state").map_err(failed)?;
-    if state != "finished" {
+    let Named(state) = row.try_get("state").map_err(failed)?;
+    if state != RunState::Finished {
         return Err(SwitchError::NotFinished { run_id: run_id.to_owned(), state });
     }
     if row.try_get("partial").map_err(failed)? {

@@ -2,10 +2,8 @@
 
 use serde_json::json;
 use vigie_clock::Timestamp;
-use vigie_schemas::{Lineage, ScoredPost, Topic, TrendInsight};
-use vigie_sinks::{
-    Promotion, RunFinished, RunRow, RunStarted, RunState, RunWish, Runs, migrate, promote, promoted_runs, rollback,
-};
+use vigie_schemas::{Lineage, RunState, RunWish, ScoredPost, Topic, TrendInsight};
+use vigie_sinks::{Promotion, RunFinished, RunRow, RunStarted, Runs, migrate, promote, promoted_runs, rollback};
 
 use crate::harness::{Pipeline, eventually};
 use crate::records::{T0, alert, fetch, forecast, post, term, trend};
@@ -248,8 +246,8 @@ async fn a_run_is_recorded_steered_and_continued_by_one_process_at_a_time() {
     assert_eq!(process.beat("run-9", true, &json!({"done": 2})).await.unwrap(), RunWish::Pause);
     let seen = operator.get("run-9").await.unwrap().unwrap();
     assert_eq!(
-        (seen.alive, &*seen.state, &*seen.wanted, &seen.progress),
-        (true, "paused", "pause", &Some(json!({"done": 2})))
+        (seen.alive, seen.state, seen.wanted, &seen.progress),
+        (true, RunState::Paused, RunWish::Pause, &Some(json!({"done": 2})))
     );
     assert_eq!((seen.from_time.as_deref(), seen.to_time), (Some("2022-05-09T12:40:00Z"), None));
 

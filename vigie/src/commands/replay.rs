@@ -11,7 +11,8 @@ use clap::Args;
 pub(crate) use diff::DiffArgs;
 use vigie_audit::AuditConfig;
 use vigie_daemon::{SecretArg, ServiceError};
-use vigie_sinks::{RunError, RunWish, Runs};
+use vigie_schemas::RunWish;
+use vigie_sinks::{RunError, Runs};
 use vigie_stores::PostgresUrl;
 
 pub(crate) use plan::PlanArgs;

@@ -99,7 +99,7 @@ fn health(source: &Source, now: UtcTime) -> SourceHealth {
     if source.next_at.plus(OVERDUE_SECONDS) < now {
         return SourceHealth::Stale;
     }
-    match (Decision::parse(&source.decision), source.failures_since_success) {
+    match (source.decision.parse().ok(), source.failures_since_success) {
         (Some(Decision::Blocked), _) => SourceHealth::Blocked,
         (_, 0) => SourceHealth::Ok,
         _ if source.last_success_at.is_none() => SourceHealth::Failing,

@@ -65,8 +65,8 @@ impl<C: RecordCodec> Processor for MarketProcessor<C> {
                 },
                 Err(rejection) => rejection,
             };
-            self.metrics.dead_letters.with_label_values(&[rejection.reason]).inc();
-            ctx.dead_letter(record, rejection.reason, &rejection.detail);
+            self.metrics.dead_letters.with_label_values(&[rejection.reason.as_str()]).inc();
+            ctx.dead_letter(record, rejection.reason.as_str(), &rejection.detail);
         }
         for start in touched {
             merge::add_up(ctx, start)?;

@@ -72,8 +72,8 @@ impl<C: RecordCodec> Processor for TermsProcessor<C> {
                 false => self.take_in(record, ctx)?,
             };
             if let Some(rejection) = rejection {
-                self.metrics.dead_letters.with_label_values(&[rejection.reason]).inc();
-                ctx.dead_letter(record, rejection.reason, &rejection.detail);
+                self.metrics.dead_letters.with_label_values(&[rejection.reason.as_str()]).inc();
+                ctx.dead_letter(record, rejection.reason.as_str(), &rejection.detail);
             }
         }
         Ok(())

@@ -10,7 +10,7 @@ use clap::Args;
 use vigie_clock::Timestamp;
 use vigie_daemon::{Mistake, ServiceError};
 use vigie_kafka_client::{OutgoingRecord, Record, Start, read_to_end};
-use vigie_schemas::{Codec, DeadLetter, Place, REDRIVE_ATTEMPT, REDRIVEN_TO, Topic};
+use vigie_schemas::{Codec, DeadLetter, DeadLetterReason, Place, REDRIVE_ATTEMPT, REDRIVEN_TO, Topic};
 
 use crate::cli::DlqArgs;
 use crate::commands::topics::{blocking, codec_error, kafka_error};
@@ -25,7 +25,7 @@ pub(crate) struct Filter {
     stage: Option<String>,
     /// Only letters with this reason
     #[arg(long)]
-    reason: Option<String>,
+    reason: Option<DeadLetterReason>,
     /// Only what failed since then: RFC 3339, a date, or a duration ago, as 1h
     #[arg(long, value_name = "TIME", value_parser = vigie_processors::times::since)]
     from: Option<Timestamp>,
@@ -37,7 +37,7 @@ pub(crate) struct Filter {
 impl Filter {
     pub(super) fn takes(&self, letter: &DeadLetter) -> bool {
         self.stage.as_ref().is_none_or(|stage| *stage == letter.stage)
-            && self.reason.as_ref().is_none_or(|reason| *reason == letter.reason)
+            && self.reason.is_none_or(|reason| reason.as_str() == letter.reason)
             && self.from.is_none_or(|from| letter.failed_at >= from)
             && self.to.is_none_or(|to| letter.failed_at < to)
     }

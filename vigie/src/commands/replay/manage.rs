@@ -9,8 +9,8 @@ use vigie_audit::Action;
 use vigie_daemon::{Context, Mistake, ServiceError};
 use vigie_kafka_client::{Admin, KafkaConfig, TopicPartition, last_offset_before};
 use vigie_processors::replay::{self, Progress};
-use vigie_schemas::{LIVE_RUN, Topic};
-use vigie_sinks::{RunFinished, RunRow, RunState, RunWish, Runs};
+use vigie_schemas::{LIVE_RUN, RunState, RunWish, Topic};
+use vigie_sinks::{RunFinished, RunRow, Runs};
 
 use super::{ListArgs, RunArgs, StoredRunArgs, connect, progress, run_error};
 use crate::commands::audit::{audited, event, noted};
@@ -68,19 +68,15 @@ fn doing(run: &RunRow) -> Option<String> {
 
 /// Whether a run that is not done has no process any more.
 fn can_go_on(run: &RunRow) -> bool {
-    !run.alive && !is_over(run)
-}
-
-fn is_over(run: &RunRow) -> bool {
-    [RunState::Finished, RunState::Cancelled].iter().any(|state| state.as_str() == run.state)
+    !run.alive && !run.state.is_over()
 }
 
 fn state(run: &RunRow) -> String {
-    let was_killed = !run.alive && matches!(&*run.state, "running" | "paused");
+    let was_killed = !run.alive && matches!(run.state, RunState::Running | RunState::Paused);
     match run.silent_seconds {
         Some(seconds) if was_killed => format!("killed (last heard of {} ago)", duration(seconds)),
         _ if was_killed => "unknown".to_owned(),
-        _ => run.state.clone(),
+        _ => run.state.to_string(),
     }
 }
 
@@ -96,7 +92,8 @@ pub(crate) async fn steer(args: &RunArgs, wish: RunWish, output: Output) -> Resu
     let runs = connect(&args.postgres_url).await?;
     let run = found(&runs, &args.run).await?;
     if !run.alive {
-        let advice = if is_over(&run) { String::new() } else { format!(": vigie replay run --run-id {}", run.run_id) };
+        let advice =
+            if run.state.is_over() { String::new() } else { format!(": vigie replay run --run-id {}", run.run_id) };
         return Err(ServiceError::failed(format!(
             "no process works on run {}, which is {}{advice}",
             run.run_id,
@@ -104,7 +101,7 @@ pub(crate) async fn steer(args: &RunArgs, wish: RunWish, output: Output) -> Resu
         )));
     }
     runs.want(&run.run_id, wish).await.map_err(run_error)?;
-    let wanted = if wish == RunWish::Pause { "paused" } else { "running" };
+    let wanted = if wish == RunWish::Pause { RunState::Paused } else { RunState::Running };
     let run = until(&runs, &run.run_id, |run| run.state == wanted || !run.alive).await?;
     if run.state != wanted {
         return Err(ServiceError::failed(format!("run {} is {} meanwhile", run.run_id, state(&run))));
@@ -134,7 +131,7 @@ async fn until(runs: &Runs, run_id: &str, test: impl Fn(&RunRow) -> bool) -> Res
 pub(crate) async fn cancel(args: StoredRunArgs, output: Output) -> Result<(), ServiceError> {
     let runs = connect(&args.run.postgres_url).await?;
     let run = found(&runs, &args.run.run).await?;
-    if run.state == RunState::Finished.as_str() {
+    if run.state == RunState::Finished {
         let advice = format!("to delete it: vigie replay remove {}", run.run_id);
         return Err(ServiceError::failed(format!("run {} is finished; {advice}", run.run_id)));
     }
@@ -142,7 +139,7 @@ pub(crate) async fn cancel(args: StoredRunArgs, output: Output) -> Result<(), Se
     runs.want(&run.run_id, RunWish::Cancel).await.map_err(run_error)?;
     let run = until(&runs, &run.run_id, |run| !run.alive).await?;
     let run_id = end(&runs, run, &args.audit.kafka).await?;
-    output.result(&json!({"run_id": run_id, "state": RunState::Cancelled.as_str()}), || {
+    output.result(&json!({"run_id": run_id, "state": RunState::Cancelled}), || {
         format!("{run_id} is cancelled; to delete what it wrote: vigie replay remove {run_id}")
     })
 }
@@ -153,7 +150,7 @@ async fn end(runs: &Runs, run: RunRow, kafka: &KafkaConfig) -> Result<String, Se
     if !runs.claim(&run_id).await.map_err(run_error)? {
         return Err(ServiceError::failed(format!("a process works on run {run_id}: cancel it first")));
     }
-    if !is_over(&run) {
+    if !run.state.is_over() {
         let finished_at = Context::system().clock.now();
         let state = RunState::Cancelled;
         let ended = RunFinished { run_id: run.run_id, state, finished_at, posts: None, detail: json!({}) };

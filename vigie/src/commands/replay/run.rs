@@ -9,8 +9,8 @@ use tokio::time::{Instant, interval, timeout};
 use tracing::warn;
 use vigie_daemon::{Check, Context, ServiceError, spawn_signal_handler};
 use vigie_processors::replay::{self, Control, Phase, Progress, RunReport, Wanted};
-use vigie_schemas::Topic;
-use vigie_sinks::{RunFinished, RunStarted, RunState, RunWish, Runs};
+use vigie_schemas::{RunState, RunWish, Topic};
+use vigie_sinks::{RunFinished, RunStarted, Runs};
 use vigie_stores::PostgresUrl;
 
 use super::{progress, run_error};
@@ -127,10 +127,9 @@ impl Record {
     }
 
     /// The state of a run that has nothing left to go on from.
-    async fn ended(&self) -> Result<Option<String>, ServiceError> {
+    async fn ended(&self) -> Result<Option<RunState>, ServiceError> {
         let row = self.runs.get(&self.run_id).await.map_err(run_error)?;
-        let ended = [RunState::Finished, RunState::Cancelled].map(RunState::as_str);
-        Ok(row.map(|row| row.state).filter(|state| ended.contains(&&**state)))
+        Ok(row.map(|row| row.state).filter(|state| state.is_over()))
     }
 
     /// Tells how far the run is and does what is wanted of it.

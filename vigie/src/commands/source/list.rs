@@ -103,7 +103,7 @@ impl Health {
     fn add(&mut self, record: Value) {
         self.fetches += 1;
         self.posts += record["posts_new"].as_i64().unwrap_or_default();
-        match record["decision"].as_str().and_then(Decision::parse) {
+        match record["decision"].as_str().and_then(|decision| decision.parse().ok()) {
             Some(Decision::Fetched | Decision::NotModified) => self.failures = 0,
             Some(Decision::Waited) => {}
             _ => self.failures += 1,
