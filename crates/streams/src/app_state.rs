@@ -8,15 +8,15 @@ use parking_lot::Mutex;
 /// What an application is doing: the worst of what its threads do.
 ///
 /// ```text
-///              partitions came              stores are full
-///   Starting ─────────────────▶ Restoring ────────────────────▶ Running ◀──┐ it works again
-///      │                            │ ▲      partitions came     │   │     │
-///      │                            │ └──────────────────────────┘   │     │
-///      │ no broker                  │ broker away         broker away, aborts, stalled, stuck
-///      └────────────────────────────┴──▶ Degraded ◀──────────────────┴─────┘
-///
-///   any of them ── shut down, bounds reached, or given up ──▶ Stopped
+///   from \ to   Restoring         Running              Degraded                       Stopped
+///   Starting    partitions came   joined without any   no broker                      shut down,
+///   Restoring                     stores are full      no broker                      bounds reached
+///   Running     partitions came                        broker away, aborted commits,  or given up
+///                                                      stalled, stuck
+///   Degraded    partitions came   it works again
 /// ```
+///
+/// No thread goes back to `Starting`, and none leaves `Stopped`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppState {
     /// Joining the group.
@@ -44,9 +44,15 @@ impl fmt::Display for AppState {
 }
 
 impl AppState {
-    /// Whether a thread in this state may change to `next`; see the diagram.
+    /// Whether a thread in this state may change to `next`; see the table.
     fn may_become(&self, next: &Self) -> bool {
-        !matches!((self, next), (Self::Stopped, _) | (_, Self::Starting))
+        match self {
+            Self::Starting => !matches!(next, Self::Starting),
+            Self::Restoring => matches!(next, Self::Running | Self::Degraded(_) | Self::Stopped),
+            Self::Running => matches!(next, Self::Restoring | Self::Degraded(_) | Self::Stopped),
+            Self::Degraded(_) => !matches!(next, Self::Starting),
+            Self::Stopped => false,
+        }
     }
 }
 
@@ -72,7 +78,7 @@ impl StateBoard {
     /// Notes what a thread does; tells the listener if that changes what the application does.
     ///
     /// # Panics
-    /// On a transition that is not in the diagram of [`AppState`].
+    /// On a transition that is not in the table of [`AppState`].
     pub(crate) fn set(&self, thread: usize, state: AppState) {
         let mut inner = self.inner.lock();
         if inner.threads[thread] == state && inner.reported.is_some() {
@@ -105,8 +111,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn threads_change_as_the_table_says_and_no_other_way() {
+        let degraded = || AppState::Degraded("no broker".to_owned());
+        let states = [AppState::Starting, AppState::Restoring, AppState::Running, degraded(), AppState::Stopped];
+        let table = ["-xxxx", "--xxx", "-x-xx", "-xxxx", "-----"];
+        for (from, row) in states.iter().zip(table) {
+            let allowed: String = states.iter().map(|next| if from.may_become(next) { 'x' } else { '-' }).collect();
+            assert_eq!(allowed, row, "from {from}");
+        }
+    }
+
+    #[test]
     #[should_panic(expected = "stream thread 0 cannot go from stopped to running")]
-    fn a_stopped_thread_does_not_run_again() {
+    fn a_change_that_the_table_lacks_is_a_panic() {
         let board = StateBoard::new(1, None);
         board.set(0, AppState::Stopped);
         board.set(0, AppState::Running);
