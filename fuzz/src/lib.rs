@@ -6,9 +6,9 @@ use vigie_producers::Kind;
 use vigie_producers::content::document::Document;
 use vigie_producers::content::{charset, dates, identity, plain_text};
 use vigie_producers::fetcher;
-use vigie_producers::kinds::draft::MAX_TEXT;
-use vigie_producers::kinds::selectors::Selectors;
 use vigie_producers::kinds::source::Origin;
+use vigie_producers::kinds::source::draft::MAX_TEXT;
+use vigie_producers::kinds::source::selectors::Selectors;
 use vigie_producers::sources::catalogue;
 
 type Parser = fn(&[u8]);

@@ -1,11 +1,10 @@
 //! The kinds of source, one file or folder each, all pure; this is the registry, the only place that names them all.
 //!
-//! [`Source`] is what each of them has, [`draft`] turns what a parser found into a post.
+//! [`Source`] is what each of them has, [`source::draft`] turns what a parser found into a post.
 
 mod bluesky;
 mod coingecko;
 mod discourse;
-pub mod draft;
 mod hackernews;
 mod html;
 pub mod jetstream;
@@ -13,8 +12,6 @@ mod lemmy;
 mod mastodon;
 mod reddit;
 mod rss;
-pub mod schedule;
-pub mod selectors;
 mod sitemap;
 mod snapshot;
 pub mod source;

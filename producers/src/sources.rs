@@ -8,8 +8,8 @@ use url::Url;
 use crate::keys::Key;
 use crate::keys::access::Access;
 use crate::kinds::Kind;
-use crate::kinds::selectors::Selectors;
 use crate::kinds::source::Overlap;
+use crate::kinds::source::selectors::Selectors;
 
 /// One source to poll.
 #[derive(Clone, Debug, PartialEq, Eq)]

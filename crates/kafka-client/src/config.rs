@@ -1,5 +1,7 @@
 //! Where the brokers are, and the client settings that every use shares.
 
+pub(crate) mod security;
+
 use std::time::Duration;
 
 use rdkafka::config::RDKafkaLogLevel;
@@ -8,11 +10,11 @@ use rdkafka::topic_partition_list::Offset;
 use rdkafka::{ClientConfig, TopicPartitionList};
 use vigie_daemon::Mistake;
 
+use crate::config::security::KafkaSecurity;
 use crate::deadline::Deadline;
 use crate::error::KafkaError;
 use crate::quiet::{is_refused, quiet_consumer, reason};
 use crate::record::TopicPartition;
-use crate::security::KafkaSecurity;
 
 /// How to reach Kafka.
 #[derive(clap::Args, Clone, Debug)]

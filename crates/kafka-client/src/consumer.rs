@@ -12,6 +12,8 @@
 //! back until the *next* `poll`, so that the owner deals with the event in plain code between two polls, instead of inside a
 //! callback: restore state before records arrive, commit a transaction while the partitions are still its own.
 
+pub(crate) mod group;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -25,9 +27,9 @@ use tracing::debug;
 use crate::closing::Closing;
 use crate::committed::{self, Committed};
 use crate::config::KafkaConfig;
+use crate::consumer::group::{GroupContext, Rebalance, RebalanceKind, complete, complete_closing};
 use crate::error::{KafkaError, is_transient};
 use crate::fetched::{TopicNames, record_from};
-use crate::group::{GroupContext, Rebalance, RebalanceKind, complete, complete_closing};
 use crate::record::{Record, TopicPartition};
 
 /// Where to begin in a partition for which nothing was committed.

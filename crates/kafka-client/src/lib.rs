@@ -8,25 +8,22 @@ mod consumer;
 mod deadline;
 mod error;
 mod fetched;
-mod group;
 mod open_transaction;
 mod producer;
 mod progress;
-mod publisher;
 mod quiet;
 mod reader;
 mod record;
-mod security;
 
 pub use admin::{Admin, Created, TopicDescription, TopicSpec};
 pub use committed::{Committed, committed_offsets};
 pub use config::KafkaConfig;
+pub use config::security::{KafkaSecurity, KeyPassword, SaslMechanism, SaslPassword, SecurityProtocol};
 pub use consumer::{Assignor, Consumer, ConsumerOptions, Event, Reset};
 pub use error::KafkaError;
+pub use producer::publisher::Publisher;
 pub use producer::{ProducerOptions, TransactionalProducer};
-pub use publisher::Publisher;
 pub use reader::{
     PartitionReader, ReadToEnd, Start, last_offset_before, read_partition_to_end, read_to_end, rolled_back,
 };
 pub use record::{Headers, OutgoingRecord, Record, TopicPartition, partition_of};
-pub use security::{KafkaSecurity, KeyPassword, SaslMechanism, SaslPassword, SecurityProtocol};

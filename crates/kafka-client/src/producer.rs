@@ -1,5 +1,7 @@
 //! A producer whose records, and the consumed offsets they stand on, appear together or not at all.
 
+pub(crate) mod publisher;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;

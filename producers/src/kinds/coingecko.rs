@@ -10,7 +10,7 @@ use url::Url;
 use crate::content::document::{Document, ParseError};
 use crate::content::{identity, json, plain_text};
 use crate::keys::access::{Access, Api, Means};
-use crate::kinds::draft::Draft;
+use crate::kinds::source::draft::Draft;
 use crate::kinds::source::{Origin, Page, Source};
 
 pub(super) const NAME: &str = "coingecko";

@@ -12,7 +12,7 @@ use vigie_clock::Timestamp;
 use crate::content::document::{Document, ParseError};
 use crate::content::quotes::{self, Marks};
 use crate::content::{identity, json, plain_text};
-use crate::kinds::draft::Draft;
+use crate::kinds::source::draft::Draft;
 use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
 
 pub(super) const NAME: &str = "hackernews";

@@ -13,7 +13,7 @@ use crate::content::quotes::{self, Marks};
 use crate::content::xml::decode;
 use crate::content::{identity, json, plain_text};
 use crate::keys::access::{Access, Api, Means};
-use crate::kinds::draft::Draft;
+use crate::kinds::source::draft::Draft;
 use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
 
 pub(super) const NAME: &str = "reddit";

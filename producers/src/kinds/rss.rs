@@ -14,7 +14,7 @@ use url::Url;
 use crate::content::document::{Document, ParseError};
 use crate::content::xml::{Element, Space, Tree};
 use crate::content::{charset, dates, plain_text};
-use crate::kinds::draft::MAX_POSTS;
+use crate::kinds::source::draft::MAX_POSTS;
 use crate::kinds::source::{Origin, Page, Source};
 
 pub(super) const NAME: &str = "rss";

@@ -8,7 +8,7 @@ use vigie_clock::Timestamp;
 use crate::content::document::{Document, ParseError};
 use crate::content::xml::{Element, Space, Tree, resolve};
 use crate::content::{charset, dates, identity, plain_text};
-use crate::kinds::draft::Draft;
+use crate::kinds::source::draft::Draft;
 use crate::kinds::source::{Nested, Origin, Page, Source};
 
 pub(super) const NAME: &str = "sitemap";

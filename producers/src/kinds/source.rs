@@ -1,5 +1,9 @@
 //! What every kind of source has: a pure way from cursors to addresses, and from answers to posts.
 
+pub mod draft;
+pub mod schedule;
+pub mod selectors;
+
 use std::collections::BTreeMap;
 
 use url::Url;
@@ -8,8 +12,8 @@ use vigie_schemas::RawPost;
 
 use crate::content::document::{Document, ParseError};
 use crate::keys::access::Api;
-use crate::kinds::schedule::Schedule;
-use crate::kinds::selectors::Selectors;
+use crate::kinds::source::schedule::Schedule;
+use crate::kinds::source::selectors::Selectors;
 
 /// What all posts of one answer share.
 #[derive(Clone, Copy, Debug)]

@@ -11,7 +11,7 @@ use vigie_clock::Timestamp;
 
 use crate::content::document::{Document, ParseError};
 use crate::content::{dates, identity, json, web_page};
-use crate::kinds::draft::Draft;
+use crate::kinds::source::draft::Draft;
 use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
 
 pub(super) const NAME: &str = "telegram";

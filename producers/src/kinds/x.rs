@@ -14,7 +14,7 @@ use vigie_clock::Timestamp;
 use crate::content::document::{Document, ParseError};
 use crate::content::{identity, json, plain_text};
 use crate::keys::access::{Access, Api, Means};
-use crate::kinds::draft::Draft;
+use crate::kinds::source::draft::Draft;
 use crate::kinds::source::{Older, Origin, Overlap, Page, Source};
 
 pub(super) const NAME: &str = "x";

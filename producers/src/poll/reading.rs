@@ -13,7 +13,7 @@ use super::page::{self, Failure};
 use super::revise::{post_of, remembered, revisions};
 use super::walk::{Position, Walk};
 use crate::fetcher::{Body, FetchError, Fetched, Fetcher, Request};
-use crate::kinds::schedule::Schedule;
+use crate::kinds::source::schedule::Schedule;
 use crate::kinds::source::{Overlap, Page};
 use crate::sources::SourceConfig;
 

@@ -85,8 +85,8 @@ mod tests {
     use vigie_clock::Timestamp;
 
     use super::*;
-    use crate::kinds::draft::Draft;
     use crate::kinds::source::Origin;
+    use crate::kinds::source::draft::Draft;
 
     fn page(text: &str, edited: i64) -> Page {
         let fetched_at = Timestamp::from_millis(100_000);

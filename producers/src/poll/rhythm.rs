@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use vigie_clock::Timestamp;
 
-use crate::kinds::schedule::Schedule;
+use crate::kinds::source::schedule::Schedule;
 
 /// The longest pause that a source asks for with `ttl`, `max-age` or `Expires` that is honoured.
 pub const LONGEST_ASKED: Duration = Duration::from_secs(3600);

@@ -15,7 +15,7 @@ use self::fields::{Fields, line, without_secrets};
 use crate::fetcher::guard;
 use crate::keys::Key;
 use crate::kinds::Kind;
-use crate::kinds::selectors::Selectors;
+use crate::kinds::source::selectors::Selectors;
 use crate::sources::SourceConfig;
 use crate::sources::key;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use vigie_clock::{Clock, SystemClock};
 use vigie_producers::Kind;
-use vigie_producers::kinds::draft::{MAX_AUTHOR, MAX_TEXT, MAX_TITLE, MAX_URL};
+use vigie_producers::kinds::source::draft::{MAX_AUTHOR, MAX_TEXT, MAX_TITLE, MAX_URL};
 
 use crate::reading::{FEED, read};
 

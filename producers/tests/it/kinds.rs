@@ -5,7 +5,7 @@ use url::Url;
 use vigie_clock::Timestamp;
 use vigie_producers::Kind;
 use vigie_producers::content::document::ParseError;
-use vigie_producers::kinds::selectors::Selectors;
+use vigie_producers::kinds::source::selectors::Selectors;
 use vigie_producers::kinds::source::{Older, Origin, Page};
 
 use crate::reading::{ORIGIN, read_as};

@@ -14,7 +14,7 @@ use super::meta::Meta;
 use crate::content::document::ParseError;
 use crate::content::xml::resolve;
 use crate::content::{dates, identity, plain_text, web_page};
-use crate::kinds::draft::Draft;
+use crate::kinds::source::draft::Draft;
 use crate::kinds::source::{Origin, Page};
 
 static ROOT: LazyLock<Selector> = LazyLock::new(|| web_page::constant("html"));

@@ -7,8 +7,8 @@ use super::NAME;
 use crate::content::document::ParseError;
 use crate::content::xml::resolve;
 use crate::content::{dates, identity, web_page};
-use crate::kinds::draft::Draft;
-use crate::kinds::selectors::Selectors;
+use crate::kinds::source::draft::Draft;
+use crate::kinds::source::selectors::Selectors;
 use crate::kinds::source::{Origin, Page};
 
 /// Reads the entries of a page.

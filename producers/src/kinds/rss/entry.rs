@@ -8,7 +8,7 @@ use crate::content::dates::{self, Order};
 use crate::content::quotes::Prose;
 use crate::content::xml::{Element, Space, decode, resolve};
 use crate::content::{identity, plain_text};
-use crate::kinds::draft::Draft;
+use crate::kinds::source::draft::Draft;
 
 /// What the entries of a feed inherit from it.
 pub(super) struct Feed {

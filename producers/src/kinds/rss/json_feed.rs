@@ -8,7 +8,7 @@ use crate::content::document::ParseError;
 use crate::content::quotes::Prose;
 use crate::content::xml::resolve;
 use crate::content::{dates, identity, json, plain_text};
-use crate::kinds::draft::{Draft, MAX_POSTS};
+use crate::kinds::source::draft::{Draft, MAX_POSTS};
 use crate::kinds::source::{Origin, Page};
 
 /// When an item was published and changed.

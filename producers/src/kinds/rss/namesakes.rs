@@ -6,7 +6,7 @@ use url::Url;
 
 use super::NAME;
 use crate::content::identity;
-use crate::kinds::draft::Draft;
+use crate::kinds::source::draft::Draft;
 use crate::kinds::source::{Namesake, Origin, Page};
 
 /// Adds the entries of a document to a page. An id that is that of one entry stays as it is; one that others have, too, becomes that of its link,

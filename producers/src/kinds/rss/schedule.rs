@@ -1,7 +1,7 @@
 //! When a feed wants to be asked: RSS's `ttl`, `skipHours`, `skipDays`, and the syndication module's `updatePeriod`, `updateFrequency`.
 
 use crate::content::xml::Element;
-use crate::kinds::schedule::Schedule;
+use crate::kinds::source::schedule::Schedule;
 
 const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 
