@@ -1,4 +1,4 @@
-"""Every figure of the models, measured anew on the data that is present; `./dev eval` calls this.
+"""Every figure of the models, measured again on the data that is present; `./dev eval` calls this.
 
     python evaluate.py --vigie target/release/vigie [--data DIR] [--only sentiment|assets|trend|forecast] [FILE.tsv]
 

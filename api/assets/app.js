@@ -111,7 +111,7 @@ async function loadChart() {
   const turn = ++chartTurn;
   const parameters = range();
   if (chosen.run) parameters.run = chosen.run;
-  // Over many hours authors must be counted anew from the posts: nobody waits for that here.
+  // Over many hours authors must be recounted from the posts: nobody waits for that here.
   if (parameters.interval !== "5m") parameters.metrics = "posts,mean_score,dominance,negative,neutral,positive,anomaly_score,tail_probability,expected_posts,next_hour_p10,next_hour_p50,next_hour_p90,doubling_probability,unique_posts,spam_posts";
   $("chart").classList.add("loading");
   try {
@@ -133,12 +133,12 @@ function title(series) {
   const seen = series.points.filter((p) => p.posts !== null);
   const sum = (field) => (seen.length ? seen.reduce((total, p) => total + (p[field] ?? 0), 0) : null);
   const figure = (name, ...value) => h("div", {}, h("dt", {}, name), h("dd", {}, ...value));
-  // Windows of before copies and spam were told count neither.
-  const told = seen.length > 0 && seen.every((p) => p.unique_posts !== null && p.spam_posts !== null);
+  // Windows from before copies and spam were counted have neither.
+  const counted = seen.length > 0 && seen.every((p) => p.unique_posts !== null && p.spam_posts !== null);
   const totals = { negative: sum("negative"), neutral: sum("neutral"), positive: sum("positive"), mean_score: weightedMean(seen) };
   const range = RANGES.find(([name]) => name === chosen.range)[1];
   const facts = [figure(chosen.range === "all" ? "Posts, all time" : `Posts, ${range}`, count(sum("posts"))), figure("Mood", mood(totals))];
-  if (told && sum("posts") > 0) {
+  if (counted && sum("posts") > 0) {
     const why = "Without spam and without near copies of a post of the 24 hours before";
     facts.push(figure("Unique", h("span", { title: why }, `${count(sum("unique_posts"))} `, h("small", {}, `${percent(sum("spam_posts") / sum("posts"), 1)} spam`))));
   }
@@ -354,7 +354,7 @@ async function everything() {
   if (known.newest) return;
   $("chart-title").textContent = "Nothing yet";
   $("chart").replaceChildren(empty("Waiting for the first posts", "The pipeline is running. This page updates by itself."));
-  $("lineage").replaceChildren(empty("No number yet", "Its model, its input and their offsets are told here."));
+  $("lineage").replaceChildren(empty("No number yet", "Its model, its input and their offsets appear here."));
   $("posts").replaceChildren(empty("No posts yet", "They appear here within seconds of being read."));
 }
 

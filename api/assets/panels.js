@@ -85,7 +85,7 @@ export function diff(container, answer) {
     h("div", { class: "links" }, h("a", { href: `/v1/runs/${encodeURIComponent(run)}/diff` }, "JSON")));
 }
 
-// A replay judges only what its own range tells is usual: how many windows that are stands beside the alerts.
+// A replay judges only what is unusual within its own range: how many windows that are stands beside the alerts.
 function alertDiff(fact, alerts) {
   if (!alerts) return fact("Alerts", "not raised: the replay is not finished, or of an older version");
   const { both, only_run, only_with, windows_run, judged_run, windows_with, judged_with } = alerts;

@@ -133,7 +133,7 @@ impl Target {
         Ok(status)
     }
 
-    /// Milliseconds from when each request was due. A connection that was cut while it was idle is made anew, as clients do, in that time.
+    /// Milliseconds from when each request was due. A connection that was cut while it was idle is opened again, as clients do, in that time.
     async fn behave(&self, number: u32) -> Vec<f64> {
         const EVERY: Duration = Duration::from_millis(250);
         let clock = SystemClock::default();

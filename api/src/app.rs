@@ -43,7 +43,7 @@ pub(crate) struct App {
     pub(crate) requests: Semaphore,
     /// By which the API may be asked for; `None` if by any name.
     pub(crate) hosts: Option<Vec<String>>,
-    /// The switches that subscribers are told of.
+    /// The switches that subscribers have heard of.
     pub(crate) switches: watch::Sender<Arc<[Switch]>>,
     /// Half of the connections to the database are left to quick questions.
     heavy: Semaphore,
@@ -109,9 +109,9 @@ impl App {
 
     /// Tells subscribers, unless they know.
     pub(crate) fn tell_switches(&self, switches: &Arc<[Switch]>) {
-        self.switches.send_if_modified(|told| {
-            let is_new = told != switches;
-            told.clone_from(switches);
+        self.switches.send_if_modified(|announced| {
+            let is_new = announced != switches;
+            announced.clone_from(switches);
             is_new
         });
     }

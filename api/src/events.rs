@@ -34,7 +34,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const PAGE: u64 = 500;
 const BROADCAST_CAPACITY: usize = 4096;
 
-/// What an event tells about.
+/// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum EventKind {
@@ -135,7 +135,7 @@ impl Event {
     }
 }
 
-/// What a subscriber is told.
+/// What a subscriber is sent.
 #[derive(Clone, Debug)]
 pub(crate) enum Live {
     Event(Arc<Event>),
@@ -263,7 +263,7 @@ impl Events {
                 last = Some(from);
                 self.pumping.send_replace(true);
                 let entries = self.read_after(&reader, from).await?;
-                // What was cut off before it was read took the last event with it; and of a stream that begins anew, none may be as new.
+                // What was cut off before it was read took the last event with it; and of a stream that starts over, none may be as new.
                 let is_other = entries.is_empty() && self.newest(&reader).await? < from;
                 if is_other || (!entries.is_empty() && from != EventId::START && !self.has(&reader, from).await?) {
                     let _ = self.sender.send(Live::Gap(from));

@@ -17,7 +17,7 @@ pub(crate) enum Outcome {
     Unchanged,
 }
 
-/// What the API tells about itself.
+/// The API's metrics.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     requests: IntCounterVec,

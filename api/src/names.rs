@@ -59,7 +59,7 @@ impl Names {
     }
 }
 
-/// Two tables that differ are told apart.
+/// Two tables that differ are distinguished.
 impl fmt::Debug for Names {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.digest)

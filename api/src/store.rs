@@ -59,7 +59,7 @@ impl From<tokio_postgres::Error> for StoreError {
         let Some(code) = error.code() else {
             // No answer of the server: the connection is gone, or the answer has another shape than expected.
             return if error.is_closed() || error.as_db_error().is_none() && is_io(&error) {
-                Self::Unavailable(told(&error))
+                Self::Unavailable(message_of(&error))
             } else {
                 Self::Refused(error)
             };
@@ -80,7 +80,7 @@ impl From<tokio_postgres::Error> for StoreError {
 }
 
 /// The error with its cause.
-fn told(error: &tokio_postgres::Error) -> String {
+fn message_of(error: &tokio_postgres::Error) -> String {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
     format!("{error}{cause}")
 }
@@ -93,7 +93,7 @@ impl From<PoolError> for StoreError {
     fn from(error: PoolError) -> Self {
         match error {
             // No answer to a query: there is no connection.
-            PoolError::Backend(error) if error.code().is_none() => Self::Unavailable(told(&error)),
+            PoolError::Backend(error) if error.code().is_none() => Self::Unavailable(message_of(&error)),
             PoolError::Backend(error) => error.into(),
             other => Self::Unavailable(other.to_string()),
         }

@@ -6,7 +6,7 @@
 Plain recipe: one epoch over ``--texts`` tweets, drawn by the seed, from the base weights; the last exit alone; AdamW at 6e-5 with linear
 warm-up and decay; batches of some 1,000 padded tokens of like lengths; class weights by the inverse square root of the frequency; label
 smoothing 0.05; 64 tokens. Each other run changes one thing, with the tweets and the order of the same seed, so that differences are paired. EMA
-and SWA are other weights of the plain run and train nothing anew.
+and SWA are other weights of the plain run and train nothing more.
 
     rate           1e-4 instead of 6e-5
     layers         5 % less rate per layer downwards, five times the rate for the heads

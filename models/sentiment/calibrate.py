@@ -21,7 +21,7 @@ from onnx_model import OnnxModel, softmax
 AGREEMENT = 0.995
 ENOUGH = 100  # texts to fit a language's temperature on; where fewer leave, all are taken
 
-# Awkward texts, and the language that vigie is told.
+# Awkward texts, and the language that vigie is given.
 GOLDEN_TEXTS = [
     ("BTC to the moon 🚀🚀", None),
     ("got absolutely rekt, account is gone 😭", None),

@@ -35,7 +35,7 @@ SETS = {
 }  # fmt: skip
 JOINS = [". ", " ", "\n", "; ", ", ", " - ", " but ", ", but ", " while ", ", whereas ", " and ", ", and ", ". Meanwhile ", ". ", " | "]
 COINS = 160
-# Distances from a target are told apart up to so many tokens.
+# Distances from a target are distinguished up to so many tokens.
 REACH = 24
 DISTANCES = 2 * REACH + 1
 

@@ -29,7 +29,7 @@ def base_dir() -> pathlib.Path:
 
 
 class PoolDropout(torch.nn.Module):
-    """Dropout whose masks are slices of one random pool: drawing them anew is a tenth of a step on a CPU."""
+    """Dropout whose masks are slices of one random pool: drawing them again is a tenth of a step on a CPU."""
 
     pools: dict = {}
 

@@ -1,4 +1,4 @@
-"""How well copies are told: edited copies of recorded posts, and pairs of different ones.
+"""How well copies are found: edited copies of recorded posts, and pairs of different ones.
 
     python near_duplicates.py [--posts 1000]
 
@@ -64,7 +64,7 @@ def main():
         "three words more": lambda text: f"{text} read more here",
         "a fifth cut off": lambda text: text[: len(text) * 4 // 5],
     }
-    # What must be told apart; recorded posts hold copies of each other, so only pairs that share few words count as different.
+    # What must be distinguished; recorded posts hold copies of each other, so only pairs that share few words count as different.
     ask = [{"text": text, "author": None} for text in chosen]
     originals = [answer["bands"] for answer in posts.judge(ask)]
     hashes = [simhash(text) for text in chosen]

@@ -1,9 +1,9 @@
-"""Which terms rise in an archive of posts, when they were told first, and how many are told of the same posts at shuffled times.
+"""Which terms rise in an archive of posts, when they were reported first, and how many rise in the same posts at shuffled times.
 
     python terms.py --terms target/release/examples/terms DATA/recorded/posts
 
 DATA holds crawls of subreddits, as for alerts.py, and so do the halves: constants were chosen on the first. Posts count from FROM on. At shuffled times a
-post keeps its time of day and gets a day at random: all that is told there is false, while a term that is told of the real order may be an event or not.
+post keeps its time of day and gets a day at random: all that is reported there is false, while a term that is reported in the real order may be an event or not.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def read(folder: pathlib.Path, subreddits: list[str]) -> list[tuple[int, str, st
     return sorted((time, "" if author in NOBODY else author, text) for time, author, text in rows if text and text not in NOBODY)
 
 
-def told(program: str, rows: list[tuple[int, str, str]]) -> tuple[list[list[str]], str]:
+def reported(program: str, rows: list[tuple[int, str, str]]) -> tuple[list[list[str]], str]:
     lines = "".join(f"{time}\t{author}\t{text}\n" for time, author, text in sorted(rows))
     out = subprocess.run([program], input=lines, capture_output=True, text=True, check=True)
     return [line.split("\t") for line in out.stdout.splitlines()], out.stderr
@@ -60,27 +60,27 @@ def main() -> None:
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--terms", required=True, help="the example `terms` of the processors")
     cli.add_argument("--draws", type=int, default=DRAWS)
-    cli.add_argument("--all", action="store_true", help="list every term that was told")
+    cli.add_argument("--all", action="store_true", help="list every term that was reported")
     cli.add_argument("folder", type=pathlib.Path)
     options = cli.parse_args()
     for half, subreddits in HALVES.items():
         rows = read(options.folder, subreddits)
         days = rows[-1][0] // DAY - rows[0][0] // DAY + 1
-        found, cost = told(options.terms, rows)
+        found, cost = reported(options.terms, rows)
         print(f"## {half}: {', '.join(subreddits)}, {len(rows)} posts of {days} days\n\n{cost}")
-        nulls = [told(options.terms, shuffled(rows, draw))[0] for draw in range(options.draws)]
+        nulls = [reported(options.terms, shuffled(rows, draw))[0] for draw in range(options.draws)]
         for hours in ["1", "24"]:
             of = [row for row in found if row[2] == hours]
             false = [sum(row[2] == hours for row in null) for null in nulls]
             by_day = collections.Counter(int(row[1]) // DAY for row in of)
             peak = f", {max(by_day.values())} on the day with the most" if by_day else ""
-            print(f"windows of {hours} h: {len(of)} told, {len(of) / days:.2f} a day{peak}; at shuffled times {sum(false) / len(nulls) / days:.2f} a day ({false})")
+            print(f"windows of {hours} h: {len(of)} reported, {len(of) / days:.2f} a day{peak}; at shuffled times {sum(false) / len(nulls) / days:.2f} a day ({false})")
             first = {}
             for row in sorted(of, key=lambda row: int(row[0])):
                 first.setdefault(row[3], row)
             for row in first.values():
                 if options.all or set(row[3].split(" ")) & set(ASKED):
-                    print(f"  {row[3]!r} told {utc(row[0])} of the window {utc(row[1])}: {row[4]} of {row[5]} authors, expected {row[7]}, significance {row[6]}")
+                    print(f"  {row[3]!r} reported {utc(row[0])} of the window {utc(row[1])}: {row[4]} of {row[5]} authors, expected {row[7]}, significance {row[6]}")
         print()
 
 

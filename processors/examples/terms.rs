@@ -1,5 +1,5 @@
 //! What rises in an archive, for `models/trend/terms.py`: lines `seconds since 1970, tab, author, tab, text` in the order of time in; lines
-//! `when it was told first, start of the window, hours, term, authors, all authors, significance, expected authors` out, as if posts came when they were
+//! `when it was reported first, start of the window, hours, term, authors, all authors, significance, expected authors` out, as if posts came when they were
 //! published and windows closed when they ended. Times in seconds since 1970. An argument is what chance brings together in an hour; then there are no days. On the standard error, what a post costs.
 
 use std::collections::BTreeMap;

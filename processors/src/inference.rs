@@ -13,7 +13,7 @@
 //! member (`models/sentiment/README.md` has the measured difference). Hence one window per run; parallelism comes from several
 //! workers, each on one thread.
 //!
-//! **Failures.** [`ModelError::retry`] tells errors of the installation from errors of one run.
+//! **Failures.** [`ModelError::retry`] separates errors of the installation from errors of one run.
 
 mod encoder;
 mod manifest;
@@ -111,7 +111,7 @@ impl<'a> From<&'a str> for Passage<'a> {
 pub struct Reading {
     /// Of the passage as a whole.
     pub whole: Sentiment,
-    /// Towards each target, in order; `None` where it was not told apart. May be shorter than the targets.
+    /// Towards each target, in order; `None` where none was computed. May be shorter than the targets.
     pub targets: Vec<Option<Sentiment>>,
 }
 
@@ -124,7 +124,7 @@ pub trait Scorer: Send {
     /// such texts out and say why (`analysis` does).
     fn score(&mut self, passages: &[Passage<'_>]) -> Result<Vec<Sentiment>, ModelError>;
 
-    /// As [`Scorer::score`], and the mood towards each target, if the scorer tells it.
+    /// As [`Scorer::score`], and the mood towards each target, if the scorer has it.
     fn read(&mut self, passages: &[Passage<'_>]) -> Result<Vec<Reading>, ModelError> {
         Ok(self.score(passages)?.into_iter().map(|whole| Reading { whole, targets: Vec::new() }).collect())
     }

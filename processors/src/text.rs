@@ -1,4 +1,4 @@
-//! What a post's text tells: language, assets and sentiment ([`analysis`]), whether it is a copy, and whether it is spam.
+//! What a post's text says: language, assets and sentiment ([`analysis`]), whether it is a copy, and whether it is spam.
 
 pub mod analysis;
 pub mod fingerprint;

@@ -14,7 +14,7 @@
 //! watermark passes the window's end plus grace. What is not emitted yet at a commit is known from the window's state, so a crash loses no revision. A mention
 //! that comes later is counted as late (`vigie_trends_late_total`), and its post stays in the post history. Anomaly scores and alerts are
 //! judged when a revision is emitted, by what was known then, and when a window has settled, together with the hour, six hours and day before it
-//! (`signals.rs`); an event is told once. The forecast after a window is made once, when the window has settled, from the
+//! (`signals.rs`); an event is raised once. The forecast after a window is made once, when the window has settled, from the
 //! windows up to it ([`crate::forecast`]); all assets whose windows settle together are forecast in one run.
 //!
 //! Beside it runs [`terms`], which looks for words that rise.
@@ -198,7 +198,7 @@ pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
     tokio::try_join!(service::run("trends", streams, trends, codec.clone(), &ctx), market, terms).map(drop)
 }
 
-/// The name of the topic in which tasks tell each other of terms; it must have the partitions of the scored posts.
+/// The name of the topic in which tasks send each other terms; it must have the partitions of the scored posts.
 async fn find_words(kafka: KafkaConfig) -> Result<String, ServiceError> {
     let (source, words) = (Topic::InsightsSentiment, Topic::PostsTerms);
     let find = tokio::task::spawn_blocking(move || {
@@ -216,7 +216,7 @@ async fn find_words(kafka: KafkaConfig) -> Result<String, ServiceError> {
     )))
 }
 
-/// The topic of what tasks tell each other, if it exists; then it must have the partitions of the topic of mentions.
+/// The topic of what tasks send each other, if it exists; then it must have the partitions of the topic of mentions.
 async fn find_market(kafka: KafkaConfig) -> Result<(Arc<Admin>, MarketTopic), ServiceError> {
     let find = tokio::task::spawn_blocking(move || {
         let admin = Admin::new(&kafka)?;
@@ -236,7 +236,7 @@ async fn find_market(kafka: KafkaConfig) -> Result<(Arc<Admin>, MarketTopic), Se
     }
 }
 
-/// Waits until a task has told of the whole market: whoever begins tells every partition how far it has come, so the first has had a record ever
+/// Waits until a task has reported on the whole market: whoever begins reports its progress to every partition, so the first has had a record ever
 /// since. `false` if there is no such topic, or the context asks to stop before.
 async fn until_shared(market: &MarketTopic, admin: Arc<Admin>, ctx: &Context) -> bool {
     if market.partitions == 0 {

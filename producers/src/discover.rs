@@ -80,7 +80,7 @@ pub async fn discover(
     if let Some(found) = search.try_all(candidates(url)).await {
         return Ok(found);
     }
-    // The address itself: a feed, or a page that tells where feeds are.
+    // The address itself: a feed, or a page that links feeds.
     let request = Request::new(url.clone(), Kind::Html.source().accept(), local);
     let body = match fetcher.fetch(&request).await {
         Ok(Fetched::Body(body)) => body,

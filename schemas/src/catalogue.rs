@@ -25,7 +25,7 @@ pub enum Topic {
     InsightsSentiment,
     /// One record for each asset that a post mentions. Key: asset.
     PostsMentions,
-    /// What the tasks that share the counting of the whole market tell each other.
+    /// What the tasks that share the counting of the whole market send each other.
     TrendsMarket,
     /// Revisions of 5-minute windows. Key: asset.
     InsightsTrends,

@@ -1,4 +1,4 @@
-//! How the counting of the whole market is spread over tasks: where a mention goes, and what the tasks tell each other.
+//! How the counting of the whole market is spread over tasks: where a mention goes, and what the tasks send each other.
 #![expect(missing_docs, reason = "market_part.avsc documents the fields; two copies would drift")]
 
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ pub fn market_key(route: u32) -> String {
 /// How the keys of mentions begin that are spread; also the asset id under which a task counts its share of the whole market.
 pub const MARKET_SHARE: &str = "*/";
 
-/// What the tasks that share the counting of the whole market tell each other: one of the four.
+/// What the tasks that share the counting of the whole market send each other: one of the four.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MarketPart {
     pub task: i32,

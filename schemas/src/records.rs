@@ -246,7 +246,7 @@ impl AuthorKeyRecord {
         format!("{}/{}", self.author_id, self.dek_id.as_deref().unwrap_or(ERASED))
     }
 
-    /// Author and data key that a record's key names; no data key if it tells an erasure. `None` if it is no such key.
+    /// Author and data key that a record's key names; no data key if it stands for an erasure. `None` if it is no such key.
     pub fn parse_key(key: &[u8]) -> Option<(&str, Option<&str>)> {
         let (author_id, dek_id) = std::str::from_utf8(key).ok()?.rsplit_once('/')?;
         Some((author_id, (dek_id != ERASED).then_some(dek_id)))

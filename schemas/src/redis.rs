@@ -15,7 +15,7 @@ pub const ALERT: &str = "alert";
 /// The type of an event with a scored post.
 pub const POST: &str = "post";
 
-/// The type of an event that tells which runs are served. The API makes it: it is not in Redis.
+/// The type of an event that says which runs are served. The API makes it: it is not in Redis.
 pub const SWITCH: &str = "switch";
 
 /// From where each partition is to be read on, a hash by `topic/partition`.

@@ -1,4 +1,4 @@
-//! Terms that rise: what is counted of a post, and what is told of a term.
+//! Terms that rise: what is counted of a post, and what is reported of a term.
 #![expect(missing_docs, reason = "the .avsc files document the fields; two copies would drift")]
 
 use serde::{Deserialize, Serialize};

@@ -123,7 +123,7 @@ impl CheckedPostgresSink {
     }
 }
 
-/// Writes the insights to PostgreSQL until the shutdown; migrates the database first, unless told not to.
+/// Writes the insights to PostgreSQL until the shutdown; migrates the database first, unless configured not to.
 ///
 /// # Errors
 /// [`ServiceError::Unavailable`] if PostgreSQL, Kafka or the schema registry is not there at the start. Later it waits for them.

@@ -180,7 +180,7 @@ class Busy(http.server.BaseHTTPRequestHandler):
 
 
 class Wire(unittest.TestCase):
-    def test_a_busy_server_is_asked_again_and_what_is_no_problem_is_told(self):
+    def test_a_busy_server_is_asked_again_and_what_is_no_problem_is_reported(self):
         with http.server.HTTPServer(("127.0.0.1", 0), Busy) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             url = f"http://127.0.0.1:{server.server_port}"

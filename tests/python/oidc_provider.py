@@ -34,7 +34,7 @@ CLIENTS = {"confidential": "a-password-of-a-client", "public": None}
 os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"
 app = Flask(__name__)
 keys, generation, codes = {}, 0, {}
-told = {"id": {"sub": "alice"}, "access": None}
+wanted = {"id": {"sub": "alice"}, "access": None}
 
 
 def rotate():
@@ -112,7 +112,7 @@ class CodeGrant(AuthorizationCodeGrant):
         codes.clear()
 
     def authenticate_user(self, authorization_code):
-        return told["id"]
+        return wanted["id"]
 
 
 class IdToken(OpenIDCode):
@@ -139,7 +139,7 @@ class Issuer(IssuerParameter):
 
 def access_token(client, grant_type, user, scope):
     now = int(time.time())
-    return issue("ES256", {"iat": now, "exp": now + 3600, **told["access"]}) if told["access"] else secrets.token_hex()
+    return issue("ES256", {"iat": now, "exp": now + 3600, **wanted["access"]}) if wanted["access"] else secrets.token_hex()
 
 
 app.config["OAUTH2_ACCESS_TOKEN_GENERATOR"] = access_token
@@ -168,8 +168,8 @@ def key_set():
 
 @app.get("/authorize")
 def authorize():
-    grant = server.get_consent_grant(end_user=told["id"])
-    return server.create_authorization_response(grant_user=told["id"] or None, grant=grant)
+    grant = server.get_consent_grant(end_user=wanted["id"])
+    return server.create_authorization_response(grant_user=wanted["id"] or None, grant=grant)
 
 
 @app.post("/token")
@@ -184,8 +184,8 @@ def token():
 
 @app.get("/user")
 def change_user():
-    told.update({name: json.loads(value) for name, value in request.args.items()})
-    return told
+    wanted.update({name: json.loads(value) for name, value in request.args.items()})
+    return wanted
 
 
 @app.get("/rotate")

@@ -89,9 +89,9 @@ def scored_with_pandas():
     posts = rows[rows["published_at"].notna()]
     moods = {}
     for mention in (mention for mentions in posts["assets"] for mention in mentions):
-        mentions, told_apart, score = moods.get(mention["asset"], (0, 0, 0.0))
-        told_apart += mention["label"] is not None
-        moods[mention["asset"]] = (mentions + 1, told_apart, score + (mention["score"] or 0.0))
+        mentions, labelled, score = moods.get(mention["asset"], (0, 0, 0.0))
+        labelled += mention["label"] is not None
+        moods[mention["asset"]] = (mentions + 1, labelled, score + (mention["score"] or 0.0))
     return {
         "records": len(rows),
         "posts": len(posts),

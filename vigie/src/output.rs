@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reader_that_has_seen_enough_is_told_from_a_failure() {
+    fn a_reader_that_has_seen_enough_is_no_failure() {
         assert!(is_broken_pipe(&ServiceError::failed(Error::from(ErrorKind::BrokenPipe))));
         assert!(!is_broken_pipe(&ServiceError::failed(Error::from(ErrorKind::NotFound))));
         assert!(!is_broken_pipe(&ServiceError::failed("broken pipe of another kind")));
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_are_told_in_the_units_that_fit() {
+    fn amounts_are_printed_in_the_units_that_fit() {
         let spans = [0.0, 59.6, 61.0, 3_600.0, 3_900.0, 90_000.0].map(duration);
         assert_eq!(spans, ["0 s", "1 min", "1 min 1 s", "1 h", "1 h 5 min", "1 d 1 h"]);
         assert_eq!([12.0, 1_500.0, 2.34e9].map(bytes), ["12 B", "1.5 kB", "2.3 GB"]);

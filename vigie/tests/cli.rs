@@ -270,7 +270,7 @@ fn what_is_installed_works_from_any_folder() {
 }
 
 #[test]
-fn an_archive_is_listed_and_verified_and_damage_is_told() {
+fn an_archive_is_listed_and_verified_and_damage_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("file://{}", folder.path().display());
     let archive = |args: &[&str]| vigie(&[&["archive"], args].concat(), &[("VIGIE_ARCHIVE_URL", url.as_str())]);

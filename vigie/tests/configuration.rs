@@ -162,10 +162,10 @@ fn what_cannot_be_encrypted_as_asked_is_refused_by_services_and_commands() {
         (&["api"], "VIGIE_API_TLS_KEY_FILE", "/no/such/key"),
     ] {
         // A protocol that does not hold for a password is the mistake there.
-        let told = if variable == "VIGIE_KAFKA_SASL_PASSWORD" { "VIGIE_KAFKA_SECURITY_PROTOCOL" } else { variable };
+        let named = if variable == "VIGIE_KAFKA_SASL_PASSWORD" { "VIGIE_KAFKA_SECURITY_PROTOCOL" } else { variable };
         let output = vigie(dir.path(), args, &[(variable, value)]);
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.code() == Some(64) && stderr.contains(told), "{args:?} {variable}: {stderr}");
+        assert!(output.status.code() == Some(64) && stderr.contains(named), "{args:?} {variable}: {stderr}");
         assert!(!stderr.contains("hunter2"), "{stderr}");
     }
 }

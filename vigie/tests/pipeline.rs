@@ -140,7 +140,7 @@ fn archives() -> Option<PathBuf> {
 #[test]
 fn archived_posts_agree_with_an_independent_count() {
     let Some(archives) = archives() else { return };
-    // One archive of the seven keeps the run short; CONTRIBUTING.md tells how to run them all.
+    // One archive of the seven keeps the run short; CONTRIBUTING.md says how to run them all.
     let name = "reddit_CryptoMarkets_2022-05_part1.tar.gz";
     let dir = tempfile::tempdir().unwrap();
     let chosen = dir.path().join("archive");

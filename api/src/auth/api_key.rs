@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_told_from_one_with_a_digit_changed() {
+    fn a_key_is_distinguished_from_one_with_a_digit_changed() {
         let key = ApiKey::random();
         let text = key.text.reveal();
         assert!(hash(text).is_some() && text.contains(&key.id));

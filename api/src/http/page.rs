@@ -5,7 +5,7 @@ use crate::http::params::{Cursor, Int, PageLimit};
 use crate::http::problem::Problem;
 use crate::time::UtcTime;
 
-/// Parameters, with those that every list in pages has. What stands before the name of the format tells of `limit`.
+/// Parameters, with those that every list in pages has. What stands before the name of the format is the help of `limit`.
 macro_rules! page_params {
     ($(#[$meta:meta])* $name:ident { $($own:tt)* } $(#[$rows:meta])+ $format:ident) => {
         $(#[$meta])*
@@ -49,7 +49,7 @@ impl Page {
         self.after.clone().unwrap_or_else(|| (latest, String::new()))
     }
 
-    /// Rows to read: one more tells whether there is another page.
+    /// Rows to read: one more shows whether there is another page.
     pub(crate) fn rows(&self) -> i64 {
         self.limit + 1
     }

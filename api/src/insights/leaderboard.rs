@@ -105,9 +105,9 @@ pub(crate) type AssetTotals = Vec<Option<Slice>>;
 pub(crate) struct PeriodTotals {
     /// Posts published in it; null if nothing at all was observed then.
     pub posts: Option<i64>,
-    /// Of them neither spam nor near duplicates of an earlier post about the asset; null if some windows do not tell.
+    /// Of them neither spam nor near duplicates of an earlier post about the asset; null if some windows lack it.
     pub unique_posts: Option<i64>,
-    /// Of them spam; null if some windows do not tell.
+    /// Of them spam; null if some windows lack it.
     pub spam_posts: Option<i64>,
     /// Of them negative.
     pub negative: Option<i64>,
@@ -350,16 +350,16 @@ mod tests {
 
     #[test]
     fn the_newest_forecast_of_the_current_period_counts() {
-        let told = |from: &str, doubling_probability| {
+        let forecast_of = |from: &str, doubling_probability| {
             let from = crate::time::parse(from).unwrap();
             Some(NextHour { from, p10: 1.0, p50: 2.0, p90: 5.0, doubling_probability })
         };
         let mut btc = slices(&[(3, 4, 0.0), (13, 4, 0.0), (20, 4, 0.0), (23, 4, 0.0)]);
-        btc[3].as_mut().unwrap().next_hour = told("2022-05-09T10:00:00Z", 0.9);
+        btc[3].as_mut().unwrap().next_hour = forecast_of("2022-05-09T10:00:00Z", 0.9);
         let old = trend("BTC", &btc, None, WHOLE);
         assert_eq!(old.next_hour, None, "a forecast of the period before is no news");
-        btc[13].as_mut().unwrap().next_hour = told("2022-05-09T12:00:00Z", 0.3);
-        btc[20].as_mut().unwrap().next_hour = told("2022-05-09T12:30:00Z", 0.4);
+        btc[13].as_mut().unwrap().next_hour = forecast_of("2022-05-09T12:00:00Z", 0.3);
+        btc[20].as_mut().unwrap().next_hour = forecast_of("2022-05-09T12:30:00Z", 0.4);
         let new = trend("BTC", &btc, None, WHOLE);
         assert_eq!(new.next_hour.as_ref().map(|hour| hour.doubling_probability), Some(0.4));
         let mut board = vec![old, new];

@@ -41,7 +41,7 @@ pub(crate) enum Direction {
     Neutral,
     /// More negative than positive posts.
     Bearish,
-    /// Too few voices to tell.
+    /// Too few voices to judge.
     Unknown,
 }
 

@@ -170,7 +170,7 @@ fn request_id(headers: &HeaderMap, app: &App) -> String {
     format!("{:x}-{:x}", app.clock.now().as_millis(), NEXT_ID.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Problems tell where they happened.
+/// Problems name the path where they happened.
 fn locate(mut response: Response, path: &str, id: &str) -> Response {
     if response.status() == StatusCode::METHOD_NOT_ALLOWED && response.extensions().get::<Problem>().is_none() {
         let allowed = response.headers_mut().remove(header::ALLOW);

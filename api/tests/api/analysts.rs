@@ -182,7 +182,7 @@ async fn assets_are_listed_with_names_and_categories() {
         world.window(Window::of(asset, MONDAY, 3, None)).await;
     }
     let answer = world.json("/v1/assets").await;
-    let told: Vec<_> = answer["assets"]
+    let listed: Vec<_> = answer["assets"]
         .as_array()
         .unwrap()
         .iter()
@@ -198,7 +198,7 @@ async fn assets_are_listed_with_names_and_categories() {
         .collect();
     let null = Value::Null;
     assert_eq!(
-        told,
+        listed,
         [
             ("*", null.clone(), null.clone(), json!([]), json!([])),
             ("BTC", json!("Bitcoin"), json!("bitcoin"), json!(["xbt"]), json!([])),

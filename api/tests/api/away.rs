@@ -65,7 +65,7 @@ async fn heal(server: &ServerHandle, fault: Fault) {
 }
 
 #[tokio::test]
-async fn a_server_that_is_frozen_or_gone_is_told_within_5_s_and_what_needs_it_is_refused_at_once() {
+async fn a_server_that_is_frozen_or_gone_is_reported_within_5_s_and_what_needs_it_is_refused_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let stack = Stack::start(testing::own(dir.path())).await.unwrap();
     let at = stack.endpoints().clone();

@@ -99,9 +99,9 @@ async fn a_replay_is_compared_with_the_live_run_over_its_range_alone() {
         json!({"run": 2, "with": 2, "both": 1, "same": 0, "only_run": 1, "only_with": 1, "windows_run": 3,
             "windows_with": 3, "judged_run": 1, "judged_with": 3, "changes": null})
     );
-    let told: Vec<_> = changes.as_array().unwrap().iter().map(|of| (&of["kind"], &of["fires_in_run"])).collect();
+    let changed: Vec<_> = changes.as_array().unwrap().iter().map(|of| (&of["kind"], &of["fires_in_run"])).collect();
     let (spike, drop) = (json!("attention_spike"), json!("sentiment_drop"));
-    assert_eq!(told, [(&spike, &json!(false)), (&drop, &json!(true))]);
+    assert_eq!(changed, [(&spike, &json!(false)), (&drop, &json!(true))]);
     assert_eq!((&changes[0]["asset"], &changes[0]["window_start"]), (&json!("ETH"), &json!(at(5))));
     assert_eq!((&changes[0]["scale_seconds"], &changes[0]["value"]), (&json!(300), &json!(40.0)));
 

@@ -130,7 +130,7 @@ async fn resuming_neither_misses_nor_repeats() {
 }
 
 #[tokio::test]
-async fn events_that_are_gone_are_told() {
+async fn events_that_are_gone_are_reported() {
     let served = Served::start().await;
     let first = served.write("trend", r#"{"asset":"BTC","n":1}"#).await;
     let second = served.write("trend", r#"{"asset":"BTC","n":2}"#).await;
@@ -190,7 +190,7 @@ async fn an_id_that_the_stream_never_had_is_a_gap_and_an_empty_one_none() {
 }
 
 #[tokio::test]
-async fn a_gap_in_mid_stream_is_told() {
+async fn a_gap_in_mid_stream_is_reported() {
     let served = Served::start().await;
     let mut listener = served.listen("", None).await;
     let mut btc = served.listen("?asset=BTC", None).await;
@@ -207,17 +207,17 @@ async fn a_gap_in_mid_stream_is_told() {
         assert_eq!((id.as_str(), (kind, data)), ("", gap.clone()), "also to those whom what is left does not concern");
     }
     assert_eq!(listener.event().await.0, last);
-    // The stream begins anew, as after a loss of Redis.
+    // The stream starts over, as after a loss of Redis.
     let _: i64 = served.redis.del(served.key()).await.unwrap();
-    let anew = served.write("trend", r#"{"asset":"BTC","n":4}"#).await;
+    let again = served.write("trend", r#"{"asset":"BTC","n":4}"#).await;
     let (_, kind, data) = listener.event().await;
     assert_eq!((kind, data), ("gap".to_owned(), format!("{{\"after\":\"{last}\"}}")));
-    assert_eq!(listener.event().await.0, anew);
+    assert_eq!(listener.event().await.0, again);
     served.stop().await;
 }
 
 #[tokio::test]
-async fn subscribers_are_told_which_runs_are_served_and_hear_no_others() {
+async fn subscribers_hear_which_runs_are_served_and_of_no_others() {
     let served = Served::start().await;
     let mut all = served.listen("", None).await;
     let mut trends = served.listen("?type=trend", None).await;
@@ -247,7 +247,7 @@ async fn subscribers_are_told_which_runs_are_served_and_hear_no_others() {
         let data: Value = serde_json::from_str(&data).unwrap();
         assert_eq!((id.as_str(), kind.as_str(), &data["served"]), ("", "switch", &json!(parts)));
     }
-    // Whoever listens to trends alone is told nothing, but also hears them of served runs only.
+    // Whoever listens to trends alone gets nothing of it, but also hears them of served runs only.
     let hidden = trend("live", within).await;
     let outside = trend("live", without).await;
     assert_eq!(live.event().await.0, hidden);

@@ -93,7 +93,7 @@ async fn an_interval_is_as_improbable_as_its_rarest_window() {
 }
 
 #[tokio::test]
-async fn the_newest_forecast_of_an_interval_is_told_with_its_model() {
+async fn the_newest_forecast_of_an_interval_is_given_with_its_model() {
     let world = two_hours().await;
     for (start, p10, chance) in [("12:00", 1, 0.25), ("12:10", 3, 0.5)] {
         world
@@ -115,9 +115,9 @@ async fn the_newest_forecast_of_an_interval_is_told_with_its_model() {
     let csv = world.get(&format!("/v1/assets/BTC/series?format=csv&metrics=posts,next_hour_p90&{range}")).await.text();
     assert!(csv.contains("posts,next_hour_p90,") && csv.contains(",12.5,"), "{csv}");
     let board = world.json("/v1/trends?at=2022-05-09T13:00:00Z&sort=doubling_probability").await;
-    let told = &board["trends"][0]["next_hour"];
-    assert_eq!(told["from"], "2022-05-09T12:15:00Z");
-    assert_eq!((&told["p10"], &told["doubling_probability"]), (&json!(3.0), &json!(0.5)));
+    let forecast = &board["trends"][0]["next_hour"];
+    assert_eq!(forecast["from"], "2022-05-09T12:15:00Z");
+    assert_eq!((&forecast["p10"], &forecast["doubling_probability"]), (&json!(3.0), &json!(0.5)));
     assert!(board["market"]["next_hour"].is_null());
 }
 

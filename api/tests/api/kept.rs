@@ -108,7 +108,7 @@ async fn without_a_cache_or_without_the_sink_every_answer_is_built() {
     for world in [world, unversioned] {
         assert_eq!(posts(&world).await, 1);
         world.sql("UPDATE stored_windows SET posts = 2").await;
-        assert_eq!(posts(&world).await, 2, "nothing tells that the data is the same");
+        assert_eq!(posts(&world).await, 2, "nothing shows that the data is the same");
         assert_eq!(world.built().await, 2);
     }
 }

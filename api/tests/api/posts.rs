@@ -70,7 +70,7 @@ async fn posts_are_filtered_by_time_and_label() {
 }
 
 #[tokio::test]
-async fn posts_are_picked_and_told_by_the_mood_towards_the_asset() {
+async fn posts_are_picked_and_shown_by_the_mood_towards_the_asset() {
     let world = World::new().await;
     let post = Post::of("SOL", "swap", "2022-05-09T12:00:00Z");
     world.post(Post { label: Some("positive"), score: Some(0.4), text: "sold my SOL for BTC", ..post }).await;
@@ -119,7 +119,7 @@ async fn a_post_tells_its_lineage_and_hostile_links_do_not_pass() {
 }
 
 #[tokio::test]
-async fn copies_and_spam_are_told_and_left_out_where_asked_and_deleted_posts_are_gone() {
+async fn copies_and_spam_are_marked_and_left_out_where_asked_and_deleted_posts_are_gone() {
     let world = World::new().await;
     for (id, at, fingerprint) in [
         ("first", "2022-05-09T12:00:00Z", 7),

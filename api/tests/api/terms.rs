@@ -3,7 +3,7 @@
 use crate::world::{Post, Window, World, at};
 
 #[tokio::test]
-async fn terms_are_told_with_their_posts_page_by_page() {
+async fn terms_come_with_their_posts_page_by_page() {
     let world = World::new().await;
     world.window(Window::of("*", &at(0), 4, None)).await;
     world.post(Post { url: Some("https://example.com/1"), ..Post::of("UST", "reddit:1", &at(1)) }).await;

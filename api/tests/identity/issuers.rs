@@ -203,7 +203,7 @@ async fn answers_that_cannot_be_trusted_are_refused() {
         let door = door(&database, &provider).await;
         let answer = door.knock(&token(pair.signer(), "1", &provider.issuer)).await;
         assert_eq!(answer.status, 503, "{what}: {}", answer.body);
-        assert!(!answer.body.to_string().contains(&provider.issuer), "{what}: what is behind us is not told");
+        assert!(!answer.body.to_string().contains(&provider.issuer), "{what}: what is behind us is not disclosed");
     }
     assert_eq!(elsewhere.asked(), 0, "no redirection is followed");
 }

@@ -166,7 +166,7 @@ fn write_cells<T: DataType>(
 }
 
 /// Definition level 0 is no list, 1 an empty one, the highest an element, and the one before that an element that is null.
-/// The repetition level tells the first element of a list from the others.
+/// The repetition level distinguishes the first element of a list from the others.
 fn write_lists<T: DataType>(
     column: &mut SerializedColumnWriter<'_>,
     lists: impl Iterator<Item = Option<Vec<Option<T::T>>>>,

@@ -49,7 +49,7 @@ pub struct Report {
 }
 
 /// Walks the chain to its end or to the first link that does not hold. With `known`, a hash that was noted earlier, a chain without it is
-/// broken too: its end was cut off, or it was written anew.
+/// broken too: its end was cut off, or it was rewritten.
 ///
 /// # Errors
 /// Those of the entries.
@@ -87,7 +87,7 @@ pub fn verify(
     }
     if !is_known {
         let reason =
-            format!("no record has the hash {}: the end was cut off, or all written anew", known.unwrap_or_default());
+            format!("no record has the hash {}: the end was cut off, or all rewritten", known.unwrap_or_default());
         report.broken = Some(Broken { offset: -1, reason });
     }
     Ok(report)
@@ -134,7 +134,7 @@ impl End {
         opened.is_none_or(|opened| *opened < quota)
     }
 
-    /// Counts anew if a day begins; whether `at` belongs to the day that is counted.
+    /// Starts the count over if a day begins; whether `at` belongs to the day that is counted.
     fn turn_to(&mut self, at: Timestamp) -> bool {
         let day = day(at);
         if day > self.day {
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!((shortened.after.as_deref(), shortened.first, shortened.broken), (Some("b"), Some(4), None));
         let mut cut = chain();
         cut.truncate(2);
-        assert_eq!(report(cut.clone(), None).broken, None, "links alone do not tell");
+        assert_eq!(report(cut.clone(), None).broken, None, "links alone do not show it");
         assert!(report(cut, Some("d")).broken.is_some_and(|broken| broken.reason.contains('d')));
     }
 

@@ -103,12 +103,12 @@ async fn work(mut writer: Writer, mut queue: mpsc::Receiver<Message>, limit: u32
         let outcomes: Vec<Result<(), AuditError>> = match written {
             Ok(written) => {
                 let outcome = |is_over: bool| if is_over { Err(AuditError::OverQuota { limit }) } else { Ok(()) };
-                let told = written.iter().inspect(|written| log(&written.record, Ok(&written.hash)));
-                told.map(|written| outcome(written.is_over)).collect()
+                let logged = written.iter().inspect(|written| log(&written.record, Ok(&written.hash)));
+                logged.map(|written| outcome(written.is_over)).collect()
             }
             Err(error) => {
-                let told = records.iter().inspect(|record| log(record, Err(&error.to_string())));
-                told.map(|_| Err(error.clone())).collect()
+                let logged = records.iter().inspect(|record| log(record, Err(&error.to_string())));
+                logged.map(|_| Err(error.clone())).collect()
             }
         };
         for (reply, outcome) in replies.into_iter().zip(outcomes) {

@@ -61,7 +61,7 @@ async fn writers_beside_each_other_make_one_chain_and_share_a_quota() {
     let over = |outcome: &&Result<(), AuditError>| matches!(outcome, Err(AuditError::OverQuota { limit: 10 }));
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 10, "{outcomes:?}");
     assert_eq!(outcomes.iter().filter(over).count(), 10, "{outcomes:?}");
-    // One that starts anew knows it from the topic; others have quotas of their own.
+    // One that starts over knows it from the topic; others have quotas of their own.
     let restarted = log(&config, 10);
     assert!(matches!(restarted.write(opening("alice", "b")).await, Err(AuditError::OverQuota { .. })));
     restarted.write(opening("bob", "b")).await.unwrap();

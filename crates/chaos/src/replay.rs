@@ -210,11 +210,11 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Switches what is served. Until subscribers are told, each answer is wholly of before or wholly of after, and once of after for good.
+    /// Switches what is served. Until subscribers are notified, each answer is wholly of before or wholly of after, and once of after for good.
     async fn switch(&mut self, command: &str, after: Served) -> Result<(), ChaosError> {
         (self.progress)(command);
         let before = std::mem::replace(&mut self.served, after);
-        let told = self.subscriber.switches().len();
+        let heard = self.subscriber.switches().len();
         let mut found = Violations::default();
         let (mut answers, mut is_after) = (0, false);
         let (world, after) = (&*self.world, &self.served);
@@ -240,19 +240,19 @@ impl Stage<'_> {
         done?;
         let since = world.clock.monotonic();
         let patience = world.fleet.patience;
-        while self.subscriber.switches().len() == told {
+        while self.subscriber.switches().len() == heard {
             ask().await;
             if world.clock.monotonic().saturating_sub(since) > patience {
-                return Err(ChaosError::TooLong { what: format!("subscribers are told of {command}"), patience });
+                return Err(ChaosError::TooLong { what: format!("subscribers hear of {command}"), patience });
             }
         }
         ask().await;
         if !is_after {
-            found.add("the subscriber was told, and answers are of before");
+            found.add("the subscriber was notified, and answers are of before");
         }
         let switches = self.subscriber.switches();
-        if switches.len() != told + 1 || !after.is_told(&switches[told]) {
-            found.add(format!("the subscriber was told {:?}", &switches[told..]));
+        if switches.len() != heard + 1 || !after.is_announced(&switches[heard]) {
+            found.add(format!("the subscriber heard {:?}", &switches[heard..]));
         }
         self.findings.answers_during_switches += answers;
         self.violations.extend(found.into_vec().into_iter().map(|violation| format!("{command}: {violation}")));

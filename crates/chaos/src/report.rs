@@ -19,7 +19,7 @@ pub struct FaultReport {
     pub seconds: f64,
 }
 
-/// Told what the run is doing.
+/// Hears what the run is doing.
 pub type Progress = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// A replay.

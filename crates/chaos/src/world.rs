@@ -105,7 +105,7 @@ impl World {
             service.spec.env.push((STATE_DIR.to_owned(), folder.display().to_string()));
             let step = dir.join("clock").join(&service.spec.name);
             service.spec.env.push((CLOCK_STEP_FILE.to_owned(), step.display().to_string()));
-            // By this the proxies tell them apart.
+            // By this the proxies distinguish them.
             service.spec.env.push(("VIGIE_KAFKA_CLIENT_ID".to_owned(), service.spec.name.clone()));
         }
         fleet.start_all()?;

@@ -1,4 +1,4 @@
-//! How far a consumer has come, as librdkafka's statistics tell.
+//! How far a consumer has come, by librdkafka's statistics.
 
 use std::collections::HashMap;
 

@@ -28,7 +28,7 @@ pub struct StackConfig {
     /// Of an ephemeral data dir only PostgreSQL's part goes; who reads the rest deletes it. For tests.
     #[arg(skip)]
     pub leave_data: bool,
-    /// Ports that the brokers tell their clients in place of their own, in the nodes' order: those of proxies. For tests.
+    /// Ports that the brokers advertise in place of their own, in the nodes' order: those of proxies. For tests.
     #[arg(skip)]
     pub kafka_advertised: Vec<u16>,
     /// Packages of the brokers that log at INFO, and not from WARN on. For tests.

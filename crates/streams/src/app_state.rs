@@ -75,7 +75,7 @@ impl StateBoard {
         Self { inner: Mutex::new(inner), listener }
     }
 
-    /// Notes what a thread does; tells the listener if that changes what the application does.
+    /// Notes what a thread does; notifies the listener if that changes what the application does.
     ///
     /// # Panics
     /// On a transition that is not in the table of [`AppState`].

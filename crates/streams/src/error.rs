@@ -109,7 +109,7 @@ pub enum StreamsError {
     },
     /// The brokers kept only parts of a commit, and the commit before it can no longer be found in the changelogs.
     #[error(
-        "the state of task {task} and its committed offsets tell of different commits ({found}), and of none that all of them had: \
+        "the state of task {task} and its committed offsets stand on different commits ({found}), and of none that all of them had: \
          delete the state ({state}) and process the sources again"
     )]
     TornCommit {

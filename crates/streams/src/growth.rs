@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Partitions are only multiplied: then all keys of a new task come from one old task. What was stopped half-way goes on when it is called
-//! again: whether a task has committed offsets tells whether it has its entries. A topic `<application_id>-growth` exists meanwhile, and
+//! again: a task with committed offsets has its entries. A topic `<application_id>-growth` exists meanwhile, and
 //! the application does not start as long as it does.
 
 use std::collections::BTreeMap;
@@ -57,7 +57,7 @@ pub struct Growth {
 }
 
 impl StreamsApp {
-    /// Gives the sources and changelogs of the application `partitions` partitions, and moves its state accordingly. `owner` tells, by the
+    /// Gives the sources and changelogs of the application `partitions` partitions, and moves its state accordingly. `owner` says, by the
     /// store's name and the entry's key, where an entry belongs. Neither the application nor whatever writes to its sources may run.
     ///
     /// # Errors
@@ -166,7 +166,7 @@ impl StreamsApp {
         Ok(())
     }
 
-    /// Has tasks commit that never did: whether one has committed tells the old ones from the new.
+    /// Has tasks commit that never did: whether one has committed separates the old from the new.
     fn commit_all(&self, admin: &Admin, before: i32) -> Result<(), StreamsError> {
         if self.existing_changelogs(admin)?.is_empty() {
             return Ok(());

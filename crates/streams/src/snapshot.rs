@@ -9,7 +9,7 @@
 //! | `foreign` | of another application, topology or task, or from before the application's state was deleted and recreated |
 //! | `old` | so old that the changelog may have forgotten tombstones that came after it (or from the future) |
 //! | `behind` | it begins below what the log still has |
-//! | `ahead` | it holds more than the log has, or a commit that the offsets do not tell of |
+//! | `ahead` | it holds more than the log has, or a commit that the offsets do not have |
 //!
 //! ```text
 //!   file ──▶ fits? ── yes ──▶ entries ──▶ whole, and not ahead? ── yes ──▶ restore the changelog from its offsets on

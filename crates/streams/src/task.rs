@@ -209,7 +209,7 @@ impl StreamTask {
         let commit = self.mark.commit + 1;
         let changed = self.core.stores.iter().map(|(_, store)| store.staged().len() > 0);
         let stores = changed.zip(&self.mark.stores).enumerate();
-        // The first store tells of every commit: one that changes no store is known from its mark alone.
+        // The first store records every commit: one that changes no store is known from its mark alone.
         let stores = stores.map(|(at, (changed, last))| match changed || self.rolled_back || at == 0 {
             true => commit,
             false => *last,

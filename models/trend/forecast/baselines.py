@@ -50,7 +50,7 @@ def window_formula(x, origins):
 
 
 def ets(y, first, season, log, refit, past):
-    """AutoETS, one step ahead of each value from `first` on. The model is chosen and fitted anew every `refit` values on the last `past`;
+    """AutoETS, one step ahead of each value from `first` on. The model is chosen and fitted again every `refit` values on the last `past`;
     between that, the fitted model is brought up to date with the newest values (`forward`)."""
     there = (lambda v: np.log(v + 0.5)) if log else (lambda v: v)
     back = (lambda v: np.exp(v) - 0.5) if log else (lambda v: v)
@@ -70,7 +70,7 @@ def ets(y, first, season, log, refit, past):
 
 
 def hour_ets(x, origins, season, log, refit=24):
-    """On the hours that end at the origins, which must be an hour apart; two weeks of them; fitted anew once a day."""
+    """On the hours that end at the origins, which must be an hour apart; two weeks of them; fitted again once a day."""
     offset = (origins[0] + 1) % HOUR
     hours = x[offset : offset + (len(x) - offset) // HOUR * HOUR].reshape(-1, HOUR).sum(1)
     first = (origins[0] + 1 - offset) // HOUR
@@ -78,7 +78,7 @@ def hour_ets(x, origins, season, log, refit=24):
 
 
 def window_ets(x, origins, log):
-    """On the last day's windows, without a season (a day of windows is too long a season for ETS); fitted anew every two days of origins."""
+    """On the last day's windows, without a season (a day of windows is too long a season for ETS); fitted again every two days of origins."""
     found, model = [], None
     there = (lambda v: np.log(v + 0.5)) if log else (lambda v: v)
     with warnings.catch_warnings():

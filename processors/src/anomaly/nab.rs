@@ -1,4 +1,4 @@
-//! The score on the labelled series of the Numenta Anomaly Benchmark, where they are present: standard profile, as `models/trend/nab.py` tells.
+//! The score on the labelled series of the Numenta Anomaly Benchmark, where they are present: standard profile, as `models/trend/nab.py` documents it.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

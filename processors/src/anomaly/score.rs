@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_told_once_unless_it_grows_much() {
+    fn an_event_is_raised_once_unless_it_grows_much() {
         let quiet = |row: usize| [20.0, 23.0, 18.0, 21.0, 25.0, 17.0, 22.0][row % 7];
         let alarms = |event: &[f64]| {
             let series = (0..900).map(quiet).chain(event.iter().copied()).chain((0..100).map(quiet));
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_event_is_told_once_the_silence_is_over() {
+    fn the_next_event_is_raised_once_the_silence_is_over() {
         let quiet = |row: usize| [20.0, 23.0, 18.0, 21.0, 25.0, 17.0, 22.0][row % 7];
         let second = |pause: usize| {
             let mut rarity = Rarity::default();

@@ -70,7 +70,7 @@ pub(super) struct Lexicon {
     typos: [Vec<Misspelt>; 26],
     /// Whether each asset shares its ticker with a company.
     listed: Vec<bool>,
-    /// Which classes the first three bytes of a string may have, a bit for each triple: it tells most words apart, in
+    /// Which classes the first three bytes of a string may have, a bit for each triple: it separates most words, in
     /// a table that stays in the first cache.
     beginnings: Vec<u64>,
 }

@@ -48,7 +48,7 @@ pub struct AssetMatcher {
 const LEAST_OF_SHARES: i32 = -64;
 /// The same where something beside it speaks for an asset: `SEI mainnet`.
 const LEAST_OF_SHARES_BESIDE: i32 = -120;
-/// How many assets that are sure are told apart.
+/// How many sure assets are distinguished.
 const FEW: usize = 4;
 
 impl AssetMatcher {

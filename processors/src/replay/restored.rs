@@ -21,7 +21,7 @@ const CHUNK: usize = 5_000;
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Where the posts of the selection are: in the topic of raw posts itself, where Kafka still has them all, or no archive is named, or in a copy;
-/// `None` if it was cancelled. Of a range of offsets only what Kafka has is read. What an earlier process restored by half is restored anew.
+/// `None` if it was cancelled. Of a range of offsets only what Kafka has is read. What an earlier process restored by half is restored from the start.
 pub(super) fn origin(means: &Means, selection: &Selection, control: &Control) -> Result<Option<Origin>, ServiceError> {
     let Means { names, config, codec, ctx, .. } = means;
     let admin = Admin::new(&config.kafka).map_err(kafka_error)?;
@@ -93,7 +93,7 @@ impl Copy<'_> {
         if self.chunk.len() >= CHUNK { self.flush() } else { Ok(()) }
     }
 
-    /// Writes the chunk and tells how far it is; an error if it was cancelled.
+    /// Writes the chunk and reports progress; an error if it was cancelled.
     fn flush(&mut self) -> Result<(), ServiceError> {
         self.producer.begin().map_err(kafka_error)?;
         for record in &self.chunk {

@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn offsets_are_read_and_mistakes_told() {
+    fn offsets_are_read_and_mistakes_named() {
         assert_eq!("3:10-20".parse(), Ok(Offsets { partition: 3, start: 10, end: 20 }));
         for wrong in ["", "3", "3:10", "3:20-10", "3:10-10", "-1:0-5", "3:-1-5", "a:1-2"] {
             let error = wrong.parse::<Offsets>().unwrap_err();

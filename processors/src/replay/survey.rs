@@ -78,7 +78,7 @@ impl Survey {
     }
 }
 
-/// Looks at what a replay would read. With `read` the records are read and counted, else only their offsets are looked up. `progress` is told
+/// Looks at what a replay would read. With `read` the records are read and counted, else only their offsets are looked up. `progress` hears
 /// how many records were read. Changes nothing.
 ///
 /// # Errors
@@ -250,7 +250,7 @@ mod tests {
     use crate::replay::Offsets;
 
     #[test]
-    fn what_retention_took_is_told_from_what_it_left() {
+    fn what_retention_took_is_distinguished_from_what_it_left() {
         let hour = |hour: i64| Timestamp::from_millis(hour * 3_600_000);
         let of_time = Selection { published: Some(hour(10)..hour(12)), ..Selection::default() };
         let gone = |low, oldest| removed(&of_time, 0, low, oldest);

@@ -13,7 +13,7 @@ use crate::text::letters::fold;
 /// Why a text has no sentiment.
 pub const EMPTY: &str = "empty";
 
-/// Of so many assets in a text the mood towards each is told apart. With one there is nothing to tell, and who lists more mostly means all alike.
+/// Of so many assets in a text the mood towards each is given. With one there is nothing to separate, and who lists more mostly means all alike.
 const MOODS: RangeInclusive<usize> = 2..=8;
 
 /// One asset that a text mentions.
@@ -23,7 +23,7 @@ pub struct Mentioned {
     pub asset: String,
     /// The strongest evidence.
     pub evidence: Evidence,
-    /// The mood towards it, where it is told apart from that of the text: in texts with several assets.
+    /// The mood towards it, where it differs in kind from that of the text: in texts with several assets.
     pub mood: Option<Sentiment>,
 }
 
@@ -115,7 +115,7 @@ impl Analyser {
         self.assets.find_with(&mut self.scratch, &fold(text)).any(|hit| wanted(&hit.asset.id))
     }
 
-    /// With the places of its assets, if their moods are to be told apart.
+    /// With the places of its assets, if a mood for each is wanted.
     fn without_sentiment(&mut self, text: &str, declared: Option<&str>) -> (Analysis, Vec<Vec<Range<usize>>>) {
         let hits = self.assets.find_with(&mut self.scratch, text);
         let mentioned =

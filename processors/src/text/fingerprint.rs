@@ -44,7 +44,7 @@ impl Fingerprint {
                 *least = mix(run ^ seed).min(*least);
             }
         }
-        // The least of many is a small number: its low bits are the ones that tell.
+        // The least of many is a small number: its low bits are the ones that differ.
         Some(Self(least.iter().fold(0, |bits, least| bits << 16 | least & 0xffff)))
     }
 
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn near_copies_are_told_and_other_texts_are_not() {
+    fn near_copies_are_found_and_other_texts_are_not() {
         assert!(near(NEWS, &NEWS.replace("first", "second")));
         assert!(near(NEWS, &format!("{NEWS}. Read more here")));
         assert!(!near(NEWS, "Ethereum developers have set a date for the merge, and this time they mean it, they say"));

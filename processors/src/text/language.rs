@@ -157,7 +157,7 @@ fn detect_plain(words: &[String], plain: &str, letters: usize, declared: Option<
     // The statistics cost far more than the vote, so they come only where it is silent.
     let info = Detector::new().detect(plain);
     if !latin {
-        // A script narrows the languages to a few, which short texts do not tell apart.
+        // A script narrows the languages to a few, which short texts do not separate.
         let of_source = Lang::all().iter().copied().find(|lang| iso_639_1(*lang) == declared);
         let unsure = info.as_ref().is_none_or(|info| !info.is_reliable());
         let said = of_source.filter(|_| unsure).and_then(|lang| Detector::with_allowlist(vec![lang]).detect(plain));
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn other_languages_are_told_apart() {
+    fn other_languages_are_distinguished() {
         let cases = [
             ("de", "Der Bitcoin-Kurs fällt unter 30.000 Dollar und die Anleger sind nervös"),
             ("fr", "Le cours du bitcoin chute sous les 30 000 dollars après la décision de la banque centrale"),
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn short_titles_are_told_apart_and_the_declared_language_counts() {
+    fn short_titles_are_distinguished_and_the_declared_language_counts() {
         for (text, code) in [
             ("Le Bitcoin recule", "fr"),
             ("Solana dégringole", "fr"),
@@ -387,9 +387,9 @@ mod tests {
         assert_ne!(detected("Биткоин падает", "en"), Some("en"));
     }
 
-    /// Prints how many titles of each half of `models/language/titles.tsv` are told right, without and with their language declared.
+    /// Prints how many titles of each half of `models/language/titles.tsv` are right, without and with their language declared.
     #[test]
-    fn titles_of_one_market_are_told_apart() {
+    fn titles_of_one_market_are_distinguished() {
         let set = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/language/titles.tsv");
         let set = std::fs::read_to_string(set).unwrap();
         let mut counts = std::collections::BTreeMap::<(&str, &str), [usize; 3]>::new();

@@ -56,7 +56,7 @@ struct Answer<'a> {
     invalid_utf8: bool,
 }
 
-/// The mood is that towards the asset, or of the text where that was not told apart.
+/// The mood is that towards the asset, or of the text where that was not separated.
 #[derive(Debug, Serialize)]
 struct AssetAnswer<'a> {
     asset: &'a str,

@@ -171,12 +171,12 @@ impl Facts<'_> {
     fn is_market_feed(&self, phrases: usize) -> bool {
         let numbers = self.numbers;
         let bare = numbers > 2 && self.words * 5 <= numbers * 11;
-        let told = match phrases {
+        let phrased = match phrases {
             0 => false,
             1 => numbers > 1 && self.words <= numbers + 14 || numbers > 0 && self.words <= 10,
             _ => numbers > 2 || numbers > 0 && self.words <= numbers + 14,
         };
-        self.tags() > 0 && (bare || told)
+        self.tags() > 0 && (bare || phrased)
     }
 
     fn is_lottery(&self, phrase: bool) -> bool {
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn bots_are_told_by_their_names() {
+    fn bots_are_known_by_their_names() {
         for name in ["AutoModerator", "coin-bot", "RemindMeBot", "@price_bot"] {
             assert_eq!(judge("the price is 30,000", Some(name)).reasons, ["bot"], "{name}");
         }

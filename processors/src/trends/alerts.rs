@@ -15,7 +15,7 @@ pub(crate) const MIN_DROP: f64 = 0.25;
 /// From when on a window is worth an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AlertPolicy {
-    /// Least anomaly score of an alert, 0 to 1. In one window 0.5 is a sum of posts that a half hour in three days exceeds; it is told once
+    /// Least anomaly score of an alert, 0 to 1. In one window 0.5 is a sum of posts that a half hour in three days exceeds; it is raised once
     /// per event ([`crate::anomaly`]). On longer scales 0.5 is what chance exceeds once in a hundred months per asset (the module `signals`).
     pub min_anomaly_score: f64,
     /// Least posts of a spike, and least scored posts of a drop.

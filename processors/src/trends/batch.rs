@@ -182,8 +182,8 @@ mod tests {
             ..mention("BTC", post, 0, Some(0.5))
         };
         let mut batch = Batch::default();
-        for told in [by("a", "1", 1, false), by("b", "2", 1, false), by("a", "1", 2, false), by("b", "2", 2, true)] {
-            batch.add(&SPEC, &told, 0).unwrap();
+        for posted in [by("a", "1", 1, false), by("b", "2", 1, false), by("a", "1", 2, false), by("b", "2", 2, true)] {
+            batch.add(&SPEC, &posted, 0).unwrap();
         }
         let counted: Vec<_> =
             batch.counts.windows.iter().map(|(key, window)| (key.clone(), (window.posts, window.authors))).collect();
@@ -202,8 +202,9 @@ mod tests {
         assert_eq!(windows[10].anomaly_score, None);
         assert!(windows[150].anomaly_score.is_some_and(|score| score < 0.1));
         assert!(windows[200].anomaly_score.is_some_and(|score| score > 0.8), "{:?}", windows[200]);
-        let told: Vec<_> = alerts.iter().map(|(place, alert)| (*place, alert.alert_id.as_str(), alert.value)).collect();
-        assert_eq!(told, [(200, "replay-1/BTC/attention_spike/1970-01-01T16:40:00Z", 300.0)]);
+        let posted: Vec<_> =
+            alerts.iter().map(|(place, alert)| (*place, alert.alert_id.as_str(), alert.value)).collect();
+        assert_eq!(posted, [(200, "replay-1/BTC/attention_spike/1970-01-01T16:40:00Z", 300.0)]);
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! Counting a mention once: a later revision of its post replaces it, a retraction takes it away, and copies are told from what is new.
+//! Counting a mention once: a later revision of its post replaces it, a retraction takes it away, and copies are distinguished from what is new.
 //!
 //! ```text
 //! mention ─▶ counted before? ── no ───────────────────────────▶ count ─▶ a copy, or are later ones copies of it?

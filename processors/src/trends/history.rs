@@ -87,7 +87,7 @@ pub struct Learned {
     pub rows: Vec<(Timestamp, Result<Features, NoForecast>)>,
     /// For each of them that was complete, what those before it made of it.
     pub judged: Vec<(Timestamp, Judgement)>,
-    /// What deserves an alert and was not told yet, with the start of the window that brought it to light.
+    /// What deserves an alert and was not raised yet, with the start of the window that brought it to light.
     pub findings: Vec<(Timestamp, Finding)>,
 }
 
@@ -170,7 +170,7 @@ impl AssetHistory {
         Ok(learned)
     }
 
-    /// What the window just learned brings to light and was not told yet: by itself, then together with those before it.
+    /// What the window just learned brings to light and was not raised yet: by itself, then together with those before it.
     fn findings(
         &mut self,
         index: i64,
@@ -195,7 +195,7 @@ impl AssetHistory {
         self.signals.judge(&terms.policy, window.sample).into_iter().map(|found| (last, found)).collect()
     }
 
-    /// Whether a finding in the open window that starts at `start` was not told yet; then it is taken as told.
+    /// Whether a finding in the open window that starts at `start` was not raised yet; then it is taken as raised.
     pub fn is_news(&mut self, spec: &TumblingWindows, start: Timestamp, finding: &Finding) -> bool {
         self.signals.is_news(start.as_millis().div_euclid(millis(spec)), finding)
     }
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_over_open_windows_is_told_once() {
+    fn a_burst_over_open_windows_is_raised_once() {
         let mut history = AssetHistory::new(start(0), NOW);
         learn(&mut history, start(100), 4);
         let judge = |n: i64, posts: usize, before: usize| {
@@ -360,7 +360,7 @@ mod tests {
         let second = judge(101, 200, 200);
         assert!(
             !second.alarm && second.anomaly_score.unwrap() >= 0.5,
-            "as unusual, and the window before has told of it"
+            "as unusual, and the window before has raised it"
         );
         assert!(judge(101, 200, 4).alarm, "the window before was quiet");
         assert!(judge(100_000, 200, 4).alarm, "far ahead, and not all windows between are asked for");

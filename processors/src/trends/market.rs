@@ -7,7 +7,7 @@
 //! ```
 //!
 //! **Guarantees.** What is emitted for `*` is what one task would emit that counts all posts: counts add up; all posts of an author are counted by one
-//! task, so distinct authors add up; a post is a copy if it is one by any value of its fingerprint. A task's counts replace those that it told before,
+//! task, so distinct authors add up; a post is a copy if it is one by any value of its fingerprint. A task's counts replace those that it sent before,
 //! so nothing is counted twice. Task 0 gets a few records a window and commit, and one for each copy, however many posts there are.
 //!
 //! A window is final when every trends task has closed it and every market task has looked through the posts that those counted until then: each

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! process:             mention ─▶ late? ─▶ counted before? a copy? ─▶ window (+ author) ─▶ due
-//!                         └─ of the whole market, spread ─▶ counted before? ─▶ own share ─▶ due, told to the market tasks
+//!                         └─ of the whole market, spread ─▶ counted before? ─▶ own share ─▶ due, announced to the market tasks
 //! before a commit:     watermark ─▶ judge and learn what settles ─▶ alerts ─▶ forecasts of all assets, one run ─▶ emit ─▶ alerts
 //! ```
 
@@ -36,7 +36,7 @@ pub struct TrendsSettings {
     pub run_id: String,
     /// Topic of mentions.
     pub source: String,
-    /// Topic of what tasks tell each other of the whole market.
+    /// Topic of what tasks send each other about the whole market.
     pub market: MarketTopic,
     /// Topic of window revisions.
     pub insights: String,
@@ -72,14 +72,14 @@ pub struct TrendsProcessor<C> {
     emitted_at: Option<Timestamp>,
     /// Mentions were observed since the progress was stored.
     observed: bool,
-    /// What was last told of the progress; nothing since the start.
-    told: Option<sharing::Told>,
+    /// What was last announced of the progress; nothing since the start.
+    announced: Option<sharing::Announced>,
 }
 
 impl<C: RecordCodec> TrendsProcessor<C> {
     /// A processor that has seen nothing; its state is in the task's stores.
     pub fn new(settings: Arc<TrendsSettings>, codec: C, metrics: TrendsMetrics) -> Self {
-        Self { settings, codec, metrics, progress: None, due: None, emitted_at: None, observed: false, told: None }
+        Self { settings, codec, metrics, progress: None, due: None, emitted_at: None, observed: false, announced: None }
     }
 }
 

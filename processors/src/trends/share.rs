@@ -1,4 +1,4 @@
-//! A task's share of the whole market: what it counts of it, and whom it tells.
+//! A task's share of the whole market: what it counts of it, and to whom it sends that.
 //!
 //! ```text
 //! mentions of `*`, spread by author ─▶ trends task n: counts, authors ─┬─ posts, by each of 3 values of their fingerprint ─▶ market tasks: copies
@@ -6,7 +6,7 @@
 //!                                                                      └─ how far it has come ─▶ every market task
 //! ```
 //!
-//! All of it goes to `trends.market.v1`, in the transaction that counted it. Before a task says how far it has come it tells all that it counted, so
+//! All of it goes to `trends.market.v1`, in the transaction that counted it. Before a task says how far it has come it sends all that it counted, so
 //! that who reads that it has closed a window has read its last counts.
 
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(crate) const BANDS: [&str; 3] = ["*1", "*2", "*3"];
 /// The market task that adds up.
 pub(crate) const MERGE: i32 = 0;
 
-/// The topic of what tasks tell. Until the whole market is shared nothing is told, and the topic need not exist.
+/// The topic of what tasks send. Until the whole market is shared nothing is sent, and the topic need not exist.
 #[derive(Clone, Debug)]
 pub struct MarketTopic {
     /// Its name.
@@ -38,7 +38,7 @@ pub struct MarketTopic {
 }
 
 impl MarketTopic {
-    /// The topic, of so many partitions, to which nothing was told yet; 0 if it does not exist.
+    /// The topic, of so many partitions, to which nothing was sent yet; 0 if it does not exist.
     pub fn new(partitions: i32) -> Self {
         Self { name: Topic::TrendsMarket.name(), partitions, shared: Arc::default() }
     }
@@ -48,7 +48,7 @@ impl MarketTopic {
         self.shared.load(Ordering::Relaxed)
     }
 
-    /// From now on all tasks of this process tell.
+    /// From now on all tasks of this process send.
     pub(crate) fn share(&self) {
         self.shared.store(true, Ordering::Relaxed);
     }
@@ -59,7 +59,7 @@ impl MarketTopic {
         (value + band) % self.partitions
     }
 
-    /// What is to be told where of a post that was counted or, if `gone`, taken away.
+    /// What is to be sent where of a post that was counted or, if `gone`, taken away.
     pub(crate) fn posts(&self, post_id: &str, counted: &Counted, gone: bool) -> Vec<(i32, MarketPost)> {
         let Some(fingerprint) = counted.fingerprint else { return Vec::new() };
         let post = |band| MarketPost {

@@ -14,7 +14,7 @@
 //!   The score is `p₀ / (p₀ + p)`, with `p₀` such that each scale would raise [`FALSE_PER_MONTH`] alerts per asset and month by chance.
 //! - **Once per event.** An alert of a kind opens an event, which lasts until nothing was found on any scale for a day. Within it there is another alert
 //!   only for twice the posts and [`GROWTH`] times the posts per time, or a mood that is lower by [`MIN_DROP`] again. Posts per time are the lower the longer the
-//!   scale, so a longer scale does not repeat what a shorter one has told.
+//!   scale, so a longer scale does not repeat what a shorter one has raised.
 //!
 //! Sums are of whole numbers and corrected by what comes late, as long as a window is among the last [`WINDOWS`]. With windows of another length than
 //! 5 minutes all these durations stretch with them. State is bounded: 131 sums.
@@ -55,7 +55,7 @@ const DRIFT: f64 = 0.0016;
 
 /// Alerts per asset, kind, scale and month that chance alone would raise.
 const FALSE_PER_MONTH: f64 = 0.01;
-/// How much faster the posts of an event must come to be told again.
+/// How much faster the posts of an event must come to be raised again.
 const GROWTH: f64 = 4.0;
 
 /// A span that is looked at.
@@ -99,10 +99,10 @@ impl Tally {
     }
 }
 
-/// An event that was told.
+/// An event that was raised.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Told {
-    /// The window in which it was told last.
+struct Raised {
+    /// The window in which it was raised last.
     at: i64,
     /// The last window in which it was found.
     found: i64,
@@ -120,8 +120,8 @@ pub(crate) struct Signals {
     windows: VecDeque<Tally>,
     hours: VecDeque<Tally>,
     blocks: VecDeque<Tally>,
-    spike: Option<Told>,
-    drop: Option<Told>,
+    spike: Option<Raised>,
+    drop: Option<Raised>,
 }
 
 impl Signals {
@@ -155,7 +155,7 @@ impl Signals {
         }
     }
 
-    /// What the last learned window brings to light on the longer scales and was not told yet; it is taken as told. `sample` is passed on.
+    /// What the last learned window brings to light on the longer scales and was not raised yet; it is taken as raised. `sample` is passed on.
     pub(crate) fn judge(&mut self, policy: &AlertPolicy, sample: bool) -> Vec<Finding> {
         let Some(last) = self.last else { return Vec::new() };
         let mut found = Vec::new();
@@ -172,15 +172,15 @@ impl Signals {
         found
     }
 
-    /// Whether a finding in window `index` was not told yet; then it is taken as told.
+    /// Whether a finding in window `index` was not raised yet; then it is taken as raised.
     pub(crate) fn is_news(&mut self, index: i64, finding: &Finding) -> bool {
         let (value, of) = finding.level;
-        let told = match finding.kind {
+        let raised = match finding.kind {
             AlertKind::AttentionSpike => &mut self.spike,
             AlertKind::SentimentDrop => &mut self.drop,
         };
         let rate = |value: i64, of: i64| value as f64 / of.max(1) as f64;
-        if let Some(open) = told.as_mut().filter(|open| index - open.found <= DAY) {
+        if let Some(open) = raised.as_mut().filter(|open| index - open.found <= DAY) {
             let (now, before) = (rate(value, of), rate(open.value, open.of));
             let grown = match finding.kind {
                 AlertKind::AttentionSpike if finding.windows == 1 => open.of == 1 || now >= GROWTH * before,
@@ -192,7 +192,7 @@ impl Signals {
                 return false;
             }
         }
-        *told = Some(Told { at: index, found: index, value, of });
+        *raised = Some(Raised { at: index, found: index, value, of });
         true
     }
 
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn an_asset_that_nobody_knew_is_told_of_once_though_no_window_has_two_posts() {
+    fn an_asset_that_nobody_knew_is_raised_once_though_no_window_has_two_posts() {
         let mut signals = Signals::default();
         assert_eq!(talk(&mut signals, 10 * DAY..10 * DAY + 1, 1, 0.0), []);
         // Then 72 posts a day, for three days.
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mood_that_sinks_is_told_once_and_again_when_it_sinks_as_much_again() {
+    fn a_mood_that_sinks_is_raised_once_and_again_when_it_sinks_as_much_again() {
         let mut signals = Signals::default();
         assert_eq!(talk(&mut signals, 0..10 * DAY, 6, 0.2), []);
         let sinking = talk(&mut signals, 10 * DAY..11 * DAY, 6, -0.3);
@@ -392,13 +392,13 @@ mod tests {
     }
 
     #[test]
-    fn what_one_window_told_is_not_told_again_by_a_longer_scale() {
+    fn what_one_window_raised_is_not_raised_again_by_a_longer_scale() {
         let mut signals = Signals::default();
         talk(&mut signals, 0..10 * DAY, 12, 0.0);
         let burst = window(80, 0.0);
         let mut silent = signals.clone();
         signals.learn(10 * DAY, 0, &burst);
-        assert_eq!(signals.judge(&POLICY, false).len(), 1, "nothing was told");
+        assert_eq!(signals.judge(&POLICY, false).len(), 1, "nothing was raised");
         silent.learn(10 * DAY, 0, &burst);
         let finding = Finding {
             kind: AlertKind::AttentionSpike,

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `windows` | window start, asset | [`WindowState`]; of the whole market, where it is spread, [its share](super::share) |
 //! | `authors` | window start, asset, 0, author | posts of the author: a new author is one small changelog record, not a rewritten set |
-//! | `posts` | window start, asset, 0, post | [`Counted`](super::counted::Counted), a day longer than its window: copies are told by its [index](super::copies) |
+//! | `posts` | window start, asset, 0, post | [`Counted`](super::counted::Counted), a day longer than its window: copies are found by its [index](super::copies) |
 //! | `histories` | asset | [`AssetHistory`] |
 //! | `progress` | `progress` | [`Progress`] |
 

@@ -1,12 +1,12 @@
 //! Terms that rise: words, phrases and cashtags that more authors use than was to be expected, so that a coin that no table knows is seen here.
 //!
 //! ```text
-//! insights.sentiment.v1 ─▶ every task: its words ─▶ posts.terms.v1, partition 0 ─▶ task 0: [posts, told, baselines] ─▶ insights.terms.v1 (revisions)
+//! insights.sentiment.v1 ─▶ every task: its words ─▶ posts.terms.v1, partition 0 ─▶ task 0: [posts, reported, baselines] ─▶ insights.terms.v1 (revisions)
 //! ```
 //!
-//! **Guarantees.** What is told last of a window (`final`) depends on the set of its posts, and of those before it, not on their order: an author counts
+//! **Guarantees.** What is reported last of a window (`final`) depends on the set of its posts, and of those before it, not on their order: an author counts
 //! once for a term and window, of near duplicates in a window the first counts, spam does not, a later revision of a post takes the place of the earlier one,
-//! a deleted post is taken away. Until then a term is told as it stands, once in the interval, and a term that was told is told again when it changes, also
+//! a deleted post is taken away. Until then a term is reported as it stands, once in the interval, and a term that was reported is reported again when it changes, also
 //! where it ceases to be significant. Windows are an hour and a day of event time; they close when the watermark has passed their end plus the
 //! grace, and are then learned as what is usual, in the order of time. Posts that come later are counted as late.
 //!
@@ -49,7 +49,7 @@ pub struct TermsSettings {
     pub insights: String,
     /// How far the watermark must pass a window's end before it is closed.
     pub grace: Duration,
-    /// Time by the wall clock between two times that windows which changed are told, at least.
+    /// Time by the wall clock between two times that windows which changed are reported, at least.
     pub interval: Duration,
     /// Silence, by the wall clock, after which an upstream partition does not hold the watermark back.
     pub idle_timeout: Duration,

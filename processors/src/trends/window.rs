@@ -214,7 +214,7 @@ impl WindowState {
         (self.posts, self.authors, self.spam) = (sum(|s| s.posts), sum(|s| s.authors), sum(|s| s.spam));
         (self.negative, self.neutral, self.positive) = (sum(|s| s.negative), sum(|s| s.neutral), sum(|s| s.positive));
         self.score_micros = sum(|s| s.score_micros);
-        // Copies may be told before the counts that they are taken off.
+        // Copies may be sent before the counts that they are taken off.
         self.unique = sum(|s| s.unique).clamp(0, (self.posts - self.spam).max(0));
         self.sources.clear();
         for (source, posts) in shares.iter().flat_map(|share| &share.sources) {
@@ -228,7 +228,7 @@ impl WindowState {
     }
 
     /// Notes that its numbers leave.
-    pub(crate) fn told(&mut self) {
+    pub(crate) fn announced(&mut self) {
         self.emitted = Some(self.digest());
     }
 

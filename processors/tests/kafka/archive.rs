@@ -100,7 +100,7 @@ async fn a_range_that_begins_in_the_archive_and_ends_in_kafka_gives_what_the_top
     let (left, complete) = replay(&bench, range, "short", &[]).await.unwrap();
     assert!(left < Some(800) && !complete, "{left:?}");
     assert!(written(&bench, "short").await.1.len() < expected.1.len(), "Kafka alone has lost posts");
-    // Paused and stopped while it restores, and cancelled then; one that was stopped goes on without being told its range.
+    // Paused and stopped while it restores, and cancelled then; one that was stopped goes on without being given its range.
     let [from, to] = [range.0, range.1].map(|millis| Timestamp::from_millis(millis).to_string());
     let asked = ["--from", &from, "--to", &to, "--archive-url", &url];
     let (ctx, control) = (Context::system(), Control::default());

@@ -58,7 +58,7 @@ async fn written(bench: &Bench, run_id: &str) -> (BTreeMap<String, usize>, Windo
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_replay_that_is_stopped_and_paused_again_and_again_writes_each_post_window_and_alert_once() {
     let (bench, expected) = filled().await;
-    // Stopped twice while it scores, once while it counts. Only the first is told the range.
+    // Stopped twice while it scores, once while it counts. Only the first is given the range.
     let stops: [(&[&str], Phase, u64); 3] = [
         (&[&EVER[..], &["--rate", "300"]].concat(), Phase::Scoring, 200),
         (&["--rate", "300"], Phase::Scoring, 500),
@@ -93,9 +93,9 @@ async fn a_replay_that_is_stopped_and_paused_again_and_again_writes_each_post_wi
     // One that was never stopped raises the same alerts, each once.
     let whole = bench.replay("whole", &EVER, Context::system(), Control::default()).await.unwrap().unwrap();
     let (.., undisturbed) = written(&bench, "whole").await;
-    let told =
+    let raised =
         |alerts: &[Alert]| alerts.iter().map(|a| (a.asset.clone(), a.kind.clone(), a.window_start)).collect::<Vec<_>>();
-    assert_eq!(told(&alerts), told(&undisturbed));
+    assert_eq!(raised(&alerts), raised(&undisturbed));
     assert_eq!((alerts.len() as u64, undisturbed.len() as u64), (report.alerts, whole.alerts));
     assert!(alerts.iter().any(|alert| alert.asset == "*" && alert.kind == "attention_spike"), "{alerts:?}");
     assert!(bench.records("insights.alerts.v1").is_empty(), "the live topic is untouched");

@@ -27,28 +27,28 @@ fn posts(start: i64, hours: std::ops::Range<i64>) -> Vec<RawPost> {
 
 /// From raw posts to the last revision of a term, over a restart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_unknown_coin_is_told_as_final_once_over_a_restart() {
+async fn an_unknown_coin_is_reported_as_final_once_over_a_restart() {
     let bench = Bench::new().await;
     let clock = SystemClock::default();
     let start = clock.now().window_start(std::time::Duration::from_secs(3600)).as_millis() - 100 * HOUR;
     let services = bench.start_with(&[], &["--terms"]);
     bench.publish(&posts(start, 0..22)).await;
     while bench.records("posts.terms.v1").len() < 22 * AN_HOUR {
-        assert!(clock.monotonic() < DEADLINE, "not all words were told within {DEADLINE:?}");
+        assert!(clock.monotonic() < DEADLINE, "not all words were reported within {DEADLINE:?}");
     }
     services.stop().await;
     let services = bench.start_with(&[], &["--terms"]);
     // The watermark passes the grace of all hours before.
     bench.publish(&posts(start, 30..31)).await;
-    let told = loop {
-        let told: Vec<TermInsight> = bench.decoded("insights.terms.v1").await;
-        if told.iter().any(|insight| insight.term == "$xyzq" && insight.r#final) {
-            break told;
+    let reported = loop {
+        let reported: Vec<TermInsight> = bench.decoded("insights.terms.v1").await;
+        if reported.iter().any(|insight| insight.term == "$xyzq" && insight.r#final) {
+            break reported;
         }
-        assert!(clock.monotonic() < DEADLINE, "no final revision within {DEADLINE:?}: {told:?}");
+        assert!(clock.monotonic() < DEADLINE, "no final revision within {DEADLINE:?}: {reported:?}");
     };
     services.stop().await;
-    let of: Vec<_> = told.iter().filter(|insight| insight.term == "$xyzq").collect();
+    let of: Vec<_> = reported.iter().filter(|insight| insight.term == "$xyzq").collect();
     let revisions: Vec<_> = of.iter().map(|insight| insight.revision).collect();
     assert_eq!(revisions, (1..=of.len() as i32).collect::<Vec<_>>(), "revisions go up by one");
     let last = of.last().unwrap();

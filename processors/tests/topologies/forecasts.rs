@@ -86,8 +86,8 @@ fn the_live_run_and_a_replay_of_it_forecast_the_same() {
     for (window, forecast) in &live {
         assert_eq!(forecast, &replayed[window], "{window:?}");
     }
-    let told = replayed.values().filter(|(forecast, _)| forecast.is_some()).count();
-    assert!(told > 50, "{told} forecasts");
+    let given = replayed.values().filter(|(forecast, _)| forecast.is_some()).count();
+    assert!(given > 50, "{given} forecasts");
     let young: Vec<_> = replayed.values().filter_map(|(_, reason)| reason.as_deref()).collect();
     assert!(young.len() >= 10 && young.iter().all(|reason| *reason == "short_history"), "{young:?}");
 }
@@ -113,7 +113,7 @@ fn a_forecast_comes_when_its_window_has_settled_without_any_new_mention_of_the_a
     let forecast = eth[0].forecast.as_ref().unwrap();
     assert!(forecast.next_hour_p10 <= forecast.next_hour_p50 && forecast.next_hour_p50 <= forecast.next_hour_p90);
     assert_eq!(forecast.model_sha256.len(), 64);
-    assert!(said(commit(&mut driver, &btc(32))).keys().all(|(asset, _)| asset == "BTC"), "it is told once");
+    assert!(said(commit(&mut driver, &btc(32))).keys().all(|(asset, _)| asset == "BTC"), "it is given once");
 }
 
 #[test]

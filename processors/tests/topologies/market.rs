@@ -55,17 +55,17 @@ impl Pipeline {
         }
     }
 
-    /// Mentions of the whole market, as the sentiment topology tells them.
+    /// Mentions of the whole market, as the sentiment topology writes them.
     fn pipe(&mut self, mentions: &[Mention]) {
         let tasks = self.partitions.unwrap_or(1);
         let mut batches: BTreeMap<i32, Vec<_>> = (0..tasks).map(|task| (task, Vec::new())).collect();
-        for told in mentions {
-            // A retraction names no author: the test's posts have one that their id tells.
-            let author = author(&told.post_id);
-            let route = market_route(author.as_deref(), &told.post_id);
+        for sent in mentions {
+            // A retraction names no author: the test's posts have one that follows from their id.
+            let author = author(&sent.post_id);
+            let route = market_route(author.as_deref(), &sent.post_id);
             let key = self.partitions.map_or_else(|| "*".to_owned(), |_| market_key(route));
             let task = (route % tasks as u32) as i32;
-            batches.entry(task).or_default().push((Some(Bytes::from(key)), encode(told), at(T0)));
+            batches.entry(task).or_default().push((Some(Bytes::from(key)), encode(sent), at(T0)));
         }
         for (task, batch) in batches {
             *self.work[0].entry(task).or_default() += batch.len();
@@ -76,11 +76,11 @@ impl Pipeline {
     /// Commits until nothing is left to be read. `seed` chooses in which order the market tasks' records come.
     fn settle(&mut self, seed: u64) {
         self.trends.commit().unwrap();
-        let mut told = self.trends.read(MARKET);
+        let mut sent = self.trends.read(MARKET);
         self.collect();
-        while !told.is_empty() {
+        while !sent.is_empty() {
             let mut batches: BTreeMap<i32, Vec<OutgoingRecord>> = BTreeMap::new();
-            for record in told {
+            for record in sent {
                 batches.entry(record.partition.unwrap()).or_default().push(record);
             }
             let mut batches: Vec<_> = batches.into_iter().collect();
@@ -92,7 +92,7 @@ impl Pipeline {
                 self.market.pipe_batch(MARKET, task, records).unwrap();
             }
             self.market.commit().unwrap();
-            told = self.market.read(MARKET);
+            sent = self.market.read(MARKET);
             self.collect();
         }
     }
@@ -181,7 +181,7 @@ fn post(number: usize, published_at: i64, dice: &mut Dice) -> Mention {
     Mention { author_id: author(&mention.post_id), fingerprint, spam: dice.below(9) == 0, ..mention }
 }
 
-/// What is told of `posts` posts of four hours, a tenth of them late by up to a quarter of one, some edited and some deleted, in batches.
+/// Mentions of `posts` posts of four hours, a tenth of them late by up to a quarter of one, some edited and some deleted, in batches.
 fn story(posts: usize, seed: u64) -> Vec<Vec<Mention>> {
     let mut dice = Dice(seed);
     let mut latest: Vec<Mention> = Vec::new();
@@ -190,7 +190,7 @@ fn story(posts: usize, seed: u64) -> Vec<Vec<Mention>> {
         let now = T0 + 240 * MINUTE * number as i64 / posts as i64;
         let back = if dice.below(10) == 0 { dice.below(15 * MINUTE as u64) as i64 } else { 0 };
         latest.push(post(number, now - back, &mut dice));
-        let mut told = vec![latest[number].clone()];
+        let mut sent = vec![latest[number].clone()];
         if number > 20 && dice.below(12) == 0 {
             let last = &mut latest[number - 1 - dice.below(20) as usize];
             let next = Mention { revision: last.revision + 1, ..last.clone() };
@@ -198,12 +198,12 @@ fn story(posts: usize, seed: u64) -> Vec<Vec<Mention>> {
                 0 => Mention { retracted: true, author_id: None, label: None, score: None, fingerprint: None, ..next },
                 _ => Mention { fingerprint: Some(FINGERPRINTS[dice.below(6) as usize]), ..next },
             };
-            told.push(last.clone());
+            sent.push(last.clone());
         }
         if dice.below(7) == 0 {
             batches.push(Vec::new());
         }
-        batches.last_mut().unwrap().extend(told);
+        batches.last_mut().unwrap().extend(sent);
     }
     batches
 }
@@ -260,7 +260,7 @@ fn any_number_of_tasks_counts_the_whole_market_as_one_does() {
 }
 
 #[test]
-fn nothing_is_told_until_a_share_comes_and_then_by_every_task() {
+fn nothing_is_sent_until_a_share_comes_and_then_by_every_task() {
     let mut dice = Dice(1);
     let mut pipeline = Pipeline::new(None, T0, Duration::ZERO);
     pipeline.pipe(&[post(1, T0, &mut dice)]);
@@ -278,9 +278,9 @@ fn nothing_is_told_until_a_share_comes_and_then_by_every_task() {
     assert_eq!(pipeline.trends.read(MARKET).len(), 0);
     pipeline.pipe(&[post(1, T0, &mut dice)]);
     pipeline.trends.commit().unwrap();
-    let told = pipeline.trends.read(MARKET);
-    let first = told.iter().filter(|record| record.partition == Some(0)).count();
-    assert!(first >= 4, "each task tells each partition how far it has come: {told:?}");
+    let sent = pipeline.trends.read(MARKET);
+    let first = sent.iter().filter(|record| record.partition == Some(0)).count();
+    assert!(first >= 4, "each task announces its progress to each partition: {sent:?}");
 }
 
 #[test]
@@ -288,8 +288,8 @@ fn a_share_without_its_topic_stops_the_task_and_says_what_to_do() {
     let settings = TrendsSettings { market: MarketTopic::new(0), ..settings() };
     let trends = topology(settings, LocalCodec, TrendsMetrics::new(&prometheus::Registry::new())).unwrap();
     let mut driver = TopologyTestDriver::new(trends, ManualClock::new(at(T0)));
-    let told = post(1, T0, &mut Dice(1));
-    let mut pipe = |key: String| driver.pipe_batch(MENTIONS, 0, [(Some(Bytes::from(key)), encode(&told), at(T0))]);
+    let sent = post(1, T0, &mut Dice(1));
+    let mut pipe = |key: String| driver.pipe_batch(MENTIONS, 0, [(Some(Bytes::from(key)), encode(&sent), at(T0))]);
     pipe("*".to_owned()).unwrap();
     let error = pipe(market_key(7)).unwrap_err().to_string();
     assert!(error.contains("vigie topics apply"), "{error}");

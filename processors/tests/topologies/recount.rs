@@ -123,7 +123,7 @@ fn a_deletion_that_may_have_been_late_leaves_the_post_open() {
     let grace = 6 * 60;
     let (_, mut recount) = recount(&[(post("p", 1), 1), (post("newer", 5 + grace), 5 + grace)]);
     recount.take(&record("p", None, 2, T0 + (5 + grace) * MINUTE)).unwrap();
-    recount.take(&record("never-told", None, 3, T0 + (5 + grace) * MINUTE)).unwrap();
+    recount.take(&record("never-sent", None, 3, T0 + (5 + grace) * MINUTE)).unwrap();
     let windows = recount.windows().unwrap();
     let found = window(&windows, "BTC", 0);
     assert_eq!(found.counts, Counts::default());
@@ -141,7 +141,7 @@ fn without_the_model_posts_authors_and_sources_are_the_same() {
     assert_eq!((counts.posts, counts.unique_authors, counts.labels, counts.mean_score), (2, 2, [0, 0, 0], None));
 }
 
-/// What becomes of a post id in a step: published, edited, deleted, or told again.
+/// What becomes of a post id in a step: published, edited, deleted, or repeated.
 #[derive(Clone, Debug)]
 struct Step {
     id: usize,

@@ -38,7 +38,7 @@ fn insights(driver: &mut TopologyTestDriver) -> Vec<TrendInsight> {
     decode(&driver.read(INSIGHTS))
 }
 
-fn told(post: usize, minute: i64, fingerprint: Option<i64>) -> Mention {
+fn btc(post: usize, minute: i64, fingerprint: Option<i64>) -> Mention {
     Mention { fingerprint, spam: false, ..mention("BTC", post, 0, at(T0 + minute * MINUTE)) }
 }
 
@@ -51,11 +51,11 @@ fn volumes(insights: &[TrendInsight]) -> Vec<(i64, i64, Option<i64>, Option<i64>
 #[test]
 fn copies_and_spam_are_counted_and_left_out_of_the_unique_volume() {
     let mut driver = driver();
-    let spam = Mention { spam: true, ..told(3, 3, None) };
-    pipe(&mut driver, [told(1, 1, Some(7)), told(2, 2, Some(7)), spam, told(4, 4, None), told(5, 6, Some(7))]);
+    let spam = Mention { spam: true, ..btc(3, 3, None) };
+    pipe(&mut driver, [btc(1, 1, Some(7)), btc(2, 2, Some(7)), spam, btc(4, 4, None), btc(5, 6, Some(7))]);
     assert_eq!(volumes(&insights(&mut driver)), [(0, 4, Some(2), Some(1)), (5, 1, Some(0), Some(0))]);
     driver.restart().unwrap();
-    pipe(&mut driver, [told(6, 24 * 60 + 1, Some(7)), told(7, 2 * 24 * 60 + 5, Some(7))]);
+    pipe(&mut driver, [btc(6, 24 * 60 + 1, Some(7)), btc(7, 2 * 24 * 60 + 5, Some(7))]);
     let after_a_restart = volumes(&insights(&mut driver));
     assert!(after_a_restart.contains(&(24 * 60, 1, Some(0), Some(0))), "{after_a_restart:?}");
     assert!(after_a_restart.contains(&(2 * 24 * 60 + 5, 1, Some(1), Some(0))), "{after_a_restart:?}");
@@ -64,17 +64,17 @@ fn copies_and_spam_are_counted_and_left_out_of_the_unique_volume() {
 #[test]
 fn what_was_published_first_is_the_original_whenever_it_comes() {
     let mut driver = driver();
-    pipe(&mut driver, [told(2, 6, Some(7))]);
+    pipe(&mut driver, [btc(2, 6, Some(7))]);
     assert_eq!(volumes(&insights(&mut driver)), [(5, 1, Some(1), Some(0))]);
-    pipe(&mut driver, [told(1, 1, Some(7))]);
+    pipe(&mut driver, [btc(1, 1, Some(7))]);
     assert_eq!(volumes(&insights(&mut driver)), [(0, 1, Some(1), Some(0)), (5, 1, Some(0), Some(0))]);
 }
 
 #[test]
 fn an_edited_post_counts_once_with_what_it_says_now() {
     let mut driver = driver();
-    let before = Mention { label: Some("positive".into()), score: Some(0.5), ..told(1, 1, Some(7)) };
-    let other = Mention { author_id: before.author_id.clone(), label: None, score: None, ..told(8, 1, None) };
+    let before = Mention { label: Some("positive".into()), score: Some(0.5), ..btc(1, 1, Some(7)) };
+    let other = Mention { author_id: before.author_id.clone(), label: None, score: None, ..btc(8, 1, None) };
     pipe(&mut driver, [before.clone(), before.clone(), other]);
     let first = insights(&mut driver);
     assert_eq!(
@@ -93,8 +93,8 @@ fn an_edited_post_counts_once_with_what_it_says_now() {
 #[test]
 fn a_deleted_post_is_taken_away_and_its_copy_becomes_the_original() {
     let mut driver = driver();
-    let first = told(1, 1, Some(7));
-    pipe(&mut driver, [first.clone(), told(2, 6, Some(7))]);
+    let first = btc(1, 1, Some(7));
+    pipe(&mut driver, [first.clone(), btc(2, 6, Some(7))]);
     assert_eq!(volumes(&insights(&mut driver)), [(0, 1, Some(1), Some(0)), (5, 1, Some(0), Some(0))]);
     driver.restart().unwrap();
     let gone = Mention { revision: 2, retracted: true, label: None, score: None, fingerprint: None, ..first };
@@ -108,8 +108,8 @@ fn a_deleted_post_is_taken_away_and_its_copy_becomes_the_original() {
 #[test]
 fn what_is_kept_of_posts_goes_a_day_after_their_windows() {
     let mut driver = driver();
-    pipe(&mut driver, [told(1, 1, Some(7))]);
-    pipe(&mut driver, [told(2, 31 * 60, Some(8))]);
+    pipe(&mut driver, [btc(1, 1, Some(7))]);
+    pipe(&mut driver, [btc(2, 31 * 60, Some(8))]);
     driver.commit().unwrap();
     let mut left = std::collections::BTreeMap::new();
     for (key, value) in driver.changelog("posts", 0) {
@@ -124,7 +124,7 @@ fn revisions() -> impl Strategy<Value = Vec<Mention>> {
     prop::collection::vec((0_i64..320, 0_usize..6, 0_u8..4), 1..50).prop_map(|posts| {
         let mut mentions = Vec::new();
         for (post, (minute, text, fate)) in posts.into_iter().enumerate() {
-            let first = told(post, minute, Some(FINGERPRINTS[text]));
+            let first = btc(post, minute, Some(FINGERPRINTS[text]));
             mentions.push(first.clone());
             match fate {
                 0 => mentions.push(Mention { revision: 2, fingerprint: Some(FINGERPRINTS[(text + 1) % 6]), ..first }),

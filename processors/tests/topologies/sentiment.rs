@@ -276,8 +276,8 @@ fn only_posts_of_the_sources_and_about_the_assets_asked_for_leave_and_an_edit_ma
     let elsewhere = RawPost { source: "r-other".to_owned(), ..raw_post("elsewhere", btc, at(NOW)) };
     pipe(&mut driver, [post("in", btc), post("late", eth), post("out", eth), record(&elsewhere, NOW)]);
     pipe(&mut driver, [edited("in", eth, NOW + 10), edited("late", btc, NOW + 10), post("in", btc)]);
-    let told = |p: &ScoredPost| (p.post_id.clone(), p.revision, p.assets[0].asset.clone());
-    let posts: Vec<_> = scored(&mut driver).iter().map(told).collect();
+    let written = |p: &ScoredPost| (p.post_id.clone(), p.revision, p.assets[0].asset.clone());
+    let posts: Vec<_> = scored(&mut driver).iter().map(written).collect();
     let expected = [("in", 1, "BTC"), ("in", 2, "ETH"), ("late", 1, "BTC")];
     assert_eq!(posts, expected.map(|(id, revision, asset)| (id.to_owned(), revision, asset.to_owned())));
     assert_eq!(reasons(&mut driver), []);
@@ -297,12 +297,12 @@ fn an_edited_post_is_scored_again_as_the_next_revision_and_takes_back_what_it_no
     driver.restart().unwrap();
     pipe(&mut driver, [edited("a", "I think that $ETH is bad for the future of us all", NOW + 10)]);
     let posts = scored(&mut driver);
-    let told: Vec<_> = posts.iter().map(|p| (p.post_id.as_str(), p.revision, p.label.as_deref())).collect();
-    assert_eq!(told, [("a", 2, Some("negative"))]);
+    let written: Vec<_> = posts.iter().map(|p| (p.post_id.as_str(), p.revision, p.label.as_deref())).collect();
+    assert_eq!(written, [("a", 2, Some("negative"))]);
     assert_eq!(posts[0].published_at, at(NOW), "the event time of the first revision stays");
     let mentions: Vec<Mention> = decode(&driver.read(MENTIONS));
-    let told: Vec<_> = mentions.iter().map(|m| (m.asset.as_str(), m.revision, m.retracted)).collect();
-    assert_eq!(told, [("BTC", 2, true), ("ETH", 2, false), ("*", 2, false)]);
+    let written: Vec<_> = mentions.iter().map(|m| (m.asset.as_str(), m.revision, m.retracted)).collect();
+    assert_eq!(written, [("BTC", 2, true), ("ETH", 2, false), ("*", 2, false)]);
     assert!(mentions.iter().all(|mention| mention.published_at == at(NOW)));
     pipe(&mut driver, [edited("a", GOOD, NOW + 10), post("a", GOOD)]);
     assert!(scored(&mut driver).is_empty(), "the same edit, and the first version, are known");
@@ -323,7 +323,7 @@ fn from_a_time_on_the_whole_market_goes_by_author_and_an_edit_or_deletion_where_
         record(&post, from + 60_000)
     };
     let deleted = |id: &'static str| (Some(Bytes::from(id)), None, at(from + 120_000));
-    let mut told = |records: &[Input]| {
+    let mut written = |records: &[Input]| {
         pipe(&mut driver, records.iter().cloned());
         driver.commit().unwrap();
         let records = driver.read(MENTIONS);
@@ -335,15 +335,15 @@ fn from_a_time_on_the_whole_market_goes_by_author_and_an_edit_or_deletion_where_
     let row = |key: &str, id: &str, revision, gone| (key.to_owned(), id.to_owned(), revision, gone);
     let (ann, ben, nobody) = (key(Some("ann"), "b"), key(Some("ben"), "b"), key(None, "c"));
     let first = [by("a", Some("ann"), from - 1, None), by("b", Some("ann"), from, None), by("c", None, from, None)];
-    assert_eq!(told(&first), [row("*", "a", 1, false), row(&ann, "b", 1, false), row(&nobody, "c", 1, false)]);
+    assert_eq!(written(&first), [row("*", "a", 1, false), row(&ann, "b", 1, false), row(&nobody, "c", 1, false)]);
     let edits = [by("a", Some("ben"), from, Some(from)), by("b", Some("ben"), from, Some(from))];
-    assert_eq!(told(&edits), [row("*", "a", 2, false), row(&ann, "b", 2, true), row(&ben, "b", 2, false)]);
+    assert_eq!(written(&edits), [row("*", "a", 2, false), row(&ann, "b", 2, true), row(&ben, "b", 2, false)]);
     let gone = ["a", "b", "c"].map(deleted);
-    assert_eq!(told(&gone), [row("*", "a", 3, true), row(&ben, "b", 3, true), row(&nobody, "c", 2, true)]);
+    assert_eq!(written(&gone), [row("*", "a", 3, true), row(&ben, "b", 3, true), row(&nobody, "c", 2, true)]);
 }
 
 #[test]
-fn an_edit_and_a_deletion_in_the_batch_of_their_post_are_told_in_their_order() {
+fn an_edit_and_a_deletion_in_the_batch_of_their_post_are_written_in_their_order() {
     let mut driver = driver();
     let deleted = |id: &'static str| (Some(Bytes::from(id)), None, at(NOW + 120_000));
     pipe(

@@ -108,24 +108,28 @@ fn of<'a>(insights: &'a [TermInsight], term: &str, hours: i64) -> Vec<&'a TermIn
 }
 
 #[test]
-fn an_unknown_coin_is_told_with_its_posts_and_again_until_its_window_is_closed() {
+fn an_unknown_coin_is_reported_with_its_posts_and_again_until_its_window_is_closed() {
     let mut pipeline = Pipeline::new();
-    let told = pipeline.pipe(days());
-    let [new] = of(&told, "$xyzq", 1)[..] else { panic!("{told:?}") };
-    assert_eq!((of(&told, "will depeg", 1).len(), of(&told, "depeg", 1).len()), (1, 0), "a word stands in its phrase");
+    let reported = pipeline.pipe(days());
+    let [new] = of(&reported, "$xyzq", 1)[..] else { panic!("{reported:?}") };
+    assert_eq!(
+        (of(&reported, "will depeg", 1).len(), of(&reported, "depeg", 1).len()),
+        (1, 0),
+        "a word stands in its phrase"
+    );
     assert_eq!((new.revision, new.r#final, new.authors, new.posts, new.kind.as_str()), (1, false, 20, 20, "cashtag"));
     assert_eq!(new.window_start, at(T0 + BURST * HOUR));
     assert!(new.significance >= 3.0 && new.expected_authors < 0.1, "{new:?}");
     assert_eq!((new.asset.as_deref(), new.assets.as_slice()), (None, &["UST".to_owned()][..]));
     assert_eq!((new.examples.len(), new.examples[0].post_id.as_str()), (10, "p10000"));
     assert_eq!(new.first_seen, new.examples[0].published_at);
-    assert!(told.iter().all(|insight| !insight.term.contains("bitcoin")), "what is usual is not told");
+    assert!(reported.iter().all(|insight| !insight.term.contains("bitcoin")), "what is usual is not reported");
     assert_eq!(pipeline.wait(Duration::from_secs(120)).len(), 0, "nothing changed");
-    // Its posts go: it is told once more, as it stands then.
+    // Its posts go: it is reported once more, as it stands then.
     let gone = days().into_iter().filter(|post| post.excerpt.contains("XYZQ"));
     let gone = gone.map(|post| ScoredPost { revision: 2, deleted_at: Some(at(T0)), ..post });
-    let told = pipeline.pipe(gone.collect::<Vec<_>>());
-    let [left] = of(&told, "$xyzq", 1)[..] else { panic!("{told:?}") };
+    let reported = pipeline.pipe(gone.collect::<Vec<_>>());
+    let [left] = of(&reported, "$xyzq", 1)[..] else { panic!("{reported:?}") };
     assert_eq!((left.revision, left.authors, left.posts, left.examples.len()), (2, 0, 0, 0));
     assert!(left.significance < 0.0);
     let last = pipeline.end();
@@ -141,8 +145,8 @@ fn spam_copies_and_one_loud_author_make_no_term() {
     let copies = (80..120).map(|n| ScoredPost { fingerprint: Some(0x0001_0002_0003_0004), ..loud(n, "shillcoin") });
     let mut pipeline = Pipeline::new();
     let usual = days().into_iter().filter(|post| !post.excerpt.contains("XYZQ"));
-    let told = pipeline.pipe(usual.chain(one).chain(spam).chain(copies).collect::<Vec<_>>());
-    assert!(told.is_empty(), "{told:?}");
+    let reported = pipeline.pipe(usual.chain(one).chain(spam).chain(copies).collect::<Vec<_>>());
+    assert!(reported.is_empty(), "{reported:?}");
 }
 
 #[test]
@@ -160,7 +164,7 @@ fn a_late_post_is_counted_as_late_and_what_cannot_be_read_is_set_aside() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3))]
-    /// Whatever the order of the posts, commits and crashes, the last that is told of a window is the same.
+    /// Whatever the order of the posts, commits and crashes, the last that is reported of a window is the same.
     #[test]
     fn any_order_and_any_restarts_give_the_same_final_terms(seed in any::<u64>(), batches in 1_usize..5) {
         let last = |insights: Vec<TermInsight>| {

@@ -341,7 +341,7 @@ fn thin_event(crash: impl Fn(&mut TopologyTestDriver)) -> Vec<(String, f64, Opti
 }
 
 #[test]
-fn an_event_too_thin_for_a_window_is_told_once_whatever_crashes() {
+fn an_event_too_thin_for_a_window_is_raised_once_whatever_crashes() {
     let alerts = thin_event(|_| {});
     assert_eq!(alerts, [("LUNA attention_spike".to_owned(), 10.0, Some(6 * 3600))]);
     assert_eq!(alerts, thin_event(|driver| driver.restart().unwrap()));
@@ -384,17 +384,17 @@ fn a_replay_raises_the_alerts_that_a_live_run_raises_of_posts_in_time() {
     // All windows settle.
     pipe(&mut driver, ["BTC", "LUNA"].map(|asset| mention(asset, 0, 0, at(T0 + 6 * 24 * HOUR))));
     driver.commit().unwrap();
-    let told = |alert: Alert| {
+    let raised = |alert: Alert| {
         let scores = [Some(alert.value), alert.expected, alert.anomaly_score].map(|n| n.map(|n| format!("{n:.6}")));
         (alert.asset, alert.kind, alert.window_start, alert.scale_seconds, scores)
     };
-    let mut live: Vec<_> = decode::<Alert>(&driver.read(ALERTS)).into_iter().map(told).collect();
+    let mut live: Vec<_> = decode::<Alert>(&driver.read(ALERTS)).into_iter().map(raised).collect();
     let (_, replayed) = batch.insights(&windows, "replay", (MENTIONS, 0), at(0), policy, None).unwrap();
-    let mut replayed: Vec<_> = replayed.into_iter().map(|(_, alert)| told(alert)).collect();
+    let mut replayed: Vec<_> = replayed.into_iter().map(|(_, alert)| raised(alert)).collect();
     live.sort();
     replayed.sort();
     assert_eq!(live, replayed);
-    let kinds: BTreeSet<_> = replayed.iter().map(|told| (told.0.as_str(), told.1.as_str(), told.3)).collect();
+    let kinds: BTreeSet<_> = replayed.iter().map(|raised| (raised.0.as_str(), raised.1.as_str(), raised.3)).collect();
     let (window, hours) = (Some(300), Some(6 * 3600));
     assert!(kinds.contains(&("BTC", "attention_spike", window)), "{kinds:?}");
     assert!(kinds.contains(&("LUNA", "attention_spike", hours)) && kinds.len() > 3, "{kinds:?}");

@@ -87,7 +87,7 @@ impl Output {
         }
     }
 
-    /// Whether a page is there: all of a transaction is visible or nothing, so that the position tells.
+    /// Whether a page is there: all of a transaction is visible or nothing, so that the position shows it.
     async fn is_committed(&self, page: &Polled) -> Result<bool, Attempt> {
         let ours = &page.cursor;
         let cursors = self.cursors([ours.source.clone()]).await.map_err(|error| Attempt::Later(error.to_string()))?;

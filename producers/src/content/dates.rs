@@ -2,7 +2,7 @@
 //!
 //! ISO 8601 in its many variants first; then by token, which reads what feeds in fact hold: wrong or foreign weekdays, long or foreign months, month before
 //! day, two-digit years, zone names, twelve-hour clocks, no zone at all (taken as UTC). Of `5/1/2020` the order of day and month has to be known; where neither the
-//! weekday nor the other dates of the document tell it, the date is none: no date is better than one of a wrong month.
+//! weekday nor the other dates of the document say it, the date is none: no date is better than one of a wrong month.
 
 mod clock;
 mod iso;

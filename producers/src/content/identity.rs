@@ -40,7 +40,7 @@ pub fn feed_entry(kind: &str, guid: &str, link: Option<&Url>, feed_host: &str, t
     hashed(kind, &name)
 }
 
-/// The id of a post whose source gives the id of another one to it, too: both ids are that of the other, with what tells them apart.
+/// The id of a post whose source gives the id of another one to it, too: both ids are that of the other, with what distinguishes them.
 pub fn beside(kind: &str, id: &str, name: &str) -> String {
     hashed(kind, &format!("{id}\n{name}"))
 }

@@ -1,4 +1,4 @@
-//! Documents that come as gzip files, which is not the same as a compressed transfer: no header tells of it.
+//! Documents that come as gzip files, which is not the same as a compressed transfer: no header says so.
 
 use std::borrow::Cow;
 use std::io::Read as _;

@@ -1,4 +1,4 @@
-//! What the address alone tells of a source.
+//! What the address alone says of a source.
 
 use url::Url;
 
@@ -73,7 +73,7 @@ fn youtube(url: &Url, path: &[&str]) -> Vec<Found> {
         (["channel", id, ..], _) => feed("channel_id", id),
         (["user", name, ..], _) => feed("user", name),
         (["playlist"], Some(list)) => feed("playlist_id", &list),
-        // "/@handle" and "/c/name" tell in their page which channel they are.
+        // "/@handle" and "/c/name" say in their page which channel they are.
         _ => Vec::new(),
     }
 }

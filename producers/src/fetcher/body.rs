@@ -40,7 +40,7 @@ pub(super) enum BodyError {
 /// A reader of one layer.
 type Layer = Box<dyn AsyncRead + Send + Unpin>;
 
-/// Reads a body; the flag tells that it ended before the length that its header says. No more than `limit` bytes are held, plus what the decompression
+/// Reads a body; the flag says that it ended before the length that its header says. No more than `limit` bytes are held, plus what the decompression
 /// needs (16 MiB at most).
 pub(super) async fn read(response: reqwest::Response, limit: usize) -> Result<(Vec<u8>, bool), BodyError> {
     if response.content_length().is_some_and(|length| length > limit as u64) {

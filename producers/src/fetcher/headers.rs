@@ -101,7 +101,7 @@ pub(super) fn target(from: &Url, headers: &HeaderMap) -> Result<Url, FetchError>
     Ok(url)
 }
 
-/// `Retry-After` in seconds or as a date (RFC 9110, 10.2.3), by the clock of the server if it tells. Without it, of a 429: when the server starts
+/// `Retry-After` in seconds or as a date (RFC 9110, 10.2.3), by the clock of the server if it says. Without it, of a 429: when the server starts
 /// a new count, as X says it (`x-rate-limit-reset`, seconds since the epoch) or Reddit (`x-ratelimit-reset`, seconds from now).
 pub(super) fn retry_after(headers: &HeaderMap, status: StatusCode, now: Timestamp) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);

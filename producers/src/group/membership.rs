@@ -1,4 +1,4 @@
-//! A replica as a member of its consumer group: a thread that asks the group for partitions and tells what it gives and takes.
+//! A replica as a member of its consumer group: a thread that asks the group for partitions and reports what it gives and takes.
 //!
 //! ```text
 //!             Assigned                     Revoked: the group waits until the work on them has ended

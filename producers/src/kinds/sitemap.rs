@@ -1,4 +1,4 @@
-//! Sitemaps (sitemaps.org), with the news extension: each address is a post, with title, time and language where the extension tells them.
+//! Sitemaps (sitemaps.org), with the news extension: each address is a post, with title, time and language where the extension has them.
 //!
 //! An index of sitemaps holds no posts: it lists the sitemaps, which the walk reads then, compressed ones (`.xml.gz`) too.
 

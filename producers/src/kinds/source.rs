@@ -45,7 +45,7 @@ pub struct Page {
     pub schedule: Schedule,
     /// Documents that this one lists in place of posts.
     pub nested: Vec<Nested>,
-    /// By the id of a post, the id that it has in other answers of its source, where ids are told apart by what is beside them.
+    /// By the id of a post, the id that it has in other answers of its source, where ids are distinguished by what is beside them.
     pub namesakes: BTreeMap<String, Namesake>,
 }
 

@@ -1,7 +1,7 @@
 //! Edits and deletions of posts that were published before.
 //!
 //! A cursor remembers the ids of published posts in a brief form ([`remembered`]), and beside the id of one that was edited a mark: the id, a
-//! blank, and a hash of what the edit made of it. A source that moves the date of its entries at every fetch, without another text, thus tells
+//! blank, and a hash of what the edit made of it. A source that moves the date of its entries at every fetch, without another text, thus repeats
 //! nothing new.
 
 use std::collections::HashSet;

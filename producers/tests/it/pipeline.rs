@@ -1,4 +1,4 @@
-//! From a web site to Kafka: a crash at any moment loses nothing and tells nothing twice.
+//! From a web site to Kafka: a crash at any moment loses nothing and sends nothing twice.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

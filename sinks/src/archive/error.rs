@@ -17,7 +17,7 @@ pub enum RoundError {
     Archive(#[from] ArchiveError),
     /// The topic is another one than was archived.
     #[error(
-        "{partition} ends at offset {end}, and was archived up to {archived}: it was made anew; give another --archive-url"
+        "{partition} ends at offset {end}, and was archived up to {archived}: it was recreated; give another --archive-url"
     )]
     Recreated {
         /// The partition.

@@ -145,7 +145,7 @@ fn is_source(row: &Row, record: &Record) -> bool {
     row.offset == record.offset && row.partition.partition == record.partition && *row.partition.topic == *record.topic
 }
 
-/// An outage as it goes on: waits, tells health and metrics, and does not repeat itself in the log.
+/// An outage as it goes on: waits, updates health and metrics, and does not repeat itself in the log.
 pub(crate) struct Trouble<'a> {
     backoff: Backoff,
     sink: &'static str,

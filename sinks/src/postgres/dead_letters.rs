@@ -31,7 +31,7 @@ pub(crate) const DEAD_LETTERS: Table = Table {
 /// As the queues expire.
 pub(crate) const EXPIRE: &str = "DELETE FROM dead_letters WHERE failed_at < now() - interval '30 days'";
 
-/// A queue that was made anew has its places anew, and its marks come again.
+/// A queue that was recreated numbers its places from 0 again, and its marks come again.
 fn merge() -> String {
     let key = ["topic", "letter_partition", "letter_offset"];
     format!(

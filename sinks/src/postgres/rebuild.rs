@@ -1,4 +1,4 @@
-//! Indexes of months that are over, built anew once. Rows that come in by time, and by twos and threes for each word and asset, leave the pages
+//! Indexes of months that are over, rebuilt once. Rows that come in by time, and by twos and threes for each word and asset, leave the pages
 //! of the other indexes between half and two thirds full; built at once, they are nearly full (ADR 27).
 //!
 //! Readers and writers go on meanwhile. A month that gets many more rows later, from a backfill or a replay, stays as it is then.

@@ -59,7 +59,7 @@ pub enum SwitchError {
         state: RunState,
     },
     /// The run was not recorded by a replay.
-    #[error("run {0} tells no range and no counts, as replays do")]
+    #[error("run {0} has no range and no counts, as replays do")]
     NoReplay(String),
     /// The run read a part of the posts only.
     #[error("run {0} is of a part of the posts, by offsets, source or asset; expected one of all")]
@@ -179,7 +179,7 @@ async fn begin(client: &mut Client) -> Result<Transaction<'_>, tokio_postgres::E
     Ok(transaction)
 }
 
-/// The whole windows of a run that has finished and is all there. The run cannot begin anew until the transaction has ended.
+/// The whole windows of a run that has finished and is all there. The run cannot start over until the transaction has ended.
 async fn complete_range(
     transaction: &Transaction<'_>,
     Promotion { run_id, incomplete, .. }: &Promotion,
@@ -206,16 +206,16 @@ async fn complete_range(
     if !incomplete && !row.try_get::<_, bool>("complete").map_err(failed)? {
         return Err(SwitchError::Cut(run_id.to_owned()));
     }
-    let told = |column: &str| -> Result<i64, SwitchError> {
+    let recorded = |column: &str| -> Result<i64, SwitchError> {
         row.try_get::<_, Option<i64>>(column).map_err(failed)?.ok_or_else(|| SwitchError::NoReplay(run_id.to_owned()))
     };
     for (what, stored) in [("posts", "stored_posts"), ("windows", "stored_windows"), ("alerts", "stored_alerts")] {
-        let (written, stored) = (told(what)?, told(stored)?);
+        let (written, stored) = (recorded(what)?, recorded(stored)?);
         if stored < written {
             return Err(SwitchError::Incomplete { run_id: run_id.to_owned(), what, stored, written });
         }
     }
-    let (first, last) = (Timestamp::from_millis(told("first")?), Timestamp::from_millis(told("last")?));
+    let (first, last) = (Timestamp::from_millis(recorded("first")?), Timestamp::from_millis(recorded("last")?));
     Ok((window_end(first), last.window_start(WINDOW)))
 }
 

@@ -21,7 +21,7 @@
 //! last day: of older ones the posts may have expired before a new database read them. Records that were put aside as dead letters are allowed for.
 //!
 //! **A mismatch stays.** Nothing repairs a final window by itself, so the component is not ready until the sink is restarted. Then the windows
-//! that became final within the last day are checked anew.
+//! that became final within the last day are checked again.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -131,7 +131,7 @@ impl Accounts {
         loop {
             rounds.tick().await;
             if let Err(error) = self.round().await {
-                // The driver tells outages.
+                // The driver reports outages.
                 debug!(sink = self.sink, %error, "windows not checked for now");
                 self.client = None;
             }

@@ -59,7 +59,7 @@ async fn until_checked(sink: &Service, windows: f64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_final_window_that_lost_posts_is_told_and_the_sink_is_not_ready() {
+async fn a_final_window_that_lost_posts_is_reported_and_the_sink_is_not_ready() {
     let pipeline = Pipeline::new().await;
     let window = start();
     let posts: Vec<_> = (0..19).map(|n| scored(n, window, 2000)).collect();
@@ -82,7 +82,7 @@ async fn a_final_window_that_lost_posts_is_told_and_the_sink_is_not_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_window_that_counts_more_than_is_stored_is_told_unless_a_dead_letter_may_be_why() {
+async fn a_window_that_counts_more_than_is_stored_is_reported_unless_a_dead_letter_may_be_why() {
     let pipeline = Pipeline::new().await;
     let window = start();
     let mut odd = scored(7, window, 2000);

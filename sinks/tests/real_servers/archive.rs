@@ -217,7 +217,7 @@ async fn whatever_write_fails_each_record_is_archived_once_and_no_file_half() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_present_hour_waits_and_what_expired_unread_is_told() {
+async fn the_present_hour_waits_and_what_expired_unread_is_reported() {
     let pipeline = Pipeline::new().await;
     publish(&pipeline, 0).await;
     let (_folder, store) = folder();
@@ -345,8 +345,8 @@ async fn duckdb_and_pandas_read_what_was_archived() {
     let scored: Vec<&ScoredPost> = scored_rows.iter().filter_map(|row| row.content.post()).collect();
     let mut moods: BTreeMap<&str, (u64, u64, f64)> = BTreeMap::new();
     for mention in scored.iter().flat_map(|post| &post.assets) {
-        let (mentions, told_apart, sum) = moods.entry(&mention.asset).or_default();
-        (*mentions, *told_apart) = (*mentions + 1, *told_apart + u64::from(mention.label.is_some()));
+        let (mentions, labelled, sum) = moods.entry(&mention.asset).or_default();
+        (*mentions, *labelled) = (*mentions + 1, *labelled + u64::from(mention.label.is_some()));
         *sum += mention.score.unwrap_or_default();
     }
     let alice = posts.iter().filter(|post| post.author_id.as_deref() == Some("alice")).count();

@@ -58,7 +58,7 @@ async fn an_erasure_takes_keys_and_texts_and_redelivered_posts_stay_without() {
     assert_eq!(pipeline.number(HANDLES).await, 1, "and so is the handle");
     assert_eq!(pipeline.number("SELECT count(*) FROM posts WHERE author_id = 'alice'").await, 5, "they still count");
 
-    // A replay reads old posts again, and a producer that has not heard of it tells an old key again; what is new is new.
+    // A replay reads old posts again, and a producer that has not heard of it sends an old key again; what is new is new.
     let mut replayed = by("alice", 1);
     replayed.1.lineage.run_id = "run-1".to_owned();
     pipeline.publish_all(Topic::ReplaysSentiment, &[replayed]).await;

@@ -78,12 +78,12 @@ async fn every_insight_reaches_its_table() {
     assert_eq!(pipeline.number(millis).await, T0 + 7000);
     let window = "SELECT posts FROM trend_windows WHERE asset = 'BTC' AND revision = 2 AND sources = '{\"sample\": 5}'";
     assert_eq!(pipeline.number(window).await, 5);
-    let told = "SELECT count(*) FROM trend_windows WHERE asset = 'BTC' AND next_window_p90 = 4 AND next_hour_p10 = 8 AND next_hour_p50 = 17.5 \
+    let stored = "SELECT count(*) FROM trend_windows WHERE asset = 'BTC' AND next_window_p90 = 4 AND next_hour_p10 = 8 AND next_hour_p50 = 17.5 \
         AND unique_posts = 5 AND spam_posts = 0 AND doubling_probability = 0.125 AND forecast_model = 'fortune' AND no_forecast_reason IS NULL";
-    assert_eq!(pipeline.number(told).await, 1);
-    let untold =
+    assert_eq!(pipeline.number(stored).await, 1);
+    let without =
         "SELECT count(*) FROM trend_window_revisions WHERE next_hour_p50 IS NULL AND no_forecast_reason = 'settling'";
-    assert_eq!(pipeline.number(untold).await, 2);
+    assert_eq!(pipeline.number(without).await, 2);
     assert_eq!(pipeline.number("SELECT count(*) FROM post_assets WHERE asset = 'BTC'").await, 21);
     assert_eq!(pipeline.number("SELECT count(*) FROM runs WHERE model = 'words@1' AND state = 'running'").await, 2);
     let source = pipeline
@@ -340,7 +340,7 @@ async fn only_a_run_that_is_finished_and_all_there_is_promoted() {
     runs.finished(&finished(RunState::Failed, None, serde_json::json!({}))).await.unwrap();
     assert!(attempt("r1", None, None).await.unwrap_err().contains("is failed"));
     runs.finished(&finished(RunState::Finished, Some(0), serde_json::json!({}))).await.unwrap();
-    assert!(attempt("r1", None, None).await.unwrap_err().contains("tells no range and no counts"));
+    assert!(attempt("r1", None, None).await.unwrap_err().contains("has no range and no counts"));
     let counts = serde_json::json!({"windows": 1});
     runs.finished(&finished(RunState::Finished, Some(0), counts)).await.unwrap();
     assert!(attempt("r1", None, None).await.unwrap_err().contains("0 of 1 windows are in postgresql"));

@@ -106,7 +106,7 @@ async fn dead_letters_and_their_marks_reach_their_table_and_what_is_no_letter_is
     let odd = "(stage, reason, \"offset\") = ('sink-postgres', 'undecodable', letter_offset) AND value = 'no letter'";
     pipeline.until_number(&format!("{letters}{odd}"), 1).await;
     sink.stop().await;
-    // Read anew from the beginning, nothing changes.
+    // Read again from the beginning, nothing changes.
     pipeline.execute("UPDATE sink_offsets SET next_offset = 0 WHERE topic LIKE '%.dlq'", &[]).await;
     let again = pipeline.start_postgres();
     pipeline

@@ -82,7 +82,7 @@ pub(crate) struct MoodsParams {
     /// End of the period: RFC 3339, a date, or now-1h; by default the newest time of the data
     #[param(inline)]
     at: Option<Moment>,
-    /// Fewer distinct authors than this are too few to tell
+    /// Fewer distinct authors than this are too few to judge
     #[param(inline)]
     min_voices: MinVoices,
     /// Only those of this direction

@@ -89,15 +89,13 @@ impl Metric {
             Self::UniquePosts => (
                 "posts",
                 "Posts that are neither spam nor near copies of a post about the asset of the 24 hours before; posts?unique=true lists them",
-                "sum; null if a window does not tell",
+                "sum; null if a window lacks it",
             ),
-            Self::SpamPosts => {
-                ("posts", "Posts with a spam score of 0.5 or more", "sum; null if a window does not tell")
-            }
+            Self::SpamPosts => ("posts", "Posts with a spam score of 0.5 or more", "sum; null if a window lacks it"),
             Self::UniqueAuthors => (
                 "authors",
                 "Distinct known authors of the posts",
-                "counted anew from the posts, so that each counts once; a window's own count where the interval is one window",
+                "recounted from the posts, so that each counts once; a window's own count where the interval is one window",
             ),
             Self::MeanScore => {
                 ("score", "Mean of p_positive - p_negative over the scored posts", "mean, weighted by scored posts")

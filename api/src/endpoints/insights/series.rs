@@ -131,9 +131,9 @@ macro_rules! series_params {
             /// `live`, or a replay's id; by default what is served: promoted runs in their ranges, `live` elsewhere
             #[param(inline)]
             run: Run,
-            /// Whether each point tells its lineage, and its posts by source
+            /// Whether each point includes its lineage, and its posts by source
             lineage: bool,
-            /// Whether each point tells its posts by source
+            /// Whether each point includes its posts by source
             sources: bool,
             /// By default what `Accept` prefers
             #[param(inline)]
@@ -411,7 +411,7 @@ impl Table for ManySeries {
     }
 }
 
-/// A row for each interval, after the name of its asset if that is told.
+/// A row for each interval, after the name of its asset if that is given.
 fn rows(all: &[Series], named: bool) -> Bytes {
     let mut text = String::from(if named { "asset,start,end" } else { "start,end" });
     for metric in all.first().map_or(&[][..], |series| &series.metrics) {

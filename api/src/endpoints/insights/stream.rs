@@ -77,7 +77,7 @@ struct Resume {
 /// Live updates as server-sent events
 ///
 /// Event types are trend (a new revision of a window), alert and post; data is JSON with the fields of the Avro record, times in
-/// RFC 3339. An event of type switch tells which runs are served for which times from now on (`served`, in order, without gaps), when that
+/// RFC 3339. An event of type switch says which runs are served for which times from now on (`served`, in order, without gaps), when that
 /// changes and, where a run was ever promoted, at the beginning; it has no id. Answers that are asked for after it are of these runs.
 /// Ids grow; with the last one as `Last-Event-ID` (or `last_event_id=`) nothing is missed and nothing comes twice, as long as
 /// the server still has it (some 10,000 events). Where events were missed, be it that the server no longer has them or never had
@@ -140,7 +140,7 @@ pub(crate) async fn subscribe(
         switches,
         pending: VecDeque::new(),
         gap,
-        told: gap,
+        sent: gap,
         last,
         catching_up: last.is_some(),
         filter: Filter { assets, kinds, heard: asked.run, served },
@@ -216,7 +216,7 @@ struct Subscriber {
     /// Events after this place were missed, and that is still to be said.
     gap: Option<EventId>,
     /// The last gap that was said.
-    told: Option<EventId>,
+    sent: Option<EventId>,
     /// The last event that was looked at.
     last: Option<EventId>,
     /// Read from the stream itself, not from the broadcast.
@@ -239,15 +239,15 @@ async fn next(mut subscriber: Subscriber) -> Option<(Result<SseEvent, Infallible
     let shutdown = subscriber.shutdown.clone();
     let left = subscriber.ends.map_or(Duration::MAX, |ends| ends.saturating_sub(subscriber.app.clock.monotonic()));
     let mut revoked = std::mem::replace(&mut subscriber.revoked, future::pending().boxed());
-    let told = tokio::select! {
+    let sent = tokio::select! {
         biased;
         () = shutdown.cancelled() => return None,
         () = tokio::time::sleep(left) => return None,
         () = &mut revoked => return None,
-        told = subscriber.advance() => told?,
+        sent = subscriber.advance() => sent?,
     };
     subscriber.revoked = revoked;
-    let sse = match told {
+    let sse = match sent {
         Live::Event(event) => SseEvent::default().id(event.id.to_string()).event(event.kind.name()).data(&event.data),
         Live::Gap(after) => SseEvent::default().event("gap").data(format!("{{\"after\":\"{after}\"}}")),
         Live::Switch(served) => SseEvent::default().event(EventKind::Switch.name()).data(switch(&served)),
@@ -294,7 +294,7 @@ impl Subscriber {
                         continue;
                     }
                     Ok(Live::Gap(after)) => {
-                        // Of a stream that begins anew, no id is old.
+                        // Of a stream that starts over, no id is old.
                         self.last = None;
                         return Some(Live::Gap(after));
                     }
@@ -317,7 +317,7 @@ impl Subscriber {
         }
     }
 
-    /// What is told next.
+    /// What is sent next.
     async fn hear(&mut self) -> Result<Live, broadcast::error::RecvError> {
         tokio::select! {
             biased;
@@ -329,8 +329,8 @@ impl Subscriber {
     async fn catch_up(&mut self) -> Option<()> {
         let last = self.last?;
         let page = self.app.events.after(last).await.map_err(unreadable).ok()?;
-        self.gap = Some(last).filter(|_| page.gap && self.told != Some(last));
-        self.told = self.gap.or(self.told);
+        self.gap = Some(last).filter(|_| page.gap && self.sent != Some(last));
+        self.sent = self.gap.or(self.sent);
         self.pending.extend(page.events);
         match page.end {
             Some(end) if self.pending.is_empty() => self.last = Some(end),

@@ -29,7 +29,7 @@ pub(crate) struct DeadLetter {
     pub detail: String,
     /// When it failed.
     pub failed_at: UtcTime,
-    /// Version of vigie that gave up; null in letters from before it was told.
+    /// Version of vigie that gave up; null in letters from before it was recorded.
     pub version: Option<String>,
     /// Key of the record, as text.
     pub key: Option<String>,

@@ -91,7 +91,7 @@ pub(crate) struct AlertDiff {
     pub run: i64,
     /// Of the other.
     pub with: i64,
-    /// Alerts of the run about an event that the other run has told of too.
+    /// Alerts of the run about an event that the other run has raised too.
     pub both: i64,
     /// Those of them that are about the same window and scale.
     pub same: i64,
@@ -154,13 +154,13 @@ const BOTH: &str = "both_runs AS (SELECT a.post_id, a.post_key, a.published_at, 
     FROM stored_posts a JOIN stored_posts b ON b.run_id = $2 AND b.published_at = a.published_at AND b.post_key = a.post_key
     WHERE a.run_id = $1 AND a.published_at >= $3 AND a.published_at < $4 AND b.published_at >= $3 AND b.published_at < $4
       AND a.deleted_at IS NULL AND b.deleted_at IS NULL)";
-/// The alerts of each, which of them the other run has told of too, and whether of the same window and scale.
+/// The alerts of each, which of them the other run has raised too, and whether of the same window and scale.
 const ALERTS: &str = "a AS (SELECT r.own, asset, kind, window_start, window_end, value, expected, anomaly_score, alert_id,
         coalesce(scale_seconds, extract(epoch FROM window_end - window_start)::bigint) AS scale
         FROM alerts JOIN (VALUES (true, $1::text), (false, $2::text)) r (own, run) ON run_id = r.run
         WHERE window_start >= $3 AND window_start < $4),
     e AS (SELECT *, window_end - scale * interval '1 second' AS begins FROM a),
-    told AS (SELECT e.*, EXISTS (SELECT FROM e o WHERE o.own <> e.own AND o.asset = e.asset AND o.kind = e.kind
+    compared AS (SELECT e.*, EXISTS (SELECT FROM e o WHERE o.own <> e.own AND o.asset = e.asset AND o.kind = e.kind
             AND o.begins <= e.window_end + interval '2 hours' AND e.begins <= o.window_end + interval '2 hours') AS in_both,
         EXISTS (SELECT FROM e o WHERE o.own <> e.own AND o.asset = e.asset AND o.kind = e.kind AND o.window_start = e.window_start
             AND o.scale = e.scale) AS is_same FROM e)";
@@ -314,14 +314,14 @@ impl Snapshot {
             "WITH {ALERTS} SELECT count(*) FILTER (WHERE own) AS run, count(*) FILTER (WHERE NOT own) AS with, \
                 count(*) FILTER (WHERE own AND in_both) AS both, count(*) FILTER (WHERE own AND is_same) AS same, \
                 count(*) FILTER (WHERE own AND NOT in_both) AS only_run, count(*) FILTER (WHERE NOT own AND NOT in_both) AS only_with, \
-                {}, {} FROM told",
+                {}, {} FROM compared",
             windows("$1", "run"),
             windows("$2", "with")
         );
         let rows = self.compared(&sql, pair, &[]).await?;
         let row = rows.first().ok_or_else(|| StoreError::Unavailable("no counts".to_owned()))?;
         let sql = format!(
-            "WITH {ALERTS} SELECT * FROM told WHERE NOT in_both ORDER BY window_start DESC, asset, kind, own DESC LIMIT $5"
+            "WITH {ALERTS} SELECT * FROM compared WHERE NOT in_both ORDER BY window_start DESC, asset, kind, own DESC LIMIT $5"
         );
         let change = |row: &tokio_postgres::Row| {
             Ok::<_, StoreError>(AlertChange {

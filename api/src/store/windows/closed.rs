@@ -67,7 +67,7 @@ impl Snapshot {
         try_join_all(parts).await.map(Closed)
     }
 
-    /// Of each asset the time before which its windows were closed; not told if that is before `from`, and right up to `to` only.
+    /// Of each asset the time before which its windows were closed; absent if that is before `from`, and right up to `to` only.
     async fn closed_of(
         &self,
         run: &str,

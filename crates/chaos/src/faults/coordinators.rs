@@ -27,7 +27,7 @@ const SOON: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 const TRIES: u32 = 4;
 
-/// The coordinator has decided to commit, has told nobody, and dies; the others, frozen meanwhile, know nothing of the decision.
+/// The coordinator has decided to commit, has informed nobody, and dies; the others, frozen meanwhile, know nothing of the decision.
 ///
 /// ```text
 /// processor    ... offsets │ stopped │ EndTxn ──▶

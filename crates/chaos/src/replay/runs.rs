@@ -96,7 +96,7 @@ fn start(world: &World, id: &str, options: &str) -> Result<Service, ChaosError> 
     Ok(process)
 }
 
-/// As the process that was started then has told.
+/// As the process that was started then has reported.
 async fn position(client: &tokio_postgres::Client, id: &str, started: i64) -> Result<Position, ChaosError> {
     let query = "SELECT progress->>'phase', (progress->>'done')::bigint, (progress->>'of')::bigint FROM runs \
                  WHERE run_id = $1 AND progress IS NOT NULL AND extract(epoch FROM heard_at) * 1000 > $2::bigint";
@@ -120,7 +120,7 @@ async fn until_stored(world: &mut World, client: &tokio_postgres::Client, id: &s
     let since = world.clock.monotonic();
     let patience = world.fleet.patience + Duration::from_secs(world.writer.count() / SLOWEST);
     loop {
-        // The sink tells its lag every second; counting rows is dear.
+        // The sink reports its lag every second; counting rows is dear.
         world.pass(Duration::from_secs(1)).await?;
         let lag = world.fleet.metric("sink-postgres", "vigie_sinks_lag_records", &["topic=\"replays."]).await;
         if lag == 0.0 && client.query_one(query, &[&id]).await?.get(0) {

@@ -41,7 +41,7 @@ impl Served {
     }
 
     /// Whether an event `switch` says the same: segments without gaps, each of the run that it should be of.
-    pub(super) fn is_told(&self, served: &Value) -> bool {
+    pub(super) fn is_announced(&self, served: &Value) -> bool {
         let time = |value: &Value| Timestamp::parse_rfc3339(value.as_str()?).ok().map(Timestamp::as_millis);
         let segments = served.as_array().map(Vec::as_slice).unwrap_or_default();
         let runs_at = |at: i64| {
@@ -176,12 +176,12 @@ impl Served {
             }
         }
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let told = diff["flips"].as_array().into_iter().flatten();
-        let told: BTreeMap<(String, String), i64> = told
+        let announced = diff["flips"].as_array().into_iter().flatten();
+        let announced: BTreeMap<(String, String), i64> = announced
             .map(|flip| ((text(&flip["label_with"]), text(&flip["label"])), flip["posts"].as_i64().unwrap_or(-1)))
             .collect();
-        if told != flips {
-            violations.add(format!("diff of {run}: labels changed {told:?}, expected {flips:?}"));
+        if announced != flips {
+            violations.add(format!("diff of {run}: labels changed {announced:?}, expected {flips:?}"));
         }
         let sums = |expected: &Expected| {
             let mut sums: BTreeMap<String, i64> = BTreeMap::new();
@@ -249,8 +249,8 @@ mod tests {
         let segment = |run: &str, from: Option<Timestamp>, to: Option<Timestamp>| json!({"run_id": run, "from": from.map(|t| t.to_string()), "to": to.map(|t| t.to_string())});
         let (first, last) = (segment("live", None, Some(border)), segment("live", Some(end), None));
         let other = segment("other", Some(border), Some(end));
-        assert!(promoted.is_told(&json!([first, other, last])));
-        assert!(!promoted.is_told(&json!([first, last])), "a gap");
-        assert!(!promoted.is_told(&json!([segment("live", None, None)])));
+        assert!(promoted.is_announced(&json!([first, other, last])));
+        assert!(!promoted.is_announced(&json!([first, last])), "a gap");
+        assert!(!promoted.is_announced(&json!([segment("live", None, None)])));
     }
 }

@@ -63,7 +63,7 @@ impl Patience {
     }
 }
 
-/// How many processes ran or waited for a processor in the last minute, where the system tells (Linux).
+/// How many processes ran or waited for a processor in the last minute, where the system says (Linux).
 pub fn load_average() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }

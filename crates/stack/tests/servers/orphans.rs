@@ -8,7 +8,7 @@ use vigie_stack::{ServerKind, Stack, StackConfig};
 
 const PARENT: &str = "VIGIE_TEST_PARENT_DIR";
 
-/// What the parent that is going to be killed does: starts a stack, tells its servers' process ids, and waits for its end.
+/// What the parent that is going to be killed does: starts a stack, prints its servers' process ids, and waits for its end.
 async fn be_the_parent(dir: &str) {
     let stack = Stack::start(StackConfig::new(dir)).await.unwrap();
     let pids: Vec<String> =

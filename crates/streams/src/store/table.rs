@@ -72,7 +72,7 @@ impl fmt::Debug for Table {
     }
 }
 
-/// Keys and values of a [`Table`], in key order. Ends at what cannot be read, which the database then tells.
+/// Keys and values of a [`Table`], in key order. Ends at what cannot be read, which the database then reports.
 pub(crate) struct DiskRange<'a> {
     table: &'a Table,
     entries: Option<fjall::Iter>,

@@ -195,7 +195,7 @@ impl TaskDisk {
         self.write(true);
     }
 
-    /// A failure is told by [`failure`](Self::failure).
+    /// A failure shows in [`failure`](Self::failure).
     fn write(&self, with_manifest: bool) {
         let manifest = with_manifest.then(|| serde_json::to_vec(&self.manifest).expect("numbers and texts are JSON"));
         // It is remembered.

@@ -1,6 +1,6 @@
 //! Commit marks: they tell, for each store, which commit its changelog stands on.
 //!
-//! A commit is one transaction, so changelogs and committed offsets should always tell the same one. A broker can break that (see
+//! A commit is one transaction, so changelogs and committed offsets should always stand on the same one. A broker can break that (see
 //! docs/adr/0014-torn-transactions.md), and a read can be short. So each commit of a task has a number; whatever it changes begins with a
 //! mark in the changelog, and the numbers stand beside the committed offsets, too. A task starts only from stores and offsets that agree.
 //!
@@ -62,7 +62,7 @@ pub(crate) struct Position {
 }
 
 impl Mark {
-    /// The commit that the committed offsets tell of; `None` where they were committed before there were marks, or never.
+    /// The commit that the committed offsets stand on; `None` where they were committed before there were marks, or never.
     pub(crate) fn committed(inputs: &[InputStart]) -> Option<Self> {
         let found: Vec<Metadata<'_>> = inputs.iter().map(|input| Metadata::parse(&input.metadata)).collect();
         let commits: Vec<(u64, Vec<u64>)> =
@@ -74,7 +74,7 @@ impl Mark {
             offset: input.offset,
             times: stored.times.to_owned(),
         });
-        // Inputs that tell of different commits agree with no store.
+        // Inputs that stand on different commits agree with no store.
         Some(Self {
             commit,
             stores: if agree { stores } else { Vec::new() },
@@ -107,7 +107,7 @@ pub(crate) type Change = (Bytes, Option<Bytes>);
 /// The end of a store's changelog. What its last commit wrote is held back.
 #[derive(Debug)]
 pub(crate) struct Tail {
-    /// The last commit that changed the store; `None` if the log does not tell.
+    /// The last commit that changed the store; `None` if the log does not say.
     last: Option<u64>,
     /// The one before it.
     before: Option<u64>,
@@ -125,7 +125,7 @@ impl Tail {
         Self { last: Some(0), ..Self::after(0, None) }
     }
 
-    /// Of a log that is read from some commit on: that of a snapshot, if it tells.
+    /// Of a log that is read from some commit on: that of a snapshot, if it says.
     pub(crate) fn after(store: usize, snapshot: Option<&Mark>) -> Self {
         let last = snapshot.and_then(|mark| mark.stores.get(store).copied());
         Self {
@@ -176,14 +176,14 @@ impl Tail {
     }
 }
 
-/// What the ends of all changelogs of a task and its committed offsets tell together.
+/// What follows from the ends of all changelogs of a task and its committed offsets together.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Agreement {
     /// The same commit.
     Whole,
     /// Different ones.
     Torn {
-        /// What each store's changelog tells, and what the offsets do.
+        /// The commit that each store's changelog stands on, and that of the offsets.
         found: String,
         /// How to go on; `None` if no commit is left that all stores can be brought back to.
         rollback: Option<Rollback>,
@@ -211,7 +211,7 @@ pub(crate) fn account(tails: &[Tail], commit: u64) -> Option<Account> {
     tails.iter().flat_map(|tail| &tail.marks).find(|mark| mark.commit == commit).map(|mark| mark.account)
 }
 
-/// Whether all changelogs stand on the commit that the offsets tell of. Offsets without one are believed: they are of an older version.
+/// Whether all changelogs stand on the commit that the offsets stand on. Offsets without one are believed: they are of an older version.
 pub(crate) fn compare(tails: &[Tail], committed: Option<&Mark>) -> Agreement {
     let Some(committed) = committed else { return Agreement::Whole };
     let mut pairs = tails.iter().zip(&committed.stores);

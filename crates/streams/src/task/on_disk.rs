@@ -5,7 +5,7 @@ use super::{State, StreamTask};
 use crate::store::StoreSpec;
 
 impl StreamTask {
-    /// The stores in the topology's order, as a manifest tells of them: name, and version of the index.
+    /// The stores in the topology's order, as a manifest lists them: name, and version of the index.
     pub(crate) fn store_names(&self) -> Vec<String> {
         let name = |spec: &StoreSpec| match spec.index {
             Some((version, _)) => format!("{}/{version}", spec.name),

@@ -104,7 +104,7 @@ pub(crate) fn restored(
             if let Some(found) = found {
                 if looks < LOOKS {
                     let found = found.found;
-                    warn!(task = %id, found, looks, "state and offsets tell of different commits, looking again");
+                    warn!(task = %id, found, looks, "state and offsets stand on different commits, looking again");
                     torn.insert(id.partition);
                     continue;
                 }
@@ -113,7 +113,7 @@ pub(crate) fn restored(
             tasks.push(task);
         }
         left.retain(|at| torn.contains(&at.partition));
-        // A broker that does not know yet that another leads or coordinates now tells of the past.
+        // A broker that does not know yet that another leads or coordinates then answers from the past.
         if left.is_empty() {
             break;
         }

@@ -2,7 +2,7 @@
 //!
 //! A restore reads the changelogs up to the ends that they have when it starts, all of them with one client, waiting for transactions that
 //! are still open below those ends: the previous owner's last commit may have reached the offsets before its markers reach the changelog.
-//! Then changelogs and committed offsets are compared: they should tell of the same [commit](crate::task::mark).
+//! Then changelogs and committed offsets are compared: they should stand on the same [commit](crate::task::mark).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(crate) struct Restored {
     pub(crate) task: StreamTask,
     /// How many changelog records were read.
     pub(crate) records: u64,
-    /// Set if the changelogs and the committed offsets tell of different commits: then what the last one wrote is not in the stores.
+    /// Set if the changelogs and the committed offsets stand on different commits: then what the last one wrote is not in the stores.
     pub(crate) torn: Option<Torn>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Torn {
 /// A task whose stores are being filled.
 struct Restoring {
     task: StreamTask,
-    /// What its committed offsets tell of.
+    /// The commit that its committed offsets stand on.
     committed: Option<Mark>,
     /// By store: its changelog, where it is read from, and what was read.
     logs: Vec<TopicPartition>,
@@ -48,7 +48,7 @@ struct Restoring {
     records: u64,
 }
 
-/// Fills the stores of tasks, each given with what its committed offsets tell of; `None` if it was asked to stop before it was done. `alive`
+/// Fills the stores of tasks, each given with the commit that its committed offsets stand on; `None` if it was asked to stop before it was done. `alive`
 /// is called now and then.
 pub(crate) fn restore(
     shared: &Shared<'_>,

@@ -1,9 +1,9 @@
-//! Words of market news, which tell the language of a title that is too short for function words.
+//! Words of market news, which betray the language of a title that is too short for function words.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// The languages that short titles are told apart in.
+/// The languages that are distinguished in short titles.
 pub(super) const LANGUAGES: [&str; 6] = ["en", "fr", "de", "es", "pt", "it"];
 
 /// Nouns and verbs by language; one that ends in `*` is the beginning of words. A word may be in several lists: it then decides nothing between them.

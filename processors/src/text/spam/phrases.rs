@@ -1,4 +1,4 @@
-//! Words by which spam is told, in lower case. They are found at the borders of words only.
+//! Words that betray spam, in lower case. They are found at the borders of words only.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;

@@ -18,7 +18,7 @@ pub(crate) struct Reached {
     pub(crate) idle: bool,
 }
 
-/// What the tasks told. As far as *all* have come that are not idle; nowhere before each was heard. It never goes back.
+/// How far *all* tasks have come that are not idle; nowhere before each was heard. It never goes back.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Bounds {
     heard: BTreeMap<i32, Reached>,
@@ -46,9 +46,9 @@ impl Bounds {
         self.heard.get(&task).map_or(Timestamp::MIN, |reached| reached.closed_before)
     }
 
-    /// Takes in what one of `tasks` told; true if all together have come further.
-    pub(crate) fn hear(&mut self, task: i32, told: Reached, tasks: i32) -> bool {
-        self.heard.insert(task, told);
+    /// Takes in how far one of `tasks` has come; true if all together have come further.
+    pub(crate) fn hear(&mut self, task: i32, reached: Reached, tasks: i32) -> bool {
+        self.heard.insert(task, reached);
         if (0..tasks).any(|task| !self.heard.contains_key(&task)) {
             return false;
         }

@@ -101,7 +101,7 @@ impl Band<'_> {
             copy: is_copy(self.posts, self.asset, &spot, fingerprint),
         };
         self.put(&spot, new);
-        self.tell(&spot, new, new.copy);
+        self.send(&spot, new, new.copy);
         self.look_at_followers(&spot, fingerprint);
         Outcome::Counted
     }
@@ -109,7 +109,7 @@ impl Band<'_> {
     fn take_away(&mut self, spot: &Spot, before: Kept) {
         let start = self.start(spot.0);
         WindowStore::over(self.posts).delete(start, &post_key(self.asset, &spot.1));
-        self.tell(spot, Kept { copy: false, ..before }, before.copy);
+        self.send(spot, Kept { copy: false, ..before }, before.copy);
         self.look_at_followers(spot, before.fingerprint);
     }
 
@@ -120,13 +120,13 @@ impl Band<'_> {
             if copy != theirs.copy {
                 let now = Kept { copy, ..theirs };
                 self.put(&later, now);
-                self.tell(&later, now, true);
+                self.send(&later, now, true);
             }
         }
     }
 
     /// Tells whether the post is a copy, if that is `news`.
-    fn tell(&mut self, spot: &Spot, of: Kept, news: bool) {
+    fn send(&mut self, spot: &Spot, of: Kept, news: bool) {
         if !news || of.spam {
             return;
         }
@@ -149,7 +149,7 @@ impl Band<'_> {
     }
 }
 
-/// Revisions and bands that say of a post that it is a copy. Bands of different revisions may be told in any order.
+/// Revisions and bands that say of a post that it is a copy. Bands of different revisions may be sent in any order.
 pub(crate) type Marks = BTreeMap<i32, Vec<i32>>;
 
 /// Notes what was found out; `Some` if the post became a copy by it, or ceased to be one.

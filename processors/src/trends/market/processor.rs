@@ -38,8 +38,8 @@ pub(crate) struct MarketProcessor<C> {
 struct Stages {
     tasks: Bounds,
     copies: Bounds,
-    /// What was last told of, and acted on. After a start it is done again.
-    told: Option<Reached>,
+    /// What was last announced, and acted on. After a start it is done again.
+    announced: Option<Reached>,
     closed: Option<Reached>,
 }
 
@@ -81,12 +81,12 @@ impl<C: RecordCodec> Processor for MarketProcessor<C> {
         }
         let stages = self.stages(ctx)?;
         let reached = stages.tasks.reached();
-        if reached != stages.told
+        if reached != stages.announced
             && let Some(Reached { watermark, closed_before: window_start, .. }) = reached
         {
-            stages.told = reached;
+            stages.announced = reached;
             let progress = Some(MarketProgress { watermark, of_copies: true, idle: false });
-            self.windows.tell(MarketPart { window_start, progress, ..MarketPart::default() }, MERGE, ctx)?;
+            self.windows.send(MarketPart { window_start, progress, ..MarketPart::default() }, MERGE, ctx)?;
             stores::delete_posts_before(ctx, window_start, self.settings.windows.size);
         }
         if ctx.partition() == MERGE { self.emit(ctx) } else { Ok(()) }
@@ -120,7 +120,7 @@ impl<C: RecordCodec> MarketProcessor<C> {
                 let (outcome, found) = copies::take_in(ctx.store(POSTS), &self.settings.windows, asset, &post);
                 for (window_start, copy) in found {
                     let part = MarketPart { window_start, copy: Some(copy), ..MarketPart::default() };
-                    self.windows.tell(part, MERGE, ctx)?;
+                    self.windows.send(part, MERGE, ctx)?;
                 }
                 Ok(Ok(Some(outcome)))
             }
@@ -150,12 +150,12 @@ impl<C: RecordCodec> MarketProcessor<C> {
             }
             MarketPart { progress: Some(progress), task, .. } => {
                 let MarketProgress { watermark, of_copies, idle } = progress;
-                let told = Reached { watermark, closed_before: start, idle };
+                let announced = Reached { watermark, closed_before: start, idle };
                 let partitions = self.settings.market.partitions;
                 let now = ctx.now();
                 let stages = self.stages(ctx)?;
                 let bounds = if of_copies { &mut stages.copies } else { &mut stages.tasks };
-                bounds.hear(task, told, partitions);
+                bounds.hear(task, announced, partitions);
                 bounds.complete.observe(now);
                 let (name, value) = match of_copies {
                     true => (OF_COPIES, state::encode(PROGRESS, bounds)?),
@@ -164,7 +164,7 @@ impl<C: RecordCodec> MarketProcessor<C> {
                 ctx.store(PROGRESS).put(name, value);
                 Ok(Ok(Some(Outcome::Counted)))
             }
-            _ => Ok(Err(Rejection::invalid("it tells nothing"))),
+            _ => Ok(Err(Rejection::invalid("it is empty"))),
         }
     }
 
@@ -199,7 +199,7 @@ impl<C: RecordCodec> MarketProcessor<C> {
         if self.stages.is_none() {
             let mut read = |name: &str| state::decode(PROGRESS, ctx.store(PROGRESS).get(name.as_bytes()));
             let (tasks, copies) = (read(TASKS)?.unwrap_or_default(), read(OF_COPIES)?.unwrap_or_default());
-            self.stages = Some(Stages { tasks, copies, told: None, closed: None });
+            self.stages = Some(Stages { tasks, copies, announced: None, closed: None });
         }
         Ok(self.stages.get_or_insert_default())
     }

@@ -214,7 +214,7 @@ impl<C: RecordCodec> TrendsProcessor<C> {
         Ok(())
     }
 
-    /// Raises what the open window deserves and was not told yet.
+    /// Raises what the open window deserves and was not raised yet.
     fn alert_at_once(
         &self,
         start: Timestamp,

@@ -12,11 +12,11 @@ use crate::trends::counted::{Counted, post_key};
 use crate::trends::share::OWN;
 use crate::trends::{counting, stores};
 
-/// How far the task has come, as it is told: watermark, before when windows are closed, and whether it is idle.
-pub(super) type Told = (Timestamp, Timestamp, bool);
+/// How far the task has come, as announced: watermark, before when windows are closed, and whether it is idle.
+pub(super) type Announced = (Timestamp, Timestamp, bool);
 
 impl<C: RecordCodec> TrendsProcessor<C> {
-    /// Takes in a mention of the whole market, and tells of it where copies are looked for.
+    /// Takes in a mention of the whole market, and announces it where copies are looked for.
     pub(super) fn take_in_share(
         &self,
         mut mention: Mention,
@@ -41,7 +41,7 @@ impl<C: RecordCodec> TrendsProcessor<C> {
         for (counted, gone) in before.iter().map(|before| (before, true)).chain(now.iter().map(|now| (now, false))) {
             for (partition, post) in market.posts(&mention.post_id, counted, gone) {
                 let part = MarketPart { window_start: start, post: Some(post), ..MarketPart::default() };
-                self.tell(part, partition, place.ctx)?;
+                self.send(part, partition, place.ctx)?;
             }
         }
         Ok(outcome)
@@ -61,7 +61,7 @@ impl<C: RecordCodec> TrendsProcessor<C> {
         let progress = self.progress(ctx)?;
         let watermark = progress.watermark().map_or(Timestamp::MIN, |watermark| watermark.window_start(size));
         let reached = (watermark, progress.closed_before(), progress.is_idle(at.wall_clock, idle_timeout));
-        let has_moved = self.told != Some(reached);
+        let has_moved = self.announced != Some(reached);
         if !has_moved && !is_time {
             return Ok(());
         }
@@ -70,9 +70,9 @@ impl<C: RecordCodec> TrendsProcessor<C> {
             let (watermark, window_start, idle) = reached;
             for partition in 0..self.settings.market.partitions {
                 let progress = Some(MarketProgress { watermark, of_copies: false, idle });
-                self.tell(MarketPart { window_start, progress, ..MarketPart::default() }, partition, ctx)?;
+                self.send(MarketPart { window_start, progress, ..MarketPart::default() }, partition, ctx)?;
             }
-            self.told = Some(reached);
+            self.announced = Some(reached);
         }
         Ok(())
     }
@@ -95,10 +95,10 @@ impl<C: RecordCodec> TrendsProcessor<C> {
                 )));
             }
             if window.is_due() {
-                window.told();
+                window.announced();
                 let counts = Some(state::text(OWN, &window)?);
                 let part = MarketPart { window_start: start, counts, ..MarketPart::default() };
-                self.tell(part, crate::trends::share::MERGE, ctx)?;
+                self.send(part, crate::trends::share::MERGE, ctx)?;
             }
             if start < closed_before {
                 stores::delete_window(ctx, start, OWN);
@@ -110,7 +110,7 @@ impl<C: RecordCodec> TrendsProcessor<C> {
     }
 
     /// Tells the market task of `partition`.
-    pub(in crate::trends) fn tell(
+    pub(in crate::trends) fn send(
         &self,
         part: MarketPart,
         partition: i32,

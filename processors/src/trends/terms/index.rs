@@ -1,6 +1,6 @@
 //! The posts of one window, by term.
 //!
-//! What it tells depends on the set of posts alone, not on their order: of near duplicates the one that was published first counts, wherever in the
+//! What it reports depends on the set of posts alone, not on their order: of near duplicates the one that was published first counts, wherever in the
 //! order it comes. A window holds [`MAX_POSTS`] posts at most: of more it keeps those of every second author, by a hash, of every fourth, and so on;
 //! shares stay what they are but for chance, and numbers are multiplied.
 
@@ -16,7 +16,7 @@ use crate::text::terms::terms;
 /// The most posts of a window that are kept in memory.
 pub const MAX_POSTS: usize = 50_000;
 
-/// Posts behind a term that are told.
+/// Posts behind a term that are reported.
 const EXAMPLES: usize = 10;
 
 /// What is kept of a post. Names are short, as there is one for each post of 30 hours.
@@ -99,7 +99,7 @@ impl WindowIndex {
         Self { limit, depth: 0, posts, authors, terms, firsts }
     }
 
-    /// Takes a post in that is not there yet; false if there are too many, and it must be made anew of all posts by [`rebuilt`](Self::rebuilt).
+    /// Takes a post in that is not there yet; false if there are too many, and it must be rebuilt from all posts by [`rebuilt`](Self::rebuilt).
     #[must_use]
     pub(super) fn add(&mut self, post_id: &str, kept: &Kept) -> bool {
         if kept.author.cast_unsigned().leading_zeros() < self.depth {
@@ -281,7 +281,7 @@ mod tests {
                 .map(|(n, (author, at, words, text))| {
                     (format!("p{n}"), kept(author, at, &words, text.map(|text| text << 32 | 7)))
                 }).collect();
-            let told = |index: &WindowIndex| {
+            let reported = |index: &WindowIndex| {
                 let mut terms: Vec<_> = index.terms(1).map(|(term, authors)| (term.to_owned(), authors, index.about(term))).collect();
                 terms.sort_unstable_by(|a, b| a.0.cmp(&b.0));
                 (index.weight(), index.all_authors(), terms)
@@ -291,7 +291,7 @@ mod tests {
                 prop_assert_eq!(authors, forward.authors(term));
             }
             posts.reverse();
-            prop_assert_eq!(told(&forward), told(&WindowIndex::rebuilt_of(limit, &posts)));
+            prop_assert_eq!(reported(&forward), reported(&WindowIndex::rebuilt_of(limit, &posts)));
         }
     }
 }

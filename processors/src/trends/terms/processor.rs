@@ -3,7 +3,7 @@
 //! ```text
 //! process:         scored post ─▶ its words, to task 0
 //!                  words ─▶ late? ─▶ revision known? ─▶ kept ─▶ index of its hour, and of its day
-//! before a commit: watermark ─▶ windows that close: told for the last time, learned ─▶ else, if the interval is over, windows that changed: told
+//! before a commit: watermark ─▶ windows that close: reported for the last time, learned ─▶ else, if the interval is over, windows that changed: reported
 //! ```
 
 use std::collections::BTreeSet;
@@ -41,11 +41,11 @@ struct State {
     progress: Progress,
     /// Posts were observed since the progress was stored.
     observed: bool,
-    /// Windows to be made anew of their posts: one went, or there are too many.
+    /// Windows to be rebuilt from their posts: one went, or there are too many.
     stale: BTreeSet<WindowId>,
-    /// Windows that may differ from what was told of them.
+    /// Windows that may differ from what was reported of them.
     changed: BTreeSet<WindowId>,
-    told_at: Option<Timestamp>,
+    reported_at: Option<Timestamp>,
 }
 
 impl State {
@@ -162,13 +162,13 @@ impl<C: RecordCodec> TermsProcessor<C> {
         Ok(None)
     }
 
-    /// The windows that take no more posts: told for the last time, and learned.
+    /// The windows that take no more posts: reported for the last time, and learned.
     fn close(&mut self, ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let state = self.state(ctx)?;
         state.make_anew(ctx)?;
         let bound = state.progress.closed_before();
         for window in state.windows.closed_by(bound) {
-            self.tell(window, true, ctx)?;
+            self.send(window, true, ctx)?;
             let state = self.state(ctx)?;
             state.windows.close(window);
             state.changed.remove(&window);
@@ -181,34 +181,34 @@ impl<C: RecordCodec> TermsProcessor<C> {
     fn tell_what_changed(&mut self, ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let (now, interval) = (ctx.now(), self.settings.interval);
         let state = self.state(ctx)?;
-        if state.changed.is_empty() || state.told_at.is_some_and(|at| now < at.saturating_add(interval)) {
+        if state.changed.is_empty() || state.reported_at.is_some_and(|at| now < at.saturating_add(interval)) {
             return Ok(());
         }
-        state.told_at = Some(now);
+        state.reported_at = Some(now);
         state.make_anew(ctx)?;
         for window in std::mem::take(&mut state.changed) {
-            self.tell(window, false, ctx)?;
+            self.send(window, false, ctx)?;
         }
         Ok(())
     }
 
-    /// Tells of the terms of a window what is not told yet.
-    fn tell(&mut self, window: WindowId, last: bool, ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
+    /// Reports of the terms of a window what was not reported yet.
+    fn send(&mut self, window: WindowId, last: bool, ctx: &mut ProcessorContext<'_>) -> Result<(), ProcessorError> {
         let settings = Arc::clone(&self.settings);
         let now = ctx.now();
-        let told = stores::told(ctx, window)?;
+        let reported = stores::reported(ctx, window)?;
         let state = self.state(ctx)?;
         let mut insights = Vec::new();
-        for rising in state.windows.rising(window, &told.keys().cloned().collect()) {
+        for rising in state.windows.rising(window, &reported.keys().cloned().collect()) {
             let insight = state.windows.insight(window, rising);
-            let said = hash(&crate::service::state::text("told", &insight)?);
-            let revision = match told.get(&insight.term) {
+            let said = hash(&crate::service::state::text("reported", &insight)?);
+            let revision = match reported.get(&insight.term) {
                 Some((_, before)) if *before == said && !last => continue,
                 before => before.map_or(1, |(revision, _)| revision + 1),
             };
             match last {
-                true => stores::delete_told(ctx, window, &insight.term),
-                false => stores::put_told(ctx, window, &insight.term, (revision, said))?,
+                true => stores::delete_reported(ctx, window, &insight.term),
+                false => stores::put_reported(ctx, window, &insight.term, (revision, said))?,
             }
             insights.push((revision, insight));
         }
@@ -237,7 +237,7 @@ impl<C: RecordCodec> TermsProcessor<C> {
                 windows.open.insert(*window, WindowIndex::default());
             }
             let (stale, changed) = (open.clone(), open);
-            self.state = Some(State { windows, progress, observed: false, stale, changed, told_at: None });
+            self.state = Some(State { windows, progress, observed: false, stale, changed, reported_at: None });
         }
         self.state.as_mut().ok_or_else(|| ProcessorError::fatal("state that was just made is gone"))
     }

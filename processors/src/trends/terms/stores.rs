@@ -20,13 +20,13 @@ use crate::service::state::{decode, encode};
 use crate::trends::progress::Progress;
 
 const POSTS: &str = "posts";
-const TOLD: &str = "told";
+const REPORTED: &str = "told";
 const BASELINES: &str = "baselines";
 const PROGRESS: &str = "progress";
 
 /// The stores' declarations.
 pub(crate) fn specs() -> [StoreSpec; 4] {
-    [POSTS, TOLD, BASELINES, PROGRESS].map(StoreSpec::key_value)
+    [POSTS, REPORTED, BASELINES, PROGRESS].map(StoreSpec::key_value)
 }
 
 type Result<T> = std::result::Result<T, ProcessorError>;
@@ -67,32 +67,37 @@ pub(super) fn expire_posts(ctx: &mut ProcessorContext<'_>, bound: Timestamp) {
 /// Revision, and a hash of what it said.
 pub(super) type Said = (i32, u64);
 
-fn told_key(scale: Scale, term: &str) -> Vec<u8> {
+fn reported_key(scale: Scale, term: &str) -> Vec<u8> {
     [&[scale as u8], term.as_bytes()].concat()
 }
 
-/// What was told of the terms of a window.
-pub(super) fn told(ctx: &mut ProcessorContext<'_>, (start, scale): WindowId) -> Result<BTreeMap<String, Said>> {
-    let mut told = BTreeMap::new();
+/// What was reported of the terms of a window.
+pub(super) fn reported(ctx: &mut ProcessorContext<'_>, (start, scale): WindowId) -> Result<BTreeMap<String, Said>> {
+    let mut reported = BTreeMap::new();
     let after = Timestamp::from_millis(start.as_millis() + 1);
-    for (_, key, value) in WindowStore::over(ctx.store(TOLD)).between(start, after) {
+    for (_, key, value) in WindowStore::over(ctx.store(REPORTED)).between(start, after) {
         if let Some(term) = key.strip_prefix(&[scale as u8])
-            && let Some(said) = decode(TOLD, Some(value))?
+            && let Some(said) = decode(REPORTED, Some(value))?
         {
-            told.insert(String::from_utf8_lossy(term).into_owned(), said);
+            reported.insert(String::from_utf8_lossy(term).into_owned(), said);
         }
     }
-    Ok(told)
+    Ok(reported)
 }
 
-pub(super) fn put_told(ctx: &mut ProcessorContext<'_>, (start, scale): WindowId, term: &str, said: Said) -> Result<()> {
-    let value = encode(TOLD, &said)?;
-    WindowStore::over(ctx.store(TOLD)).put(start, &told_key(scale, term), value);
+pub(super) fn put_reported(
+    ctx: &mut ProcessorContext<'_>,
+    (start, scale): WindowId,
+    term: &str,
+    said: Said,
+) -> Result<()> {
+    let value = encode(REPORTED, &said)?;
+    WindowStore::over(ctx.store(REPORTED)).put(start, &reported_key(scale, term), value);
     Ok(())
 }
 
-pub(super) fn delete_told(ctx: &mut ProcessorContext<'_>, (start, scale): WindowId, term: &str) {
-    WindowStore::over(ctx.store(TOLD)).delete(start, &told_key(scale, term));
+pub(super) fn delete_reported(ctx: &mut ProcessorContext<'_>, (start, scale): WindowId, term: &str) {
+    WindowStore::over(ctx.store(REPORTED)).delete(start, &reported_key(scale, term));
 }
 
 /// Behind the last block is what was learned.

@@ -18,9 +18,9 @@ use super::index::{Kept, WindowIndex};
 use crate::assets::{AssetTable, AssetTableError};
 use crate::text::terms::kind;
 
-/// What is more significant is told.
+/// What is more significant is reported.
 pub const LEAST_SIGNIFICANCE: f64 = 3.0;
-/// The most terms of a window that are told, but for those that were told before.
+/// The most terms of a window that are reported, but for those that were reported before.
 const MOST: usize = 50;
 
 /// Lengths of windows.
@@ -60,7 +60,7 @@ impl Scale {
         }
     }
 
-    /// So many windows must be known before anything is told.
+    /// So many windows must be known before anything is reported.
     pub(super) const fn warm_up(self) -> u32 {
         match self {
             Self::Hour => 12,
@@ -93,7 +93,7 @@ pub struct Rising {
     pub all_authors: usize,
     /// Of the windows before.
     pub usual: Usual,
-    /// From [`LEAST_SIGNIFICANCE`] on it is told.
+    /// From [`LEAST_SIGNIFICANCE`] on it is reported.
     pub significance: f64,
 }
 
@@ -139,7 +139,7 @@ impl Windows {
         Self { chance, ..self }
     }
 
-    /// Takes a post in that is not there yet; gives the windows that must be made anew of all their posts.
+    /// Takes a post in that is not there yet; gives the windows that must be rebuilt from all their posts.
     pub fn add(&mut self, post_id: &str, kept: &Kept) -> Vec<WindowId> {
         let full = |window: &WindowId| !self.open.entry(*window).or_default().add(post_id, kept);
         windows_of(kept.published_at).into_iter().filter(full).collect()
@@ -150,8 +150,8 @@ impl Windows {
         self.open.keys().copied().filter(|window| end(*window) <= bound).collect()
     }
 
-    /// Terms of a window that are significant, the most significant first, and those of `told`, whether they are or not.
-    pub fn rising(&self, window: WindowId, told: &BTreeSet<String>) -> Vec<Rising> {
+    /// Terms of a window that are significant, the most significant first, and those of `reported`, whether they are or not.
+    pub fn rising(&self, window: WindowId, reported: &BTreeSet<String>) -> Vec<Rising> {
         let Some(index) = self.open.get(&window) else { return Vec::new() };
         let baseline = &self.baselines[window.1 as usize];
         let earlier = self.open.range(..window).filter(|((_, scale), _)| *scale == window.1);
@@ -184,18 +184,19 @@ impl Windows {
         let phrases: Vec<_> = rising.iter().filter(|rising| kind(&rising.term) == TermKind::Phrase).cloned().collect();
         let mut new = 0;
         rising.retain(|rising| {
-            told.contains(&rising.term)
+            reported.contains(&rising.term)
                 || !phrases.iter().any(|phrase| is_part(rising, phrase)) && {
                     new += 1;
                     new <= MOST
                 }
         });
-        let fallen: Vec<_> = told.iter().filter(|term| !rising.iter().any(|rising| rising.term == **term)).collect();
+        let fallen: Vec<_> =
+            reported.iter().filter(|term| !rising.iter().any(|rising| rising.term == **term)).collect();
         rising.extend(fallen.into_iter().map(|term| judge(term, index.authors(term))));
         rising
     }
 
-    /// What is to be told of a term, but for the revision.
+    /// What is to be reported of a term, but for the revision.
     pub(super) fn insight(&self, window: WindowId, rising: Rising) -> TermInsight {
         let Rising { term, authors, all_authors, usual, significance } = rising;
         let index = self.open.get(&window);

@@ -111,7 +111,7 @@ pub(crate) fn tokens(text: &str) -> (Vec<Token>, bool) {
                 at = start + length;
                 tokens.push(Token { kind, start, end: at });
             }
-            // What never ends takes in the rest. A CDATA section that is cut off still tells that its element is.
+            // What never ends takes in the rest. A CDATA section that is cut off still shows that its element is.
             None => {
                 tokens.push(Token { kind: TokenKind::Skip, start, end: text.len() });
                 return (tokens, true);

@@ -144,7 +144,7 @@ impl Group {
         self.0.is_some_and(|group| killpg(Pid::from_raw(group), Signal::SIGKILL).is_ok())
     }
 
-    /// Ends once the processes hold more than this, in bytes; where the system does not tell, never.
+    /// Ends once the processes hold more than this, in bytes; where the system does not say, never.
     pub(super) async fn exceeds(self, limit: u64) {
         let Some(group) = self.0 else { return std::future::pending().await };
         loop {
@@ -157,7 +157,7 @@ impl Group {
     }
 }
 
-/// Bytes that the processes of a group hold for themselves, as Linux tells.
+/// Bytes that the processes of a group hold for themselves, by Linux's count.
 fn memory_of(group: i32) -> u64 {
     let Ok(processes) = std::fs::read_dir("/proc") else { return 0 };
     let is_number = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.bytes().all(|b| b.is_ascii_digit()));

@@ -1,4 +1,4 @@
-//! Entries that share an id, as some publishing tools make them: within one document they are told apart by link, else by title.
+//! Entries that share an id, as some publishing tools make them: within one document link, else title, distinguishes them.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -39,7 +39,7 @@ pub(super) fn add(entries: Vec<Draft>, origin: Origin<'_>, page: &mut Page) {
     }
 }
 
-/// What tells an entry from others of its id.
+/// What distinguishes an entry from others of its id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     link: Option<String>,

@@ -142,7 +142,7 @@ fn add_line(lines: &mut String, mark: &str, text: &str) {
 }
 
 /// The event time of a post: what the source says, or the time of the fetch if it says nothing usable (nothing, a time before 1970, or one
-/// after the fetch). The flag tells that it is an estimate.
+/// after the fetch). The flag says that it is an estimate.
 pub(crate) fn event_time(published: Option<Timestamp>, fetched_at: Timestamp) -> (Timestamp, bool) {
     match published {
         Some(time) if time.as_millis() > 0 && time <= fetched_at => (time, false),

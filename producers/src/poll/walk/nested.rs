@@ -1,7 +1,7 @@
 //! Documents that a document lists, as an index of sitemaps does: which of them are read, and in which order.
 //!
 //! Newest first, no deeper than two below the source's own address, and no more than some hundred in one walk. Those that did not change since the last
-//! walk are left out; of those that do not tell when they changed, only the first few are read.
+//! walk are left out; of those without a time of change, only the first few are read.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -19,10 +19,10 @@ const MAX_DEPTH: u8 = 2;
 /// Documents of one walk at most.
 const MAX_LISTED: usize = 500;
 
-/// Of those that do not tell when they changed, so many are read in a walk.
+/// Of those without a time of change, so many are read in a walk.
 const MAX_UNDATED: usize = 5;
 
-/// Many sites tell the day of a change only: what changed on the last day may have changed again.
+/// Many sites give the day of a change only: what changed on the last day may have changed again.
 const AGAIN: Duration = Duration::from_secs(86_400);
 
 /// What of a listing is to be read.
@@ -62,7 +62,7 @@ impl Queue {
         self.waiting.pop_front().map_or(0, |entry| entry.depth)
     }
 
-    /// When the newest document listed so far changed; the beginning of time if none tells; `None` if none was listed.
+    /// When the newest document listed so far changed; the beginning of time if none has one; `None` if none was listed.
     pub(crate) fn newest(&self) -> Option<Timestamp> {
         self.newest
     }

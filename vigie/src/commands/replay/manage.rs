@@ -178,7 +178,7 @@ pub(crate) async fn remove(args: StoredRunArgs, output: Output) -> Result<(), Se
 async fn wait_for_sink(runs: &Runs, kafka: &KafkaConfig, output: Output) -> Result<(), ServiceError> {
     let kafka = kafka.clone();
     let last = blocking(move || last_offsets(&kafka).map_err(kafka_error)).await?;
-    let (mut asks, deadline, mut told) = (interval(ASK), Instant::now() + PATIENCE, false);
+    let (mut asks, deadline, mut said) = (interval(ASK), Instant::now() + PATIENCE, false);
     loop {
         asks.tick().await;
         let mut behind = 0;
@@ -196,9 +196,9 @@ async fn wait_for_sink(runs: &Runs, kafka: &KafkaConfig, output: Output) -> Resu
             );
             return Err(ServiceError::failed(detail));
         }
-        if !told {
+        if !said {
             output.note(format!("waiting for the sink, which is {behind} records behind"));
-            told = true;
+            said = true;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `vigie replay run`: works on a run, tells how far it is, and does what is wanted of it.
+//! `vigie replay run`: works on a run, shows its progress, and does what is wanted of it.
 
 use std::convert::Infallible;
 use std::time::Duration;

@@ -22,7 +22,7 @@ pub(crate) struct AddArgs {
     /// What to call the source [default: from its address]
     #[arg(long)]
     id: Option<String>,
-    /// Only tell what would be added
+    /// Only print what would be added
     #[arg(long)]
     dry_run: bool,
     /// Who runs this instance, an address or mail, sent to sites in the User-Agent

@@ -8,7 +8,7 @@ use vigie_producers::backfill::{self, Report};
 use crate::cli::BackfillArgs;
 use crate::output::{Output, count};
 
-/// How often it is told how far things are, where there is no bar.
+/// How often progress is printed, where there is no bar.
 const NOTE_EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(args: BackfillArgs, output: Output) -> Result<(), ServiceError> {

@@ -16,7 +16,7 @@ use crate::api_client::{Api, TIMEOUT};
 use crate::commands::topics::{codec_error, kafka_error};
 use crate::output::Output;
 
-/// The ledger of fetches, and how much of it tells how a source is.
+/// The ledger of fetches, and how much of it shows how a source is.
 const LEDGER: &str = "sources.fetches.v1";
 const LOOK_BACK: Duration = Duration::from_secs(24 * 3600);
 

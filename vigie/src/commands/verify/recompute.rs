@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_millionth_in_a_sum_is_told_and_a_mean_of_means_is_none() {
+    fn a_millionth_in_a_sum_is_found_and_a_mean_of_means_is_none() {
         let answer = |served: Counts, recomputed: Counts, listed: Option<&[&str]>| {
             let served =
                 Served { counts: served, is_final: true, model_sha256: String::new(), assets_version: String::new() };

@@ -36,7 +36,7 @@ pub(super) struct Bucket {
     /// Its id.
     pub(super) asset: String,
     pub(super) served: Served,
-    /// As the API tells it.
+    /// As the API has it.
     pub(super) lineage: Value,
 }
 

@@ -20,7 +20,7 @@ const COMMIT: Duration = Duration::from_secs(2);
 const SERVED: Duration = Duration::from_secs(1);
 
 /// Waits until the sentiment topology has read the raw posts up to `raw_ends`, the trends topologies the mentions that came of them and
-/// what they tell each other, and emitted the windows, which they do `emit_interval` later at most, and the PostgreSQL sink has read those, and the API serves it.
+/// what they send each other, and emitted the windows, which they do `emit_interval` later at most, and the PostgreSQL sink has read those, and the API serves it.
 ///
 /// # Errors
 /// [`ServiceError::Unavailable`] if that takes longer than `patience`.
@@ -36,7 +36,7 @@ pub(super) fn wait(
     let stages = [
         (sentiment::APPLICATION_ID, Topic::PostsRaw),
         (trends::APPLICATION_ID, Topic::PostsMentions),
-        // What is told of the posts, and what comes of that.
+        // What is derived from the posts, and from that in turn.
         (trends::MARKET_APPLICATION_ID, Topic::TrendsMarket),
         (trends::MARKET_APPLICATION_ID, Topic::TrendsMarket),
         (vigie_sinks::POSTGRES_GROUP, Topic::InsightsTrends),

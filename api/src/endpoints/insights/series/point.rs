@@ -57,7 +57,7 @@ impl Serialize for Values {
 pub(crate) struct Place<'a> {
     pub(crate) own: Option<&'a Bucket>,
     pub(crate) market: Option<&'a Bucket>,
-    /// Counted from the posts, where the windows cannot tell.
+    /// Counted from the posts, where the windows cannot say.
     pub(crate) authors: Option<i64>,
     pub(crate) weighted_sentiment: Option<f64>,
     /// Windows that an interval has.
