@@ -68,7 +68,7 @@ pub(crate) const LATEST: jiff::Timestamp = jiff::Timestamp::constant(16_725_225_
 /// A Monday, in seconds since the epoch: every interval is counted from it, in SQL too.
 const MONDAY: i64 = 4 * 86_400;
 
-/// A time that is given as itself, or as so many seconds before the newest time of the data.
+/// A time that is given as itself, or as seconds before the newest time of the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
     At(UtcTime),

@@ -8,7 +8,7 @@
 //! - `t` makes the spread of counts independent of their level (Anscombe 1948): Poisson counts get standard deviation 1.
 //! - The forecast, made before `x` is looked at, is the level plus the 10th, 50th and 90th percentile of the residuals,
 //!   turned back into counts and not below 0.
-//! - The tail probability (`anomaly/score.rs`) is that of so many posts in the last half hour, hour and two hours, by the sums of two weeks; the score is the
+//! - The tail probability (`anomaly/score.rs`) is that of as many posts in the last half hour, hour and two hours, by the sums of two weeks; the score is the
 //!   same on a scale from 0 to 1. A fall is not rare; it shows in the quantiles. An alarm is raised once per event.
 //! - One burst does not move the level, a median. A burst that lasts longer than half of the
 //!   level's window (30 minutes of 5-minute counts) becomes the new level.
@@ -42,7 +42,7 @@ const RESIDUALS: usize = 288;
 pub struct Anomaly {
     /// The tail probability `p` as `p₀ / (p₀ + p)`, `p₀ = 0.007`: from 0 (as expected, below, or still warming up) towards 1.
     pub score: f64,
-    /// That of so many posts, by what was usual before; none while warming up.
+    /// That of as many posts, by what was usual before; none while warming up.
     pub tail_probability: Option<f64>,
     /// Whether an alarm is raised: once per event.
     pub alarm: bool,

@@ -36,7 +36,7 @@ use crate::text::analysis::{Analyser, Mentioned, Subject};
 
 /// Posts that are scored together.
 const BATCH: usize = 64;
-/// Posts of before the producers made pseudonyms have handles. Any key distinguishes authors.
+/// Posts from before the producers made pseudonyms have handles. Any key distinguishes authors.
 const KEY: &str = "only to distinguish authors";
 
 /// Which windows are counted, and how the pipeline was set that they are held against.

@@ -110,7 +110,7 @@ pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
     service::run("sentiment", streams, topology, codec, &ctx).await
 }
 
-/// What is spread goes to a topic that deployments of before may not have.
+/// What is spread goes to a topic that earlier deployments may not have.
 async fn require_market(kafka: KafkaConfig) -> Result<(), ServiceError> {
     let topic = Topic::TrendsMarket.name();
     let found = tokio::task::spawn_blocking(move || Admin::new(&kafka)?.partitions(topic));

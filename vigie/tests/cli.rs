@@ -283,7 +283,7 @@ fn an_archive_is_listed_and_verified_and_damage_is_reported() {
     let file = runtime.block_on(archived::<RawPost>(&url));
     let text = |output: Output| String::from_utf8(output.stdout).unwrap();
     let path = folder.path().join(&file);
-    assert_eq!(text(archive(&["list"])).lines().count(), 1, "an archive of before scored posts were archived");
+    assert_eq!(text(archive(&["list"])).lines().count(), 1, "an archive from before scored posts were archived");
     assert_fails(&archive(&[&["list"], &scored[..]].concat()), 1, &["nothing of insights.sentiment.v1 is archived"]);
     assert_fails(&archive(&["list", "--topic", "posts.raw"]), 64, &["posts.raw.v1 or insights.sentiment.v1"]);
     let scored_file = folder.path().join(runtime.block_on(archived::<ScoredPost>(&url)));

@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 
 use crate::http::rate_limit::Client;
 
-/// Places of which each client may hold so many.
+/// Places of which each client may hold a limited number.
 #[derive(Clone)]
 pub(crate) struct Places {
     pub(crate) most: usize,

@@ -154,7 +154,7 @@ impl World {
         tokio::task::spawn_blocking(move || Admin::new(&kafka).unwrap().create_topics(&[spec]).unwrap()).await.unwrap();
     }
 
-    /// What the audit says, once it has so many records; its chain holds.
+    /// What the audit says, once it has this many records; its chain holds.
     pub(crate) async fn audit(&self, count: usize) -> Vec<AuditRecord> {
         let (kafka, registry) = (self.config.audit.kafka.clone(), &self.config.audit.registry);
         let codec = Codec::connect(registry, &kafka.topic_prefix).await.unwrap().sync(Handle::current());

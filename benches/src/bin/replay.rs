@@ -183,7 +183,7 @@ impl Service {
         Ok(Self { child, metrics: format!("http://{address}/metrics").parse()? })
     }
 
-    /// Has taken in at least so many records, and has no lag.
+    /// Has taken in at least this many records, and has no lag.
     async fn is_done(&self, records: usize) -> bool {
         let text = get_text(&self.metrics, None).await.unwrap_or_default();
         let sum = |metric: &str| -> f64 {

@@ -23,7 +23,7 @@ pub(crate) const SPAN: i64 = 120 * MINUTE;
 pub(crate) const GRACE_HOURS: i64 = 3;
 const SOURCES: usize = 5;
 const AUTHORS: u32 = 400;
-/// Duplicates are taken among so many posts that were made last.
+/// Duplicates are taken among this many of the latest posts.
 const REMEMBERED: usize = 2_000;
 
 /// What should become of a record of `posts.raw.v1`.

@@ -210,7 +210,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Switches what is served. Until subscribers are notified, each answer is wholly of before or wholly of after, and once of after for good.
+    /// Switches what is served. Until subscribers are notified, each answer is wholly from before or wholly from after, and once from after for good.
     async fn switch(&mut self, command: &str, after: Served) -> Result<(), ChaosError> {
         (self.progress)(command);
         let before = std::mem::replace(&mut self.served, after);
@@ -248,7 +248,7 @@ impl Stage<'_> {
         }
         ask().await;
         if !is_after {
-            found.add("the subscriber was notified, and answers are of before");
+            found.add("the subscriber was notified, and answers are still from before");
         }
         let switches = self.subscriber.switches();
         if switches.len() != heard + 1 || !after.is_announced(&switches[heard]) {

@@ -67,7 +67,7 @@ pub struct ReplayReport {
     pub runs: Vec<RunReport>,
     /// Moments at which all was held against the oracle.
     pub moments: Vec<String>,
-    /// Answers that were asked for during a switch; all of them were of before or of after it.
+    /// Answers that were asked for during a switch; all of them were from before or after it.
     pub answers_during_switches: u64,
     /// Events that the subscriber heard.
     pub events: usize,

@@ -25,7 +25,7 @@ use crate::world::World;
 use crate::world::busy::{Busy, Patience};
 use crate::world::drain::drain;
 
-/// Seconds that a fault takes, roughly: the posts are spread over so many.
+/// Seconds that a fault takes, roughly: the posts are spread over that time.
 const SECONDS_PER_FAULT: u64 = 12;
 /// Entries of the feed that appear with each fault.
 const ENTRIES_PER_FAULT: usize = 10;

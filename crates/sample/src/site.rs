@@ -2,7 +2,7 @@
 //!
 //! Two modes. *Sample*: posts written by this program from templates of its own, the same for the same seed and time, some hours of backlog at the start
 //! and new ones as time goes on, as RSS, Algolia-shaped and Reddit-shaped JSON and HTML. *Archive*: recorded Reddit posts and comments,
-//! released in the order of their times, so many a second, as Reddit-shaped listings. All of it is marked as sample data.
+//! released in the order of their times, at a steady rate, as Reddit-shaped listings. All of it is marked as sample data.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -100,7 +100,7 @@ pub struct StreamsConfig {
     pub threads: usize,
     /// The longest time between commits.
     pub commit_interval: Duration,
-    /// Commit earlier when so many records wait for it.
+    /// Commit earlier when this many records wait for it.
     pub max_staged: usize,
     /// Records that all threads of this instance together take in a second, at most.
     pub rate: Option<NonZeroU32>,

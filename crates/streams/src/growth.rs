@@ -83,7 +83,7 @@ impl StreamsApp {
         let growth = match self.existing_changelogs(&admin)?.is_empty() {
             // It has never run.
             true => Growth::default(),
-            // The client of before knows the partitions of before.
+            // The earlier client knows the earlier partitions.
             false => Mover::new(&self.shared(&self.admin()?, partitions)?, owner)?.run()?,
         };
         admin.delete_topics(&[self.growing()])?;
@@ -221,7 +221,7 @@ impl<'a> Mover<'a> {
         let all = inputs(self.shared.topology, partitions);
         let committed = committed_offsets(&config.kafka, &config.application_id, &all, WAIT)?;
         let has = |partition: i32| committed.keys().any(|input| input.partition == partition);
-        // The last are given first: those that have none follow upon those of before.
+        // The last are given first: those that have none follow upon the earlier ones.
         let before = (0..partitions).find(|partition| !has(*partition)).unwrap_or(partitions);
         refuse_part(before, partitions)?;
         let mut tasks = restored(self.shared, &self.consumer, &inputs(self.shared.topology, before))?;

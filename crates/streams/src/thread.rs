@@ -46,7 +46,7 @@ use crate::task::StreamTask;
 const POLL: Duration = Duration::from_millis(100);
 /// Pauses between attempts grow from the first to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// After so many aborts in a row everything is recreated, in case the client itself is the cause.
+/// After this many aborts in a row everything is recreated, in case the client itself is the cause.
 const MAX_ABORTS: u32 = 5;
 /// The longest wait for records while a snapshot is in the making.
 const SNAPSHOT_POLL: Duration = Duration::from_millis(2);

@@ -146,7 +146,7 @@ impl Rarity {
         self.blocks.push_back(self.recent.drain(..BLOCK).sum());
     }
 
-    /// What so many posts are held against those before, as the mean of the scales.
+    /// What that many posts are held against those before, as the mean of the scales.
     pub(super) fn measure(&self, count: f64) -> Measure {
         if self.blocks.is_empty() && self.recent.len() < WARM_UP {
             return Measure::default();

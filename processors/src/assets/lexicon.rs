@@ -99,7 +99,7 @@ impl Trie {
     }
 }
 
-/// Names up to so many letters need context where a letter is wrong.
+/// Names up to this many letters need context where a letter is wrong.
 const SHORT_NAME: usize = 6;
 
 /// The place of a letter in the alphabet.

@@ -85,7 +85,7 @@ const CAPITAL_QUOTES: [&str; 8] = ["btc", "eth", "bnb", "eur", "gbp", "try", "kr
 const ASSET_QUOTES: [&str; 4] = ["btc", "eth", "bnb", "xbt"];
 /// Further ones after a separator.
 const FURTHER_QUOTES: [&str; 6] = ["dai", "inr", "aud", "brl", "cad", "chf"];
-/// A name of so many letters may begin a longer hashtag in one case.
+/// A name of this many letters may begin a longer hashtag in one case.
 const LONG_NAME: usize = 7;
 
 /// A scan of one text.

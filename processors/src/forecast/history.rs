@@ -62,7 +62,7 @@ impl ForecastHistory {
         }
         let remembered = (HOURS * HOUR) as i64;
         if index - self.next > remembered {
-            // So long a silence leaves nothing of before; the hours are those of the silence.
+            // After such a silence nothing from before counts; the hours are those of the silence.
             let start = self.start;
             *self = Self { start, next: index - remembered, ..Self::default() };
         }

@@ -68,7 +68,7 @@ pub struct MoodManifest {
     pub sha256: String,
     /// Softmax temperature: logits are divided by it.
     pub temperature: f64,
-    /// Distances from a target are distinguished up to so many tokens.
+    /// Distances from a target are distinguished up to this many tokens.
     pub reach: u16,
 }
 

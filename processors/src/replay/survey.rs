@@ -16,7 +16,7 @@ use crate::past::{Part, Past};
 use crate::sentiment::{SharedAnalyser, check_post};
 use crate::service::{self, kafka_error};
 
-/// So many of the last records of each partition are looked at to learn how large they are.
+/// How many of the last records of each partition are looked at to learn how large they are.
 const SAMPLE: i64 = 100;
 /// Records between two reports of progress.
 const REPORT: u64 = 1_000;

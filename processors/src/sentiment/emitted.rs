@@ -1,7 +1,7 @@
 //! What a task keeps of a post that it has emitted, so that an edit or a deletion can revise it.
 //!
 //! An entry of the store `seen` is the time the post was last seen (8 bytes, big-endian milliseconds), and then, if the post was emitted, one
-//! line of text: a post takes some 50 bytes. An entry of before there were revisions is the time alone: such a post stays as it was emitted.
+//! line of text: a post takes some 50 bytes. An entry from before there were revisions is the time alone: such a post stays as it was emitted.
 
 use vigie_clock::Timestamp;
 use vigie_schemas::RawPost;

@@ -200,7 +200,7 @@ mod tests {
         let (btc, eth) = (&scored.assets[0], &scored.assets[1]);
         assert_eq!((btc.label.as_deref(), btc.score, eth.score), (Some("negative"), Some(-0.8), None));
         assert_eq!(scored.mood(btc), (Some("negative"), Some(-0.8)));
-        assert_eq!(scored.mood(eth), (Some("positive"), scored.score), "as records of before there were moods");
+        assert_eq!(scored.mood(eth), (Some("positive"), scored.score), "as records from before there were moods");
     }
 
     #[test]

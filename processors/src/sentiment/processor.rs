@@ -377,7 +377,7 @@ impl<C: RecordCodec> SentimentProcessor<C> {
         Ok(())
     }
 
-    /// The producers' pseudonym; of records of before they made it, the same one from the handle.
+    /// The producers' pseudonym; of records from before they made it, the same one from the handle.
     fn author_id(&self, post: &RawPost) -> Option<String> {
         let key = &self.settings.author_key;
         let from_handle = || key.pseudonym(&post.kind, &post.source, post.author.as_deref()?);

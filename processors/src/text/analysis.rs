@@ -13,7 +13,7 @@ use crate::text::letters::fold;
 /// Why a text has no sentiment.
 pub const EMPTY: &str = "empty";
 
-/// Of so many assets in a text the mood towards each is given. With one there is nothing to separate, and who lists more mostly means all alike.
+/// For these numbers of assets in a text the mood towards each is given. With one there is nothing to separate, and who lists more mostly means all alike.
 const MOODS: RangeInclusive<usize> = 2..=8;
 
 /// One asset that a text mentions.

@@ -52,7 +52,7 @@ const MAX_CHARS: usize = 1000;
 /// Up to this many letters, plain ASCII without any other sign is taken to be English.
 const SHORT_LETTERS: usize = 60;
 
-/// Texts of up to so many telling words are read as titles are.
+/// Texts of up to this many telling words are read as titles are.
 const SHORT_WORDS: usize = 12;
 
 /// What the language that a source declares adds, in tenths of a word; publishing tools say "en" of themselves.

@@ -35,7 +35,7 @@ impl Mood {
         }
     }
 
-    /// The usual mean score if `mean_score`, of so many posts, lies unusually far below it.
+    /// The usual mean score if `mean_score`, of that many posts, lies unusually far below it.
     pub fn drop_from(&self, mean_score: f64, scored: i64) -> Option<f64> {
         let depth = self.mean - mean_score;
         let unusual = self.windows >= MIN_WINDOWS && depth >= MIN_DROP.max(DEVIATIONS * self.deviation);

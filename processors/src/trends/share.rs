@@ -38,7 +38,7 @@ pub struct MarketTopic {
 }
 
 impl MarketTopic {
-    /// The topic, of so many partitions, to which nothing was sent yet; 0 if it does not exist.
+    /// The topic, with its partitions, to which nothing was sent yet; 0 if it does not exist.
     pub fn new(partitions: i32) -> Self {
         Self { name: Topic::TrendsMarket.name(), partitions, shared: Arc::default() }
     }

@@ -4,7 +4,7 @@
 //!   answer of /robots.txt            what holds                                    asked again after
 //!   2xx                              its rules                                     a day, or as long as it says that it is fresh (1 h to a day)
 //!   4xx, too many redirects          everything is allowed                         a day
-//!   429, 5xx, no answer              the rules of before; without, nothing is      5 min, doubled each time, up to 6 h
+//!   429, 5xx, no answer              the earlier rules; without any, nothing is      5 min, doubled each time, up to 6 h
 //!                                    allowed, for 30 days
 //! ```
 
@@ -85,7 +85,7 @@ impl Site {
         failed: &Failed,
         now: Duration,
     ) -> Result<Arc<Rules>, FetchError> {
-        // Rules of before are not older than what the file failed for.
+        // Earlier rules are not older than what the file failed for.
         let is_long = now.saturating_sub(failed.since) >= LONG;
         match (before, &failed.error) {
             (Some(rules), _) if !is_long => Ok(Arc::clone(rules)),

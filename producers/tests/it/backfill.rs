@@ -28,7 +28,7 @@ const START: i64 = 1_700_000_000;
 #[derive(Clone, Default)]
 struct Archive {
     items: Arc<Mutex<i64>>,
-    /// Fails every so many requests.
+    /// Fails one in this many requests.
     failing_every: Arc<Mutex<usize>>,
     asked: Arc<Mutex<usize>>,
 }

@@ -1,7 +1,7 @@
 //! Whether final windows account for the posts that are stored.
 //!
 //! ```text
-//! every 5 s: windows of `*` that became final ─▶ all posts of before stored? ─▶ at least ≤ posts of the window ≤ at most
+//! every 5 s: windows of `*` that became final ─▶ all posts before it stored? ─▶ at least ≤ posts of the window ≤ at most
 //!                    (20 at most)                   (else later)                   └─ else: log, metric, not ready
 //! ```
 //!

@@ -41,7 +41,7 @@ pub(crate) struct StoredRunArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct ListArgs {
-    /// So many at most, the latest first
+    /// Runs to show at most, the latest first
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     limit: u32,
     #[command(flatten)]

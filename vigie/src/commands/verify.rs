@@ -195,7 +195,7 @@ impl Audit {
         Ok((self, windows))
     }
 
-    /// Reads to the end. Partitions of `cut` have lost records of before their first.
+    /// Reads to the end. Partitions of `cut` have lost records from before their first.
     fn read(&mut self, starts: &BTreeMap<i32, i64>, mut cut: BTreeSet<i32>) -> Result<(), ServiceError> {
         let records = read_to_end(&self.kafka, Topic::PostsRaw.name(), &Start::Offsets(starts.clone()));
         let records = records.map_err(kafka_error)?;

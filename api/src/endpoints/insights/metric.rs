@@ -116,12 +116,12 @@ impl Metric {
             ),
             Self::AnomalyScore => (
                 "score",
-                "How unusual so many posts are, 0 to 1: 0.007 / (0.007 + tail_probability). 0.5 for what a half hour in three days exceeds",
+                "How unusual that number of posts is, 0 to 1: 0.007 / (0.007 + tail_probability). 0.5 for what a half hour in three days exceeds",
                 "the highest",
             ),
             Self::TailProbability => (
                 "probability",
-                "That of as many posts in the half hour to two hours up to the end of the window, by those of the two weeks before. Null for windows of before it was counted",
+                "That of as many posts in the half hour to two hours up to the end of the window, by those of the two weeks before. Null for windows from before it was counted",
                 "the lowest",
             ),
             Self::ExpectedPosts => (

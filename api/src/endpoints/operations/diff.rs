@@ -54,7 +54,7 @@ pub(crate) struct DiffParams {
     /// The other run; by default the live one
     #[param(inline)]
     with: Option<Text<128>>,
-    /// So many assets, examples and alerts at most
+    /// Assets, examples and alerts to show at most
     #[param(inline)]
     limit: Int<1, 200, 20>,
 }

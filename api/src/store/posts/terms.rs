@@ -29,7 +29,7 @@ pub(crate) struct Term {
     pub posts: i64,
     /// Distinct authors of the window.
     pub all_authors: i64,
-    /// So many authors would be usual.
+    /// How many authors would be usual.
     pub expected_authors: f64,
     /// When the first of the posts was published.
     pub first_seen: UtcTime,

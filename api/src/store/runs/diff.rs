@@ -141,7 +141,7 @@ pub(crate) struct Pair {
     pub(crate) to: UtcTime,
 }
 
-/// A comparison may take so many times as long as another request.
+/// A comparison may take this many times as long as another request.
 pub(crate) const PATIENCE: u32 = 6;
 
 /// Windows of both runs: $1 and $2 in [$3, $4).

@@ -122,7 +122,7 @@ impl Snapshot {
     }
 }
 
-/// The statement over the union of so many parts; run, from and to of each are parameters from `first` on, and $1 is the empty text.
+/// The statement over the union of this many parts; run, from and to of each are parameters from `first` on, and $1 is the empty text.
 /// The names of the tables stand for what the parts have of them, and keep the run of each row.
 fn union(sql: &str, parts: usize, first: usize) -> String {
     let table = |(table, time): &(&str, &str)| {

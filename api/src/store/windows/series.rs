@@ -45,7 +45,7 @@ pub(crate) struct Bucket {
     pub(crate) expected_posts: Option<f64>,
     /// What was expected after the newest of the windows that has a forecast.
     pub(crate) next_hour: Option<NextHour>,
-    /// `None` if any of the windows is of before they were counted.
+    /// `None` if any of the windows dates from before they were counted.
     pub(crate) unique_posts: Option<i64>,
     pub(crate) spam_posts: Option<i64>,
     /// When the newest of the windows was emitted.

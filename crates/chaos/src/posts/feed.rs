@@ -42,7 +42,7 @@ impl Feed {
         Ok(Self { port, entries, shown })
     }
 
-    /// Shows so many more entries.
+    /// Shows this many more entries.
     pub(crate) fn grow(&self, by: usize) {
         self.shown.fetch_add(by, Ordering::SeqCst);
     }

@@ -32,7 +32,7 @@ use super::mark::Mark;
 use crate::store::database::{Database, Memory, OpenError};
 use crate::store::table::Table;
 
-/// A restore writes whenever so many bytes have come.
+/// A restore writes whenever this many bytes have come.
 const RESTORE_WRITE: usize = 1024 * 1024;
 /// How often, and how far apart, the lock of a task is tried: a thread that lost the task may be closing it.
 const LOCK_TRIES: u32 = 20;
@@ -151,7 +151,7 @@ impl TaskDisk {
     /// Of each store its table and that of its index.
     pub(crate) fn tables(&self) -> impl Iterator<Item = (Table, Table)> {
         let stores = u8::try_from(self.manifest.stores.len()).ok().filter(|stores| *stores < u8::MAX / 2);
-        let numbers = 0..stores.expect("a fingerprint has no room for so many stores");
+        let numbers = 0..stores.expect("a fingerprint has no room for that many stores");
         let table = |number| Table::new(Arc::clone(&self.database), number);
         numbers.map(move |number| (table(2 * number), table(2 * number + 1)))
     }

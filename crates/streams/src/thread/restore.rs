@@ -14,7 +14,7 @@ use super::shared::{Interrupted, Shared};
 use crate::task::StreamTask;
 use crate::task::mark::{self, Agreement, Change, Mark, Rollback, Tail};
 
-/// After so many records a restore asks whether it should stop, and how long it has been at it.
+/// After this many records a restore asks whether it should stop, and how long it has been at it.
 const LOOK_EVERY: u64 = 10_000;
 /// How often a restore says how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(3);

@@ -91,7 +91,7 @@ impl Baseline {
         1.0 - 0.5_f64.powf(1.0 / f64::from(self.half_life))
     }
 
-    /// What it would stand on with a window of so many authors.
+    /// What it would stand on with a window of this many authors.
     pub fn with(&self, learned: Learned, authors: usize) -> Learned {
         let authors = learned.authors * (1.0 - self.fading()) + authors as f64;
         Learned { windows: learned.windows + 1, authors }
@@ -105,7 +105,7 @@ impl Baseline {
         Usual { mean: mean.into(), variance: variance.into() }
     }
 
-    /// Learns a window of so many authors by the shares of its terms. What has none has 0.
+    /// Learns a window of this many authors by the shares of its terms. What has none has 0.
     pub fn learn<'t>(&mut self, authors: usize, shares: impl Iterator<Item = (&'t str, f64)>) {
         let mut seen = vec![0.0_f64; self.cells.len()];
         for (term, share) in shares {

@@ -8,7 +8,7 @@ use vigie_schemas::{ScoredPost, TermPost};
 use crate::assets::post_text;
 use crate::text::{spam, terms};
 
-/// Excerpts of so many characters end in the middle of the text, and may of a word.
+/// Excerpts of this many characters end in the middle of the text, and may of a word.
 const FULL_EXCERPT: usize = 280;
 
 /// What is counted of a post.

@@ -44,7 +44,7 @@ impl Scale {
         })
     }
 
-    /// After so many windows a window counts half.
+    /// After this many windows a window counts half.
     const fn half_life(self) -> u32 {
         match self {
             Self::Hour => 24,
@@ -52,7 +52,7 @@ impl Scale {
         }
     }
 
-    /// So many authors use a term by chance.
+    /// How many authors use a term by chance.
     pub const fn chance(self) -> f64 {
         match self {
             Self::Hour => 1.5,
@@ -60,7 +60,7 @@ impl Scale {
         }
     }
 
-    /// So many windows must be known before anything is reported.
+    /// How many windows must be known before anything is reported.
     pub(super) const fn warm_up(self) -> u32 {
         match self {
             Self::Hour => 12,

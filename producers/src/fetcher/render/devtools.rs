@@ -94,7 +94,7 @@ impl Devtools {
         }
     }
 
-    /// The page as it is now, cut to so many bytes.
+    /// The page as it is now, cut to this many bytes.
     pub(super) async fn document(&mut self, max_body: usize) -> Result<RenderedPage, FetchError> {
         let status = self.traffic.status.unwrap_or(200);
         if status >= 400 {

@@ -19,7 +19,7 @@ const MAX_DEPTH: u8 = 2;
 /// Documents of one walk at most.
 const MAX_LISTED: usize = 500;
 
-/// Of those without a time of change, so many are read in a walk.
+/// Of those without a time of change, how many are read in a walk.
 const MAX_UNDATED: usize = 5;
 
 /// Many sites give the day of a change only: what changed on the last day may have changed again.

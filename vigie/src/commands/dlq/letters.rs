@@ -53,7 +53,7 @@ pub(crate) struct Chosen {
     pub(super) letter: Vec<Place>,
     #[command(flatten)]
     pub(super) filter: Filter,
-    /// So many letters at most, oldest first
+    /// Letters to take at most, oldest first
     #[arg(long)]
     pub(super) limit: Option<usize>,
 }

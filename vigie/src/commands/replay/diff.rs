@@ -23,7 +23,7 @@ pub(crate) struct DiffArgs {
     /// The run that it is compared with
     #[arg(default_value = LIVE_RUN)]
     with: String,
-    /// So many assets, examples and alerts at most
+    /// Assets, examples and alerts to show at most
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=200))]
     limit: u16,
     /// Where the API is

@@ -69,7 +69,7 @@ impl Place<'_> {
         Value::from(self.own.and_then(|bucket| bucket.next_hour.as_ref()).map(field))
     }
 
-    /// A count that windows of before it was counted do not have.
+    /// A count that windows from before it was counted do not have.
     fn volume(&self, field: fn(&Bucket) -> Option<i64>) -> Value {
         Value::from(match self.own {
             Some(bucket) => field(bucket),
