@@ -1,8 +1,4 @@
-//! The words that the services speak: Avro schemas (`avro/*.avsc`, the source of truth), the record types made from them, the
-//! catalogue of topics, and a codec over a Confluent-compatible schema registry.
-//!
-//! A value on a topic is in Confluent's wire format (a zero byte, the schema's id as four bytes big-endian, Avro binary) under the
-//! subject `<topic>-value`. A key is plain UTF-8.
+#![doc = include_str!("../README.md")]
 
 mod audit;
 mod catalogue;
