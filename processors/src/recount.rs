@@ -12,8 +12,12 @@
 //! alone: it depends on which partition was read first. What can be said is that a window was open as long as nothing that was published
 //! [`RecountSettings::grace`] after its end had arrived. Posts that came later than that *may* be late; the counts of a final window are then
 //! known within [`Window::bounds`]. A window that is not final has left nothing out.
+//!
+//! **Copies** of a post are those of the 24 hours after it, so the posts of the day before the range are read for their texts and assets, too,
+//! without the model. Where one of these may be late, unique posts are not known.
 
 mod tally;
+mod unique;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -32,7 +36,10 @@ use crate::sentiment::dedupe::{self, Verdict};
 use crate::sentiment::scoring::score_batch;
 use crate::sentiment::{FUTURE_TOLERANCE, check_post};
 use crate::service::record_codec::RecordCodec;
-use crate::text::analysis::{Analyser, Mentioned, Subject};
+use crate::text::analysis::{Analyser, Subject};
+use crate::text::fingerprint::Fingerprint;
+use crate::text::spam;
+use crate::trends::copies::COPIED_WITHIN;
 
 /// Posts that are scored together.
 const BATCH: usize = 64;
@@ -55,12 +62,17 @@ pub struct RecountSettings {
 impl RecountSettings {
     /// Records that arrived before this have no part in the windows, not even as the first of two copies.
     pub fn reads_from(&self) -> Timestamp {
-        self.earliest_arrival(self.windows.start).saturating_sub(self.dedupe_retention)
+        self.earliest_arrival(self.windows.start).saturating_sub(self.dedupe_retention.max(COPIED_WITHIN))
     }
 
     /// Nothing that is in the window at `start` arrived before this.
     pub fn earliest_arrival(&self, start: Timestamp) -> Timestamp {
         start.saturating_sub(FUTURE_TOLERANCE)
+    }
+
+    /// Nothing of which a post of the window at `start` can be a copy arrived before this.
+    pub fn earliest_original(&self, start: Timestamp) -> Timestamp {
+        self.earliest_arrival(start).saturating_sub(COPIED_WITHIN)
     }
 }
 
@@ -117,7 +129,7 @@ pub type Origin = (i32, i64);
 struct Version {
     origin: Origin,
     arrived: Timestamp,
-    window: Timestamp,
+    published_at: Timestamp,
     /// `None`: it was deleted.
     said: Option<Said>,
 }
@@ -129,6 +141,15 @@ struct Said {
     author: Option<u32>,
     source: u32,
     mood: Mood,
+    fingerprint: Option<Fingerprint>,
+    /// Not known of posts before the range.
+    spam: bool,
+}
+
+impl Version {
+    fn window(&self) -> Timestamp {
+        self.published_at.window_start(WINDOW)
+    }
 }
 
 /// With the score in millionths.
@@ -221,6 +242,12 @@ impl<C: RecordCodec> Recount<C> {
             if self.pending.len() == BATCH {
                 self.settle()?;
             }
+        } else if self.is_day_before(post.published_at) {
+            let text = post_text(post.title.as_deref(), &post.text);
+            let subject = Subject { text: &text, declared_language: post.declared_language.as_deref() };
+            let assets = self.analyser.assets_of(&subject);
+            let said = self.said(&post, &text, assets.into_iter().map(|found| (found.asset, None)), None, false);
+            self.note(id, &post, record.timestamp, (record.partition, record.offset), said);
         } else {
             self.remember(id, &post, record.timestamp);
         }
@@ -242,7 +269,8 @@ impl<C: RecordCodec> Recount<C> {
     pub fn buckets(&mut self, length: Duration) -> Result<BTreeMap<(String, Timestamp), Window>, RecountError> {
         self.settle()?;
         let is_open = |version: &Version| self.may_be_late(version);
-        Ok(tally::windows(self.posts.values(), &self.names, is_open, |start| start.window_start(length)))
+        let bucket = |start: Timestamp| start.window_start(length);
+        Ok(tally::windows(&self.posts, &self.names, &self.settings.windows, is_open, bucket))
     }
 
     /// The posts that the windows of an asset (`*`: all posts) count, those too that may have been late, by where their record is.
@@ -256,8 +284,9 @@ impl<C: RecordCodec> Recount<C> {
             |said: &Said| asset == WHOLE_MARKET || said.assets.iter().any(|(mentioned, _)| Some(*mentioned) == number);
         let mut posts = BTreeMap::new();
         for (id, post) in &self.posts {
-            for versions in post.versions.chunk_by(|a, b| a.window == b.window) {
-                let last = versions.last().filter(|version| version.said.as_ref().is_some_and(is_about));
+            for versions in post.versions.chunk_by(|a, b| a.window() == b.window()) {
+                let counts = |version: &&Version| self.is_in_range(version.published_at);
+                let last = versions.last().filter(counts).filter(|version| version.said.as_ref().is_some_and(is_about));
                 posts.extend(last.map(|version| (version.origin, String::from_utf8_lossy(id).into_owned())));
             }
         }
@@ -291,6 +320,11 @@ impl<C: RecordCodec> Recount<C> {
         self.settings.windows.contains(&published_at.window_start(WINDOW))
     }
 
+    fn is_day_before(&self, published_at: Timestamp) -> bool {
+        published_at < self.settings.windows.end
+            && published_at.saturating_add(COPIED_WITHIN) >= self.settings.windows.start
+    }
+
     fn observe(&mut self, record: &Record, published_at: Timestamp) {
         let end = published_at.window_start(WINDOW).saturating_add(WINDOW);
         let steps = self.reached.entry(record.partition).or_default();
@@ -303,7 +337,7 @@ impl<C: RecordCodec> Recount<C> {
     /// Whether the version's window may have been closed before it was counted.
     fn may_be_late(&self, version: &Version) -> bool {
         let counted_by = version.arrived.saturating_add(self.settings.max_lag);
-        let open_until = version.window.saturating_add(WINDOW).saturating_add(self.settings.grace);
+        let open_until = version.window().saturating_add(WINDOW).saturating_add(self.settings.grace);
         self.reached.values().any(|steps| {
             let before = steps.partition_point(|(arrived, _)| *arrived <= counted_by);
             before > 0 && steps[before - 1].1 >= open_until
@@ -317,9 +351,9 @@ impl<C: RecordCodec> Recount<C> {
         }
         (known.deleted, known.last_seen) = (true, record.timestamp);
         if let Some(last) = known.versions.last() {
-            let window = last.window;
+            let published_at = last.published_at;
             let origin = (record.partition, record.offset);
-            known.versions.push(Version { origin, arrived: record.timestamp, window, said: None });
+            known.versions.push(Version { origin, arrived: record.timestamp, published_at, said: None });
         }
     }
 
@@ -347,31 +381,50 @@ impl<C: RecordCodec> Recount<C> {
             .map(|Pending { text, post, .. }| Subject { text, declared_language: post.declared_language.as_deref() })
             .collect();
         let analyses = score_batch(&mut self.analyser, &texts)?;
-        for (Pending { id, post, arrived, origin, .. }, analysis) in pending.into_iter().zip(analyses) {
+        for (Pending { id, post, text, arrived, origin }, analysis) in pending.into_iter().zip(analyses) {
             let Ok(analysis) = analysis else {
                 self.read.dead_letters += 1;
                 continue;
             };
-            let handle = || self.author_key.pseudonym(&post.kind, &post.source, post.author.as_deref()?);
-            let author = post.author_id.clone().or_else(handle);
             let mood = |said: Option<Sentiment>| said.map(|said| (said.label, (said.score * 1e6).round() as i64));
-            let towards = |found: &Mentioned| (self.names.number(&found.asset), mood(analysis.sentiment_of(found)));
-            let said = Said {
-                assets: analysis.assets.iter().map(towards).collect(),
-                author: author.map(|author| self.names.number(&author)),
-                source: self.names.number(&post.source),
-                mood: mood(analysis.sentiment),
-            };
-            let is_edit = self.posts.get(&id).is_some_and(|known| post.edited_at > known.edited_at);
-            let window = post.published_at.window_start(WINDOW);
-            let known = self.remember(id, &post, arrived);
-            // A post that was forgotten and comes again counts where it is not counted already.
-            let counted = known.versions.last().is_some_and(|last| last.window == window && last.said.is_some());
-            if is_edit || !counted {
-                known.versions.push(Version { origin, arrived, window, said: Some(said) });
-            }
+            let assets = analysis.assets.iter().map(|found| (found.asset.clone(), mood(analysis.sentiment_of(found))));
+            let spam = spam::judge(&text, post.author.as_deref()).is_spam();
+            let said = self.said(&post, &text, assets, mood(analysis.sentiment), spam);
+            self.note(id, &post, arrived, origin, said);
         }
         Ok(())
+    }
+
+    fn said(
+        &mut self,
+        post: &RawPost,
+        text: &str,
+        assets: impl Iterator<Item = (String, Mood)>,
+        mood: Mood,
+        spam: bool,
+    ) -> Said {
+        let handle = || self.author_key.pseudonym(&post.kind, &post.source, post.author.as_deref()?);
+        let author = post.author_id.clone().or_else(handle);
+        Said {
+            assets: assets.map(|(asset, mood)| (self.names.number(&asset), mood)).collect(),
+            author: author.map(|author| self.names.number(&author)),
+            source: self.names.number(&post.source),
+            mood,
+            fingerprint: Fingerprint::of(text),
+            spam,
+        }
+    }
+
+    fn note(&mut self, id: Bytes, post: &RawPost, arrived: Timestamp, origin: Origin, said: Said) {
+        let is_edit = self.posts.get(&id).is_some_and(|known| post.edited_at > known.edited_at);
+        let published_at = post.published_at;
+        let known = self.remember(id, post, arrived);
+        let window = published_at.window_start(WINDOW);
+        // A post that was forgotten and comes again counts where it is not counted already.
+        let counted = known.versions.last().is_some_and(|last| last.window() == window && last.said.is_some());
+        if is_edit || !counted {
+            known.versions.push(Version { origin, arrived, published_at, said: Some(said) });
+        }
     }
 }
 

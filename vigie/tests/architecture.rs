@@ -116,7 +116,7 @@ const PROCESSORS: Directions = &[
     ("text", &["assets", "inference"]),
     ("sentiment", &["assets", "inference", "service", "text", "times"]),
     ("trends", &["anomaly", "assets", "forecast", "inference", "service", "text", "times"]),
-    ("recount", &["assets", "inference", "sentiment", "service", "text"]),
+    ("recount", &["assets", "inference", "sentiment", "service", "text", "trends"]),
     ("past", &[]),
     ("replay", &["forecast", "inference", "past", "sentiment", "service", "text", "times", "trends"]),
     ("growth", &["sentiment", "service", "trends"]),

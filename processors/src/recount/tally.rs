@@ -1,10 +1,13 @@
 //! From the versions of posts to windows.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 
+use bytes::Bytes;
 use vigie_clock::Timestamp;
 use vigie_schemas::WHOLE_MARKET;
 
+use super::unique::{Mentions, Unique};
 use super::{Mood, Names, Post, Said, Version};
 
 /// What a window counts.
@@ -20,6 +23,10 @@ pub struct Counts {
     pub mean_score: Option<f64>,
     /// Posts by source.
     pub sources: BTreeMap<String, i64>,
+    /// Posts that are neither spam nor copies; `None` where it is not known.
+    pub unique_posts: Option<i64>,
+    /// Posts that are spam; `None` where it is not known.
+    pub spam_posts: Option<i64>,
 }
 
 /// A window, recounted.
@@ -50,25 +57,41 @@ struct Sum {
     sources: BTreeMap<u32, i64>,
 }
 
-/// Counts the posts of each `bucket`, which a window is put into by its start. `is_open` tells versions that may have been late.
+/// Counts the posts of the windows that start in `range`, by the `bucket` that a window is put into by its start. `is_open`: whether a version
+/// may have been late.
 pub(super) fn windows<'a>(
-    posts: impl Iterator<Item = &'a Post>,
+    posts: &'a HashMap<Bytes, Post>,
     names: &Names,
+    range: &Range<Timestamp>,
     is_open: impl Fn(&Version) -> bool,
     bucket: impl Fn(Timestamp) -> Timestamp,
 ) -> BTreeMap<(String, Timestamp), Window> {
     // The whole market is no number of `names`.
     let mut tallies: HashMap<(Option<u32>, Timestamp), Tally<'a>> = HashMap::new();
-    for versions in posts.flat_map(|post| post.versions.chunk_by(|a, b| a.window == b.window)) {
-        let window = bucket(versions[0].window);
+    let mut mentions: HashMap<Option<u32>, Mentions<'a>> = HashMap::new();
+    let chunks = |(id, post): (&'a Bytes, &'a Post)| {
+        post.versions.chunk_by(|a, b| a.window() == b.window()).map(move |versions| (id, versions))
+    };
+    for (id, versions) in posts.iter().flat_map(chunks) {
+        let start = versions[0].window();
         let choices = choices(versions, &is_open);
         let assets: BTreeSet<u32> =
             choices.iter().flatten().flat_map(|said: &&Said| said.assets.iter().map(|(asset, _)| *asset)).collect();
         for asset in assets.into_iter().map(Some).chain([None]) {
-            let tally = tallies
-                .entry((asset, window))
-                .or_insert_with(|| Tally { sure: Sum { asset, ..Sum::default() }, open: Vec::new() });
             let of_asset = |said: &&Said| said.mood_of(asset).is_some();
+            let mentions = mentions.entry(asset).or_default();
+            match choices.as_slice() {
+                [only] => {
+                    only.filter(of_asset).into_iter().for_each(|said| mentions.add(versions[0].published_at, id, said))
+                }
+                _ => mentions.leave_open(start),
+            }
+            if !range.contains(&start) {
+                continue;
+            }
+            let tally = tallies
+                .entry((asset, bucket(start)))
+                .or_insert_with(|| Tally { sure: Sum { asset, ..Sum::default() }, open: Vec::new() });
             match choices.as_slice() {
                 [only] => only.filter(of_asset).into_iter().for_each(|said| tally.sure.add(said)),
                 several => tally.open.push(several.iter().map(|choice| choice.filter(of_asset)).collect()),
@@ -76,7 +99,14 @@ pub(super) fn windows<'a>(
         }
     }
     let name = |asset: Option<u32>| asset.map_or(WHOLE_MARKET, |asset| names.texts[asset as usize].as_str()).to_owned();
-    tallies.into_iter().map(|((asset, start), tally)| ((name(asset), start), tally.finish(names))).collect()
+    let unique: HashMap<Option<u32>, Unique> =
+        mentions.into_iter().map(|(asset, mentions)| (asset, mentions.unique(range, &bucket))).collect();
+    let finish = |((asset, start), tally): ((Option<u32>, Timestamp), Tally<'a>)| {
+        let mut window = tally.finish(names);
+        (window.counts.unique_posts, window.counts.spam_posts) = unique[&asset].of(start);
+        ((name(asset), start), window)
+    };
+    tallies.into_iter().map(finish).collect()
 }
 
 /// What a post may have left in its window: its last version that was in time for sure, or nothing, or any later version.
@@ -154,6 +184,8 @@ impl Sum {
             unique_authors: i64::try_from(self.authors.len()).unwrap_or(i64::MAX),
             labels: self.labels,
             mean_score: (scored > 0).then(|| self.micros as f64 / scored as f64 / 1e6),
+            unique_posts: None,
+            spam_posts: None,
             sources: self.sources.iter().map(|(name, posts)| (names.texts[*name as usize].clone(), *posts)).collect(),
         }
     }

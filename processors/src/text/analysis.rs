@@ -115,6 +115,11 @@ impl Analyser {
         self.assets.find_with(&mut self.scratch, &fold(text)).any(|hit| wanted(&hit.asset.id))
     }
 
+    /// The assets of a text, as [`Analyser::analyse`] finds them.
+    pub(crate) fn assets_of(&mut self, subject: &Subject<'_>) -> Vec<Mentioned> {
+        self.without_sentiment(&fold(subject.text), subject.declared_language).0.assets
+    }
+
     /// With the places of its assets, if a mood for each is wanted.
     fn without_sentiment(&mut self, text: &str, declared: Option<&str>) -> (Analysis, Vec<Vec<Range<usize>>>) {
         let hits = self.assets.find_with(&mut self.scratch, text);

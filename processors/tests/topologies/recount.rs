@@ -119,6 +119,29 @@ fn a_post_that_may_have_been_late_leaves_bounds_and_one_in_time_leaves_none() {
 }
 
 #[test]
+fn copies_are_found_a_day_back_and_are_unknown_where_an_original_may_have_been_late() {
+    let unique = |posts: &[(RawPost, i64)], minute| {
+        let (windows, _) = recount(posts);
+        let counts = &window(&windows, "BTC", minute).counts;
+        (counts.posts, counts.unique_posts, counts.spam_posts)
+    };
+    let day = 24 * 60;
+    let before = [(post("original", 2 - day), 2 - day), (post("copy", 2), 2), (post("a day later", 3), 3)];
+    assert_eq!(unique(&before, 0), (2, Some(0), Some(0)), "a copy makes copies in its turn");
+    assert_eq!(unique(&before[1..], 0), (2, Some(1), Some(0)));
+    let spam = RawPost {
+        text: "FREE airdrop of BTC!!! send 0.1 BTC and receive 1 BTC back, https://x.example".into(),
+        ..post("spam", 4)
+    };
+    let (posts, unique_posts, spam_posts) = unique(&[(post("a", 1), 1), (spam, 4)], 0);
+    assert_eq!((posts, unique_posts, spam_posts), (2, Some(1), Some(1)));
+    // Something that was published a grace after the end of the original's window, before the original came.
+    let grace = 6 * 60;
+    let late = [(post("newer", grace - 25), grace - 25), (post("original", -30), grace), (post("copy", 20), grace + 1)];
+    assert_eq!(unique(&late, 20), (1, None, None));
+}
+
+#[test]
 fn a_deletion_that_may_have_been_late_leaves_the_post_open() {
     let grace = 6 * 60;
     let (_, mut recount) = recount(&[(post("p", 1), 1), (post("newer", 5 + grace), 5 + grace)]);
@@ -209,6 +232,8 @@ fn by_the_topologies(records: &[Record]) -> BTreeMap<(String, Timestamp), Counts
         labels: [insight.negative, insight.neutral, insight.positive],
         mean_score: insight.mean_score,
         sources: insight.sources,
+        unique_posts: insight.unique_posts,
+        spam_posts: insight.spam_posts,
     };
     let keyed = insights.into_iter().map(|insight| ((insight.asset.clone(), insight.window_start), counts(insight)));
     keyed.filter(|((_, start), _)| settings().windows.contains(start)).collect()

@@ -27,7 +27,7 @@ use vigie_processors::recount::{self, Read, Recount, RecountError, RecountSettin
 use vigie_processors::text::analysis::Analyser;
 use vigie_schemas::{Codec, SyncCodec, Topic, WINDOW};
 
-use self::compare::differences;
+use self::compare::{Comparable, differences};
 use self::options::RecountArgs;
 use self::served::{Api, Served};
 use crate::commands::topics::{blocking, codec_error, kafka_error};
@@ -85,10 +85,12 @@ pub(crate) async fn run(verify: VerifyArgs, output: Output) -> Result<(), Servic
     let (audit, after) = blocking(move || audit.read_on()).await?;
     let complete_since = audit.complete_since;
     let expired = |start: Timestamp| settings.earliest_arrival(start) < complete_since;
+    let originals_expired = |start: Timestamp| settings.earliest_original(start) < complete_since;
     let keys: BTreeSet<&Key> = before.keys().chain(served.keys()).collect();
     for key in keys {
         let (recounted, now) = (before.get(key), after.get(key));
-        let comparison = Comparison { served: served.get(key), recounted, stands_on: &stands_on };
+        let comparison =
+            Comparison { served: served.get(key), recounted, stands_on: &stands_on, copies: !originals_expired(key.1) };
         let verdict = comparison.verdict(expired(key.1), recounted != now);
         report.add(key, verdict, comparison.has_sentiment(), output)?;
     }
@@ -234,6 +236,8 @@ struct Comparison<'a> {
     served: Option<&'a Served>,
     recounted: Option<&'a Window>,
     stands_on: &'a StandsOn,
+    /// Whether all posts are there of which its posts can be copies.
+    copies: bool,
 }
 
 enum Verdict {
@@ -253,7 +257,10 @@ impl Comparison<'_> {
         if expired {
             return Verdict::Skipped("posts_expired");
         }
-        let found = differences(self.served, self.recounted, self.has_sentiment());
+        let sentiment = self.has_sentiment();
+        // What is spam is part of what a model says.
+        let comparable = Comparable { sentiment, copies: sentiment && self.copies };
+        let found = differences(self.served, self.recounted, comparable);
         if found.is_empty() {
             let is_final = self.served.is_none_or(|served| served.is_final);
             let within_bounds = is_final && self.recounted.is_some_and(|window| window.bounds.is_some());

@@ -18,8 +18,21 @@ pub(super) struct Difference {
     pub(super) recounted: Value,
 }
 
-/// What differs; labels and scores only with `sentiment`. A window that one side does not have counts nothing.
-pub(super) fn differences(served: Option<&Served>, recounted: Option<&Window>, sentiment: bool) -> Vec<Difference> {
+/// What can be compared besides posts, authors and sources.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Comparable {
+    /// Labels and scores.
+    pub(super) sentiment: bool,
+    /// Copies and spam.
+    pub(super) copies: bool,
+}
+
+/// What differs. A window that one side does not have counts nothing.
+pub(super) fn differences(
+    served: Option<&Served>,
+    recounted: Option<&Window>,
+    comparable: Comparable,
+) -> Vec<Difference> {
     let nothing = Window::default();
     let recounted = recounted.unwrap_or(&nothing);
     // A window that is not final has left out nothing.
@@ -35,7 +48,7 @@ pub(super) fn differences(served: Option<&Served>, recounted: Option<&Window>, s
     };
     check(&mut found, "posts", Some(served.posts), least.posts, most.posts);
     check(&mut found, "unique_authors", Some(served.unique_authors), least.unique_authors, most.unique_authors);
-    if sentiment {
+    if comparable.sentiment {
         for (i, field) in ["negative", "neutral", "positive"].into_iter().enumerate() {
             check(&mut found, field, Some(served.labels[i]), least.labels[i], most.labels[i]);
         }
@@ -46,6 +59,18 @@ pub(super) fn differences(served: Option<&Served>, recounted: Option<&Window>, s
         if is_exact && !agree {
             let (served, recounted) = (json!(served.mean_score), json!(recounted.counts.mean_score));
             found.push(Difference { field: "mean_score", served, recounted });
+        }
+    }
+    if comparable.copies && is_exact {
+        let fields = [
+            ("unique_posts", served.unique_posts, recounted.counts.unique_posts),
+            ("spam_posts", served.spam_posts, recounted.counts.spam_posts),
+        ];
+        // Windows from before they were counted have neither.
+        for (field, served, recounted) in fields {
+            if let (Some(served), Some(recounted)) = (served, recounted) {
+                check(&mut found, field, Some(served), recounted, recounted);
+            }
         }
     }
     if !sources_agree(served, least, most) {
@@ -74,6 +99,8 @@ fn sources_agree(served: &Counts, least: &Counts, most: &Counts) -> bool {
 mod tests {
     use super::*;
 
+    const ALL: Comparable = Comparable { sentiment: true, copies: true };
+
     fn counts(posts: i64, score: f64) -> Counts {
         Counts {
             posts,
@@ -81,6 +108,8 @@ mod tests {
             labels: [0, 0, posts],
             mean_score: Some(score),
             sources: [("hn".to_owned(), posts)].into(),
+            unique_posts: Some(posts),
+            spam_posts: None,
         }
     }
 
@@ -89,7 +118,7 @@ mod tests {
     }
 
     fn fields(served: Option<&Served>, window: Option<&Window>) -> Vec<&'static str> {
-        differences(served, window, true).into_iter().map(|difference| difference.field).collect()
+        differences(served, window, ALL).into_iter().map(|difference| difference.field).collect()
     }
 
     #[test]
@@ -97,11 +126,13 @@ mod tests {
         let window = Window { counts: counts(3, 0.5), bounds: None };
         assert_eq!(fields(Some(&served(counts(3, 0.500_000_5), true)), Some(&window)), [""; 0]);
         assert_eq!(fields(Some(&served(counts(3, 0.51), true)), Some(&window)), ["mean_score"]);
-        let all = ["posts", "unique_authors", "positive", "sources"];
+        let all = ["posts", "unique_authors", "positive", "unique_posts", "sources"];
         assert_eq!(fields(Some(&served(counts(2, 0.5), true)), Some(&window)), all);
-        let without =
-            differences(Some(&served(Counts { labels: [3, 0, 0], ..counts(3, -1.0) }, true)), Some(&window), false);
-        assert_eq!(without, []);
+        let other = Counts { labels: [3, 0, 0], unique_posts: Some(2), ..counts(3, -1.0) };
+        let nothing = Comparable { sentiment: false, copies: false };
+        assert_eq!(differences(Some(&served(other, true)), Some(&window), nothing), []);
+        let copied = Counts { unique_posts: Some(2), spam_posts: Some(1), ..counts(3, 0.5) };
+        assert_eq!(fields(Some(&served(copied, true)), Some(&window)), ["unique_posts"]);
         let other = Counts { sources: [("x".to_owned(), 3)].into(), ..counts(3, 0.5) };
         assert_eq!(fields(Some(&served(other, true)), Some(&window)), ["sources"]);
     }
@@ -109,7 +140,7 @@ mod tests {
     #[test]
     fn a_window_of_one_side_differs_unless_it_is_empty() {
         let window = Window { counts: counts(3, 0.5), bounds: None };
-        let missing = differences(None, Some(&window), true);
+        let missing = differences(None, Some(&window), ALL);
         assert_eq!(missing, [Difference { field: "posts", served: Value::Null, recounted: json!(3) }]);
         assert!(fields(Some(&served(counts(1, 0.5), true)), None).contains(&"posts"));
         assert_eq!(fields(Some(&served(Counts::default(), true)), None), [""; 0]);
@@ -122,7 +153,7 @@ mod tests {
         for posts in 1..=3 {
             assert_eq!(fields(Some(&served(counts(posts, 0.1), true)), Some(&window)), [""; 0]);
         }
-        let found = differences(Some(&served(counts(4, 0.5), true)), Some(&window), true);
+        let found = differences(Some(&served(counts(4, 0.5), true)), Some(&window), ALL);
         assert_eq!(found[0].recounted, json!({"least": 1, "most": 3}));
         assert!(fields(Some(&served(counts(2, 0.5), false)), Some(&window)).contains(&"posts"));
     }

@@ -11,9 +11,9 @@ use vigie_archive::ArchiveOptions;
 use vigie_clock::Timestamp;
 use vigie_daemon::{Context, Mistake, ServiceError};
 use vigie_processors::recount::{Counts, Origin, Recount, Window};
-use vigie_schemas::{Codec, SERVED_RUN, Topic};
+use vigie_schemas::{Codec, LIVE_RUN, SERVED_RUN, Topic};
 
-use super::compare::{Difference, differences};
+use super::compare::{Comparable, Difference, differences};
 use super::options::{ApiToken, RecountArgs};
 use super::served::{Api, Bucket};
 use super::{Audit, StandsOn, analyser, catch_up, first_read, recount_error};
@@ -110,6 +110,9 @@ pub(crate) async fn run(args: RecomputeArgs, output: Output) -> Result<(), Servi
             format!("not all posts of {start} are there any more: the oldest arrived {}", audit.complete_since);
         return Err(ServiceError::failed(format!("{detail}; --archive-url names an archive that has them")));
     }
+    // A replay knows originals of its own range only.
+    let is_live = bucket.lineage["runs"] == json!([LIVE_RUN]);
+    let copies = is_live && settings.earliest_original(start) >= audit.complete_since;
     let (audit, windows) = if bucket.served.is_final {
         blocking(move || audit.read_on()).await?
     } else {
@@ -130,7 +133,9 @@ pub(crate) async fn run(args: RecomputeArgs, output: Output) -> Result<(), Servi
     let behind = behind.await?;
     let listed = if posts { Some(api.posts(&bucket.asset, &run, &range).await?) } else { None };
     let window = windows.get(&(bucket.asset.clone(), start)).cloned().unwrap_or_default();
-    Answer { range, interval, bucket, window, behind, listed, sentiment: !recount.counts_only }.give(output)
+    let sentiment = !recount.counts_only;
+    let comparable = Comparable { sentiment, copies: sentiment && copies };
+    Answer { range, interval, bucket, window, behind, listed, comparable }.give(output)
 }
 
 /// Another model or table gives other numbers.
@@ -157,7 +162,7 @@ struct Answer {
     behind: BTreeMap<Origin, String>,
     /// The posts that the API lists.
     listed: Option<BTreeSet<String>>,
-    sentiment: bool,
+    comparable: Comparable,
 }
 
 impl Answer {
@@ -191,11 +196,11 @@ impl Answer {
     }
 
     fn differences(&self) -> Vec<Difference> {
-        let Self { bucket, window, sentiment, .. } = self;
-        let mut found = differences(Some(&bucket.served), Some(window), *sentiment);
+        let Self { bucket, window, comparable, .. } = self;
+        let mut found = differences(Some(&bucket.served), Some(window), *comparable);
         let sums = [&bucket.served.counts, &window.counts].map(millionths);
-        if *sentiment && window.bounds.is_none() && sums[0] != sums[1] && found.iter().all(|d| d.field != "mean_score")
-        {
+        let is_exact = comparable.sentiment && window.bounds.is_none();
+        if is_exact && sums[0] != sums[1] && found.iter().all(|d| d.field != "mean_score") {
             let [served, recounted] = sums.map(Value::from);
             found.push(Difference { field: "score_millionths", served, recounted });
         }
@@ -280,6 +285,7 @@ fn counts(counts: &Counts) -> Value {
     json!({
         "posts": counts.posts, "unique_authors": counts.unique_authors, "negative": negative, "neutral": neutral, "positive": positive,
         "mean_score": counts.mean_score, "score_millionths": millionths(counts), "sources": counts.sources,
+        "unique_posts": counts.unique_posts, "spam_posts": counts.spam_posts,
     })
 }
 
@@ -310,7 +316,15 @@ mod tests {
             let range = Timestamp::from_millis(0)..Timestamp::from_millis(300_000);
             let behind = BTreeMap::from([((0, 7), "a".to_owned()), ((0, 9), "b".to_owned()), ((1, 2), "c".to_owned())]);
             let listed = listed.map(|ids| ids.iter().map(|&id| id.to_owned()).collect());
-            Answer { range, interval: Interval::Window, bucket, window, behind, listed, sentiment: true }
+            Answer {
+                range,
+                interval: Interval::Window,
+                bucket,
+                window,
+                behind,
+                listed,
+                comparable: Comparable { sentiment: true, copies: true },
+            }
         };
         let (many, sum) = (1_000_003, -123_456_789_012);
         // As a roll-up of two windows makes it.

@@ -17,7 +17,7 @@ use crate::api_client;
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// As many points as the API gives in one answer.
 const MOST_POINTS: u32 = 10_000;
-const METRICS: &str = "posts,unique_authors,negative,neutral,positive,mean_score";
+const METRICS: &str = "posts,unique_authors,negative,neutral,positive,mean_score,unique_posts,spam_posts";
 
 /// A window as it is served.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,6 +84,8 @@ struct Point {
     neutral: Option<i64>,
     positive: Option<i64>,
     mean_score: Option<f64>,
+    unique_posts: Option<i64>,
+    spam_posts: Option<i64>,
     #[serde(default)]
     sources: BTreeMap<String, i64>,
     lineage: Option<Lineage>,
@@ -185,6 +187,8 @@ impl From<Point> for Served {
                 labels: [point.negative, point.neutral, point.positive].map(|posts| posts.unwrap_or(0)),
                 mean_score: point.mean_score,
                 sources: point.sources,
+                unique_posts: point.unique_posts,
+                spam_posts: point.spam_posts,
             },
             is_final: point.r#final.unwrap_or(false),
             model_sha256,
