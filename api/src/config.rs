@@ -63,7 +63,7 @@ pub struct Config {
     /// Deprecated, see --api-trusted-proxies: whoever connects is taken for the only proxy, and the last entry of X-Forwarded-For counts
     #[arg(long = "api-behind-proxy", env = "VIGIE_API_BEHIND_PROXY")]
     pub behind_proxy: bool,
-    /// Names by which the API may be asked for, beside those of the loopback interface; without, any name, but on loopback only its own
+    /// Host names that requests may name, beside those of the loopback interface; unset, any (on loopback only its own)
     #[arg(long = "api-host", env = "VIGIE_API_HOST", value_delimiter = ',')]
     pub hosts: Vec<String>,
     /// Origins of other sites whose scripts may read, as `https://example.com`; none by default
@@ -78,7 +78,7 @@ pub struct Config {
     /// Requests that are answered at once, at most; others wait for half a second and are then refused
     #[arg(long = "api-max-requests", env = "VIGIE_API_MAX_REQUESTS", default_value_t = 1024)]
     pub max_requests: usize,
-    /// Connections at once, at most; for a further one the one goes that has waited longest for a request
+    /// Most connections at once; when full, the one that has been idle longest is closed
     #[arg(long = "api-max-connections", env = "VIGIE_API_MAX_CONNECTIONS", default_value_t = 4096)]
     pub max_connections: usize,
     /// Connections at once of one network address (IPv6: /64), at most; trusted proxies are not counted

@@ -14,7 +14,7 @@
 //!   level's window (30 minutes of 5-minute counts) becomes the new level.
 //!
 //! **Guarantees.** Row t depends on rows up to t only. State is bounded (300 counts, 101 more and 656 sums) and serialisable; an
-//! [`OnlineAnomaly`] that was stored and read back goes on exactly as if it had not been. Until [`WARM_UP`] counts were seen the
+//! [`OnlineAnomaly`] that was stored and read back continues unchanged. Until [`WARM_UP`] counts were seen the
 //! score is 0 and there is no forecast.
 
 #[cfg(test)]
@@ -42,7 +42,7 @@ const RESIDUALS: usize = 288;
 pub struct Anomaly {
     /// The tail probability `p` as `p₀ / (p₀ + p)`, `p₀ = 0.007`: from 0 (as expected, below, or still warming up) towards 1.
     pub score: f64,
-    /// That of as many posts, by what was usual before; none while warming up.
+    /// The probability of at least as many posts, by what was usual before; none while warming up.
     pub tail_probability: Option<f64>,
     /// Whether an alarm is raised: once per event.
     pub alarm: bool,

@@ -15,7 +15,7 @@
 //! - Training, measurements and limits: `models/trend/forecast/README.md`.
 //!
 //! **Guarantees.** A forecast depends on the windows up to its own only. The answer for a row is the same in any batch. A stored
-//! [`ForecastHistory`] that was read back goes on exactly as if it had not been. Quantiles are finite, ordered and not negative.
+//! [`ForecastHistory`] that was read back continues unchanged. Quantiles are finite, ordered and not negative.
 //!
 //! **Failures.** A history shorter than an hour has no forecast, only a [`NoForecast`]. A damaged or foreign model file is refused when it is
 //! loaded ([`crate::inference::ModelError`]).

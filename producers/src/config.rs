@@ -53,7 +53,7 @@ pub struct Config {
     /// How often the file of --sources is looked at for changes, in seconds; 0: never
     #[arg(long, env = "VIGIE_SOURCES_RELOAD_SECONDS", default_value_t = 5, value_name = "SECONDS")]
     pub reload_seconds: u64,
-    /// HTTP proxy for the public web; it resolves names, so private addresses are its matter
+    /// HTTP proxy for the public web; it resolves names, so blocking private addresses is up to it
     #[arg(long, env = "VIGIE_PROXY", hide_env_values = true, value_name = "URL")]
     pub proxy: Option<Url>,
     /// Pseudonyms of authors.

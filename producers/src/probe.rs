@@ -58,7 +58,7 @@ pub async fn test_source(
     };
     let written = page.posts.iter().try_for_each(|post| writeln!(out, "{}", line(post))).and_then(|()| out.flush());
     match written {
-        // Who reads has seen enough.
+        // The reader closed the pipe.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
         other => other.map_err(ServiceError::failed)?,
     }

@@ -35,7 +35,7 @@ pub struct RawPost {
     pub quoted: Option<String>,
 }
 
-/// One asset that a post mentions, and what gave it away.
+/// One asset that a post mentions, and the evidence for it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AssetMention {
     pub asset: String,

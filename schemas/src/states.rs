@@ -55,7 +55,7 @@ macro_rules! states {
 }
 
 states! {
-    /// What a text thinks of its subject, in the order of every probability triple.
+    /// The mood of a text towards its subject, in the order of every probability triple.
     Label {
         /// The author is unhappy, afraid or reports bad news.
         Negative = "negative",
@@ -111,7 +111,7 @@ states! {
         Rejected = "rejected",
     }
 
-    /// What a replay does. One whose process was killed stays as it was: see whether it is alive.
+    /// What a replay does. One whose process was killed keeps its last state; whether it is alive is known apart from it.
     RunState {
         /// A process works on it.
         Running = "running",

@@ -11,7 +11,7 @@ pub struct BatchOptions {
     /// Most bytes of undecoded records in one transaction; one record may exceed it.
     #[arg(long = "sink-batch-bytes", env = "VIGIE_SINK_BATCH_BYTES", default_value_t = 8 * 1024 * 1024, value_parser = clap::value_parser!(u64).range(1..))]
     pub batch_bytes: u64,
-    /// How long the first record of a batch waits for company, in milliseconds. Under load batches fill while the one before is written.
+    /// Milliseconds to wait for a batch to fill, at most, from its first record. Under load batches fill while the one before is written.
     #[arg(long = "sink-linger-ms", env = "VIGIE_SINK_LINGER_MS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(0..=10_000))]
     pub linger_ms: u64,
 }

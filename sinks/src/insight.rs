@@ -83,7 +83,7 @@ impl Insight {
             | Topic::TrendsMarket
             | Topic::SourcesCursors
             | Topic::Audit => {
-                let detail = format!("{} is no topic of insights", topic.name());
+                let detail = format!("{} is not an insight topic", topic.name());
                 return Err(InsightError::Dead { reason: DeadLetterReason::Undecodable, detail });
             }
         };

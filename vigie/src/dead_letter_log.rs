@@ -34,12 +34,16 @@ fn new<'a>(before: &'a Counts, now: &'a Counts) -> impl Iterator<Item = ((&'a st
     })
 }
 
+/// The stage whose dead letters this metric counts; none of the stream runtime, which counts again what the topologies count by reason.
+pub(crate) fn stage_of(metric: &str) -> Option<&str> {
+    let stage = metric.strip_prefix("vigie_")?.strip_suffix("_dead_letters_total")?;
+    (stage != "streams").then_some(stage)
+}
+
 fn counts(ctx: &Context) -> Counts {
     let mut counts = Counts::new();
     for family in ctx.metrics.gather() {
-        // The stream runtime counts again what the topologies count by reason.
-        let stage = family.name().strip_prefix("vigie_").and_then(|name| name.strip_suffix("_dead_letters_total"));
-        let Some(stage) = stage.filter(|stage| *stage != "streams") else { continue };
+        let Some(stage) = stage_of(family.name()) else { continue };
         for metric in family.get_metric() {
             let reason = metric.get_label().iter().find(|label| label.name() == "reason");
             let reason = reason.map(|label| label.value().to_owned()).unwrap_or_default();

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     }
     match run(cli, unread, output) {
         Ok(()) => ExitCode::SUCCESS,
-        // Who reads has seen enough.
+        // The reader closed the pipe.
         Err(e) if output::is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
             output.error(&e);

@@ -207,12 +207,12 @@ fn dependencies() -> BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)> {
 
 /// Rust files of the workspace that git would keep.
 fn rust_files() -> Vec<PathBuf> {
-    let files = rust_files_in(&root());
+    let files = files_in(&root(), ".rs");
     assert!(files.len() > 50, "found only {} files", files.len());
     files
 }
 
-fn rust_files_in(folder: &Path) -> Vec<PathBuf> {
+fn files_in(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let mut waiting = vec![folder.to_owned()];
     let mut files = Vec::new();
     while let Some(folder) = waiting.pop() {
@@ -221,7 +221,7 @@ fn rust_files_in(folder: &Path) -> Vec<PathBuf> {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if path.is_dir() && name != "target" && !name.starts_with('.') {
                 waiting.push(path);
-            } else if name.ends_with(".rs") {
+            } else if name.ends_with(ending) {
                 files.push(path);
             }
         }
@@ -281,7 +281,7 @@ type Rooms = BTreeMap<String, BTreeSet<String>>;
 /// The rooms of a crate, or of a module with this path, and which others the files of each name, tests aside.
 fn rooms(src: &Path, path: &str) -> Rooms {
     let read = |file: &Path| without_tests_and_comments(&std::fs::read_to_string(file).unwrap());
-    let files = rust_files_in(src).into_iter().map(|file| (file.strip_prefix(src).unwrap().to_owned(), file));
+    let files = files_in(src, ".rs").into_iter().map(|file| (file.strip_prefix(src).unwrap().to_owned(), file));
     let files: Vec<(PathBuf, PathBuf)> =
         files.filter(|(inside, _)| !inside.starts_with("bin") && !inside.ends_with("tests.rs")).collect();
     let room_of = |inside: &Path| inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
@@ -463,22 +463,29 @@ fn links(markdown: &str) -> Vec<(String, String)> {
 
 #[test]
 fn documents_link_to_files_and_tests_that_exist() {
-    let mut documents = vec![root().join("README.md"), root().join("CONTRIBUTING.md"), root().join("k8s/README.md")];
-    for folder in ["docs", "docs/adr"] {
-        let files = std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
-        documents.extend(files.filter(|file| file.extension().is_some_and(|extension| extension == "md")));
-    }
+    let sources: String = rust_files().iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
     let mut seen = 0;
-    for document in documents {
+    for document in files_in(&root(), ".md") {
         let name = document.display();
-        for (text, target) in links(&std::fs::read_to_string(&document).unwrap()) {
-            if target.is_empty() || target.contains("://") {
+        let markdown = std::fs::read_to_string(&document).unwrap();
+        // A promise names its test: in lower case, of many words, and no metric.
+        let is_test = |name: &&str| {
+            name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+                && name.matches('_').count() > 3
+                && !name.starts_with("vigie_")
+        };
+        for test in markdown.split('`').filter(is_test) {
+            assert!(sources.contains(test), "{name} names {test}, which does not exist");
+            seen += 1;
+        }
+        for (text, target) in links(&markdown) {
+            if target.is_empty() || target.contains("::") || target.contains("://") {
                 continue;
             }
             let file = document.parent().unwrap().join(&target);
             assert!(file.exists(), "{name} links to {target}, which does not exist");
             let Some(test) = text.strip_prefix('`').and_then(|text| text.strip_suffix('`')) else { continue };
-            if target.ends_with(".rs") && test != target {
+            if target.ends_with(".rs") && test != target && test.contains('_') {
                 let source = std::fs::read_to_string(&file).unwrap();
                 assert!(source.contains(&format!("fn {test}(")), "{name}: {target} has no test {test}");
                 seen += 1;

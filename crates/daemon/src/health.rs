@@ -18,7 +18,7 @@ pub enum State {
     NotReady(String),
     /// Serves.
     Ready,
-    /// Serves, but something wants a look.
+    /// Serves, but something needs attention.
     Degraded(String),
     /// Will not serve again.
     Failed(String),
@@ -68,7 +68,7 @@ impl Health {
         HealthReport { ready, components }
     }
 
-    /// What is said of a component that wants a look though it serves.
+    /// Why a component needs attention though it serves.
     pub fn degraded(&self, name: &str) -> Option<String> {
         self.components.lock().iter().find_map(|(component, state)| match state {
             State::Degraded(why) if component == name => Some(why.clone()),
@@ -95,7 +95,7 @@ impl Component {
         self.set(State::NotReady(why.into()));
     }
 
-    /// It serves, but something wants a look; `why` is shown by `/readyz`, which stays a success.
+    /// It serves, but something needs attention; `why` is shown by `/readyz`, which stays a success.
     pub fn degraded(&self, why: impl Into<String>) {
         self.set(State::Degraded(why.into()));
     }

@@ -274,6 +274,7 @@ fn run_threads(shared: &Shared<'_>, stop: &(dyn Fn() -> bool + Sync), failed: &A
         let mut outcome = Ok(());
         for index in 0..shared.config.threads {
             shared.hearts[index].beat(shared.clock);
+            shared.board.set(index, AppState::Starting);
             let run = move || {
                 let ended = StreamThread::new(index, shared, stop).run();
                 if let Err(error) = &ended {

@@ -8,15 +8,17 @@ use parking_lot::Mutex;
 /// What an application is doing: the worst of what its threads do.
 ///
 /// ```text
-///   from \ to   Restoring         Running              Degraded                       Stopped
-///   Starting    partitions came   joined without any   no broker                      shut down,
-///   Restoring                     stores are full      no broker                      bounds reached
-///   Running     partitions came                        broker away, aborted commits,  or given up
-///                                                      stalled, stuck
+///   from \ to   Restoring         Running           Degraded                       Stopped
+///   Starting    partitions came   joined, with no   no broker                      shut down,
+///                                 partitions                                       bounds reached
+///   Restoring                     state restored    no broker                      or given up
+///   Running     partitions came                     broker away, aborted commits,
+///                                                   stalled, stuck
 ///   Degraded    partitions came   it works again
 /// ```
 ///
-/// No thread goes back to `Starting`, and none leaves `Stopped`.
+/// These are the transitions of a thread: none goes back to `Starting`, none leaves `Stopped`. The application's state is derived from
+/// those of all threads, and may change in any way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppState {
     /// Joining the group.

@@ -24,7 +24,7 @@ pub struct StreamsOptions {
     /// Milliseconds of silence after which a partition no longer holds the watermark back
     #[arg(long = "idle-timeout-ms", env = "VIGIE_IDLE_TIMEOUT_MS", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(100..))]
     pub idle_timeout_ms: u64,
-    /// Milliseconds that a batch or a restore may take: an instance that does not ask for records for so long loses its partitions
+    /// Milliseconds that a batch or a restore may take: an instance that does not poll within this time loses its partitions
     #[arg(long = "max-poll-interval-ms", env = "VIGIE_MAX_POLL_INTERVAL_MS", default_value_t = 600_000, value_parser = clap::value_parser!(u64).range(10_000..=86_400_000))]
     pub max_poll_interval_ms: u64,
     /// A name for this instance that it keeps over restarts and shares with no other; random if not given

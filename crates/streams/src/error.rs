@@ -68,7 +68,7 @@ pub enum StreamsError {
     },
     /// A source has got partitions since the application started: keys have moved, but their state has not.
     #[error(
-        "partition {partition} has come, expected {expected} partitions of each source as at the start: \
+        "new partition {partition} appeared, expected {expected} partitions of each source as at the start: \
          state by key is in the wrong place now; delete the state ({state}) to start over"
     )]
     SourceGrew {
@@ -109,7 +109,7 @@ pub enum StreamsError {
     },
     /// The brokers kept only parts of a commit, and the commit before it can no longer be found in the changelogs.
     #[error(
-        "the state of task {task} and its committed offsets stand on different commits ({found}), and of none that all of them had: \
+        "the state of task {task} and its committed offsets stand on different commits ({found}), and no commit is left that all of them had: \
          delete the state ({state}) and process the sources again"
     )]
     TornCommit {

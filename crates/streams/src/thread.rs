@@ -82,7 +82,6 @@ impl<'a> StreamThread<'a> {
     }
 
     pub(crate) fn run(mut self) -> Result<(), StreamsError> {
-        self.shared.board.set(self.index, AppState::Starting);
         loop {
             match self.session() {
                 Ok(()) => return Ok(()),
@@ -277,7 +276,7 @@ impl<'a> StreamThread<'a> {
             return Err(Interrupted::Restart(reason));
         }
         if !session.tasks.values().any(StreamTask::has_staged) {
-            // What is on disk is said to be of now, though nothing changed.
+            // Stamps the state on disk as current, though nothing changed.
             return session.tasks.values_mut().try_for_each(StreamTask::save).map_err(Interrupted::Restart);
         }
         match commit::commit(self.shared, &session.consumer, &mut session.producer, &mut session.tasks)? {

@@ -27,7 +27,7 @@ pub struct AlertPolicy {
 pub struct Judgement {
     /// 0 to 1; `None` until there is enough history.
     pub anomaly_score: Option<f64>,
-    /// That of as many posts; `None` until there is enough history.
+    /// The probability of at least as many posts; `None` until there is enough history.
     pub tail_probability: Option<f64>,
     /// Whether the score is worth an alert and none was raised about the same event.
     pub alarm: bool,

@@ -20,7 +20,7 @@ const LOCK_ALONE: &str = "SELECT pg_advisory_xact_lock(1635087464)";
 const WITHOUT_TEXT: &str = "url = NULL, title = NULL, excerpt = ''";
 
 /// An author has one row, which is rewritten once a day at most: when a post was seen, and the handle, if there is one and it was not
-/// erased. The number of a row that is there is said, so that none is used up. `OFFSET 0` makes it a look at the key for each author.
+/// erased. The number of a row that exists is given, so that the sequence is not used up. `OFFSET 0` makes it a look at the key for each author.
 const MERGE_AUTHORS: &str = "INSERT INTO authors AS a (id, author_id, seen_at, sealed_at, sealed)
     SELECT coalesce(o.id, nextval('authors_id_seq')), n.author_id, n.at, CASE WHEN n.sealed IS NOT NULL THEN n.at END, n.sealed
     FROM (SELECT i.author_id, i.at, CASE WHEN i.at <= (SELECT e.erased_at FROM author_erasures e WHERE e.author_id = i.author_id)

@@ -12,7 +12,7 @@ const ADVISORY_LOCK: i64 = 0x76_69_67_69_65;
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// PostgreSQL refused the connection, or broke it.
-    #[error("postgresql at {url}")]
+    #[error("postgresql at {url} is not available")]
     Unavailable {
         /// Where, without password.
         url: String,
@@ -20,7 +20,7 @@ pub enum MigrateError {
         source: tokio_postgres::Error,
     },
     /// A migration failed, or the database holds migrations that this binary does not know.
-    #[error("migration")]
+    #[error("the tables could not be migrated")]
     Migration(#[from] refinery::Error),
 }
 

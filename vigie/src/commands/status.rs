@@ -20,6 +20,7 @@ use vigie_daemon::ServiceError;
 
 use self::metrics::Metrics;
 use crate::api_client::{Api, TIMEOUT};
+use crate::dead_letter_log::stage_of;
 use crate::output::Output;
 
 /// How often `--watch` looks.
@@ -155,9 +156,10 @@ impl Status {
         }
         self.lag_seconds = metrics.highest("vigie_streams_lag_seconds");
         self.posts = metrics.sum("vigie_sentiment_posts_total") as u64;
-        for stage in ["sentiment", "trends", "sinks"] {
-            self.dead_letters
-                .insert(stage.to_owned(), metrics.sum(&format!("vigie_{stage}_dead_letters_total")) as u64);
+        for name in metrics.names() {
+            if let Some(stage) = stage_of(name) {
+                self.dead_letters.insert(stage.to_owned(), metrics.sum(name) as u64);
+            }
         }
         self.sources.file_rejected = metrics.sum("vigie_producers_sources_file_invalid") > 0.0;
     }

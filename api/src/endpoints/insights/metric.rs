@@ -121,7 +121,7 @@ impl Metric {
             ),
             Self::TailProbability => (
                 "probability",
-                "That of as many posts in the half hour to two hours up to the end of the window, by those of the two weeks before. Null for windows from before it was counted",
+                "The probability of at least as many posts in the half hour to two hours up to the end of the window, by those of the two weeks before. Null for windows from before it was counted",
                 "the lowest",
             ),
             Self::ExpectedPosts => (

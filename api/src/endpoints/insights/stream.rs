@@ -27,7 +27,7 @@ use crate::http::rate_limit::Client;
 use crate::time::UtcTime;
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How often it is looked at whether a listener's token or key is revoked. The lists are half a second old at most.
+/// How often the tokens and keys of listeners are checked for revocation. The lists are half a second old at most.
 const LOOK_EVERY: Duration = Duration::from_millis(400);
 /// Clients wait this long before they connect again.
 const RETRY: Duration = Duration::from_secs(2);

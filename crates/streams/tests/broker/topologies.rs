@@ -64,5 +64,5 @@ fn source_that_grows_while_running_stops_the_application() {
     // The client looks for new partitions each half minute.
     let ended = app.ended().unwrap_err();
     assert!(matches!(&ended, StreamsError::SourceGrew { expected: PARTITIONS, .. }), "{ended}");
-    assert!(ended.to_string().starts_with("partition words-3 has come, expected 3 partitions"), "{ended}");
+    assert!(ended.to_string().starts_with("new partition words-3 appeared, expected 3 partitions"), "{ended}");
 }

@@ -1,6 +1,6 @@
 //! What is read from Prometheus' text format (0.0.4): as much of it as this program's own metrics need.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Samples of some processes.
 #[derive(Debug, Default)]
@@ -23,6 +23,10 @@ impl Metrics {
 
     fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Sample> {
         self.samples.iter().filter(move |sample| sample.name == name)
+    }
+
+    pub(super) fn names(&self) -> BTreeSet<&str> {
+        self.samples.iter().map(|sample| sample.name.as_str()).collect()
     }
 
     pub(super) fn sum(&self, name: &str) -> f64 {
