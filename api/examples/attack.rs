@@ -56,17 +56,30 @@ struct Args {
 
 const ORDINARY: [&str; 4] =
     ["/v1/assets", "/v1/trends", "/v1/assets/BTC/series?metrics=posts,mean_score", "/v1/assets/BTC/posts?limit=20"];
-const EXPENSIVE: [&str; 3] = [
-    "/v1/search?q=market&from=2020-01-01",
-    "/v1/assets/BTC/posts?format=ndjson",
-    "/v1/assets/BTC/series?from=2020-01-01&metrics=posts,unique_authors,weighted_sentiment&interval=1h",
-];
+
+/// A question that is as dear as one can be, about the data that `api.py --fill` makes, and another one each time, so that its answer is not kept.
+fn expensive(number: usize, turn: u64) -> String {
+    let (minute, second) = (turn / 60 % 60, turn % 60);
+    match number % 3 {
+        0 => {
+            format!("/v1/search/volume?q=market&interval=1h&from=2025-11-01T00:{minute:02}:{second:02}Z&to=2026-01-31")
+        }
+        1 => format!("/v1/assets/BTC/posts?format=ndjson&from=2025-11-01T00:{minute:02}:{second:02}Z"),
+        _ => {
+            let assets: Vec<_> = (0..50).map(|asset| format!("A{asset:04}")).collect();
+            let metrics = "posts,unique_authors,mean_score,weighted_sentiment,anomaly_score";
+            let from = format!("2026-01-01T07:{:02}:{second:02}Z&to=2026-01-01T22:00:00Z", 10 + minute % 50);
+            format!("/v1/series?assets={}&metrics={metrics}&from={from}", assets.join(","))
+        }
+    }
+}
 
 /// What the attackers have done.
 #[derive(Default)]
 struct Counts {
     connections: AtomicU64,
     requests: AtomicU64,
+    served: AtomicU64,
     refused: AtomicU64,
     cut: AtomicU64,
 }
@@ -113,8 +126,10 @@ impl Target {
         let (mut line, mut length) = (String::new(), None);
         wire.read_line(&mut line).await?;
         let status: u16 = line.split(' ').nth(1).ok_or("no status line")?.parse()?;
-        if matches!(status, 429 | 503) {
-            add(&self.counts.refused);
+        match status {
+            200 => add(&self.counts.served),
+            429 | 503 => add(&self.counts.refused),
+            _ => {}
         }
         loop {
             line.clear();
@@ -133,8 +148,9 @@ impl Target {
         Ok(status)
     }
 
-    /// Milliseconds from when each request was due. A connection that was cut while it was idle is opened again, as clients do, in that time.
-    async fn behave(&self, number: u32) -> Vec<f64> {
+    /// Milliseconds from when each request was due, with what was asked and in which second. A connection that was cut while it was idle is
+    /// opened again, as clients do, in that time.
+    async fn behave(&self, number: u32) -> Vec<(f64, &'static str, f64)> {
         const EVERY: Duration = Duration::from_millis(250);
         let clock = SystemClock::default();
         let (began, mut wire, mut took) = (clock.monotonic(), None, Vec::new());
@@ -159,7 +175,7 @@ impl Target {
                 add(&self.counts.cut);
             }
             let ms = (clock.monotonic() - began).saturating_sub(due).as_secs_f64() * 1000.0;
-            took.push(if answered { ms } else { f64::INFINITY });
+            took.push((if answered { ms } else { f64::INFINITY }, path, due.as_secs_f64()));
         }
         took
     }
@@ -195,7 +211,8 @@ impl Target {
             }
             Kind::Idle => drop(wire.read(&mut [0]).await?),
             Kind::Expensive => loop {
-                let (status, length) = self.ask(&mut wire, EXPENSIVE[number % EXPENSIVE.len()]).await?;
+                let (status, length) =
+                    self.ask(&mut wire, &expensive(number, self.counts.requests.load(Ordering::Relaxed))).await?;
                 match length {
                     Some(length) => {
                         tokio::io::copy(&mut (&mut wire).take(length), &mut tokio::io::sink()).await?;
@@ -264,13 +281,15 @@ async fn main() -> Result<(), Failure> {
         }
         sleep(seconds).await;
     }
-    took.sort_by(f64::total_cmp);
-    let part = |part: f64| took.get((took.len() as f64 * part) as usize).copied();
+    took.sort_by(|(ms, ..), (other, ..)| ms.total_cmp(other));
+    let part = |part: f64| took.get((took.len() as f64 * part) as usize).map(|(ms, ..)| *ms);
+    let slowest: Vec<_> = took.iter().rev().take(5).collect();
     let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
     let counts = &target.counts;
     let line = serde_json::json!({
-        "answered": took.iter().filter(|ms| ms.is_finite()).count(), "of": took.len(), "p50_ms": part(0.5), "p99_ms": part(0.99),
-        "connections": count(&counts.connections), "requests": count(&counts.requests), "refused": count(&counts.refused), "cut": count(&counts.cut),
+        "answered": took.iter().filter(|(ms, ..)| ms.is_finite()).count(), "of": took.len(), "p50_ms": part(0.5), "p99_ms": part(0.99),
+        "slowest": slowest,
+        "connections": count(&counts.connections), "requests": count(&counts.requests), "served": count(&counts.served), "refused": count(&counts.refused), "cut": count(&counts.cut),
     });
     println!("{line}");
     std::process::exit(0)

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use vigie_audit::AuditLog;
 use vigie_authors::Keyring;
@@ -13,10 +13,10 @@ use crate::auth::Authenticator;
 use crate::config::{Checked, Config};
 use crate::events::{Events, redis};
 use crate::http::places::Places;
-use crate::http::problem::Problem;
 use crate::http::proxies::Proxies;
 use crate::http::rate_limit::RateLimit;
 use crate::http::rate_limit::lease::Lessor;
+use crate::http::turns::Turns;
 use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::serving::Serving;
@@ -45,8 +45,8 @@ pub(crate) struct App {
     pub(crate) hosts: Option<Vec<String>>,
     /// The switches that subscribers have heard of.
     pub(crate) switches: watch::Sender<Arc<[Switch]>>,
-    /// Half of the connections to the database are left to quick questions.
-    heavy: Semaphore,
+    /// Of questions that may take the database seconds.
+    pub(crate) turns: Turns,
     pub(crate) timeout: Duration,
     pub(crate) proxies: Proxies,
     pub(crate) cors_origins: Vec<String>,
@@ -100,7 +100,7 @@ impl App {
             streams_by_client: Places::new(config.max_streams_per_client),
             requests: Semaphore::new(config.max_requests),
             hosts: (is_local || !config.hosts.is_empty()).then(|| config.hosts.clone()),
-            heavy: Semaphore::new((config.postgres_connections / 2).max(1)),
+            turns: Turns::new((config.postgres_connections / 2).max(1)),
             timeout: checked.timeout(),
             proxies: checked.proxies.clone(),
             cors_origins: config.cors_origins.clone(),
@@ -114,10 +114,5 @@ impl App {
             announced.clone_from(switches);
             is_new
         });
-    }
-
-    /// Waited for by questions that may take the database seconds; held until it has answered.
-    pub(crate) async fn heavy_turn(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        self.heavy.acquire().await.map_err(|_| Problem::internal())
     }
 }

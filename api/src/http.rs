@@ -15,3 +15,4 @@ pub(crate) mod proxies;
 pub(crate) mod rate_limit;
 pub(crate) mod table;
 pub(crate) mod tls;
+pub(crate) mod turns;

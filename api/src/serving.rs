@@ -47,7 +47,7 @@ pub(crate) trait Question: Debug + Sync {
     const NAME: &'static str;
 
     /// What it is answered with.
-    type Answer: Table;
+    type Answer: Table + Send + 'static;
 
     /// The run that it is about.
     fn run(&self) -> &str;
@@ -108,9 +108,11 @@ impl Serving {
         let time = if question.is_timeless(now) { 0 } else { now.seconds() };
         let name = format!("{} {media} {time} {question:?}", Q::NAME);
         let build = || self.build(question, media, &name, now);
-        let Some(kept) = &self.kept else { return Ok(build().await?.respond(headers, media)) };
+        let Some(kept) = &self.kept else { return respond(Arc::new(build().await?), headers, media).await };
         let versions = self.versions().await?;
-        let Some(version) = versions.of(question.run()) else { return Ok(build().await?.respond(headers, media)) };
+        let Some(version) = versions.of(question.run()) else {
+            return respond(Arc::new(build().await?), headers, media).await;
+        };
         let etag = etag(version, &name);
         if answer::is_known(headers, &etag) {
             self.metrics.served(Outcome::Unchanged);
@@ -119,7 +121,7 @@ impl Serving {
         let key = format!("{version} {name}");
         if let Some(answer) = kept.here.get(&key).await {
             self.metrics.served(Outcome::Kept);
-            return Ok(answer.respond(headers, media));
+            return respond(answer, headers, media).await;
         }
         let find = async {
             if let Some(body) = kept.shared.get(&etag).await {
@@ -132,7 +134,7 @@ impl Serving {
         };
         let answer =
             kept.here.try_get_with(key, find).await.map_err(|problem: Arc<Problem>| Problem::clone(&problem))?;
-        Ok(answer.respond(headers, media))
+        respond(answer, headers, media).await
     }
 
     /// The answer from the data as it is now: of this version, or of a later one.
@@ -145,10 +147,11 @@ impl Serving {
     ) -> Result<Answer, Problem> {
         self.metrics.served(Outcome::Built);
         let snapshot = self.store.snapshot().await?;
-        let body = question.build(&snapshot, now).await.and_then(|answer| answer.body(media));
+        let answer = question.build(&snapshot, now).await;
         let etag = snapshot.versions().of(question.run()).map(|version| etag(version, name));
         snapshot.end().await;
-        let body = body?;
+        let answer = answer?;
+        let body = apart(move || answer.body(media)).await??;
         Ok(match etag {
             Some(etag) => Answer::new(etag, body),
             None => Answer::of(body),
@@ -184,6 +187,25 @@ impl Serving {
         let (versions, began) = last.as_ref()?;
         (self.clock.monotonic().saturating_sub(*began) < age).then(|| versions.clone())
     }
+}
+
+/// Answers, in the coding that the client prefers.
+async fn respond(answer: Arc<Answer>, headers: &HeaderMap, media: &'static str) -> Result<Response, Problem> {
+    if let Ok(Some(coding)) = answer::coding(headers)
+        && !answer.is_coded(coding)
+    {
+        let answer = answer.clone();
+        apart(move || drop(answer.coded(coding))).await?;
+    }
+    Ok(answer.respond(headers, media))
+}
+
+/// Where work takes no time of other questions. Putting an answer of some megabytes takes longer than most questions, coding it longer still.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(%error, "answer not put");
+        Problem::internal()
+    })
 }
 
 /// The same in every process of this release.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use futures_util::{TryStreamExt, try_join};
 use tokio::runtime::Handle;
+use tokio::task::coop::consume_budget;
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
@@ -251,6 +252,8 @@ impl Snapshot {
             let left = self.rows_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
             left.map_err(|_| StoreError::TooMuch(self.max_rows))?;
             rows.push(row);
+            // Many come at once, and other questions wait.
+            consume_budget().await;
         }
         Ok(rows)
     }

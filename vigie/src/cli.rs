@@ -332,6 +332,15 @@ pub(crate) enum AuthorCommand {
         #[command(flatten)]
         registry: RegistryConfig,
     },
+    /// Wrap the data keys of all authors anew, under the first key of the keyring; handles are not touched. Start it again if it is interrupted
+    Rewrap {
+        #[command(flatten)]
+        keyring: SecretArg<Keyring>,
+        #[command(flatten)]
+        kafka: KafkaConfig,
+        #[command(flatten)]
+        registry: RegistryConfig,
+    },
     /// Destroy the keys of an author's handle, and have the texts of the author's posts removed from the history; cannot be undone
     Erase {
         /// Do not ask

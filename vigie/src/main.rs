@@ -72,8 +72,14 @@ fn start_again_with(name: &str, value: &str) -> std::io::Error {
     command.args(args).env(name, value).exec()
 }
 
+/// Threads at least: where there are fewer cores, the system shares them among the threads, so that a dear question that is being put together
+/// keeps no others waiting.
+const WORKERS: usize = 4;
+
 fn run(cli: Cli, unread: Vec<Mistake>, output: Output) -> Result<(), ServiceError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServiceError::failed)?;
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).max(WORKERS);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
+    let runtime = runtime.map_err(ServiceError::failed)?;
     let result = runtime.block_on(commands::run(cli.command, unread, output));
     // Threads that wait on a dead server must not hold up the exit.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));

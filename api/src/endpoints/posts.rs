@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -14,6 +15,7 @@ use crate::http::params::{
     AsOf, AssetId, AssetPath, End, Moment, Path, PostsFormat, Query, Run, Score, Text, is_relative,
 };
 use crate::http::problem::Problem;
+use crate::http::rate_limit::Client;
 use crate::http::table::{self, Table};
 use crate::serving::Question;
 use crate::store::Snapshot;
@@ -110,10 +112,11 @@ pub(crate) async fn list(
     State(app): SharedApp,
     Path(AssetPath { asset }): Path<AssetPath>,
     headers: HeaderMap,
+    Extension(client): Extension<Client>,
     Query(mut asked): Query<PostsParams>,
 ) -> Result<Response, Problem> {
     let media = PostsFormat::media(asked.format.take(), &headers)?;
-    PostsQuestion { asset: app.names.canonical(&asset), words: None, asked }.answer(app, &headers, media).await
+    PostsQuestion { asset: app.names.canonical(&asset), words: None, asked }.answer(app, client, &headers, media).await
 }
 
 #[derive(Debug)]
@@ -182,13 +185,13 @@ impl PostsQuestion {
     pub(crate) async fn answer(
         self,
         app: Arc<App>,
+        client: Client,
         headers: &HeaderMap,
         media: &'static str,
     ) -> Result<Response, Problem> {
         if media == answer::NDJSON {
-            return export::export(app, self).await;
+            return export::export(app, client, self).await;
         }
-        let _turn = if self.words.is_some() { Some(app.heavy_turn().await?) } else { None };
         app.serving.answer(headers, media, &self).await
     }
 

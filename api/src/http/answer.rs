@@ -109,6 +109,16 @@ impl Answer {
         self.plain.len() + coded.max(self.plain.len() / 4)
     }
 
+    pub(crate) fn is_coded(&self, coding: usize) -> bool {
+        self.coded[coding].get().is_some()
+    }
+
+    /// The body in one of [`CODINGS`], which is made the first time.
+    pub(crate) fn coded(&self, coding: usize) -> Bytes {
+        let encode = || CODINGS[coding].1(&self.plain).expect("a vector takes every byte").into();
+        self.coded[coding].get_or_init(encode).clone()
+    }
+
     /// The body, or 304 if the client has it. Clients may keep it, but ask each time.
     pub(crate) fn respond(&self, headers: &HeaderMap, media: &'static str) -> Response {
         // Any answer will do for `*`, so it is asked here, where there is one.
@@ -116,11 +126,10 @@ impl Answer {
             return not_modified(self.etag.clone());
         }
         let mut response = if let Ok(Some(at)) = coding(headers) {
-            let (name, encode) = CODINGS[at];
-            let body = self.coded[at].get_or_init(|| encode(&self.plain).expect("a vector takes every byte").into());
+            let name = CODINGS[at].0;
             let coded =
                 [(header::CONTENT_ENCODING, name), (header::VARY, "accept-encoding"), (header::CONTENT_TYPE, media)];
-            (coded, Body::from(body.clone())).into_response()
+            (coded, Body::from(self.coded(at))).into_response()
         } else {
             ([(header::CONTENT_TYPE, media)], Body::from(self.plain.clone())).into_response()
         };

@@ -1,7 +1,7 @@
 //! What every request passes on its way in and every answer on its way out.
 //!
 //! ```text
-//!   request ─▶ id ─▶ host ─▶ identity ─▶ rate ─▶ body size ─▶ turn ─▶ time limit ─▶ scope ─▶ handler
+//!   request ─▶ id ─▶ host ─▶ identity ─▶ rate ─▶ body size ─▶ place ─▶ time limit ─▶ turn, if dear ─▶ scope ─▶ handler
 //!   answer  ◀─ id, instance, security headers, CORS, metrics ◀─────────────────────────────────┘
 //! ```
 
@@ -20,7 +20,7 @@ use tracing::{debug, info};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::http::answer;
-use crate::http::cost::cost;
+use crate::http::cost::{cost, is_dear};
 use crate::http::problem::Problem;
 use crate::http::rate_limit::Client;
 use crate::store::runs::diff::PATIENCE;
@@ -55,13 +55,20 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, mut request: Request, nex
     let mut rate_headers = HeaderMap::new();
     let response = match admit(&app, &mut request, &route, &mut rate_headers).await {
         Err(problem) => problem.into_response(),
-        Ok(()) if method == Method::OPTIONS && origin.is_some() => preflight(),
-        Ok(()) if is_probe(&route) => next.run(request).await,
-        Ok(()) => match tokio::time::timeout(QUEUE_TIME, app.requests.acquire()).await {
+        Ok(_) if method == Method::OPTIONS && origin.is_some() => preflight(),
+        Ok(_) if is_probe(&route) => next.run(request).await,
+        Ok(turn) => match tokio::time::timeout(QUEUE_TIME, app.requests.acquire()).await {
             Err(_) => Problem::unavailable("too many requests are being answered at the moment").into_response(),
-            Ok(_turn) => {
+            Ok(_place) => {
                 let limit = app.timeout * if route == COMPARISON { PATIENCE } else { 1 };
-                let answered = tokio::time::timeout(limit, next.run(request)).await;
+                let answer = async {
+                    let _turn = match &turn {
+                        Some(client) => Some(app.turns.take(client).await),
+                        None => None,
+                    };
+                    next.run(request).await
+                };
+                let answered = tokio::time::timeout(limit, answer).await;
                 answered.unwrap_or_else(|_| Problem::timed_out(limit).into_response())
             }
         },
@@ -99,10 +106,16 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, mut request: Request, nex
     response
 }
 
-async fn admit(app: &App, request: &mut Request, route: &str, rate_headers: &mut HeaderMap) -> Result<(), Problem> {
+/// Who is to wait for a turn, if the question is a dear one.
+async fn admit(
+    app: &App,
+    request: &mut Request,
+    route: &str,
+    rate_headers: &mut HeaderMap,
+) -> Result<Option<Client>, Problem> {
     // Probes must get through whatever else happens.
     if is_probe(route) {
-        return Ok(());
+        return Ok(None);
     }
     check_host(app, request)?;
     let caller = match &app.auth {
@@ -118,15 +131,16 @@ async fn admit(app: &App, request: &mut Request, route: &str, rate_headers: &mut
     }
     request.extensions_mut().insert(client.clone());
     request.extensions_mut().insert(app.audit.clone());
+    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let cost = cost(route, request.uri().query().unwrap_or_default(), accept, app.clock.now().into());
     if let Some(rate) = &app.rate {
-        let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let cost = cost(route, request.uri().query().unwrap_or_default(), accept, app.clock.now().into());
         let (headers, outcome) = rate.check(&client, cost).await;
         *rate_headers = headers;
         outcome?;
     }
     answer::coding(request.headers())?;
-    check_body(request.headers())
+    check_body(request.headers())?;
+    Ok(is_dear(route, cost).then_some(client))
 }
 
 fn is_probe(route: &str) -> bool {

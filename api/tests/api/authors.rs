@@ -25,7 +25,7 @@ async fn world(args: &[&str]) -> World {
     // Sealed before the rotation.
     let old: Keyring = RING.split_once(',').unwrap().1.parse().unwrap();
     let key = DataKey::new();
-    let wrapped = key.wrap(ID, &old);
+    let wrapped = key.wrap(ID, &old).unwrap();
     let sealed = key.seal(ID, "satoshi");
     world.db.execute("UPDATE authors SET sealed = $1", &[&sealed]).await.unwrap();
     let insert = "INSERT INTO author_keys VALUES ($1, $2, $3, $4, now())";

@@ -13,6 +13,7 @@ use vigie_schemas::AuditRecord;
 pub enum Action {
     AuthorOpen,
     AuthorErase,
+    AuthorRewrap,
     KeyCreate,
     KeyList,
     KeyRevoke,
@@ -30,6 +31,7 @@ impl Action {
         match self {
             Self::AuthorOpen => "author.open",
             Self::AuthorErase => "author.erase",
+            Self::AuthorRewrap => "author.rewrap",
             Self::KeyCreate => "key.create",
             Self::KeyList => "key.list",
             Self::KeyRevoke => "key.revoke",

@@ -12,8 +12,8 @@ use std::str::FromStr;
 
 use zeroize::Zeroizing;
 
-use crate::cipher::{self, KEY, Key, NONCE, TAG};
-use crate::keyring::Keyring;
+use crate::cipher::{self, Key, NONCE, TAG};
+use crate::keyring::KeyEncryption;
 use crate::{OpenError, from_hex, hex};
 
 const VERSION: u8 = 1;
@@ -24,7 +24,6 @@ const STEP: usize = 32;
 const END: u8 = 0x80;
 
 const HANDLE: &str = "the sealed handle";
-const WRAPPED: &str = "the wrapped key";
 
 /// The id of a data key. An author has several over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,12 +50,12 @@ pub struct DataKey {
     key: Key,
 }
 
-/// A data key under a key of the keyring.
+/// A data key under a key-encryption key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrappedKey {
     /// Of the data key.
     pub id: DataKeyId,
-    /// Id of the keyring's key.
+    /// Id of the key that wrapped it.
     pub keyring_key: String,
     /// The data key, unreadable without the keyring.
     pub bytes: Vec<u8>,
@@ -107,10 +106,12 @@ impl DataKey {
     }
 
     /// The key as it may travel.
-    pub fn wrap(&self, author_id: &str, keyring: &Keyring) -> WrappedKey {
-        let (name, key) = keyring.current();
-        let bytes = cipher::seal(key, &context("data key", author_id, self.id), &*self.key);
-        WrappedKey { id: self.id, keyring_key: name.to_owned(), bytes }
+    ///
+    /// # Errors
+    /// Those of `keys`; a [`Keyring`](crate::Keyring) has none.
+    pub fn wrap(&self, author_id: &str, keys: &impl KeyEncryption) -> Result<WrappedKey, OpenError> {
+        let bytes = keys.wrap(&context("data key", author_id, self.id), &self.key)?;
+        Ok(WrappedKey { id: self.id, keyring_key: keys.current().to_owned(), bytes })
     }
 }
 
@@ -124,18 +125,19 @@ impl WrappedKey {
     /// The data key.
     ///
     /// # Errors
-    /// [`OpenError::NoSuchKey`] if the keyring lacks the key that wrapped it, [`OpenError::Refused`] if it was not wrapped by that key
+    /// [`OpenError::NoSuchKey`] if `keys` lacks the key that wrapped it, [`OpenError::Refused`] if it was not wrapped by that key
     /// for this author.
-    pub fn unwrap(&self, author_id: &str, keyring: &Keyring) -> Result<DataKey, OpenError> {
-        let key = keyring.key(&self.keyring_key).ok_or_else(|| OpenError::NoSuchKey(self.keyring_key.clone()))?;
-        if self.bytes.len() != NONCE + KEY + TAG {
-            return Err(OpenError::Malformed { what: WRAPPED, length: self.bytes.len() });
-        }
-        let opened = cipher::open(key, &context("data key", author_id, self.id), &self.bytes);
-        let opened = opened.ok_or(OpenError::Refused(WRAPPED))?;
-        let mut key = Key::new([0; KEY]);
-        key.copy_from_slice(&opened);
+    pub fn unwrap(&self, author_id: &str, keys: &impl KeyEncryption) -> Result<DataKey, OpenError> {
+        let key = keys.unwrap(&self.keyring_key, &context("data key", author_id, self.id), &self.bytes)?;
         Ok(DataKey { id: self.id, key })
+    }
+
+    /// The same data key under the current key; what it sealed opens as before.
+    ///
+    /// # Errors
+    /// As [`WrappedKey::unwrap`] and [`DataKey::wrap`].
+    pub fn rewrap(&self, author_id: &str, keys: &impl KeyEncryption) -> Result<Self, OpenError> {
+        self.unwrap(author_id, keys)?.wrap(author_id, keys)
     }
 }
 

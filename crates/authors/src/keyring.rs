@@ -1,4 +1,5 @@
-//! Key-encryption keys with their ids. The first wraps new data keys, all of them unwrap: rotation is a new line on top.
+//! Key-encryption keys with their ids: what keeps them, and the keyring, which keeps them in memory. Its first key wraps, all of them unwrap:
+//! rotation is a new line on top.
 
 use std::fmt;
 use std::fs;
@@ -9,11 +10,31 @@ use std::str::FromStr;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::cipher::{self, KEY, Key};
-use crate::{from_hex, hex, private_file};
+use crate::cipher::{self, KEY, Key, NONCE, TAG};
+use crate::{OpenError, from_hex, hex, private_file};
 
+/// As errors name it.
+pub(crate) const WRAPPED: &str = "the wrapped key";
 /// Longest id of a key.
 const MAX_ID: usize = 64;
+
+/// Wraps and unwraps data keys by keys that it keeps to itself and names by their ids, as key management services do.
+pub trait KeyEncryption {
+    /// Id of the key that wraps from now on.
+    fn current(&self) -> &str;
+
+    /// A data key of 32 bytes under the current key, bound to `context`.
+    ///
+    /// # Errors
+    /// If it cannot be wrapped.
+    fn wrap(&self, context: &[u8], key: &[u8; 32]) -> Result<Vec<u8>, OpenError>;
+
+    /// What the key `id` wrapped under `context`.
+    ///
+    /// # Errors
+    /// [`OpenError::NoSuchKey`], [`OpenError::Malformed`], or [`OpenError::Refused`] if any of the three is another.
+    fn unwrap(&self, id: &str, context: &[u8], wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, OpenError>;
+}
 
 /// Keys with their ids, the current one first. Its `Debug` hides the keys.
 ///
@@ -70,13 +91,34 @@ impl Keyring {
     }
 
     /// The key that wraps new data keys, with its id.
-    pub(crate) fn current(&self) -> (&str, &Key) {
+    fn first(&self) -> (&str, &Key) {
         let (id, key) = self.keys.first().expect("a keyring is made with at least one key");
         (id, key)
     }
 
-    pub(crate) fn key(&self, id: &str) -> Option<&Key> {
+    fn key(&self, id: &str) -> Option<&Key> {
         self.keys.iter().find(|(known, _)| known == id).map(|(_, key)| key)
+    }
+}
+
+impl KeyEncryption for Keyring {
+    fn current(&self) -> &str {
+        self.first().0
+    }
+
+    fn wrap(&self, context: &[u8], key: &[u8; 32]) -> Result<Vec<u8>, OpenError> {
+        Ok(cipher::seal(self.first().1, context, key))
+    }
+
+    fn unwrap(&self, id: &str, context: &[u8], wrapped: &[u8]) -> Result<Key, OpenError> {
+        let key = self.key(id).ok_or_else(|| OpenError::NoSuchKey(id.to_owned()))?;
+        if wrapped.len() != NONCE + KEY + TAG {
+            return Err(OpenError::Malformed { what: WRAPPED, length: wrapped.len() });
+        }
+        let opened = cipher::open(key, context, wrapped).ok_or(OpenError::Refused(WRAPPED))?;
+        let mut key = Key::new([0; KEY]);
+        key.copy_from_slice(&opened);
+        Ok(key)
     }
 }
 
@@ -128,7 +170,7 @@ mod tests {
             format!("2026-11 {}, old {}", digits(1), digits(2)),
         ] {
             let keyring: Keyring = text.parse().unwrap();
-            assert_eq!(keyring.current().0, "2026-11");
+            assert_eq!(keyring.current(), "2026-11");
             assert_eq!(**keyring.key("old").unwrap(), [2; KEY]);
             assert!(keyring.key("other").is_none());
         }
@@ -156,8 +198,8 @@ mod tests {
         let path = dir.path().join("author.keyring");
         let first = Keyring::read_or_create(&path).unwrap();
         let second = Keyring::read_or_create(&path).unwrap();
-        assert_eq!(first.current(), second.current());
-        assert!(!format!("{first:?}").contains(&hex(&first.current().1[..4])));
+        assert_eq!(first.first(), second.first());
+        assert!(!format!("{first:?}").contains(&hex(&first.first().1[..4])));
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;

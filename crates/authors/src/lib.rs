@@ -9,7 +9,7 @@ mod private_file;
 
 pub use author_key::{AuthorKey, AuthorKeyError};
 pub use data_key::{DataKey, DataKeyId, Sealed, WrappedKey};
-pub use keyring::{Keyring, KeyringError};
+pub use keyring::{KeyEncryption, Keyring, KeyringError};
 
 /// Why something under seal does not open.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

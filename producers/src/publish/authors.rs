@@ -103,7 +103,7 @@ fn hold<'a>(
 ) -> &'a Held {
     held.entry(author_id.to_owned()).or_insert_with(|| {
         let key = DataKey::new();
-        let wrapped = key.wrap(author_id, keyring);
+        let wrapped = key.wrap(author_id, keyring).expect("a keyring wraps in memory");
         order.push_back((now, author_id.to_owned()));
         let record = AuthorKeyRecord {
             author_id: author_id.to_owned(),
@@ -154,7 +154,7 @@ mod tests {
             keyring_key: record.kek_id.clone().unwrap(),
             bytes: record.wrapped_key.clone().unwrap(),
         };
-        wrapped.unwrap(author_id, &RING.parse().unwrap()).unwrap().open(author_id, sealed).unwrap()
+        wrapped.unwrap(author_id, &RING.parse::<Keyring>().unwrap()).unwrap().open(author_id, sealed).unwrap()
     }
 
     #[test]

@@ -5,16 +5,23 @@ use std::io::IsTerminal;
 
 use serde_json::json;
 use vigie_audit::{Action, AuditConfig};
-use vigie_authors::{Keyring, Sealed, WrappedKey};
+use vigie_authors::{KeyEncryption, Keyring, Sealed, WrappedKey};
 use vigie_clock::Timestamp;
 use vigie_daemon::{Context, Mistake, ServiceError};
-use vigie_kafka_client::{KafkaConfig, OutgoingRecord, Publisher, Record, Start, read_to_end};
+use vigie_kafka_client::{KafkaConfig, KafkaError, OutgoingRecord, Publisher, Record, Start, read_to_end};
 use vigie_schemas::{AuthorKeyRecord, Codec, RawPost, RegistryConfig, Topic};
 
 use crate::cli::{AuthorArgs, AuthorCommand};
 use crate::commands::audit::{audited, event};
 use crate::commands::topics::{blocking, codec_error, kafka_error};
 use crate::output::{Output, count};
+
+mod rewrap;
+
+/// Who destroys keys or wraps them anew writes under this transactional id, one at a time.
+const WRITER: &str = "authors-keys";
+/// Times that an erasure takes it over from another writer.
+const TRIES: usize = 5;
 
 pub(crate) async fn run(command: AuthorCommand, output: Output) -> Result<(), ServiceError> {
     match command {
@@ -33,6 +40,12 @@ pub(crate) async fn run(command: AuthorCommand, output: Output) -> Result<(), Se
                 )));
             };
             output.result(&json!({"author_id": author_id, "handle": handle}), || handle.clone())
+        }
+        AuthorCommand::Rewrap { keyring, kafka, registry } => {
+            let keyring = keyring.require()?;
+            let audit = AuditConfig { kafka: kafka.clone(), registry: registry.clone() };
+            let event = event(Action::AuthorRewrap, Some(keyring.current()));
+            audited(&audit, event, rewrap::run(&keyring, &kafka, &registry, output)).await
         }
         AuthorCommand::Erase { yes, dry_run, author, kafka, registry } => {
             let author_id = author_id(&author)?;
@@ -103,13 +116,16 @@ async fn erase(
     let topic = Topic::AuthorsKeys.name();
     let erasure = AuthorKeyRecord::erasure(author_id.to_owned(), at);
     let value = codec.encode(topic, &erasure).await.map_err(codec_error)?;
-    let publisher = Publisher::new(kafka, "author-erase");
-    let mut records = vec![OutgoingRecord::new(topic, erasure.key(), value)];
-    let mut destroyed = 0;
+    let publisher = Publisher::exclusive(kafka, WRITER);
+    let (mut is_said, mut destroyed, mut tries) = (false, 0, 0);
     loop {
+        publisher.claim().await.map_err(kafka_error)?;
         let mut keys = living_keys(author_id, kafka, &codec).await?;
         keys.retain(|key| key.at <= at);
-        destroyed += keys.len();
+        let mut records = Vec::new();
+        if !is_said {
+            records.push(OutgoingRecord::new(topic, erasure.key(), value.clone()));
+        }
         records.extend(keys.iter().map(|key| OutgoingRecord {
             topic: topic.to_owned(),
             key: Some(key.key().into()),
@@ -118,7 +134,12 @@ async fn erase(
         if records.is_empty() {
             return Ok(destroyed);
         }
-        publisher.publish(std::mem::take(&mut records)).await.map_err(kafka_error)?;
+        match publisher.publish(records).await {
+            Ok(_) => (is_said, destroyed) = (true, destroyed + keys.len()),
+            // Nothing was written.
+            Err(KafkaError::Fenced { .. }) if tries < TRIES => tries += 1,
+            Err(error) => return Err(kafka_error(error)),
+        }
     }
 }
 

@@ -14,6 +14,9 @@ use crate::up::{self, Up};
 /// Occurs nowhere else.
 const HANDLE: &str = "Zyrqwx Handle-7f3a";
 const OTHER: &str = "Vbnmkj Handle-9c1d";
+/// Keys of the keyring.
+const OLD: &str = "old 0101010101010101010101010101010101010101010101010101010101010101";
+const NEW: &str = "new 0202020202020202020202020202020202020202020202020202020202020202";
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// A feed of two authors, for as long as the test runs. Answers its port.
@@ -44,8 +47,13 @@ fn site() -> u16 {
 
 /// A command beside the running pipeline, which it finds by the data folder.
 pub(crate) fn vigie(data_dir: &Path, args: &[&str]) -> Output {
+    vigie_with(data_dir, args, &[])
+}
+
+fn vigie_with(data_dir: &Path, args: &[&str], variables: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_vigie"))
         .args(args)
+        .envs(variables.iter().copied())
         .env("VIGIE_DATA_DIR", data_dir)
         .env("VIGIE_AUTH_SECRET", SECRET)
         .current_dir(up::root())
@@ -103,6 +111,8 @@ fn a_handle_is_nowhere_to_be_read_and_opens_until_its_author_is_erased() {
         site()
     );
     std::fs::write(&sources, source).unwrap();
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("author.keyring"), format!("{OLD}\n{NEW}\n")).unwrap();
     let auth = [("VIGIE_AUTH", "jwt"), ("VIGIE_AUTH_SECRET", SECRET)];
     let mut up = Up::start_with(dir.path(), &["--sources", sources.to_str().unwrap()], &auth);
     let token = |scopes: &str| {
@@ -140,6 +150,35 @@ fn a_handle_is_nowhere_to_be_read_and_opens_until_its_author_is_erased() {
     let tail = vigie(&data, &["tail", "posts.raw.v1"]);
     assert!(holds(&tail.stdout, &id) && !holds(&tail.stdout, HANDLE), "{}", String::from_utf8_lossy(&tail.stdout));
 
+    // The old key of the keyring gives way to a new one, and is not needed any more.
+    let rotated = format!("{NEW},{OLD}");
+    let rewrap =
+        |keyring: &str| vigie_with(&data, &["--json", "author", "rewrap"], &[("VIGIE_AUTHOR_KEYRING", keyring)]);
+    let lacks_old = rewrap(NEW);
+    assert_eq!(lacks_old.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&lacks_old.stderr).into_owned();
+    assert!(told.contains("2 keys (the keyring has no key"), "{told}");
+    let done = json(&rewrap(&rotated));
+    assert_eq!(
+        (&done["rewrapped"], &done["kek_id"], &done["failed"]),
+        (&2.into(), &"new".into(), &serde_json::json!({}))
+    );
+    assert_eq!(json(&rewrap(&rotated))["rewrapped"], 0, "there is nothing left to do");
+    assert_eq!(json(&rewrap(NEW))["rewrapped"], 0);
+    let opened =
+        |keyring: &str| vigie_with(&data, &["--json", "author", "open", &id], &[("VIGIE_AUTHOR_KEYRING", keyring)]);
+    assert_eq!(json(&opened(NEW))["handle"], HANDLE);
+    assert_eq!(opened(OLD).status.code(), Some(1));
+    let keys_under = |up: &Up| {
+        let mut psql = Command::new("psql");
+        psql.args(["--no-psqlrc", "--tuples-only", "--no-align", "--dbname", up.endpoint("postgres_url")]);
+        let output = psql.args(["--command", "SELECT kek_id, count(*) FROM author_keys GROUP BY 1"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    up.settled(keys_under, |keys, _| keys == "new|2\n");
+    let author = up.until(&path, &opener, |status, _| status == 200);
+    assert_eq!(author["handle"], HANDLE);
+
     // After the erasure neither API nor operator opens it; the posts stay, without their texts. The other author is untouched.
     assert_eq!(vigie(&data, &["author", "erase", &id]).status.code(), Some(64), "nobody can be asked here");
     let dry = json(&vigie(&data, &["--json", "author", "erase", &id, "--dry-run"]));
@@ -158,9 +197,11 @@ fn a_handle_is_nowhere_to_be_read_and_opens_until_its_author_is_erased() {
     assert_eq!(author["handle"], OTHER);
     // All of it is audited, by ids only.
     let list = String::from_utf8(vigie(&data, &["audit", "list", "--action", "author"]).stdout).unwrap();
-    for (who, what) in
-        [("auditor", format!("author.open  {id}  allowed")), ("os:", format!("author.erase  {id}  allowed"))]
-    {
+    for (who, what) in [
+        ("auditor", format!("author.open  {id}  allowed")),
+        ("os:", format!("author.erase  {id}  allowed")),
+        ("os:", "author.rewrap  new  allowed".to_owned()),
+    ] {
         assert!(list.lines().any(|line| line.contains(who) && line.contains(&what)), "{what} is missing in {list}");
     }
     assert!(!list.contains(HANDLE) && !list.contains(OTHER), "{list}");
@@ -168,5 +209,8 @@ fn a_handle_is_nowhere_to_be_read_and_opens_until_its_author_is_erased() {
     up.stop(std::time::Duration::from_secs(30));
     let log = std::fs::read(dir.path().join("up.log")).unwrap();
     assert!(holds(&log, "author.open") && holds(&log, "auditor"), "openings are logged");
-    assert!(!holds(&log, HANDLE) && !holds(&log, OTHER));
+    let digits = [OLD, NEW].map(|line| line.split_once(' ').unwrap().1);
+    for secret in [HANDLE, OTHER, SECRET, &reader, &opener, digits[0], digits[1]] {
+        assert!(!holds(&log, secret), "{secret} was logged");
+    }
 }

@@ -148,7 +148,7 @@ mod tests {
 
     fn rows() -> AuthorRows {
         let key = DataKey::new();
-        let wrapped = key.wrap(ID, &keyring("1"));
+        let wrapped = key.wrap(ID, &keyring("1")).unwrap();
         let row =
             AuthorKeyRow { dek_id: wrapped.id.to_string(), kek_id: wrapped.keyring_key, wrapped_key: wrapped.bytes };
         let sealed = Some(key.seal(ID, "satoshi"));

@@ -8,6 +8,7 @@ use axum::response::Response;
 use futures_util::future::try_join_all;
 use futures_util::try_join;
 use serde::{Deserialize, Serialize};
+use tokio::task::coop::consume_budget;
 use utoipa::{IntoParams, ToSchema};
 use vigie_schemas::WHOLE_MARKET;
 
@@ -333,6 +334,7 @@ async fn build(data: &Snapshot, asked: &SeriesQuestion, now: UtcTime) -> Result<
         let mut points = Vec::new();
         let mut start = query.from;
         while start < query.to {
+            consume_budget().await;
             let end = start.plus(query.interval);
             let of_start = |counts: &ByAsset<i64>| counts.get(asset).and_then(|counts| counts.get(&start)).copied();
             let place = Place {

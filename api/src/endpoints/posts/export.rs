@@ -7,6 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use tokio::task::coop::consume_budget;
 use vigie_schemas::Switch;
 
 use super::{Posts, PostsQuestion};
@@ -14,6 +15,7 @@ use crate::app::App;
 use crate::http::answer::{self, NDJSON};
 use crate::http::params::{Cursor, Int};
 use crate::http::problem::Problem;
+use crate::http::rate_limit::Client;
 use crate::serving::Question;
 use crate::time::{UtcTime, WINDOW_SECONDS};
 
@@ -22,6 +24,7 @@ const PAGE: i64 = 1000;
 
 struct Export {
     app: Arc<App>,
+    client: Client,
     question: PostsQuestion,
     now: UtcTime,
     /// Those that the first page was read with: a switch in between must not mix runs.
@@ -30,11 +33,11 @@ struct Export {
     page: Option<Posts>,
 }
 
-/// All posts, a line each. What is wrong with the question is seen with the first page; an error later breaks the connection.
-pub(super) async fn export(app: Arc<App>, mut question: PostsQuestion) -> Result<Response, Problem> {
+/// All posts, a line each; the first page in the turn of the request, each later one in a turn of its own. What is wrong with the question is seen with the first page; an error later breaks the connection.
+pub(super) async fn export(app: Arc<App>, client: Client, mut question: PostsQuestion) -> Result<Response, Problem> {
     question.asked.limit = Int(PAGE);
     let now = UtcTime::from(app.clock.now()).floor(WINDOW_SECONDS);
-    let mut export = Export { app, question, now, switches: None, page: None };
+    let mut export = Export { app, client, question, now, switches: None, page: None };
     export.page = Some(export.read().await?);
     let body = Body::from_stream(stream::try_unfold(export, Export::next));
     Ok(([(header::CONTENT_TYPE, NDJSON), (header::CACHE_CONTROL, "no-store"), (header::VARY, "accept")], body)
@@ -43,7 +46,6 @@ pub(super) async fn export(app: Arc<App>, mut question: PostsQuestion) -> Result
 
 impl Export {
     async fn read(&mut self) -> Result<Posts, Problem> {
-        let _turn = self.app.heavy_turn().await?;
         let mut data = self.app.store.snapshot().await?;
         data.pin(self.switches.get_or_insert_with(|| data.versions().switches().clone()));
         let page = self.question.build(&data, self.now).await;
@@ -57,10 +59,15 @@ impl Export {
             Some(page) => page,
             None if self.question.asked.cursor.is_none() => return Ok(None),
             None if self.app.shutdown.is_cancelled() => return Err(io::Error::other("shutting down")),
-            None => self.read().await.map_err(broken)?,
+            None => {
+                let app = self.app.clone();
+                let _turn = app.turns.take(&self.client).await;
+                self.read().await.map_err(broken)?
+            }
         };
         let mut lines = Vec::new();
         for post in &page.posts {
+            consume_budget().await;
             lines.extend_from_slice(&answer::to_json(post).map_err(broken)?);
             lines.push(b'\n');
         }

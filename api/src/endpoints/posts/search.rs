@@ -1,3 +1,4 @@
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -12,6 +13,7 @@ use crate::endpoints::insights::series::Interval;
 use crate::http::page::page_params;
 use crate::http::params::{AsOf, AssetId, End, Format, Moment, PostsFormat, Query, Run, Text};
 use crate::http::problem::Problem;
+use crate::http::rate_limit::Client;
 use crate::http::table::{self, Table};
 use crate::serving::Question;
 use crate::store::Snapshot;
@@ -58,6 +60,7 @@ page_params!(
 pub(crate) async fn search(
     State(app): SharedApp,
     headers: HeaderMap,
+    Extension(client): Extension<Client>,
     Query(asked): Query<SearchParams>,
 ) -> Result<Response, Problem> {
     let SearchParams { q, asset, from, to, label, language, as_of, run, limit, cursor, format } = asked;
@@ -67,7 +70,7 @@ pub(crate) async fn search(
         words: Some(words(q)?),
         asked: PostsParams { from, to, label, language, as_of, run, limit, cursor, ..PostsParams::default() },
     };
-    question.answer(app, &headers, media).await
+    question.answer(app, client, &headers, media).await
 }
 
 fn words(q: Option<Text<256>>) -> Result<Words, Problem> {
@@ -158,7 +161,6 @@ pub(crate) async fn volume(
 ) -> Result<Response, Problem> {
     let media = Format::media(asked.format.take(), &headers)?;
     let (words, asset) = (words(asked.q.take())?, about(&app, asked.asset.take()));
-    let _turn = app.heavy_turn().await?;
     app.serving.answer(&headers, media, &VolumeQuestion { words, asset, asked }).await
 }
 

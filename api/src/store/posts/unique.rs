@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use tokio::task::coop::consume_budget;
 use vigie_schemas::WHOLE_MARKET;
 
 use crate::store::posts::{Post, PostsQuery};
@@ -65,9 +66,13 @@ impl Snapshot {
         );
         let mut earlier = Earlier::default();
         for row in self.rows(&sql, &[&run, &query.asset, &from, &to]).await? {
+            consume_budget().await;
             earlier.add((row.try_get("published_at")?, row.try_get("post_id")?), row.try_get("fingerprint")?);
         }
-        earlier.spots.values_mut().for_each(|spots| spots.sort_unstable());
+        for spots in earlier.spots.values_mut() {
+            consume_budget().await;
+            spots.sort_unstable();
+        }
         Ok(earlier)
     }
 }

@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::cipher::KEY;
+use crate::keyring::{Keyring, WRAPPED};
 
 const ALICE: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const BOB: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -65,7 +67,7 @@ fn the_length_tells_no_more_than_its_step() {
 fn a_wrapped_key_opens_with_its_keyring_for_its_author_only() {
     let ring = keyring(&line("1", 1));
     let key = DataKey::new();
-    let wrapped = key.wrap(ALICE, &ring);
+    let wrapped = key.wrap(ALICE, &ring).unwrap();
     assert_eq!(wrapped.keyring_key, "1");
     let sealed = key.seal(ALICE, "satoshi");
     assert_eq!(open(&wrapped.unwrap(ALICE, &ring).unwrap(), ALICE, &sealed).unwrap(), "satoshi");
@@ -83,11 +85,24 @@ fn a_wrapped_key_opens_with_its_keyring_for_its_author_only() {
 fn after_a_rotation_new_keys_are_wrapped_anew_and_old_ones_still_open() {
     let before = keyring(&line("1", 1));
     let after = keyring(&(line("2", 2) + &line("1", 1)));
-    let old = DataKey::new().wrap(ALICE, &before);
-    let new = DataKey::new().wrap(ALICE, &after);
+    let old = DataKey::new().wrap(ALICE, &before).unwrap();
+    let new = DataKey::new().wrap(ALICE, &after).unwrap();
     assert_eq!((old.keyring_key.as_str(), new.keyring_key.as_str()), ("1", "2"));
     assert!(old.unwrap(ALICE, &after).is_ok() && new.unwrap(ALICE, &after).is_ok());
     assert_eq!(new.unwrap(ALICE, &before).unwrap_err(), OpenError::NoSuchKey("2".to_owned()));
+}
+
+#[test]
+fn a_rewrapped_key_needs_the_old_one_no_longer_and_opens_what_it_sealed() {
+    let (before, after) = (keyring(&line("1", 1)), keyring(&(line("2", 2) + &line("1", 1))));
+    let key = DataKey::new();
+    let sealed = key.seal(ALICE, "satoshi");
+    let old = key.wrap(ALICE, &before).unwrap();
+    let new = old.rewrap(ALICE, &after).unwrap();
+    assert_eq!((new.id, new.keyring_key.as_str()), (old.id, "2"));
+    let opened = new.unwrap(ALICE, &keyring(&line("2", 2))).unwrap();
+    assert_eq!(open(&opened, ALICE, &sealed).unwrap(), "satoshi");
+    assert_eq!(old.rewrap(BOB, &after).unwrap_err(), OpenError::Refused(WRAPPED));
 }
 
 #[test]
