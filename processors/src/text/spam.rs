@@ -1,4 +1,5 @@
-//! How much a post looks like spam or a bot: a sum of weights, each with a reason that a reader can check in the text.
+//! How much a post looks like spam or a bot: rules, each a reason that a reader can check in the text, and a linear model that decides by them and
+//! by the wording.
 //!
 //! | reason | weight | when |
 //! |---|---|---|
@@ -17,8 +18,10 @@
 //! | `many_handles` | 0.2 | more than 4 handles |
 //! | `repetition` | 0.2 | a character 8 times in a row, or 5 emoji in a row |
 //! | `capitals` | 0.2 | at least 20 letters, three in four of them capitals |
+//! | `wording` | | the weights of the sentiment model's folder say so, by the reasons, words and marks (`models/spam/README.md`) |
 //!
-//! The score is the sum, 1 at most. From [`SPAM`] on a post counts as spam: it is counted, and left out of the unique volume. No reason looks at
+//! The score is the weights' share of spam for such a post, moved so that [`SPAM`] is where they decide; `bot` decides by itself. Without weights
+//! it is the sum of the rules', 1 at most. From [`SPAM`] on a post counts as spam: it is counted, and left out of the unique volume. No reason looks at
 //! what a post thinks, nor at who wrote it, apart from names that end in "bot". `models/spam/evaluate.py` prints precision and recall on
 //! posts labelled by hand.
 
@@ -49,7 +52,7 @@ const MAX_CHARS: usize = 4000;
 pub struct Spam {
     /// 0 to 1.
     pub score: f64,
-    /// Stable words, in the order of the table.
+    /// Stable words, in the order of the table. With weights a score below [`SPAM`] may have some.
     pub reasons: Vec<&'static str>,
 }
 
@@ -293,7 +296,8 @@ mod tests {
 
     #[test]
     fn weights_add_up_to_1_at_most() {
-        let spam = judge("FREE BITCOIN GIVEAWAY!!!!!!!!! JOIN NOW https://example.com t.me/x GUARANTEED PROFIT", None, None);
+        let spam =
+            judge("FREE BITCOIN GIVEAWAY!!!!!!!!! JOIN NOW https://example.com t.me/x GUARANTEED PROFIT", None, None);
         assert_eq!(spam.reasons, ["promotion", "promised_gain", "offer", "invitation", "repetition", "capitals"]);
         assert!((spam.score - 1.0).abs() < 1e-12 && spam.is_spam());
         let odd = judge("UP UP UP UP UP UP UP UP UP UP 🚀🚀🚀🚀🚀🚀", None, None);
