@@ -78,8 +78,8 @@ function item(post, now) {
       ...(post.assets.length > 1 ? post.assets.filter((mood) => mood.score !== null) : []).map((mood) =>
         h("span", { class: `chip ${mood.label}`, title: `Mood towards ${mood.asset}` }, `${mood.asset} ${signed(mood.score)}`)),
       h("span", {}, post.source),
-      post.spam_score >= 0.5 ? h("span", { class: "chip negative", title: `Spam score ${post.spam_score.toFixed(1)}` }, `spam: ${post.spam_reasons.map(words).join(", ")}`) : null,
-      post.spam_score > 0 && post.spam_score < 0.5 ? h("span", { title: `Spam score ${post.spam_score.toFixed(1)}` }, post.spam_reasons.map(words).join(", ")) : null,
+      post.spam_score >= 0.5 ? h("span", { class: "chip negative", title: `Spam score ${post.spam_score.toFixed(2)}` }, `spam: ${post.spam_reasons.map(words).join(", ")}`) : null,
+      post.spam_score < 0.5 && post.spam_reasons.length > 0 ? h("span", { title: `Spam score ${post.spam_score.toFixed(2)}` }, post.spam_reasons.map(words).join(", ")) : null,
       post.copies ? h("span", { title: "Posts with the same words within a day" }, post.copies === 1 ? "1 copy" : `${count(post.copies)} copies`) : null,
       post.revision > 1 ? h("span", { title: `Revision ${post.revision}` }, "edited") : null,
       h("time", { datetime: post.published_at, title: moment(published) }, `${day(published)}, ${clock(published)} · ${ago(published, now)}`),

@@ -18,7 +18,7 @@ fn identity(criterion: &mut Criterion) {
             b.iter(|| texts.iter().filter_map(|text| Fingerprint::of(black_box(text))).count());
         });
         group.bench_function(format!("spam, {bytes} bytes a post"), |b| {
-            b.iter(|| texts.iter().map(|text| spam::judge(black_box(text), None).score).sum::<f64>());
+            b.iter(|| texts.iter().map(|text| spam::judge(black_box(text), None, None).score).sum::<f64>());
         });
         group.finish();
     }

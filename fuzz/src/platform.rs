@@ -79,7 +79,7 @@ fn post_text(bytes: &[u8]) {
     assert_eq!(letters::fold(&text), text, "folded twice is not as folded once");
     BUNDLED.find(&text);
     language::detect(&text, None);
-    let spam = spam::judge(&text, Some(&text));
+    let spam = spam::judge(&text, Some(&text), None);
     assert!((0.0..=1.0).contains(&spam.score), "a score of {}", spam.score);
     assert!(Fingerprint::of(&text).is_none_or(|print| print.is_near(print)), "no copy of itself");
     for term in terms::terms(&terms::runs(&text)) {

@@ -4,8 +4,8 @@
 
 Temperature scaling (Guo et al. 2017) by exit, by minimising the log loss on the first file. An exit answers if its top
 probability is so high that, of the even lines (0, 2, ...) of all files that would leave there, ``AGREEMENT`` get the label that the last exit gives them: no
-labels needed, and no loss by construction. A language may have temperatures of its own, fitted on its file, by exit on the texts that leave there (those that stayed
-so far are harder than the rest); where to leave is decided by the common ones all the same, so that they change probabilities and not labels. Without --val the common ones stay as they are. All figures of quality are then measured by ``evaluate.py``, which judges the calibration on these files by fitting it anew on the other half.
+labels needed, and no loss by construction. A language may have a temperature of its own, fitted on its file by the exits at which its texts leave;
+where to leave is decided by the common ones all the same, so that it changes probabilities and not labels. Without --val the common ones stay as they are. All figures of quality are then measured by ``evaluate.py``, which judges the calibration on these files by fitting it anew on the other half.
 """
 
 import argparse
@@ -19,7 +19,6 @@ from labels import LABELS
 from onnx_model import OnnxModel, softmax
 
 AGREEMENT = 0.995
-ENOUGH = 100  # texts to fit a language's temperature on; where fewer leave, all are taken
 
 # Awkward texts, and the language that vigie is given.
 GOLDEN_TEXTS = [
@@ -66,12 +65,10 @@ def leaving(logits: np.ndarray, segments: list[dict]) -> np.ndarray:
     return at
 
 
-def own_temperatures(logits: np.ndarray, labels: np.ndarray, segments: list[dict]) -> list[float]:
-    at, fitted = leaving(logits, segments), []
-    for number, each in enumerate(logits):
-        mine = at == number if (at == number).sum() >= ENOUGH else slice(None)
-        fitted.append(fit_temperature(each[mine], labels[mine]))
-    return fitted
+def own_temperature(logits: np.ndarray, labels: np.ndarray, segments: list[dict]) -> float:
+    """One for all exits, of logits [exits, texts, 3]: some hundred texts are too few for one each (README.md)."""
+    at = leaving(logits, segments)
+    return fit_temperature(logits[at, np.arange(len(at))], labels)
 
 
 def common_settings(card: dict, model: OnnxModel, files: list[str]) -> None:
@@ -94,8 +91,9 @@ def calibrate(card: dict, folder: pathlib.Path, files: list[str], languages: dic
     for language, path in sorted(languages.items()):
         labels, texts, _ = read_tsv(path)
         logits = model.every_exit(texts).astype(float)
-        for segment, fitted in zip(card["segments"], own_temperatures(logits, labels, card["segments"])):
-            segment.setdefault("temperatures", {})[language] = round(fitted, 4)
+        fitted = round(own_temperature(logits, labels, card["segments"]), 4)
+        for segment in card["segments"]:
+            segment.setdefault("temperatures", {})[language] = fitted
     (folder / "model.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     golden = []
     for text, language in GOLDEN_TEXTS:

@@ -22,7 +22,7 @@ import time
 
 import numpy as np
 
-from calibrate import leaving, own_temperatures, read_tsv
+from calibrate import leaving, own_temperature, read_tsv
 from dequantise import dequantise
 from labels import LABELS
 from onnx_model import OnnxModel, softmax
@@ -56,13 +56,13 @@ def chance_error(probability: np.ndarray) -> list[float]:
 
 
 def cross_fitted(model: OnnxModel, texts: list[str], labels: np.ndarray) -> np.ndarray:
-    """Probabilities [texts, 3] (first windows) by temperatures that were fitted on the other half: odd or even lines."""
+    """Probabilities [texts, 3] (first windows) by a temperature that was fitted on the other half: odd or even lines."""
     logits, segments = model.every_exit(texts).astype(float), model.card["segments"]
     at, out = leaving(logits, segments), np.zeros((len(texts), 3))
     for mine, other in ((0, 1), (1, 0)):
-        fitted = own_temperatures(logits[:, other::2], labels[other::2], segments)
+        fitted = own_temperature(logits[:, other::2], labels[other::2], segments)
         for text in range(mine, len(texts), 2):
-            out[text] = softmax(logits[at[text], text], fitted[at[text]])
+            out[text] = softmax(logits[at[text], text], fitted)
     return out
 
 

@@ -28,7 +28,9 @@ class OnnxModel:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         load = lambda name: onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
         self.segments = [load(segment["file"]) for segment in self.card["segments"]]
-        self.mood = load(self.card["mood"]["file"]) if "mood" in self.card else None
+        # A folder of float segments (dequantise.py) has none.
+        head = self.card.get("mood", {}).get("file", "")
+        self.mood = load(head) if head and (folder / head).is_file() else None
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_truncation()
         self.weights = np.array(self.card.get("class_weights", [1, 1, 1]), dtype=float)

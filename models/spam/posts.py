@@ -2,8 +2,10 @@
 
 import csv
 import hashlib
+import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -57,9 +59,32 @@ def comments(found, name):
         yield from comments(comment.get("comments") or [], name)
 
 
-def judge(posts):
-    """The product's answer for each {"text", "author"}."""
-    command = ["cargo", "run", "--quiet", "--locked", "-p", "vigie-processors", "--example", "judge"]
-    lines = "\n".join(json.dumps(post) for post in posts) + "\n"
+def judge(posts, by="rules"):
+    """The product's answer for each {"text", "author"}: by the weights of a file, by the `rules` alone, or the `slots` of the features."""
+    # As ./dev builds, so that nothing is compiled twice.
+    subprocess.run(["cargo", "build", "--quiet", "--workspace", "--locked", "--example", "judge"], cwd=ROOT, check=True)
+    command = [ROOT / "target/debug/examples/judge", str(by)]
+    # The tweets of other years have "http" for an address.
+    whole = lambda text: re.sub(r"(?<!\S)http(?!\S)", "https://t.co/x", text)
+    lines = "\n".join(json.dumps({**post, "text": whole(post["text"])}) for post in posts) + "\n"
     done = subprocess.run(command, input=lines, capture_output=True, text=True, cwd=ROOT, check=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def labelled():
+    """By half: {"text", "author", "source", "spam"} of each post of labels.tsv that was found."""
+    found = {}
+    for _, author, text in itertools.chain(read(folder()), sample(folder())):
+        found.setdefault(key(text), (author, text))
+    halves = {}
+    lines = (HERE / "labels.tsv").read_text(encoding="utf-8").splitlines()
+    missing = 0
+    for name, label, source, half in (line.split("\t") for line in lines):
+        if name not in found:
+            missing += 1
+            continue
+        author, text = found[name]
+        halves.setdefault(half, []).append({"text": text, "author": author, "source": source, "spam": label == "spam"})
+    if missing:
+        print(f"{missing} labelled posts were not found", file=sys.stderr)
+    return halves

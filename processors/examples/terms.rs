@@ -34,7 +34,7 @@ fn main() -> io::Result<()> {
             excerpt: text.chars().take(EXCERPT).collect(),
             published_at: Timestamp::from_millis(1000 * seconds.parse::<i64>().map_err(io::Error::other)?),
             fingerprint: Fingerprint::of(text).map(Fingerprint::to_long),
-            spam_score: Some(spam::judge(text, None).score),
+            spam_score: Some(spam::judge(text, None, None).score),
             revision: 1,
             ..ScoredPost::default()
         });

@@ -21,16 +21,18 @@ mod mood;
 mod network;
 mod runtime;
 mod sentiment_model;
+mod spam_weights;
 
 use std::ops::Range;
 use std::path::PathBuf;
 
-pub use manifest::{ModelManifest, MoodManifest, SegmentManifest};
+pub use manifest::{ModelManifest, MoodManifest, SegmentManifest, SpamManifest};
 pub(crate) use manifest::{read_file, verify};
 pub use runtime::find_library;
 pub(crate) use runtime::{environment, open_session};
 pub use sentiment_model::{ModelOptions, SentimentModel};
 use serde::{Deserialize, Serialize};
+pub use spam_weights::{SLOTS, SpamWeights};
 use thiserror::Error;
 use vigie_daemon::Mistake;
 pub use vigie_schemas::Label;
@@ -119,6 +121,11 @@ pub struct Reading {
 pub trait Scorer: Send {
     /// The model behind the answers.
     fn info(&self) -> &ModelInfo;
+
+    /// The weights by which spam is told, if there are any.
+    fn spam(&self) -> Option<&SpamWeights> {
+        None
+    }
 
     /// One answer per text, in order. A text without any token is answered with a uniform triple; callers leave
     /// such texts out and say why (`analysis` does).

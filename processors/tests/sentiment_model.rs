@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use vigie_processors::inference::{Label, ModelError, ModelManifest, ModelOptions, Passage, SentimentModel};
+use vigie_processors::inference::{Label, ModelError, ModelManifest, ModelOptions, Passage, Scorer, SentimentModel};
+use vigie_processors::text::spam;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/sentiment")
@@ -24,7 +25,8 @@ fn damaged(file: &str, change: impl FnOnce(&mut Vec<u8>)) -> tempfile::TempDir {
     let manifest = ModelManifest::read(&folder()).expect("the committed model has a manifest");
     let segments = manifest.segments.iter().map(|segment| segment.file.as_str());
     let mood = manifest.mood.iter().map(|mood| mood.file.as_str());
-    for name in segments.chain(mood).chain(["model.json", "tokenizer.json"]) {
+    let spam = manifest.spam.iter().map(|spam| spam.file.as_str());
+    for name in segments.chain(mood).chain(spam).chain(["model.json", "tokenizer.json"]) {
         fs::copy(folder().join(name), copy.path().join(name)).expect("the model folder is complete");
     }
     let mut bytes = fs::read(folder().join(file)).expect("the file is there");
@@ -38,6 +40,29 @@ struct Golden {
     text: String,
     language: Option<String>,
     probabilities: [f64; 3],
+}
+
+#[derive(Deserialize)]
+struct SpamGolden {
+    text: String,
+    logit: i32,
+}
+
+/// The features are the program's, the logits Python's: weights of other features would not fit.
+#[test]
+fn spam_is_judged_as_python_measured() {
+    let golden: Vec<SpamGolden> =
+        serde_json::from_slice(&fs::read(folder().join("../spam/golden.json")).unwrap()).unwrap();
+    let model = model(1);
+    let weights = model.spam().expect("the committed model has weights");
+    for SpamGolden { text, logit } in &golden {
+        assert_eq!(weights.logit(&spam::slots(text, None)), *logit, "{text}");
+        let judged = spam::judge(text, None, Some(weights));
+        assert_eq!(judged.is_spam(), *logit >= 0 || judged.reasons.contains(&"bot"), "{text}: {judged:?}");
+        assert_eq!(judged.reasons.contains(&"wording"), *logit >= 0, "{text}: {judged:?}");
+    }
+    let found = golden.iter().filter(|row| row.logit >= 0).count();
+    assert!(found > 0 && found < golden.len(), "{found} of {}", golden.len());
 }
 
 #[derive(Deserialize)]
@@ -160,7 +185,7 @@ fn a_text_of_a_megabyte_is_answered_and_flagged() {
 
 #[test]
 fn a_damaged_file_is_refused_by_name() {
-    for file in ["segment0.onnx", "segment2.onnx", "mood.onnx", "tokenizer.json"] {
+    for file in ["segment0.onnx", "segment2.onnx", "mood.onnx", "spam.bin", "tokenizer.json"] {
         let copy = damaged(file, |bytes| {
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;

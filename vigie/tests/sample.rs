@@ -22,7 +22,7 @@ fn most_sample_posts_are_neither_copies_of_one_another_nor_spam() {
     let mut unique = 0;
     for post in &posts {
         let fingerprint = Fingerprint::of(&text(post)).unwrap();
-        let is_spam = spam::judge(&text(post), Some(&post.author)).is_spam();
+        let is_spam = spam::judge(&text(post), Some(&post.author), None).is_spam();
         // Of near duplicates some pair is the same. All pairs are noted.
         let pairs = fingerprint.pairs().into_iter().enumerate();
         let is_copy = pairs.filter(|pair| !seen.insert(*pair)).count() > 0;

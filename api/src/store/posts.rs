@@ -60,8 +60,8 @@ pub(crate) struct Post {
     pub copies: i64,
     /// 0 to 1; from 0.5 on the post is left out of the unique volume. Null if it was not judged.
     pub spam_score: Option<f64>,
-    /// Why, in stable words: promotion, promised_gain, wallet_begging, bot, link_only, many_cashtags, many_hashtags, price_feed, invitation,
-    /// many_handles, repetition, capitals.
+    /// Why, in stable words: promotion, promised_gain, wallet_begging, bot, link_only, many_cashtags, many_hashtags, price_feed, offer,
+    /// market_feed, lottery, invitation, many_handles, repetition, capitals, wording. A score below 0.5 may have some too.
     pub spam_reasons: Vec<String>,
     /// Not from the public web.
     pub sample: bool,

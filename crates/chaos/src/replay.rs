@@ -300,9 +300,11 @@ impl Variants {
         let mut first = manifest["segments"][0].take();
         first.as_object_mut().into_iter().for_each(|first| drop(first.remove("exit_at")));
         let file = first["file"].as_str().unwrap_or_default().to_owned();
-        (manifest["segments"], manifest["version"]) = (json!([first]), json!("0.0.1"));
+        // A head needs two segments.
+        (manifest["segments"], manifest["mood"], manifest["version"]) = (json!([first]), Value::Null, json!("0.0.1"));
+        let spam = manifest["spam"]["file"].as_str().unwrap_or_default().to_owned();
         std::fs::write(folder.join("model.json"), manifest.to_string()).map_err(failed("write the manifest"))?;
-        for file in ["tokenizer.json", &file] {
+        for file in ["tokenizer.json", &file, &spam] {
             std::fs::copy(model.dir.join(file), folder.join(file)).map_err(failed("copy a file"))?;
         }
         std::fs::write(&assets, ASSETS).map_err(ChaosError::io("write the other asset table"))?;

@@ -36,6 +36,9 @@ pub struct ModelManifest {
     /// The head for the mood towards each target, if the model has one.
     #[serde(default)]
     pub mood: Option<MoodManifest>,
+    /// The weights by which spam is told, if the model has any.
+    #[serde(default)]
+    pub spam: Option<SpamManifest>,
 }
 
 fn equal_weights() -> [f64; 3] {
@@ -70,6 +73,15 @@ pub struct MoodManifest {
     pub temperature: f64,
     /// Distances from a target are distinguished up to this many tokens.
     pub reach: u16,
+}
+
+/// Weights for features of the text itself ([`super::SpamWeights`]).
+#[derive(Clone, Debug, Deserialize)]
+pub struct SpamManifest {
+    /// Name of the file in the model folder.
+    pub file: String,
+    /// Hex SHA-256 of the file.
+    pub sha256: String,
 }
 
 impl ModelManifest {
@@ -107,13 +119,13 @@ impl ModelManifest {
         if mood.is_none() && self.mood.is_some() {
             return Err("there is a mood head on one segment, expected at least two".to_owned());
         }
-        let files = self.segments.iter().map(|segment| (&segment.file, segment.temperature));
-        for (file, temperature) in files.chain(mood.map(|mood| (&mood.file, mood.temperature))) {
-            if file.contains(['/', '\\']) {
-                return Err(format!("file {file} is a path, expected a name"));
-            }
-            check_temperature(file, temperature)?;
+        let networks = self.segments.iter().map(|segment| (&segment.file, segment.temperature));
+        let networks = networks.chain(mood.map(|mood| (&mood.file, mood.temperature)));
+        let files = networks.clone().map(|(file, _)| file).chain(self.spam.iter().map(|spam| &spam.file));
+        if let Some(path) = files.into_iter().find(|file| file.contains(['/', '\\'])) {
+            return Err(format!("file {path} is a path, expected a name"));
         }
+        networks.into_iter().try_for_each(|(file, temperature)| check_temperature(file, temperature))?;
         for SegmentManifest { file, temperatures, .. } in &self.segments {
             temperatures.values().try_for_each(|temperature| check_temperature(file, *temperature))?;
             if let Some(other) = temperatures.keys().find(|language| !self.languages.contains(language)) {
@@ -182,7 +194,7 @@ mod tests {
     const GOOD: &str = r#"{"name":"m","version":"1","tokenizer_sha256":"cd","languages":["en"],"max_tokens":128,
         "labels":["negative","neutral","positive"],"segments":[
             {"file":"a.onnx","sha256":"AB","temperature":1.5,"temperatures":{"en":1.7},"exit_at":0.9},{"file":"b.onnx","sha256":"CD","temperature":1.2}
-        ],"mood":{"file":"m.onnx","sha256":"EF","temperature":1.1,"reach":24},"metrics":{"accuracy":0.7}}"#;
+        ],"mood":{"file":"m.onnx","sha256":"EF","temperature":1.1,"reach":24},"spam":{"file":"s.bin","sha256":"01"},"metrics":{"accuracy":0.7}}"#;
 
     #[test]
     fn a_good_manifest_is_read() {
@@ -214,6 +226,7 @@ mod tests {
             ("128", "2"),
             ("a.onnx", "../a.onnx"),
             ("m.onnx", "../m.onnx"),
+            ("s.bin", "../s.bin"),
             ("1.1", "0"),
             (r#""max_tokens":128"#, r#""max_tokens":128,"class_weights":[1,0,1]"#),
             (r#","exit_at":0.9"#, ""),

@@ -7,7 +7,7 @@ use super::encoder::{Encoded, Encoder};
 use super::manifest::{ModelManifest, read_verified};
 use super::mood::MoodHead;
 use super::network::{Network, Segment};
-use super::{ModelError, ModelInfo, Passage, Probabilities, Reading, Scorer, Sentiment, runtime};
+use super::{ModelError, ModelInfo, Passage, Probabilities, Reading, Scorer, Sentiment, SpamWeights, runtime};
 
 /// How to load a model.
 #[derive(Clone, Debug)]
@@ -31,6 +31,7 @@ pub struct SentimentModel {
     info: ModelInfo,
     encoder: Encoder,
     workers: Vec<Network>,
+    spam: Option<SpamWeights>,
 }
 
 impl SentimentModel {
@@ -58,6 +59,12 @@ impl SentimentModel {
             .collect::<Result<Vec<_>, _>>()?;
         let mood = manifest.mood.as_ref().map(|mood| Ok((mood, read_verified(&dir.join(&mood.file), &mood.sha256)?)));
         let mood = mood.transpose()?;
+        let spam = manifest.spam.as_ref().map(|spam| {
+            let path = dir.join(&spam.file);
+            let weights = SpamWeights::read(&read_verified(&path, &spam.sha256)?);
+            weights.map_err(|detail| ModelError::Malformed { path, detail })
+        });
+        let spam = spam.transpose()?;
         let environment = runtime::environment(&runtime::find_library(options.library.as_deref())?)?;
         let open = |early_exit: bool| {
             let segments = manifest.segments.iter().zip(&files).map(|(segment, bytes)| {
@@ -71,7 +78,7 @@ impl SentimentModel {
         let probe = encoder.encode(Passage { targets: &targets, ..text.into() })?;
         answer(&mut open(false)?, &probe, None, 2)?;
         let workers = (0..options.threads.max(1)).map(|_| open(options.early_exit)).collect::<Result<_, _>>()?;
-        Ok(Self { info: manifest.info(), encoder, workers })
+        Ok(Self { info: manifest.info(), encoder, workers, spam })
     }
 
     /// The model behind the answers.
@@ -122,6 +129,10 @@ impl SentimentModel {
 impl Scorer for SentimentModel {
     fn info(&self) -> &ModelInfo {
         self.info()
+    }
+
+    fn spam(&self) -> Option<&SpamWeights> {
+        self.spam.as_ref()
     }
 
     fn score(&mut self, passages: &[Passage<'_>]) -> Result<Vec<Sentiment>, ModelError> {

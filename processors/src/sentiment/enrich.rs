@@ -8,7 +8,7 @@ use crate::assets::post_text;
 use crate::inference::Sentiment;
 use crate::text::analysis::Analysis;
 use crate::text::fingerprint::Fingerprint;
-use crate::text::spam;
+use crate::text::spam::Spam;
 
 /// Why a deleted post has no sentiment.
 pub(crate) const DELETED: &str = "deleted";
@@ -22,6 +22,7 @@ const TITLE_CHARS: usize = 500;
 pub fn enrich(
     post: RawPost,
     analysis: Analysis,
+    spam: Spam,
     author_id: Option<String>,
     scored_at: Timestamp,
     revision: i32,
@@ -29,7 +30,6 @@ pub fn enrich(
 ) -> (ScoredPost, Vec<Mention>) {
     let text = post_text(post.title.as_deref(), &post.text);
     let fingerprint = Fingerprint::of(&text).map(Fingerprint::to_long);
-    let spam = spam::judge(&text, post.author.as_deref());
     let sentiment = analysis.sentiment;
     let label = |sentiment: Option<Sentiment>| sentiment.map(|sentiment| sentiment.label.as_str().to_owned());
     let score = |sentiment: Option<Sentiment>| sentiment.map(|sentiment| sentiment.score);
@@ -173,7 +173,7 @@ mod tests {
 
     fn enriched(analysis: Analysis) -> (ScoredPost, Vec<Mention>) {
         let post = raw_post("p", "u", "text", 5);
-        enrich(post, analysis, Some("a1".into()), Timestamp::from_millis(9), 1, lineage(3, 8))
+        enrich(post, analysis, Spam::default(), Some("a1".into()), Timestamp::from_millis(9), 1, lineage(3, 8))
     }
 
     #[test]

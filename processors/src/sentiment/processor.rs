@@ -30,9 +30,10 @@ use super::metrics::SentimentMetrics;
 use super::only::Only;
 use super::scoring::score_batch;
 use crate::assets::post_text;
-use crate::inference::ModelInfo;
+use crate::inference::{ModelInfo, SpamWeights};
 use crate::service::record_codec::{RecordCodec, Rejection, decode, encode};
 use crate::text::analysis::{Analyser, Analysis, Subject};
+use crate::text::spam;
 
 /// A post may be published this long after its arrival, by clocks that disagree.
 pub(crate) const FUTURE_TOLERANCE: Duration = Duration::from_secs(3600);
@@ -68,6 +69,7 @@ pub struct SharedAnalyser {
     analyser: Mutex<Analyser>,
     model: ModelInfo,
     assets_version: String,
+    spam: Option<SpamWeights>,
 }
 
 impl SharedAnalyser {
@@ -75,7 +77,8 @@ impl SharedAnalyser {
     pub fn new(analyser: Analyser) -> Self {
         let model = analyser.scorer().info().clone();
         let assets_version = analyser.assets().table().version().to_owned();
-        Self { analyser: Mutex::new(analyser), model, assets_version }
+        let spam = analyser.scorer().spam().cloned();
+        Self { analyser: Mutex::new(analyser), model, assets_version, spam }
     }
 
     /// The version of the asset table.
@@ -304,7 +307,9 @@ impl<C: RecordCodec> SentimentProcessor<C> {
         let author_id = self.author_id(&post);
         let now = ctx.now();
         let (edited_at, revision) = (post.edited_at, before.as_ref().map_or(1, |emitted| emitted.revision + 1));
-        let (scored, mentions) = enrich(post, analysis, author_id, now, revision, self.lineage(record));
+        let text = post_text(post.title.as_deref(), &post.text);
+        let spam = spam::judge(&text, post.author.as_deref(), self.analyser.spam.as_ref());
+        let (scored, mentions) = enrich(post, analysis, spam, author_id, now, revision, self.lineage(record));
         self.metrics.posts.with_label_values(&[scored.label.as_deref().unwrap_or("unscored")]).inc();
         self.metrics.mentions.inc_by(mentions.len() as u64 - 1);
         self.metrics.age_seconds.observe(now.since(scored.fetched_at).as_secs_f64());

@@ -1,4 +1,5 @@
-//! How much a post looks like spam or a bot: a sum of weights, each with a reason that a reader can check in the text.
+//! How much a post looks like spam or a bot: rules, each a reason that a reader can check in the text, and a linear model that decides by them and
+//! by the wording.
 //!
 //! | reason | weight | when |
 //! |---|---|---|
@@ -17,20 +18,31 @@
 //! | `many_handles` | 0.2 | more than 4 handles |
 //! | `repetition` | 0.2 | a character 8 times in a row, or 5 emoji in a row |
 //! | `capitals` | 0.2 | at least 20 letters, three in four of them capitals |
+//! | `wording` | | the weights of the sentiment model's folder say so, by the reasons, words and marks (`models/spam/README.md`) |
 //!
-//! The score is the sum, 1 at most. From [`SPAM`] on a post counts as spam: it is counted, and left out of the unique volume. No reason looks at
+//! The score is the weights' share of spam for such a post, moved so that [`SPAM`] is where they decide; `bot` decides by itself. Without weights
+//! it is the sum of the rules', 1 at most. From [`SPAM`] on a post counts as spam: it is counted, and left out of the unique volume. No reason looks at
 //! what a post thinks, nor at who wrote it, apart from names that end in "bot". `models/spam/evaluate.py` prints precision and recall on
 //! posts labelled by hand.
 
 mod phrases;
+mod wording;
 
 use std::collections::BTreeSet;
 
+use crate::inference::SpamWeights;
 use crate::text::fingerprint::{is_emoji, is_link};
 use phrases::Phrases;
 
 /// The score from which on a post is spam.
 pub const SPAM: f64 = 0.5;
+
+/// The highest score of a post that is none.
+const BELOW: f64 = 0.49;
+/// The reason that decides by itself, weights or not.
+const BOT: &str = "bot";
+/// The weights decided.
+const WORDING: &str = "wording";
 
 /// Characters that are looked at.
 const MAX_CHARS: usize = 4000;
@@ -40,7 +52,7 @@ const MAX_CHARS: usize = 4000;
 pub struct Spam {
     /// 0 to 1.
     pub score: f64,
-    /// Stable words, in the order of the table.
+    /// Stable words, in the order of the table. With weights a score below [`SPAM`] may have some.
     pub reasons: Vec<&'static str>,
 }
 
@@ -51,8 +63,33 @@ impl Spam {
     }
 }
 
-/// Judges a text, and the name of its author where it is known.
-pub fn judge(text: &str, author: Option<&str>) -> Spam {
+/// Judges a text, and the name of its author where it is known, by the reasons, or by `weights` for them and the wording.
+pub fn judge(text: &str, author: Option<&str>, weights: Option<&SpamWeights>) -> Spam {
+    let (text, facts, spam) = judged_by_rules(text, author);
+    let Some(weights) = weights else { return spam };
+    let logit = weights.logit(&wording::slots(text, &facts, &spam.reasons, in_tenths(spam.score)));
+    let odds = (f64::from(logit) / 32.0).exp();
+    // In hundredths, so that no machine's arithmetic moves a post over the threshold.
+    let share = (if odds.is_finite() { odds / (1.0 + odds) } else { 1.0 } * 100.0).round() / 100.0;
+    let mut reasons = spam.reasons;
+    let says_so = reasons.contains(&BOT);
+    if logit >= 0 {
+        reasons.push(WORDING);
+    }
+    Spam { score: if logit >= 0 || says_so { share.max(SPAM) } else { share.min(BELOW) }, reasons }
+}
+
+/// The slots of a post's features, to learn weights for them (`models/spam/train.py`).
+pub fn slots(text: &str, author: Option<&str>) -> Vec<u32> {
+    let (text, facts, spam) = judged_by_rules(text, author);
+    wording::slots(text, &facts, &spam.reasons, in_tenths(spam.score))
+}
+
+fn in_tenths(score: f64) -> usize {
+    (score * 10.0).round() as usize
+}
+
+fn judged_by_rules<'a>(text: &'a str, author: Option<&str>) -> (&'a str, Facts<'a>, Spam) {
     let text = text.char_indices().nth(MAX_CHARS).map_or(text, |(end, _)| &text[..end]);
     let facts = Facts::of(text);
     let phrases = Phrases::of(text);
@@ -60,7 +97,7 @@ pub fn judge(text: &str, author: Option<&str>) -> Spam {
         ("promotion", 0.5, facts.links > 0 && phrases.free),
         ("promised_gain", 0.5, phrases.gain),
         ("wallet_begging", 0.5, facts.wallet && phrases.asking),
-        ("bot", 0.5, phrases.bot || author.is_some_and(is_bot)),
+        (BOT, 0.5, phrases.bot || author.is_some_and(is_bot)),
         ("link_only", 0.5, (facts.links > 0 || facts.handles > 1) && facts.words == 0),
         ("many_cashtags", 0.5, facts.cashtags.len() > 5),
         ("many_hashtags", 0.5, facts.hashtags > 8),
@@ -82,7 +119,7 @@ pub fn judge(text: &str, author: Option<&str>) -> Spam {
         tenths += weight * 10.0;
     }
     spam.score = (f64::round(tenths) / 10.0).min(1.0);
-    spam
+    (text, facts, spam)
 }
 
 /// Names of accounts that say so: `AutoModerator`, `tip_bot`, `RemindMeBot`.
@@ -212,7 +249,7 @@ mod tests {
     use super::*;
 
     fn reasons(text: &str) -> Vec<&'static str> {
-        judge(text, None).reasons
+        judge(text, None, None).reasons
     }
 
     #[test]
@@ -253,26 +290,27 @@ mod tests {
             "GM",
             "",
         ] {
-            assert_eq!(judge(text, Some("satoshi")), Spam::default(), "{text}");
+            assert_eq!(judge(text, Some("satoshi"), None), Spam::default(), "{text}");
         }
     }
 
     #[test]
     fn weights_add_up_to_1_at_most() {
-        let spam = judge("FREE BITCOIN GIVEAWAY!!!!!!!!! JOIN NOW https://example.com t.me/x GUARANTEED PROFIT", None);
+        let spam =
+            judge("FREE BITCOIN GIVEAWAY!!!!!!!!! JOIN NOW https://example.com t.me/x GUARANTEED PROFIT", None, None);
         assert_eq!(spam.reasons, ["promotion", "promised_gain", "offer", "invitation", "repetition", "capitals"]);
         assert!((spam.score - 1.0).abs() < 1e-12 && spam.is_spam());
-        let odd = judge("UP UP UP UP UP UP UP UP UP UP 🚀🚀🚀🚀🚀🚀", None);
+        let odd = judge("UP UP UP UP UP UP UP UP UP UP 🚀🚀🚀🚀🚀🚀", None, None);
         assert!((odd.score - 0.4).abs() < 1e-12 && !odd.is_spam(), "{odd:?}");
     }
 
     #[test]
     fn bots_are_known_by_their_names() {
         for name in ["AutoModerator", "coin-bot", "RemindMeBot", "@price_bot"] {
-            assert_eq!(judge("the price is 30,000", Some(name)).reasons, ["bot"], "{name}");
+            assert_eq!(judge("the price is 30,000", Some(name), None).reasons, ["bot"], "{name}");
         }
         for name in ["talbot", "Abbott", "botanist", "robot9"] {
-            assert_eq!(judge("the price is 30,000", Some(name)), Spam::default(), "{name}");
+            assert_eq!(judge("the price is 30,000", Some(name), None), Spam::default(), "{name}");
         }
     }
 }
