@@ -19,6 +19,7 @@ use crate::error::StreamsError;
 use crate::metrics::StreamsMetrics;
 use crate::processor::dead_letter::{DeadLetterEncoder, dead_letter_topic};
 use crate::snapshot::{self, StateDir, StateDirParts};
+use crate::standby::{Standbys, updater};
 use crate::store::database::Memory;
 use crate::thread::StreamThread;
 use crate::thread::bounds::Bounds;
@@ -145,6 +146,7 @@ impl StreamsApp {
             board: StateBoard::new(self.config.threads, self.listener.clone()),
             bounds,
             pace: self.config.rate.map(Pace::new),
+            standbys: self.standbys(admin, partitions),
         })
     }
 
@@ -191,6 +193,22 @@ impl StreamsApp {
             disk: on_disk.then(|| Arc::new(Memory::new(self.config.state_cache))),
             clock: Arc::clone(&self.clock),
         })))
+    }
+
+    /// Room for copies of what others run, if they are wanted and there is state. Without knowing for how long the changelogs keep tombstones there are
+    /// none.
+    fn standbys(&self, admin: &Admin, partitions: i32) -> Option<Standbys> {
+        let changelogs = self.changelog_topics();
+        if self.config.num_standby_replicas == 0 || self.config.stop_at.is_some() || changelogs.is_empty() {
+            return None;
+        }
+        match changelog::delete_retention(admin, &changelogs) {
+            Ok(kept) => Some(Standbys::new(partitions, snapshot::max_age(kept))),
+            Err(error) => {
+                warn!(%error, "changelogs cannot be described, there are no standby copies");
+                None
+            }
+        }
     }
 
     /// Checks the topics, creates changelogs and dead-letter topics, and returns the number of partitions.
@@ -292,6 +310,7 @@ fn run_threads(shared: &Shared<'_>, stop: &(dyn Fn() -> bool + Sync), failed: &A
                 }
             }
         }
+        let standby = shared.standbys.as_ref().map(|standbys| scope.spawn(|| updater::run(shared, standbys, stop)));
         watch(shared, handles.iter().map(|(index, handle)| (*index, handle)).collect());
         for (index, handle) in handles {
             let ended = handle.join().unwrap_or_else(|_| {
@@ -300,6 +319,9 @@ fn run_threads(shared: &Shared<'_>, stop: &(dyn Fn() -> bool + Sync), failed: &A
             });
             shared.board.set(index, AppState::Stopped);
             outcome = outcome.and(ended);
+        }
+        if standby.is_some_and(|standby| standby.join().is_err()) {
+            error!("the thread of the standby copies panicked");
         }
         outcome
     })

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
-use vigie_clock::SharedClock;
+use vigie_clock::{SharedClock, Timestamp};
 
 use super::header::{Header, is_stale};
 use super::mark::Mark;
@@ -192,6 +192,15 @@ impl TaskDisk {
         }
         (header.written_at, header.mark, header.from) = (now, Some(mark.clone()), logged.to_vec());
         self.manifest.until = logged.to_vec();
+        self.write(true);
+    }
+
+    /// The changelogs complete what is here from `from` on, as of the commit `mark`. Nothing from `until` on is here, and everything that they
+    /// had at `as_of`: for a copy that follows them.
+    pub(crate) fn checkpoint(&mut self, mark: Mark, from: Vec<i64>, until: Vec<i64>, as_of: Timestamp) {
+        let header = &mut self.manifest.header;
+        (header.written_at, header.mark, header.from) = (as_of, Some(mark), from);
+        self.manifest.until = until;
         self.write(true);
     }
 

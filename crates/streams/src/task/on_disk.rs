@@ -1,6 +1,9 @@
 //! What a task does where its stores are on [disk](super::disk).
 
+use vigie_clock::Timestamp;
+
 use super::disk::TaskDisk;
+use super::mark::Mark;
 use super::{State, StreamTask};
 use crate::store::StoreSpec;
 
@@ -42,6 +45,19 @@ impl StreamTask {
             None => disk.flush(),
         }
         self.disk_failure().map_or(Ok(()), Err)
+    }
+
+    /// See [`TaskDisk::checkpoint`].
+    pub(crate) fn checkpoint(&mut self, mark: Mark, from: Vec<i64>, until: Vec<i64>, as_of: Timestamp) {
+        if let Some(disk) = &mut self.disk {
+            disk.checkpoint(mark, from, until, as_of);
+        }
+    }
+
+    /// Takes the stores of `copy`, another of this task; their changelogs follow.
+    pub(crate) fn adopt(&mut self, copy: Self) {
+        debug_assert_eq!(self.state, State::Restoring, "task {}", self.core.id);
+        (self.core.stores, self.disk) = (copy.core.stores, copy.disk);
     }
 
     #[cfg(test)]

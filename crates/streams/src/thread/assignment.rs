@@ -82,15 +82,7 @@ pub(crate) fn restored(
         for (partition, start) in starts(shared, consumer, &left)? {
             let mark = Mark::committed(&start.inputs);
             committed.extend(start.committed.then_some(partition));
-            let task = StreamTask::new(TaskParts {
-                topology: shared.topology,
-                partition,
-                inputs: start.inputs,
-                clock: Arc::clone(shared.clock),
-                encoder: Arc::clone(shared.encoder),
-                idle_after: shared.config.idle_timeout,
-            });
-            made.push((task, mark));
+            made.push((task(shared, partition, start.inputs), mark));
         }
         let Some(restored) = restore::restore(shared, made, stop, alive)? else { return Ok(None) };
         let mut torn = BTreeSet::new();
@@ -122,6 +114,18 @@ pub(crate) fn restored(
         }
     }
     Ok(Some(tasks))
+}
+
+/// A task without its state.
+pub(crate) fn task(shared: &Shared<'_>, partition: i32, inputs: Vec<InputStart>) -> StreamTask {
+    StreamTask::new(TaskParts {
+        topology: shared.topology,
+        partition,
+        inputs,
+        clock: Arc::clone(shared.clock),
+        encoder: Arc::clone(shared.encoder),
+        idle_after: shared.config.idle_timeout,
+    })
 }
 
 /// Leaves the last commit of `task` out.
@@ -182,15 +186,15 @@ fn place_of_state(shared: &Shared<'_>) -> String {
 
 /// Where a task begins.
 #[derive(Default)]
-struct Start {
-    inputs: Vec<InputStart>,
+pub(crate) struct Start {
+    pub(crate) inputs: Vec<InputStart>,
     /// Whether anything was committed before.
-    committed: bool,
+    pub(crate) committed: bool,
 }
 
 /// Where each partition begins, by partition number. Always a definite offset: what a task commits must include its positions, also
 /// before its first record, for it is the offsets by which a zombie is recognised.
-fn starts(
+pub(crate) fn starts(
     shared: &Shared<'_>,
     consumer: &Consumer,
     partitions: &[TopicPartition],

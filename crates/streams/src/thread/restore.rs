@@ -37,15 +37,16 @@ pub(crate) struct Torn {
 }
 
 /// A task whose stores are being filled.
-struct Restoring {
-    task: StreamTask,
+pub(crate) struct Restoring {
+    pub(crate) task: StreamTask,
     /// What its committed offsets tell of.
-    committed: Option<Mark>,
-    /// By store: its changelog, where it is read from, and what was read.
-    logs: Vec<TopicPartition>,
-    from: Vec<i64>,
-    tails: Vec<Tail>,
-    records: u64,
+    pub(crate) committed: Option<Mark>,
+    /// By store: its changelog, where it is read from, where it ended, and what was read.
+    pub(crate) logs: Vec<TopicPartition>,
+    pub(crate) from: Vec<i64>,
+    pub(crate) ends: Vec<i64>,
+    pub(crate) tails: Vec<Tail>,
+    pub(crate) records: u64,
 }
 
 /// Fills the stores of tasks, each given with what its committed offsets tell of; `None` if it was asked to stop before it was done. `alive`
@@ -80,11 +81,33 @@ pub(crate) fn restore(
 }
 
 impl Restoring {
+    /// Takes the copy that there is, or else the local state.
+    fn new(shared: &Shared<'_>, task: StreamTask, committed: Option<Mark>) -> Result<Self, Interrupted> {
+        let Some((standbys, copy)) =
+            shared.standbys.as_ref().and_then(|standbys| Some((standbys, standbys.take(task.id().partition)?)))
+        else {
+            return Self::from_local(shared, task, committed);
+        };
+        let bounds = bounds(shared, copy.positions().map(|(log, _)| log))?;
+        match copy.become_task(task, committed, &bounds, shared.clock.now(), standbys.max_age) {
+            Ok(restoring) => {
+                shared.metrics.standby_handovers.inc();
+                Ok(restoring)
+            }
+            Err((task, committed)) => Self::from_local(shared, task, committed),
+        }
+    }
+
     /// Takes the local state that there is.
-    fn new(shared: &Shared<'_>, mut task: StreamTask, committed: Option<Mark>) -> Result<Self, Interrupted> {
+    pub(crate) fn from_local(
+        shared: &Shared<'_>,
+        mut task: StreamTask,
+        committed: Option<Mark>,
+    ) -> Result<Self, Interrupted> {
         let number = task.id().partition;
         let logs: Vec<_> = shared.changelogs.iter().map(|topic| TopicPartition::new(topic, number)).collect();
-        let bounds: Vec<(i64, i64)> = logs.iter().map(|log| shared.admin.watermarks(log)).collect::<Result<_, _>>()?;
+        let bounds = bounds(shared, &logs)?;
+        let ends = bounds.iter().map(|(_, end)| *end).collect();
         let local = match &shared.state_dir {
             Some(dir) if !logs.is_empty() => dir.restore_point(&mut task, &bounds, shared.metrics),
             _ => Ok(None),
@@ -100,10 +123,10 @@ impl Restoring {
             from.push(start);
             tails.push(tail);
         }
-        Ok(Self { task, committed, logs, from, tails, records: 0 })
+        Ok(Self { task, committed, logs, from, ends, tails, records: 0 })
     }
 
-    fn take(&mut self, store: usize, record: Record) -> Result<(), KafkaError> {
+    pub(crate) fn take(&mut self, store: usize, record: Record) -> Result<(), KafkaError> {
         let Some(key) = record.key else { return Ok(()) };
         self.records += u64::from(key != mark::KEY[..] && key != mark::SENT_KEY[..]);
         let followed = self.tails[store].push(key, record.value).map_err(|error| {
@@ -149,6 +172,14 @@ impl Restoring {
         };
         Restored { task: self.task, records: self.records, torn }
     }
+}
+
+/// The beginnings and ends of changelogs.
+fn bounds<'l>(
+    shared: &Shared<'_>,
+    logs: impl IntoIterator<Item = &'l TopicPartition>,
+) -> Result<Vec<(i64, i64)>, KafkaError> {
+    logs.into_iter().map(|log| shared.admin.watermarks(log)).collect()
 }
 
 /// Reads the changelogs to their ends; `false` if it was asked to stop before that.
