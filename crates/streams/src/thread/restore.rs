@@ -148,7 +148,7 @@ impl Restoring {
     }
 
     /// Compares changelogs, offsets and outputs, of which `gone` were rolled back.
-    fn finish(mut self, gone: &[TopicPartition]) -> Restored {
+    pub(crate) fn finish(mut self, gone: &[TopicPartition]) -> Restored {
         let mut agreement = mark::compare(&self.tails, self.committed.as_ref());
         if let Some(committed) = &self.committed {
             if !gone.is_empty() && agreement == Agreement::Whole {
