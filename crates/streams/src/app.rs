@@ -16,6 +16,7 @@ use crate::app_state::{AppState, StateBoard};
 use crate::changelog;
 use crate::config::{StateBackend, StreamsConfig};
 use crate::error::StreamsError;
+use crate::growth::refuse_half_grown;
 use crate::metrics::StreamsMetrics;
 use crate::processor::dead_letter::{DeadLetterEncoder, dead_letter_topic};
 use crate::snapshot::{self, StateDir, StateDirParts};
@@ -213,7 +214,7 @@ impl StreamsApp {
 
     /// Checks the topics, creates changelogs and dead-letter topics, and returns the number of partitions.
     fn prepare(&self, admin: &Admin, stop: &dyn Fn() -> bool) -> Result<i32, StreamsError> {
-        self.refuse_half_grown(admin)?;
+        refuse_half_grown(admin, &self.config.application_id)?;
         let wanted: Vec<&str> = self.topology.sources().chain(self.topology.sinks()).collect();
         let found = wait_for_topics(admin, &self.clock, &wanted, stop)?;
         let Some((source, partitions)) = self.topology.sources().find_map(|s| Some((s, *found.get(s)?))) else {

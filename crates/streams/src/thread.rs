@@ -39,6 +39,7 @@ use stall::StallWatch;
 use crate::app_state::AppState;
 use crate::error::{ProcessorError, StreamsError};
 use crate::failpoint::FailPoint;
+use crate::growth::refuse_half_grown;
 use crate::snapshot::schedule::Snapshots;
 use crate::task::StreamTask;
 
@@ -85,7 +86,7 @@ impl<'a> StreamThread<'a> {
 
     pub(crate) fn run(mut self) -> Result<(), StreamsError> {
         self.shared.board.set(self.index, AppState::Starting);
-        if self.warm_up() {
+        if self.warm_up()? {
             return Ok(());
         }
         loop {
@@ -107,8 +108,8 @@ impl<'a> StreamThread<'a> {
 
     /// Waits for the copies of what others run, as long as there are others, so that what the group gives to this thread is at hand; not
     /// longer than a restore may take. `true` if it was asked to stop meanwhile.
-    fn warm_up(&self) -> bool {
-        let Some(standbys) = &self.shared.standbys else { return false };
+    fn warm_up(&self) -> Result<bool, StreamsError> {
+        let Some(standbys) = &self.shared.standbys else { return Ok(false) };
         let until = self.now() + self.shared.config.max_poll_interval;
         self.shared.board.set(self.index, AppState::Restoring);
         let mut next_look = Duration::ZERO;
@@ -123,7 +124,9 @@ impl<'a> StreamThread<'a> {
             self.alive();
             self.shared.clock.sleep(TICK);
         }
-        (self.stop)()
+        // Partitions may have been added in the meantime.
+        refuse_half_grown(self.shared.admin, &self.shared.config.application_id)?;
+        Ok((self.stop)())
     }
 
     fn session(&mut self) -> Result<(), Interrupted> {

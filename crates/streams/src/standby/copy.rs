@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tracing::{debug, warn};
+use tracing::debug;
 use vigie_clock::Timestamp;
 use vigie_kafka_client::{Record, TopicPartition};
 
@@ -65,8 +65,7 @@ impl Copy {
             *next = record.offset + 1;
             taken.push((store, record));
         }
-        // On disk the manifest must not come after what it tells of.
-        self.restoring.task.restoring(self.restoring.from.clone());
+        self.restoring.task.following(self.restoring.from.clone());
         let before = self.restoring.records;
         for (store, record) in taken {
             if record.key.as_deref() == Some(&mark::KEY[..]) {
@@ -110,7 +109,13 @@ impl Copy {
     }
 
     /// Why it cannot become `task`, whose changelogs have the given beginnings and ends.
-    fn unfit(&self, task: &StreamTask, logs: &[(i64, i64)], now: Timestamp, max_age: Duration) -> Option<String> {
+    pub(crate) fn unfit(
+        &self,
+        task: &StreamTask,
+        logs: &[(i64, i64)],
+        now: Timestamp,
+        max_age: Duration,
+    ) -> Option<String> {
         let own = &self.restoring;
         if own.task.incarnation() != task.incarnation() {
             return Some("state that was recreated since".to_owned());
@@ -126,21 +131,10 @@ impl Copy {
         own.task.disk_failure()
     }
 
-    /// Becomes `task`, whose committed offsets tell of `committed`; gives it back if it is not fit for that.
-    pub(crate) fn become_task(
-        self,
-        mut task: StreamTask,
-        committed: Option<Mark>,
-        logs: &[(i64, i64)],
-        now: Timestamp,
-        max_age: Duration,
-    ) -> Result<Restoring, (StreamTask, Option<Mark>)> {
-        if let Some(reason) = self.unfit(&task, logs, now, max_age) {
-            warn!(task = %task.id(), reason, "standby copy not used");
-            return Err((task, committed));
-        }
+    /// Becomes `task`, for which it is fit, and whose committed offsets tell of `committed`.
+    pub(crate) fn become_task(self, mut task: StreamTask, committed: Option<Mark>) -> Restoring {
         let Restoring { task: copy, logs, from, ends, tails, .. } = self.restoring;
         task.adopt(copy);
-        Ok(Restoring { task, committed, logs, from, ends, tails, records: 0 })
+        Restoring { task, committed, logs, from, ends, tails, records: 0 }
     }
 }

@@ -190,10 +190,8 @@ proptest! {
         let copy = followed(&world, beginning(&world, &clock), &turns);
         let committed = commits.len() - usize::from(torn);
         let (task, mark) = world.task(committed, &clock);
-        let Ok(restoring) = copy.become_task(task, Some(mark), &world.bounds(), NOON, MAX_AGE) else {
-            panic!("the copy fits")
-        };
-        world.assert_restored(restoring, committed);
+        prop_assert_eq!(copy.unfit(&task, &world.bounds(), NOON, MAX_AGE), None);
+        world.assert_restored(copy.become_task(task, Some(mark)), committed);
     }
 
     #[test]
@@ -240,8 +238,7 @@ fn copy_that_is_no_beginning_of_the_log_is_not_used() {
     let (world, clock) = (World::of(&commits), ManualClock::new(NOON));
     let fits = |bounds: Vec<(i64, i64)>, now: Timestamp, incarnation: u64| {
         let copy = followed(&world, beginning(&world, &clock), &[(0, 100, false), (1, 100, false)]);
-        let (task, mark) = world.task_of(2, incarnation, &clock);
-        copy.become_task(task, Some(mark), &bounds, now, MAX_AGE).is_ok()
+        copy.unfit(&world.task_of(2, incarnation, &clock).0, &bounds, now, MAX_AGE).is_none()
     };
     assert!(fits(world.bounds(), NOON.saturating_add(MAX_AGE), 7));
     assert!(!fits(world.bounds(), NOON.saturating_add(MAX_AGE + Duration::from_secs(1)), 7), "tombstones may be gone");

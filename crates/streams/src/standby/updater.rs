@@ -22,6 +22,8 @@ const POLL: Duration = Duration::from_millis(100);
 const BATCH: usize = 2_000;
 /// How often it is looked for tasks to copy, and said how far the copies are.
 const LOOK: Duration = Duration::from_secs(1);
+/// The longest wait for an answer of the brokers: a shutdown waits for it.
+const WAIT: Duration = Duration::from_secs(2);
 /// After so long it is tried again to copy what could not be, or has no state yet.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -137,7 +139,7 @@ impl<'a> Updater<'a> {
         let inputs =
             |partition: i32| self.shared.topology.sources().map(move |source| TopicPartition::new(source, partition));
         let inputs: Vec<TopicPartition> = missing.into_iter().flat_map(inputs).collect();
-        for (partition, start) in assignment::starts(self.shared, &self.group, &inputs)? {
+        for (partition, start) in assignment::starts(self.shared, &self.group, &inputs, WAIT)? {
             if let Err(reason) = self.copy(partition, start) {
                 warn!(partition, reason, "no standby copy of the task for now");
                 self.not_before.insert(partition, now + AGAIN);
@@ -188,7 +190,7 @@ impl<'a> Updater<'a> {
     }
 
     fn keep_up(&mut self) -> Result<(), KafkaError> {
-        let (clock, admin) = (Arc::clone(self.shared.clock), self.shared.admin);
+        let clock = Arc::clone(self.shared.clock);
         let mut due = Vec::new();
         let mut desk = self.standbys.desk.lock();
         for (partition, copy) in &mut desk.copies {
@@ -205,7 +207,8 @@ impl<'a> Updater<'a> {
         drop(desk);
         for (partition, logs) in due {
             let now = clock.now();
-            let ends = logs.iter().map(|log| Ok(admin.watermarks(log)?.1)).collect::<Result<_, KafkaError>>()?;
+            let ends = logs.iter().map(|log| Ok(self.group.watermarks(log, WAIT)?.1));
+            let ends = ends.collect::<Result<_, KafkaError>>()?;
             if let Some(copy) = self.standbys.desk.lock().copies.get_mut(&partition) {
                 copy.keep_up(ends, now, clock.monotonic());
             }

@@ -33,6 +33,13 @@ impl StreamTask {
         }
     }
 
+    /// What follows is below `until`; it is written with that, and not at once.
+    pub(crate) fn following(&mut self, until: Vec<i64>) {
+        if let Some(disk) = &mut self.disk {
+            disk.following(until);
+        }
+    }
+
     /// Writes what was committed, or restored, to disk, if that is where the stores are.
     ///
     /// # Errors
@@ -42,7 +49,7 @@ impl StreamTask {
         let Some(disk) = &mut self.disk else { return Ok(()) };
         match logged {
             Some(logged) => disk.save(&self.mark, &logged),
-            None => disk.flush(),
+            None => disk.write(),
         }
         self.disk_failure().map_or(Ok(()), Err)
     }
@@ -62,7 +69,7 @@ impl StreamTask {
 
     #[cfg(test)]
     pub(crate) fn flush_disk(&mut self) {
-        self.disk.iter_mut().for_each(TaskDisk::flush);
+        self.disk.iter().for_each(TaskDisk::write);
     }
 
     /// Why the stores cannot be used any more, and what was read from them not be believed.

@@ -79,7 +79,7 @@ pub(crate) fn restored(
     for looks in 1..=LOOKS {
         let mut made = Vec::new();
         let mut committed = BTreeSet::new();
-        for (partition, start) in starts(shared, consumer, &left)? {
+        for (partition, start) in starts(shared, consumer, &left, WAIT)? {
             let mark = Mark::committed(&start.inputs);
             committed.extend(start.committed.then_some(partition));
             made.push((task(shared, partition, start.inputs), mark));
@@ -198,12 +198,13 @@ pub(crate) fn starts(
     shared: &Shared<'_>,
     consumer: &Consumer,
     partitions: &[TopicPartition],
+    wait: Duration,
 ) -> Result<BTreeMap<i32, Start>, Interrupted> {
     let mut starts: BTreeMap<i32, Start> = BTreeMap::new();
     if partitions.is_empty() {
         return Ok(starts);
     }
-    let mut committed = consumer.committed(partitions, WAIT)?;
+    let mut committed = consumer.committed(partitions, wait)?;
     for at in partitions {
         let Some(topic) = shared.topology.sources.iter().find(|topic| ***topic == at.topic) else { continue };
         let task = starts.entry(at.partition).or_default();
@@ -215,7 +216,7 @@ pub(crate) fn starts(
             }
             (None, Some(start)) => (*start, String::new()),
             (None, None) => {
-                let (low, high) = consumer.watermarks(at, WAIT)?;
+                let (low, high) = consumer.watermarks(at, wait)?;
                 let offset = match shared.config.auto_offset_reset {
                     Reset::Earliest => low,
                     Reset::Latest => high,

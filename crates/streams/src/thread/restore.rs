@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 use vigie_kafka_client::{KafkaError, ReadToEnd, Record, TopicPartition, rolled_back};
 
 use super::shared::{Interrupted, Shared};
@@ -89,13 +89,13 @@ impl Restoring {
             return Self::from_local(shared, task, committed);
         };
         let bounds = bounds(shared, copy.positions().map(|(log, _)| log))?;
-        match copy.become_task(task, committed, &bounds, shared.clock.now(), standbys.max_age) {
-            Ok(restoring) => {
-                shared.metrics.standby_handovers.inc();
-                Ok(restoring)
-            }
-            Err((task, committed)) => Self::from_local(shared, task, committed),
+        if let Some(reason) = copy.unfit(&task, &bounds, shared.clock.now(), standbys.max_age) {
+            warn!(task = %task.id(), reason, "standby copy not used");
+            drop(copy);
+            return Self::from_local(shared, task, committed);
         }
+        shared.metrics.standby_handovers.inc();
+        Ok(copy.become_task(task, committed))
     }
 
     /// Takes the local state that there is.

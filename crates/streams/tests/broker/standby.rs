@@ -71,7 +71,7 @@ fn copies_take_over(folder: Option<&Path>, steps: &[CommitStep]) {
 
 #[test]
 fn copy_in_memory_takes_over_with_the_tail_only() {
-    copies_take_over(None, &[CommitStep::Send, CommitStep::Commit]);
+    copies_take_over(None, &[CommitStep::Process, CommitStep::Commit]);
 }
 
 #[test]
