@@ -16,17 +16,17 @@ use crate::app_state::{AppState, StateBoard};
 use crate::changelog;
 use crate::config::{StateBackend, StreamsConfig};
 use crate::error::StreamsError;
-use crate::growth::refuse_half_grown;
 use crate::metrics::StreamsMetrics;
 use crate::processor::dead_letter::{DeadLetterEncoder, dead_letter_topic};
 use crate::snapshot::{self, StateDir, StateDirParts};
-use crate::standby::{Standbys, updater};
+use crate::standby::Standbys;
 use crate::store::database::Memory;
 use crate::thread::StreamThread;
 use crate::thread::bounds::Bounds;
 use crate::thread::pace::Pace;
 use crate::thread::shared::Shared;
 use crate::thread::stall::Heartbeat;
+use crate::thread::standby;
 use crate::topology::Topology;
 
 /// How long a start waits for a broker.
@@ -214,7 +214,7 @@ impl StreamsApp {
 
     /// Checks the topics, creates changelogs and dead-letter topics, and returns the number of partitions.
     fn prepare(&self, admin: &Admin, stop: &dyn Fn() -> bool) -> Result<i32, StreamsError> {
-        refuse_half_grown(admin, &self.config.application_id)?;
+        changelog::refuse_half_grown(admin, &self.config.application_id)?;
         let wanted: Vec<&str> = self.topology.sources().chain(self.topology.sinks()).collect();
         let found = wait_for_topics(admin, &self.clock, &wanted, stop)?;
         let Some((source, partitions)) = self.topology.sources().find_map(|s| Some((s, *found.get(s)?))) else {
@@ -311,7 +311,7 @@ fn run_threads(shared: &Shared<'_>, stop: &(dyn Fn() -> bool + Sync), failed: &A
                 }
             }
         }
-        let standby = shared.standbys.as_ref().map(|standbys| scope.spawn(|| updater::run(shared, standbys, stop)));
+        let copies = shared.standbys.as_ref().map(|standbys| scope.spawn(|| standby::run(shared, standbys, stop)));
         watch(shared, handles.iter().map(|(index, handle)| (*index, handle)).collect());
         for (index, handle) in handles {
             let ended = handle.join().unwrap_or_else(|_| {
@@ -321,7 +321,7 @@ fn run_threads(shared: &Shared<'_>, stop: &(dyn Fn() -> bool + Sync), failed: &A
             shared.board.set(index, AppState::Stopped);
             outcome = outcome.and(ended);
         }
-        if standby.is_some_and(|standby| standby.join().is_err()) {
+        if copies.is_some_and(|copies| copies.join().is_err()) {
             error!("the thread of the standby copies panicked");
         }
         outcome

@@ -91,7 +91,7 @@ impl StreamsApp {
     }
 
     fn growing(&self) -> String {
-        growing(&self.config.application_id)
+        changelog::growing(&self.config.application_id)
     }
 
     /// The fewest partitions that a source or changelog has.
@@ -294,19 +294,6 @@ fn inputs(topology: &Topology, partitions: i32) -> Vec<TopicPartition> {
 }
 
 /// A client of the application's group that does not join it.
-/// The topic that exists while partitions are added.
-fn growing(application_id: &str) -> String {
-    format!("{application_id}-growth")
-}
-
-/// Refuses a start between the beginning and the end of [`grow`](StreamsApp::grow).
-pub(crate) fn refuse_half_grown(admin: &Admin, application_id: &str) -> Result<(), StreamsError> {
-    match admin.partitions(&growing(application_id))? {
-        None => Ok(()),
-        Some(_) => Err(refused("not all of the state has moved yet: add them again, to the end".to_owned())),
-    }
-}
-
 fn outside(shared: &Shared<'_>) -> Result<Consumer, StreamsError> {
     let options = ConsumerOptions::new(&shared.config.application_id, Vec::<String>::new());
     Ok(Consumer::new(&shared.config.kafka, &options)?)

@@ -2,7 +2,7 @@
 //!
 //! One thread of an instance follows the changelogs of all tasks that the instance does not run. Where the group gives it one of them, the
 //! stream thread takes the copy, reads what the changelogs have after it, and compares commits and offsets as in any
-//! [restore](crate::thread::restore).
+//! [restore](crate::task::restoring).
 //!
 //! ```text
 //!            nobody here runs it                  assigned to a thread of this instance
@@ -14,23 +14,22 @@
 //! A copy reads committed records only and holds the last commit of each store back until another follows. What is on disk is at any time a
 //! beginning of the changelogs from a [checkpoint](self::checkpoint) on. An instance joins the group when its copies are warm.
 
-pub(crate) mod checkpoint;
+mod checkpoint;
 pub(crate) mod copy;
 #[cfg(test)]
 mod tests;
-pub(crate) mod updater;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use copy::Copy;
 
 /// The copies of one instance, and which tasks its stream threads have.
 pub(crate) struct Standbys {
-    partitions: i32,
+    pub(crate) partitions: i32,
     /// A copy that has not read its changelogs to their ends for longer is not used.
     pub(crate) max_age: Duration,
     desk: Mutex<Desk>,
@@ -38,18 +37,23 @@ pub(crate) struct Standbys {
     restoring: AtomicUsize,
 }
 
+/// What its threads look at one at a time.
 #[derive(Default)]
-struct Desk {
+pub(crate) struct Desk {
     /// By partition: the stream thread that has it.
-    claims: BTreeMap<i32, usize>,
-    copies: BTreeMap<i32, Copy>,
+    pub(crate) claims: BTreeMap<i32, usize>,
+    pub(crate) copies: BTreeMap<i32, Copy>,
     /// Partitions of which there is no state yet.
-    without: BTreeSet<i32>,
+    pub(crate) without: BTreeSet<i32>,
 }
 
 impl Standbys {
     pub(crate) fn new(partitions: i32, max_age: Duration) -> Self {
         Self { partitions, max_age, desk: Mutex::default(), restoring: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock()
     }
 
     /// These partitions are `thread`'s from now on; no copy of them is made until they are released.
@@ -76,7 +80,7 @@ impl Standbys {
         restored
     }
 
-    fn is_restoring(&self) -> bool {
+    pub(crate) fn is_restoring(&self) -> bool {
         self.restoring.load(Ordering::SeqCst) > 0
     }
 

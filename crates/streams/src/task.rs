@@ -16,6 +16,7 @@ pub(crate) mod header;
 pub(crate) mod mark;
 pub(crate) mod metadata;
 mod on_disk;
+pub(crate) mod restoring;
 mod roll_back;
 #[cfg(test)]
 mod tests;

@@ -17,9 +17,10 @@ pub(crate) mod bounds;
 pub(crate) mod commit;
 mod lag;
 pub(crate) mod pace;
-pub(crate) mod restore;
+mod restore;
 pub(crate) mod shared;
 pub(crate) mod stall;
+pub(crate) mod standby;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,9 +38,9 @@ use shared::{Interrupted, Shared};
 use stall::StallWatch;
 
 use crate::app_state::AppState;
+use crate::changelog;
 use crate::error::{ProcessorError, StreamsError};
 use crate::failpoint::FailPoint;
-use crate::growth::refuse_half_grown;
 use crate::snapshot::schedule::Snapshots;
 use crate::task::StreamTask;
 
@@ -125,7 +126,7 @@ impl<'a> StreamThread<'a> {
             self.shared.clock.sleep(TICK);
         }
         // Partitions may have been added in the meantime.
-        refuse_half_grown(self.shared.admin, &self.shared.config.application_id)?;
+        changelog::refuse_half_grown(self.shared.admin, &self.shared.config.application_id)?;
         Ok((self.stop)())
     }
 

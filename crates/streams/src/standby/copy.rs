@@ -9,7 +9,7 @@ use vigie_kafka_client::{Record, TopicPartition};
 use super::checkpoint::Checkpoints;
 use crate::task::StreamTask;
 use crate::task::mark::{self, Mark};
-use crate::thread::restore::Restoring;
+use crate::task::restoring::Restoring;
 
 /// How often, and no oftener, a copy looks for how far it is and writes a checkpoint.
 const UPKEEP: Duration = Duration::from_secs(10);

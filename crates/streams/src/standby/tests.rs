@@ -16,8 +16,8 @@ use crate::snapshot::{StateDir, StateDirParts};
 use crate::store::database::Memory;
 use crate::task::mark::{self, Mark, Tail};
 use crate::task::metadata::Metadata;
+use crate::task::restoring::Restoring;
 use crate::task::{InputStart, StreamTask, TaskParts};
-use crate::thread::restore::Restoring;
 use crate::{PerRecord, PlainDeadLetters, ProcessorContext, Record, StoreSpec, Topology};
 
 const NOON: Timestamp = Timestamp::from_millis(1_652_097_600_000);

@@ -7,13 +7,14 @@ use std::time::Duration;
 use tracing::{error, warn};
 use vigie_kafka_client::{Committed, Consumer, Reset, TopicPartition};
 
-use super::restore::{self, Restored, Torn};
+use super::restore;
 use super::shared::{Interrupted, Shared};
 use crate::changelog;
 use crate::error::{ProcessorError, StreamsError};
 use crate::processor::core::TaskId;
 use crate::task::mark::Mark;
 use crate::task::metadata::Metadata;
+use crate::task::restoring::{Restored, Torn};
 use crate::task::{InputStart, StreamTask, TaskParts};
 use crate::topology::difference;
 

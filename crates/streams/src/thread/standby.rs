@@ -10,11 +10,11 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 use vigie_kafka_client::{Consumer, ConsumerOptions, KafkaError, PartitionReader, Record, TopicPartition};
 
-use super::Standbys;
-use super::copy::Copy;
-use crate::thread::assignment::{self, Start};
-use crate::thread::restore::Restoring;
-use crate::thread::shared::{Interrupted, Shared};
+use super::assignment::{self, Start};
+use super::restore;
+use super::shared::{Interrupted, Shared};
+use crate::standby::Standbys;
+use crate::standby::copy::Copy;
 
 /// The longest wait for records, and how soon a shutdown is seen.
 const POLL: Duration = Duration::from_millis(100);
@@ -56,7 +56,7 @@ pub(crate) fn run(shared: &Shared<'_>, standbys: &Standbys, stop: &dyn Fn() -> b
             shared.clock.sleep(POLL);
         }
     }
-    for (partition, mut copy) in std::mem::take(&mut standbys.desk.lock().copies) {
+    for (partition, mut copy) in std::mem::take(&mut standbys.desk().copies) {
         copy.checkpoint();
         shared.metrics.forget_standby(partition);
     }
@@ -109,7 +109,7 @@ impl<'a> Updater<'a> {
 
     fn take(&mut self, mut records: Vec<Record>) {
         records.sort_by_key(|record| record.partition);
-        let mut desk = self.standbys.desk.lock();
+        let mut desk = self.standbys.desk();
         while let Some(partition) = records.last().map(|record| record.partition) {
             let of_partition = records.split_off(records.partition_point(|record| record.partition < partition));
             // A stream thread may have taken it a moment ago.
@@ -129,7 +129,7 @@ impl<'a> Updater<'a> {
     fn look(&mut self) -> Result<(), Interrupted> {
         let now = self.shared.clock.monotonic();
         let missing: Vec<i32> = {
-            let desk = self.standbys.desk.lock();
+            let desk = self.standbys.desk();
             let is_missing =
                 |partition: &i32| !desk.claims.contains_key(partition) && !desk.copies.contains_key(partition);
             (0..self.standbys.partitions).filter(is_missing).collect()
@@ -152,7 +152,7 @@ impl<'a> Updater<'a> {
 
     /// Begins with what is at hand of the task.
     fn copy(&mut self, partition: i32, start: Start) -> Result<(), String> {
-        let mut desk = self.standbys.desk.lock();
+        let mut desk = self.standbys.desk();
         // What has no offsets has no state, and no name that would tell it from its successor's.
         if !start.committed {
             desk.without.insert(partition);
@@ -164,7 +164,7 @@ impl<'a> Updater<'a> {
             return Ok(());
         }
         let task = assignment::task(self.shared, partition, start.inputs);
-        let restoring = Restoring::from_local(self.shared, task, None).map_err(|interrupted| match interrupted {
+        let restoring = restore::from_local(self.shared, task, None).map_err(|interrupted| match interrupted {
             Interrupted::Restart(reason) => reason,
             Interrupted::Fatal(error) => error.to_string(),
         })?;
@@ -176,7 +176,7 @@ impl<'a> Updater<'a> {
 
     /// Reads what the copies have not.
     fn follow_all(&mut self) -> Result<(), KafkaError> {
-        let desk = self.standbys.desk.lock();
+        let desk = self.standbys.desk();
         let positions = desk.copies.values().flat_map(Copy::positions);
         let positions: BTreeMap<TopicPartition, i64> = positions.map(|(log, at)| (log.clone(), at)).collect();
         if !self.followed.iter().eq(positions.keys()) {
@@ -192,7 +192,7 @@ impl<'a> Updater<'a> {
     fn keep_up(&mut self) -> Result<(), KafkaError> {
         let clock = Arc::clone(self.shared.clock);
         let mut due = Vec::new();
-        let mut desk = self.standbys.desk.lock();
+        let mut desk = self.standbys.desk();
         for (partition, copy) in &mut desk.copies {
             copy.look(|log, end| self.reader.has_passed(log, end));
             let lags: Option<Vec<i64>> = copy.positions().map(|(log, at)| self.reader.lag(log, at)).collect();
@@ -209,7 +209,7 @@ impl<'a> Updater<'a> {
             let now = clock.now();
             let ends = logs.iter().map(|log| Ok(self.group.watermarks(log, WAIT)?.1));
             let ends = ends.collect::<Result<_, KafkaError>>()?;
-            if let Some(copy) = self.standbys.desk.lock().copies.get_mut(&partition) {
+            if let Some(copy) = self.standbys.desk().copies.get_mut(&partition) {
                 copy.keep_up(ends, now, clock.monotonic());
             }
         }
