@@ -380,6 +380,7 @@ impl<C: RecordCodec> Recount<C> {
             .iter()
             .map(|Pending { text, post, .. }| Subject { text, declared_language: post.declared_language.as_deref() })
             .collect();
+        let weights = self.analyser.scorer().spam().cloned();
         let analyses = score_batch(&mut self.analyser, &texts)?;
         for (Pending { id, post, text, arrived, origin }, analysis) in pending.into_iter().zip(analyses) {
             let Ok(analysis) = analysis else {
@@ -388,7 +389,7 @@ impl<C: RecordCodec> Recount<C> {
             };
             let mood = |said: Option<Sentiment>| said.map(|said| (said.label, (said.score * 1e6).round() as i64));
             let assets = analysis.assets.iter().map(|found| (found.asset.clone(), mood(analysis.sentiment_of(found))));
-            let spam = spam::judge(&text, post.author.as_deref()).is_spam();
+            let spam = spam::judge(&text, post.author.as_deref(), weights.as_ref()).is_spam();
             let said = self.said(&post, &text, assets, mood(analysis.sentiment), spam);
             self.note(id, &post, arrived, origin, said);
         }

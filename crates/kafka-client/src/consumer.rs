@@ -302,10 +302,7 @@ impl Consumer {
     /// statistics (each second), without a request. `None` before the first fetch.
     pub fn lag(&self, partition: &TopicPartition, position: i64) -> Option<i64> {
         let wire = self.config.wire_name(&partition.topic);
-        let progress = self.inner.context().progress(&wire, partition.partition)?;
-        // Transaction markers take offsets too but never reach the application: the fetcher's position steps over them.
-        let seen = if progress.queued == 0 { position.max(progress.next_fetch) } else { position };
-        Some((progress.end - seen).max(0))
+        Some(self.inner.context().progress(&wire, partition.partition)?.behind(position))
     }
 
     /// Whether a broker was connected at the client's last statistics (each second).

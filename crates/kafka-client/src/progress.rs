@@ -16,6 +16,15 @@ pub(crate) struct Progress {
     pub(crate) end: i64,
 }
 
+impl Progress {
+    /// How many offsets whoever has taken all records before `position` is behind the end. Transaction markers take offsets too but never
+    /// reach the application: the fetcher's position steps over them.
+    pub(crate) fn behind(&self, position: i64) -> i64 {
+        let seen = if self.queued == 0 { position.max(self.next_fetch) } else { position };
+        (self.end - seen).max(0)
+    }
+}
+
 /// All partitions, by topic (its name on the wire) and number.
 #[derive(Default)]
 pub(crate) struct ProgressBoard {

@@ -25,6 +25,8 @@ const FETCH_WAIT: Duration = Duration::from_millis(500);
 const END_WAIT: Duration = Duration::from_millis(5);
 /// How often a bounded read learns how far it is. A partition that ends with a transaction marker has no record that would tell.
 const LOOK: Duration = Duration::from_millis(10);
+/// How often a follower learns how far it is.
+const FOLLOW_LOOK: Duration = Duration::from_millis(500);
 
 /// What a read shows: committed records only, or all.
 const COMMITTED: &str = "read_committed";
@@ -60,6 +62,38 @@ impl PartitionReader {
         let partitions = partitions_of(&admin, topic)?;
         let offsets = start_offsets(&admin, topic, partitions, start)?;
         Self::assigned(config, &offsets, FETCH_WAIT, None, COMMITTED)
+    }
+
+    /// Follows the partitions of [`follow`](Self::follow); none yet.
+    ///
+    /// # Errors
+    /// [`KafkaError::Fatal`] if librdkafka rejects the settings.
+    pub fn following(config: &KafkaConfig) -> Result<Self, KafkaError> {
+        Self::assigned(config, &BTreeMap::new(), FETCH_WAIT, Some(FOLLOW_LOOK), COMMITTED)
+    }
+
+    /// Reads these partitions from now on, each from the given offset.
+    ///
+    /// # Errors
+    /// If the client is closed.
+    pub fn follow(&self, offsets: &BTreeMap<TopicPartition, i64>) -> Result<(), KafkaError> {
+        let list = self.config.wire_offsets("follow", offsets)?;
+        self.inner.assign(&list).map_err(|e| KafkaError::from_native("follow", &e))?;
+        self.inner.context().progress.forget();
+        Ok(())
+    }
+
+    /// How many offsets a [follower](Self::following) that has taken all records before `position` is behind the end, as far as it last
+    /// heard; `None` before the first fetch.
+    pub fn lag(&self, partition: &TopicPartition, position: i64) -> Option<i64> {
+        let wire = self.config.wire_name(&partition.topic);
+        let seen = self.inner.context().progress.of(&wire, partition.partition)?;
+        Some(seen.behind(position))
+    }
+
+    /// Whether a [follower](Self::following) has been given everything before `end`.
+    pub fn has_passed(&self, partition: &TopicPartition, end: i64) -> bool {
+        self.has_read(&self.config.wire_name(&partition.topic), partition.partition, end)
     }
 
     /// Waits up to `timeout` for records; returns up to `max` of them.

@@ -19,12 +19,14 @@ use crate::error::StreamsError;
 use crate::metrics::StreamsMetrics;
 use crate::processor::dead_letter::{DeadLetterEncoder, dead_letter_topic};
 use crate::snapshot::{self, StateDir, StateDirParts};
+use crate::standby::Standbys;
 use crate::store::database::Memory;
 use crate::thread::StreamThread;
 use crate::thread::bounds::Bounds;
 use crate::thread::pace::Pace;
 use crate::thread::shared::Shared;
 use crate::thread::stall::Heartbeat;
+use crate::thread::standby;
 use crate::topology::Topology;
 
 /// How long a start waits for a broker.
@@ -145,6 +147,7 @@ impl StreamsApp {
             board: StateBoard::new(self.config.threads, self.listener.clone()),
             bounds,
             pace: self.config.rate.map(Pace::new),
+            standbys: self.standbys(admin, partitions),
         })
     }
 
@@ -193,9 +196,25 @@ impl StreamsApp {
         })))
     }
 
+    /// Room for copies of what others run, if they are wanted and there is state. Without knowing for how long the changelogs keep tombstones there are
+    /// none.
+    fn standbys(&self, admin: &Admin, partitions: i32) -> Option<Standbys> {
+        let changelogs = self.changelog_topics();
+        if self.config.num_standby_replicas == 0 || self.config.stop_at.is_some() || changelogs.is_empty() {
+            return None;
+        }
+        match changelog::delete_retention(admin, &changelogs) {
+            Ok(kept) => Some(Standbys::new(partitions, snapshot::max_age(kept))),
+            Err(error) => {
+                warn!(%error, "changelogs cannot be described, there are no standby copies");
+                None
+            }
+        }
+    }
+
     /// Checks the topics, creates changelogs and dead-letter topics, and returns the number of partitions.
     fn prepare(&self, admin: &Admin, stop: &dyn Fn() -> bool) -> Result<i32, StreamsError> {
-        self.refuse_half_grown(admin)?;
+        changelog::refuse_half_grown(admin, &self.config.application_id)?;
         let wanted: Vec<&str> = self.topology.sources().chain(self.topology.sinks()).collect();
         let found = wait_for_topics(admin, &self.clock, &wanted, stop)?;
         let Some((source, partitions)) = self.topology.sources().find_map(|s| Some((s, *found.get(s)?))) else {
@@ -293,6 +312,7 @@ fn run_threads(shared: &Shared<'_>, stop: &(dyn Fn() -> bool + Sync), failed: &A
                 }
             }
         }
+        let copies = shared.standbys.as_ref().map(|standbys| scope.spawn(|| standby::run(shared, standbys, stop)));
         watch(shared, handles.iter().map(|(index, handle)| (*index, handle)).collect());
         for (index, handle) in handles {
             let ended = handle.join().unwrap_or_else(|_| {
@@ -301,6 +321,9 @@ fn run_threads(shared: &Shared<'_>, stop: &(dyn Fn() -> bool + Sync), failed: &A
             });
             shared.board.set(index, AppState::Stopped);
             outcome = outcome.and(ended);
+        }
+        if copies.is_some_and(|copies| copies.join().is_err()) {
+            error!("the thread of the standby copies panicked");
         }
         outcome
     })

@@ -84,3 +84,18 @@ pub(crate) fn refuse_loss(
         false => Ok(()),
     }
 }
+
+/// The topic that exists while partitions are added.
+pub(crate) fn growing(application_id: &str) -> String {
+    format!("{application_id}-growth")
+}
+
+/// Refuses a start between the beginning and the end of a growth.
+pub(crate) fn refuse_half_grown(admin: &Admin, application_id: &str) -> Result<(), StreamsError> {
+    match admin.partitions(&growing(application_id))? {
+        None => Ok(()),
+        Some(_) => Err(StreamsError::Growth {
+            reason: "not all of the state has moved yet: add them again, to the end".to_owned(),
+        }),
+    }
+}

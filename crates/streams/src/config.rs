@@ -50,6 +50,11 @@ pub struct StreamsOptions {
     /// Milliseconds between two local copies of a task's state in memory, which are made only if it changed
     #[arg(long = "snapshot-interval-ms", env = "VIGIE_SNAPSHOT_INTERVAL_MS", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(100..=86_400_000))]
     pub snapshot_interval_ms: u64,
+    /// 1: each instance keeps a copy of the state of all tasks that others run, so that it takes one over within a second; 0: none does
+    ///
+    /// A copy is where state is, on disk or in memory, and follows the changelog. An instance starts to work when its copies are ready.
+    #[arg(long = "num-standby-replicas", env = "VIGIE_NUM_STANDBY_REPLICAS", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=1))]
+    pub num_standby_replicas: u8,
 }
 
 /// Where the stores of tasks are.
@@ -75,6 +80,7 @@ impl Default for StreamsOptions {
             state_backend: None,
             state_cache_mb: 64,
             snapshot_interval_ms: 60_000,
+            num_standby_replicas: 0,
         }
     }
 }
@@ -125,6 +131,8 @@ pub struct StreamsConfig {
     pub state_cache: u64,
     /// The shortest time between two snapshots of a task.
     pub snapshot_interval: Duration,
+    /// Copies of each task's state; see [`StreamsOptions::num_standby_replicas`]. A bounded run has none.
+    pub num_standby_replicas: u8,
     /// Where to begin without a committed offset.
     pub auto_offset_reset: Reset,
     /// Where to begin without a committed offset, for the partitions named; goes before `auto_offset_reset`.
@@ -158,6 +166,7 @@ impl StreamsConfig {
             state_backend: options.backend(),
             state_cache: u64::from(options.state_cache_mb) * 1024 * 1024,
             snapshot_interval: Duration::from_millis(options.snapshot_interval_ms),
+            num_standby_replicas: options.num_standby_replicas,
             auto_offset_reset: Reset::Earliest,
             start_at: BTreeMap::new(),
             stop_at: None,

@@ -90,17 +90,8 @@ impl StreamsApp {
         Ok(growth)
     }
 
-    /// The topic that exists while partitions are added.
     fn growing(&self) -> String {
-        format!("{}-growth", self.config.application_id)
-    }
-
-    /// Refuses a start between the beginning and the end of [`grow`](Self::grow).
-    pub(crate) fn refuse_half_grown(&self, admin: &Admin) -> Result<(), StreamsError> {
-        match admin.partitions(&self.growing())? {
-            None => Ok(()),
-            Some(_) => Err(refused("not all of the state has moved yet: add them again, to the end".to_owned())),
-        }
+        changelog::growing(&self.config.application_id)
     }
 
     /// The fewest partitions that a source or changelog has.

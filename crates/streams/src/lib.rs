@@ -10,6 +10,7 @@ mod growth;
 mod metrics;
 mod processor;
 mod snapshot;
+mod standby;
 mod store;
 mod task;
 pub mod testing;

@@ -18,6 +18,10 @@ pub(crate) struct StreamsMetrics {
     pub(crate) torn_commits: IntCounter,
     pub(crate) tasks: IntGauge,
     pub(crate) disk_stores_kept: IntCounter,
+    pub(crate) standby_tasks: IntGauge,
+    pub(crate) standby_records: IntCounter,
+    pub(crate) standby_handovers: IntCounter,
+    standby_lag: IntGaugeVec,
     disk_bytes: IntGaugeVec,
     snapshot_restored: IntCounter,
     snapshots: IntCounterVec,
@@ -64,6 +68,14 @@ impl StreamsMetrics {
             ),
             disk_stores_kept: made
                 .counter("disk_stores_kept_total", "Tasks whose stores on disk were used by a restore"),
+            standby_tasks: made.gauge("standby_tasks", "Tasks of other instances of which this one keeps a copy"),
+            standby_records: made.counter("standby_records_total", "Changelog records that copies took"),
+            standby_handovers: made.counter("standby_handovers_total", "Tasks that were restored from a copy"),
+            standby_lag: made.gauges(
+                "standby_lag_records",
+                "Offsets between what the copy of the task has read and the ends of its changelogs",
+                &["partition"],
+            ),
             disk_bytes: made.gauges(
                 "disk_bytes",
                 "Bytes of the task's stores on disk, without the journal",
@@ -192,6 +204,15 @@ impl StreamsMetrics {
 
     pub(crate) fn set_disk_bytes(&self, partition: i32, bytes: u64) {
         self.disk_bytes.with_label_values(&[partition.to_string()]).set(bytes as i64);
+    }
+
+    pub(crate) fn set_standby_lag(&self, partition: i32, lag: i64) {
+        self.standby_lag.with_label_values(&[partition.to_string()]).set(lag);
+    }
+
+    /// There is no copy of the task any more.
+    pub(crate) fn forget_standby(&self, partition: i32) {
+        let _ = self.standby_lag.remove_label_values(&[&*partition.to_string()]);
     }
 
     /// The partition has gone: another instance reports it now. Fails harmlessly where it was never reported.

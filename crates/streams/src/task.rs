@@ -16,6 +16,7 @@ pub(crate) mod header;
 pub(crate) mod mark;
 pub(crate) mod metadata;
 mod on_disk;
+pub(crate) mod restoring;
 mod roll_back;
 #[cfg(test)]
 mod tests;
@@ -82,7 +83,8 @@ pub(crate) struct TaskParts<'a> {
 pub(crate) struct StreamTask {
     state: State,
     topology: Topology,
-    processor: Box<dyn Processor>,
+    /// Made when it is first needed, as a copy needs none, and anew after an abort.
+    processor: Option<Box<dyn Processor>>,
     core: Core,
     inputs: Vec<Input>,
     committed_watermark: Watermark,
@@ -120,7 +122,7 @@ impl StreamTask {
         Self {
             state: State::Restoring,
             topology: parts.topology.clone(),
-            processor: parts.topology.processor(id.clone()),
+            processor: None,
             incarnation,
             fingerprint: parts.topology.fingerprint().into(),
             mark,
@@ -230,7 +232,8 @@ impl StreamTask {
     pub(crate) fn start(&mut self) -> Result<(), ProcessorError> {
         assert_eq!(self.state, State::Restoring, "task {} cannot start twice", self.core.id);
         self.state = State::Running;
-        self.disagreement = self.processor.audit(&mut ProcessorContext::new(&mut self.core, None))?;
+        let (processor, core) = self.at_work();
+        self.disagreement = processor.audit(&mut ProcessorContext::new(core, None))?;
         Ok(())
     }
 
@@ -262,7 +265,8 @@ impl StreamTask {
         let records = if from < to { &records[from..to] } else { &[] };
         for batch in records.chunks(self.topology.max_batch) {
             self.core.watermark.active(index, self.core.clock.monotonic());
-            self.processor.process(batch, &mut ProcessorContext::new(&mut self.core, Some(index)))?;
+            let (processor, core) = self.at_work();
+            processor.process(batch, &mut ProcessorContext::new(core, Some(index)))?;
             self.take_failure()?;
             if let Some(last) = batch.last() {
                 self.inputs[index].position = last.offset + 1;
@@ -287,12 +291,18 @@ impl StreamTask {
             wall_clock: self.core.clock.now(),
             before_commit,
         };
-        self.processor.punctuate(at, &mut ProcessorContext::new(&mut self.core, None))?;
+        let (processor, core) = self.at_work();
+        processor.punctuate(at, &mut ProcessorContext::new(core, None))?;
         self.take_failure()?;
         if before_commit {
             self.expire(watermark);
         }
         Ok(())
+    }
+
+    fn at_work(&mut self) -> (&mut dyn Processor, &mut Core) {
+        let made = || self.topology.processor(self.core.id.clone());
+        (&mut **self.processor.get_or_insert_with(made), &mut self.core)
     }
 
     /// Deletes the windows whose retention is over.
@@ -382,7 +392,7 @@ impl StreamTask {
             input.position = input.committed;
         }
         self.core.watermark = self.committed_watermark.clone();
-        self.processor = self.topology.processor(self.core.id.clone());
+        self.processor = None;
         self.stage_repairs();
     }
 

@@ -20,6 +20,7 @@ pub(crate) mod pace;
 mod restore;
 pub(crate) mod shared;
 pub(crate) mod stall;
+pub(crate) mod standby;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,6 +38,7 @@ use shared::{Interrupted, Shared};
 use stall::StallWatch;
 
 use crate::app_state::AppState;
+use crate::changelog;
 use crate::error::{ProcessorError, StreamsError};
 use crate::failpoint::FailPoint;
 use crate::snapshot::schedule::Snapshots;
@@ -52,6 +54,8 @@ const MAX_ABORTS: u32 = 5;
 const SNAPSHOT_POLL: Duration = Duration::from_millis(2);
 /// How often lag and watermarks are reported.
 const REPORT: Duration = Duration::from_secs(1);
+/// How often a wait looks again.
+const TICK: Duration = Duration::from_millis(20);
 
 pub(crate) struct StreamThread<'a> {
     index: usize,
@@ -82,6 +86,9 @@ impl<'a> StreamThread<'a> {
     }
 
     pub(crate) fn run(mut self) -> Result<(), StreamsError> {
+        if self.warm_up()? {
+            return Ok(());
+        }
         loop {
             match self.session() {
                 Ok(()) => return Ok(()),
@@ -99,6 +106,29 @@ impl<'a> StreamThread<'a> {
         }
     }
 
+    /// Waits for the copies of what others run, as long as there are others, so that what the group gives to this thread is at hand; not
+    /// longer than a restore may take. `true` if it was asked to stop meanwhile.
+    fn warm_up(&self) -> Result<bool, StreamsError> {
+        let Some(standbys) = &self.shared.standbys else { return Ok(false) };
+        let until = self.now() + self.shared.config.max_poll_interval;
+        self.shared.board.set(self.index, AppState::Restoring);
+        let mut next_look = Duration::ZERO;
+        while !standbys.is_warm() && self.now() < until && !(self.stop)() {
+            if self.now() >= next_look {
+                next_look = self.now() + REPORT;
+                // What cannot be told is waited for.
+                if self.shared.admin.members(&self.shared.config.application_id).is_ok_and(|members| members == 0) {
+                    break;
+                }
+            }
+            self.alive();
+            self.shared.clock.sleep(TICK);
+        }
+        // Partitions may have been added in the meantime.
+        changelog::refuse_half_grown(self.shared.admin, &self.shared.config.application_id)?;
+        Ok((self.stop)())
+    }
+
     fn session(&mut self) -> Result<(), Interrupted> {
         let mut session = self.open()?;
         let ended = self.drive(&mut session);
@@ -108,6 +138,10 @@ impl<'a> StreamThread<'a> {
         }
         let partitions: Vec<TopicPartition> = positions(&session.tasks).into_keys().collect();
         self.forget(&mut session, &partitions);
+        // Also what it was given and could not restore.
+        if let Some(standbys) = &self.shared.standbys {
+            standbys.release(self.index, None);
+        }
         ended
     }
 
@@ -209,10 +243,7 @@ impl<'a> StreamThread<'a> {
             Event::Assigned(partitions) => {
                 self.shared.metrics.rebalanced("assigned");
                 self.shared.board.set(self.index, AppState::Restoring);
-                let tasks =
-                    assignment::make_tasks(self.shared, &mut session.consumer, &partitions, &self.stop, &|| {
-                        self.alive()
-                    })?;
+                let tasks = self.make_tasks(session, &partitions)?;
                 self.shared.metrics.tasks.add(tasks.len() as i64);
                 for task in &tasks {
                     info!(thread = self.index, task = %task.id(), "task started");
@@ -242,6 +273,18 @@ impl<'a> StreamThread<'a> {
                 Ok(())
             }
         }
+    }
+
+    fn make_tasks(
+        &self,
+        session: &mut Session<'_>,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<StreamTask>, Interrupted> {
+        let mut make =
+            || assignment::make_tasks(self.shared, &mut session.consumer, partitions, &self.stop, &|| self.alive());
+        let Some(standbys) = &self.shared.standbys else { return make() };
+        standbys.claim(self.index, partitions.iter().map(|at| at.partition));
+        standbys.while_restoring(make)
     }
 
     fn process(&mut self, session: &mut Session<'_>, mut records: Vec<Record>) -> Result<(), Interrupted> {
@@ -352,6 +395,9 @@ impl<'a> StreamThread<'a> {
                 info!(thread = self.index, task = %task.id(), "task closed");
             }
         }
+        if let Some(standbys) = &self.shared.standbys {
+            standbys.release(self.index, Some(&partitions.iter().map(|at| at.partition).collect()));
+        }
     }
 
     fn commit_is_due(&self, session: &Session) -> bool {
@@ -429,7 +475,7 @@ impl<'a> StreamThread<'a> {
             if (self.stop)() {
                 return true;
             }
-            self.shared.clock.sleep(Duration::from_millis(20));
+            self.shared.clock.sleep(TICK);
         }
         (self.stop)()
     }

@@ -57,6 +57,7 @@ struct Status {
     lag: BTreeMap<String, u64>,
     /// Age of the oldest of them, as the stream threads estimate it.
     lag_seconds: Option<f64>,
+    standby: Standby,
     /// From the fetch of a post to its score, of the newest posts: what was read with a backlog says nothing of now.
     latency_seconds: Option<Latency>,
     /// Scored since the start.
@@ -67,6 +68,14 @@ struct Status {
     /// The newest one, as the API has it.
     last_alert: Option<Value>,
     sample: bool,
+}
+
+/// Copies of the state of tasks that other instances run.
+#[derive(Debug, Default, Serialize)]
+struct Standby {
+    copies: u64,
+    /// Records that the one furthest behind has to read.
+    lag: u64,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -155,6 +164,8 @@ impl Status {
             }
         }
         self.lag_seconds = metrics.highest("vigie_streams_lag_seconds");
+        self.standby.copies = metrics.sum("vigie_streams_standby_tasks") as u64;
+        self.standby.lag = metrics.highest("vigie_streams_standby_lag_records").unwrap_or_default() as u64;
         self.posts = metrics.sum("vigie_sentiment_posts_total") as u64;
         for name in metrics.names() {
             if let Some(stage) = stage_of(name) {

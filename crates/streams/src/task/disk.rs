@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
-use vigie_clock::SharedClock;
+use vigie_clock::{SharedClock, Timestamp};
 
 use super::header::{Header, is_stale};
 use super::mark::Mark;
@@ -53,6 +53,8 @@ pub(crate) struct Manifest {
 pub(crate) struct TaskDisk {
     database: Arc<Database>,
     manifest: Manifest,
+    /// A manifest is there, and goes along with each write. An empty database gets none before it is complete.
+    is_complete: bool,
     clock: SharedClock,
     max_age: Duration,
     /// Keeps other processes out.
@@ -145,7 +147,8 @@ impl TaskDisk {
         clock: SharedClock,
         max_age: Duration,
     ) -> Self {
-        Self { database: Arc::new(database), manifest, clock, max_age, _lock: place.lock }
+        let is_complete = database.manifest().is_some();
+        Self { database: Arc::new(database), manifest, is_complete, clock, max_age, _lock: place.lock }
     }
 
     /// Of each store its table and that of its index.
@@ -163,41 +166,46 @@ impl TaskDisk {
 
     /// Notes that what follows comes from changelogs that end at `ends`.
     pub(crate) fn restoring(&mut self, ends: Vec<i64>) {
-        // An empty database has no manifest until it is complete.
-        if self.database.manifest().is_some() {
-            self.manifest.until = ends;
-            self.write(true);
-        }
+        self.following(ends);
+        self.write();
+    }
+
+    /// Notes that what follows is below `until`.
+    pub(crate) fn following(&mut self, until: Vec<i64>) {
+        self.manifest.until = until;
     }
 
     /// Writes what a restore brought, if it is much.
     pub(crate) fn restored(&mut self) {
         if self.database.noted_bytes() >= RESTORE_WRITE {
-            self.flush();
+            self.write();
         }
-    }
-
-    /// Writes what a restore brought.
-    pub(crate) fn flush(&mut self) {
-        self.write(false);
     }
 
     /// The stores hold what is in the changelogs below `logged`, by store, as of the commit `mark`: writes what is new.
     pub(crate) fn save(&mut self, mark: &Mark, logged: &[i64]) {
         let now = self.clock.now();
-        let header = &mut self.manifest.header;
+        let header = &self.manifest.header;
         let is_same = header.from == logged && self.manifest.until == logged && header.mark.as_ref() == Some(mark);
         if is_same && !is_stale(header.written_at, now, self.max_age) {
             return;
         }
-        (header.written_at, header.mark, header.from) = (now, Some(mark.clone()), logged.to_vec());
-        self.manifest.until = logged.to_vec();
-        self.write(true);
+        self.checkpoint(mark.clone(), logged.to_vec(), logged.to_vec(), now);
     }
 
-    /// A failure shows in [`failure`](Self::failure).
-    fn write(&self, with_manifest: bool) {
-        let manifest = with_manifest.then(|| serde_json::to_vec(&self.manifest).expect("numbers and texts are JSON"));
+    /// The changelogs complete what is here from `from` on, as of the commit `mark`. Nothing from `until` on is here, and everything that they
+    /// had at `as_of`: for a copy that follows them.
+    pub(crate) fn checkpoint(&mut self, mark: Mark, from: Vec<i64>, until: Vec<i64>, as_of: Timestamp) {
+        let header = &mut self.manifest.header;
+        (header.written_at, header.mark, header.from) = (as_of, Some(mark), from);
+        (self.manifest.until, self.is_complete) = (until, true);
+        self.write();
+    }
+
+    /// Writes what is new. A failure shows in [`failure`](Self::failure).
+    pub(crate) fn write(&self) {
+        let manifest =
+            self.is_complete.then(|| serde_json::to_vec(&self.manifest).expect("numbers and texts are JSON"));
         // It is remembered.
         let _ = self.database.write(manifest);
     }

@@ -145,9 +145,12 @@ impl Tail {
     pub(crate) fn push(&mut self, key: Bytes, value: Option<Bytes>) -> Result<Vec<Change>, serde_json::Error> {
         if key == KEY[..] {
             let mark: Mark = serde_json::from_slice(&value.unwrap_or_default())?;
-            self.before = self.last.replace(mark.commit);
             self.marked = true;
-            self.marks.push(mark);
+            // A standby may begin at the mark of the commit that it stands on.
+            if self.last != Some(mark.commit) {
+                self.before = self.last.replace(mark.commit);
+                self.marks.push(mark);
+            }
             if self.marks.len() > 3 {
                 self.marks.remove(1);
             }
@@ -167,7 +170,12 @@ impl Tail {
     }
 
     fn stands_on(&self, commit: u64) -> bool {
-        self.last.unwrap_or(0) == commit
+        self.last() == commit
+    }
+
+    /// The last commit that changed the store; 0 if none did, or if the log does not tell.
+    pub(crate) fn last(&self) -> u64 {
+        self.last.unwrap_or(0)
     }
 
     /// What the last commit wrote.
@@ -218,7 +226,7 @@ pub(crate) fn compare(tails: &[Tail], committed: Option<&Mark>) -> Agreement {
     if committed.stores.len() == tails.len() && pairs.all(|(tail, commit)| tail.stands_on(*commit)) {
         return Agreement::Whole;
     }
-    let last: Vec<u64> = tails.iter().map(|tail| tail.last.unwrap_or(0)).collect();
+    let last: Vec<u64> = tails.iter().map(Tail::last).collect();
     let found = format!("stores stand on commits {last:?}, offsets on {}", committed.word());
     Agreement::Torn { found, rollback: rollback(tails, committed) }
 }

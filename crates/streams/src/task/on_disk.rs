@@ -1,6 +1,9 @@
 //! What a task does where its stores are on [disk](super::disk).
 
+use vigie_clock::Timestamp;
+
 use super::disk::TaskDisk;
+use super::mark::Mark;
 use super::{State, StreamTask};
 use crate::store::StoreSpec;
 
@@ -30,6 +33,13 @@ impl StreamTask {
         }
     }
 
+    /// What follows is below `until`; it is written with that, and not at once.
+    pub(crate) fn following(&mut self, until: Vec<i64>) {
+        if let Some(disk) = &mut self.disk {
+            disk.following(until);
+        }
+    }
+
     /// Writes what was committed, or restored, to disk, if that is where the stores are.
     ///
     /// # Errors
@@ -39,14 +49,27 @@ impl StreamTask {
         let Some(disk) = &mut self.disk else { return Ok(()) };
         match logged {
             Some(logged) => disk.save(&self.mark, &logged),
-            None => disk.flush(),
+            None => disk.write(),
         }
         self.disk_failure().map_or(Ok(()), Err)
     }
 
+    /// See [`TaskDisk::checkpoint`].
+    pub(crate) fn checkpoint(&mut self, mark: Mark, from: Vec<i64>, until: Vec<i64>, as_of: Timestamp) {
+        if let Some(disk) = &mut self.disk {
+            disk.checkpoint(mark, from, until, as_of);
+        }
+    }
+
+    /// Takes the stores of `copy`, another of this task; their changelogs follow.
+    pub(crate) fn adopt(&mut self, copy: Self) {
+        debug_assert_eq!(self.state, State::Restoring, "task {}", self.core.id);
+        (self.core.stores, self.disk) = (copy.core.stores, copy.disk);
+    }
+
     #[cfg(test)]
     pub(crate) fn flush_disk(&mut self) {
-        self.disk.iter_mut().for_each(TaskDisk::flush);
+        self.disk.iter().for_each(TaskDisk::write);
     }
 
     /// Why the stores cannot be used any more, and what was read from them not be believed.

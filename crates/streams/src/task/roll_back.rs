@@ -15,8 +15,8 @@ impl StreamTask {
                 }
             }
         }
-        if let Some(disk) = &mut self.disk {
-            disk.flush();
+        if let Some(disk) = &self.disk {
+            disk.write();
         }
         let mut watermark = Watermark::new(self.inputs.len(), self.idle_after, self.core.clock.monotonic());
         for (index, input) in self.inputs.iter_mut().enumerate() {

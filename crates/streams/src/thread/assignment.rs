@@ -7,13 +7,14 @@ use std::time::Duration;
 use tracing::{error, warn};
 use vigie_kafka_client::{Committed, Consumer, Reset, TopicPartition};
 
-use super::restore::{self, Restored, Torn};
+use super::restore;
 use super::shared::{Interrupted, Shared};
 use crate::changelog;
 use crate::error::{ProcessorError, StreamsError};
 use crate::processor::core::TaskId;
 use crate::task::mark::Mark;
 use crate::task::metadata::Metadata;
+use crate::task::restoring::{Restored, Torn};
 use crate::task::{InputStart, StreamTask, TaskParts};
 use crate::topology::difference;
 
@@ -79,18 +80,10 @@ pub(crate) fn restored(
     for looks in 1..=LOOKS {
         let mut made = Vec::new();
         let mut committed = BTreeSet::new();
-        for (partition, start) in starts(shared, consumer, &left)? {
+        for (partition, start) in starts(shared, consumer, &left, WAIT)? {
             let mark = Mark::committed(&start.inputs);
             committed.extend(start.committed.then_some(partition));
-            let task = StreamTask::new(TaskParts {
-                topology: shared.topology,
-                partition,
-                inputs: start.inputs,
-                clock: Arc::clone(shared.clock),
-                encoder: Arc::clone(shared.encoder),
-                idle_after: shared.config.idle_timeout,
-            });
-            made.push((task, mark));
+            made.push((task(shared, partition, start.inputs), mark));
         }
         let Some(restored) = restore::restore(shared, made, stop, alive)? else { return Ok(None) };
         let mut torn = BTreeSet::new();
@@ -122,6 +115,18 @@ pub(crate) fn restored(
         }
     }
     Ok(Some(tasks))
+}
+
+/// A task without its state.
+pub(crate) fn task(shared: &Shared<'_>, partition: i32, inputs: Vec<InputStart>) -> StreamTask {
+    StreamTask::new(TaskParts {
+        topology: shared.topology,
+        partition,
+        inputs,
+        clock: Arc::clone(shared.clock),
+        encoder: Arc::clone(shared.encoder),
+        idle_after: shared.config.idle_timeout,
+    })
 }
 
 /// Leaves the last commit of `task` out.
@@ -182,24 +187,25 @@ fn place_of_state(shared: &Shared<'_>) -> String {
 
 /// Where a task begins.
 #[derive(Default)]
-struct Start {
-    inputs: Vec<InputStart>,
+pub(crate) struct Start {
+    pub(crate) inputs: Vec<InputStart>,
     /// Whether anything was committed before.
-    committed: bool,
+    pub(crate) committed: bool,
 }
 
 /// Where each partition begins, by partition number. Always a definite offset: what a task commits must include its positions, also
 /// before its first record, for it is the offsets by which a zombie is recognised.
-fn starts(
+pub(crate) fn starts(
     shared: &Shared<'_>,
     consumer: &Consumer,
     partitions: &[TopicPartition],
+    wait: Duration,
 ) -> Result<BTreeMap<i32, Start>, Interrupted> {
     let mut starts: BTreeMap<i32, Start> = BTreeMap::new();
     if partitions.is_empty() {
         return Ok(starts);
     }
-    let mut committed = consumer.committed(partitions, WAIT)?;
+    let mut committed = consumer.committed(partitions, wait)?;
     for at in partitions {
         let Some(topic) = shared.topology.sources.iter().find(|topic| ***topic == at.topic) else { continue };
         let task = starts.entry(at.partition).or_default();
@@ -211,7 +217,7 @@ fn starts(
             }
             (None, Some(start)) => (*start, String::new()),
             (None, None) => {
-                let (low, high) = consumer.watermarks(at, WAIT)?;
+                let (low, high) = consumer.watermarks(at, wait)?;
                 let offset = match shared.config.auto_offset_reset {
                     Reset::Earliest => low,
                     Reset::Latest => high,

@@ -7,46 +7,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tracing::{debug, info};
-use vigie_kafka_client::{KafkaError, ReadToEnd, Record, TopicPartition, rolled_back};
+use tracing::{debug, info, warn};
+use vigie_kafka_client::{KafkaError, ReadToEnd, TopicPartition, rolled_back};
 
 use super::shared::{Interrupted, Shared};
 use crate::task::StreamTask;
-use crate::task::mark::{self, Agreement, Change, Mark, Rollback, Tail};
+use crate::task::mark::{Mark, Tail};
+use crate::task::restoring::{Restored, Restoring};
 
 /// After this many records a restore asks whether it should stop, and how long it has been at it.
 const LOOK_EVERY: u64 = 10_000;
 /// How often a restore says how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(3);
-
-/// A task whose stores are filled.
-pub(crate) struct Restored {
-    pub(crate) task: StreamTask,
-    /// How many changelog records were read.
-    pub(crate) records: u64,
-    /// Set if the changelogs and the committed offsets stand on different commits: then what the last one wrote is not in the stores.
-    pub(crate) torn: Option<Torn>,
-}
-
-/// A commit that is not everywhere.
-pub(crate) struct Torn {
-    pub(crate) found: String,
-    pub(crate) rollback: Option<Rollback>,
-    /// By store: what its last commit wrote.
-    pub(crate) held: Vec<Vec<Change>>,
-}
-
-/// A task whose stores are being filled.
-struct Restoring {
-    task: StreamTask,
-    /// The commit that its committed offsets stand on.
-    committed: Option<Mark>,
-    /// By store: its changelog, where it is read from, and what was read.
-    logs: Vec<TopicPartition>,
-    from: Vec<i64>,
-    tails: Vec<Tail>,
-    records: u64,
-}
 
 /// Fills the stores of tasks, each given with the commit that its committed offsets stand on; `None` if it was asked to stop before it was done. `alive`
 /// is called now and then.
@@ -58,7 +30,7 @@ pub(crate) fn restore(
 ) -> Result<Option<Vec<Restored>>, Interrupted> {
     let mut restoring = Vec::new();
     for (task, committed) in tasks {
-        restoring.push(Restoring::new(shared, task, committed)?);
+        restoring.push(begin(shared, task, committed)?);
     }
     if !read_changelogs(shared, &mut restoring, stop, alive)? {
         return Ok(None);
@@ -79,76 +51,57 @@ pub(crate) fn restore(
     Ok(Some(restoring.into_iter().zip(gone).map(|(task, gone)| task.finish(&gone)).collect()))
 }
 
-impl Restoring {
-    /// Takes the local state that there is.
-    fn new(shared: &Shared<'_>, mut task: StreamTask, committed: Option<Mark>) -> Result<Self, Interrupted> {
-        let number = task.id().partition;
-        let logs: Vec<_> = shared.changelogs.iter().map(|topic| TopicPartition::new(topic, number)).collect();
-        let bounds: Vec<(i64, i64)> = logs.iter().map(|log| shared.admin.watermarks(log)).collect::<Result<_, _>>()?;
-        let local = match &shared.state_dir {
-            Some(dir) if !logs.is_empty() => dir.restore_point(&mut task, &bounds, shared.metrics),
-            _ => Ok(None),
+/// Takes the copy that there is, or else the local state.
+fn begin(shared: &Shared<'_>, task: StreamTask, committed: Option<Mark>) -> Result<Restoring, Interrupted> {
+    let Some((standbys, copy)) =
+        shared.standbys.as_ref().and_then(|standbys| Some((standbys, standbys.take(task.id().partition)?)))
+    else {
+        return from_local(shared, task, committed);
+    };
+    let bounds = bounds(shared, copy.positions().map(|(log, _)| log))?;
+    if let Some(reason) = copy.unfit(&task, &bounds, shared.clock.now(), standbys.max_age) {
+        warn!(task = %task.id(), reason, "standby copy not used");
+        drop(copy);
+        return from_local(shared, task, committed);
+    }
+    shared.metrics.standby_handovers.inc();
+    Ok(copy.become_task(task, committed))
+}
+
+/// Takes the local state that there is.
+pub(super) fn from_local(
+    shared: &Shared<'_>,
+    mut task: StreamTask,
+    committed: Option<Mark>,
+) -> Result<Restoring, Interrupted> {
+    let number = task.id().partition;
+    let logs: Vec<_> = shared.changelogs.iter().map(|topic| TopicPartition::new(topic, number)).collect();
+    let bounds = bounds(shared, &logs)?;
+    let ends = bounds.iter().map(|(_, end)| *end).collect();
+    let local = match &shared.state_dir {
+        Some(dir) if !logs.is_empty() => dir.restore_point(&mut task, &bounds, shared.metrics),
+        _ => Ok(None),
+    };
+    let local = local.map_err(Interrupted::Restart)?;
+    let (mut from, mut tails) = (Vec::new(), Vec::new());
+    for (store, (low, _)) in bounds.into_iter().enumerate() {
+        let (start, tail) = match &local {
+            Some((from, mark)) => (from[store], Tail::after(store, mark.as_ref())),
+            None if low == 0 => (0, Tail::of_whole_log()),
+            None => (low, Tail::after(store, None)),
         };
-        let local = local.map_err(Interrupted::Restart)?;
-        let (mut from, mut tails) = (Vec::new(), Vec::new());
-        for (store, (low, _)) in bounds.into_iter().enumerate() {
-            let (start, tail) = match &local {
-                Some((from, mark)) => (from[store], Tail::after(store, mark.as_ref())),
-                None if low == 0 => (0, Tail::of_whole_log()),
-                None => (low, Tail::after(store, None)),
-            };
-            from.push(start);
-            tails.push(tail);
-        }
-        Ok(Self { task, committed, logs, from, tails, records: 0 })
+        from.push(start);
+        tails.push(tail);
     }
+    Ok(Restoring { task, committed, logs, from, ends, tails, records: 0 })
+}
 
-    fn take(&mut self, store: usize, record: Record) -> Result<(), KafkaError> {
-        let Some(key) = record.key else { return Ok(()) };
-        self.records += u64::from(key != mark::KEY[..] && key != mark::SENT_KEY[..]);
-        let followed = self.tails[store].push(key, record.value).map_err(|error| {
-            let detail = format!("the commit mark at {} offset {}: {error}", self.logs[store], record.offset);
-            KafkaError::Fatal { operation: "restore", detail }
-        })?;
-        followed.into_iter().for_each(|(key, value)| self.task.restore_record(store, key, value));
-        Ok(())
-    }
-
-    /// Where the last records went that the last commit sent.
-    fn sent(&self) -> BTreeMap<TopicPartition, i64> {
-        let sent = self.committed.as_ref().and_then(|committed| mark::sent(&self.tails, committed.commit));
-        let topics = sent.unwrap_or_default().topics.into_iter();
-        let records = topics.flat_map(|(topic, offsets)| {
-            offsets.into_iter().map(move |(partition, last)| (TopicPartition::new(&topic, partition), last))
-        });
-        records.collect()
-    }
-
-    /// Compares changelogs, offsets and outputs, of which `gone` were rolled back.
-    fn finish(mut self, gone: &[TopicPartition]) -> Restored {
-        let mut agreement = mark::compare(&self.tails, self.committed.as_ref());
-        if let Some(committed) = &self.committed {
-            if !gone.is_empty() && agreement == Agreement::Whole {
-                let gone: Vec<_> = gone.iter().map(TopicPartition::to_string).collect();
-                let found = format!("{} rolled commit {} back", gone.join(", "), committed.commit);
-                agreement = Agreement::Torn { found, rollback: mark::rollback(&self.tails, committed) };
-            }
-            if let Some(account) = mark::account(&self.tails, committed.commit) {
-                self.task.restore_account(account);
-            }
-        }
-        let held = self.tails.into_iter().map(Tail::into_held).collect::<Vec<_>>();
-        let torn = match agreement {
-            Agreement::Torn { found, rollback } => Some(Torn { found, rollback, held }),
-            Agreement::Whole => {
-                for (store, changes) in held.into_iter().enumerate() {
-                    changes.into_iter().for_each(|(key, value)| self.task.restore_record(store, key, value));
-                }
-                None
-            }
-        };
-        Restored { task: self.task, records: self.records, torn }
-    }
+/// The beginnings and ends of changelogs.
+fn bounds<'l>(
+    shared: &Shared<'_>,
+    logs: impl IntoIterator<Item = &'l TopicPartition>,
+) -> Result<Vec<(i64, i64)>, KafkaError> {
+    logs.into_iter().map(|log| shared.admin.watermarks(log)).collect()
 }
 
 /// Reads the changelogs to their ends; `false` if it was asked to stop before that.

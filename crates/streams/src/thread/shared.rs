@@ -14,6 +14,7 @@ use crate::error::StreamsError;
 use crate::metrics::StreamsMetrics;
 use crate::processor::dead_letter::DeadLetterEncoder;
 use crate::snapshot::StateDir;
+use crate::standby::Standbys;
 use crate::topology::Topology;
 
 /// What all threads of an application share.
@@ -33,6 +34,8 @@ pub(crate) struct Shared<'a> {
     pub(crate) board: StateBoard,
     pub(crate) bounds: Option<Bounds>,
     pub(crate) pace: Option<Pace>,
+    /// Copies of what other instances run, if they are wanted.
+    pub(crate) standbys: Option<Standbys>,
 }
 
 /// Why a session ended early.

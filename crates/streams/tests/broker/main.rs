@@ -11,5 +11,6 @@ mod outages;
 mod place;
 mod snapshots;
 mod stalls;
+mod standby;
 mod topologies;
 mod torn;

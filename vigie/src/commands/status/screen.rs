@@ -26,6 +26,14 @@ pub(super) fn draw(status: &Status, now: Timestamp) -> String {
     let behind: Vec<String> = status.lag.iter().filter(|(_, n)| **n > 0).map(|(t, n)| format!("{n} in {t}")).collect();
     let age = status.lag_seconds.filter(|seconds| *seconds > 0.0).map(|s| format!(", {s:.1} s")).unwrap_or_default();
     rows.push(("lag", if behind.is_empty() { "none".to_owned() } else { behind.join(", ") + &age }));
+    let standby = &status.standby;
+    if standby.copies > 0 {
+        let copies = if standby.copies == 1 { "copy" } else { "copies" };
+        rows.push((
+            "standby",
+            format!("{} {copies} of tasks, at most {} behind", standby.copies, count(standby.lag, "record")),
+        ));
+    }
     let latency = status.latency_seconds.as_ref();
     rows.push((
         "latency",
@@ -92,7 +100,7 @@ mod tests {
             ..Status::default()
         };
         let mut metrics = Metrics::default();
-        metrics.add("vigie_sentiment_posts_total 1\nvigie_sinks_lag_records{topic=\"t.v1\"} 12\nvigie_streams_lag_seconds 3.5\nvigie_trends_dead_letters_total{reason=\"x\"} 4\nvigie_producers_sources_file_invalid 1\n");
+        metrics.add("vigie_sentiment_posts_total 1\nvigie_sinks_lag_records{topic=\"t.v1\"} 12\nvigie_streams_lag_seconds 3.5\nvigie_streams_standby_tasks 2\nvigie_streams_standby_lag_records{partition=\"1\"} 3\nvigie_trends_dead_letters_total{reason=\"x\"} 4\nvigie_producers_sources_file_invalid 1\n");
         status.take(&metrics);
         status.take_sources(&json!({"total": 2, "healthy": 1, "sample": true, "sources": [
             {"source": "good", "health": "ok"}, {"source": "bad", "health": "failing", "decision": "failed", "reason": "http 500"}]}));
@@ -101,6 +109,7 @@ mod tests {
             "pipeline      NOT READY, on sample data, 1970-01-01T00:00:00Z\n\
              services      1 of 2 ready: sink, trends\n              trends: restoring\n\
              lag           12 in t.v1, 3.5 s\n\
+             standby       2 copies of tasks, at most 3 records behind\n\
              latency       p50 0.25 s, p95 1.50 s from fetch to score, of the newest 7; 1 post since the start\n\
              dead letters  4 by trends (see vigie dlq list)\n\
              sources       1 of 2 healthy\n              the changed file of sources has mistakes and is not used; the log lists them\n              bad: failing, failed http 500\n\
