@@ -40,7 +40,7 @@ SELECT run_id, asset, min(window_start), max(window_start) FROM stored_windows G
 -- The hours of `changed` windows, counted again from what is stored now. In the order of the key, so that nobody waits for each other.
 CREATE FUNCTION windows_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO stored_hours (run_id, asset, hour, first_offset, last_offset, score_sum, posts, scored, lineage_id, sample)
+    INSERT INTO stored_hours AS h (run_id, asset, hour, first_offset, last_offset, score_sum, posts, scored, lineage_id, sample)
     SELECT c.run_id, c.asset, c.hour, s.first_offset, s.last_offset, s.score_sum, s.posts, s.scored, s.lineage_id, s.sample
     FROM (SELECT DISTINCT run_id, asset, date_bin('1 hour', window_start, '1970-01-05T00:00:00Z') AS hour FROM changed) c
     CROSS JOIN LATERAL (
@@ -54,7 +54,9 @@ BEGIN
     ORDER BY c.run_id, c.hour, c.asset
     ON CONFLICT (run_id, hour, asset) DO UPDATE SET
         first_offset = excluded.first_offset, last_offset = excluded.last_offset, score_sum = excluded.score_sum, posts = excluded.posts,
-        scored = excluded.scored, lineage_id = excluded.lineage_id, sample = excluded.sample;
+        scored = excluded.scored, lineage_id = excluded.lineage_id, sample = excluded.sample
+        WHERE (h.first_offset, h.last_offset, h.score_sum, h.posts, h.scored, h.lineage_id, h.sample) IS DISTINCT FROM
+            (excluded.first_offset, excluded.last_offset, excluded.score_sum, excluded.posts, excluded.scored, excluded.lineage_id, excluded.sample);
     INSERT INTO run_assets AS r (run_id, asset, first_window, latest_window)
     SELECT run_id, asset, min(window_start), max(window_start) FROM changed GROUP BY run_id, asset ORDER BY run_id, asset
     ON CONFLICT (run_id, asset) DO UPDATE SET
