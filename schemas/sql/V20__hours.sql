@@ -32,7 +32,8 @@ SELECT run_id, asset, date_bin('1 hour', window_start, '1970-01-05T00:00:00Z'), 
        sum(mean_score * (negative + neutral + positive)), sum(posts),
        sum(negative + neutral + positive) FILTER (WHERE mean_score IS NOT NULL),
        CASE WHEN min(lineage_id) = max(lineage_id) THEN min(lineage_id) END, bool_or(sample)
-FROM stored_windows GROUP BY 1, 2, 3;
+FROM stored_windows GROUP BY 1, 2, 3
+ORDER BY 1, 3, 2;  -- as they will come
 
 INSERT INTO run_assets (run_id, asset, first_window, latest_window)
 SELECT run_id, asset, min(window_start), max(window_start) FROM stored_windows GROUP BY 1, 2;
