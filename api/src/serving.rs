@@ -28,7 +28,7 @@ use crate::http::problem::Problem;
 use crate::http::table::Table;
 use crate::metrics::{Metrics, Outcome};
 use crate::store::runs::version::Versions;
-use crate::store::{Snapshot, Store, StoreError};
+use crate::store::{Plans, Snapshot, Store, StoreError};
 use crate::time::{UtcTime, WINDOW_SECONDS};
 use shared::Shared;
 
@@ -55,6 +55,11 @@ pub(crate) trait Question: Debug + Sync {
     /// Whether `now` does not matter to the answer, nor any later time.
     fn is_timeless(&self, _now: UtcTime) -> bool {
         false
+    }
+
+    /// How its statements are planned.
+    fn plans(&self) -> Plans {
+        Plans::Each
     }
 
     /// The answer at `now`, the wall clock's time down to a whole window.
@@ -146,7 +151,7 @@ impl Serving {
         now: UtcTime,
     ) -> Result<Answer, Problem> {
         self.metrics.served(Outcome::Built);
-        let snapshot = self.store.snapshot().await?;
+        let snapshot = self.store.snapshot_with(question.plans()).await?;
         let answer = question.build(&snapshot, now).await;
         let etag = snapshot.versions().of(question.run()).map(|version| etag(version, name));
         snapshot.end().await;

@@ -123,6 +123,27 @@ impl From<StoreError> for Problem {
     }
 }
 
+/// How the statements of a snapshot are planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plans {
+    /// Each for its parameters: right for whatever statement, but the tables of all months are planned again for every question.
+    Each,
+    /// Once for a connection, whatever the parameters: for statements that an index answers for any time, of which the months that are not
+    /// asked for are passed over when they run.
+    Once,
+}
+
+impl Plans {
+    fn begin(self) -> &'static str {
+        match self {
+            Self::Each => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            Self::Once => {
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL plan_cache_mode = force_generic_plan"
+            }
+        }
+    }
+}
+
 /// Connections to PostgreSQL.
 #[derive(Clone)]
 pub(crate) struct Store {
@@ -175,24 +196,29 @@ impl Store {
         Ok(())
     }
 
+    /// The data as it is now, with [`Plans::Each`].
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        self.snapshot_with(Plans::Each).await
+    }
+
     /// The data as it is now. Tries once more if the connection turns out to be broken: after a restart of the server, all in the
     /// pool are.
-    pub(crate) async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+    pub(crate) async fn snapshot_with(&self, plans: Plans) -> Result<Snapshot, StoreError> {
         let first = match self.presence.away() {
             Some(why) => return lost(why),
-            None => self.presence.during(self.try_snapshot()).await.unwrap_or_else(lost),
+            None => self.presence.during(self.try_snapshot(plans)).await.unwrap_or_else(lost),
         };
         match first {
             Err(StoreError::Unavailable(reason)) => {
                 debug!(reason, "connection lost, trying a new one");
                 self.pool.retain(|_, _| false);
-                self.presence.during(self.try_snapshot()).await.unwrap_or_else(lost)
+                self.presence.during(self.try_snapshot(plans)).await.unwrap_or_else(lost)
             }
             result => result,
         }
     }
 
-    async fn try_snapshot(&self) -> Result<Snapshot, StoreError> {
+    async fn try_snapshot(&self, plans: Plans) -> Result<Snapshot, StoreError> {
         let mut snapshot = Snapshot {
             client: Some(self.pool.get().await?),
             connector: self.connector.clone(),
@@ -202,8 +228,7 @@ impl Store {
             versions: Versions::default(),
         };
         // Both are sent at once; the first statement of a transaction takes its snapshot.
-        let begin =
-            async { Ok(snapshot.client().batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?) };
+        let begin = async { Ok(snapshot.client().batch_execute(plans.begin()).await?) };
         let ((), versions) = try_join!(begin, snapshot.read_versions())?;
         snapshot.versions = versions;
         Ok(snapshot)

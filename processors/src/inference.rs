@@ -122,7 +122,7 @@ pub trait Scorer: Send {
     /// The model behind the answers.
     fn info(&self) -> &ModelInfo;
 
-    /// The weights by which spam is told, if there are any.
+    /// The weights by which spam is recognised, if there are any.
     fn spam(&self) -> Option<&SpamWeights> {
         None
     }

@@ -16,7 +16,7 @@ BEGIN
     END LOOP;
 END $$;
 
-GRANT SELECT ON stored_windows, stored_window_revisions, fetches, sink_offsets TO vigie_api;
+GRANT SELECT ON stored_windows, stored_window_revisions, stored_hours, run_assets, fetches, sink_offsets TO vigie_api;
 GRANT SELECT ON posts, trend_windows, trend_window_revisions, post_assets, alerts, runs, served_runs, sources, lineages, terms TO vigie_api, vigie_analyst;
 -- Records as they were, which may hold anything.
 GRANT SELECT ON dead_letters TO vigie_api;

@@ -1,7 +1,7 @@
 //! The tables of PostgreSQL, as numbered migrations (`sql/`): what the sink writes and the API reads.
 
 /// Name and statements of each migration, in order.
-pub const MIGRATIONS: [(&str, &str); 17] = [
+pub const MIGRATIONS: [(&str, &str); 18] = [
     ("V1__insights", include_str!("../sql/V1__insights.sql")),
     ("V2__forecasts", include_str!("../sql/V2__forecasts.sql")),
     ("V3__revisions", include_str!("../sql/V3__revisions.sql")),
@@ -19,4 +19,5 @@ pub const MIGRATIONS: [(&str, &str); 17] = [
     ("V16__dead_letters", include_str!("../sql/V16__dead_letters.sql")),
     ("V17__redrive_attempts", include_str!("../sql/V17__redrive_attempts.sql")),
     ("V18__sessions", include_str!("../sql/V18__sessions.sql")),
+    ("V20__hours", include_str!("../sql/V20__hours.sql")),
 ];

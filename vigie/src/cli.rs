@@ -332,7 +332,7 @@ pub(crate) enum AuthorCommand {
         #[command(flatten)]
         registry: RegistryConfig,
     },
-    /// Wrap the data keys of all authors anew, under the first key of the keyring; handles are not touched. Start it again if it is interrupted
+    /// Re-wrap the data keys of all authors under the first key of the keyring; handles are not touched. Start it again if it is interrupted
     Rewrap {
         #[command(flatten)]
         keyring: SecretArg<Keyring>,

@@ -9,6 +9,7 @@ pub(crate) mod leaderboard;
 pub(crate) mod lineage;
 pub(crate) mod next_hour;
 pub(crate) mod series;
+pub(crate) mod single;
 
 /// The windows `w` for which `condition` holds, with the columns of `trend_windows`, as they were known at the time in the parameter
 /// `as_of`: most windows had their last revision by then, and only of those that did not an earlier one is looked up.

@@ -10,6 +10,7 @@ mod contract;
 mod diff;
 mod errors;
 mod events;
+mod hours;
 mod insights;
 mod kept;
 mod keys;

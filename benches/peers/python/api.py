@@ -1,7 +1,7 @@
 """The API beside what a user would write instead (``api_peer.py``), on the same PostgreSQL, in turns.
 
     python api.py --ours target/release/examples/serve --load target/release/examples/load (--stack JSON | --postgres-url URL [--redis-url URL])
-        [--fill ASSETS,DAYS] [--rounds 3] [--seconds 5] [--connections 16]
+        [--fill ASSETS,DAYS] [--only hot|cold] [--questions assets,trends,series,posts] [--rounds 3] [--seconds 5] [--connections 16]
 
 ``--fill`` writes made-up windows and posts into an empty database first, the same for the same numbers. Each round asks every question
 of both, once hot (vigie as it is; the peer keeps answers for a second) and once cold (nothing is kept: ``--api-cache-mib 0``,
@@ -57,7 +57,7 @@ async def fill(url: str, assets: int, days: int) -> None:
                 f"""INSERT INTO {table} (run_id, asset, window_start, window_seconds, revision, final, posts, unique_authors, negative,
                     neutral, positive, mean_score, anomaly_score, expected_posts, sources, emitted_at, sample, lineage_id, first_offset,
                     last_offset, unique_posts, spam_posts)
-                    SELECT 'live', asset, at, 300, 1, true, n + 3, n + 2, n / 3, 3, n - n / 3, sin(n), 0.1, n, '1:' || n + 3, at, true, 1 + n % 6,
+                    SELECT 'live', asset, at, 300, 1, true, n + 3, n + 2, n / 3, 3, n - n / 3, sin(n), 0.1, n, '1:' || n + 3, at, true, 1 + (hashtext(asset) & 3),
                     i * 10, i * 10 + n, n + 1, 1
                     FROM generate_series($2::int * 288, $2::int * 288 + 287) i, unnest($1::text[]) asset,
                     LATERAL (SELECT timestamptz '2026-01-01' + i * interval '5 minutes' AS at, (hashtext(asset || i) & 15) AS n) x""",
@@ -141,6 +141,8 @@ def main() -> None:
     where.add_argument("--stack", type=json.loads, help="addresses as the example `hold` prints them")
     parser.add_argument("--redis-url", default="redis://127.0.0.1:1")
     parser.add_argument("--fill", metavar="ASSETS,DAYS")
+    parser.add_argument("--only", choices=["hot", "cold"], help="leave the other out, and what is measured of hot answers")
+    parser.add_argument("--questions", type=lambda names: names.split(","), default=list(QUESTIONS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--connections", type=int, default=16)
@@ -149,6 +151,7 @@ def main() -> None:
         args.postgres_url, args.redis_url = args.stack["postgres_url"], args.stack["redis_url"]
     if args.fill:
         asyncio.run(fill(args.postgres_url, *map(int, args.fill.split(","))))
+    hows = [args.only] if args.only else ["hot", "cold"]
     results: dict[tuple[str, str, str], list[dict]] = {}
 
     def note(who: str, how: str, name: str, measured: dict) -> None:
@@ -156,10 +159,10 @@ def main() -> None:
         results.setdefault((who, how, name), []).append(measured)
 
     for _ in range(args.rounds):
-        for how in ("hot", "cold"):
+        for how in hows:
             for who in ("vigie", "peer"):
                 with Server(args, who, how == "hot") as server:
-                    for name, path in QUESTIONS.items():
+                    for name, path in ((name, QUESTIONS[name]) for name in args.questions):
                         note(who, how, name, measured := server.load(args, path))
                         if (who, how) == ("vigie", "hot"):
                             half = measured["per_second"] / 2
@@ -174,15 +177,17 @@ def main() -> None:
 
     print("| | bytes | vigie req/s | FastAPI req/s | | vigie p50, p99 ms | FastAPI p50, p99 ms | CPU per request, ms |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
-    for how in ("hot", "cold"):
-        for name in QUESTIONS:
+    for how in hows:
+        for name in args.questions:
             ours, peer = ("vigie", how, name), ("peer", how, name)
             factor = median(ours, "per_second") / median(peer, "per_second")
             print(f"| {name}, {how} | {median(ours, 'bytes'):,.0f} | {median(ours, 'per_second'):,.0f} | {median(peer, 'per_second'):,.0f} | {factor:.1f}x "
                   f"| {median(ours, 'p50_ms'):.2f}, {median(ours, 'p99_ms'):.2f} | {median(peer, 'p50_ms'):.2f}, {median(peer, 'p99_ms'):.2f} "
                   f"| {median(ours, 'cpu_ms'):.3f}, {median(peer, 'cpu_ms'):.3f} |")
+    if "hot" not in hows:
+        return
     for how in ("half load", "gzip", "304"):
-        for name in QUESTIONS:
+        for name in args.questions:
             key = ("vigie", how, name)
             print(f"| {name}, {how} | {median(key, 'bytes'):,.0f} | {median(key, 'per_second'):,.0f} | | | {median(key, 'p50_ms'):.2f}, "
                   f"{median(key, 'p99_ms'):.2f} | | {median(key, 'cpu_ms'):.3f} |")

@@ -83,7 +83,7 @@ pub(crate) struct TaskParts<'a> {
 pub(crate) struct StreamTask {
     state: State,
     topology: Topology,
-    /// Made when it is first needed, as a copy needs none, and anew after an abort.
+    /// Made when it is first needed, as a copy needs none, and again after an abort.
     processor: Option<Box<dyn Processor>>,
     core: Core,
     inputs: Vec<Input>,

@@ -116,7 +116,7 @@ impl<'a> StreamThread<'a> {
         while !standbys.is_warm() && self.now() < until && !(self.stop)() {
             if self.now() >= next_look {
                 next_look = self.now() + REPORT;
-                // What cannot be told is waited for.
+                // What is not known is waited for.
                 if self.shared.admin.members(&self.shared.config.application_id).is_ok_and(|members| members == 0) {
                     break;
                 }

@@ -36,7 +36,7 @@ pub struct ModelManifest {
     /// The head for the mood towards each target, if the model has one.
     #[serde(default)]
     pub mood: Option<MoodManifest>,
-    /// The weights by which spam is told, if the model has any.
+    /// The weights by which spam is recognised, if the model has any.
     #[serde(default)]
     pub spam: Option<SpamManifest>,
 }

@@ -1,11 +1,11 @@
-//! The weights by which spam is told from other posts: a linear model over hashed features (`models/spam/README.md`).
+//! The weights that separate spam from other posts: a linear model over hashed features (`models/spam/README.md`).
 //!
 //! The file holds a mark, the intercept (`i32`, little-endian) and a weight for each of [`SLOTS`] slots, all in 32nds of a logit. Sums are of
 //! whole numbers, so the answer is the same everywhere.
 
 use std::sync::Arc;
 
-/// Features hash to so many slots.
+/// How many slots features hash to.
 pub const SLOTS: u32 = 1 << 17;
 
 const MAGIC: &[u8] = b"VIGW\x01";

@@ -139,6 +139,15 @@ async fn round(database: &PostgresUrl, keep: Retention) -> Result<(), Error> {
     client.execute(EXPIRE, &[]).await.map(drop)
 }
 
+/// What was added up of the windows of $1, a month that has gone, or of all that was older. Their triggers do not see it.
+const FORGET_WINDOWS: [&str; 3] = [
+    "DELETE FROM stored_hours WHERE hour < forgotten_until($1)",
+    "DELETE FROM run_assets WHERE latest_window < forgotten_until($1)",
+    "UPDATE run_assets r SET first_window = w.first_window FROM run_assets a CROSS JOIN LATERAL (SELECT min(window_start) AS first_window
+         FROM stored_windows w WHERE w.run_id = a.run_id AND w.asset = a.asset) w
+     WHERE a.first_window < forgotten_until($1) AND (r.run_id, r.asset) = (a.run_id, a.asset) AND w.first_window IS NOT NULL",
+];
+
 /// Gives the data another version, for those who keep answers of it.
 const NEW_VERSION: &str = "UPDATE sink_offsets SET updated_at = now()";
 
@@ -146,6 +155,11 @@ const NEW_VERSION: &str = "UPDATE sink_offsets SET updated_at = now()";
 async fn retire(client: &Client, partition: &str) -> Result<(), Error> {
     let verb = if partition.ends_with("_past") { "TRUNCATE" } else { "DROP TABLE" };
     client.batch_execute(&format!("{verb} {partition}")).await?;
+    if partition.starts_with(TREND_WINDOWS.name) {
+        for sql in FORGET_WINDOWS {
+            client.execute(sql, &[&partition]).await?;
+        }
+    }
     // Answers that the API keeps are of other data now (ADR 16). Not in one transaction: it would hold the table while it waits for a sink.
     client.execute(NEW_VERSION, &[]).await?;
     info!(partition, "expired history dropped");

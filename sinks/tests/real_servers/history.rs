@@ -12,6 +12,7 @@ const OLD: &str = "SELECT count(*) FROM posts WHERE published_at < now() - inter
 const ALL: &str =
     "SELECT (SELECT count(*) FROM posts) + (SELECT count(*) FROM post_assets) + (SELECT count(*) FROM trend_windows)
     + (SELECT count(*) FROM trend_window_revisions) + (SELECT count(*) FROM fetches)";
+const ADDED_UP: &str = "SELECT (SELECT count(*) FROM stored_hours) + (SELECT count(*) FROM run_assets)";
 
 fn published(n: i64, at: &str) -> (String, ScoredPost) {
     let dated = ScoredPost { published_at: Timestamp::parse_rfc3339(at).unwrap(), ..post(n) };
@@ -101,6 +102,7 @@ async fn history_is_kept_for_ever_by_default_and_goes_by_month_where_a_retention
     let sink = pipeline.start_postgres();
     pipeline.until_number(ALL, 9).await;
     assert_eq!(pipeline.number("SELECT count(*) FROM authors").await, 2);
+    assert_eq!(pipeline.number(ADDED_UP).await, 2);
     sink.stop().await;
     let sink = keeping(&pipeline, 100);
     pipeline.until_number(ALL, 2).await;
@@ -111,6 +113,7 @@ async fn history_is_kept_for_ever_by_default_and_goes_by_month_where_a_retention
     pipeline.until_number("SELECT count(*) FROM authors", 1).await;
     let ahead = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'stored_windows'::regclass";
     pipeline.until_number(ahead, 2 + 3).await;
+    assert_eq!(pipeline.number(ADDED_UP).await, 0);
     sink.stop().await;
 }
 

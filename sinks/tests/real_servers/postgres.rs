@@ -27,6 +27,42 @@ async fn migrations_are_applied_once_also_by_two_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn hours_are_the_sums_of_their_windows_whatever_the_order_of_revisions() {
+    const SEED: u64 = 35;
+    let pipeline = Pipeline::new().await;
+    let sink = pipeline.start_postgres();
+    // A small generator (Knuth's MMIX): what comes is random, and the same each time.
+    let mut state = SEED;
+    let mut random = |below: i64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        i64::try_from(state >> 33).unwrap() % below
+    };
+    let assets = ["BTC", "ETH", "*"];
+    let mut revisions = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let some = || {
+            let (asset, n, revision) = (assets[random(3) as usize], random(40), 1 + random(5) as i32);
+            revisions.insert((asset, n, revision));
+            // Redelivered, a revision is the same.
+            trend(asset, n, revision, (n * 7 + i64::from(revision) * 13) % 30)
+        };
+        let batch: Vec<_> = std::iter::repeat_with(some).take(150).collect();
+        pipeline.publish_all(Topic::InsightsTrends, &keyed(batch, |trend| trend.asset.clone())).await;
+        pipeline.until_number("SELECT count(*) FROM trend_window_revisions", revisions.len() as i64).await;
+        let apart = "SELECT count(*) FROM (SELECT run_id, asset, date_trunc('hour', window_start, 'UTC') AS hour, sum(posts) AS posts, \
+               sum(negative + neutral + positive) FILTER (WHERE mean_score IS NOT NULL) AS scored, min(first_offset) AS first, \
+               max(last_offset) AS last, sum(mean_score * (negative + neutral + positive)) AS sum FROM stored_windows GROUP BY 1, 2, 3) w \
+             FULL JOIN stored_hours h USING (run_id, asset, hour) \
+             WHERE (w.posts, w.scored, w.first, w.last, w.sum) IS DISTINCT FROM (h.posts, h.scored, h.first_offset, h.last_offset, h.score_sum)";
+        assert_eq!(pipeline.number(apart).await, 0, "seed {SEED}");
+        let apart = "SELECT count(*) FROM (SELECT run_id, asset, min(window_start) AS first, max(window_start) AS latest FROM stored_windows \
+            GROUP BY 1, 2) w FULL JOIN run_assets r USING (run_id, asset) WHERE (first, latest) IS DISTINCT FROM (first_window, latest_window)";
+        assert_eq!(pipeline.number(apart).await, 0, "seed {SEED}");
+    }
+    sink.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_insight_reaches_its_table() {
     let pipeline = Pipeline::new().await;
     let mut replayed = post(7);
@@ -293,7 +329,17 @@ async fn all_rows_of_a_run_can_be_removed_and_no_others() {
     let before = pipeline.number(live).await;
     let removed = runs.remove("run-1").await.unwrap();
     assert!(removed["stored_posts"] > 0 && removed["stored_windows"] > 0 && removed["runs"] == 1, "{removed:?}");
-    for table in ["posts", "post_assets", "trend_windows", "trend_window_revisions", "alerts", "runs"] {
+    let tables = [
+        "posts",
+        "post_assets",
+        "trend_windows",
+        "trend_window_revisions",
+        "stored_hours",
+        "run_assets",
+        "alerts",
+        "runs",
+    ];
+    for table in tables {
         assert_eq!(
             pipeline.number(&format!("SELECT count(*) FROM {table} WHERE run_id = 'run-1'")).await,
             0,

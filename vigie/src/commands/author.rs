@@ -18,7 +18,7 @@ use crate::output::{Output, count};
 
 mod rewrap;
 
-/// Who destroys keys or wraps them anew writes under this transactional id, one at a time.
+/// Whoever destroys keys or re-wraps them writes under this transactional id, one at a time.
 const WRITER: &str = "authors-keys";
 /// Times that an erasure takes it over from another writer.
 const TRIES: usize = 5;

@@ -156,8 +156,8 @@ fn a_handle_is_nowhere_to_be_read_and_opens_until_its_author_is_erased() {
         |keyring: &str| vigie_with(&data, &["--json", "author", "rewrap"], &[("VIGIE_AUTHOR_KEYRING", keyring)]);
     let lacks_old = rewrap(NEW);
     assert_eq!(lacks_old.status.code(), Some(1));
-    let told = String::from_utf8_lossy(&lacks_old.stderr).into_owned();
-    assert!(told.contains("2 keys (the keyring has no key"), "{told}");
+    let said = String::from_utf8_lossy(&lacks_old.stderr).into_owned();
+    assert!(said.contains("2 keys (the keyring has no key"), "{said}");
     let done = json(&rewrap(&rotated));
     assert_eq!(
         (&done["rewrapped"], &done["kek_id"], &done["failed"]),

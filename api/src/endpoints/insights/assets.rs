@@ -4,7 +4,6 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use futures_util::try_join;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -14,9 +13,9 @@ use crate::http::problem::Problem;
 use crate::http::table::{self, Table};
 use crate::names::{Names, slug};
 use crate::serving::Question;
-use crate::store::Snapshot;
 use crate::store::windows::assets::Asset;
 use crate::store::windows::lineage::Lineage;
+use crate::store::{Plans, Snapshot};
 use crate::time::{EARLIEST, LATEST, UtcTime};
 
 /// The assets of a run.
@@ -114,6 +113,11 @@ impl Question for AssetsQuestion {
         &self.run.0
     }
 
+    /// One table has the assets and one the hours: whatever the time, an index has the rest.
+    fn plans(&self) -> Plans {
+        Plans::Once
+    }
+
     async fn build(&self, data: &Snapshot, now: UtcTime) -> Result<Assets, Problem> {
         let served = data.served(&self.run.0, None);
         let all = Lineage::new(&served, (UtcTime(EARLIEST), UtcTime(LATEST)));
@@ -127,8 +131,7 @@ impl Question for AssetsQuestion {
         };
         let Some(extent) = data.extent(&served).await? else { return Ok(empty) };
         let reached = extent.reached(now);
-        let day = (reached.plus(-86_400), reached);
-        let ((assets, sample), lineage) = try_join!(data.assets(&served, reached), data.lineage(&served, day, None))?;
+        let (assets, sample, lineage) = data.assets(&served, reached).await?;
         let assets = assets.into_iter().map(|asset| self.named(asset)).collect();
         Ok(Assets { oldest: Some(extent.oldest), newest: Some(reached), sample, assets, lineage, ..empty })
     }

@@ -78,6 +78,20 @@ impl Metric {
         Self::TailProbability,
     ];
 
+    /// Whether it is read from the anomaly score or the forecasts of windows.
+    pub(crate) fn is_of_forecasts(self) -> bool {
+        matches!(
+            self,
+            Self::AnomalyScore
+                | Self::TailProbability
+                | Self::ExpectedPosts
+                | Self::NextHourP10
+                | Self::NextHourP50
+                | Self::NextHourP90
+                | Self::DoublingProbability
+        )
+    }
+
     /// All but what looks back further than the range.
     pub(crate) fn by_default(self) -> bool {
         self != Self::WeightedSentiment

@@ -21,7 +21,7 @@ use crate::insights::conviction;
 use crate::serving::Question;
 use crate::store::windows::lineage::Lineage;
 use crate::store::windows::series::{ByAsset, SeriesQuery};
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Plans, Snapshot, StoreError};
 use crate::time::{EARLIEST, UtcTime, WINDOW_SECONDS, When};
 use point::{Place, Point, Values};
 
@@ -240,6 +240,10 @@ impl Question for SeriesQuestion {
         self.to.is_some_and(over) && begins && !self.finalized
     }
 
+    fn plans(&self) -> Plans {
+        self.plans()
+    }
+
     async fn build(&self, data: &Snapshot, now: UtcTime) -> Result<ManySeries, Problem> {
         Ok(ManySeries { series: build(data, self, now).await? })
     }
@@ -255,6 +259,10 @@ impl Question for OneQuestion {
 
     fn is_timeless(&self, now: UtcTime) -> bool {
         self.0.is_timeless(now)
+    }
+
+    fn plans(&self) -> Plans {
+        self.0.plans()
     }
 
     async fn build(&self, data: &Snapshot, now: UtcTime) -> Result<Series, Problem> {
@@ -274,6 +282,20 @@ fn distinct<T: PartialEq>(items: Vec<T>) -> Vec<T> {
 }
 
 impl SeriesQuestion {
+    /// Whether a point is a window, and tells no lineage of its own.
+    fn reads_windows(&self) -> bool {
+        self.interval == Interval::FiveMinutes && !self.lineage
+    }
+
+    /// An index answers the statements of such a question for any time.
+    fn plans(&self) -> Plans {
+        let is_plain = self.reads_windows()
+            && self.as_of.is_none()
+            && !self.sources
+            && !self.metrics.contains(&Metric::WeightedSentiment);
+        if is_plain { Plans::Once } else { Plans::Each }
+    }
+
     /// The range that is meant, in whole intervals, and up to where it is over.
     async fn query(&self, data: &Snapshot, now: UtcTime) -> Result<(SeriesQuery, UtcTime), Problem> {
         let served = data.served(&self.run.0, self.as_of);
@@ -321,9 +343,17 @@ async fn build(data: &Snapshot, asked: &SeriesQuestion, now: UtcTime) -> Result<
     let sources = async { if asked.sources { data.series_sources(&query).await } else { Ok(BTreeMap::new()) } };
     let is_weighted = asked.metrics.contains(&Metric::WeightedSentiment);
     let weighted = async { if is_weighted { weighted(data, &query, reached).await } else { Ok(BTreeMap::new()) } };
-    let (buckets, mut lineages, authors, mut sources, weighted) =
-        try_join!(data.buckets(&query), data.series_lineage(&query, asked.lineage), authors, sources, weighted)?;
+    let counted = async {
+        if asked.reads_windows() {
+            data.single_windows(&query, asked.metrics.iter().any(|metric| metric.is_of_forecasts())).await
+        } else {
+            try_join!(data.buckets(&query), data.series_lineage(&query, asked.lineage))
+        }
+    };
+    let ((buckets, mut lineages), authors, mut sources, weighted) = try_join!(counted, authors, sources, weighted)?;
     let none = BTreeMap::new();
+    let runs = query.served.runs((query.from, query.to));
+    let runs_of = |range| if runs.len() == 1 { runs.clone() } else { query.served.runs(range) };
     let market = buckets.get(WHOLE_MARKET).unwrap_or(&none);
     let mut all = Vec::with_capacity(query.assets.len());
     for asset in &query.assets {
@@ -354,7 +384,7 @@ async fn build(data: &Snapshot, asked: &SeriesQuestion, now: UtcTime) -> Result<
                 r#final: end <= closed_for(asset, start)
                     && place.own.into_iter().chain(place.market).all(|bucket| bucket.r#final),
                 computed_at: place.own.map(|bucket| bucket.computed_at),
-                runs: query.served.runs((start, end)),
+                runs: runs_of((start, end)),
                 lineage: if asked.lineage { lineages.remove(&start) } else { None },
                 sources: sources.remove(&start),
             });

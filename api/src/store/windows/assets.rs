@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::try_join_all;
+use futures_util::try_join;
 use serde::Serialize;
+use tokio_postgres::Row;
 use utoipa::ToSchema;
 
-use super::series::MEAN_SCORE;
+use super::lineage::{Lineage, Offsets, widen};
 use crate::store::row::columns;
 use crate::store::runs::served::{Part, Served};
 use crate::store::{Snapshot, StoreError};
@@ -49,70 +51,154 @@ pub(crate) struct LatestWindow {
 }
 
 impl Snapshot {
-    /// All assets by id, and whether any of the windows looked at is of sample data.
-    pub(crate) async fn assets(&self, served: &Served, reached: UtcTime) -> Result<(Vec<Asset>, bool), StoreError> {
-        let parts = try_join_all(served.parts().iter().map(|part| self.assets_of(part, reached))).await?;
-        let sample = parts.iter().any(|(_, sample)| *sample);
-        let mut all: BTreeMap<String, Counted> = BTreeMap::new();
-        for counted in parts.into_iter().flat_map(|(counted, _)| counted) {
-            match all.get_mut(&counted.asset.asset) {
-                Some(earlier) => earlier.go_on(counted),
-                None => drop(all.insert(counted.asset.asset.clone(), counted)),
+    /// All assets by id, whether any of the windows looked at is of sample data, and what the last 24 hours stand on.
+    pub(crate) async fn assets(
+        &self,
+        served: &Served,
+        reached: UtcTime,
+    ) -> Result<(Vec<Asset>, bool, Lineage), StoreError> {
+        let day = (reached.plus(-86_400), reached);
+        let parts = try_join_all(served.parts().iter().map(|part| self.assets_of(part, day))).await?;
+        let (mut sample, mut offsets, mut all) = (false, Offsets::new(), BTreeMap::<String, Counted>::new());
+        for part in parts {
+            sample |= part.sample;
+            part.offsets.into_iter().for_each(|(id, range)| widen(&mut offsets, id, range));
+            for counted in part.counted {
+                match all.get_mut(&counted.asset.asset) {
+                    Some(earlier) => earlier.go_on(counted),
+                    None => drop(all.insert(counted.asset.asset.clone(), counted)),
+                }
             }
         }
         let mut assets = all.into_values().map(|counted| counted.asset).collect::<Vec<_>>();
         zero_where_observed(&mut assets);
-        Ok((assets, sample))
+        let lineage = self.lineages_of(vec![(Lineage::new(served, day), offsets)]).await?.pop();
+        Ok((assets, sample, lineage.unwrap_or_else(|| Lineage::new(served, day))))
     }
 
-    async fn assets_of(&self, part: &Part, reached: UtcTime) -> Result<(Vec<Counted>, bool), StoreError> {
-        let holds = part.holds("window_start");
-        // The names by skipping from asset to asset in the primary key, not by reading all windows.
-        // The last day in one pass over the table: asset by asset through the index takes twice as long.
-        let sql = format!(
-            "WITH RECURSIVE names AS ( \
-               (SELECT asset FROM trend_windows WHERE run_id = $1{holds} ORDER BY asset LIMIT 1) UNION ALL \
-               SELECT (SELECT w.asset FROM trend_windows w WHERE w.run_id = $1 AND w.asset > n.asset{holds} ORDER BY w.asset LIMIT 1) \
-               FROM names n WHERE n.asset IS NOT NULL), \
-             recent AS MATERIALIZED (SELECT asset, sum(posts)::bigint AS posts_24h, {MEAN_SCORE} AS mean_score_24h, bool_or(sample) AS sample, \
-               (sum(negative + neutral + positive) FILTER (WHERE mean_score IS NOT NULL))::bigint AS scored_24h, \
-               (sum(posts) FILTER (WHERE window_start >= $2))::bigint AS posts_1h \
-               FROM stored_windows WHERE run_id = $1 AND window_start >= $3 AND window_start < $4{holds} GROUP BY asset) \
-             SELECT n.asset, latest.run_id, first.window_start AS first_window, latest.window_start, latest.window_end, latest.revision, \
-               latest.final, latest.emitted_at, latest.posts, latest.mean_score, latest.sample OR coalesce(recent.sample, false) AS sample, \
-               recent.posts_1h, recent.posts_24h, recent.mean_score_24h, recent.scored_24h \
-             FROM names n \
-             CROSS JOIN LATERAL (SELECT window_start FROM trend_windows WHERE run_id = $1 AND asset = n.asset{holds} \
-               ORDER BY window_start LIMIT 1) first \
-             CROSS JOIN LATERAL (SELECT * FROM trend_windows WHERE run_id = $1 AND asset = n.asset{holds} \
-               ORDER BY window_start DESC LIMIT 1) latest \
-             LEFT JOIN recent ON recent.asset = n.asset \
-             ORDER BY n.asset"
-        );
-        let (hour, day) = (reached.plus(-3600), reached.plus(-86_400));
-        let rows = self.rows(&sql, &[&part.run, &hour, &day, &reached]).await?;
+    async fn assets_of(&self, part: &Part, day: (UtcTime, UtcTime)) -> Result<CountedPart, StoreError> {
+        let (latest, (mut sums, offsets)) = try_join!(self.latest_windows(part), self.day_sums(part, day))?;
         let mut sample = false;
-        let mut assets = Vec::with_capacity(rows.len());
-        for row in &rows {
+        let mut counted = Vec::with_capacity(latest.len());
+        for row in &latest {
             sample |= row.try_get::<_, bool>("sample")?;
-            let asset = columns!(row => Asset {
-                asset, first_window, posts_1h, posts_24h, mean_score_24h;
-                latest_window: LatestWindow {
-                    run_id: row.try_get("run_id")?,
-                    start: row.try_get("window_start")?,
-                    end: row.try_get("window_end")?,
-                    revision: row.try_get("revision")?,
-                    r#final: row.try_get("final")?,
-                    posts: row.try_get("posts")?,
-                    mean_score: row.try_get("mean_score")?,
-                    computed_at: row.try_get("emitted_at")?,
-                }
+            let asset: String = row.try_get("asset")?;
+            let sums = sums.remove(&asset).unwrap_or_default();
+            sample |= sums.sample;
+            let latest_window = columns!(row => LatestWindow {
+                start, end, revision, r#final, posts, mean_score, computed_at;
+                run_id: part.run.clone()
             });
-            let scored_24h = row.try_get::<_, Option<i64>>("scored_24h")?.unwrap_or(0);
-            assets.push(Counted { asset, scored_24h });
+            let asset = Asset {
+                asset,
+                first_window: row.try_get("first_window")?,
+                latest_window,
+                posts_1h: sums.posts_1h,
+                posts_24h: sums.posts_24h,
+                mean_score_24h: (sums.scored > 0).then(|| sums.score_sum / sums.scored as f64),
+            };
+            counted.push(Counted { asset, scored_24h: sums.scored });
         }
-        Ok((assets, sample))
+        Ok(CountedPart { counted, sample, offsets })
     }
+
+    /// Of each asset of a part its first and its latest window.
+    async fn latest_windows(&self, part: &Part) -> Result<Vec<Row>, StoreError> {
+        let of = "FROM stored_windows w WHERE w.run_id = $1 AND w.asset = n.asset";
+        // Within a part that has an end the table of assets does not tell, but the index does.
+        let holds = part.holds("w.window_start");
+        let (first, latest) = if holds.is_empty() {
+            ("n.first_window".to_owned(), format!("{of} AND w.window_start = n.latest_window LIMIT 1"))
+        } else {
+            let edge = |order| format!("{of}{holds} ORDER BY w.window_start{order} LIMIT 1");
+            (format!("(SELECT w.window_start {})", edge("")), edge(" DESC"))
+        };
+        let sql = format!(
+            "SELECT n.asset, {first} AS first_window, w.window_start AS start, w.window_start + w.window_seconds * interval '1 second' AS \"end\", \
+             w.revision, w.final, w.posts::bigint AS posts, w.mean_score, w.emitted_at AS computed_at, w.sample \
+             FROM run_assets n CROSS JOIN LATERAL (SELECT w.* {latest}) w WHERE n.run_id = $1"
+        );
+        self.rows(&sql, &[&part.run]).await
+    }
+
+    /// Of each asset what its windows of the day that ends at `day.1` add up to: whole hours from the table of hours, but for the last one,
+    /// which is listed by itself; and the offsets of all.
+    async fn day_sums(
+        &self,
+        part: &Part,
+        day: (UtcTime, UtcTime),
+    ) -> Result<(BTreeMap<String, Sums>, Offsets), StoreError> {
+        let last_hour = day.1.plus(-HOUR);
+        let (from, to) = part.clip(day);
+        let hours_from = from.ceil(HOUR).min(to);
+        let hours_to = to.min(last_hour).floor(HOUR).max(hours_from);
+        let windows = |from: &str, to: &str| {
+            format!(
+                "SELECT asset, lineage_id, posts, CASE WHEN window_start >= $6 THEN posts END AS posts_1h, \
+                 CASE WHEN mean_score IS NOT NULL THEN negative + neutral + positive END AS scored, \
+                 mean_score * (negative + neutral + positive) AS score_sum, sample, first_offset, last_offset \
+                 FROM stored_windows WHERE run_id = $1 AND window_start >= {from} AND window_start < {to}"
+            )
+        };
+        let sql = format!(
+            "SELECT asset, lineage_id, sum(posts)::bigint AS posts_24h, sum(posts_1h)::bigint AS posts_1h, sum(scored)::bigint AS scored, \
+             sum(score_sum) AS score_sum, bool_or(sample) AS sample, min(first_offset) AS first_offset, max(last_offset) AS last_offset FROM ( \
+               SELECT asset, lineage_id, posts, NULL::integer AS posts_1h, scored, score_sum, sample, first_offset, last_offset \
+               FROM stored_hours WHERE run_id = $1 AND hour >= $3 AND hour < $4 UNION ALL {} UNION ALL {}) c GROUP BY 1, 2",
+            windows("$2", "$3"),
+            windows("$4", "$5")
+        );
+        let rows = self.rows(&sql, &[&part.run, &from, &hours_from, &hours_to, &to, &last_hour]).await?;
+        let (mut all, mut offsets, mut mixed) = (BTreeMap::<String, Sums>::new(), Offsets::new(), false);
+        for row in &rows {
+            let sums = all.entry(row.try_get("asset")?).or_default();
+            sums.posts_24h = sum(sums.posts_24h, row.try_get("posts_24h")?);
+            sums.posts_1h = sum(sums.posts_1h, row.try_get("posts_1h")?);
+            sums.scored += row.try_get::<_, Option<i64>>("scored")?.unwrap_or(0);
+            sums.score_sum += row.try_get::<_, Option<f64>>("score_sum")?.unwrap_or(0.0);
+            sums.sample |= row.try_get::<_, bool>("sample")?;
+            match row.try_get("lineage_id")? {
+                Some(id) => widen(&mut offsets, id, (row.try_get("first_offset")?, row.try_get("last_offset")?)),
+                None => mixed = true,
+            }
+        }
+        if mixed {
+            for row in self.rows(MIXED, &[&part.run, &hours_from, &hours_to]).await? {
+                widen(&mut offsets, row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?));
+            }
+        }
+        Ok((all, offsets))
+    }
+}
+
+const HOUR: i64 = 3600;
+
+/// The offsets by lineage of the windows of those hours that have several.
+const MIXED: &str = "SELECT w.lineage_id, min(w.first_offset), max(w.last_offset) FROM stored_hours h CROSS JOIN LATERAL ( \
+       SELECT * FROM stored_windows w WHERE w.run_id = $1 AND w.asset = h.asset AND w.window_start >= h.hour \
+       AND w.window_start < h.hour + interval '1 hour' OFFSET 0) w \
+     WHERE h.run_id = $1 AND h.hour >= $2 AND h.hour < $3 AND h.lineage_id IS NULL GROUP BY 1";
+
+/// What some windows of an asset add up to.
+#[derive(Default)]
+struct Sums {
+    posts_1h: Option<i64>,
+    posts_24h: Option<i64>,
+    scored: i64,
+    score_sum: f64,
+    sample: bool,
+}
+
+/// The assets of a part, and the offsets of their last 24 hours.
+struct CountedPart {
+    counted: Vec<Counted>,
+    sample: bool,
+    offsets: Offsets,
+}
+
+/// Null only where both are.
+fn sum(a: Option<i64>, b: Option<i64>) -> Option<i64> {
+    a.map_or(b, |a| Some(a + b.unwrap_or(0)))
 }
 
 /// An asset as one run or several have counted it.
@@ -125,7 +211,6 @@ struct Counted {
 impl Counted {
     /// Takes in what the run of a later time has counted.
     fn go_on(&mut self, later: Self) {
-        let sum = |a: Option<i64>, b: Option<i64>| a.map_or(b, |a| Some(a + b.unwrap_or(0)));
         let total = |counted: &Self| counted.asset.mean_score_24h.unwrap_or(0.0) * counted.scored_24h as f64;
         let (total, scored) = (total(self) + total(&later), self.scored_24h + later.scored_24h);
         self.asset.mean_score_24h = (scored > 0).then(|| total / scored as f64);

@@ -63,17 +63,27 @@ pub(crate) struct InputRange {
     pub last_offset: i64,
 }
 
-/// Columns that [`Lineage::add`] reads.
-pub(crate) const COLUMNS: &str = "model_name, model_version, model_sha256, assets_version, input_topic, input_partition, forecast_model, forecast_version, forecast_sha256";
+/// Columns that [`Lineage::add`] reads, in the order in which lineages are listed.
+const COLUMNS: &str = "model_name, model_version, model_sha256, assets_version, input_topic, input_partition, forecast_model, forecast_version, forecast_sha256";
 
 /// By id, so that no texts are compared.
 const OFFSETS: &str = "lineage_id, min(first_offset) AS first_offset, max(last_offset) AS last_offset";
 
-/// What [`Lineage::add`] reads, of rows `of` with [`OFFSETS`].
-const JOINED: &str = "l.model_name, l.model_version, l.model_sha256, l.assets_version, l.input_topic, l.input_partition, \
+/// What [`Lineage::add`] reads, of a row `l` of `lineages`.
+const NAMES: &str = "l.model_name, l.model_version, l.model_sha256, l.assets_version, l.input_topic, l.input_partition, \
     nullif(l.forecast_model, '') AS forecast_model, nullif(l.forecast_version, '') AS forecast_version, \
-    nullif(l.forecast_sha256, '') AS forecast_sha256, of.first_offset, of.last_offset \
-    FROM of JOIN lineages l ON l.id = of.lineage_id";
+    nullif(l.forecast_sha256, '') AS forecast_sha256";
+
+/// With [`NAMES`] what [`Lineage::add_joined`] reads, of rows `of` with [`OFFSETS`].
+const JOINED: &str = "of.first_offset, of.last_offset FROM of JOIN lineages l ON l.id = of.lineage_id";
+
+/// First and last offset by the id of the lineage.
+pub(super) type Offsets = BTreeMap<i32, (i64, i64)>;
+
+pub(super) fn widen(offsets: &mut Offsets, id: i32, (first, last): (i64, i64)) {
+    let known = offsets.entry(id).or_insert((first, last));
+    *known = (known.0.min(first), known.1.max(last));
+}
 
 impl Model {
     pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
@@ -94,7 +104,11 @@ impl Lineage {
         Self { run_id, runs, models: Vec::new(), forecasters: Vec::new(), inputs: Vec::new() }
     }
 
-    pub(crate) fn add(&mut self, row: &Row) -> Result<(), StoreError> {
+    pub(crate) fn add_joined(&mut self, row: &Row) -> Result<(), StoreError> {
+        self.add(row, (row.try_get("first_offset")?, row.try_get("last_offset")?))
+    }
+
+    pub(crate) fn add(&mut self, row: &Row, (first_offset, last_offset): (i64, i64)) -> Result<(), StoreError> {
         self.add_model(Model::read(row)?);
         let forecaster =
             (row.try_get("forecast_model")?, row.try_get("forecast_version")?, row.try_get("forecast_sha256")?);
@@ -104,8 +118,8 @@ impl Lineage {
         let range = InputRange {
             topic: row.try_get("input_topic")?,
             partition: row.try_get("input_partition")?,
-            first_offset: row.try_get("first_offset")?,
-            last_offset: row.try_get("last_offset")?,
+            first_offset,
+            last_offset,
         };
         self.add_input(range);
         Ok(())
@@ -143,6 +157,23 @@ impl Lineage {
 }
 
 impl Snapshot {
+    /// Each with what its offsets belong to.
+    pub(super) async fn lineages_of(&self, mut all: Vec<(Lineage, Offsets)>) -> Result<Vec<Lineage>, StoreError> {
+        let mut ids: Vec<i32> = all.iter().flat_map(|(_, offsets)| offsets.keys()).copied().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let sql = format!("SELECT l.id, {NAMES} FROM lineages l WHERE l.id = ANY($1) ORDER BY {COLUMNS}");
+        for row in &self.rows(&sql, &[&ids]).await? {
+            let id: i32 = row.try_get("id")?;
+            for (lineage, offsets) in &mut all {
+                if let Some(offsets) = offsets.get(&id) {
+                    lineage.add(row, *offsets)?;
+                }
+            }
+        }
+        Ok(all.into_iter().map(|(lineage, _)| lineage).collect())
+    }
+
     /// The lineage of series: of each of their buckets, by start; or of all together, at the start of the range.
     pub(crate) async fn series_lineage(
         &self,
@@ -152,7 +183,7 @@ impl Snapshot {
         let bucket = if by_bucket { BUCKET } else { "CASE WHEN $5::text <> '' THEN $3::timestamptz END" };
         let sql = format!(
             "WITH w AS ({}), of AS (SELECT asset, {bucket} AS bucket, {OFFSETS} FROM w GROUP BY 1, 2, lineage_id) \
-             SELECT of.asset, of.bucket, {JOINED} ORDER BY 1, 2, {COLUMNS}",
+             SELECT of.asset, of.bucket, {NAMES}, {JOINED} ORDER BY 1, 2, {COLUMNS}",
             query.rows()
         );
         let mut buckets: ByAsset<Lineage> = BTreeMap::new();
@@ -160,7 +191,7 @@ impl Snapshot {
             let of_asset = buckets.entry(row.try_get("asset")?).or_default();
             let bucket: UtcTime = row.try_get("bucket")?;
             let range = if by_bucket { (bucket, bucket.plus(query.interval)) } else { (query.from, query.to) };
-            of_asset.entry(bucket).or_insert_with(|| Lineage::new(&query.served, range)).add(&row)?;
+            of_asset.entry(bucket).or_insert_with(|| Lineage::new(&query.served, range)).add_joined(&row)?;
         }
         Ok(buckets)
     }
@@ -174,12 +205,13 @@ impl Snapshot {
     ) -> Result<Lineage, StoreError> {
         let condition = "w.run_id = $1 AND w.window_start >= $2 AND w.window_start < $3";
         let sql = format!(
-            "WITH of AS (SELECT {OFFSETS} FROM ({}) w GROUP BY lineage_id) SELECT {JOINED} ORDER BY {COLUMNS}",
+            "WITH of AS (SELECT {OFFSETS} FROM ({}) w GROUP BY lineage_id) \
+             SELECT {NAMES}, {JOINED} ORDER BY {COLUMNS}",
             windows::known_rows(condition, "$4", as_of)
         );
         let mut lineage = Lineage::new(served, (from, to));
         for row in self.rows_of(&served.within((from, to)), &sql, &[&from, &to, &as_of]).await? {
-            lineage.add(&row)?;
+            lineage.add_joined(&row)?;
         }
         Ok(lineage)
     }

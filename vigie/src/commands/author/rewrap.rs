@@ -1,7 +1,7 @@
 //! `vigie author rewrap`: every data key under the current key of the keyring.
 //!
 //! ```text
-//!   claim ─▶ read the topic ─▶ old keys, 100,000 at most ─▶ wrap anew, 1,000 in a transaction ─▶ any written? read again : done
+//!   claim ─▶ read the topic ─▶ old keys, 100,000 at most ─▶ re-wrap, 1,000 in a transaction ─▶ any written? read again : done
 //! ```
 //!
 //! What is left to do is what the topic says, so a command that was interrupted is simply started again. It shares its transactional id
@@ -58,7 +58,7 @@ pub(super) async fn run(
             publisher.publish(records).await.map_err(interrupted)?;
             let gone = batch.iter().filter(|(_, record)| record.is_none()).count();
             (rewrapped, destroyed, written) = (rewrapped + batch.len() - gone, destroyed + gone, written + batch.len());
-            output.note(format!("{} wrapped anew", count(rewrapped as u64, "key")));
+            output.note(format!("{} re-wrapped", count(rewrapped as u64, "key")));
         }
         if written == 0 {
             break pass.failures;
@@ -69,13 +69,13 @@ pub(super) async fn run(
         json!({"kek_id": keyring.current(), "rewrapped": rewrapped, "destroyed": destroyed, "failed": failures});
     output.result(&value, || {
         let gone = if destroyed > 0 { format!(", {destroyed} of erased authors destroyed") } else { String::new() };
-        format!("all keys are under {:?}: {rewrapped} wrapped anew{gone}", keyring.current())
+        format!("all keys are under {:?}: {rewrapped} re-wrapped{gone}", keyring.current())
     })?;
     if failed == 0 {
         return Ok(());
     }
     let why: Vec<_> = failures.iter().map(|(why, keys)| format!("{} ({why})", count(*keys as u64, "key"))).collect();
-    Err(ServiceError::failed(format!("not wrapped anew: {}", why.join(", "))))
+    Err(ServiceError::failed(format!("not re-wrapped: {}", why.join(", "))))
 }
 
 fn interrupted(error: KafkaError) -> ServiceError {
@@ -114,7 +114,7 @@ impl Pass {
         }
     }
 
-    /// Keys wrapped anew, and tombstones for those that outlived their author's erasure.
+    /// Keys re-wrapped, and tombstones for those that outlived their author's erasure.
     fn work(&mut self, keyring: &Keyring) -> Vec<(Vec<u8>, Option<AuthorKeyRecord>)> {
         let mut work = Vec::with_capacity(self.old.len());
         for (key, record) in std::mem::take(&mut self.old) {
@@ -135,9 +135,9 @@ fn rewrapped(record: &AuthorKeyRecord, keyring: &Keyring) -> Result<AuthorKeyRec
     let (Some(id), Some(keyring_key), Some(bytes)) = (&record.dek_id, &record.kek_id, &record.wrapped_key) else {
         return Err("a record without its key".to_owned());
     };
-    let told = |error: vigie_authors::OpenError| error.to_string();
-    let wrapped = WrappedKey { id: id.parse().map_err(told)?, keyring_key: keyring_key.clone(), bytes: bytes.clone() };
-    let wrapped = wrapped.rewrap(&record.author_id, keyring).map_err(told)?;
+    let said = |error: vigie_authors::OpenError| error.to_string();
+    let wrapped = WrappedKey { id: id.parse().map_err(said)?, keyring_key: keyring_key.clone(), bytes: bytes.clone() };
+    let wrapped = wrapped.rewrap(&record.author_id, keyring).map_err(said)?;
     Ok(AuthorKeyRecord { kek_id: Some(wrapped.keyring_key), wrapped_key: Some(wrapped.bytes), ..record.clone() })
 }
 
