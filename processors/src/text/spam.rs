@@ -305,6 +305,20 @@ mod tests {
     }
 
     #[test]
+    fn weights_decide_in_place_of_the_sum_but_for_bots() {
+        let file = |intercept: i32| [&b"VIGW\x01"[..], &intercept.to_le_bytes()[..], &[0; 1 << 17][..]].concat();
+        let weights = |intercept: i32| SpamWeights::read(&file(intercept)).unwrap();
+        let shill = "Huge airdrop of 500 tokens: https://example.com/x";
+        let judged = |author, intercept| judge(shill, author, Some(&weights(intercept)));
+        let [no, hardly, just, yes] = [-320, -1, 0, 32_000].map(|intercept| judged(None, intercept));
+        assert_eq!([no.score, hardly.score, just.score, yes.score], [0.0, 0.49, 0.5, 1.0]);
+        assert_eq!((no.is_spam(), no.reasons), (false, vec!["promotion"]));
+        assert_eq!((just.is_spam(), just.reasons), (true, vec!["promotion", "wording"]));
+        let bot = judged(Some("coin-bot"), -320);
+        assert_eq!((bot.score, bot.reasons), (0.5, vec!["promotion", "bot"]));
+    }
+
+    #[test]
     fn bots_are_known_by_their_names() {
         for name in ["AutoModerator", "coin-bot", "RemindMeBot", "@price_bot"] {
             assert_eq!(judge("the price is 30,000", Some(name), None).reasons, ["bot"], "{name}");
