@@ -149,14 +149,15 @@ fn an_audit_finds_the_posts_that_torn_transactions_lost() {
     let mut up = Up::start_with(dir.path(), &["--sample"], &[("VIGIE_FAILPOINTS", &torn.join(","))]);
     let assets = up.wait_for("/v1/assets", |v| !v["newest"].is_null());
     let newest: Timestamp = assets["newest"].as_str().unwrap().parse().unwrap();
-    let audit = verify(&up, &data, newest, &["--counts-only"]);
-    assert_code(&audit, 1);
-    let found = lines(&audit);
-    let lost: i64 = found
-        .iter()
-        .filter(|line| line["asset"] == "*" && line["field"] == "posts")
-        .map(|line| line["recounted"].as_i64().unwrap() - line["served"].as_i64().unwrap_or(0))
-        .sum();
-    assert!(lost > 0, "{found:?}");
+    // Windows to which posts still come are skipped, and while the backlog is read that may be all of the whole market.
+    let lost = |_| {
+        let audit = verify(&up, &data, newest, &["--counts-only"]);
+        assert_code(&audit, 1);
+        let of_market = |line: &Value| line["asset"] == "*" && line["field"] == "posts";
+        let posts = |line: &Value| line["recounted"].as_i64().unwrap() - line["served"].as_i64().unwrap_or(0);
+        let lost: i64 = lines(&audit).iter().filter(|line| of_market(line)).map(posts).sum();
+        (lost > 0).then_some(lost)
+    };
+    assert!((0..20).find_map(lost).is_some(), "no lost post was found in twenty audits");
     up.stop(std::time::Duration::from_secs(30));
 }
