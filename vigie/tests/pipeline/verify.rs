@@ -152,12 +152,12 @@ fn an_audit_finds_the_posts_that_torn_transactions_lost() {
     // Windows to which posts still come are skipped, and while the backlog is read that may be all of the whole market.
     let lost = |_| {
         let audit = verify(&up, &data, newest, &["--counts-only"]);
-        assert_code(&audit, 1);
         let of_market = |line: &Value| line["asset"] == "*" && line["field"] == "posts";
         let posts = |line: &Value| line["recounted"].as_i64().unwrap() - line["served"].as_i64().unwrap_or(0);
         let lost: i64 = lines(&audit).iter().filter(|line| of_market(line)).map(posts).sum();
-        (lost > 0).then_some(lost)
+        (lost > 0).then_some(audit)
     };
-    assert!((0..20).find_map(lost).is_some(), "no lost post was found in twenty audits");
+    let audit = (0..20).find_map(lost).expect("twenty audits find a lost post");
+    assert_code(&audit, 1);
     up.stop(std::time::Duration::from_secs(30));
 }
