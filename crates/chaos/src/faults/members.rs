@@ -8,7 +8,7 @@ use rand::seq::IndexedRandom;
 use vigie_clock::Clock;
 
 use crate::error::ChaosError;
-use crate::world::World;
+use crate::world::{STATE_DIR, World};
 
 const REBALANCES: &str = "vigie_streams_rebalances_total";
 
@@ -64,13 +64,14 @@ pub(crate) async fn storm(world: &mut World) -> Result<String, ChaosError> {
     let topology = ["sentiment", "trends"].choose(&mut world.rng).copied().unwrap_or("trends");
     let before = world.fleet.metric(topology, REBALANCES, &[]).await;
     let mut third = world.fleet.extra(&format!("{topology}-c"), &format!("process {topology}"))?;
+    let folder = world.dir.join("state").join(format!("{topology}-c")).display().to_string();
     let (since, mut rounds, mut seen) = (world.clock.monotonic(), 0.0, 0.0);
     // On a slow machine it may leave before it has joined: then there are more rounds.
     while rounds < ROUNDS || seen < ROUNDS {
         if world.clock.monotonic().saturating_sub(since) > world.fleet.patience {
             return Err(ChaosError::DidNotFire(format!("{topology} saw {seen} rebalances in {rounds} rounds")));
         }
-        third.start(&[])?;
+        third.start(&[(STATE_DIR, &folder)])?;
         world.pass(Duration::from_secs(2)).await?;
         third.signal(Signal::SIGTERM);
         world
