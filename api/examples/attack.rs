@@ -57,7 +57,7 @@ struct Args {
 const ORDINARY: [&str; 4] =
     ["/v1/assets", "/v1/trends", "/v1/assets/BTC/series?metrics=posts,mean_score", "/v1/assets/BTC/posts?limit=20"];
 
-/// A question that is as dear as one can be, about the data that `api.py --fill` makes, and another one each time, so that its answer is not kept.
+/// A question that is as expensive as one can be, about the data that `api.py --fill` makes, and another one each time, so that its answer is not kept.
 fn expensive(number: usize, turn: u64) -> String {
     let (minute, second) = (turn / 60 % 60, turn % 60);
     match number % 3 {

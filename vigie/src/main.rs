@@ -72,7 +72,7 @@ fn start_again_with(name: &str, value: &str) -> std::io::Error {
     command.args(args).env(name, value).exec()
 }
 
-/// Threads at least: where there are fewer cores, the system shares them among the threads, so that a dear question that is being put together
+/// Threads at least: where there are fewer cores, the system shares them among the threads, so that an expensive question that is being put together
 /// keeps no others waiting.
 const WORKERS: usize = 4;
 

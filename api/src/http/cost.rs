@@ -8,7 +8,7 @@ use crate::time::{UtcTime, WINDOW_SECONDS, parse_when, parse_when_end};
 /// No single question costs more.
 const MOST: u32 = 20;
 /// What may take the database seconds costs as much, or more.
-const DEAR: u32 = 5;
+const EXPENSIVE: u32 = 5;
 /// Points of series that are one unit's worth.
 const POINTS: i64 = 1000;
 const PAGE_DAYS: i64 = 30;
@@ -43,7 +43,7 @@ pub(crate) fn cost(route: &str, query: &str, accept: &str, now: UtcTime) -> u32 
         "/v1/search/volume" => MOST,
         "/v1/search" => months.saturating_add(5),
         // Compares each post with those of the day before it.
-        "/v1/assets/{asset}/posts" if unique && !has_words => DEAR,
+        "/v1/assets/{asset}/posts" if unique && !has_words => EXPENSIVE,
         "/v1/assets/{asset}/posts" if has_words => months.saturating_add(5),
         "/v1/trends" | "/v1/market-trends" if as_of => 5,
         "/v1/trends" | "/v1/market-trends" => 2,
@@ -57,8 +57,8 @@ pub(crate) fn cost(route: &str, query: &str, accept: &str, now: UtcTime) -> u32 
 }
 
 /// Whether it may take the database seconds. Handles and logins cost much for other reasons.
-pub(crate) fn is_dear(route: &str, cost: u32) -> bool {
-    cost >= DEAR && !matches!(route, "/v1/authors/{author_id}" | "/login/callback")
+pub(crate) fn is_expensive(route: &str, cost: u32) -> bool {
+    cost >= EXPENSIVE && !matches!(route, "/v1/authors/{author_id}" | "/login/callback")
 }
 
 /// As 5m, 1h, 1d or 1w.
@@ -99,7 +99,7 @@ mod tests {
             ("/v1/search/volume", "q=luna&from=now-92d", "", MOST),
             ("/v1/assets/{asset}/posts", "", "", 1),
             ("/v1/assets/{asset}/posts", "text=luna", "", 5),
-            ("/v1/assets/{asset}/posts", "unique=true", "", DEAR),
+            ("/v1/assets/{asset}/posts", "unique=true", "", EXPENSIVE),
             ("/v1/assets/{asset}/posts", "unique=false", "", 1),
             ("/v1/trends", "as_of=now", "", 5),
             ("/v1/authors/{author_id}", "", "", MOST),

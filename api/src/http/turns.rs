@@ -11,7 +11,7 @@ use crate::http::rate_limit::Client;
 
 const OPEN: &str = "nobody closes it";
 
-/// So many for all, one for each client.
+/// A number of turns for all clients together, one for each.
 pub(crate) struct Turns {
     all: Semaphore,
     lines: Mutex<HashMap<Client, Arc<Semaphore>>>,

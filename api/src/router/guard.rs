@@ -1,7 +1,7 @@
 //! What every request passes on its way in and every answer on its way out.
 //!
 //! ```text
-//!   request ─▶ id ─▶ host ─▶ identity ─▶ rate ─▶ body size ─▶ place ─▶ time limit ─▶ turn, if dear ─▶ scope ─▶ handler
+//!   request ─▶ id ─▶ host ─▶ identity ─▶ rate ─▶ body size ─▶ place ─▶ time limit ─▶ turn, if expensive ─▶ scope ─▶ handler
 //!   answer  ◀─ id, instance, security headers, CORS, metrics ◀─────────────────────────────────┘
 //! ```
 
@@ -20,7 +20,7 @@ use tracing::{debug, info};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::http::answer;
-use crate::http::cost::{cost, is_dear};
+use crate::http::cost::{cost, is_expensive};
 use crate::http::problem::Problem;
 use crate::http::rate_limit::Client;
 use crate::store::runs::diff::PATIENCE;
@@ -106,7 +106,7 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, mut request: Request, nex
     response
 }
 
-/// Who is to wait for a turn, if the question is a dear one.
+/// Who is to wait for a turn, if the question is an expensive one.
 async fn admit(
     app: &App,
     request: &mut Request,
@@ -140,7 +140,7 @@ async fn admit(
     }
     answer::coding(request.headers())?;
     check_body(request.headers())?;
-    Ok(is_dear(route, cost).then_some(client))
+    Ok(is_expensive(route, cost).then_some(client))
 }
 
 fn is_probe(route: &str) -> bool {

@@ -120,7 +120,7 @@ async fn until_stored(world: &mut World, client: &tokio_postgres::Client, id: &s
     let since = world.clock.monotonic();
     let patience = world.fleet.patience + Duration::from_secs(world.writer.count() / SLOWEST);
     loop {
-        // The sink reports its lag every second; counting rows is dear.
+        // The sink reports its lag every second; counting rows is expensive.
         world.pass(Duration::from_secs(1)).await?;
         let lag = world.fleet.metric("sink-postgres", "vigie_sinks_lag_records", &["topic=\"replays."]).await;
         if lag == 0.0 && client.query_one(query, &[&id]).await?.get(0) {
