@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use vigie_benches::peers::input::create_topic;
 use vigie_benches::peers::process;
@@ -22,6 +23,8 @@ use vigie_schemas::{Codec, LIVE_RUN, Mention, RegistryConfig, SyncCodec, Topic};
 use vigie_stack::{Stack, StackConfig};
 use vigie_streams::{StateBackend, StreamsApp, StreamsConfig, StreamsOptions, TopicPartition, TumblingWindows};
 
+/// Memory and processor time are noted after each of these equal parts of the mentions.
+const PARTS: usize = 17;
 const ASSETS: [&str; 8] = ["BTC", "ETH", "SOL", "ADA", "LINK", "XRP", "DOGE", "DOT"];
 
 /// Compare state in memory with state on disk, by the trends topology
@@ -37,6 +40,9 @@ struct Options {
     /// MiB of memory for state on disk
     #[arg(long, default_value_t = 64)]
     state_cache_mb: u32,
+    /// Where state is kept: memory, disk or both in turn
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["memory", "disk"])]
+    backends: Vec<StateBackend>,
     /// Run this job and print what it measured: the process that the benchmark starts
     #[arg(long, hide = true)]
     job: Option<String>,
@@ -77,14 +83,14 @@ fn main() -> anyhow::Result<()> {
             begin: SystemClock::default().now().saturating_sub(span),
         };
         write(&runtime, &job, options.rate)?;
-        for backend in StateBackend::value_variants() {
+        for backend in &options.backends {
             job.on_disk = *backend == StateBackend::Disk;
             job.state_dir = scratch.path().join(format!("{posts}-{backend:?}")).display().to_string();
             let mut command = Command::new(std::env::current_exe()?);
             command.args(["--job", &serde_json::to_string(&job)?]).stdin(Stdio::null());
             ensure!(command.status()?.success(), "{posts} posts, {backend:?}: failed");
             let kafka = KafkaConfig::new(&job.brokers, &job.prefix);
-            start(&job, &kafka, &codec(&runtime, &job)?)?.delete_state()?;
+            start(&job, &kafka, &codec(&runtime, &job)?, &prometheus::Registry::new())?.delete_state()?;
         }
         Ok(())
     });
@@ -139,7 +145,12 @@ fn write(runtime: &tokio::runtime::Runtime, job: &Job, rate: u64) -> anyhow::Res
     Ok(())
 }
 
-fn start(job: &Job, kafka: &KafkaConfig, codec: &SyncCodec) -> anyhow::Result<StreamsApp> {
+fn start(
+    job: &Job,
+    kafka: &KafkaConfig,
+    codec: &SyncCodec,
+    registry: &prometheus::Registry,
+) -> anyhow::Result<StreamsApp> {
     let options = StreamsOptions {
         state_dir: job.on_disk.then(|| Path::new(&job.state_dir).to_owned()),
         state_backend: Some(if job.on_disk { StateBackend::Disk } else { StateBackend::Memory }),
@@ -163,20 +174,28 @@ fn start(job: &Job, kafka: &KafkaConfig, codec: &SyncCodec) -> anyhow::Result<St
         policy: AlertPolicy { min_anomaly_score: 0.5, min_posts: 10 },
         forecaster: None,
     };
-    let registry = prometheus::Registry::new();
-    let topology = topology(settings, codec.clone(), TrendsMetrics::new(&registry))?;
+    let topology = topology(settings, codec.clone(), TrendsMetrics::new(registry))?;
     let letters = Arc::new(AvroDeadLetters(codec.clone()));
-    Ok(StreamsApp::new(config, topology, letters, Arc::new(SystemClock::default()), &registry))
+    Ok(StreamsApp::new(config, topology, letters, Arc::new(SystemClock::default()), registry))
 }
 
 /// Drains the mentions, and prints what it took as JSON.
 fn run(runtime: &tokio::runtime::Runtime, job: &Job) -> anyhow::Result<()> {
     let kafka = KafkaConfig::new(&job.brokers, &job.prefix);
-    let app = start(job, &kafka, &codec(runtime, job)?)?;
+    let registry = prometheus::Registry::new();
+    let app = start(job, &kafka, &codec(runtime, job)?, &registry)?;
     let clock = SystemClock::default();
+    let parts = Mutex::new(Vec::with_capacity(PARTS));
     let (began, cpu) = (clock.monotonic(), process::cpu_seconds()?);
-    app.run(|| false)?;
+    app.run(|| {
+        let mut parts = parts.lock();
+        if consumed(&registry) * PARTS as f64 >= (2 * job.posts) as f64 * (parts.len() + 1) as f64 {
+            parts.push((process::rss_mib().unwrap_or(f64::NAN), process::cpu_seconds().unwrap_or(f64::NAN) - cpu));
+        }
+        false
+    })?;
     let (seconds, cpu) = ((clock.monotonic() - began).as_secs_f64(), process::cpu_seconds()? - cpu);
+    let (rss, cpu_by_part): (Vec<f64>, Vec<f64>) = parts.into_inner().into_iter().unzip();
     let line = serde_json::json!({
         "posts": job.posts,
         "on_disk": job.on_disk,
@@ -184,7 +203,16 @@ fn run(runtime: &tokio::runtime::Runtime, job: &Job) -> anyhow::Result<()> {
         "cpu_seconds": cpu,
         "mentions_per_cpu_second": (2 * job.posts) as f64 / cpu,
         "peak_rss_mib": process::peak_rss_mib()?,
+        "rss_mib_after_each_part": rss,
+        "cpu_seconds_after_each_part": cpu_by_part,
     });
     println!("{line}");
     Ok(())
+}
+
+/// Mentions processed and committed until now.
+fn consumed(registry: &prometheus::Registry) -> f64 {
+    let families = registry.gather();
+    let family = families.iter().find(|family| family.name() == "vigie_streams_records_consumed_total");
+    family.map_or(0.0, |family| family.get_metric().iter().map(|metric| metric.get_counter().get_value()).sum())
 }

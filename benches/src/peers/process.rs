@@ -25,8 +25,21 @@ pub fn cpu_seconds() -> anyhow::Result<f64> {
 /// # Errors
 /// Where there is no `/proc/self/status`.
 pub fn peak_rss_mib() -> anyhow::Result<f64> {
+    memory_mib("VmHWM")
+}
+
+/// The memory that the process holds now, in MiB.
+///
+/// # Errors
+/// Where there is no `/proc/self/status`.
+pub fn rss_mib() -> anyhow::Result<f64> {
+    memory_mib("VmRSS")
+}
+
+fn memory_mib(field: &str) -> anyhow::Result<f64> {
     let status = fs::read_to_string("/proc/self/status").context("/proc/self/status (this benchmark needs Linux)")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("/proc/self/status has no VmHWM")?;
-    let kib: f64 = line.trim().trim_end_matches("kB").trim_end().parse().context("VmHWM")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let line = line.with_context(|| format!("/proc/self/status has no {field}"))?;
+    let kib: f64 = line.trim().trim_end_matches("kB").trim_end().parse().with_context(|| field.to_owned())?;
     Ok(kib / 1024.0)
 }

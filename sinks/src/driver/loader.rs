@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use vigie_kafka_client::{Admin, KafkaError, TopicPartition};
 
 use crate::driver::metrics::Metrics;
@@ -20,7 +20,9 @@ pub(crate) async fn load<S: Sink>(writer: &Writer<S>, admin: &Arc<Admin>, partit
         match attempt(writer, admin, &partitions).await {
             Ok(offsets) => {
                 trouble.over();
-                info!(sink = writer.sink.name(), offsets = ?loggable(&offsets), "offsets loaded");
+                let sink = writer.sink.name();
+                info!(sink, partitions = offsets.len(), "offsets loaded");
+                debug!(sink, offsets = ?loggable(&offsets), "offsets loaded");
                 return offsets;
             }
             Err(detail) => trouble.wait(&detail).await,

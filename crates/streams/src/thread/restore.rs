@@ -151,7 +151,7 @@ fn read_changelogs(
     for restoring in tasks {
         for (store, log) in restoring.logs.iter().enumerate() {
             restoring.task.logged_to(store, ends.get(log).copied());
-            info!(task = %restoring.task.id(), %log, from = restoring.from[store], end = ends.get(log), "store restored");
+            debug!(task = %restoring.task.id(), %log, from = restoring.from[store], end = ends.get(log), "store restored");
         }
         shared.metrics.restored.inc_by(restoring.records);
         info!(task = %restoring.task.id(), records = restoring.records, millis, "task restored");

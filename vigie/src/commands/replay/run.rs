@@ -16,7 +16,7 @@ use vigie_stores::PostgresUrl;
 use super::{progress, run_error};
 use crate::cli::ReplayArgs;
 use crate::commands::topics::{blocking, kafka_error};
-use crate::output::Output;
+use crate::output::{Output, count};
 
 /// How often a run says how far it is and asks what is wanted.
 const BEAT: Duration = Duration::from_secs(1);
@@ -96,10 +96,15 @@ pub(crate) async fn run(args: ReplayArgs, output: Output) -> Result<(), ServiceE
         let range = report.from.zip(report.to);
         let asked = range.map(|(from, to)| format!("from={from}&to={to}&")).unwrap_or_default();
         format!(
-            "{run_id}: {posts} posts scored with {} {} into {windows} windows and {alerts} alerts in {:.1} s\n\
+            "{run_id}: {} scored with {} {} into {} and {} in {:.1} s\n\
              in the API: /v1/assets/BTC/series?{asked}run={run_id}\n\
              beside the live run: vigie replay diff {run_id}",
-            model.name, model.version, work.seconds
+            count(*posts, "post"),
+            model.name,
+            model.version,
+            count(*windows, "window"),
+            count(*alerts, "alert"),
+            work.seconds
         )
     })
 }
