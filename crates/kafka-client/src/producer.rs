@@ -214,8 +214,8 @@ impl TransactionalProducer {
     /// [`KafkaError::Abort`] if they are not acknowledged in time.
     pub fn flush(&mut self) -> Result<(), KafkaError> {
         let deadline = Deadline::after(self.patience);
-        // rdkafka's own flush waits in steps of 100 ms; reports come within one or two. Its poll would spin for so short a time, and keep the
-        // processor from the broker that is to report.
+        // rdkafka's own flush waits in steps of 100 ms; reports come within one or two. Its poll
+        // would spin for so short a time, and keep the processor from the broker that is to report.
         loop {
             let in_flight = self.inner.in_flight_count();
             if in_flight == 0 {

@@ -25,8 +25,8 @@ pub(crate) fn program(name: impl AsRef<OsStr>) -> Command {
     Command::new(name)
 }
 
-/// Cargo, with the lock file as it is. Without what `cargo xtask` says of its own crate: build scripts look at it, so that crates would be
-/// built again whenever one calls cargo oneself.
+/// Cargo, with the lock file as it is. Without what `cargo xtask` says of its own crate: build
+/// scripts look at it, so that crates would be built again whenever one calls cargo oneself.
 pub(crate) fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in std::env::vars_os() {

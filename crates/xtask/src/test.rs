@@ -83,7 +83,8 @@ pub(crate) fn run_all(fetch: &Fetch, filter: &[String]) -> Result {
     }
 }
 
-/// Programs that run at once. Their tests wait more than they compute: for servers to start, for sessions to end.
+/// Programs that run at once. Their tests wait more than they compute: for servers to start, for
+/// sessions to end.
 const AT_ONCE: usize = 2;
 
 /// The programs that run longest, in the order in which they begin; the others follow.
@@ -131,7 +132,8 @@ impl Program {
     }
 }
 
-/// Runs programs, some at once, and prints what each said when it has ended. True if all succeeded, and all that they said.
+/// Runs programs, some at once, and prints what each said when it has ended. True if all succeeded,
+/// and all that they said.
 fn run_beside_each_other(commands: Vec<(String, Command)>) -> Result<(bool, String)> {
     let waiting = Mutex::new(commands.into_iter());
     let next = || waiting.lock().ok().and_then(|mut waiting| waiting.next());

@@ -1,7 +1,9 @@
-//! Kafka's classes as a JVM keeps them in memory, in a file next to the jars: a start maps it instead of parsing and verifying the classes of 46
-//! jars. Class data sharing, [JEP 350](https://openjdk.org/jeps/350).
+//! Kafka's classes as a JVM keeps them in memory, in a file next to the jars: a start maps it
+//! instead of parsing and verifying the classes of 46 jars. Class data sharing, [JEP
+//! 350](https://openjdk.org/jeps/350).
 //!
-//! The file is written by the JVM that formats a storage, at its end. Where that cannot be, starts are as slow as before, and nothing else.
+//! The file is written by the JVM that formats a storage, at its end. Where that cannot be, starts
+//! are as slow as before, and nothing else.
 
 use std::ffi::OsString;
 use std::fs;
@@ -32,7 +34,8 @@ impl ClassData {
         QUIETLY.into_iter().map(OsString::from).chain([option("-XX:SharedArchiveFile=", &self.0)]).collect()
     }
 
-    /// The place for a file that is still written; `None` if there is a file already, or the folder takes none.
+    /// The place for a file that is still written; `None` if there is a file already, or the folder
+    /// takes none.
     pub(super) fn begin(&self) -> Option<Unfinished> {
         if self.0.is_file() {
             return None;
@@ -59,7 +62,8 @@ impl Unfinished {
         QUIETLY.into_iter().map(OsString::from).chain([option("-XX:ArchiveClassesAtExit=", &self.file())]).collect()
     }
 
-    /// Puts it where starts look for it. Of several that were written at once the last stays: a JVM keeps the one that it has opened.
+    /// Puts it where starts look for it. Of several that were written at once the last stays: a JVM
+    /// keeps the one that it has opened.
     pub(super) fn finish(self) {
         if fs::rename(self.file(), &self.finished).is_err() {
             tracing::debug!(file = %self.finished.display(), "class data were not kept");
