@@ -70,7 +70,7 @@ fn count_api(series: &Value) -> BTreeMap<i64, i64> {
 #[test]
 fn sample_posts_become_insights_and_a_restart_loses_or_repeats_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let mut up = Up::start(dir.path(), &["--sample"]);
+    let mut up = Up::start(dir.path(), &up::SAMPLE);
 
     // Insights arrive in the API, with the posts that explain them.
     let assets = up.wait_for("/v1/assets", |v| v.to_string().contains("\"BTC\""));
@@ -88,7 +88,7 @@ fn sample_posts_become_insights_and_a_restart_loses_or_repeats_nothing() {
     assert_eq!(up::processes_naming(dir.path()), Vec::<String>::new());
 
     // Start again in the same folder, let it catch up with posts that appeared meanwhile, and count everything twice.
-    up = Up::start(dir.path(), &["--sample"]);
+    up = Up::start(dir.path(), &up::SAMPLE);
     up.wait_for("/readyz", |_| true);
     let metrics = up.text("/metrics");
     let mut kept = metrics.lines().filter(|line| line.starts_with("vigie_streams_disk_stores_kept_total"));

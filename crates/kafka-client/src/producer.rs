@@ -32,6 +32,8 @@ const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// So much longer than its own time limit a call may take before it is taken for hung.
 const HUNG_AFTER: Duration = Duration::from_secs(2);
+/// How often a flush looks for delivery reports.
+const REPORT_INTERVAL: Duration = Duration::from_micros(300);
 
 /// How a [`TransactionalProducer`] identifies itself.
 #[derive(Clone, Debug)]
@@ -212,15 +214,22 @@ impl TransactionalProducer {
     /// [`KafkaError::Abort`] if they are not acknowledged in time.
     pub fn flush(&mut self) -> Result<(), KafkaError> {
         let deadline = Deadline::after(self.patience);
-        // rdkafka's own flush waits in steps of 100 ms; delivery reports come within one or two.
-        while self.inner.in_flight_count() > 0 {
+        // rdkafka's own flush waits in steps of 100 ms; reports come within one or two. Its poll
+        // would spin for so short a time, and keep the processor from the broker that is to report.
+        loop {
+            let in_flight = self.inner.in_flight_count();
+            if in_flight == 0 {
+                return Ok(());
+            }
             if deadline.passed() {
                 let detail = format!("records not acknowledged within {} ms", self.patience.as_millis());
                 return Err(KafkaError::Abort { operation: "flush", detail });
             }
-            self.inner.poll(Duration::from_millis(1));
+            self.inner.poll(Duration::ZERO);
+            if self.inner.in_flight_count() == in_flight {
+                std::thread::sleep(REPORT_INTERVAL);
+            }
         }
-        Ok(())
     }
 
     /// Commits the transaction: when this returns `Ok`, readers see all of it.

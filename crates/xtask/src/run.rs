@@ -25,9 +25,15 @@ pub(crate) fn program(name: impl AsRef<OsStr>) -> Command {
     Command::new(name)
 }
 
-/// Cargo, with the lock file as it is.
+/// Cargo, with the lock file as it is. Without what `cargo xtask` says of its own crate: build
+/// scripts look at it, so that crates would be built again whenever one calls cargo oneself.
 pub(crate) fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+            command.env_remove(name);
+        }
+    }
     let (subcommand, rest) = arguments.split_first().expect("a subcommand");
     // `cargo deny` takes it before its own subcommand; `cargo fmt` resolves nothing.
     command.arg(subcommand).args((*subcommand != "fmt").then_some("--locked")).args(rest);

@@ -1,12 +1,13 @@
 //! `./dev test`: every test, against servers that all of them share.
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Mutex, mpsc};
 use std::time::Instant;
 
 use crate::fetch::{Fetch, Scratch};
-use crate::run::{Failed, Result, cargo, program, run};
+use crate::run::{Failed, Result, cargo, output_of, program, run};
 
 /// A program that runs as long as a task does. One that reads its standard input ends with this program even if that is killed.
 pub(crate) struct Held {
@@ -53,16 +54,25 @@ pub(crate) fn run_all(fetch: &Fetch, filter: &[String]) -> Result {
     let began = Instant::now();
     let servers = fetch.servers()?;
     let python = fetch.python("python-tests", "tests/python/requirements.txt")?;
-    // The example `hold` with them.
-    run(cargo(["test", "--workspace", "--no-run"]))?;
+    // Of the examples only the one that holds the servers.
+    run(cargo(["build", "--workspace", "--example", "hold"]))?;
+    let build = ["test", "--workspace", "--tests", "--no-run", "--message-format=json-render-diagnostics"];
+    let mut programs = Program::of_messages(&output_of(&mut cargo(build))?);
+    programs.sort_by_key(|program| LONGEST.iter().position(|name| program.name == *name).unwrap_or(LONGEST.len()));
     let built = Instant::now();
     let scratch = fetch.scratch("servers")?;
     let stack = hold(fetch, &scratch)?;
     eprintln!("dev: servers are up, running the tests");
-    let mut tests = cargo(["test", "--workspace", "--no-fail-fast", "--"]);
-    tests.args(filter).envs(servers).env("VIGIE_TEST_PYTHON", python).env("VIGIE_TEST_STACK", &stack.said);
-    let (success, log) = tee(tests, &fetch.cache().join("test.log"))?;
+    let mut commands: Vec<(String, Command)> = programs.iter().map(Program::command).collect();
+    commands.push(("documentation".to_owned(), cargo(["test", "--workspace", "--doc", "--no-fail-fast", "--"])));
+    for (_, command) in &mut commands {
+        command.args(filter).envs(servers.iter().map(|(name, value)| (name, value)));
+        command.env("VIGIE_TEST_PYTHON", &python).env("VIGIE_TEST_STACK", &stack.said);
+    }
+    let (success, log) = run_beside_each_other(commands)?;
     drop(stack);
+    let path = fetch.cache().join("test.log");
+    std::fs::write(&path, &log).map_err(|error| Failed::because(format!("{}: {error}", path.display())))?;
     let sum = Sum::of(&log);
     println!("dev: {} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.skipped);
     let seconds = |since: Instant, until: Instant| until.duration_since(since).as_secs();
@@ -73,27 +83,96 @@ pub(crate) fn run_all(fetch: &Fetch, filter: &[String]) -> Result {
     }
 }
 
-/// Runs a program, prints what it says as it says it, and keeps it; true if it succeeded.
-fn tee(mut command: Command, log: &Path) -> Result<(bool, String)> {
-    let cannot = |error: std::io::Error| Failed::because(format!("the tests cannot be run: {error}"));
-    let (reader, writer) = std::io::pipe().map_err(cannot)?;
-    let out = writer.try_clone().map_err(cannot)?;
-    let mut child = command.stdout(out).stderr(writer).spawn().map_err(cannot)?;
-    // It holds the pipe's other end open.
-    drop(command);
-    let mut kept = String::new();
-    for line in BufReader::new(reader).split(b'\n') {
-        let line = String::from_utf8_lossy(&line.map_err(cannot)?).into_owned();
-        println!("{line}");
-        kept.push_str(&line);
-        kept.push('\n');
-    }
-    let mut file = std::fs::File::create(log).map_err(cannot)?;
-    file.write_all(kept.as_bytes()).map_err(cannot)?;
-    Ok((child.wait().map_err(cannot)?.success(), kept))
+/// Programs that run at once. Their tests wait more than they compute: for servers to start, for
+/// sessions to end.
+const AT_ONCE: usize = 2;
+
+/// The programs that run longest, in the order in which they begin; the others follow.
+const LONGEST: [&str; 9] =
+    ["pipeline", "broker", "it", "chaos", "real_servers", "api", "kafka", "topologies", "servers"];
+
+/// A program of tests.
+#[derive(Debug, PartialEq)]
+struct Program {
+    name: String,
+    /// Of its crate, where it runs.
+    folder: PathBuf,
+    file: PathBuf,
 }
 
-/// Cargo's own closing lines, one for each test program, added up.
+impl Program {
+    /// Those that cargo says it has built, one message a line.
+    fn of_messages(messages: &str) -> Vec<Self> {
+        messages.lines().filter_map(Self::of_message).collect()
+    }
+
+    fn of_message(line: &str) -> Option<Self> {
+        let text = |from: &str, name: &str| {
+            let (_, rest) = from.split_once(&format!(r#""{name}":""#))?;
+            Some(rest.split_once('"')?.0.to_owned())
+        };
+        let (_, target) = line.split_once(r#""target":{"#)?;
+        let (_, profile) = target.split_once(r#""profile":{"#)?;
+        if !profile.split_once('}')?.0.contains(r#""test":true"#) {
+            return None;
+        }
+        let manifest = PathBuf::from(text(line, "manifest_path")?);
+        Some(Self {
+            name: text(target, "name")?,
+            folder: manifest.parent()?.to_owned(),
+            file: text(target, "executable")?.into(),
+        })
+    }
+
+    /// What is said of it, and how cargo runs it.
+    fn command(&self) -> (String, Command) {
+        let mut command = program(&self.file);
+        command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
+        (format!("{} of {}", self.name, self.folder.display()), command)
+    }
+}
+
+/// Runs programs, some at once, and prints what each said when it has ended. True if all succeeded,
+/// and all that they said.
+fn run_beside_each_other(commands: Vec<(String, Command)>) -> Result<(bool, String)> {
+    let waiting = Mutex::new(commands.into_iter());
+    let next = || waiting.lock().ok().and_then(|mut waiting| waiting.next());
+    let (sender, ended) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            let sender = sender.clone();
+            scope.spawn(move || {
+                while let Some((name, command)) = next() {
+                    eprintln!("dev: running {name}");
+                    let _ = sender.send((name, captured(command)));
+                }
+            });
+        }
+        drop(sender);
+        let (mut success, mut log) = (true, String::new());
+        for (name, outcome) in ended {
+            let (succeeded, said) = outcome.map_err(|error| Failed::because(format!("{name}: {error}")))?;
+            let block = format!("     Ran {name}{}\n{said}", if succeeded { "" } else { ", which FAILED" });
+            println!("{block}");
+            log.push_str(&block);
+            success &= succeeded;
+        }
+        Ok((success, log))
+    })
+}
+
+/// Runs a program; true if it succeeded, and what it said.
+fn captured(mut command: Command) -> std::io::Result<(bool, String)> {
+    let (mut reader, writer) = std::io::pipe()?;
+    let mut child = command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).spawn()?;
+    // It holds the pipe's other end open.
+    drop(command);
+    let mut said = Vec::new();
+    reader.read_to_end(&mut said)?;
+    Ok((child.wait()?.success(), String::from_utf8_lossy(&said).into_owned()))
+}
+
+/// The closing lines of test programs, one for each test program, added up.
 #[derive(Debug, Default, PartialEq)]
 struct Sum {
     passed: u64,
@@ -134,14 +213,35 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_says_is_kept_and_its_failure_seen() {
-        let log = std::env::temp_dir().join(format!("vigie-xtask-{}.log", std::process::id()));
-        let mut shell = Command::new("sh");
-        shell.args(["-c", "echo out; echo err >&2; exit 3"]);
-        let (success, said) = tee(shell, &log).ok().expect("sh runs");
-        assert!(!success);
-        assert_eq!(said, "out\nerr\n");
-        assert_eq!(std::fs::read_to_string(&log).expect("the log is written"), said);
-        let _ = std::fs::remove_file(log);
+    fn what_each_program_says_is_kept_together_and_a_failure_seen() {
+        let shell = |name: &str, script: &str| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", script]);
+            (name.to_owned(), shell)
+        };
+        let good = shell("good", "echo out");
+        let (success, said) = run_beside_each_other(vec![good]).ok().expect("sh runs");
+        assert_eq!((success, said.as_str()), (true, "     Ran good\nout\n"));
+        let both = vec![shell("bad", "echo a; sleep 0.05; echo b >&2; exit 3"), shell("good", "echo out")];
+        let (success, said) = run_beside_each_other(both).ok().expect("sh runs");
+        assert!(!success && said.contains("     Ran bad, which FAILED\na\nb\n") && said.contains("out\n"), "{said}");
+    }
+
+    #[test]
+    fn programs_of_tests_are_found_among_what_cargo_built() {
+        let message = |name: &str, test: bool, executable: &str| {
+            format!(
+                r#"{{"reason":"compiler-artifact","package_id":"path+file:///v/api#0.1.0","manifest_path":"/v/api/Cargo.toml","target":{{"kind":["test"],"crate_types":["bin"],"name":"{name}","src_path":"/v/api/tests/a.rs","edition":"2024","doc":false,"doctest":false,"test":true}},"profile":{{"opt_level":"0","debuginfo":1,"debug_assertions":true,"overflow_checks":true,"test":{test}}},"features":[],"filenames":["{executable}"],"executable":{},"fresh":true}}"#,
+                if executable.is_empty() { "null".to_owned() } else { format!("\"{executable}\"") }
+            )
+        };
+        let built = [
+            message("vigie_api", false, ""),
+            message("vigie", false, "/v/target/debug/vigie"),
+            message("api", true, "/v/target/debug/deps/api-1"),
+            r#"{"reason":"build-finished","success":true}"#.to_owned(),
+        ];
+        let api = Program { name: "api".into(), folder: "/v/api".into(), file: "/v/target/debug/deps/api-1".into() };
+        assert_eq!(Program::of_messages(&built.join("\n")), [api]);
     }
 }

@@ -158,7 +158,7 @@ fn times(data: &Path, run: &str) -> BTreeMap<(String, u64), u64> {
 fn the_recipes_work_and_a_killed_replay_goes_on_and_another_model_differs() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    let mut up = Up::start(dir.path(), &["--sample"]);
+    let mut up = Up::start(dir.path(), &up::SAMPLE);
     up.patience = Duration::from_secs(600);
     up.wait_for("/v1/assets", |v| {
         let market = v["assets"].as_array().and_then(|assets| assets.first());

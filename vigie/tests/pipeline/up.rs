@@ -14,6 +14,10 @@ use vigie_clock::{Clock, SystemClock};
 /// How often a condition is asked for.
 const ASK: Duration = Duration::from_millis(500);
 
+/// A third of the usual posts, over the usual six hours: some three thousand, each of which costs a
+/// debug build much.
+pub(crate) const SAMPLE: [&str; 3] = ["--sample", "--sample-rate", "4"];
+
 pub(crate) struct Up {
     child: Child,
     started: Value,

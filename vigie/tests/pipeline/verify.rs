@@ -14,7 +14,7 @@ fn verify(up: &Up, data_dir: &Path, now: Timestamp, more: &[&str]) -> Output {
     let (from, to) = (now - SignedDuration::from_hours(7 * 24), now + SignedDuration::from_hours(1));
     let mut command = Command::new(env!("CARGO_BIN_EXE_vigie"));
     command.args(["--json", "verify", "--from", &from.to_string(), "--to", &to.to_string(), "--api-url", up.url()]);
-    // The first backlog of the sample is some ten thousand posts.
+    // A debug build takes its time over the sample's backlog.
     command.args(["--wait", "10m"]);
     command.args(more).env("VIGIE_DATA_DIR", data_dir).current_dir(up::root()).output().unwrap()
 }
@@ -53,7 +53,7 @@ fn sql(up: &Up, statement: &str) {
 fn an_audit_passes_on_an_untouched_pipeline_and_names_windows_that_were_altered_by_hand() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    let mut up = Up::start(dir.path(), &["--sample"]);
+    let mut up = Up::start(dir.path(), &up::SAMPLE);
     up.wait_for("/v1/assets", |v| {
         let market = v["assets"].as_array().and_then(|assets| assets.first());
         market.is_some_and(|market| market["asset"] == "*" && market["posts_24h"].as_i64() > Some(1_000))
@@ -146,7 +146,7 @@ fn an_audit_finds_the_posts_that_torn_transactions_lost() {
     let data = dir.path().join("data");
     // Some commits of the topologies leave out their outputs: state and offsets go on without them.
     let torn: Vec<String> = (4..12).map(|commit| format!("commit.begin=omit@{commit}")).collect();
-    let mut up = Up::start_with(dir.path(), &["--sample"], &[("VIGIE_FAILPOINTS", &torn.join(","))]);
+    let mut up = Up::start_with(dir.path(), &up::SAMPLE, &[("VIGIE_FAILPOINTS", &torn.join(","))]);
     let assets = up.wait_for("/v1/assets", |v| !v["newest"].is_null());
     let newest: Timestamp = assets["newest"].as_str().unwrap().parse().unwrap();
     // Windows to which posts still come are skipped, and while the backlog is read that may be all of the whole market.

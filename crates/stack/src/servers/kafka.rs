@@ -1,5 +1,6 @@
 //! Apache Kafka in KRaft mode: each node is broker and controller.
 
+mod class_data;
 pub(crate) mod dump;
 pub(crate) mod probe;
 mod versions;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use tokio::process::Command;
 use vigie_clock::{Clock, SystemClock};
 
+use self::class_data::ClassData;
 use crate::servers::java::sorted_entries;
 use crate::servers::launch::LaunchSpec;
 use crate::watchdog::Ending;
@@ -156,6 +158,7 @@ impl KafkaNode {
 
     pub(crate) fn launch_spec(&self) -> LaunchSpec {
         let mut args = self.java_options();
+        args.extend(self.class_data().iter().flat_map(ClassData::options));
         args.extend([OsString::from("kafka.Kafka"), self.settings_path().into()]);
         LaunchSpec {
             program: self.java.clone(),
@@ -275,9 +278,27 @@ impl KafkaNode {
         format!("{LOG4J}{more}")
     }
 
+    fn class_data(&self) -> Option<ClassData> {
+        ClassData::of(&self.java, &self.jars)
+    }
+
+    /// Formats the storage, and has the JVM write its classes down where that was not done before.
     async fn format(&self, settings: &Path) -> Result<(), StackError> {
+        let data = self.class_data();
+        if let Some(unfinished) = data.as_ref().and_then(ClassData::begin) {
+            // A JVM that cannot write them may fail for that alone.
+            if self.format_with(settings, unfinished.options()).await.is_ok() {
+                unfinished.finish();
+                return Ok(());
+            }
+        }
+        self.format_with(settings, data.iter().flat_map(ClassData::options).collect()).await
+    }
+
+    async fn format_with(&self, settings: &Path, options: Vec<OsString>) -> Result<(), StackError> {
         let (mut command, mut users) = (Command::new(&self.java), Vec::new());
-        command.args(self.java_options()).args(["kafka.tools.StorageTool", "format", "-t", &self.cluster_id, "-c"]);
+        command.args(self.java_options()).args(options).args(["kafka.tools.StorageTool", "format"]);
+        command.args(["--ignore-formatted", "-t", &self.cluster_id, "-c"]);
         if let Some(KafkaTls { config: TlsConfig { user, password, .. }, .. }) = &self.tls {
             for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
                 let scram = format!("{mechanism}=[name={user},password={password}]");
