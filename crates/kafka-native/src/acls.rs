@@ -346,7 +346,7 @@ unsafe fn items<'a, T>(first: *mut *const T, count: usize) -> &'a [*const T] {
 /// # Safety
 /// `acl` is valid.
 unsafe fn read(acl: *const Binding) -> Acl {
-    // SAFETY, of each: the entry is valid, its texts end with a zero and belong to it.
+    // SAFETY: the entry is valid, its texts end with a zero and belong to it.
     let principal = unsafe { native::rd_kafka_AclBinding_principal(acl) };
     // SAFETY: as above.
     let name = unsafe { native::rd_kafka_AclBinding_name(acl) };

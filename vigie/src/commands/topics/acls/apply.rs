@@ -139,8 +139,8 @@ fn is_known(acl: &Acl) -> bool {
 
 fn compare(wanted: &BTreeSet<Acl>, found: &[Acl], prefix: &str) -> Difference {
     let principals: BTreeSet<&str> = wanted.iter().map(|acl| acl.principal.as_str()).collect();
-    let mut difference = Difference::default();
-    difference.missing = wanted.iter().filter(|acl| !found.contains(acl)).cloned().collect();
+    let missing = wanted.iter().filter(|acl| !found.contains(acl)).cloned().collect();
+    let mut difference = Difference { missing, ..Difference::default() };
     for acl in found.iter().filter(|acl| principals.contains(acl.principal.as_str()) && concerns(acl, prefix)) {
         if wanted.contains(acl) {
             difference.unchanged += 1;
