@@ -1,6 +1,7 @@
 """An OpenID Connect issuer by another implementation of OAuth 2 and JOSE (Authlib, joserfc).
 
-Prints its URL. Serves the discovery document, the keys, and the code flow for the clients below, whose only user always agrees.
+Prints its URL. Serves the discovery document, the keys, the code flow for the clients below, whose only user always agrees, and the grant
+of client credentials: tokens for the audience that is asked for as scope, for as many seconds as /user?lifetime={...} says.
 GET /token?alg=RS256&claims={...} issues a token with these claims, GET /rotate replaces every key, and GET /user?id={...}&access={...}
 says what further ID tokens claim, and access tokens, which are no JWTs if it says nothing; the user declines with an empty id.
 """
@@ -12,7 +13,7 @@ import time
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
 from authlib.oauth2.rfc6749 import AuthorizationCodeMixin, ClientMixin
-from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant
+from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant, ClientCredentialsGrant
 from authlib.oauth2.rfc7636 import CodeChallenge
 from authlib.oauth2.rfc9207 import IssuerParameter
 from authlib.oidc.core.grants import OpenIDCode
@@ -34,7 +35,7 @@ CLIENTS = {"confidential": "a-password-of-a-client", "public": None}
 os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"
 app = Flask(__name__)
 keys, generation, codes = {}, 0, {}
-wanted = {"id": {"sub": "alice"}, "access": None}
+wanted = {"id": {"sub": "alice"}, "access": None, "lifetime": 3600, "issued": 0}
 
 
 def rotate():
@@ -71,7 +72,7 @@ class Client(ClientMixin):
         return response_type == "code"
 
     def check_grant_type(self, grant_type):
-        return grant_type == "authorization_code"
+        return grant_type in ("authorization_code", "client_credentials")
 
 
 class Code(AuthorizationCodeMixin):
@@ -139,12 +140,16 @@ class Issuer(IssuerParameter):
 
 def access_token(client, grant_type, user, scope):
     now = int(time.time())
+    if grant_type == "client_credentials":
+        wanted["issued"] += 1
+        return issue("ES256", {"sub": client.name, "aud": scope, "iat": now, "exp": now + wanted["lifetime"]})
     return issue("ES256", {"iat": now, "exp": now + 3600, **wanted["access"]}) if wanted["access"] else secrets.token_hex()
 
 
 app.config["OAUTH2_ACCESS_TOKEN_GENERATOR"] = access_token
 server = AuthorizationServer(app, query_client=lambda name: Client(name) if name in CLIENTS else None, save_token=lambda *_: None)
 server.register_grant(CodeGrant, [CodeChallenge(), IdToken(require_nonce=True)])
+server.register_grant(ClientCredentialsGrant)
 server.register_extension(Issuer())
 
 

@@ -12,12 +12,12 @@ use serde_json::Value;
 
 /// A dependency from outside, and the crates of the workspace that may name it.
 const ONLY: [(&str, &[&str]); 16] = [
-    ("rdkafka", &["vigie-kafka-client"]),
+    ("rdkafka", &["vigie-kafka-client", "vigie-kafka-native"]),
     ("ort", &["vigie-processors"]),
     ("tokenizers", &["vigie-processors"]),
     ("scraper", &["vigie-producers"]),
     // The schema registry, the API and issuers of tokens speak HTTP.
-    ("reqwest", &["vigie", "vigie-api", "vigie-producers", "vigie-schemas"]),
+    ("reqwest", &["vigie", "vigie-api", "vigie-kafka-client", "vigie-producers", "vigie-schemas"]),
     ("schema_registry_converter", &["vigie-schemas"]),
     // The load run and the chaos run count rows from outside.
     ("tokio-postgres", &["vigie-api", "vigie-benches", "vigie-chaos", "vigie-sinks", "vigie-stores"]),
@@ -33,14 +33,15 @@ const ONLY: [(&str, &[&str]); 16] = [
 ];
 
 /// The crates of the workspace that each crate may build on. Tests may use more.
-const LAYERS: [(&str, &[&str]); 20] = [
+const LAYERS: [(&str, &[&str]); 21] = [
     ("vigie-audit", &["vigie-clock", "vigie-daemon", "vigie-kafka-client", "vigie-schemas"]),
     ("vigie-archive", &["vigie-clock", "vigie-daemon", "vigie-schemas"]),
     ("vigie-authors", &["vigie-daemon"]),
     ("vigie-clock", &[]),
     ("vigie-xtask", &[]),
     ("vigie-daemon", &["vigie-clock"]),
-    ("vigie-kafka-client", &["vigie-clock", "vigie-daemon"]),
+    ("vigie-kafka-client", &["vigie-clock", "vigie-daemon", "vigie-kafka-native"]),
+    ("vigie-kafka-native", &[]),
     ("vigie-stack", &["vigie-clock", "vigie-daemon"]),
     ("vigie-stores", &["vigie-daemon"]),
     ("vigie-streams", &["vigie-clock", "vigie-daemon", "vigie-kafka-client"]),
@@ -139,13 +140,14 @@ const CHAOS: Directions = &[
 
 const STACK: Directions = &[
     ("config", &[]),
+    ("environment", &[]),
     ("error", &["config"]),
     ("ports", &["config", "error"]),
-    ("watchdog", &["error"]),
+    ("watchdog", &["environment", "error"]),
     ("data_dir", &["config", "error", "ports"]),
-    ("servers", &["config", "data_dir", "error", "ports", "watchdog"]),
+    ("servers", &["config", "data_dir", "environment", "error", "ports", "watchdog"]),
     ("supervisor", &["config", "data_dir", "error", "servers", "watchdog"]),
-    ("stack", &["config", "data_dir", "error", "ports", "servers", "supervisor", "watchdog"]),
+    ("stack", &["config", "data_dir", "environment", "error", "ports", "servers", "supervisor", "watchdog"]),
     ("testing", &["config", "servers", "stack"]),
 ];
 

@@ -68,7 +68,7 @@ fn certificates(dir: &Path) -> anyhow::Result<TlsConfig> {
     std::fs::write(&certificate, params.signed_by(&own, &issuer)?.pem())?;
     std::fs::write(&key, own.serialize_pem())?;
     let (user, password) = ("bench".to_owned(), "bench".to_owned());
-    Ok(TlsConfig { authority, certificate, key, user, password, restricted: Vec::new() })
+    Ok(TlsConfig { authority, certificate, key, user, password, restricted: Vec::new(), issuer: None })
 }
 
 fn kafka_turn(kafka: &KafkaConfig, options: &Options, topic: String) -> anyhow::Result<[Taken; 2]> {

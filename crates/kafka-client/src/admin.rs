@@ -1,5 +1,7 @@
 //! Topics and offsets of the cluster. All calls block; from async code use `spawn_blocking`.
 
+mod acls;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
@@ -22,7 +24,7 @@ use crate::config::KafkaConfig;
 use crate::deadline::Deadline;
 use crate::error::KafkaError;
 use crate::open_transaction;
-use crate::quiet::{QuietConsumer, quiet_consumer};
+use crate::quiet::QuietConsumer;
 use crate::record::TopicPartition;
 
 /// How long a call waits for the brokers.
@@ -71,7 +73,7 @@ pub enum Created {
 /// A client for topics, offsets and groups.
 pub struct Admin {
     config: KafkaConfig,
-    admin: AdminClient<DefaultClientContext>,
+    admin: Arc<AdminClient<DefaultClientContext>>,
     /// Answers with high watermarks: the ends of the logs.
     uncommitted: QuietConsumer,
     /// Answers with last stable offsets: the ends of what can be read.
@@ -82,14 +84,18 @@ impl Admin {
     /// A client. Does not connect yet.
     ///
     /// # Errors
-    /// [`KafkaError::Fatal`] if librdkafka rejects the settings.
+    /// [`KafkaError::Fatal`] if librdkafka rejects the settings, [`KafkaError::Unavailable`]
+    /// without a token.
     pub fn new(config: &KafkaConfig) -> Result<Self, KafkaError> {
-        let failed = |e: NativeError| KafkaError::from_native("create admin client", &e);
+        let operation = "create admin client";
         let native = config.client()?;
-        let reader = |level: &str| quiet_consumer(native.clone().set("isolation.level", level)).map_err(failed);
+        let reader = |level: &str| config.quiet_consumer(operation, native.clone().set("isolation.level", level));
+        let admin = native.create().map_err(|e| KafkaError::from_native(operation, &e))?;
+        let admin: Arc<AdminClient<DefaultClientContext>> = Arc::new(admin);
+        config.sign_in(&admin)?;
         Ok(Self {
             config: config.clone(),
-            admin: native.create().map_err(failed)?,
+            admin,
             uncommitted: reader("read_uncommitted")?,
             committed: reader("read_committed")?,
         })

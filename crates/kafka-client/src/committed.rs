@@ -10,7 +10,6 @@ use tracing::debug;
 use crate::config::KafkaConfig;
 use crate::deadline::Deadline;
 use crate::error::KafkaError;
-use crate::quiet::quiet_consumer;
 use crate::record::TopicPartition;
 
 /// How long a coordinator that cannot answer is left alone.
@@ -37,7 +36,7 @@ pub fn committed_offsets(
 ) -> Result<BTreeMap<TopicPartition, Committed>, KafkaError> {
     let mut native = config.client()?;
     native.set("group.id", config.wire_name(group)).set("isolation.level", "read_committed");
-    let client = quiet_consumer(&native).map_err(|e| KafkaError::from_native("fetch committed offsets", &e))?;
+    let client = config.quiet_consumer("fetch committed offsets", &native)?;
     let deadline = Deadline::after(timeout);
     loop {
         match fetch(&client, config, partitions, deadline.remaining()) {

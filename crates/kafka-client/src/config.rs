@@ -1,11 +1,14 @@
 //! Where the brokers are, and the client settings that every use shares.
 
+pub(crate) mod oauth;
 pub(crate) mod security;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::Consumer as _;
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::{ClientConfig, TopicPartitionList};
 use vigie_daemon::Mistake;
@@ -13,7 +16,8 @@ use vigie_daemon::Mistake;
 use crate::config::security::KafkaSecurity;
 use crate::deadline::Deadline;
 use crate::error::KafkaError;
-use crate::quiet::{is_refused, quiet_consumer, reason};
+use crate::login::Bearer;
+use crate::quiet::{QuietConsumer, is_refused, reason, unsigned_consumer};
 use crate::record::TopicPartition;
 
 /// How to reach Kafka.
@@ -63,7 +67,7 @@ impl KafkaConfig {
         let mut native = ClientConfig::new();
         self.security.set(&mut native)?;
         // Only librdkafka can tell whether it takes the files.
-        quiet_consumer(&native).map(drop).map_err(|error| {
+        unsigned_consumer(&native).map(drop).map_err(|error| {
             let found = format!("{}: {error}", native.get("security.protocol").unwrap_or_default());
             vec![Mistake::of::<KafkaSecurity>("kafka-security-protocol", found, "files in PEM that fit each other")]
         })
@@ -74,7 +78,7 @@ impl KafkaConfig {
     /// # Errors
     /// [`KafkaError::Unavailable`] if none answers in time.
     pub fn ping(&self, timeout: Duration) -> Result<usize, KafkaError> {
-        let client = quiet_consumer(&self.client()?).map_err(|e| KafkaError::from_native("connect", &e))?;
+        let client = self.quiet_consumer("connect", &self.client()?)?;
         let deadline = Deadline::after(timeout);
         let answer = loop {
             // A topic that cannot exist keeps the answer small on a cluster with many topics.
@@ -128,6 +132,28 @@ impl KafkaConfig {
         Ok(list)
     }
 
+    /// Gives a new client a token, and a newer one whenever there is, where that is how we say who
+    /// we are.
+    ///
+    /// # Errors
+    /// [`KafkaError::Unavailable`] if there is none.
+    pub(crate) fn sign_in<T: Bearer + 'static>(&self, client: &Arc<T>) -> Result<(), KafkaError> {
+        let Some(login) = self.security.login().map_err(KafkaError::Config)? else { return Ok(()) };
+        login.sign_in(client).map_err(|detail| KafkaError::unavailable(&self.brokers, detail))
+    }
+
+    /// A consumer outside any group, of settings that are these and more.
+    pub(crate) fn quiet_consumer(
+        &self,
+        operation: &'static str,
+        native: &ClientConfig,
+    ) -> Result<QuietConsumer, KafkaError> {
+        let made = unsigned_consumer(native).map_err(|e| KafkaError::from_native(operation, &e))?;
+        let made = Arc::new(made);
+        self.sign_in(&made)?;
+        Ok(made)
+    }
+
     /// Classifies an error of a blocking request, for which a time-out means that no broker answered.
     pub(crate) fn reached(&self, operation: &'static str, error: &rdkafka::error::KafkaError) -> KafkaError {
         match KafkaError::from_native(operation, error) {
@@ -136,6 +162,20 @@ impl KafkaConfig {
             }
             other => other,
         }
+    }
+
+    /// Classifies an error of a poll. A token that was refused may be followed by a better one,
+    /// which a password is not.
+    pub(crate) fn polled(&self, operation: &'static str, error: &rdkafka::error::KafkaError) -> KafkaError {
+        let is_refused = error.rdkafka_error_code().is_some_and(|code| {
+            matches!(code, RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed)
+        });
+        if is_refused && self.security.has_token() {
+            let reason = error.to_string();
+            let hint = self.security.hint(&reason);
+            return KafkaError::unavailable(&self.brokers, format!("{reason}{hint}"));
+        }
+        self.reached(operation, error)
     }
 
     /// The settings of a consumer. Its queue is small, for each record in it takes some hundred bytes besides its own, and looked at
@@ -168,8 +208,8 @@ impl KafkaConfig {
     }
 }
 
-fn is_unreachable(code: rdkafka::error::RDKafkaErrorCode) -> bool {
-    use rdkafka::error::RDKafkaErrorCode as Code;
+fn is_unreachable(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
     matches!(
         code,
         Code::BrokerTransportFailure

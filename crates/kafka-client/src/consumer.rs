@@ -15,6 +15,7 @@
 pub(crate) mod group;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
@@ -102,7 +103,7 @@ pub enum Event {
 
 /// A group consumer that reads committed records only and never commits by itself.
 pub struct Consumer {
-    inner: Closing<BaseConsumer<GroupContext>>,
+    inner: Closing<Arc<BaseConsumer<GroupContext>>>,
     config: KafkaConfig,
     max_records: usize,
     offered: Option<Rebalance>,
@@ -116,7 +117,8 @@ impl Consumer {
     /// offsets, and commit them in a transaction while the group has no members.
     ///
     /// # Errors
-    /// [`KafkaError::Fatal`] if librdkafka rejects the settings.
+    /// [`KafkaError::Fatal`] if librdkafka rejects the settings, [`KafkaError::Unavailable`]
+    /// without a token.
     pub fn new(config: &KafkaConfig, options: &ConsumerOptions) -> Result<Self, KafkaError> {
         let millis = |duration: Duration| duration.as_millis().to_string();
         let mut native = config.reading_client()?;
@@ -146,6 +148,8 @@ impl Consumer {
         let inner: BaseConsumer<GroupContext> = native
             .create_with_context(GroupContext::default())
             .map_err(|e| KafkaError::from_native("create consumer", &e))?;
+        let inner = Arc::new(inner);
+        config.sign_in(&inner)?;
         let wire: Vec<String> = options.topics.iter().map(|topic| config.wire_name(topic)).collect();
         let wire: Vec<&str> = wire.iter().map(String::as_str).collect();
         if !wire.is_empty() {
@@ -361,7 +365,7 @@ impl Consumer {
                 debug!(%error, "kafka client remark");
                 None
             }
-            other => Some(KafkaError::from_native("poll", other)),
+            other => Some(self.config.polled("poll", other)),
         }
     }
 

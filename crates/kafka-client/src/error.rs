@@ -228,6 +228,7 @@ fn is_hopeless(code: Code) -> bool {
             | Code::InvalidGroupId
             | Code::InconsistentGroupProtocol
             | Code::PolicyViolation
+            | Code::SecurityDisabled
             | Code::MessageSizeTooLarge
             | Code::InvalidMessageSize
     )

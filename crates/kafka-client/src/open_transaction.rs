@@ -11,7 +11,7 @@ use vigie_clock::Timestamp;
 
 use crate::config::KafkaConfig;
 use crate::deadline::Deadline;
-use crate::quiet::quiet_consumer;
+use crate::error::KafkaError;
 use crate::record::TopicPartition;
 
 /// How long its first record may take to come.
@@ -39,13 +39,15 @@ fn first_record(
     config: &KafkaConfig,
     partition: &TopicPartition,
     offset: i64,
-) -> Result<Option<Timestamp>, NativeError> {
-    let mut native = config.reading_client().map_err(|e| NativeError::ClientCreation(e.to_string()))?;
+) -> Result<Option<Timestamp>, KafkaError> {
+    let failed = |e: NativeError| KafkaError::from_native("read", &e);
+    let mut native = config.reading_client()?;
     native.set("isolation.level", "read_uncommitted").set("group.id", config.wire_name("reader"));
-    let reader = quiet_consumer(&native)?;
+    let reader = config.quiet_consumer("read", &native)?;
     let mut list = TopicPartitionList::with_capacity(1);
-    list.add_partition_offset(&config.wire_name(&partition.topic), partition.partition, Offset::Offset(offset))?;
-    reader.assign(&list)?;
+    list.add_partition_offset(&config.wire_name(&partition.topic), partition.partition, Offset::Offset(offset))
+        .map_err(failed)?;
+    reader.assign(&list).map_err(failed)?;
     let deadline = Deadline::after(PATIENCE);
     while !deadline.passed() {
         if let Some(Ok(record)) = reader.poll(deadline.remaining()) {

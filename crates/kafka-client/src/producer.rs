@@ -68,8 +68,10 @@ impl TransactionalProducer {
         let inner: BaseProducer<DeliveryContext> = native
             .create_with_context(DeliveryContext::default())
             .map_err(|e| KafkaError::from_native("create producer", &e))?;
+        let inner = Arc::new(inner);
+        config.sign_in(&inner)?;
         let producer = Self {
-            inner: Closing::new("producer", Arc::new(inner)),
+            inner: Closing::new("producer", inner),
             config: config.clone(),
             wire_names: HashMap::new(),
             patience: options.transaction_timeout.min(PATIENCE),

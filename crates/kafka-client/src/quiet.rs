@@ -1,5 +1,6 @@
 //! A client that keeps librdkafka's remarks to itself: what matters comes back from the calls, and is logged where it is handled.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -54,11 +55,11 @@ fn is_refusal(error: &NativeError) -> bool {
 impl ConsumerContext for Quiet {}
 
 /// A consumer outside any group.
-pub(crate) type QuietConsumer = BaseConsumer<Quiet>;
+pub(crate) type QuietConsumer = Arc<BaseConsumer<Quiet>>;
 
-/// Makes one of `config`.
-pub(crate) fn quiet_consumer(config: &ClientConfig) -> KafkaResult<QuietConsumer> {
-    BaseConsumer::from_config_and_context(config, Quiet::default())
+/// Makes what becomes one. It may not be able to say who we are: see `KafkaConfig::quiet_consumer`.
+pub(crate) fn unsigned_consumer(native: &ClientConfig) -> KafkaResult<BaseConsumer<Quiet>> {
+    BaseConsumer::from_config_and_context(native, Quiet::default())
 }
 
 /// Whether a broker was met that is not trusted, or does not trust us.

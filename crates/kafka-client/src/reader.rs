@@ -13,7 +13,7 @@ use crate::config::KafkaConfig;
 use crate::deadline::Deadline;
 use crate::error::{KafkaError, is_transient};
 use crate::fetched::{TopicNames, record_from};
-use crate::quiet::{QuietConsumer, quiet_consumer};
+use crate::quiet::QuietConsumer;
 use crate::record::{Record, TopicPartition};
 
 /// How long a read may stand still before it is given up: longer than a dead writer's transaction is waited for.
@@ -133,7 +133,7 @@ impl PartitionReader {
         if let Some(look) = look {
             native.set("statistics.interval.ms", look.as_millis().to_string());
         }
-        let inner = quiet_consumer(&native).map_err(|e| KafkaError::from_native("create reader", &e))?;
+        let inner = config.quiet_consumer("create reader", &native)?;
         let list = config.wire_offsets("assign", offsets)?;
         inner.assign(&list).map_err(|e| KafkaError::from_native("assign", &e))?;
         Ok(Self { inner, config: config.clone(), topics: TopicNames::new(config) })
@@ -157,7 +157,7 @@ impl PartitionReader {
                     debug!(%error, "kafka client remark");
                     Ok(None)
                 }
-                _ => Err(self.config.reached("read", &error)),
+                _ => Err(self.config.polled("read", &error)),
             },
         }
     }

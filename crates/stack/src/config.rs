@@ -117,6 +117,17 @@ pub struct TlsConfig {
     /// More users of Kafka, with the same password, by PLAIN. If there are any, whoever comes by TLS has the rights that were given to it and
     /// no others; whoever comes without has all.
     pub restricted: Vec<String>,
+    /// Whose tokens Kafka takes, by OAUTHBEARER.
+    pub issuer: Option<IssuerConfig>,
+}
+
+/// An issuer of tokens.
+#[derive(Clone, Debug)]
+pub struct IssuerConfig {
+    /// URL of its keys.
+    pub jwks_url: String,
+    /// The `aud` that a token must have.
+    pub audience: String,
 }
 
 /// Where the servers of a stack speak TLS; PostgreSQL does so at its only port.
@@ -124,7 +135,7 @@ pub struct TlsConfig {
 pub struct TlsPorts {
     /// Kafka with certificates on both sides.
     pub kafka_ssl: u16,
-    /// Kafka with a password, by PLAIN or SCRAM.
+    /// Kafka with a password, by PLAIN or SCRAM, or with a token.
     pub kafka_sasl_ssl: u16,
     /// Redis.
     pub redis: u16,

@@ -2,6 +2,7 @@
 
 mod config;
 mod data_dir;
+mod environment;
 mod error;
 mod ports;
 mod servers;
@@ -10,7 +11,7 @@ mod supervisor;
 pub mod testing;
 mod watchdog;
 
-pub use config::{Endpoints, Ports, ServerKind, StackConfig, TlsConfig, TlsPorts};
+pub use config::{Endpoints, IssuerConfig, Ports, ServerKind, StackConfig, TlsConfig, TlsPorts};
 pub use error::StackError;
 pub use servers::kafka::dump::{LogContent, dump_logs};
 pub use servers::{check, registry};

@@ -18,6 +18,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
+use crate::environment;
+
 use parking_lot::Mutex;
 
 use crate::StackError;
@@ -141,6 +143,7 @@ fn spawn(lock: &File, remove: Option<&Removal>) -> io::Result<(Child, Option<Chi
     let mut command = Command::new("/bin/sh");
     command.args(["-c", SCRIPT, "vigie-watchdog"]);
     command.args(remove.into_iter().flat_map(|remove| [&remove.data_dir, &remove.gone]));
+    command.env_clear().envs(environment::kept());
     command.current_dir("/").stdin(Stdio::piped()).stdout(lock.try_clone()?).stderr(Stdio::null()).process_group(0);
     let mut child = command.spawn()?;
     let pipe = child.stdin.take();

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod relay;
+mod tokens;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use vigie_stores::{PostgresUrl, RedisUrl};
 
 use self::certificates::{Authority, Issued};
 use self::relay::{Face, Relay};
+use self::tokens::Issuer;
 use crate::topics::create_topics;
 
 const SECRET: &str = "hunter2hunter2";
@@ -37,7 +39,8 @@ struct World {
     server: Issued,
     expired: Issued,
     elsewhere: Issued,
-    _dir: tempfile::TempDir,
+    issuer: Issuer,
+    dir: tempfile::TempDir,
 }
 
 impl World {
@@ -45,6 +48,7 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let (authority, stranger) = (Authority::new(dir.path(), "ours"), Authority::new(dir.path(), "stranger"));
         let server = authority.issue("server", &[HOST]);
+        let issuer = Issuer::start();
         let tls = TlsConfig {
             authority: authority.file.clone(),
             certificate: server.certificate.clone(),
@@ -52,6 +56,7 @@ impl World {
             user: USER.to_owned(),
             password: SECRET.to_owned(),
             restricted: Vec::new(),
+            issuer: Some(issuer.config()),
         };
         let stack = Stack::start(StackConfig { tls: Some(tls), ..own(&dir.path().join("stack")) }).await.unwrap();
         Self {
@@ -63,7 +68,8 @@ impl World {
             authority,
             stranger,
             server,
-            _dir: dir,
+            issuer,
+            dir,
         }
     }
 }
@@ -315,5 +321,6 @@ async fn servers_are_spoken_to_in_secret_and_hear_no_secret_unless_they_are_trus
     registry_hears_who_we_are_once_it_is_trusted(&world).await;
     kafka_is_reached_by_certificate_and_by_password(&world).await;
     kafka_that_is_not_trusted_hears_no_secret(&world).await;
+    tokens::kafka_is_reached_by_token(&world).await;
     world.stack.stop().await;
 }

@@ -6,13 +6,14 @@ mod apply;
 use std::sync::Arc;
 
 use clap::Subcommand;
+use serde_json::json;
 use vigie_clock::{SharedClock, SystemClock};
 use vigie_daemon::ServiceError;
 use vigie_kafka_client::{Admin, KafkaConfig, KafkaError};
 use vigie_processors::growth::{Grown, grow};
 use vigie_schemas::{CodecError, SchemaCheck};
 
-use self::acls::Format;
+use self::acls::{Format, Rule};
 use self::apply::TopicChange;
 use crate::cli::{Partitions, SchemasCommand};
 use crate::output::Output;
@@ -26,6 +27,20 @@ pub(crate) enum TopicsCommand {
         /// Copies of each partition
         #[arg(long, env = "VIGIE_KAFKA_REPLICATION_FACTOR", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=9))]
         replication_factor: i32,
+        /// Give the services their rights in Kafka too, those that `vigie topics acls` prints; what
+        /// they have beside them is reported
+        #[arg(long)]
+        acls: bool,
+        /// With --acls: the principal of a service [default: vigie-SERVICE]; may be given several
+        /// times
+        #[arg(long, value_name = "SERVICE=NAME", requires = "acls")]
+        principal: Vec<String>,
+        /// With --acls: take away what they have beside them
+        #[arg(long, requires = "acls")]
+        prune: bool,
+        /// Change nothing, and say what would change
+        #[arg(long)]
+        dry_run: bool,
         #[command(flatten)]
         kafka: KafkaConfig,
     },
@@ -64,24 +79,58 @@ pub(crate) enum TopicsCommand {
 
 pub(crate) async fn run_topics(command: TopicsCommand, output: Output) -> Result<(), ServiceError> {
     let changes = match command {
-        TopicsCommand::Apply { partitions, replication_factor, kafka } => {
-            blocking(move || apply(&kafka, partitions.partitions, replication_factor)).await?
+        TopicsCommand::Apply { partitions, replication_factor, acls, principal, prune, dry_run, kafka } => {
+            // Checked before anything is changed.
+            let rules = acls.then(|| acls::rules_for(&kafka.topic_prefix, &principal)).transpose()?;
+            let of_topics = kafka.clone();
+            let changes = blocking(move || match dry_run {
+                true => apply::inspect_topics(&Admin::new(&of_topics).map_err(kafka_error)?),
+                false => apply(&of_topics, partitions.partitions, replication_factor),
+            });
+            report(&changes.await?, output)?;
+            return match rules {
+                Some(rules) => apply_acls(kafka, rules, prune, dry_run, output).await,
+                None => Ok(()),
+            };
         }
         TopicsCommand::Migrate { partitions, kafka } => return migrate(partitions, kafka, output).await,
         TopicsCommand::Acls { principal, format, strimzi_cluster, kafka_topic_prefix } => {
-            return acls::print(&kafka_topic_prefix, &principal, format, &strimzi_cluster, output);
+            let rules = acls::rules_for(&kafka_topic_prefix, &principal)?;
+            return acls::print(&rules, format, &strimzi_cluster, output);
         }
         TopicsCommand::List { kafka } => {
             blocking(move || apply::inspect_topics(&Admin::new(&kafka).map_err(kafka_error)?)).await?
         }
     };
-    for change in &changes {
+    report(&changes, output)
+}
+
+fn report(changes: &[TopicChange], output: Output) -> Result<(), ServiceError> {
+    for change in changes {
         output.result(change, || {
             let drift = change.drift.iter().map(|d| format!("\n    differs: {d}")).collect::<String>();
             format!("{:<28} {:>3} partitions  {}{drift}", change.topic, change.partitions, change.action)
         })?;
     }
     Ok(())
+}
+
+async fn apply_acls(
+    kafka: KafkaConfig,
+    rules: Vec<Rule>,
+    prune: bool,
+    dry_run: bool,
+    output: Output,
+) -> Result<(), ServiceError> {
+    let applied = blocking(move || {
+        let admin = Admin::new(&kafka).map_err(kafka_error)?;
+        acls::apply::apply(&admin, &kafka.topic_prefix, &rules, prune, dry_run)
+    });
+    let (changes, unchanged) = applied.await?;
+    for change in &changes {
+        output.result(change, || change.line())?;
+    }
+    output.result(&json!({"rights_unchanged": unchanged}), || format!("{unchanged} rights were there already"))
 }
 
 async fn migrate(partitions: i32, kafka: KafkaConfig, output: Output) -> Result<(), ServiceError> {

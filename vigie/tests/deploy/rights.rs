@@ -1,10 +1,9 @@
 //! The services of the compose file, each with a user of its own that has the rights which `vigie topics acls` prints, and no others.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use vigie_kafka_client::{Admin, KafkaConfig};
 use vigie_stack::testing::{TestStack, own};
 use vigie_stack::{Stack, StackConfig, TlsConfig};
 
@@ -19,37 +18,6 @@ fn stdout(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap();
     assert!(status.success(), "{command:?}: {}", String::from_utf8_lossy(&stderr));
     String::from_utf8(stdout).unwrap()
-}
-
-/// One CreateAcls request (API key 30, version 1; <https://kafka.apache.org/protocol#The_Messages_CreateAcls>).
-fn create_acls(broker: &str, rules: &[Value]) {
-    let text = |text: &str| [&u16::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat();
-    let of = |names: &[(&str, u8)], name: &Value| names.iter().find(|(known, _)| name == known).unwrap().1;
-    let operations = [("All", 2), ("Read", 3), ("Write", 4), ("Create", 5), ("Describe", 8), ("DescribeConfigs", 10)];
-    let (mut count, mut body) = (0_u32, Vec::new());
-    for rule in rules {
-        for operation in rule["operations"].as_array().unwrap() {
-            count += 1;
-            body.push(of(&[("topic", 2), ("group", 3), ("transactional-id", 5)], &rule["resource"]));
-            body.extend(text(rule["name"].as_str().unwrap()));
-            body.push(of(&[("literal", 3), ("prefixed", 4)], &rule["pattern"]));
-            body.extend(text(&format!("User:{}", rule["principal"].as_str().unwrap())));
-            body.extend(text("*"));
-            body.extend([of(&operations, operation), 3]);
-        }
-    }
-    // Key, version, correlation id, no client id.
-    let head = [0, 30, 0, 1, 0, 0, 0, 1, 0xFF, 0xFF];
-    let request = [&head[..], &count.to_be_bytes(), &body].concat();
-    let mut stream = TcpStream::connect(broker).unwrap();
-    stream.write_all(&[&u32::try_from(request.len()).unwrap().to_be_bytes()[..], &request].concat()).unwrap();
-    let mut length = [0; 4];
-    stream.read_exact(&mut length).unwrap();
-    let mut answer = vec![0; u32::from_be_bytes(length) as usize];
-    stream.read_exact(&mut answer).unwrap();
-    // Correlation id, throttle time, count; then for each no error and an empty message.
-    assert_eq!(answer[8..12], count.to_be_bytes());
-    assert!(answer[12..].chunks(4).all(|result| result == [0; 4]), "{answer:?}");
 }
 
 #[test]
@@ -77,14 +45,22 @@ fn each_service_works_with_the_rights_that_are_written_down_and_with_no_others()
         user: "nobody".to_owned(),
         password: PASSWORD.to_owned(),
         restricted: names,
+        issuer: None,
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let stack = StackConfig { tls: Some(tls), ..own(&dir.path().join("stack")) };
     let stack = runtime.block_on(Stack::start(stack)).unwrap();
     let servers = stack.endpoints();
-    for service in &services {
-        create_acls(&servers.kafka_brokers, service["rules"].as_array().unwrap());
-    }
+    rights_are_given_once_and_what_is_beside_them_is_reported(&|more| {
+        let args = ["--json", "topics", "apply", "--acls"];
+        let printed = stdout(vigie().args(args).args(more).env("VIGIE_KAFKA_BROKERS", &servers.kafka_brokers));
+        let lines = printed.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines.filter(|line: &Value| line["topic"].is_null()).collect()
+    });
+    // Left to the service that sets up.
+    let admin = Admin::new(&KafkaConfig::new(servers.kafka_brokers.clone(), PREFIX)).unwrap();
+    let topics: Vec<String> = admin.list_topics().unwrap().into_keys().collect();
+    admin.delete_topics(&topics).unwrap();
 
     let brokers = format!("127.0.0.1:{}", stack.tls_ports().unwrap().kafka_sasl_ssl);
     let as_user = |user: &str| {
@@ -136,4 +112,34 @@ fn each_service_works_with_the_rights_that_are_written_down_and_with_no_others()
     let said = String::from_utf8_lossy(&refused.stderr).to_lowercase();
     assert!(!refused.status.success() && said.contains("authoriz"), "{said}");
     runtime.block_on(stack.stop());
+}
+
+/// `apply` applies the rights with more arguments, and returns what was said of each, and of all at
+/// the end.
+fn rights_are_given_once_and_what_is_beside_them_is_reported(apply: &dyn Fn(&[&str]) -> Vec<Value>) {
+    let told = |more: &[&str]| {
+        let mut lines = apply(more);
+        let unchanged = lines.pop().unwrap()["rights_unchanged"].as_u64().unwrap();
+        let actions: Vec<String> = lines.iter().map(|line| line["action"].as_str().unwrap().to_owned()).collect();
+        (lines, actions, unchanged)
+    };
+    let (missing, actions, unchanged) = told(&["--dry-run"]);
+    assert!(missing.len() > 50 && actions.iter().all(|action| action == "missing") && unchanged == 0, "{missing:?}");
+    // Somebody gives the API more than it needs.
+    let (_, actions, _) = told(&["--principal", "subscriber=vigie-api"]);
+    let given = actions.iter().filter(|action| *action == "created").count();
+    let (_, actions, unchanged) = told(&["--dry-run", "--prune"]);
+    let superfluous = actions.iter().filter(|action| *action == "superfluous").count();
+    assert!(superfluous > 0 && unchanged as usize == given - superfluous, "{actions:?}");
+    let (_, actions, _) = told(&[]);
+    assert_eq!(actions.iter().filter(|action| *action == "superfluous").count(), superfluous);
+    assert_eq!(actions.iter().filter(|action| *action == "created").count(), missing.len() - unchanged as usize);
+    let (removed, actions, unchanged) = told(&["--prune"]);
+    assert_eq!(
+        (actions.as_slice(), unchanged as usize),
+        (vec!["removed".to_owned(); superfluous].as_slice(), missing.len())
+    );
+    assert!(removed.iter().all(|right| right["principal"] == "User:vigie-api"), "{removed:?}");
+    // Nothing is left to do.
+    assert_eq!(told(&["--prune"]), (Vec::new(), Vec::new(), missing.len() as u64));
 }

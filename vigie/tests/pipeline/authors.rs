@@ -18,6 +18,8 @@ const OTHER: &str = "Vbnmkj Handle-9c1d";
 const OLD: &str = "old 0101010101010101010101010101010101010101010101010101010101010101";
 const NEW: &str = "new 0202020202020202020202020202020202020202020202020202020202020202";
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
+/// Given to `vigie up` by its environment.
+const IN_ENVIRONMENT: &str = "Planted-5b2e-in-the-environment";
 
 /// A feed of two authors, for as long as the test runs. Answers its port.
 fn site() -> u16 {
@@ -101,6 +103,31 @@ fn files_with(folder: &Path, text: &str) -> Vec<PathBuf> {
     found
 }
 
+/// Neither arguments nor environment of any process of `vigie up` have a secret that was given by a
+/// file; one from its environment is in its own, and its servers do not get it.
+#[cfg(target_os = "linux")]
+fn no_process_shows_a_secret(up: &Up, by_file: &[&str]) {
+    let processes = up.processes();
+    for name in ["java", "postgres", "redis-server", "sh"] {
+        assert!(processes.iter().any(|process| process.name == name), "no {name} among {processes:?}");
+    }
+    let has_planted = |process: &up::Process| holds(&process.environment, IN_ENVIRONMENT);
+    // PostgreSQL and Redis write their titles over theirs.
+    let has_path = |process: &up::Process| process.name == "java" && holds(&process.environment, "PATH=");
+    assert!(has_planted(&processes[0]) && processes.iter().any(has_path), "environments can be read");
+    for process in &processes {
+        let is_own = process.name == processes[0].name;
+        assert!(is_own || !has_planted(process), "{process:?}");
+        for secret in by_file.iter().chain(&[IN_ENVIRONMENT]) {
+            let is_shown = holds(&process.arguments, secret);
+            assert!(!is_shown, "{secret} in the arguments of {process:?}");
+        }
+        for secret in by_file {
+            assert!(!holds(&process.environment, secret), "{secret} in the environment of {process:?}");
+        }
+    }
+}
+
 #[test]
 fn a_handle_is_nowhere_to_be_read_and_opens_until_its_author_is_erased() {
     let dir = tempfile::tempdir().unwrap();
@@ -113,13 +140,20 @@ fn a_handle_is_nowhere_to_be_read_and_opens_until_its_author_is_erased() {
     std::fs::write(&sources, source).unwrap();
     std::fs::create_dir(&data).unwrap();
     std::fs::write(data.join("author.keyring"), format!("{OLD}\n{NEW}\n")).unwrap();
-    let auth = [("VIGIE_AUTH", "jwt"), ("VIGIE_AUTH_SECRET", SECRET)];
+    let secret = dir.path().join("auth-secret");
+    std::fs::write(&secret, SECRET).unwrap();
+    let secret = secret.to_str().unwrap();
+    let auth = [("VIGIE_AUTH", "jwt"), ("VIGIE_AUTH_SECRET_FILE", secret), ("AWS_SECRET_ACCESS_KEY", IN_ENVIRONMENT)];
     let mut up = Up::start_with(dir.path(), &["--sources", sources.to_str().unwrap()], &auth);
     let token = |scopes: &str| {
         let issued = vigie(&data, &["--json", "token", "issue", "--subject", "auditor", "--scopes", scopes]);
         json(&issued)["token"].as_str().unwrap().to_owned()
     };
     let (reader, opener) = (token("read:posts,read:insights,read:operations"), token("authors:read"));
+
+    let digits = [OLD, NEW].map(|line| line.split_once(' ').unwrap().1);
+    #[cfg(target_os = "linux")]
+    no_process_shows_a_secret(&up, &[SECRET, digits[0], digits[1]]);
 
     // The posts are in the history, each under its author's pseudonym, which an operator can compute.
     let id_of = |handle: &str| {
@@ -209,7 +243,6 @@ fn a_handle_is_nowhere_to_be_read_and_opens_until_its_author_is_erased() {
     up.stop(std::time::Duration::from_secs(30));
     let log = std::fs::read(dir.path().join("up.log")).unwrap();
     assert!(holds(&log, "author.open") && holds(&log, "auditor"), "openings are logged");
-    let digits = [OLD, NEW].map(|line| line.split_once(' ').unwrap().1);
     for secret in [HANDLE, OTHER, SECRET, &reader, &opener, digits[0], digits[1]] {
         assert!(!holds(&log, secret), "{secret} was logged");
     }

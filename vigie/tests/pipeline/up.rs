@@ -149,6 +149,34 @@ impl Up {
         })
     }
 
+    /// It, and all processes below it.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        let read = |pid: u32, file: &str| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let parent = |pid: u32| -> Option<u32> {
+            // Behind the name, which may have any characters, are the state and the parent.
+            let stat = String::from_utf8_lossy(&read(pid, "stat")).into_owned();
+            stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+        };
+        let all: Vec<u32> = std::fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect();
+        let mut found = vec![self.child.id()];
+        let mut at = 0;
+        while let Some(above) = found.get(at).copied() {
+            found.extend(all.iter().copied().filter(|pid| parent(*pid) == Some(above)));
+            at += 1;
+        }
+        let process = |pid: u32| Process {
+            name: String::from_utf8_lossy(&read(pid, "comm")).trim_end().to_owned(),
+            arguments: read(pid, "cmdline"),
+            environment: read(pid, "environ"),
+        };
+        found.into_iter().map(process).collect()
+    }
+
     /// Asks it to stop as a service manager does; how long that took.
     pub(crate) fn stop(&mut self, within: Duration) -> Duration {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGTERM).unwrap();
@@ -170,6 +198,22 @@ impl Drop for Up {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What can be seen of a process in `/proc`.
+#[cfg(target_os = "linux")]
+pub(crate) struct Process {
+    pub(crate) name: String,
+    pub(crate) arguments: Vec<u8>,
+    pub(crate) environment: Vec<u8>,
+}
+
+#[cfg(target_os = "linux")]
+impl std::fmt::Debug for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let arguments = String::from_utf8_lossy(&self.arguments).replace('\0', " ");
+        write!(f, "{} ({arguments}; {} bytes of environment)", self.name, self.environment.len())
     }
 }
 

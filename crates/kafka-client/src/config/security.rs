@@ -9,6 +9,9 @@ use clap::ValueEnum;
 use rdkafka::ClientConfig;
 use vigie_daemon::{Check, FromSecret, Mistake, Secret, SecretArg};
 
+use crate::config::oauth::KafkaOAuth;
+use crate::login::Login;
+
 /// What a listener of the brokers speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
@@ -46,6 +49,9 @@ pub enum SaslMechanism {
     /// As SCRAM-SHA-256, with SHA-512.
     #[value(name = "SCRAM-SHA-512")]
     ScramSha512,
+    /// A token, from a server that gives it for a secret (RFC 7628, RFC 6749 section 4.4).
+    #[value(name = "OAUTHBEARER")]
+    OAuthBearer,
 }
 
 /// The name on the command line, which is also librdkafka's.
@@ -77,7 +83,8 @@ pub struct KafkaSecurity {
     /// What that key is encrypted with.
     #[command(flatten)]
     pub kafka_ssl_key_password: SecretArg<KeyPassword>,
-    /// How we prove our name, with a protocol of SASL; PLAIN only where it is encrypted
+    /// How we prove our name, with a protocol of SASL; PLAIN and OAUTHBEARER only where it is
+    /// encrypted
     #[arg(long = "kafka-sasl-mechanism", env = "VIGIE_KAFKA_SASL_MECHANISM", value_enum, ignore_case = true)]
     pub kafka_sasl_mechanism: Option<SaslMechanism>,
     /// Our name at the brokers, with a protocol of SASL
@@ -86,6 +93,9 @@ pub struct KafkaSecurity {
     /// The password of that name.
     #[command(flatten)]
     pub kafka_sasl_password: SecretArg<SaslPassword>,
+    /// Where tokens come from, with OAUTHBEARER.
+    #[command(flatten)]
+    pub kafka_sasl_oauth: KafkaOAuth,
 }
 
 /// A password at the brokers.
@@ -159,15 +169,30 @@ impl KafkaSecurity {
         let password = check.part(self.kafka_sasl_password.read()).flatten();
         if !protocol.has_name() {
             let is_absent = mechanism.is_none() && username.is_none() && self.kafka_sasl_password.is_absent();
+            let is_absent = is_absent && self.kafka_sasl_oauth.is_absent();
             let found = format!("{} beside options of SASL", name(protocol));
             check.option("kafka-security-protocol", is_absent, found, "sasl_ssl");
             return;
         }
-        let expected = "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512";
+        let expected = "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER";
         check.option("kafka-sasl-mechanism", mechanism.is_some(), "not given", expected);
-        let is_secret = protocol.is_encrypted() || mechanism != Some(SaslMechanism::Plain);
-        let found = "PLAIN with sasl_plaintext, which sends the password in clear";
-        check.option("kafka-sasl-mechanism", is_secret, found, "sasl_ssl, or SCRAM");
+        let sent = match mechanism {
+            _ if protocol.is_encrypted() => None,
+            Some(SaslMechanism::Plain) => Some("PLAIN with sasl_plaintext, which sends the password in clear"),
+            Some(SaslMechanism::OAuthBearer) => Some("OAUTHBEARER with sasl_plaintext, which sends the token in clear"),
+            _ => None,
+        };
+        check.option("kafka-sasl-mechanism", sent.is_none(), sent.unwrap_or_default(), "sasl_ssl, or SCRAM");
+        if mechanism == Some(SaslMechanism::OAuthBearer) {
+            let is_absent = username.is_none() && self.kafka_sasl_password.is_absent();
+            let expected = "--kafka-sasl-oauth-client-id and its secret";
+            check.option("kafka-sasl-username", is_absent, "a name or password with OAUTHBEARER", expected);
+            check.part(self.kafka_sasl_oauth.source());
+            native.set("sasl.mechanism", "OAUTHBEARER");
+            return;
+        }
+        let is_absent = self.kafka_sasl_oauth.is_absent();
+        check.option("kafka-sasl-mechanism", is_absent, "another beside options of OAUTHBEARER", "OAUTHBEARER");
         check.option("kafka-sasl-username", username.is_some(), "not given", "the name at the brokers");
         if self.kafka_sasl_password.is_absent() {
             check.part::<SaslPassword>(self.kafka_sasl_password.require());
@@ -178,12 +203,27 @@ impl KafkaSecurity {
         }
     }
 
+    /// What fetches our tokens, one for all clients of this configuration and its copies; `None` if
+    /// we need none.
+    pub(crate) fn login(&self) -> Result<Option<&Login>, Vec<Mistake>> {
+        if self.has_token() { self.kafka_sasl_oauth.login().map(Some) } else { Ok(None) }
+    }
+
+    pub(crate) fn has_token(&self) -> bool {
+        self.kafka_security_protocol.has_name() && self.kafka_sasl_mechanism == Some(SaslMechanism::OAuthBearer)
+    }
+
     /// What may be wrong where a broker ended the conversation for `reason`; empty if that has nothing to do with security.
     pub(crate) fn hint(&self, reason: &str) -> String {
         let reason = reason.to_ascii_lowercase();
         let options = if reason.contains("certificate") {
             // OpenSSL does not tell librdkafka which of these it is.
             "--kafka-ssl-ca-file, --kafka-ssl-certificate-file, and whether the broker's is for this host and has not expired"
+        } else if self.has_token()
+            && (reason.contains("sasl") || reason.contains("authentication") || reason.contains("token"))
+        {
+            "--kafka-sasl-oauth-token-url, --kafka-sasl-oauth-scope, --kafka-sasl-oauth-extensions, and what issuer and audience the \
+             broker expects"
         } else if reason.contains("sasl") || reason.contains("authentication") {
             "--kafka-sasl-mechanism, --kafka-sasl-username, --kafka-sasl-password"
         } else if reason.contains("ssl") || reason.contains("security.protocol") || reason.contains("disconnected") {
@@ -226,6 +266,15 @@ mod tests {
         let password = format!("sasl-password-file={}", secret.display());
         let scram = ["security-protocol=SASL_SSL", "sasl-mechanism=scram-sha-512", "sasl-username=vigie", &password];
         assert_eq!(check(&scram), [""; 0]);
+        let bearer = ["security-protocol=sasl_ssl", "sasl-mechanism=oauthbearer"];
+        let token = [
+            "sasl-oauth-token-url=https://issuer.example/token".to_owned(),
+            "sasl-oauth-client-id=vigie".to_owned(),
+            format!("sasl-oauth-client-secret-file={}", secret.display()),
+        ];
+        let [url, id, client_secret] = token.each_ref().map(String::as_str);
+        let extensions = "sasl-oauth-extensions=logicalCluster=lkc-1,identityPoolId=pool-1";
+        assert_eq!(check(&[&bearer[..], &[url, id, client_secret, extensions]].concat()), [""; 0]);
         let ca = format!("ssl-ca-file={}", nonsense.display());
         for (args, expected) in [
             (&["sasl-password=hunter2"][..], "--kafka-security-protocol (VIGIE_KAFKA_SECURITY_PROTOCOL): plaintext"),
@@ -246,6 +295,34 @@ mod tests {
             (
                 &["security-protocol=sasl_ssl", "sasl-username=vigie", &password],
                 "--kafka-sasl-mechanism (VIGIE_KAFKA_SASL_MECHANISM): not given",
+            ),
+            (
+                &["security-protocol=sasl_plaintext", "sasl-mechanism=OAUTHBEARER", url, id, client_secret],
+                "--kafka-sasl-mechanism (VIGIE_KAFKA_SASL_MECHANISM): OAUTHBEARER with sasl_plaintext",
+            ),
+            (
+                &["security-protocol=sasl_ssl", "sasl-mechanism=OAUTHBEARER", id, client_secret],
+                "--kafka-sasl-oauth-token-url (VIGIE_KAFKA_SASL_OAUTH_TOKEN_URL): not given",
+            ),
+            (
+                &[&bearer[..], &[id, client_secret, "sasl-oauth-token-url=http://issuer.example/token"]].concat(),
+                "--kafka-sasl-oauth-token-url (VIGIE_KAFKA_SASL_OAUTH_TOKEN_URL): http, which sends the secret in clear",
+            ),
+            (
+                &[&bearer[..], &[url, id]].concat(),
+                "--kafka-sasl-oauth-client-secret (VIGIE_KAFKA_SASL_OAUTH_CLIENT_SECRET): not given",
+            ),
+            (
+                &[&bearer[..], &[url, id, client_secret, "sasl-oauth-extensions=logicalCluster=a,auth=b"]].concat(),
+                "--kafka-sasl-oauth-extensions (VIGIE_KAFKA_SASL_OAUTH_EXTENSIONS): \"auth=b\"",
+            ),
+            (
+                &[&bearer[..], &[url, id, client_secret, "sasl-username=vigie"]].concat(),
+                "--kafka-sasl-username (VIGIE_KAFKA_SASL_USERNAME): a name or password with OAUTHBEARER",
+            ),
+            (
+                &[&scram[..], &[client_secret]].concat(),
+                "--kafka-sasl-mechanism (VIGIE_KAFKA_SASL_MECHANISM): another beside options of OAUTHBEARER",
             ),
             (&scram[..3], "--kafka-sasl-password (VIGIE_KAFKA_SASL_PASSWORD): not given"),
         ] {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::StackError;
+use crate::{StackError, environment};
 
 const OLDEST: u32 = 17;
 
@@ -52,7 +52,7 @@ pub(crate) fn sorted_entries(dir: &Path) -> Vec<PathBuf> {
 }
 
 fn version(java: &Path) -> Option<u32> {
-    let output = Command::new(java).arg("-version").output().ok()?;
+    let output = Command::new(java).arg("-version").env_clear().envs(environment::kept()).output().ok()?;
     parse_version(&String::from_utf8_lossy(&output.stderr))
 }
 

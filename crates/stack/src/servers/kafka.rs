@@ -14,10 +14,11 @@ use tokio::process::Command;
 use vigie_clock::{Clock, SystemClock};
 
 use self::class_data::ClassData;
+use crate::environment;
 use crate::servers::java::sorted_entries;
 use crate::servers::launch::LaunchSpec;
 use crate::watchdog::Ending;
-use crate::{ServerKind, StackError, TlsConfig, TlsPorts};
+use crate::{IssuerConfig, ServerKind, StackError, TlsConfig, TlsPorts};
 
 /// How long the others may take to replace a broker that was killed: its session (9 s by default), that of the active controller if it was
 /// this broker, and as much again on a busy machine. Two of three that are killed at once are not replaced: then this is how long they wait.
@@ -47,6 +48,7 @@ impl KafkaTls {
         for user in &self.config.restricted {
             users += &format!(" user_{user}=\"{}\"", self.config.password);
         }
+        let (more, tokens) = self.config.issuer.as_ref().map(tokens).unwrap_or_default();
         let authorizer = if self.config.restricted.is_empty() { "" } else { AUTHORIZER };
         format!(
             "ssl.keystore.type=PEM\n\
@@ -54,14 +56,29 @@ impl KafkaTls {
              ssl.truststore.type=PEM\n\
              ssl.truststore.location={authority}\n\
              listener.name.ssl.ssl.client.auth=required\n\
-             sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512\n\
+             sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512{more}\n\
              listener.name.sasl_ssl.plain.sasl.jaas.config={JAAS}.plain.PlainLoginModule required {users};\n\
              listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config={JAAS}.scram.ScramLoginModule required;\n\
-             listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={JAAS}.scram.ScramLoginModule required;\n{authorizer}",
+             listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={JAAS}.scram.ScramLoginModule required;\n{tokens}{authorizer}",
             keys = keys.display(),
             authority = self.config.authority.display(),
         )
     }
+}
+
+/// A further mechanism and its settings. A connection lasts as long as its token, or is
+/// authenticated anew.
+fn tokens(issuer: &IssuerConfig) -> (&'static str, String) {
+    let IssuerConfig { jwks_url, audience } = issuer;
+    let settings = format!(
+        "listener.name.sasl_ssl.oauthbearer.sasl.jaas.config={JAAS}.oauthbearer.OAuthBearerLoginModule required;\n\
+         listener.name.sasl_ssl.oauthbearer.sasl.server.callback.handler.class=\
+         {JAAS}.oauthbearer.OAuthBearerValidatorCallbackHandler\n\
+         listener.name.sasl_ssl.oauthbearer.sasl.oauthbearer.jwks.endpoint.url={jwks_url}\n\
+         listener.name.sasl_ssl.oauthbearer.sasl.oauthbearer.expected.audience={audience}\n\
+         listener.name.sasl_ssl.oauthbearer.connections.max.reauth.ms=3600000\n"
+    );
+    (",OAUTHBEARER", settings)
 }
 
 const AUTHORIZER: &str =
@@ -223,6 +240,9 @@ impl KafkaNode {
         let heap = format!("-Xmx{}m", self.heap_mib);
         let fixed = ["-Xms64m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Djava.awt.headless=true"];
         let mut options: Vec<OsString> = fixed.iter().map(OsString::from).collect();
+        if let Some(issuer) = self.tls.as_ref().and_then(|tls| tls.config.issuer.as_ref()) {
+            options.push(format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={}", issuer.jwks_url).into());
+        }
         options.extend([heap.into(), logging, "-cp".into(), classes]);
         options
     }
@@ -297,6 +317,7 @@ impl KafkaNode {
 
     async fn format_with(&self, settings: &Path, options: Vec<OsString>) -> Result<(), StackError> {
         let (mut command, mut users) = (Command::new(&self.java), Vec::new());
+        command.env_clear().envs(environment::kept());
         command.args(self.java_options()).args(options).args(["kafka.tools.StorageTool", "format"]);
         command.args(["--ignore-formatted", "-t", &self.cluster_id, "-c"]);
         if let Some(KafkaTls { config: TlsConfig { user, password, .. }, .. }) = &self.tls {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{User, geteuid};
 
 use self::wire::Session;
+use crate::environment;
 use crate::ports::random_cluster_id;
 use crate::servers::java::{in_path, sorted_entries};
 use crate::servers::launch::LaunchSpec;
@@ -163,7 +164,8 @@ impl Postgres {
     async fn initdb(&self, dir: &Path) -> Result<(), StackError> {
         let mut command = tokio::process::Command::new(self.binaries.join("initdb"));
         command.arg("-D").arg(dir).args(["-U", NAME, "--auth=trust", "--encoding=UTF8", "--locale=C"]);
-        command.current_dir("/").env("LC_ALL", "C").stdin(std::process::Stdio::null()).kill_on_drop(true);
+        command.env_clear().envs(environment::kept()).env("LC_ALL", "C");
+        command.current_dir("/").stdin(std::process::Stdio::null()).kill_on_drop(true);
         if !self.durable {
             command.arg("--no-sync");
         }

@@ -10,6 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
 use crate::data_dir::open_log;
+use crate::environment;
 use crate::servers::kafka::KafkaNode;
 use crate::servers::launch::LaunchSpec;
 use crate::servers::postgres::Postgres;
@@ -155,7 +156,8 @@ async fn spawn(spec: &LaunchSpec, watchdog: &Arc<Watchdog>) -> std::io::Result<R
     let mut command = Command::new("/bin/sh");
     // See `watchdog`: wait for the go, then become the server.
     command.args(["-c", r#"read -r go && exec "$@" </dev/null"#, "vigie-launch"]).arg(&spec.program).args(&spec.args);
-    command.current_dir(&spec.current_dir).env("LC_ALL", "C").process_group(0).kill_on_drop(true);
+    command.env_clear().envs(environment::kept()).env("LC_ALL", "C");
+    command.current_dir(&spec.current_dir).process_group(0).kill_on_drop(true);
     command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
     if let Some((uid, gid)) = spec.user {
         command.uid(uid).gid(gid);

@@ -29,7 +29,15 @@ impl Redis {
     }
 
     pub(crate) fn prepare(&self) -> Result<(), StackError> {
-        std::fs::create_dir_all(&self.dir).map_err(|error| StackError::prepare(ServerKind::Redis, error))
+        let failed = |error| StackError::prepare(ServerKind::Redis, error);
+        std::fs::create_dir_all(&self.dir).map_err(failed)?;
+        let Some((tls, _)) = &self.tls else { return Ok(()) };
+        let users = format!("user {} on >{} ~* &* +@all\n", tls.user, tls.password);
+        std::fs::write(self.users_path(), users).map_err(failed)
+    }
+
+    fn users_path(&self) -> PathBuf {
+        self.dir.join("users.conf")
     }
 
     pub(crate) fn launch_spec(&self) -> LaunchSpec {
@@ -37,8 +45,9 @@ impl Redis {
         let options = ["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no", "--daemonize", "no"];
         let mut args: Vec<OsString> = options.iter().map(OsString::from).collect();
         if let Some((tls, port)) = &self.tls {
-            let user = format!("--tls-port {port} --user {} on >{} ~* &* +@all", tls.user, tls.password);
-            args.extend(user.split(' ').map(OsString::from));
+            // Not as an argument, which everybody on the machine can read.
+            args.insert(0, self.users_path().into());
+            args.extend(["--tls-port".into(), port.to_string().into()]);
             args.extend(["--tls-cert-file".into(), tls.certificate.clone().into()]);
             args.extend(["--tls-key-file".into(), tls.key.clone().into()]);
             args.extend(["--tls-ca-cert-file".into(), tls.authority.clone().into()]);

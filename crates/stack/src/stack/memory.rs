@@ -6,6 +6,8 @@ use std::fs;
 use serde::Serialize;
 use tokio::process::Command;
 
+use crate::environment;
+
 /// What one server holds in memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ServerMemory {
@@ -17,7 +19,13 @@ pub struct ServerMemory {
 
 /// Memory of the process trees with these roots.
 pub(crate) async fn of_trees(roots: Vec<(String, u32)>) -> std::io::Result<Vec<ServerMemory>> {
-    let output = Command::new("ps").args(["-axo", "pid=,ppid=,rss="]).kill_on_drop(true).output().await?;
+    let output = Command::new("ps")
+        .env_clear()
+        .envs(environment::kept())
+        .args(["-axo", "pid=,ppid=,rss="])
+        .kill_on_drop(true)
+        .output()
+        .await?;
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     let mut resident: BTreeMap<u32, u64> = BTreeMap::new();

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -38,6 +38,15 @@ impl Authority {
         let mut params = params(name, hosts);
         params.not_after = date_time_ymd(2001, 1, 1);
         self.sign(name, params)
+    }
+
+    /// A client that trusts it.
+    pub(super) fn client(&self) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(&self.file).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
     }
 
     fn sign(&self, name: &str, params: CertificateParams) -> Issued {

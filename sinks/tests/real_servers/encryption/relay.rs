@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
-use rustls::ServerConfig;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// How it meets clients.
 #[derive(Clone)]
@@ -20,6 +21,8 @@ pub(super) enum Face {
     PostgresPlain,
     Tls(Arc<ServerConfig>),
     PostgresTls(Arc<ServerConfig>),
+    /// On to a server that speaks TLS.
+    TlsToTls(Arc<ServerConfig>, Arc<ClientConfig>),
 }
 
 type Heard = Arc<Mutex<Vec<u8>>>;
@@ -55,6 +58,7 @@ impl Relay {
 
 async fn pass(client: TcpStream, server: u16, face: Face, heard: Heard) -> io::Result<()> {
     let mut client = Recorded { stream: client, heard: Arc::clone(&heard) };
+    let mut onward = None;
     let encrypted = match face {
         Face::Plain => None,
         Face::PostgresPlain => {
@@ -66,13 +70,20 @@ async fn pass(client: TcpStream, server: u16, face: Face, heard: Heard) -> io::R
             ask_for_tls(&mut client, b'S').await?;
             Some(config)
         }
+        Face::TlsToTls(config, client) => {
+            onward = Some(client);
+            Some(config)
+        }
     };
     let mut server = TcpStream::connect(("127.0.0.1", server)).await?;
     match encrypted {
         None => copy_bidirectional(&mut client, &mut server).await.map(drop),
         Some(config) => {
-            let stream = TlsAcceptor::from(config).accept(client).await?;
-            copy_bidirectional(&mut Recorded { stream, heard }, &mut server).await.map(drop)
+            let mut client = Recorded { stream: TlsAcceptor::from(config).accept(client).await?, heard };
+            let Some(onward) = onward else { return copy_bidirectional(&mut client, &mut server).await.map(drop) };
+            let host = ServerName::try_from("127.0.0.1").map_err(io::Error::other)?;
+            let mut server = TlsConnector::from(onward).connect(host, server).await?;
+            copy_bidirectional(&mut client, &mut server).await.map(drop)
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What each service may do in Kafka: written down once, printed for whatever sets it.
 
+pub(super) mod apply;
+
 use std::collections::BTreeSet;
 
 use clap::ValueEnum;
@@ -165,14 +167,12 @@ fn rules(prefix: &str, principal: impl Fn(&str) -> String) -> Vec<Rule> {
     SERVICES.into_iter().flat_map(of).collect()
 }
 
-/// Prints what is to be set.
-pub(super) fn print(
-    prefix: &str,
-    principals: &[String],
-    format: Format,
-    cluster: &str,
-    output: Output,
-) -> Result<(), ServiceError> {
+/// What everybody may do, by the principals of services that are given as `SERVICE=NAME`, and else
+/// by their usual names.
+///
+/// # Errors
+/// If one is not so.
+pub(super) fn rules_for(prefix: &str, principals: &[String]) -> Result<Vec<Rule>, ServiceError> {
     let mut names = SERVICES.map(|service| (service, format!("vigie-{service}")));
     for given in principals {
         let named = given.split_once('=').filter(|(_, name)| !name.is_empty());
@@ -186,10 +186,14 @@ pub(super) fn print(
     let name = |service: &str| {
         names.iter().find(|(known, _)| *known == service).map_or_else(String::new, |(_, name)| name.clone())
     };
-    let rules = rules(prefix, name);
+    Ok(rules(prefix, name))
+}
+
+/// Prints what is to be set.
+pub(super) fn print(rules: &[Rule], format: Format, cluster: &str, output: Output) -> Result<(), ServiceError> {
     let mut seen = BTreeSet::new();
     // Services may share one.
-    for principal in names.iter().map(|(_, name)| name).filter(|name| seen.insert(*name)) {
+    for principal in rules.iter().map(|rule| &rule.principal).filter(|name| seen.insert(*name)) {
         let own: Vec<&Rule> = rules.iter().filter(|rule| rule.principal == *principal).collect();
         output.result(&json!({"principal": principal, "rules": own}), || match format {
             Format::KafkaAcls => kafka_acls(&own),

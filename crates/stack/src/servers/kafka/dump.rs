@@ -7,8 +7,8 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use super::KafkaNode;
-use crate::StackError;
 use crate::servers::java;
+use crate::{StackError, environment};
 
 /// What the records of a log are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,7 @@ pub async fn dump_logs(
     let java = tokio::task::spawn_blocking(java::find).await.map_err(|error| failed()(error.into()))??;
     let paths: Vec<String> = segments.iter().map(|path| path.display().to_string()).collect();
     let mut command = Command::new(java);
+    command.env_clear().envs(environment::kept());
     command.args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"]).arg(jars.join("*"));
     command.args(["kafka.tools.DumpLogSegments", "--deep-iteration", "--print-data-log", "--files", &paths.join(",")]);
     match content {
