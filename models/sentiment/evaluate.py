@@ -55,14 +55,14 @@ def chance_error(probability: np.ndarray) -> list[float]:
     return [round(float(np.mean(errors)), 4), round(float(np.quantile(errors, 0.95)), 4)]
 
 
-def cross_fitted(model: OnnxModel, texts: list[str], labels: np.ndarray) -> np.ndarray:
+def cross_fitted(model: OnnxModel, texts: list[str], labels: np.ndarray, language: str | None) -> np.ndarray:
     """Probabilities [texts, 3] (first windows) by a temperature that was fitted on the other half: odd or even lines."""
     logits, segments = model.every_exit(texts).astype(float), model.card["segments"]
     at, out = leaving(logits, segments), np.zeros((len(texts), 3))
     for mine, other in ((0, 1), (1, 0)):
         fitted = own_temperature(logits[:, other::2], labels[other::2], segments)
         for text in range(mine, len(texts), 2):
-            out[text] = softmax(logits[at[text], text], fitted)
+            out[text] = model.turned(softmax(logits[at[text], text], fitted), texts[text], language)
     return out
 
 
@@ -105,7 +105,7 @@ def evaluate(model: OnnxModel, path: pathlib.Path, language: str | None, floatin
     whole_seconds = time.process_time() - started
     guess, whole_guess = probability.argmax(1), whole.argmax(1)
     out = scores(labels, guess)
-    judged = cross_fitted(model, texts, labels) if fitted else probability
+    judged = cross_fitted(model, texts, labels, language) if fitted else probability
     out["fitted"] = fitted
     out["calibration_error"] = round(calibration_error(judged, labels), 4)
     out["chance_error"] = chance_error(judged)
