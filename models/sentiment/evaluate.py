@@ -67,16 +67,17 @@ def cross_fitted(model: OnnxModel, texts: list[str], labels: np.ndarray, languag
 
 
 def scores(labels: np.ndarray, guess: np.ndarray) -> dict:
-    recall = [float((guess[labels == k] == k).mean()) for k in range(3)]
-    precision = [float((labels[guess == k] == k).mean()) if (guess == k).any() else 0.0 for k in range(3)]
-    f1 = [2 * p * r / (p + r) if p + r else 0.0 for p, r in zip(precision, recall)]
+    # A set may lack a class.
+    recall = {k: float((guess[labels == k] == k).mean()) for k in range(3) if (labels == k).any()}
+    precision = {k: float((labels[guess == k] == k).mean()) if (guess == k).any() else 0.0 for k in recall}
+    f1 = [2 * precision[k] * r / (precision[k] + r) if precision[k] + r else 0.0 for k, r in recall.items()]
     return {
         "texts": len(labels),
         "accuracy": round(float((guess == labels).mean()), 4),
         "macro_recall": round(macro_recall(labels, guess), 4),
         "interval": interval(labels, guess),
         "macro_f1": round(float(np.mean(f1)), 4),
-        "recall": {name: round(r, 4) for name, r in zip(LABELS, recall)},
+        "recall": {LABELS[k]: round(r, 4) for k, r in recall.items()},
     }
 
 
