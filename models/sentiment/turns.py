@@ -25,8 +25,9 @@ import numpy as np
 FEATURES = ("relief", "letdown", "worse", "better", "up", "down", "fine", "poor")
 SIGN = {"harm": -1, "good": 1}
 OPERATORS = ("less", "mend", "more", "up", "down", "not", "no")
-# How many words before an operator the event may stand, how many behind it, and how far behind a negation what it denies.
-REACH, REACH_BEFORE, REACH_NOT = 6, 4, 2
+# How many words before an operator the event may stand, how many behind it, how far behind a negation what it denies, and how far behind an event
+# another that is joined to it.
+REACH, REACH_BEFORE, REACH_NOT, REACH_JOINED = 6, 4, 2, 4
 LONGEST = 6
 # What is left of elided words, as in "s'envole" and "l'inflation".
 ELIDED = ("s", "l", "n", "c", "j", "m", "t", "qu")
@@ -56,8 +57,9 @@ class Turns:
         """What is added to the logits [3] of a text; nothing in a language without weights."""
         if language not in self.weights:
             return np.zeros(3)
-        counts, among = self.features(text, language)
-        return np.array(counts) @ self.weights[language] / among
+        counts, sentences = self.features(text, language)
+        weights = self.weights[language]
+        return np.array(counts) @ weights / max(np.dot(counts, weights.any(1)), sentences, 1)
 
     def kind(self, language: str, words: list[str]) -> tuple[str | None, int]:
         """The class of what begins there, and of how many words it is."""
@@ -89,27 +91,32 @@ class Turns:
             clause = []
 
     def features(self, text: str, language: str) -> tuple[list[int], int]:
-        """How often each of FEATURES occurs, and by what to divide: the sentences, or all features if they are more."""
-        found, sentence, sentences = collections.Counter(), collections.Counter(), 0
+        """How often each of FEATURES occurs, and the number of sentences."""
+        found, sentence, sentences, words = collections.Counter(), collections.Counter(), 0, 0
         for clause, end in self.clauses(text, language):
             sentence.update(read(clause))
+            words += len(clause)
             if end:
                 # A question says nothing yet.
                 found.update({} if "?" in end or "maybe" in sentence else sentence)
-                sentences += 1
+                sentences += words > 0
+                words = 0
                 sentence.clear()
-        counts = [found[name] for name in FEATURES]
-        return counts, max(sum(counts), sentences)
+        return [found[name] for name in FEATURES], sentences
+
+
+def joined(between: list[str | None]) -> bool:
+    return ("of" in between or "at" in between) and not any(kind in OPERATORS for kind in between)
 
 
 def read(kinds: list[str | None]) -> list[str]:
     """The features of a clause, given the classes of its words, and "maybe" if it says nothing for sure."""
-    # "Inflation fears", "fears of inflation": the head stands for both.
+    # "Inflation fears", "fears of inflation", "tax on gains": the head stands for both.
     events: list[int] = []
     for at in (at for at, kind in enumerate(kinds) if kind in SIGN):
         if events and at == events[-1] + 1:
             events[-1] = at
-        elif not (events and at <= events[-1] + 3 and "of" in kinds[events[-1] + 1 : at]):
+        elif not (events and at <= events[-1] + REACH_JOINED and joined(kinds[events[-1] + 1 : at])):
             events.append(at)
 
     def nearest(at: int) -> int | None:
@@ -179,18 +186,19 @@ def learn(folder: pathlib.Path, data: pathlib.Path | None) -> dict[str, dict[str
             split = ["--data", data / "sentiment_more/labelled", "--third", "choose", "--out", scratch]
             subprocess.run([sys.executable, "-B", folder / "foreign.py", *split], check=True)
         for language, files in LEARNT.items():
+            used = [name not in UNUSED.get(language, ()) for name in FEATURES]
             x, y, own, counts = [], [], [], []
             for name, weight in files.items():
                 path = next((place / name for place in (folder, pathlib.Path(scratch)) if (place / name).is_file()), None)
                 for label, text in zip(*read_tsv(path)[:2], strict=True) if path else ():
-                    found, among = reader.features(text, language)
-                    if any(found):
-                        x.append([count / among for count in found])
+                    found, sentences = reader.features(text, language)
+                    found = np.array(found) * used
+                    if found.any():
+                        x.append(found / max(found.sum(), sentences, 1))
                         y.append(label)
                         own.append(np.log(model.probabilities([text], language=language)[0][0] + 1e-12))
                         counts.append(weight)
             x, y, own, counts = np.array(x), np.array(y), np.array(own), np.array(counts)
-            x[:, [FEATURES.index(name) for name in UNUSED.get(language, ())]] = 0
             rows = np.arange(len(y))
 
             def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:

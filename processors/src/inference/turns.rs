@@ -85,6 +85,9 @@ const REACH: usize = 6;
 const REACH_BEFORE: usize = 4;
 const REACH_NOT: usize = 2;
 
+/// How far behind an event another may stand that is joined to it.
+const REACH_JOINED: usize = 4;
+
 /// What is left of elided words, as in "s'envole" and "l'inflation".
 const ELIDED: [&str; 8] = ["s", "l", "n", "c", "j", "m", "t", "qu"];
 
@@ -144,23 +147,24 @@ impl Turns {
     /// What is added to the logits of a text; nothing in a language without weights.
     pub(super) fn shift(&self, text: &str, language: Option<&str>) -> [f64; 3] {
         let Some(lexicon) = language.and_then(|language| self.languages.get(language)) else { return [0.0; 3] };
-        let (counts, among) = lexicon.features(text, language == Some("fr"));
-        let mut shift = [0.0; 3];
-        for (count, weights) in counts.iter().zip(&lexicon.weights) {
+        let (counts, sentences) = lexicon.features(text, language == Some("fr"));
+        let (mut shift, mut weighed) = ([0.0; 3], 0);
+        for (count, weights) in counts.iter().zip(&lexicon.weights).filter(|(_, weights)| **weights != [0.0; 3]) {
+            weighed += count;
             for (sum, weight) in shift.iter_mut().zip(weights) {
                 *sum += f64::from(*count) * weight;
             }
         }
-        shift.map(|sum| sum / f64::from(among))
+        // A post of many sentences is not turned around by one of them.
+        shift.map(|sum| sum / f64::from(sentences.max(weighed).max(1)))
     }
 }
 
 impl Lexicon {
-    /// How often each feature occurs, and by what to divide: the sentences, or all features if they
-    /// are more.
+    /// How often each feature occurs, and the number of sentences.
     fn features(&self, text: &str, elides: bool) -> ([u32; FEATURES.len()], u32) {
         let (mut counts, mut sentences) = ([0; FEATURES.len()], 0);
-        let (mut words, mut sentence, mut is_sure) = (Vec::new(), Vec::new(), true);
+        let (mut words, mut sentence, mut is_sure, mut is_empty) = (Vec::new(), Vec::new(), true, true);
         for token in tokens(text) {
             let ends = match token {
                 Token::Word(word) => {
@@ -174,6 +178,7 @@ impl Lexicon {
             };
             for clause in self.kinds(&words).split(|kind| *kind == Some(Kind::Stop)) {
                 is_sure &= !clause.contains(&Some(Kind::Maybe));
+                is_empty &= clause.is_empty();
                 sentence.extend(read(clause));
             }
             words.clear();
@@ -181,11 +186,11 @@ impl Lexicon {
             if is_sure && !asks {
                 sentence.iter().for_each(|feature| counts[*feature as usize] += 1);
             }
-            sentences += 1;
+            sentences += u32::from(!is_empty);
             sentence.clear();
-            is_sure = true;
+            (is_sure, is_empty) = (true, true);
         }
-        (counts, counts.iter().sum::<u32>().max(sentences))
+        (counts, sentences)
     }
 
     /// The classes of a run of words; the longest entry wins.
@@ -335,17 +340,23 @@ fn read(kinds: &[Option<Kind>]) -> Vec<Feature> {
     alone.chain(events.iter().filter_map(|at| of_event(*at))).collect()
 }
 
-/// Where the events are; in "inflation fears" and "fears of inflation" the head stands for both.
+/// Where the events are; in "inflation fears", "fears of inflation" and "tax on gains" the head stands
+/// for both.
 fn events(kinds: &[Option<Kind>]) -> Vec<usize> {
     let mut events: Vec<usize> = Vec::new();
     for at in (0..kinds.len()).filter(|at| matches!(kinds[*at], Some(Kind::Harm | Kind::Good))) {
         match events.last_mut() {
             Some(last) if *last + 1 == at => *last = at,
-            Some(last) if at <= *last + 3 && kinds[*last + 1..at].contains(&Some(Kind::Of)) => {}
+            Some(last) if at <= *last + REACH_JOINED && is_joined(&kinds[*last + 1..at]) => {}
             _ => events.push(at),
         }
     }
     events
+}
+
+fn is_joined(between: &[Option<Kind>]) -> bool {
+    let joins = between.iter().any(|kind| matches!(kind, Some(Kind::Of | Kind::At)));
+    joins && !between.iter().any(|kind| kind.is_some_and(operates))
 }
 
 fn operates(kind: Kind) -> bool {
@@ -373,9 +384,9 @@ mod tests {
     fn features(language: &str, text: &str) -> (Vec<&'static str>, u32) {
         let weights = [("en".to_owned(), Weights::new()), ("fr".to_owned(), Weights::new())].into();
         let turns = Turns::read(WORDS.as_bytes(), &weights).unwrap();
-        let (counts, among) = turns.languages[language].features(text, language == "fr");
+        let (counts, sentences) = turns.languages[language].features(text, language == "fr");
         let names = FEATURES.iter().zip(counts).flat_map(|(name, count)| std::iter::repeat_n(*name, count as usize));
-        (names.collect(), among)
+        (names.collect(), sentences)
     }
 
     #[test]
@@ -390,6 +401,7 @@ mod tests {
             ("Rally fades on fears", &["letdown"]),
             ("Bitcoin falls on fears", &["down"]),
             ("Fears of a loss fade as shares soar", &["relief", "up"]),
+            ("Lawsuit on the rally dropped", &["relief"]),
             ("Rally, fears: nothing is said of them", &[]),
             ("Lawsuit dropped?", &[]),
             ("It matters if the lawsuit is dropped", &[]),
@@ -398,7 +410,7 @@ mod tests {
         }
         assert_eq!(
             features("fr", "L’Éther s'envole. La hausse cale ; il perd 1,5 %"),
-            (vec!["letdown", "up", "down"], 3)
+            (vec!["letdown", "up", "down"], 2)
         );
         assert_eq!(features("fr", "Ether -5 % (de 3-5 %)"), (vec!["down"], 1));
         assert_eq!(features("fr", "La hausse ne cale pas"), (vec!["up"], 1));
@@ -409,7 +421,8 @@ mod tests {
         let weights = [("en".to_owned(), [("relief".to_owned(), [-1.0, 0.0, 2.0])].into())].into();
         let turns = Turns::read(WORDS.as_bytes(), &weights).unwrap();
         assert_eq!(turns.shift("Loss narrows", Some("en")), [-1.0, 0.0, 2.0]);
-        assert_eq!(turns.shift("Loss narrows. One. Two. Three", Some("en")), [-0.25, 0.0, 0.5]);
+        assert_eq!(turns.shift("Loss narrows. One. Two. Three...", Some("en")), [-0.25, 0.0, 0.5]);
+        assert_eq!(turns.shift(" ", Some("en")), [0.0; 3]);
         assert_eq!(turns.shift("Loss narrows", None), [0.0; 3]);
     }
 
