@@ -44,7 +44,7 @@ def write_card(card: pathlib.Path, figures: str) -> None:
 
 def sentiment(data: pathlib.Path | None, vigie: str) -> None:
     here, python = MODELS / "sentiment", [sys.executable, "-B"]
-    files = ["crypto_val.tsv:en", "french_val.tsv:fr", "news_val_en.tsv:en", "news_val_fr.tsv:fr"]
+    files = ["crypto_val.tsv:en", "french_val.tsv:fr", "news_val_en.tsv:en", "news_val_fr.tsv:fr", "turns_val_fr.tsv:fr"]
     labelled = data / "sentiment_more/labelled" if data else None
     with tempfile.TemporaryDirectory() as scratch:
         if data:
@@ -54,7 +54,8 @@ def sentiment(data: pathlib.Path | None, vigie: str) -> None:
         if labelled and labelled.is_dir():
             split = [*python, here / "foreign.py", "--data", labelled, "--third", "final", "--out", scratch]
             subprocess.run(split, check=True)
-            files += [f"{scratch}/foreign_{language}.tsv:{language}" for language in ("en", "fr")]
+            subprocess.run([*python, here / "turns.py", "--data", data, "--real", scratch], check=True)
+            files += [f"{scratch}/{kind}_{language}.tsv:{language}" for kind in ("turns_real", "foreign") for language in ("en", "fr")]
         else:
             print(f"\n== sentiment of foreign sets\nskipped: no {labelled or 'data'}")
         figures = run("sentiment", [*python, "evaluate.py", *files], here)

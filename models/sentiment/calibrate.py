@@ -33,6 +33,8 @@ GOLDEN_TEXTS = [
     ("UST lost its peg again and nobody from the team is talking", "en"),
     ("a\u0000b\u200bc \ufffd tab\tand\nline 👍🏽", None),
     ("Je garde mes ETH, le réseau tient bon et j'ai confiance", "fr"),
+    ("Judge dismisses the lawsuit against the exchange. Its shares rose 1,234.5 points", "en"),
+    ("L\u2019interdiction n'est pas levée : l'ether -5 %, le rebond s'essouffle", "fr"),
 ]
 
 

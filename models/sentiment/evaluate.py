@@ -55,28 +55,29 @@ def chance_error(probability: np.ndarray) -> list[float]:
     return [round(float(np.mean(errors)), 4), round(float(np.quantile(errors, 0.95)), 4)]
 
 
-def cross_fitted(model: OnnxModel, texts: list[str], labels: np.ndarray) -> np.ndarray:
+def cross_fitted(model: OnnxModel, texts: list[str], labels: np.ndarray, language: str | None) -> np.ndarray:
     """Probabilities [texts, 3] (first windows) by a temperature that was fitted on the other half: odd or even lines."""
     logits, segments = model.every_exit(texts).astype(float), model.card["segments"]
     at, out = leaving(logits, segments), np.zeros((len(texts), 3))
     for mine, other in ((0, 1), (1, 0)):
         fitted = own_temperature(logits[:, other::2], labels[other::2], segments)
         for text in range(mine, len(texts), 2):
-            out[text] = softmax(logits[at[text], text], fitted)
+            out[text] = model.turned(softmax(logits[at[text], text], fitted), texts[text], language)
     return out
 
 
 def scores(labels: np.ndarray, guess: np.ndarray) -> dict:
-    recall = [float((guess[labels == k] == k).mean()) for k in range(3)]
-    precision = [float((labels[guess == k] == k).mean()) if (guess == k).any() else 0.0 for k in range(3)]
-    f1 = [2 * p * r / (p + r) if p + r else 0.0 for p, r in zip(precision, recall)]
+    # A set may lack a class.
+    recall = {k: float((guess[labels == k] == k).mean()) for k in range(3) if (labels == k).any()}
+    precision = {k: float((labels[guess == k] == k).mean()) if (guess == k).any() else 0.0 for k in recall}
+    f1 = [2 * precision[k] * r / (precision[k] + r) if precision[k] + r else 0.0 for k, r in recall.items()]
     return {
         "texts": len(labels),
         "accuracy": round(float((guess == labels).mean()), 4),
         "macro_recall": round(macro_recall(labels, guess), 4),
         "interval": interval(labels, guess),
         "macro_f1": round(float(np.mean(f1)), 4),
-        "recall": {name: round(r, 4) for name, r in zip(LABELS, recall)},
+        "recall": {LABELS[k]: round(r, 4) for k, r in recall.items()},
     }
 
 
@@ -105,7 +106,7 @@ def evaluate(model: OnnxModel, path: pathlib.Path, language: str | None, floatin
     whole_seconds = time.process_time() - started
     guess, whole_guess = probability.argmax(1), whole.argmax(1)
     out = scores(labels, guess)
-    judged = cross_fitted(model, texts, labels) if fitted else probability
+    judged = cross_fitted(model, texts, labels, language) if fitted else probability
     out["fitted"] = fitted
     out["calibration_error"] = round(calibration_error(judged, labels), 4)
     out["chance_error"] = chance_error(judged)

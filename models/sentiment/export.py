@@ -167,7 +167,7 @@ def main() -> None:
     }
     before = args.out / "model.json"
     heads = json.loads(before.read_text(encoding="utf-8")) if before.is_file() else {}
-    card |= {name: heads[name] for name in ("mood", "spam") if name in heads}
+    card |= {name: heads[name] for name in ("mood", "spam", "turns") if name in heads}
     if "mood" in card:
         print("the head for moods is kept, but it was trained on the states of other weights: train it again (README.md)")
     calibrate.calibrate(card, args.out, args.val, dict(pair.split("=", 1) for pair in args.language))

@@ -8,6 +8,8 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
+from turns import Turns
+
 MAX_WINDOWS = 16
 
 
@@ -31,6 +33,10 @@ class OnnxModel:
         # A folder of float segments (dequantise.py) has none.
         head = self.card.get("mood", {}).get("file", "")
         self.mood = load(head) if head and (folder / head).is_file() else None
+        turns = self.card.get("turns")
+        # Nor has it the words: they are those beside this file.
+        beside = [place / turns["file"] for place in (folder, pathlib.Path(__file__).parent)] if turns else []
+        self.turns = Turns(next(path for path in beside if path.is_file()), turns["weights"]) if turns else None
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_truncation()
         self.weights = np.array(self.card.get("class_weights", [1, 1, 1]), dtype=float)
@@ -97,8 +103,14 @@ class OnnxModel:
                 p, exit_number = self.first_sure(ids, early_exit, language)
                 left[exit_number] += 1
                 total += p * (len(ids) - 2)
-            answers.append(total / sum(len(ids) - 2 for ids in windows) if windows else np.full(3, 1 / 3))
+            mean = total / sum(len(ids) - 2 for ids in windows) if windows else np.full(3, 1 / 3)
+            answers.append(self.turned(mean, text, language))
         return np.array(answers), left
+
+    def turned(self, p: np.ndarray, text: str, language: str | None) -> np.ndarray:
+        """Probabilities [3], after what turns the tone of the text around."""
+        odds = p * np.exp(self.turns.shift(text, language)) if self.turns else p
+        return odds / odds.sum()
 
     def weighted(self, logits: np.ndarray, temperature: float) -> np.ndarray:
         p = softmax(logits.astype(float), temperature) * self.weights

@@ -3,6 +3,7 @@
 //! ```text
 //! text ─▶ tokenizer.json (normalise, WordPiece) ─▶ windows of ≤ max_tokens ─▶ segments of the network, up to the first sure exit
 //!                                                     ─▶ logits / temperature (of the language) ─▶ softmax ─▶ token-weighted mean
+//!                                     ─▶ shift by what turns the tone around (`turns.rs`)
 //! ```
 //!
 //! For a text with targets, a small head reads the states that the segments pass on (`mood.rs`).
@@ -22,11 +23,12 @@ mod network;
 mod runtime;
 mod sentiment_model;
 mod spam_weights;
+mod turns;
 
 use std::ops::Range;
 use std::path::PathBuf;
 
-pub use manifest::{ModelManifest, MoodManifest, SegmentManifest, SpamManifest};
+pub use manifest::{ModelManifest, MoodManifest, SegmentManifest, SpamManifest, TurnsManifest};
 pub(crate) use manifest::{read_file, verify};
 pub use runtime::find_library;
 pub(crate) use runtime::{environment, open_session};
@@ -75,6 +77,16 @@ impl Sentiment {
             Label::Positive
         };
         Self { label, score: positive - negative, probabilities, truncated }
+    }
+
+    /// The same with `shift` added to the logits of negative, neutral and positive.
+    fn shifted(self, shift: [f64; 3]) -> Self {
+        let Probabilities { negative, neutral, positive } = self.probabilities;
+        let mut odds = [negative, neutral, positive];
+        odds.iter_mut().zip(shift).for_each(|(odds, shift)| *odds *= shift.exp());
+        let sum: f64 = odds.iter().sum();
+        let [negative, neutral, positive] = odds.map(|odds| odds / sum);
+        Self::from_probabilities(Probabilities { negative, neutral, positive }, self.truncated)
     }
 }
 

@@ -26,7 +26,8 @@ fn damaged(file: &str, change: impl FnOnce(&mut Vec<u8>)) -> tempfile::TempDir {
     let segments = manifest.segments.iter().map(|segment| segment.file.as_str());
     let mood = manifest.mood.iter().map(|mood| mood.file.as_str());
     let spam = manifest.spam.iter().map(|spam| spam.file.as_str());
-    for name in segments.chain(mood).chain(spam).chain(["model.json", "tokenizer.json"]) {
+    let turns = manifest.turns.iter().map(|turns| turns.file.as_str());
+    for name in segments.chain(mood).chain(spam).chain(turns).chain(["model.json", "tokenizer.json"]) {
         fs::copy(folder().join(name), copy.path().join(name)).expect("the model folder is complete");
     }
     let mut bytes = fs::read(folder().join(file)).expect("the file is there");
@@ -127,6 +128,34 @@ fn clear_texts_get_the_label_a_reader_would_give() {
     }
 }
 
+/// Good news in bad words, bad news in good ones, what only looks like them, and litotes. Without a language the words say nothing.
+#[test]
+fn what_turns_the_tone_around_is_read() {
+    let cases = [
+        (Label::Positive, "en", "Judge dismisses lawsuit against Uniswap Labs"),
+        (Label::Positive, "en", "Net losses shrink for the third quarter in a row"),
+        (Label::Positive, "en", "300 million in shorts wiped out in an hour"),
+        (Label::Negative, "en", "Profits shrink at Coinbase"),
+        (Label::Negative, "en", "Spot ETF approval denied"),
+        (Label::Negative, "en", "Lawsuit against Ripple continues"),
+        (Label::Positive, "fr", "La SEC abandonne les poursuites contre Coinbase"),
+        (Label::Positive, "fr", "Plainte classée sans suite contre l’éditeur du portefeuille"),
+        (Label::Positive, "fr", "Rien à redire sur le service"),
+        (Label::Negative, "fr", "Le rebond s'essouffle"),
+        (Label::Negative, "fr", "Netflix perd 15 % après ses résultats"),
+        (Label::Negative, "fr", "Les pertes se creusent"),
+    ];
+    let mut model = model(1);
+    let passages = cases.map(|(_, language, text)| Passage { language: Some(language), ..text.into() });
+    let answers = model.score(&passages).unwrap();
+    for ((label, _, text), answer) in cases.iter().zip(&answers) {
+        assert_eq!(answer.label, *label, "{text}: {answer:?}");
+    }
+    let unread = model.score(&cases.map(|(_, _, text)| text)).unwrap();
+    let wrong = cases.iter().zip(unread).filter(|((label, ..), answer)| answer.label != *label).count();
+    assert!(wrong > cases.len() / 3, "{wrong}");
+}
+
 #[test]
 fn a_weight_of_neutral_makes_doubtful_texts_neutral() {
     let copy = damaged("model.json", |bytes| {
@@ -185,7 +214,7 @@ fn a_text_of_a_megabyte_is_answered_and_flagged() {
 
 #[test]
 fn a_damaged_file_is_refused_by_name() {
-    for file in ["segment0.onnx", "segment2.onnx", "mood.onnx", "spam.bin", "tokenizer.json"] {
+    for file in ["segment0.onnx", "segment2.onnx", "mood.onnx", "spam.bin", "turns.words", "tokenizer.json"] {
         let copy = damaged(file, |bytes| {
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;

@@ -94,7 +94,7 @@ def onnxruntime() -> dict:
 
 def model(manifest: pathlib.Path) -> dict:
     said = json.loads(manifest.read_text(encoding="utf-8"))
-    networks = sorted([*manifest.parent.glob("*.onnx"), *manifest.parent.glob("*.bin")])
+    networks = sorted(file for ending in ("onnx", "bin", "words") for file in manifest.parent.glob(f"*.{ending}"))
     return {
         "type": "machine-learning-model",
         "bom-ref": f"model:{said['name']}",

@@ -302,9 +302,10 @@ impl Variants {
         let file = first["file"].as_str().unwrap_or_default().to_owned();
         // A head needs two segments.
         (manifest["segments"], manifest["mood"], manifest["version"]) = (json!([first]), Value::Null, json!("0.0.1"));
-        let spam = manifest["spam"]["file"].as_str().unwrap_or_default().to_owned();
+        let [spam, turns] =
+            ["spam", "turns"].map(|part| manifest[part]["file"].as_str().unwrap_or_default().to_owned());
         std::fs::write(folder.join("model.json"), manifest.to_string()).map_err(failed("write the manifest"))?;
-        for file in ["tokenizer.json", &file, &spam] {
+        for file in ["tokenizer.json", &file, &spam, &turns] {
             std::fs::copy(model.dir.join(file), folder.join(file)).map_err(failed("copy a file"))?;
         }
         std::fs::write(&assets, ASSETS).map_err(ChaosError::io("write the other asset table"))?;

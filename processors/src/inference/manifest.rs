@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::turns::{FEATURES, Weights};
 use super::{Label, ModelError, ModelInfo};
 
 /// The contents of `model.json`. Unknown fields (metrics, notes) are ignored.
@@ -39,6 +40,9 @@ pub struct ModelManifest {
     /// The weights by which spam is recognised, if the model has any.
     #[serde(default)]
     pub spam: Option<SpamManifest>,
+    /// The words that turn the tone of others around, if the model has any.
+    #[serde(default)]
+    pub turns: Option<TurnsManifest>,
 }
 
 fn equal_weights() -> [f64; 3] {
@@ -84,6 +88,17 @@ pub struct SpamManifest {
     pub sha256: String,
 }
 
+/// Words that turn the tone of others around, and what they add to the logits.
+#[derive(Clone, Debug, Deserialize)]
+pub struct TurnsManifest {
+    /// Name of the file in the model folder.
+    pub file: String,
+    /// Hex SHA-256 of the file.
+    pub sha256: String,
+    /// By language (ISO 639-1) and feature: logits of negative, neutral and positive.
+    pub weights: BTreeMap<String, Weights>,
+}
+
 impl ModelManifest {
     /// Reads and checks `dir/model.json`.
     pub fn read(dir: &Path) -> Result<Self, ModelError> {
@@ -122,6 +137,7 @@ impl ModelManifest {
         let networks = self.segments.iter().map(|segment| (&segment.file, segment.temperature));
         let networks = networks.chain(mood.map(|mood| (&mood.file, mood.temperature)));
         let files = networks.clone().map(|(file, _)| file).chain(self.spam.iter().map(|spam| &spam.file));
+        let files = files.chain(self.turns.iter().map(|turns| &turns.file));
         if let Some(path) = files.into_iter().find(|file| file.contains(['/', '\\'])) {
             return Err(format!("file {path} is a path, expected a name"));
         }
@@ -133,6 +149,12 @@ impl ModelManifest {
                     "{file} has a temperature for language {other}, expected one of {:?}",
                     self.languages
                 ));
+            }
+        }
+        let weights = self.turns.iter().flat_map(|turns| turns.weights.values().flatten());
+        for (feature, weights) in weights {
+            if !FEATURES.contains(&feature.as_str()) || weights.iter().any(|weight| weight.abs() > 10.0) {
+                return Err(format!("turns has {feature} {weights:?}, expected -10 to 10 for one of {FEATURES:?}"));
             }
         }
         Ok(())
@@ -194,7 +216,8 @@ mod tests {
     const GOOD: &str = r#"{"name":"m","version":"1","tokenizer_sha256":"cd","languages":["en"],"max_tokens":128,
         "labels":["negative","neutral","positive"],"segments":[
             {"file":"a.onnx","sha256":"AB","temperature":1.5,"temperatures":{"en":1.7},"exit_at":0.9},{"file":"b.onnx","sha256":"CD","temperature":1.2}
-        ],"mood":{"file":"m.onnx","sha256":"EF","temperature":1.1,"reach":24},"spam":{"file":"s.bin","sha256":"01"},"metrics":{"accuracy":0.7}}"#;
+        ],"mood":{"file":"m.onnx","sha256":"EF","temperature":1.1,"reach":24},"spam":{"file":"s.bin","sha256":"01"},
+        "turns":{"file":"t.words","sha256":"02","weights":{"en":{"relief":[-1,0,2.5]}}},"metrics":{"accuracy":0.7}}"#;
 
     #[test]
     fn a_good_manifest_is_read() {
@@ -227,6 +250,9 @@ mod tests {
             ("a.onnx", "../a.onnx"),
             ("m.onnx", "../m.onnx"),
             ("s.bin", "../s.bin"),
+            ("t.words", "../t.words"),
+            ("relief", "surprise"),
+            ("2.5", "25"),
             ("1.1", "0"),
             (r#""max_tokens":128"#, r#""max_tokens":128,"class_weights":[1,0,1]"#),
             (r#","exit_at":0.9"#, ""),

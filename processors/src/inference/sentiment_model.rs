@@ -7,6 +7,7 @@ use super::encoder::{Encoded, Encoder};
 use super::manifest::{ModelManifest, read_verified};
 use super::mood::MoodHead;
 use super::network::{Network, Segment};
+use super::turns::Turns;
 use super::{ModelError, ModelInfo, Passage, Probabilities, Reading, Scorer, Sentiment, SpamWeights, runtime};
 
 /// How to load a model.
@@ -32,6 +33,7 @@ pub struct SentimentModel {
     encoder: Encoder,
     workers: Vec<Network>,
     spam: Option<SpamWeights>,
+    turns: Option<Turns>,
 }
 
 impl SentimentModel {
@@ -65,6 +67,12 @@ impl SentimentModel {
             weights.map_err(|detail| ModelError::Malformed { path, detail })
         });
         let spam = spam.transpose()?;
+        let turns = manifest.turns.as_ref().map(|turns| {
+            let path = dir.join(&turns.file);
+            let read = Turns::read(&read_verified(&path, &turns.sha256)?, &turns.weights);
+            read.map_err(|detail| ModelError::Malformed { path, detail })
+        });
+        let turns = turns.transpose()?;
         let environment = runtime::environment(&runtime::find_library(options.library.as_deref())?)?;
         let open = |early_exit: bool| {
             let segments = manifest.segments.iter().zip(&files).map(|(segment, bytes)| {
@@ -78,7 +86,7 @@ impl SentimentModel {
         let probe = encoder.encode(Passage { targets: &targets, ..text.into() })?;
         answer(&mut open(false)?, &probe, None, 2)?;
         let workers = (0..options.threads.max(1)).map(|_| open(options.early_exit)).collect::<Result<_, _>>()?;
-        Ok(Self { info: manifest.info(), encoder, workers, spam })
+        Ok(Self { info: manifest.info(), encoder, workers, spam, turns })
     }
 
     /// The model behind the answers.
@@ -93,9 +101,14 @@ impl SentimentModel {
 
     /// One answer per text or passage, in order; each depends on that one alone. The workers take texts from a common queue.
     pub fn read<'a>(&mut self, texts: &[impl Into<Passage<'a>> + Copy + Sync]) -> Result<Vec<Reading>, ModelError> {
-        let encoder = &self.encoder;
+        let (encoder, turns) = (&self.encoder, self.turns.as_ref());
         let read = |network: &mut Network, passage: Passage<'_>| {
-            answer(network, &encoder.encode(passage)?, passage.language, passage.targets.len())
+            let mut reading = answer(network, &encoder.encode(passage)?, passage.language, passage.targets.len())?;
+            let shift = turns.map_or([0.0; 3], |turns| turns.shift(passage.text, passage.language));
+            if shift != [0.0; 3] {
+                reading.whole = reading.whole.shifted(shift);
+            }
+            Ok(reading)
         };
         let busy = self.workers.len().min(texts.len());
         if busy <= 1 {

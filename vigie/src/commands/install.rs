@@ -67,7 +67,9 @@ fn install(prefix: &Path, library: &Path, model: &Path) -> io::Result<PathBuf> {
     }
     for entry in fs::read_dir(model)? {
         let file = entry?.path();
-        let is_needed = file.extension().is_some_and(|ending| ending == "json" || ending == "onnx" || ending == "bin");
+        let is_needed = file
+            .extension()
+            .is_some_and(|ending| ["json", "onnx", "bin", "words"].iter().any(|needed| ending == *needed));
         if let Some(name) = file.file_name().filter(|_| is_needed) {
             replace(&file, &lib.join("models/sentiment").join(name))?;
         }

@@ -130,7 +130,7 @@ fn short_sighted(dir: &Path) {
     std::fs::create_dir(dir).unwrap();
     for file in std::fs::read_dir(model).unwrap() {
         let path = file.unwrap().path();
-        if path.extension().is_some_and(|ending| ["onnx", "json", "bin"].iter().any(|kept| ending == *kept)) {
+        if path.extension().is_some_and(|ending| ["onnx", "json", "bin", "words"].iter().any(|kept| ending == *kept)) {
             std::fs::copy(&path, dir.join(path.file_name().unwrap())).unwrap();
         }
     }
