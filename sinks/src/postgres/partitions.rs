@@ -1,8 +1,8 @@
 //! Partitions by month: made before rows need them, rebuilt when their month is over, dropped when it is older than what is kept.
 //!
-//! A batch makes those that it needs and that are not there: a backfill of years ago finds none. The upkeep makes those of the next months and
-//! drops expired ones; one sink does at a time. Dropping locks the table, so it gives up after [`LOCK_TIMEOUT`] and tries again later: readers
-//! wait no longer than that.
+//! A batch makes those that it needs and that are not there: a backfill of years ago finds none. The upkeep makes those of the
+//! next months, drops expired ones, and analyses those that have grown; one sink does at a time. Dropping locks the table, so it
+//! gives up after [`LOCK_TIMEOUT`] and tries again later: readers wait no longer than that.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::SharedApp;
 use crate::http::params::{AsOf, Format, Int, Moment, Query, Run};
 use crate::http::problem::Problem;
-use crate::http::table::{self, Table};
+use crate::http::table::{Form, Table};
 use crate::insights::leaderboard::{Half, Period, Periods, Span};
 use crate::insights::mood::{self, Direction, Mood, Opinions};
 use crate::serving::Question;
@@ -61,11 +61,11 @@ pub(crate) struct MarketTrend {
 }
 
 impl Table for MarketTrends {
-    fn csv(&self) -> Result<Bytes, Problem> {
+    fn list(&self, form: Form) -> Result<Bytes, Problem> {
         let columns = "\
             asset,direction,confidence,net,probabilities.bullish,probabilities.neutral,\
             probabilities.bearish,posts,scored_posts,voices,final,computed_at";
-        table::csv(columns, &self.market_trends)
+        form.rows(columns, &self.market_trends)
     }
 }
 

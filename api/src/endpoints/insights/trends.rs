@@ -13,7 +13,7 @@ use crate::app::SharedApp;
 use crate::auth::{self, Scope};
 use crate::http::params::{AsOf, Format, Int, Moment, Query, Run};
 use crate::http::problem::Problem;
-use crate::http::table::{self, Table};
+use crate::http::table::{Form, Table};
 use crate::insights::leaderboard::{self, Order, Period, Periods, Slices, Span, Trend};
 use crate::serving::Question;
 use crate::store::posts::Post;
@@ -62,14 +62,14 @@ pub(crate) struct RankedTrend {
 }
 
 impl Table for Board {
-    fn csv(&self) -> Result<Bytes, Problem> {
+    fn list(&self, form: Form) -> Result<Bytes, Problem> {
         let columns = "\
             rank,asset,posts,unique_posts,spam_posts,negative,neutral,positive,sentiment_balance,\
             mean_score,dominance,previous.posts,previous.unique_posts,previous.mean_score,\
             previous.dominance,growth,growth_z,mean_score_change,anomaly_score,expected_posts,\
             next_hour.p10,next_hour.p50,next_hour.p90,next_hour.doubling_probability,final,\
             computed_at";
-        table::csv(columns, &self.trends)
+        form.rows(columns, &self.trends)
     }
 }
 

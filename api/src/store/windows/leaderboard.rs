@@ -142,13 +142,12 @@ impl Snapshot {
         span: Span,
         as_of: Option<UtcTime>,
     ) -> Result<BTreeMap<String, i64>, StoreError> {
-        // A post without a known author counts as a voice of its own.
+        // A post without a known author counts as a voice of its own. Posts name their assets; `post_assets` has no index by time alone.
         let counts = "count(DISTINCT p.author) + count(*) FILTER (WHERE p.author IS NULL) AS voices FROM";
         let known = "p.published_at >= $2 AND p.published_at < $3 AND p.label IS NOT NULL \
             AND ($4::timestamptz IS NULL OR p.scored_at <= $4)";
         let sql = format!(
-            "SELECT a.asset, {counts} post_assets a JOIN posts p USING (run_id, published_at, post_key) \
-               WHERE a.run_id = $1 AND a.published_at >= $2 AND a.published_at < $3 AND {known} GROUP BY a.asset \
+            "SELECT asset, {counts} posts p CROSS JOIN LATERAL unnest(p.assets) asset WHERE p.run_id = $1 AND {known} GROUP BY asset \
              UNION ALL SELECT '*', {counts} posts p WHERE p.run_id = $1 AND {known} HAVING count(*) > 0"
         );
         let served = served.within((span.start(), span.end));
