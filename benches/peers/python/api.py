@@ -176,10 +176,11 @@ def history(args: argparse.Namespace) -> None:
     urls = asyncio.run(databases(args.postgres_url, int(args.fill.split(",")[0]), [1, args.history]))
     args.connections = 1
     measured: dict[tuple[str, int], list[dict]] = {}
-    for _ in range(args.rounds):
-        for days, url in urls.items():
-            with Server(args, "vigie", False, url) as server:
-                for name, path in HISTORY.items():
+    with Server(args, "vigie", False, urls[1]) as short, Server(args, "vigie", False, urls[args.history]) as long:
+        servers = {1: short, args.history: long}
+        for _ in range(args.rounds):
+            for name, path in HISTORY.items():
+                for days, server in servers.items():  # in turns, as whatever else the machine does changes
                     for _ in range(5):  # so that plans and pages are there
                         urllib.request.urlopen(server.url + path, timeout=60).read()
                     measured.setdefault((name, days), []).append(one := server.load(args, path))
