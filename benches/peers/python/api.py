@@ -73,7 +73,8 @@ async def fill(url: str, assets: int, days: int) -> None:
                 SELECT 'live', asset, at, 300, 1, true, n + 3, n + 2, n / 3, 3, n - n / 3, sin(n), 0.1, n, '1:' || n + 3, at, true, 1 + (hashtext(asset) & 3),
                 i * 10, i * 10 + n, n + 1, 1
                 FROM generate_series($2::int * 288, $2::int * 288 + 287) i, unnest($1::text[]) asset,
-                LATERAL (SELECT timestamptz '2026-01-01' + i * interval '5 minutes' AS at, (hashtext(asset || i) & 15) AS n) x""",
+                LATERAL (SELECT timestamptz '2026-01-01' + i * interval '5 minutes' AS at, (hashtext(asset || i) & 15) AS n) x
+                ORDER BY i""",  # as they come
             names,
             day,
         )
