@@ -1,7 +1,9 @@
-//! Lists as a stream of Arrow's IPC format, with a type for each column. The types are those of the description of the API, so that both
-//! agree: times are timestamps of microseconds in UTC, words of a fixed set a dictionary, lists lists. Every column may be null.
+//! Lists as a stream of Arrow's IPC format, with a type for each column. The types are those of the
+//! description of the API, so that both agree: times are timestamps of microseconds in UTC, words
+//! of a fixed set a dictionary, lists lists. Every column may be null.
 //!
-//! Columns are called and chosen as in CSV: a column is the way to a value, with dots between the names.
+//! Columns are called and chosen as in CSV: a column is the way to a value, with dots between the
+//! names.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Lists as tables: as CSV (RFC 4180), a head and a line for each row, in which null is the empty field; or typed, for [Arrow](arrow).
+//! Lists as tables: as CSV (RFC 4180), a head and a line for each row, in which null is the empty
+//! field; or typed, for [Arrow](arrow).
 
 use axum::body::Bytes;
 use axum::http::HeaderMap;
@@ -38,7 +39,8 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// `columns` are separated by commas; a column is the way to a value, with dots between the names.
+    /// `columns` are separated by commas; a column is the way to a value, with dots between the
+    /// names.
     pub(crate) fn rows<T: Serialize + ToSchema>(self, columns: &str, rows: &[T]) -> Result<Bytes, Problem> {
         match self {
             Self::Csv => csv(columns, rows),

@@ -1,4 +1,5 @@
-//! The leaderboard's arithmetic: what changed from one period to the next. Pure functions of counts.
+//! The leaderboard's arithmetic: what changed from one period to the next. Pure functions of
+//! counts.
 //!
 //! ```text
 //!      previous period          current period
@@ -74,7 +75,8 @@ pub(crate) struct NextHour {
     pub p50: f64,
     /// Nine times in ten it will be this many posts or fewer.
     pub p90: f64,
-    /// Probability that some hour which ends within this one has at least twice the posts of the hour before it, and 10 or more.
+    /// Probability that some hour which ends within this one has at least twice the posts of the
+    /// hour before it, and 10 or more.
     pub doubling_probability: f64,
 }
 
@@ -153,7 +155,8 @@ impl AssetTotals {
 pub(crate) struct PeriodTotals {
     /// Posts published in it; null if nothing at all was observed then.
     pub posts: Option<i64>,
-    /// Of them neither spam nor near duplicates of an earlier post about the asset; null if some windows lack it.
+    /// Of them neither spam nor near duplicates of an earlier post about the asset; null if some
+    /// windows lack it.
     pub unique_posts: Option<i64>,
     /// Of them spam; null if some windows lack it.
     pub spam_posts: Option<i64>,
@@ -181,17 +184,21 @@ pub(crate) struct Trend {
     pub current: PeriodTotals,
     /// The period of the same length before it.
     pub previous: PeriodTotals,
-    /// posts / previous posts - 1; null without previous posts. Growth and changes are null while the period is not over.
+    /// posts / previous posts - 1; null without previous posts. Growth and changes are null while
+    /// the period is not over.
     pub growth: Option<f64>,
-    /// How surprising the change of posts is: (n - m) / sqrt(n + m), the z statistic of two Poisson counts n and m.
+    /// How surprising the change of posts is: (n - m) / sqrt(n + m), the z statistic of two Poisson
+    /// counts n and m.
     pub growth_z: Option<f64>,
     /// Change of the mean score.
     pub mean_score_change: Option<f64>,
     /// The highest anomaly score of the windows of the current period, 0 to 1.
     pub anomaly_score: Option<f64>,
-    /// Posts that were forecast for the current period; null unless there was a forecast for each of its windows.
+    /// Posts that were forecast for the current period; null unless there was a forecast for each
+    /// of its windows.
     pub expected_posts: Option<f64>,
-    /// What is expected of the hour after the newest window of the current period that has a forecast; null if none has.
+    /// What is expected of the hour after the newest window of the current period that has a
+    /// forecast; null if none has.
     pub next_hour: Option<NextHour>,
     /// No window of the current period can come or be revised.
     pub r#final: bool,
@@ -216,9 +223,10 @@ pub(crate) enum Order {
     Doubling,
 }
 
-/// Compares the two periods of an asset, unless the current one is not `complete`. `market` is what was counted of all posts: where they are
-/// known, an asset without a window has 0 posts. Whether windows can still come is not known here: `final` says that those there are are.
-/// What slices tell is to be [added](Trend::add_slices).
+/// Compares the two periods of an asset, unless the current one is not `complete`. `market` is what
+/// was counted of all posts: where they are known, an asset without a window has 0 posts. Whether
+/// windows can still come is not known here: `final` says that those there are are. What slices
+/// tell is to be [added](Trend::add_slices).
 pub(crate) fn trend(asset: &str, own: &AssetTotals, market: Option<&AssetTotals>, complete: bool) -> Trend {
     let side = |half: fn(&AssetTotals) -> Option<&Half>| totals(half(own), market.and_then(half));
     let (previous, current) = (side(|totals| totals.previous.as_ref()), side(|totals| totals.current.as_ref()));
@@ -293,7 +301,8 @@ fn growth(now: Option<i64>, before: Option<i64>) -> Option<f64> {
     (before > 0).then(|| now as f64 / before as f64 - 1.0)
 }
 
-/// Przyborowski and Wilenski, "Homogeneity of results in testing samples from Poisson series", 1940; normal approximation.
+/// Przyborowski and Wilenski, "Homogeneity of results in testing samples from Poisson series",
+/// 1940; normal approximation.
 fn growth_z(now: Option<i64>, before: Option<i64>) -> Option<f64> {
     let (now, before) = now.zip(before)?;
     (now + before > 0).then(|| (now - before) as f64 / ((now + before) as f64).sqrt())

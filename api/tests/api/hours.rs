@@ -1,10 +1,12 @@
-//! What is read from the table of hours is what the windows add up to, whatever was written, revised or deleted.
+//! What is read from the table of hours is what the windows add up to, whatever was written,
+//! revised or deleted.
 
 use serde_json::{Value, json};
 
 use crate::world::World;
 
-/// Rows of `served` windows as /v1/assets tells them, from the windows alone. The day ends with the newest window.
+/// Rows of `served` windows as /v1/assets tells them, from the windows alone. The day ends with the
+/// newest window.
 const FROM_WINDOWS: &str = "WITH served AS (SELECT * FROM stored_windows WHERE run_id = CASE WHEN window_start >= {from} AND window_start < {to} \
       THEN 'run-9' ELSE 'live' END), \
     reached AS (SELECT max(window_start) + interval '5 minutes' AS at FROM served), \
@@ -61,7 +63,8 @@ async fn compare(world: &World, promoted: (&str, &str), round: usize) {
     assert_eq!(inputs, ranges(&parsed(2), Value::clone), "round {round}");
 }
 
-/// Whether both are the same but for the last digits of numbers, as sums of hours are added in another order.
+/// Whether both are the same but for the last digits of numbers, as sums of hours are added in
+/// another order.
 fn is_near(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => {
@@ -117,7 +120,8 @@ async fn a_day_from_hours_is_that_from_windows_after_any_revisions() {
         )
     };
     for round in 0..8 {
-        // The newest window moves through the hour; what is dense at first is revised here and there.
+        // The newest window moves through the hour; what is dense at first is revised here and
+        // there.
         world.sql(&write("live", round * 7, if round == 0 { 0.9 } else { 0.1 })).await;
         compare(&world, never, round).await;
         compare_boards(&world, round).await;

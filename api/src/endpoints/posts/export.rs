@@ -1,4 +1,5 @@
-//! Posts without end: one page after the other is read and sent, so that a page is all that is held.
+//! Posts without end: one page after the other is read and sent, so that a page is all that is
+//! held.
 
 use std::io;
 use std::sync::Arc;
@@ -46,7 +47,9 @@ enum Form {
 const MORE: &str = "lineage.model.name,lineage.model.version,lineage.model.sha256,lineage.model.assets_version,lineage.input_topic,\
     lineage.input_partition,lineage.input_offset";
 
-/// All posts, a line each or a batch of Arrow for each page; the first page in the turn of the request, each later one in a turn of its own. What is wrong with the question is seen with the first page; an error later breaks the connection.
+/// All posts, a line each or a batch of Arrow for each page; the first page in the turn of the
+/// request, each later one in a turn of its own. What is wrong with the question is seen with the
+/// first page; an error later breaks the connection.
 pub(super) async fn export(
     app: Arc<App>,
     client: Client,

@@ -36,8 +36,8 @@ const MIXED: &str = "SELECT w.lineage_id, min(w.first_offset), max(w.last_offset
 type Ranges = (Vec<UtcTime>, Vec<UtcTime>);
 
 impl Snapshot {
-    /// What was counted for each asset in the periods of `span`, or in its current one alone, as known at `as_of`, whether any of it is sample
-    /// data, and what it stands on.
+    /// What was counted for each asset in the periods of `span`, or in its current one alone, as
+    /// known at `as_of`, whether any of it is sample data, and what it stands on.
     pub(crate) async fn totals(
         &self,
         served: &Served,
@@ -100,7 +100,8 @@ impl Snapshot {
         Ok(all)
     }
 
-    /// `what` of windows and, where no bound lies within, of whole hours, by `groups`; $3 is `origin`. And the hours.
+    /// `what` of windows and, where no bound lies within, of whole hours, by `groups`; $3 is
+    /// `origin`. And the hours.
     async fn pieces(
         &self,
         served: &Served,
@@ -135,14 +136,16 @@ impl Snapshot {
         Ok((rows, hours))
     }
 
-    /// Distinct authors of scored posts by asset in the current period of `span`, of the posts that were scored by `as_of`.
+    /// Distinct authors of scored posts by asset in the current period of `span`, of the posts that
+    /// were scored by `as_of`.
     pub(crate) async fn voices(
         &self,
         served: &Served,
         span: Span,
         as_of: Option<UtcTime>,
     ) -> Result<BTreeMap<String, i64>, StoreError> {
-        // A post without a known author counts as a voice of its own. Posts name their assets; `post_assets` has no index by time alone.
+        // A post without a known author counts as a voice of its own. Posts name their assets;
+        // `post_assets` has no index by time alone.
         let counts = "count(DISTINCT p.author) + count(*) FILTER (WHERE p.author IS NULL) AS voices FROM";
         let known = "p.published_at >= $2 AND p.published_at < $3 AND p.label IS NOT NULL \
             AND ($4::timestamptz IS NULL OR p.scored_at <= $4)";
