@@ -1,6 +1,7 @@
 //! HTTP without what is asked for: parameters, formats, problems, limits, connections.
 
 pub(crate) mod answer;
+pub(crate) mod arrow;
 pub(crate) mod connection;
 pub(crate) mod cost;
 pub(crate) mod cursor;

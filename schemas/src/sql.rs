@@ -1,7 +1,7 @@
 //! The tables of PostgreSQL, as numbered migrations (`sql/`): what the sink writes and the API reads.
 
 /// Name and statements of each migration, in order.
-pub const MIGRATIONS: [(&str, &str); 18] = [
+pub const MIGRATIONS: [(&str, &str); 19] = [
     ("V1__insights", include_str!("../sql/V1__insights.sql")),
     ("V2__forecasts", include_str!("../sql/V2__forecasts.sql")),
     ("V3__revisions", include_str!("../sql/V3__revisions.sql")),
@@ -20,4 +20,5 @@ pub const MIGRATIONS: [(&str, &str); 18] = [
     ("V17__redrive_attempts", include_str!("../sql/V17__redrive_attempts.sql")),
     ("V18__sessions", include_str!("../sql/V18__sessions.sql")),
     ("V20__hours", include_str!("../sql/V20__hours.sql")),
+    ("V21__board_hours", include_str!("../sql/V21__board_hours.sql")),
 ];

@@ -16,7 +16,7 @@ use crate::http::params::{
 };
 use crate::http::problem::Problem;
 use crate::http::rate_limit::Client;
-use crate::http::table::{self, Table};
+use crate::http::table::{Form, Table};
 use crate::serving::Question;
 use crate::store::Snapshot;
 use crate::store::posts::search::Words;
@@ -39,14 +39,15 @@ pub(crate) struct Posts {
     next: Option<String>,
 }
 
+const COLUMNS: &str = "\
+    post_id,source,kind,url,author_id,title,excerpt,published_at,fetched_at,scored_at,\
+    language,label,score,probabilities.negative,probabilities.neutral,\
+    probabilities.positive,unscored_reason,evidence,assets,revision,copies,spam_score,\
+    spam_reasons,sample,lineage.run_id";
+
 impl Table for Posts {
-    fn csv(&self) -> Result<Bytes, Problem> {
-        let columns = "\
-            post_id,source,kind,url,author_id,title,excerpt,published_at,fetched_at,scored_at,\
-            language,label,score,probabilities.negative,probabilities.neutral,\
-            probabilities.positive,unscored_reason,evidence,assets,revision,copies,spam_score,\
-            spam_reasons,sample,lineage.run_id";
-        table::csv_page(columns, &self.posts, self.next.as_deref())
+    fn list(&self, form: Form) -> Result<Bytes, Problem> {
+        form.page(COLUMNS, &self.posts, self.next.as_deref())
     }
 }
 
@@ -98,14 +99,14 @@ page_params!(
         #[param(inline)]
         pub(crate) run: Run,
     }
-    /// Posts per page; NDJSON has none
+    /// Posts per page; NDJSON and Arrow have none
     PostsFormat
 );
 
 /// The posts that mention an asset, newest first
 ///
-/// Pages neither repeat nor skip a post, whatever arrives meanwhile. NDJSON is all of them in one answer, a post a line; if it breaks off,
-/// so does the connection.
+/// Pages neither repeat nor skip a post, whatever arrives meanwhile. NDJSON and Arrow are all of them in one answer; if it breaks off, so
+/// does the connection.
 #[utoipa::path(get, path = "/v1/assets/{asset}/posts", tag = "posts", operation_id = "list_posts", params(AssetPath, PostsParams),
     responses((status = 200, description = "A page of posts", content((Posts = "application/json"), (String = "text/csv"), (String = "application/x-ndjson")))))]
 pub(crate) async fn list(
@@ -189,8 +190,8 @@ impl PostsQuestion {
         headers: &HeaderMap,
         media: &'static str,
     ) -> Result<Response, Problem> {
-        if media == answer::NDJSON {
-            return export::export(app, client, self).await;
+        if matches!(media, answer::NDJSON | answer::ARROW) {
+            return export::export(app, client, self, media).await;
         }
         app.serving.answer(headers, media, &self).await
     }

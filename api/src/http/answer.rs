@@ -15,6 +15,8 @@ use crate::http::problem::Problem;
 
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const CSV: &str = "text/csv; charset=utf-8";
+/// A stream of Arrow's IPC format.
+pub(crate) const ARROW: &str = "application/vnd.apache.arrow.stream";
 pub(crate) const NDJSON: &str = "application/x-ndjson";
 
 /// Which of `offered` media types the `Accept` header prefers (RFC 9110, 12.5.1); the first if all are as good.

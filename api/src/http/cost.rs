@@ -2,7 +2,7 @@
 
 use url::form_urlencoded;
 
-use crate::http::answer::NDJSON;
+use crate::http::answer::{ARROW, NDJSON};
 use crate::time::{UtcTime, WINDOW_SECONDS, parse_when, parse_when_end};
 
 /// No single question costs more.
@@ -17,14 +17,14 @@ const PAGE_DAYS: i64 = 30;
 pub(crate) fn cost(route: &str, query: &str, accept: &str, now: UtcTime) -> u32 {
     let (mut from, mut to, mut assets, mut has_words, mut as_of) = (None, now, 1, false, false);
     let (mut interval, mut unique) = (WINDOW_SECONDS, false);
-    let mut is_export = accept.contains(NDJSON);
+    let mut is_export = accept.contains(NDJSON) || accept.contains(ARROW);
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
             "from" => from = parse_when(&value).ok().map(|when| when.at(now)),
             "to" => to = parse_when_end(&value).map_or(to, |when| when.at(now)),
             "assets" => assets = value.split(',').count(),
             "text" => has_words = true,
-            "format" => is_export = value == "ndjson",
+            "format" => is_export = matches!(&*value, "ndjson" | "arrow"),
             "as_of" => as_of = true,
             "unique" => unique = value == "true",
             "interval" => interval = seconds(&value).unwrap_or(interval),
@@ -95,6 +95,8 @@ mod tests {
             ("/v1/search", "q=luna", "", 5),
             ("/v1/search", "q=luna", NDJSON, MOST),
             ("/v1/search", "q=luna&format=json", NDJSON, 5),
+            ("/v1/search", "q=luna&format=arrow", "", MOST),
+            ("/v1/assets/{asset}/posts", "", ARROW, MOST),
             ("/v1/assets/{asset}/posts", "format=ndjson", "*/*", MOST),
             ("/v1/search/volume", "q=luna&from=now-92d", "", MOST),
             ("/v1/assets/{asset}/posts", "", "", 1),

@@ -334,6 +334,7 @@ parameter!(
 pub(crate) enum Format {
     Json,
     Csv,
+    Arrow,
 }
 
 impl Format {
@@ -342,7 +343,8 @@ impl Format {
         match asked {
             Some(Self::Json) => Ok(answer::JSON),
             Some(Self::Csv) => Ok(answer::CSV),
-            None => answer::negotiate(headers, &[answer::JSON, answer::CSV]),
+            Some(Self::Arrow) => Ok(answer::ARROW),
+            None => answer::negotiate(headers, &[answer::JSON, answer::CSV, answer::ARROW]),
         }
     }
 }
@@ -354,6 +356,7 @@ pub(crate) enum PostsFormat {
     Json,
     Csv,
     Ndjson,
+    Arrow,
 }
 
 impl PostsFormat {
@@ -363,7 +366,8 @@ impl PostsFormat {
             Some(Self::Ndjson) => Ok(answer::NDJSON),
             Some(Self::Json) => Ok(answer::JSON),
             Some(Self::Csv) => Ok(answer::CSV),
-            None => answer::negotiate(headers, &[answer::JSON, answer::CSV, answer::NDJSON]),
+            Some(Self::Arrow) => Ok(answer::ARROW),
+            None => answer::negotiate(headers, &[answer::JSON, answer::CSV, answer::NDJSON, answer::ARROW]),
         }
     }
 }

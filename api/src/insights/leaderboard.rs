@@ -1,4 +1,5 @@
-//! The leaderboard's arithmetic: what changed from one period to the next. Pure functions of counts.
+//! The leaderboard's arithmetic: what changed from one period to the next. Pure functions of
+//! counts.
 //!
 //! ```text
 //!      previous period          current period
@@ -74,15 +75,28 @@ pub(crate) struct NextHour {
     pub p50: f64,
     /// Nine times in ten it will be this many posts or fewer.
     pub p90: f64,
-    /// Probability that some hour which ends within this one has at least twice the posts of the hour before it, and 10 or more.
+    /// Probability that some hour which ends within this one has at least twice the posts of the
+    /// hour before it, and 10 or more.
     pub doubling_probability: f64,
 }
 
 /// The windows of one slice, put together.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Slice {
     pub(crate) windows: i64,
     pub(crate) posts: i64,
+    /// `None` if any of the windows lacks it.
+    pub(crate) expected_posts: Option<f64>,
+}
+
+/// The slices of both periods; `None` where there is no window.
+pub(crate) type Slices = [Option<Slice>; SLICES];
+
+/// The windows of one period, put together.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Half {
+    pub(crate) posts: i64,
+    /// `None` if any of the windows lacks it.
     pub(crate) unique_posts: Option<i64>,
     pub(crate) spam_posts: Option<i64>,
     pub(crate) negative: i64,
@@ -91,21 +105,58 @@ pub(crate) struct Slice {
     pub(crate) scored: i64,
     pub(crate) score_sum: f64,
     pub(crate) anomaly_score: Option<f64>,
-    pub(crate) expected_posts: Option<f64>,
     pub(crate) r#final: bool,
     pub(crate) computed_at: UtcTime,
+    /// Of the newest window that has a forecast.
     pub(crate) next_hour: Option<NextHour>,
 }
 
-/// The slices of both periods; `None` where there is no window.
-pub(crate) type AssetTotals = Vec<Option<Slice>>;
+/// What was counted of an asset; `None` where there is no window.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct AssetTotals {
+    pub(crate) previous: Option<Half>,
+    pub(crate) current: Option<Half>,
+}
+
+/// Which of the two are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Periods {
+    Both,
+    Current,
+}
+
+impl AssetTotals {
+    /// Adds windows of one of the periods.
+    pub(crate) fn add(&mut self, is_current: bool, more: Half) {
+        let place = if is_current { &mut self.current } else { &mut self.previous };
+        let known = |a: Option<i64>, b: Option<i64>| a.zip(b).map(|(a, b)| a + b);
+        *place = Some(match place.take() {
+            None => more,
+            Some(half) => Half {
+                posts: half.posts + more.posts,
+                unique_posts: known(half.unique_posts, more.unique_posts),
+                spam_posts: known(half.spam_posts, more.spam_posts),
+                negative: half.negative + more.negative,
+                neutral: half.neutral + more.neutral,
+                positive: half.positive + more.positive,
+                scored: half.scored + more.scored,
+                score_sum: half.score_sum + more.score_sum,
+                anomaly_score: half.anomaly_score.into_iter().chain(more.anomaly_score).max_by(f64::total_cmp),
+                r#final: half.r#final && more.r#final,
+                computed_at: half.computed_at.max(more.computed_at),
+                next_hour: half.next_hour.into_iter().chain(more.next_hour).max_by_key(|hour| hour.from),
+            },
+        });
+    }
+}
 
 /// What was counted in one period.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub(crate) struct PeriodTotals {
     /// Posts published in it; null if nothing at all was observed then.
     pub posts: Option<i64>,
-    /// Of them neither spam nor near duplicates of an earlier post about the asset; null if some windows lack it.
+    /// Of them neither spam nor near duplicates of an earlier post about the asset; null if some
+    /// windows lack it.
     pub unique_posts: Option<i64>,
     /// Of them spam; null if some windows lack it.
     pub spam_posts: Option<i64>,
@@ -133,17 +184,21 @@ pub(crate) struct Trend {
     pub current: PeriodTotals,
     /// The period of the same length before it.
     pub previous: PeriodTotals,
-    /// posts / previous posts - 1; null without previous posts. Growth and changes are null while the period is not over.
+    /// posts / previous posts - 1; null without previous posts. Growth and changes are null while
+    /// the period is not over.
     pub growth: Option<f64>,
-    /// How surprising the change of posts is: (n - m) / sqrt(n + m), the z statistic of two Poisson counts n and m.
+    /// How surprising the change of posts is: (n - m) / sqrt(n + m), the z statistic of two Poisson
+    /// counts n and m.
     pub growth_z: Option<f64>,
     /// Change of the mean score.
     pub mean_score_change: Option<f64>,
     /// The highest anomaly score of the windows of the current period, 0 to 1.
     pub anomaly_score: Option<f64>,
-    /// Posts that were forecast for the current period; null unless there was a forecast for each of its windows.
+    /// Posts that were forecast for the current period; null unless there was a forecast for each
+    /// of its windows.
     pub expected_posts: Option<f64>,
-    /// What is expected of the hour after the newest window of the current period that has a forecast; null if none has.
+    /// What is expected of the hour after the newest window of the current period that has a
+    /// forecast; null if none has.
     pub next_hour: Option<NextHour>,
     /// No window of the current period can come or be revised.
     pub r#final: bool,
@@ -168,18 +223,14 @@ pub(crate) enum Order {
     Doubling,
 }
 
-/// Compares the two periods of an asset, unless the current one is not `complete`. `market` are the slices of all posts: where they are known,
-/// an asset without a window has 0 posts. Whether windows can still come is not known here: `final` says that those there are are.
-pub(crate) fn trend(asset: &str, slices: &[Option<Slice>], market: Option<&AssetTotals>, complete: bool) -> Trend {
-    let half = SLICES / 2;
-    let observed = |at: usize| market.is_some_and(|m| m.get(at).is_some_and(Option::is_some));
-    let side = |range: std::ops::Range<usize>| {
-        let seen = range.clone().any(observed);
-        let market_posts: i64 = range.clone().filter_map(|at| market?.get(at)?.as_ref()).map(|s| s.posts).sum();
-        totals(slices.get(range).unwrap_or_default(), seen, market_posts)
-    };
-    let (previous, current) = (side(0..half), side(half..SLICES));
-    let now: Vec<&Slice> = slices.iter().skip(half).flatten().collect();
+/// Compares the two periods of an asset, unless the current one is not `complete`. `market` is what
+/// was counted of all posts: where they are known, an asset without a window has 0 posts. Whether
+/// windows can still come is not known here: `final` says that those there are are. What slices
+/// tell is to be [added](Trend::add_slices).
+pub(crate) fn trend(asset: &str, own: &AssetTotals, market: Option<&AssetTotals>, complete: bool) -> Trend {
+    let side = |half: fn(&AssetTotals) -> Option<&Half>| totals(half(own), market.and_then(half));
+    let (previous, current) = (side(|totals| totals.previous.as_ref()), side(|totals| totals.current.as_ref()));
+    let now = own.current.as_ref();
     Trend {
         asset: asset.to_owned(),
         growth: growth(current.posts, previous.posts).filter(|_| complete),
@@ -189,28 +240,32 @@ pub(crate) fn trend(asset: &str, slices: &[Option<Slice>], market: Option<&Asset
             .zip(previous.mean_score)
             .filter(|_| complete)
             .map(|(now, then)| now - then),
-        anomaly_score: now.iter().filter_map(|s| s.anomaly_score).max_by(f64::total_cmp),
-        expected_posts: expected(slices, market),
-        next_hour: now.iter().rev().find_map(|s| s.next_hour.clone()),
-        r#final: now.iter().all(|s| s.r#final),
-        computed_at: slices.iter().flatten().map(|s| s.computed_at).max(),
-        history: slices
-            .iter()
-            .enumerate()
-            .map(|(at, s)| s.as_ref().map(|s| s.posts).or(observed(at).then_some(0)))
-            .collect(),
+        anomaly_score: now.and_then(|half| half.anomaly_score),
+        expected_posts: None,
+        next_hour: now.and_then(|half| half.next_hour.clone()),
+        r#final: now.is_none_or(|half| half.r#final),
+        computed_at: own.previous.iter().chain(&own.current).map(|half| half.computed_at).max(),
+        history: Vec::new(),
         current,
         previous,
     }
 }
 
+impl Trend {
+    /// The history, and what was expected.
+    pub(crate) fn add_slices(&mut self, own: &Slices, market: Option<&Slices>) {
+        let observed = |at: usize| market.is_some_and(|market| market[at].is_some());
+        let posts = |at: usize| own[at].map(|slice| slice.posts).or_else(|| observed(at).then_some(0));
+        self.history = (0..SLICES).map(posts).collect();
+        self.expected_posts = expected(own, market);
+    }
+}
+
 /// A window without a mention has no forecast: then there is none for the period either.
-fn expected(slices: &[Option<Slice>], market: Option<&AssetTotals>) -> Option<f64> {
+fn expected(own: &Slices, market: Option<&Slices>) -> Option<f64> {
     let mut total = None;
     for at in SLICES / 2..SLICES {
-        let own = slices.get(at).and_then(Option::as_ref);
-        let all = market.and_then(|market| market.get(at)).and_then(Option::as_ref);
-        match (own, all) {
+        match (own[at], market.and_then(|market| market[at])) {
             (None, None) => {}
             (Some(own), all) if all.is_none_or(|all| all.windows == own.windows) => {
                 total = Some(total.unwrap_or(0.0) + own.expected_posts?);
@@ -221,23 +276,22 @@ fn expected(slices: &[Option<Slice>], market: Option<&AssetTotals>) -> Option<f6
     total
 }
 
-fn totals(slices: &[Option<Slice>], observed: bool, market_posts: i64) -> PeriodTotals {
-    if !observed && slices.iter().all(Option::is_none) {
+fn totals(sums: Option<&Half>, market: Option<&Half>) -> PeriodTotals {
+    if sums.is_none() && market.is_none() {
         return PeriodTotals::default();
     }
-    let sum = |field: fn(&Slice) -> i64| slices.iter().flatten().map(field).sum::<i64>();
-    let known = |field: fn(&Slice) -> Option<i64>| slices.iter().flatten().map(field).sum::<Option<i64>>();
-    let (posts, scored) = (sum(|s| s.posts), sum(|s| s.scored));
-    let score_sum: f64 = slices.iter().flatten().map(|s| s.score_sum).sum();
+    let (posts, market_posts) = (sums.map_or(0, |half| half.posts), market.map_or(0, |half| half.posts));
+    let sum = |field: fn(&Half) -> i64| Some(sums.map_or(0, field));
+    let known = |field: fn(&Half) -> Option<i64>| sums.map_or(Some(0), field);
     PeriodTotals {
         posts: Some(posts),
-        unique_posts: known(|s| s.unique_posts),
-        spam_posts: known(|s| s.spam_posts),
-        negative: Some(sum(|s| s.negative)),
-        neutral: Some(sum(|s| s.neutral)),
-        positive: Some(sum(|s| s.positive)),
-        sentiment_balance: Some(sum(|s| s.positive - s.negative)),
-        mean_score: (scored > 0).then(|| score_sum / scored as f64),
+        unique_posts: known(|half| half.unique_posts),
+        spam_posts: known(|half| half.spam_posts),
+        negative: sum(|half| half.negative),
+        neutral: sum(|half| half.neutral),
+        positive: sum(|half| half.positive),
+        sentiment_balance: sum(|half| half.positive - half.negative),
+        mean_score: sums.filter(|half| half.scored > 0).map(|half| half.score_sum / half.scored as f64),
         dominance: (market_posts > 0).then(|| posts as f64 / market_posts as f64),
     }
 }
@@ -247,7 +301,8 @@ fn growth(now: Option<i64>, before: Option<i64>) -> Option<f64> {
     (before > 0).then(|| now as f64 / before as f64 - 1.0)
 }
 
-/// Przyborowski and Wilenski, "Homogeneity of results in testing samples from Poisson series", 1940; normal approximation.
+/// Przyborowski and Wilenski, "Homogeneity of results in testing samples from Poisson series",
+/// 1940; normal approximation.
 fn growth_z(now: Option<i64>, before: Option<i64>) -> Option<f64> {
     let (now, before) = now.zip(before)?;
     (now + before > 0).then(|| (now - before) as f64 / ((now + before) as f64).sqrt())
@@ -274,9 +329,8 @@ pub(crate) fn rank(trends: &mut [Trend], order: Order) {
 mod tests {
     use super::*;
 
-    fn slice(posts: i64, score: f64) -> Option<Slice> {
-        Some(Slice {
-            windows: 1,
+    fn half(posts: i64, score: f64) -> Half {
+        Half {
             posts,
             unique_posts: Some(posts - 1),
             spam_posts: None,
@@ -286,26 +340,40 @@ mod tests {
             scored: posts,
             score_sum: score * posts as f64,
             anomaly_score: Some(score),
-            expected_posts: None,
             r#final: true,
             computed_at: UtcTime::from_seconds(posts),
             next_hour: None,
-        })
+        }
     }
 
     const WHOLE: bool = true;
 
-    fn slices(filled: &[(usize, i64, f64)]) -> AssetTotals {
-        let mut all = vec![None; SLICES];
-        for &(at, posts, score) in filled {
-            all[at] = slice(posts, score);
+    /// By slice, posts and mean score.
+    type Filled<'a> = &'a [(usize, i64, f64)];
+
+    fn counted(filled: Filled) -> AssetTotals {
+        let mut all = AssetTotals::default();
+        filled.iter().for_each(|&(at, posts, score)| all.add(at >= SLICES / 2, half(posts, score)));
+        all
+    }
+
+    fn slices(filled: Filled) -> Slices {
+        let mut all = Slices::default();
+        for &(at, posts, _) in filled {
+            all[at] = Some(Slice { windows: 1, posts, expected_posts: Some(posts as f64) });
         }
         all
     }
 
+    fn of(asset: &str, filled: Filled, market: Option<Filled>, complete: bool) -> Trend {
+        let mut trend = trend(asset, &counted(filled), market.map(counted).as_ref(), complete);
+        trend.add_slices(&slices(filled), market.map(slices).as_ref());
+        trend
+    }
+
     #[test]
     fn means_are_weighted_by_posts() {
-        let trend = trend("BTC", &slices(&[(0, 4, 0.0), (12, 1, 1.0), (23, 3, 0.0)]), None, WHOLE);
+        let trend = of("BTC", &[(0, 4, 0.0), (12, 1, 1.0), (23, 3, 0.0)], None, WHOLE);
         assert_eq!(trend.current.posts, Some(4));
         assert_eq!((trend.current.unique_posts, trend.current.spam_posts), (Some(2), None), "null is not 0");
         assert_eq!(trend.current.mean_score, Some(0.25));
@@ -317,31 +385,34 @@ mod tests {
 
     #[test]
     fn a_period_that_is_not_over_is_not_compared_with_a_whole_one() {
-        let part = trend("BTC", &slices(&[(0, 4, 0.0), (12, 1, 1.0)]), None, false);
+        let part = of("BTC", &[(0, 4, 0.0), (12, 1, 1.0)], None, false);
         assert_eq!((part.growth, part.growth_z, part.mean_score_change), (None, None, None));
         assert_eq!(part.current.posts, Some(1));
     }
 
     #[test]
     fn missing_is_null_and_a_silent_asset_in_an_observed_period_is_zero() {
-        let market = slices(&[(3, 10, 0.1), (20, 20, 0.1)]);
-        let silent_before = trend("LUNA", &slices(&[(20, 5, -0.5)]), Some(&market), WHOLE);
+        let market: Filled = &[(3, 10, 0.1), (20, 20, 0.1)];
+        let silent_before = of("LUNA", &[(20, 5, -0.5)], Some(market), WHOLE);
         assert_eq!(silent_before.previous.posts, Some(0));
         assert_eq!(silent_before.growth, None);
         assert_eq!(silent_before.current.dominance, Some(0.25));
         assert_eq!((silent_before.history[3], silent_before.history[4]), (Some(0), None));
-        let unobserved = trend("LUNA", &slices(&[(20, 5, -0.5)]), None, WHOLE);
+        assert_eq!(silent_before.expected_posts, Some(5.0));
+        let silent_now = of("LUNA", &[(3, 5, -0.5)], Some(market), WHOLE);
+        assert_eq!(silent_now.expected_posts, None, "no forecast of a window without a mention");
+        let unobserved = of("LUNA", &[(20, 5, -0.5)], None, WHOLE);
         assert_eq!((unobserved.previous.posts, unobserved.growth_z), (None, None));
     }
 
     #[test]
     fn a_surge_outranks_a_steady_giant_and_null_comes_last() {
-        let market = slices(&[(0, 3000, 0.0), (12, 3100, 0.0)]);
+        let market: Filled = &[(0, 3000, 0.0), (12, 3100, 0.0)];
         let mut board = vec![
-            trend("BTC", &slices(&[(0, 1000, 0.0), (12, 1010, 0.0)]), Some(&market), WHOLE),
-            trend("LUNA", &slices(&[(0, 10, 0.0), (12, 90, -0.8)]), Some(&market), WHOLE),
-            trend("AAA", &slices(&[(0, 1, 0.0), (12, 2, 0.0)]), Some(&market), WHOLE),
-            trend("NEW", &slices(&[(12, 500, 0.0)]), None, WHOLE),
+            of("BTC", &[(0, 1000, 0.0), (12, 1010, 0.0)], Some(market), WHOLE),
+            of("LUNA", &[(0, 10, 0.0), (12, 90, -0.8)], Some(market), WHOLE),
+            of("AAA", &[(0, 1, 0.0), (12, 2, 0.0)], Some(market), WHOLE),
+            of("NEW", &[(12, 500, 0.0)], None, WHOLE),
         ];
         rank(&mut board, Order::Growth);
         let names: Vec<_> = board.iter().map(|t| t.asset.as_str()).collect();
@@ -354,12 +425,13 @@ mod tests {
             let from = crate::time::parse(from).unwrap();
             Some(NextHour { from, p10: 1.0, p50: 2.0, p90: 5.0, doubling_probability })
         };
-        let mut btc = slices(&[(3, 4, 0.0), (13, 4, 0.0), (20, 4, 0.0), (23, 4, 0.0)]);
-        btc[3].as_mut().unwrap().next_hour = forecast_of("2022-05-09T10:00:00Z", 0.9);
+        let mut btc = counted(&[(3, 4, 0.0), (13, 4, 0.0), (20, 4, 0.0), (23, 4, 0.0)]);
+        let with = |from, probability| Half { next_hour: forecast_of(from, probability), ..half(1, 0.0) };
+        btc.add(false, with("2022-05-09T10:00:00Z", 0.9));
         let old = trend("BTC", &btc, None, WHOLE);
         assert_eq!(old.next_hour, None, "a forecast of the period before is no news");
-        btc[13].as_mut().unwrap().next_hour = forecast_of("2022-05-09T12:00:00Z", 0.3);
-        btc[20].as_mut().unwrap().next_hour = forecast_of("2022-05-09T12:30:00Z", 0.4);
+        btc.add(true, with("2022-05-09T12:30:00Z", 0.4));
+        btc.add(true, with("2022-05-09T12:00:00Z", 0.3));
         let new = trend("BTC", &btc, None, WHOLE);
         assert_eq!(new.next_hour.as_ref().map(|hour| hour.doubling_probability), Some(0.4));
         let mut board = vec![old, new];

@@ -10,7 +10,7 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, KnownFormat, ObjectBuilder, Ref, RefOr, ResponseBuilder, SchemaFormat};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
@@ -75,11 +75,25 @@ fn complete(doc: &mut utoipa::openapi::OpenApi) {
     components.add_security_scheme("api_key", SecurityScheme::ApiKey(ApiKey::Header(key)));
     for (path, item) in &mut doc.paths.paths {
         operations(item).for_each(|operation| describe(path, operation));
+        operations(item).for_each(offer_arrow);
         let is_kept = !matches!(path.as_str(), "/livez" | "/readyz" | "/metrics" | "/v1/stream");
         let is_kept = is_kept && !path.starts_with("/login");
         if let Some(operation) = item.get.as_mut().filter(|_| is_kept && !path.starts_with("/v1/authors/")) {
             let response = ResponseBuilder::new().description("The client has this answer, as If-None-Match says");
             operation.responses.responses.insert("304".to_owned(), response.build().into());
+        }
+    }
+}
+
+/// Whatever is a table is one of Arrow, too.
+fn offer_arrow(operation: &mut Operation) {
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response
+            && response.content.contains_key("text/csv")
+        {
+            let bytes = ObjectBuilder::new().format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)));
+            let content = ContentBuilder::new().schema(Some(bytes)).build();
+            response.content.insert(answer::ARROW.to_owned(), RefOr::T(content));
         }
     }
 }

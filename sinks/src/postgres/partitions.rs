@@ -1,8 +1,8 @@
 //! Partitions by month: made before rows need them, rebuilt when their month is over, dropped when it is older than what is kept.
 //!
-//! A batch makes those that it needs and that are not there: a backfill of years ago finds none. The upkeep makes those of the next months and
-//! drops expired ones; one sink does at a time. Dropping locks the table, so it gives up after [`LOCK_TIMEOUT`] and tries again later: readers
-//! wait no longer than that.
+//! A batch makes those that it needs and that are not there: a backfill of years ago finds none. The upkeep makes those of the
+//! next months, drops expired ones, and analyses those that have grown; one sink does at a time. Dropping locks the table, so it
+//! gives up after [`LOCK_TIMEOUT`] and tries again later: readers wait no longer than that.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -22,7 +22,9 @@ use crate::postgres::rebuild;
 use crate::postgres::table::{FETCHES, POST_ASSETS, POSTS, TERMS, TREND_WINDOWS, WINDOW_REVISIONS};
 
 const DAY_MILLIS: i64 = 86_400_000;
-const INTERVAL: Duration = Duration::from_secs(600);
+const INTERVAL: Duration = Duration::from_secs(60);
+/// Partitions are made and dropped in one round of so many.
+const ROUNDS: u64 = 10;
 /// No round takes longer.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(60);
 const LOCK_TIMEOUT: &str = "SET lock_timeout = '2s'";
@@ -38,6 +40,12 @@ const EXPIRED: &str = "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c
       AND (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month') AT TIME ZONE 'UTC' <= now() - $2::integer * interval '1 day'
     UNION ALL SELECT $1 || '_past' WHERE pg_relation_size(to_regclass($1 || '_past')) > 0
     ORDER BY 1";
+
+/// Partitions of the parents $1 that have rows and were never analysed, or have as many new ones as they had then. A plan that the API has
+/// made for a month without rows may take the wrong index when there are many; an analysis has it made again.
+const GROWN: &str = "SELECT s.relid::regclass::text FROM pg_inherits i JOIN pg_stat_user_tables s ON s.relid = i.inhrelid
+    JOIN pg_class c ON c.oid = s.relid WHERE i.inhparent = ANY(SELECT to_regclass(parent) FROM unnest($1::text[]) parent)
+      AND s.n_mod_since_analyze > CASE WHEN coalesce(s.last_analyze, s.last_autoanalyze) IS NULL THEN 0 ELSE greatest(c.reltuples, 0) END";
 
 /// $1: days for which posts are kept. The last posts of these authors have gone with their month: the date is up to a day behind, a month has
 /// 31 days, and no post is further ahead of its reading than the day that is left.
@@ -99,25 +107,27 @@ impl Known {
     }
 }
 
-/// Makes partitions ahead and drops what has expired, until it is dropped. A failure is no reason to stop writing.
+/// Makes partitions ahead, drops what has expired, and analyses what has grown, until it is dropped. A failure is no reason to stop writing.
 pub(super) async fn upkeep(database: PostgresUrl, keep: Retention) -> Infallible {
     let mut rounds = tokio::time::interval(INTERVAL);
-    loop {
+    for number in 0_u64.. {
         rounds.tick().await;
-        match timeout(ROUND_TIMEOUT, round(&database, keep)).await {
+        let makes = number % ROUNDS == 0;
+        match timeout(ROUND_TIMEOUT, round(&database, keep, makes)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => warn!(error = describe(&error), "upkeep of the tables failed, trying again later"),
             Err(_) => {
                 warn!(seconds = ROUND_TIMEOUT.as_secs(), "upkeep of the tables took too long, trying again later")
             }
         }
-        if let Err(error) = rebuild::closed_months(&database).await {
+        if makes && let Err(error) = rebuild::closed_months(&database).await {
             warn!(error = describe(&error), "indexes not rebuilt, trying again later");
         }
     }
+    std::future::pending().await
 }
 
-async fn round(database: &PostgresUrl, keep: Retention) -> Result<(), Error> {
+async fn round(database: &PostgresUrl, keep: Retention, makes: bool) -> Result<(), Error> {
     let (client, connection) = database.connect("sink-postgres-upkeep").await?;
     tokio::spawn(connection); // the lock goes with it
     client.batch_execute(LOCK_TIMEOUT).await?;
@@ -125,12 +135,23 @@ async fn round(database: &PostgresUrl, keep: Retention) -> Result<(), Error> {
         debug!("another sink keeps up the tables");
         return Ok(());
     }
+    if makes {
+        make_and_drop(&client, keep).await?;
+    }
+    let parents = keep.tables().map(|(table, _)| table);
+    for row in client.query(GROWN, &[&&parents[..]]).await? {
+        client.batch_execute(&format!("ANALYZE {}", row.get::<_, &str>(0))).await?;
+    }
+    Ok(())
+}
+
+async fn make_and_drop(client: &Client, keep: Retention) -> Result<(), Error> {
     for (table, keep_days) in keep.tables() {
         client.execute(MAKE_AHEAD, &[&table]).await?;
         let Some(days) = keep_days else { continue };
         let expired = client.query(EXPIRED, &[&table, &days]).await?;
         for row in &expired {
-            retire(&client, row.get(0)).await?;
+            retire(client, row.get(0)).await?;
         }
         if table == POSTS.name && !expired.is_empty() {
             client.execute(FORGET_AUTHORS, &[&days]).await?;

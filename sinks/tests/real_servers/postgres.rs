@@ -51,9 +51,13 @@ async fn hours_are_the_sums_of_their_windows_whatever_the_order_of_revisions() {
         pipeline.until_number("SELECT count(*) FROM trend_window_revisions", revisions.len() as i64).await;
         let apart = "SELECT count(*) FROM (SELECT run_id, asset, date_trunc('hour', window_start, 'UTC') AS hour, sum(posts) AS posts, \
                sum(negative + neutral + positive) FILTER (WHERE mean_score IS NOT NULL) AS scored, min(first_offset) AS first, \
-               max(last_offset) AS last, sum(mean_score * (negative + neutral + positive)) AS sum FROM stored_windows GROUP BY 1, 2, 3) w \
-             FULL JOIN stored_hours h USING (run_id, asset, hour) \
-             WHERE (w.posts, w.scored, w.first, w.last, w.sum) IS DISTINCT FROM (h.posts, h.scored, h.first_offset, h.last_offset, h.score_sum)";
+               max(last_offset) AS last, sum(mean_score * (negative + neutral + positive)) AS sum, count(*) AS windows, \
+               sum(negative) AS negative, sum(neutral) AS neutral, sum(positive) AS positive, sum(unique_posts) AS unique_posts, \
+               sum(spam_posts) AS spam_posts, bool_and(final) AS final, max(emitted_at) AS emitted_at, max(anomaly_score) AS anomaly_score \
+               FROM stored_windows GROUP BY 1, 2, 3) w FULL JOIN stored_hours h USING (run_id, asset, hour) \
+             WHERE (w.posts, w.scored, w.first, w.last, w.sum, w.windows, w.negative, w.neutral, w.positive, w.unique_posts, w.spam_posts, \
+               w.final, w.emitted_at, w.anomaly_score) IS DISTINCT FROM (h.posts, h.scored, h.first_offset, h.last_offset, h.score_sum, \
+               h.windows, h.negative, h.neutral, h.positive, h.unique_posts, h.spam_posts, h.final, h.emitted_at, h.anomaly_score)";
         assert_eq!(pipeline.number(apart).await, 0, "seed {SEED}");
         let apart = "SELECT count(*) FROM (SELECT run_id, asset, min(window_start) AS first, max(window_start) AS latest FROM stored_windows \
             GROUP BY 1, 2) w FULL JOIN run_assets r USING (run_id, asset) WHERE (first, latest) IS DISTINCT FROM (first_window, latest_window)";

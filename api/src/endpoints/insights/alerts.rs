@@ -10,7 +10,7 @@ use crate::app::SharedApp;
 use crate::http::page::{Page, page_params};
 use crate::http::params::{AsOf, AssetId, End, Format, Moment, Query, Run, is_relative, range};
 use crate::http::problem::Problem;
-use crate::http::table::{self, Table};
+use crate::http::table::{Form, Table};
 use crate::serving::Question;
 use crate::store::Snapshot;
 use crate::store::windows::alerts::{Alert, AlertKind, AlertsQuery};
@@ -54,11 +54,11 @@ page_params!(
 );
 
 impl Table for Alerts {
-    fn csv(&self) -> Result<Bytes, Problem> {
+    fn list(&self, form: Form) -> Result<Bytes, Problem> {
         let columns = "\
             alert_id,run_id,asset,kind,window_start,window_end,value,expected,anomaly_score,\
             raised_at,sample,scale_seconds";
-        table::csv_page(columns, &self.alerts, self.next.as_deref())
+        form.page(columns, &self.alerts, self.next.as_deref())
     }
 }
 

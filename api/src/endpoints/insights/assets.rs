@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::SharedApp;
 use crate::http::params::{Format, Query, Run};
 use crate::http::problem::Problem;
-use crate::http::table::{self, Table};
+use crate::http::table::{Form, Table};
 use crate::names::{Names, slug};
 use crate::serving::Question;
 use crate::store::windows::assets::Asset;
@@ -52,12 +52,12 @@ pub(crate) struct NamedAsset {
 }
 
 impl Table for Assets {
-    fn csv(&self) -> Result<Bytes, Problem> {
+    fn list(&self, form: Form) -> Result<Bytes, Problem> {
         let columns = "\
             asset,name,slug,aliases,categories,first_window,latest_window.start,latest_window.end,\
             latest_window.revision,latest_window.final,latest_window.posts,\
             latest_window.mean_score,latest_window.computed_at,posts_1h,posts_24h,mean_score_24h";
-        table::csv(columns, &self.assets)
+        form.rows(columns, &self.assets)
     }
 }
 

@@ -9,8 +9,8 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::SharedApp;
 use crate::http::params::{AsOf, Format, Int, Moment, Query, Run};
 use crate::http::problem::Problem;
-use crate::http::table::{self, Table};
-use crate::insights::leaderboard::{Period, Slice, Span};
+use crate::http::table::{Form, Table};
+use crate::insights::leaderboard::{Half, Period, Periods, Span};
 use crate::insights::mood::{self, Direction, Mood, Opinions};
 use crate::serving::Question;
 use crate::store::Snapshot;
@@ -61,11 +61,11 @@ pub(crate) struct MarketTrend {
 }
 
 impl Table for MarketTrends {
-    fn csv(&self) -> Result<Bytes, Problem> {
+    fn list(&self, form: Form) -> Result<Bytes, Problem> {
         let columns = "\
             asset,direction,confidence,net,probabilities.bullish,probabilities.neutral,\
             probabilities.bearish,posts,scored_posts,voices,final,computed_at";
-        table::csv(columns, &self.market_trends)
+        form.rows(columns, &self.market_trends)
     }
 }
 
@@ -149,24 +149,20 @@ async fn build(data: &Snapshot, asked: &MoodsParams, now: UtcTime) -> Result<Mar
     let reached = extent.reached(now).min(as_of.unwrap_or(now));
     let span = Span::ending_at(asked.at.map_or(reached, |at| at.0.at(reached)), period);
     let range = (span.start(), span.end);
-    let ((totals, sample), voices, lineage) = try_join!(
-        data.totals(&served, span, as_of),
-        data.voices(&served, span, as_of),
-        data.lineage(&served, range, as_of)
-    )?;
+    let totals = data.totals(&served, (span, Periods::Current), as_of);
+    let ((totals, sample, lineage), voices) = try_join!(totals, data.voices(&served, span, as_of))?;
     let names: Vec<&str> = totals.keys().map(String::as_str).collect();
     let closed = data.closed(&served, &names, (range, WINDOW_SECONDS), as_of).await?;
-    for (asset, slices) in &totals {
-        let current = || slices.iter().skip(slices.len() / 2).flatten();
-        let sum = |field: fn(&Slice) -> i64| current().map(field).sum::<i64>();
-        let (negative, neutral, positive) = (sum(|s| s.negative), sum(|s| s.neutral), sum(|s| s.positive));
-        let (posts, scored_posts) = (sum(|s| s.posts), negative + neutral + positive);
+    for (asset, totals) in &totals {
+        let Some(current) = &totals.current else { continue };
+        let Half { negative, neutral, positive, .. } = *current;
+        let (posts, scored_posts) = (current.posts, negative + neutral + positive);
         // Posts that came when their window was closed have authors, but are not counted.
         let voices = voices.get(asset).copied().unwrap_or(0).min(scored_posts);
         let mood = mood::estimate(Opinions { negative, neutral, positive, voices }, asked.min_voices.0);
         if posts > 0 && asked.direction.is_none_or(|wanted| wanted == mood.direction) {
-            let r#final = current().all(|slice| slice.r#final) && closed.until(asset, span.start()) >= span.end;
-            let computed_at = current().map(|slice| slice.computed_at).max();
+            let r#final = current.r#final && closed.until(asset, span.start()) >= span.end;
+            let computed_at = Some(current.computed_at);
             let asset = asset.clone();
             answer.market_trends.push(MarketTrend { asset, mood, posts, scored_posts, voices, r#final, computed_at });
         }

@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::http::params::{Format, List, Query};
 use crate::http::problem::Problem;
-use crate::http::table::{self, Table};
+use crate::http::table::{Form, Table};
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -89,6 +89,21 @@ impl Metric {
                 | Self::NextHourP50
                 | Self::NextHourP90
                 | Self::DoublingProbability
+        )
+    }
+
+    /// Whether its values are whole numbers.
+    pub(crate) fn is_count(self) -> bool {
+        matches!(
+            self,
+            Self::Posts
+                | Self::UniquePosts
+                | Self::SpamPosts
+                | Self::UniqueAuthors
+                | Self::Negative
+                | Self::Neutral
+                | Self::Positive
+                | Self::SentimentBalance
         )
     }
 
@@ -175,8 +190,8 @@ pub(crate) struct Catalogue {
 }
 
 impl Table for Catalogue {
-    fn csv(&self) -> Result<axum::body::Bytes, Problem> {
-        table::csv("metric,unit,meaning,rollup,by_default", &self.metrics)
+    fn list(&self, form: Form) -> Result<axum::body::Bytes, Problem> {
+        form.rows("metric,unit,meaning,rollup,by_default", &self.metrics)
     }
 }
 

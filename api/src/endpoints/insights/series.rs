@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use arrow_schema::{DataType, Field};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -8,6 +9,7 @@ use axum::response::Response;
 use futures_util::future::try_join_all;
 use futures_util::try_join;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::task::coop::consume_budget;
 use utoipa::{IntoParams, ToSchema};
 use vigie_schemas::WHOLE_MARKET;
@@ -16,7 +18,8 @@ use crate::app::{App, SharedApp};
 use crate::endpoints::insights::metric::{Metric, Metrics};
 use crate::http::params::{AsOf, AssetId, AssetIds, AssetPath, End, Format, List, Moment, Path, Query, Run};
 use crate::http::problem::Problem;
-use crate::http::table::{Table, field};
+use crate::http::table::{Form, Table, field};
+use crate::http::{answer, arrow};
 use crate::insights::conviction;
 use crate::serving::Question;
 use crate::store::windows::lineage::Lineage;
@@ -194,7 +197,7 @@ pub(crate) async fn series(
 
 /// Time series of several assets
 ///
-/// As for one asset, from one state of the data. CSV has a row for each asset and interval.
+/// As for one asset, from one state of the data. CSV and Arrow have a row for each asset and interval.
 #[utoipa::path(get, path = "/v1/series", tag = "insights", operation_id = "many_series", params(ManyParams),
     responses((status = 200, description = "Every interval of the range, of each asset", content((ManySeries = "application/json"), (String = "text/csv")))))]
 pub(crate) async fn many(
@@ -432,19 +435,22 @@ async fn weighted(data: &Snapshot, query: &SeriesQuery, reached: UtcTime) -> Res
 }
 
 impl Table for Series {
-    fn csv(&self) -> Result<Bytes, Problem> {
-        Ok(rows(std::slice::from_ref(self), false))
+    fn list(&self, form: Form) -> Result<Bytes, Problem> {
+        rows(form, std::slice::from_ref(self), false)
     }
 }
 
 impl Table for ManySeries {
-    fn csv(&self) -> Result<Bytes, Problem> {
-        Ok(rows(&self.series, true))
+    fn list(&self, form: Form) -> Result<Bytes, Problem> {
+        rows(form, &self.series, true)
     }
 }
 
 /// A row for each interval, after the name of its asset if that is given.
-fn rows(all: &[Series], named: bool) -> Bytes {
+fn rows(form: Form, all: &[Series], named: bool) -> Result<Bytes, Problem> {
+    if form == Form::Arrow {
+        return typed(all, named);
+    }
     let mut text = String::from(if named { "asset,start,end" } else { "start,end" });
     for metric in all.first().map_or(&[][..], |series| &series.metrics) {
         let name = serde_json::to_value(metric).unwrap_or_default();
@@ -467,5 +473,25 @@ fn rows(all: &[Series], named: bool) -> Bytes {
             let _ = write!(text, ",{windows},{revision},{final},{complete},{computed_at},{runs}\r\n");
         }
     }
-    Bytes::from(text)
+    Ok(Bytes::from(text))
+}
+
+/// The same with types.
+fn typed(all: &[Series], named: bool) -> Result<Bytes, Problem> {
+    let mut fields = if named { vec![Field::new("asset", DataType::Utf8, true)] } else { Vec::new() };
+    fields.extend(arrow::fields::<Point>("start,end")?);
+    for metric in all.first().map_or(&[][..], |series| &series.metrics) {
+        let kind = if metric.is_count() { DataType::Int64 } else { DataType::Float64 };
+        fields.push(Field::new(field(&answer::to_value(metric)?), kind, true));
+    }
+    fields.extend(arrow::fields::<Point>("windows,revision,complete,final,computed_at,runs")?);
+    let mut rows = Vec::new();
+    for series in all {
+        for point in &series.points {
+            let mut row = answer::to_value(point)?;
+            row["asset"] = Value::from(&*series.asset);
+            rows.push(row);
+        }
+    }
+    arrow::stream(fields, &rows)
 }

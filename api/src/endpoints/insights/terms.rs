@@ -10,7 +10,7 @@ use crate::app::SharedApp;
 use crate::http::page::{Page, page_params};
 use crate::http::params::{AssetId, End, Format, Int, Moment, Query, Text, is_relative, range};
 use crate::http::problem::Problem;
-use crate::http::table::{self, Table};
+use crate::http::table::{Form, Table};
 use crate::serving::Question;
 use crate::store::Snapshot;
 use crate::store::posts::terms::{Term, TermKind, TermsQuery};
@@ -67,11 +67,11 @@ page_params!(
 );
 
 impl Table for Terms {
-    fn csv(&self) -> Result<Bytes, Problem> {
+    fn list(&self, form: Form) -> Result<Bytes, Problem> {
         let columns = "\
             term,kind,window_start,window_end,significance,authors,posts,all_authors,\
             expected_authors,first_seen,asset,assets,final,computed_at,sample";
-        table::csv_page(columns, &self.terms, self.next.as_deref())
+        form.page(columns, &self.terms, self.next.as_deref())
     }
 }
 

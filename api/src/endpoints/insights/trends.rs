@@ -13,8 +13,8 @@ use crate::app::SharedApp;
 use crate::auth::{self, Scope};
 use crate::http::params::{AsOf, Format, Int, Moment, Query, Run};
 use crate::http::problem::Problem;
-use crate::http::table::{self, Table};
-use crate::insights::leaderboard::{self, Order, Period, Span, Trend};
+use crate::http::table::{Form, Table};
+use crate::insights::leaderboard::{self, Order, Period, Periods, Slices, Span, Trend};
 use crate::serving::Question;
 use crate::store::posts::Post;
 use crate::store::runs::served::Served;
@@ -62,14 +62,14 @@ pub(crate) struct RankedTrend {
 }
 
 impl Table for Board {
-    fn csv(&self) -> Result<Bytes, Problem> {
+    fn list(&self, form: Form) -> Result<Bytes, Problem> {
         let columns = "\
             rank,asset,posts,unique_posts,spam_posts,negative,neutral,positive,sentiment_balance,\
             mean_score,dominance,previous.posts,previous.unique_posts,previous.mean_score,\
             previous.dominance,growth,growth_z,mean_score_change,anomaly_score,expected_posts,\
             next_hour.p10,next_hour.p50,next_hour.p90,next_hour.doubling_probability,final,\
             computed_at";
-        table::csv(columns, &self.trends)
+        form.rows(columns, &self.trends)
     }
 }
 
@@ -187,15 +187,13 @@ async fn build(data: &Snapshot, question: &BoardQuestion, now: UtcTime) -> Resul
     let Some(extent) = data.extent(&served).await? else { return Ok(answer) };
     let reached = extent.reached(now).min(question.as_of.unwrap_or(now));
     let span = Span::ending_at(question.at.map_or(reached, |at| at.0.at(reached)), question.period);
-    let range = (span.previous_start(), span.end);
-    let ((totals, sample), lineage) =
-        try_join!(data.totals(&served, span, question.as_of), data.lineage(&served, range, question.as_of))?;
+    let (totals, sample, lineage) = data.totals(&served, (span, Periods::Both), question.as_of).await?;
     let complete = span.end <= reached;
     let market = totals.get(WHOLE_MARKET);
     let mut trends: Vec<Trend> = totals
         .iter()
         .filter(|(asset, _)| *asset != WHOLE_MARKET)
-        .map(|(asset, slices)| leaderboard::trend(asset, slices, market, complete))
+        .map(|(asset, own)| leaderboard::trend(asset, own, market, complete))
         .filter(|trend| trend.current.posts.unwrap_or(0) + trend.previous.posts.unwrap_or(0) >= question.min_posts)
         .collect();
     leaderboard::rank(&mut trends, question.order);
@@ -205,14 +203,18 @@ async fn build(data: &Snapshot, question: &BoardQuestion, now: UtcTime) -> Resul
     answer.complete = Some(complete);
     answer.newest = Some(extent.reached(now));
     answer.sample = sample;
-    answer.market = market.map(|slices| leaderboard::trend(WHOLE_MARKET, slices, None, complete));
+    answer.market = market.map(|own| leaderboard::trend(WHOLE_MARKET, own, None, complete));
     answer.run_id.clone_from(&lineage.run_id);
     answer.lineage = lineage;
     let mut names: Vec<&str> = trends.iter().map(|trend| trend.asset.as_str()).collect();
     names.push(WHOLE_MARKET);
     let closed = data.closed(&served, &names, ((span.start(), span.end), WINDOW_SECONDS), question.as_of);
-    let (closed, mut explained) = try_join!(closed, explain(data, &served, question, span, &trends))?;
+    let slices = data.slices(&served, (span, &names), question.as_of);
+    let (closed, slices, mut explained) = try_join!(closed, slices, explain(data, &served, question, span, &trends))?;
+    let market = slices.get(WHOLE_MARKET);
     for trend in trends.iter_mut().chain(&mut answer.market) {
+        let market = market.filter(|_| trend.asset != WHOLE_MARKET);
+        trend.add_slices(slices.get(&trend.asset).unwrap_or(&Slices::default()), market);
         trend.r#final &= closed.until(&trend.asset, span.start()) >= span.end;
     }
     for (at, trend) in trends.into_iter().enumerate() {

@@ -12,7 +12,7 @@ use crate::http::answer;
 use crate::http::page::{Page, page_params};
 use crate::http::params::{End, Format, Moment, NoParams, Path, Query, Text, range};
 use crate::http::problem::Problem;
-use crate::http::table::{self, Table};
+use crate::http::table::{Form, Table};
 use crate::store::operations::dead_letters::{DeadLetter, DeadLetterCount, DeadLettersQuery};
 
 /// A page of dead letters, latest failure first.
@@ -27,11 +27,11 @@ pub(crate) struct DeadLetters {
 }
 
 impl Table for DeadLetters {
-    fn csv(&self) -> Result<Bytes, Problem> {
+    fn list(&self, form: Form) -> Result<Bytes, Problem> {
         let columns = "\
             topic,letter,partition,offset,appended_at,stage,reason,detail,failed_at,version,key,\
             value_bytes,attempts,redriven_at";
-        table::csv_page(columns, &self.dead_letters, self.next.as_deref())
+        form.page(columns, &self.dead_letters, self.next.as_deref())
     }
 }
 

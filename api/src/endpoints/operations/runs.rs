@@ -9,7 +9,7 @@ use crate::app::SharedApp;
 use crate::http::page::{Page, page_params};
 use crate::http::params::{Format, Query};
 use crate::http::problem::Problem;
-use crate::http::table::{self, Table};
+use crate::http::table::{Form, Table};
 use crate::store::runs::Run;
 
 /// A page of runs, newest first.
@@ -22,9 +22,9 @@ pub(crate) struct Runs {
 }
 
 impl Table for Runs {
-    fn csv(&self) -> Result<Bytes, Problem> {
+    fn list(&self, form: Form) -> Result<Bytes, Problem> {
         let columns = "run_id,topic,from_time,to_time,model,state,started_at,finished_at,posts";
-        table::csv_page(columns, &self.runs, self.next.as_deref())
+        form.page(columns, &self.runs, self.next.as_deref())
     }
 }
 

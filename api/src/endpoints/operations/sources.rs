@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::SharedApp;
 use crate::http::params::{Format, Query};
 use crate::http::problem::Problem;
-use crate::http::table::{self, Table};
+use crate::http::table::{Form, Table};
 use crate::store::operations::sources::{Source, SourceHealth};
 
 /// All sources.
@@ -28,11 +28,11 @@ pub(crate) struct Sources {
 }
 
 impl Table for Sources {
-    fn csv(&self) -> Result<Bytes, Problem> {
+    fn list(&self, form: Form) -> Result<Bytes, Problem> {
         let columns = "\
             source,kind,url,health,at,decision,status,reason,bytes,duration_ms,posts_seen,\
             posts_new,posts_new_24h,last_success_at,sample";
-        table::csv(columns, &self.sources)
+        form.rows(columns, &self.sources)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::http::page::page_params;
 use crate::http::params::{AsOf, AssetId, End, Format, Moment, PostsFormat, Query, Run, Text};
 use crate::http::problem::Problem;
 use crate::http::rate_limit::Client;
-use crate::http::table::{self, Table};
+use crate::http::table::{Form, Table};
 use crate::serving::Question;
 use crate::store::Snapshot;
 use crate::store::posts::LabelFilter;
@@ -50,7 +50,7 @@ page_params!(
         #[param(inline)]
         run: Run,
     }
-    /// Posts per page; NDJSON has none
+    /// Posts per page; NDJSON and Arrow have none
     PostsFormat
 );
 
@@ -112,8 +112,8 @@ pub(crate) struct VolumePoint {
 }
 
 impl Table for Volume {
-    fn csv(&self) -> Result<Bytes, Problem> {
-        table::csv("start,end,posts,complete,runs", &self.points)
+    fn list(&self, form: Form) -> Result<Bytes, Problem> {
+        form.rows("start,end,posts,complete,runs", &self.points)
     }
 }
 

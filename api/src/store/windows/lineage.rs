@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 use vigie_schemas::SERVED_RUN;
 
 use crate::store::runs::served::Served;
+use crate::store::windows::BUCKET;
 use crate::store::windows::series::{ByAsset, SeriesQuery};
-use crate::store::windows::{self, BUCKET};
 use crate::store::{Snapshot, StoreError};
 use crate::time::UtcTime;
 
@@ -194,25 +194,5 @@ impl Snapshot {
             of_asset.entry(bucket).or_insert_with(|| Lineage::new(&query.served, range)).add_joined(&row)?;
         }
         Ok(buckets)
-    }
-
-    /// The lineage of all windows that start in `[from, to)`, as known at `as_of`.
-    pub(crate) async fn lineage(
-        &self,
-        served: &Served,
-        (from, to): (UtcTime, UtcTime),
-        as_of: Option<UtcTime>,
-    ) -> Result<Lineage, StoreError> {
-        let condition = "w.run_id = $1 AND w.window_start >= $2 AND w.window_start < $3";
-        let sql = format!(
-            "WITH of AS (SELECT {OFFSETS} FROM ({}) w GROUP BY lineage_id) \
-             SELECT {NAMES}, {JOINED} ORDER BY {COLUMNS}",
-            windows::known_rows(condition, "$4", as_of)
-        );
-        let mut lineage = Lineage::new(served, (from, to));
-        for row in self.rows_of(&served.within((from, to)), &sql, &[&from, &to, &as_of]).await? {
-            lineage.add_joined(&row)?;
-        }
-        Ok(lineage)
     }
 }

@@ -11,11 +11,14 @@ pub(crate) const NEXT_HOUR: &str = "max(ARRAY[extract(epoch FROM window_end)::do
 impl NextHour {
     /// `None` if no window of the group has a forecast.
     pub(crate) fn read(row: &Row) -> Result<Option<Self>, StoreError> {
-        let numbers: Option<Vec<Option<f64>>> = row.try_get("next_hour")?;
-        let Some(&[Some(from), Some(p10), Some(p50), Some(p90), Some(doubling_probability)]) = numbers.as_deref()
-        else {
-            return Ok(None);
+        Ok(Self::of(row.try_get("next_hour")?))
+    }
+
+    /// From the array that [`NEXT_HOUR`] makes.
+    pub(crate) fn of(numbers: Option<Vec<Option<f64>>>) -> Option<Self> {
+        let &[Some(from), Some(p10), Some(p50), Some(p90), Some(doubling_probability)] = numbers.as_deref()? else {
+            return None;
         };
-        Ok(Some(Self { from: UtcTime::from_seconds(from as i64), p10, p50, p90, doubling_probability }))
+        Some(Self { from: UtcTime::from_seconds(from as i64), p10, p50, p90, doubling_probability })
     }
 }

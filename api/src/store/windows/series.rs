@@ -131,10 +131,10 @@ impl Snapshot {
                WHERE a.asset = ANY($2) AND {of_asset} AND {of_post} AND p.deleted_at IS NULL UNION ALL \
                SELECT '*', p.published_at, p.post_id, p.scored_at, p.author FROM posts p \
                WHERE '*' = ANY($2) AND {of_post} AND p.deleted_at IS NULL), \
-             ranked AS (SELECT w.asset, w.window_start, w.posts, m.author, \
-               row_number() OVER (PARTITION BY w.asset, w.window_start ORDER BY m.scored_at, m.post_id) AS place \
-               FROM w JOIN m ON m.asset = w.asset AND {window} = w.window_start) \
-             SELECT asset, {BUCKET} AS bucket, count(DISTINCT author) AS authors FROM ranked WHERE place <= posts GROUP BY 1, 2",
+             counted AS (SELECT m.asset, {window} AS window_start, array_agg(m.author ORDER BY m.scored_at, m.post_id) AS authors \
+               FROM m GROUP BY 1, 2) \
+             SELECT asset, {BUCKET} AS bucket, count(DISTINCT author) AS authors FROM w JOIN counted USING (asset, window_start) \
+             CROSS JOIN LATERAL unnest(counted.authors[:w.posts::integer]) author GROUP BY 1, 2",
             query.windows()
         );
         self.by_asset(&sql, query, &query.names(), |row| Ok(row.try_get("authors")?)).await

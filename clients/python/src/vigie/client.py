@@ -64,11 +64,17 @@ class Client:
             if cursor is None:
                 return
 
-    def _posts(self, path: str, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def table(self, path: str, **query: Any) -> Any:
+        """Any list as a ``pyarrow.Table``, with the columns of CSV; of posts all, else a page. ``None`` without pyarrow."""
+        return self._http.table(path, {name.rstrip("_"): value for name, value in query.items()})
+
+    def _posts(self, path: str, asked: dict[str, Any]) -> pd.DataFrame:
         """Pages up to a limit; without one, all in one answer."""
         if asked["limit"] is not None:
-            return self.rows(path, "posts", **asked)
-        return self._http.lines(path, {name.rstrip("_"): value for name, value in asked.items()})
+            return _frame(self.rows(path, "posts", **asked), "post_id")
+        if (table := self.table(path, **asked)) is not None:
+            return _typed(table, "post_id")
+        return _frame(self._http.lines(path, {name.rstrip("_"): value for name, value in asked.items()}), "post_id")
 
     def assets(self, *, run: str | None = None) -> pd.DataFrame:
         """All assets that posts have mentioned, by id."""
@@ -90,7 +96,10 @@ class Client:
     ) -> pd.DataFrame:
         """A time series, a row for each interval by its start."""
         asked = _asked(locals(), "asset")
-        return _frame(self.get(f"/v1/assets/{_quoted(asset)}/series", **asked)["points"], "start")
+        path = f"/v1/assets/{_quoted(asset)}/series"
+        if not (lineage or sources) and (table := self.table(path, **asked)) is not None:
+            return _typed(table, "start")
+        return _frame(self.get(path, **asked)["points"], "start")
 
     def many_series(
         self,
@@ -107,7 +116,10 @@ class Client:
         sources: bool | None = None,
     ) -> pd.DataFrame:
         """Time series of up to 50 assets from one state of the data, by asset and start."""
-        answer = self.get("/v1/series", **_asked(locals()))
+        asked = _asked(locals())
+        if not (lineage or sources) and (table := self.table("/v1/series", **asked)) is not None:
+            return _typed(table, "asset", "start")
+        answer = self.get("/v1/series", **asked)
         points = [{"asset": series["asset"], **point} for series in answer["series"] for point in series["points"]]
         return _frame(points, "asset", "start")
 
@@ -131,7 +143,7 @@ class Client:
     ) -> pd.DataFrame:
         """The posts that mention an asset, newest first, by id; ``*`` is all posts."""
         asked = _asked(locals(), "asset")
-        return _frame(self._posts(f"/v1/assets/{_quoted(asset)}/posts", asked), "post_id")
+        return self._posts(f"/v1/assets/{_quoted(asset)}/posts", asked)
 
     def search(
         self,
@@ -150,7 +162,7 @@ class Client:
 
         All words of ``q`` occur, ``"a phrase"`` in this order; ``or`` stands between, ``-`` before what must not occur.
         """
-        return _frame(self._posts("/v1/search", _asked(locals())), "post_id")
+        return self._posts("/v1/search", _asked(locals()))
 
     def search_volume(
         self,
@@ -293,6 +305,15 @@ def _quoted(name: str) -> str:
 def _asked(arguments: dict[str, Any], *path: str) -> dict[str, Any]:
     """The query of a method from its local variables, without what stands elsewhere."""
     return {name: value for name, value in arguments.items() if name not in ("self", *path)}
+
+
+def _typed(table: Any, *index: str) -> pd.DataFrame:
+    """As :func:`_frame`, from a table that has types."""
+    frame = table.to_pandas()
+    for field in table.schema:
+        if hasattr(field.type, "value_field"):  # a list of Python, not an array
+            frame[field.name] = table[field.name].to_pylist()
+    return frame.set_index(list(index)) if len(frame) else frame
 
 
 def _frame(rows: Any, *index: str) -> pd.DataFrame:

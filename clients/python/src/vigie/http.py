@@ -52,6 +52,15 @@ class Http:
             for line in answer:
                 yield json.loads(line)
 
+    def table(self, path: str, query: dict[str, Any] | None = None) -> Any:
+        """A list as a ``pyarrow.Table``; ``None`` if pyarrow is not installed."""
+        try:
+            import pyarrow as pa
+        except ImportError:
+            return None
+        with self._patiently(path, query, "application/vnd.apache.arrow.stream") as answer:
+            return pa.ipc.open_stream(answer).read_all()
+
     def _patiently(self, path: str, query: dict[str, Any] | None, media: str) -> Any:
         """Opens; waits and tries again where the server asks for it (429 and 503)."""
         for attempt in range(self.retries + 1):
