@@ -75,7 +75,7 @@ pub struct PostgresSinkConfig {
     #[command(flatten)]
     pub postgres_url: SecretArg<PostgresUrl>,
     /// Expect the tables to be there, made by someone else
-    #[arg(long, env = "VIGIE_SINK_NO_MIGRATE")]
+    #[arg(long = "sink-no-migrate", alias = "no-migrate", env = "VIGIE_SINK_NO_MIGRATE")]
     pub no_migrate: bool,
     /// How long history is kept.
     #[command(flatten)]

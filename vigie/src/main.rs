@@ -13,8 +13,10 @@ use std::os::unix::process::CommandExt;
 use std::process::{self, ExitCode};
 
 use clap::{ArgMatches, Command, CommandFactory};
+use tracing::warn;
 use vigie_daemon::{Mistake, ServiceError};
 
+use crate::arguments::Parsed;
 use crate::cli::Cli;
 use crate::output::Output;
 use crate::running_up::Found;
@@ -31,7 +33,7 @@ fn main() -> ExitCode {
     let found = Found::find(std::env::args_os());
     let note = |command: &Command, matches: &ArgMatches| running_up::note(found.as_ref(), command, matches);
     let command = running_up::prepare(Cli::command(), found.as_ref());
-    let (cli, unread, note) = match arguments::parse(&command, note) {
+    let Parsed { cli, unread, note, former } = match arguments::parse(&command, note) {
         Ok(parsed) => parsed,
         Err(e) => {
             let _ = e.print();
@@ -39,6 +41,9 @@ fn main() -> ExitCode {
         }
     };
     cli.log.init();
+    for (variable, option) in former {
+        warn!(variable, option, "variable has a new name, see the option's help");
+    }
     let output = Output::new(cli.json);
     if let (Some(note), Some(_)) = (&note, &found) {
         output.note(note);

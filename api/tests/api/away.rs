@@ -116,7 +116,7 @@ async fn a_server_that_is_frozen_or_gone_is_reported_within_5_s_and_what_needs_i
 #[tokio::test]
 async fn a_client_that_is_gone_leaves_no_statement_behind() {
     // The server's own limit comes long after.
-    let world = World::with(&["--api-timeout-seconds=300"]).await;
+    let world = World::with(&["--api-timeout=300s"]).await;
     world.post(Post::of("BTC", "one", "2022-05-09T12:00:00Z")).await;
     world.window(Window::of("BTC", "2022-05-09T12:00:00Z", 1, None)).await;
     let (addr, service) = world.serve().await;

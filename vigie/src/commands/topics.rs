@@ -24,7 +24,7 @@ pub(crate) enum TopicsCommand {
         #[command(flatten)]
         partitions: Partitions,
         /// Copies of each partition
-        #[arg(long, env = "VIGIE_KAFKA_REPLICATION_FACTOR", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=9))]
+        #[arg(long = "kafka-replication-factor", alias = "replication-factor", env = "VIGIE_KAFKA_REPLICATION_FACTOR", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=9))]
         replication_factor: i32,
         #[command(flatten)]
         kafka: KafkaConfig,
