@@ -24,7 +24,8 @@ const SERVERS: [&str; 8] = [
 ];
 
 fn is_server(option: &str) -> bool {
-    SERVERS.iter().any(|server| option.starts_with(server))
+    // The port of the own registry is an option of `up`.
+    option != "schema-registry-port" && SERVERS.iter().any(|server| option.starts_with(server))
 }
 
 type Augment = fn(Command) -> Command;
