@@ -29,7 +29,7 @@ use tokio::time::timeout;
 use tracing::info;
 use vigie_daemon::{Check, Context, Mistake, SecretArg, ServiceError};
 use vigie_kafka_client::{KafkaConfig, TopicPartition};
-use vigie_schemas::{RegistryConfig, Topic};
+use vigie_schemas::{RegistryConfig, Service, Topic};
 use vigie_stores::PostgresUrl;
 
 pub use crate::postgres::partitions::Retention;
@@ -45,8 +45,8 @@ use crate::sink::{Batch, Offsets, Sink, SinkError, Start, Written};
 use migrations::migrate;
 
 /// Name of the consumer group, and of the sink wherever it says who it is.
-pub const POSTGRES_GROUP: &str = "sink-postgres";
-const NAME: &str = POSTGRES_GROUP;
+pub const POSTGRES_GROUP: &str = Service::SinkPostgres.group();
+const NAME: &str = Service::SinkPostgres.name();
 /// What it reads.
 pub const POSTGRES_TOPICS: [Topic; 9] = [
     Topic::InsightsSentiment,

@@ -18,14 +18,14 @@ use tokio::sync::OnceCell;
 use vigie_daemon::{Check, Context, Mistake, SecretArg, ServiceError};
 use vigie_kafka_client::{KafkaConfig, TopicPartition};
 use vigie_schemas::redis::{EVENTS, OFFSETS, PREFIX};
-use vigie_schemas::{RegistryConfig, Topic};
+use vigie_schemas::{RegistryConfig, Service, Topic};
 use vigie_stores::RedisUrl;
 
 use crate::config::BatchOptions;
 use crate::driver;
 use crate::sink::{Batch, Offsets, Sink, SinkError, Start, Written};
 
-const NAME: &str = "sink-redis";
+const NAME: &str = Service::SinkRedis.name();
 /// What it reads.
 pub const REDIS_TOPICS: [Topic; 3] = [Topic::InsightsSentiment, Topic::InsightsTrends, Topic::InsightsAlerts];
 const SCRIPT: &str = include_str!("redis/write.lua");

@@ -5,6 +5,7 @@ mod arguments;
 mod cli;
 mod commands;
 mod dead_letter_log;
+mod dispatch;
 mod output;
 mod running_up;
 mod services;
@@ -85,7 +86,7 @@ fn run(cli: Cli, unread: Vec<Mistake>, output: Output) -> Result<(), ServiceErro
     let workers = std::thread::available_parallelism().map_or(1, usize::from).max(WORKERS);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     let runtime = runtime.map_err(ServiceError::failed)?;
-    let result = runtime.block_on(commands::run(cli.command, unread, output));
+    let result = runtime.block_on(dispatch::run(cli.command, unread, output));
     // Threads that wait on a dead server must not hold up the exit.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result

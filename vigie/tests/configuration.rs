@@ -86,9 +86,14 @@ fn up_takes_the_options_of_all_services_and_no_servers() {
     let dir = tempfile::tempdir().unwrap();
     let help = vigie(dir.path(), &["up", "--help"], &[("VIGIE_AUTHOR_KEY", "hunter2"), ("VIGIE_PROXY", "hunter2")]);
     let help = String::from_utf8(help.stdout).unwrap();
-    for part in
-        ["VIGIE_CONTACT", "VIGIE_STREAM_THREADS", "VIGIE_ALERT_SCORE", "VIGIE_SINK_LINGER", "VIGIE_AUTH_SECRET_FILE"]
-    {
+    for part in [
+        "VIGIE_SCHEMA_REGISTRY_PORT",
+        "VIGIE_CONTACT",
+        "VIGIE_STREAM_THREADS",
+        "VIGIE_ALERT_SCORE",
+        "VIGIE_SINK_LINGER",
+        "VIGIE_AUTH_SECRET_FILE",
+    ] {
         assert_eq!(help.matches(part).count(), 1, "{part} in {help}");
     }
     assert!(help.contains("[default: 7d]") && !help.contains("--kafka-brokers") && !help.contains("hunter2"), "{help}");

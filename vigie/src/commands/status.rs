@@ -96,7 +96,7 @@ struct Sources {
     file_rejected: bool,
 }
 
-pub(super) async fn run(args: StatusArgs, output: Output) -> Result<(), ServiceError> {
+pub(crate) async fn run(args: StatusArgs, output: Output) -> Result<(), ServiceError> {
     let pipeline = Pipeline::new(&args)?;
     loop {
         let status = pipeline.look().await;
