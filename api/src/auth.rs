@@ -33,7 +33,7 @@ pub(crate) use key::VerifyingKey;
 pub use login::LoginConfig;
 pub(crate) use login::{Answer, CSRF, Login, LoginCheck, Session, is_same_origin};
 pub(crate) use options::TokenCheck;
-pub use options::{AuthConfig, AuthMode, MAX_TOKEN_HOURS, TokenSecret};
+pub use options::{AuthConfig, AuthMode, MAX_TOKEN_LIFETIME, TokenSecret};
 pub(crate) use signatures::Signatures;
 pub(crate) use token::{Expected, LEEWAY, Token};
 
@@ -334,8 +334,8 @@ pub fn issue_token(
         return Err(Mistake::new("--subject", "empty", "a name").into());
     }
     if lifetime > config.max_lifetime() {
-        let expected = format!("at most --auth-max-token-hours ({})", config.auth_max_token_hours);
-        return Err(Mistake::new("--hours", lifetime.as_secs() / 3600, expected).into());
+        let expected = format!("at most --auth-max-token-lifetime ({}h)", config.auth_max_token_hours);
+        return Err(Mistake::new("--valid-for", format!("{}h", lifetime.as_secs() / 3600), expected).into());
     }
     let iat = seconds(now);
     let names: Vec<&str> = scopes.iter().map(|scope| scope.name()).collect();

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use vigie_audit::AuditConfig;
 use vigie_authors::Keyring;
+use vigie_daemon::units::{mebibytes, seconds};
 use vigie_daemon::{Check, Mistake, SecretArg};
 use vigie_stores::{PostgresUrl, RedisUrl};
 
@@ -26,8 +27,8 @@ pub struct Config {
     /// Connections to PostgreSQL, at most
     #[arg(long = "api-postgres-connections", env = "VIGIE_API_POSTGRES_CONNECTIONS", default_value_t = 8)]
     pub postgres_connections: usize,
-    /// Memory for answers that are kept while the data stays as it is, in MiB; 0 keeps none, here and in Redis
-    #[arg(long = "api-cache-mib", env = "VIGIE_API_CACHE_MIB", default_value_t = 64)]
+    /// Memory for answers that are kept while the data stays as it is; 0MiB keeps none, here and in Redis
+    #[arg(long = "api-cache", alias = "api-cache-mib", env = "VIGIE_API_CACHE", default_value = "64MiB", value_name = "SIZE", value_parser = mebibytes(0..=1_048_576_u64))]
     pub cache_mib: u64,
     /// Redis to read live events from, and to share answers in.
     #[command(flatten)]
@@ -69,8 +70,8 @@ pub struct Config {
     /// Origins of other sites whose scripts may read, as `https://example.com`; none by default
     #[arg(long = "api-cors-origin", env = "VIGIE_API_CORS_ORIGIN", value_delimiter = ',')]
     pub cors_origins: Vec<String>,
-    /// Seconds that an answer may take
-    #[arg(long = "api-timeout-seconds", env = "VIGIE_API_TIMEOUT_SECONDS", default_value_t = 10)]
+    /// Time that an answer may take
+    #[arg(long = "api-timeout", alias = "api-timeout-seconds", env = "VIGIE_API_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = seconds(1..=300_u64))]
     pub timeout_seconds: u64,
     /// Rows that one answer may be made of, at most
     #[arg(long = "api-max-rows", env = "VIGIE_API_MAX_ROWS", default_value_t = 500_000)]
@@ -107,17 +108,10 @@ impl Config {
         let fewer = format!("fewer than --api-max-connections ({})", self.max_connections);
         check.option("api-max-streams", self.max_streams < self.max_connections, self.max_streams, fewer);
         check.option("api-burst", self.rate == 0 || self.burst > 0, 0, "at least 1");
-        check.option(
-            "api-timeout-seconds",
-            (1..=300).contains(&self.timeout_seconds),
-            self.timeout_seconds,
-            "1 to 300",
-        );
         check.option("api-max-requests", self.max_requests > 0, 0, "at least 1");
         check.option("api-max-connections-per-client", self.max_connections_per_client > 0, 0, "at least 1");
         check.option("api-max-streams-per-client", self.max_streams_per_client > 0, 0, "at least 1");
         check.option("api-max-rows", self.max_rows > 0, 0, "at least 1");
-        check.option("api-cache-mib", self.cache_mib <= 1 << 20, self.cache_mib, "at most 1048576, a TiB");
         for origin in &self.cors_origins {
             let parsed = url::Url::parse(origin).map(|url| url.origin().ascii_serialization());
             let expected = "scheme, host and port only, as https://example.com";
@@ -228,7 +222,6 @@ mod tests {
             "--postgres-url=mysql://x",
             "--redis-url=:",
             "--api-burst=0",
-            "--api-timeout-seconds=0",
             "--api-max-connections=10",
             "--api-cors-origin=https://a.example/path",
             "--api-listen=0.0.0.0:8080",
@@ -236,7 +229,7 @@ mod tests {
             "--api-behind-proxy",
         ]);
         let Err(mistakes) = config.check() else { panic!("accepted") };
-        assert_eq!(mistakes.len(), 10, "{mistakes:#?}");
+        assert_eq!(mistakes.len(), 9, "{mistakes:#?}");
     }
 
     #[test]

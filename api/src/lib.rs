@@ -18,7 +18,7 @@ mod store;
 mod time;
 
 pub use auth::credentials::{Credentials, KeyInfo, NewKey, Revoked};
-pub use auth::{AuthConfig, AuthMode, LoginConfig, MAX_TOKEN_HOURS, Scope, TokenSecret, issue_token, token_id};
+pub use auth::{AuthConfig, AuthMode, LoginConfig, MAX_TOKEN_LIFETIME, Scope, TokenSecret, issue_token, token_id};
 pub use config::{Checked, Config};
 pub use http::tls::TlsConfig;
 pub use names::AssetName;

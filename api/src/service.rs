@@ -7,6 +7,7 @@ use axum::Router;
 use tokio::net::{TcpListener, TcpSocket};
 use tracing::{info, warn};
 use vigie_daemon::{Component, Context, ServiceError};
+use vigie_schemas::Service;
 
 use crate::app::App;
 use crate::config::Checked;
@@ -58,7 +59,7 @@ pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
 /// # Errors
 /// As [`run`].
 pub async fn run_with_listener(checked: Checked, listener: TcpListener, ctx: Context) -> Result<(), ServiceError> {
-    let health = ctx.health.component("api");
+    let health = ctx.health.component(Service::Api.name());
     let shutdown = ctx.shutdown.clone();
     let (app, router) = build(&checked, &ctx)?;
     let reader = redis::connect(&checked.redis, Some(READ_TIMEOUT))?;

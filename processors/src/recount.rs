@@ -297,7 +297,7 @@ impl<C: RecordCodec> Recount<C> {
     fn check(&self, record: &Record, value: &[u8]) -> Result<Option<RawPost>, RecountError> {
         match self.codec.decode(value) {
             Ok(post) => Ok(Some(post).filter(|post| check_post(post, record).is_ok())),
-            Err(error) if error.is_retriable() => Err(error.into()),
+            Err(error) if !error.is_of_record() => Err(error.into()),
             Err(_) => Ok(None),
         }
     }

@@ -35,17 +35,17 @@ pub(crate) use processor::{FUTURE_TOLERANCE, ORIGIN_OFFSET, check_post};
 pub use processor::{SentimentProcessor, SentimentSettings, SharedAnalyser};
 use vigie_daemon::{Context, ServiceError};
 use vigie_kafka_client::{Admin, KafkaConfig};
-use vigie_schemas::{LIVE_RUN, Topic};
+use vigie_schemas::{LIVE_RUN, Service, Topic};
 use vigie_streams::{StoreSpec, StreamsConfig, Topology, TopologyBuilder, TopologyError};
 
 use crate::service;
 use crate::service::record_codec::RecordCodec;
 
 /// Name of the consumer group; changelogs and transactional ids begin with it.
-pub const APPLICATION_ID: &str = "vigie-sentiment";
+pub const APPLICATION_ID: &str = Service::Sentiment.group();
 
 /// Name of the topology.
-pub(crate) const TOPOLOGY: &str = "sentiment";
+pub(crate) const TOPOLOGY: &str = Service::Sentiment.name();
 
 /// The store of post ids.
 pub(crate) const SEEN: &str = "seen";
@@ -107,7 +107,7 @@ pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
     let metrics = SentimentMetrics::new(&ctx.metrics);
     let topology = topology(settings, config.max_batch, Arc::new(analyser), codec.clone(), metrics)
         .map_err(ServiceError::failed)?;
-    service::run("sentiment", streams, topology, codec, &ctx).await
+    service::run(TOPOLOGY, streams, topology, codec, &ctx).await
 }
 
 /// What is spread goes to a topic that earlier deployments may not have.

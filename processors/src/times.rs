@@ -1,13 +1,11 @@
 //! Times on the command line: RFC 3339, a day, or how long ago.
 
-mod duration;
-
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use vigie_clock::Timestamp;
 use vigie_daemon::Context;
 
-pub use duration::parse_duration;
+pub use vigie_daemon::units::parse_duration;
 
 /// The beginning of a range; a day stands for its first instant in UTC.
 ///

@@ -55,17 +55,17 @@ use terms::{TermsMetrics, TermsSettings};
 use tracing::debug;
 use vigie_daemon::{Context, ServiceError};
 use vigie_kafka_client::{Admin, KafkaConfig, TopicPartition};
-use vigie_schemas::{LIVE_RUN, Topic};
+use vigie_schemas::{LIVE_RUN, Service, Topic};
 use vigie_streams::{StreamsConfig, Topology, TopologyError};
 
 use crate::service;
 use crate::service::record_codec::RecordCodec;
 
 /// Name of the topology.
-pub(crate) const TOPOLOGY: &str = "trends";
+pub(crate) const TOPOLOGY: &str = Service::Trends.name();
 
 /// Name of the consumer group; changelogs and transactional ids begin with it.
-pub const APPLICATION_ID: &str = "vigie-trends";
+pub const APPLICATION_ID: &str = Service::Trends.group();
 
 /// That of the tasks that look for terms that rise.
 pub const TERMS_APPLICATION_ID: &str = "vigie-terms";
@@ -195,7 +195,7 @@ pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
         }
         Ok(())
     };
-    tokio::try_join!(service::run("trends", streams, trends, codec.clone(), &ctx), market, terms).map(drop)
+    tokio::try_join!(service::run(TOPOLOGY, streams, trends, codec.clone(), &ctx), market, terms).map(drop)
 }
 
 /// The name of the topic in which tasks send each other terms; it must have the partitions of the scored posts.

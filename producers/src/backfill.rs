@@ -159,11 +159,13 @@ impl Run {
     async fn page(&mut self, url: Url) -> Result<(), ServiceError> {
         let at = self.ctx.clock.now();
         let begun = self.ctx.clock.monotonic();
-        let (mut record, mut posts) = (page::record(&self.source, at), Vec::new());
+        let (mut record, mut posts, mut left_out) = (page::record(&self.source, at), Vec::new(), 0);
         (record.source, record.url) = (self.cursor.source.clone(), url.to_string());
         let failure = match self.ask(url).await? {
             Ok((page, status, bytes)) => {
-                record.posts_seen = i64::try_from(page.posts.len()).unwrap_or(i64::MAX);
+                left_out = page.left_out;
+                record.posts_seen = i64::try_from(page.posts.len() + left_out).unwrap_or(i64::MAX);
+                record.reason = page::left_out(left_out);
                 record.status = Some(i32::from(status));
                 record.bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
                 posts = self.state.take(&self.source, page, self.since, &mut self.published);
@@ -194,6 +196,7 @@ impl Run {
                 posts,
                 edited: Vec::new(),
                 deleted: Vec::new(),
+                left_out,
                 cursor,
                 record,
                 changed: failure.is_none(),

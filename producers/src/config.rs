@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 use vigie_authors::{AuthorKey, Keyring};
+use vigie_daemon::units::{mebibytes, milliseconds, seconds};
 use vigie_daemon::{Check, Mistake, SecretArg};
 use vigie_kafka_client::KafkaConfig;
 use vigie_schemas::RegistryConfig;
@@ -27,31 +28,37 @@ pub struct Config {
     #[arg(long, env = "VIGIE_CONTACT")]
     pub contact: Option<String>,
     /// Polls under way at once, at most
-    #[arg(long, env = "VIGIE_FETCH_CONCURRENCY", default_value_t = 32, value_name = "N")]
+    #[arg(
+        long = "fetch-concurrency",
+        alias = "concurrency",
+        env = "VIGIE_FETCH_CONCURRENCY",
+        default_value_t = 32,
+        value_name = "N"
+    )]
     pub concurrency: usize,
-    /// Decompressed size of one answer at most, in MiB; a longer one is cut off and counts as a failure
-    #[arg(long, env = "VIGIE_MAX_BODY_MIB", default_value_t = 16, value_name = "MIB")]
+    /// Decompressed size of one answer at most; a longer one is cut off and counts as a failure
+    #[arg(long = "max-body", alias = "max-body-mib", env = "VIGIE_MAX_BODY", default_value = "16MiB", value_name = "SIZE", value_parser = mebibytes(1..=1024_usize))]
     pub max_body_mib: usize,
-    /// Least time between two requests to one host, in milliseconds
-    #[arg(long, env = "VIGIE_HOST_SPACING_MS", default_value_t = 1000, value_name = "MS")]
+    /// Least time between two requests to one host
+    #[arg(long = "host-spacing", alias = "host-spacing-ms", env = "VIGIE_HOST_SPACING", default_value = "1s", value_name = "DURATION", value_parser = milliseconds::<u64>(..))]
     pub host_spacing_ms: u64,
-    /// How long a stream is listened to before what was heard is published, in milliseconds
-    #[arg(long, env = "VIGIE_LISTEN_MS", default_value_t = 5000, value_name = "MS")]
+    /// How long a stream is listened to before what was heard is published
+    #[arg(long = "listen-time", alias = "listen-ms", env = "VIGIE_LISTEN_TIME", default_value = "5s", value_name = "DURATION", value_parser = milliseconds(100..=60_000_u64))]
     pub listen_ms: u64,
     /// Render pages of sources that say so (render = true) with the Chromium of this machine
     #[arg(long, env = "VIGIE_RENDER", num_args = 0..=1, require_equals = true, default_missing_value = "on", default_value = "off", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set, value_name = "on|off")]
     pub render: bool,
     /// The Chromium to render with; by default the one on the PATH
-    #[arg(long, env = "CHROMIUM", value_name = "FILE")]
+    #[arg(long, env = "VIGIE_CHROMIUM", value_name = "FILE")]
     pub chromium: Option<PathBuf>,
-    /// The same for sources that are marked local, in milliseconds
-    #[arg(long, env = "VIGIE_LOCAL_SPACING_MS", default_value_t = 2, value_name = "MS")]
+    /// The same for sources that are marked local
+    #[arg(long = "local-spacing", alias = "local-spacing-ms", env = "VIGIE_LOCAL_SPACING", default_value = "2ms", value_name = "DURATION", value_parser = milliseconds::<u64>(..))]
     pub local_spacing_ms: u64,
-    /// Silence after which the group takes a replica for dead and gives its sources to others, in milliseconds
-    #[arg(long, env = "VIGIE_PRODUCERS_SESSION_MS", default_value_t = 10_000, value_name = "MS")]
+    /// Silence after which the group takes a replica for dead and gives its sources to others
+    #[arg(long = "producers-session-timeout", alias = "session-timeout-ms", env = "VIGIE_PRODUCERS_SESSION_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = milliseconds(1_000..=300_000_u64))]
     pub session_timeout_ms: u64,
-    /// How often the file of --sources is looked at for changes, in seconds; 0: never
-    #[arg(long, env = "VIGIE_SOURCES_RELOAD_SECONDS", default_value_t = 5, value_name = "SECONDS")]
+    /// How often the file of --sources is looked at for changes; 0s: never
+    #[arg(long = "sources-reload", alias = "reload-seconds", env = "VIGIE_SOURCES_RELOAD", default_value = "5s", value_name = "DURATION", value_parser = seconds::<u64>(..))]
     pub reload_seconds: u64,
     /// HTTP proxy for the public web; it resolves names, so blocking private addresses is up to it
     #[arg(long, env = "VIGIE_PROXY", hide_env_values = true, value_name = "URL")]
@@ -77,11 +84,7 @@ impl Config {
     /// With every mistake.
     pub fn check(self) -> Result<Checked, Vec<Mistake>> {
         let mut check = Check::<Self>::default();
-        check.option("concurrency", (1..=1024).contains(&self.concurrency), self.concurrency, "1 to 1024");
-        check.option("max-body-mib", (1..=1024).contains(&self.max_body_mib), self.max_body_mib, "1 to 1024");
-        check.option("listen-ms", (100..=60_000).contains(&self.listen_ms), self.listen_ms, "100 to 60000");
-        let session = self.session_timeout_ms;
-        check.option("session-timeout-ms", (1000..=300_000).contains(&session), session, "1000 to 300000");
+        check.option("fetch-concurrency", (1..=1024).contains(&self.concurrency), self.concurrency, "1 to 1024");
         let contact = self.contact.as_deref().unwrap_or_default();
         check.option("contact", !contact.contains(char::is_control), format!("{contact:?}"), "one line of text");
         if self.render {

@@ -46,6 +46,8 @@ pub struct Polled {
     pub deleted: Vec<String>,
     /// Where the source stands once they are published.
     pub cursor: Cursor,
+    /// Posts that answers had and that are not taken.
+    pub left_out: usize,
     /// What happened.
     pub record: FetchRecord,
     /// Whether the cursor says more than when to ask next.
@@ -82,7 +84,8 @@ pub async fn poll(source: &SourceConfig, before: &Cursor, fetcher: &Fetcher, clo
         reason: reason.map(|reason| page::hide_key(source, reason)),
         ..page::record(source, at)
     };
-    Polled { posts: found.posts, edited: found.edited, deleted: found.deleted, cursor, record, changed }
+    let (posts, edited, deleted, left_out) = (found.posts, found.edited, found.deleted, found.left_out);
+    Polled { posts, edited, deleted, left_out, cursor, record, changed }
 }
 
 /// Decides when the source is asked next; returns the decision and the reason for the ledger.
@@ -117,7 +120,10 @@ fn settle(
     let next = now.saturating_add(pause);
     cursor.next_at = if source.local || pause.is_zero() { next } else { rhythm.allowed(next) };
     let decision = if reading.answer.not_modified { Decision::NotModified } else { Decision::Fetched };
-    (decision, failure.map(explain).or_else(|| reading.left_out.clone()))
+    (
+        decision,
+        failure.map(explain).or_else(|| reading.left_out.clone()).or_else(|| page::left_out(reading.found.left_out)),
+    )
 }
 
 /// Takes a failure into the cursor; returns the pause.

@@ -220,7 +220,7 @@ impl Topic {
         let partitions = self.partitions_of(partitions);
         let mut configs = vec![TopicConfig { name: self.name().to_owned(), partitions, config }];
         if let Some(name) = self.dead_letter_queue() {
-            configs.push(TopicConfig { name, partitions: 1, config: expiring(30 * DAY) });
+            configs.push(TopicConfig::of_dead_letters(name));
         }
         configs
     }
@@ -232,6 +232,14 @@ impl Topic {
             subjects.push((format!("{queue}-value"), DeadLetter::SCHEMA, Compatibility::BackwardTransitive));
         }
         subjects
+    }
+}
+
+impl TopicConfig {
+    /// What the dead letter queue `name` should look like on the broker, whoever creates it. [`DeadLetter::fitting`] keeps letters below
+    /// the broker's own limit of a record.
+    pub fn of_dead_letters(name: String) -> Self {
+        Self { name, partitions: 1, config: expiring(30 * DAY) }
     }
 }
 

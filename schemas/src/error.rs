@@ -31,4 +31,9 @@ impl CodecError {
     pub fn is_retriable(&self) -> bool {
         matches!(self, Self::Registry { .. })
     }
+
+    /// Whether the record is what is wrong, so that it is a dead letter. After any other error it is read again.
+    pub fn is_of_record(&self) -> bool {
+        matches!(self, Self::Invalid { .. })
+    }
 }

@@ -10,6 +10,7 @@ mod records;
 pub mod redis;
 mod registry;
 mod served;
+mod service;
 pub mod sql;
 mod states;
 mod terms;
@@ -26,5 +27,6 @@ pub use records::{
 };
 pub use registry::{RegistryConfig, RegistryPassword, RegistryToken, SchemaCheck, check_schemas, register_schemas};
 pub use served::{SERVED_RUN, Segment, Switch, segments};
+pub use service::Service;
 pub use states::{AlertKind, DeadLetterReason, Decision, Label, RunState, RunWish, TermKind, UnknownState};
 pub use terms::{TermExample, TermInsight, TermPost};

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use vigie_clock::Timestamp;
 use vigie_kafka_client::Record;
 use vigie_schemas::{
-    Alert, AuthorKeyRecord, AvroRecord, Codec, CodecError, DeadLetter, DeadLetterReason, FetchRecord, Forecast, Label,
-    Lineage, Place, REDRIVE_ATTEMPT, REDRIVEN_TO, ScoredPost, TermInsight, Topic, TrendInsight,
+    Alert, AuthorKeyRecord, AvroRecord, Codec, DeadLetter, DeadLetterReason, FetchRecord, Forecast, Label, Lineage,
+    Place, REDRIVE_ATTEMPT, REDRIVEN_TO, ScoredPost, TermInsight, Topic, TrendInsight,
 };
 
 /// A decoded record of one of the topics that sinks read.
@@ -178,11 +178,9 @@ pub(crate) fn letter(
 }
 
 async fn read<T: AvroRecord>(codec: &Codec, value: &[u8]) -> Result<Box<T>, InsightError> {
-    codec.decode::<T>(value).await.map(Box::new).map_err(|e| match e {
-        CodecError::Registry { .. } | CodecError::Config(_) => InsightError::Retry(e.to_string()),
-        CodecError::Invalid { .. } => {
-            InsightError::Dead { reason: DeadLetterReason::Undecodable, detail: e.to_string() }
-        }
+    codec.decode::<T>(value).await.map(Box::new).map_err(|e| match e.is_of_record() {
+        true => InsightError::Dead { reason: DeadLetterReason::Undecodable, detail: e.to_string() },
+        false => InsightError::Retry(e.to_string()),
     })
 }
 

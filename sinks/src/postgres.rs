@@ -29,7 +29,7 @@ use tokio::time::timeout;
 use tracing::info;
 use vigie_daemon::{Check, Context, Mistake, SecretArg, ServiceError};
 use vigie_kafka_client::{KafkaConfig, TopicPartition};
-use vigie_schemas::{RegistryConfig, Topic};
+use vigie_schemas::{RegistryConfig, Service, Topic};
 use vigie_stores::PostgresUrl;
 
 pub use crate::postgres::partitions::Retention;
@@ -45,8 +45,8 @@ use crate::sink::{Batch, Offsets, Sink, SinkError, Start, Written};
 use migrations::migrate;
 
 /// Name of the consumer group, and of the sink wherever it says who it is.
-pub const POSTGRES_GROUP: &str = "sink-postgres";
-const NAME: &str = POSTGRES_GROUP;
+pub const POSTGRES_GROUP: &str = Service::SinkPostgres.group();
+const NAME: &str = Service::SinkPostgres.name();
 /// What it reads.
 pub const POSTGRES_TOPICS: [Topic; 9] = [
     Topic::InsightsSentiment,
@@ -75,7 +75,7 @@ pub struct PostgresSinkConfig {
     #[command(flatten)]
     pub postgres_url: SecretArg<PostgresUrl>,
     /// Expect the tables to be there, made by someone else
-    #[arg(long, env = "VIGIE_SINK_NO_MIGRATE")]
+    #[arg(long = "sink-no-migrate", alias = "no-migrate", env = "VIGIE_SINK_NO_MIGRATE")]
     pub no_migrate: bool,
     /// How long history is kept.
     #[command(flatten)]

@@ -18,14 +18,14 @@ use tokio::sync::OnceCell;
 use vigie_daemon::{Check, Context, Mistake, SecretArg, ServiceError};
 use vigie_kafka_client::{KafkaConfig, TopicPartition};
 use vigie_schemas::redis::{EVENTS, OFFSETS, PREFIX};
-use vigie_schemas::{RegistryConfig, Topic};
+use vigie_schemas::{RegistryConfig, Service, Topic};
 use vigie_stores::RedisUrl;
 
 use crate::config::BatchOptions;
 use crate::driver;
 use crate::sink::{Batch, Offsets, Sink, SinkError, Start, Written};
 
-const NAME: &str = "sink-redis";
+const NAME: &str = Service::SinkRedis.name();
 /// What it reads.
 pub const REDIS_TOPICS: [Topic; 3] = [Topic::InsightsSentiment, Topic::InsightsTrends, Topic::InsightsAlerts];
 const SCRIPT: &str = include_str!("redis/write.lua");
@@ -49,8 +49,8 @@ pub struct RedisSinkConfig {
     /// Prefix of every Redis key
     #[arg(long, env = "VIGIE_REDIS_PREFIX", default_value = PREFIX)]
     pub redis_prefix: String,
-    /// How many hours of the topics are read again when Redis has been emptied
-    #[arg(long, env = "VIGIE_REDIS_REBUILD_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=8_760))]
+    /// How much of the topics is read again when Redis has been emptied
+    #[arg(long = "redis-rebuild", alias = "redis-rebuild-hours", env = "VIGIE_REDIS_REBUILD", default_value = "24h", value_name = "DURATION", value_parser = vigie_daemon::units::hours(1..=8_760_u32))]
     pub redis_rebuild_hours: u32,
     /// How records are put together.
     #[command(flatten)]

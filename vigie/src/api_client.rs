@@ -84,7 +84,7 @@ impl Api {
         let status = response.status();
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             let found = format!("{} answers {status} to /{path}", place(&self.base));
-            return Err(Mistake::new("--token", found, format!("a token with {}", self.scopes)).into());
+            return Err(Mistake::new("--api-token", found, format!("a token with {}", self.scopes)).into());
         }
         Ok(response)
     }

@@ -5,6 +5,7 @@ mod arguments;
 mod cli;
 mod commands;
 mod dead_letter_log;
+mod dispatch;
 mod output;
 mod running_up;
 mod services;
@@ -13,8 +14,10 @@ use std::os::unix::process::CommandExt;
 use std::process::{self, ExitCode};
 
 use clap::{ArgMatches, Command, CommandFactory};
+use tracing::warn;
 use vigie_daemon::{Mistake, ServiceError};
 
+use crate::arguments::Parsed;
 use crate::cli::Cli;
 use crate::output::Output;
 use crate::running_up::Found;
@@ -31,7 +34,7 @@ fn main() -> ExitCode {
     let found = Found::find(std::env::args_os());
     let note = |command: &Command, matches: &ArgMatches| running_up::note(found.as_ref(), command, matches);
     let command = running_up::prepare(Cli::command(), found.as_ref());
-    let (cli, unread, note) = match arguments::parse(&command, note) {
+    let Parsed { cli, unread, note, former } = match arguments::parse(&command, note) {
         Ok(parsed) => parsed,
         Err(e) => {
             let _ = e.print();
@@ -39,6 +42,9 @@ fn main() -> ExitCode {
         }
     };
     cli.log.init();
+    for (variable, option) in former {
+        warn!(variable, option, "variable has a new name, see the option's help");
+    }
     let output = Output::new(cli.json);
     if let (Some(note), Some(_)) = (&note, &found) {
         output.note(note);
@@ -80,7 +86,7 @@ fn run(cli: Cli, unread: Vec<Mistake>, output: Output) -> Result<(), ServiceErro
     let workers = std::thread::available_parallelism().map_or(1, usize::from).max(WORKERS);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     let runtime = runtime.map_err(ServiceError::failed)?;
-    let result = runtime.block_on(commands::run(cli.command, unread, output));
+    let result = runtime.block_on(dispatch::run(cli.command, unread, output));
     // Threads that wait on a dead server must not hold up the exit.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result

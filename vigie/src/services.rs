@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
-use vigie_daemon::{Context, ServiceError};
+use vigie_daemon::{Context, Mistake, ServiceError};
 
 use crate::dead_letter_log;
 
@@ -76,6 +76,18 @@ impl Services {
                 error!(error = %e, "service panicked");
                 Some(ServiceError::failed(e))
             }
+        }
+    }
+}
+
+/// A configuration without mistakes.
+pub(crate) fn checked<T>(mut unread: Vec<Mistake>, check: Result<T, Vec<Mistake>>) -> Result<T, ServiceError> {
+    match check {
+        Ok(checked) if unread.is_empty() => Ok(checked),
+        Ok(_) => Err(unread.into()),
+        Err(mistakes) => {
+            unread.extend(mistakes);
+            Err(unread.into())
         }
     }
 }

@@ -30,7 +30,7 @@ fn up_lists_the_mistakes_of_every_service_and_starts_nothing() {
     std::fs::write(&sources, "[[source]]\nid = \"a\"\nkind = \"rss\"\nurl = \"ftp://a.example/\"\nevery_seconds = 0\n")
         .unwrap();
     let sources = sources.to_str().unwrap();
-    let args = ["up", "--sources", sources, "--listen-ms=5", "--alert-score=7", "--api-burst=0", "--settle=soon"];
+    let args = ["up", "--sources", sources, "--listen-time=5ms", "--alert-score=7", "--api-burst=0", "--settle=soon"];
     let env = [
         ("VIGIE_AUTH", "jwt"),
         ("VIGIE_AUTHOR_KEY", "hunter2"),
@@ -45,7 +45,7 @@ fn up_lists_the_mistakes_of_every_service_and_starts_nothing() {
         "--proxy (VIGIE_PROXY): not shown here, expected",
         "--sink-batch-records (VIGIE_SINK_BATCH_RECORDS): \"0\"",
         "--kafka-nodes (VIGIE_KAFKA_NODES): 2, expected 1 or 3",
-        "--listen-ms (VIGIE_LISTEN_MS): 5, expected 100 to 60000",
+        "--listen-time (VIGIE_LISTEN_TIME): \"5ms\", expected 100ms to 60000ms",
         &format!("{sources}: line 4: source \"a\": url: ftp://a.example/, expected http or https with a host"),
         &format!("{sources}: line 5: source \"a\": every_seconds: 0, expected 30 to 604800"),
         "--author-key (VIGIE_AUTHOR_KEY): 7 bytes, expected at least 16 bytes",
@@ -86,9 +86,14 @@ fn up_takes_the_options_of_all_services_and_no_servers() {
     let dir = tempfile::tempdir().unwrap();
     let help = vigie(dir.path(), &["up", "--help"], &[("VIGIE_AUTHOR_KEY", "hunter2"), ("VIGIE_PROXY", "hunter2")]);
     let help = String::from_utf8(help.stdout).unwrap();
-    for part in
-        ["VIGIE_CONTACT", "VIGIE_STREAM_THREADS", "VIGIE_ALERT_SCORE", "VIGIE_SINK_LINGER_MS", "VIGIE_AUTH_SECRET_FILE"]
-    {
+    for part in [
+        "VIGIE_SCHEMA_REGISTRY_PORT",
+        "VIGIE_CONTACT",
+        "VIGIE_STREAM_THREADS",
+        "VIGIE_ALERT_SCORE",
+        "VIGIE_SINK_LINGER",
+        "VIGIE_AUTH_SECRET_FILE",
+    ] {
         assert_eq!(help.matches(part).count(), 1, "{part} in {help}");
     }
     assert!(help.contains("[default: 7d]") && !help.contains("--kafka-brokers") && !help.contains("hunter2"), "{help}");

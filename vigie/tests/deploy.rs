@@ -15,9 +15,8 @@ use manifests::{
     Container, all_containers, compose_containers, config_map, env_names, help, image_env, kubernetes_containers, read,
     strings, subcommand, yaml_documents,
 };
+use vigie_schemas::Service;
 
-/// Subcommands that run until they are stopped. Each is deployed in both places.
-const SERVICES: [&str; 6] = ["produce", "process sentiment", "process trends", "sink postgres", "sink redis", "api"];
 /// Subcommands that prepare the servers.
 const JOBS: [&str; 3] = ["topics apply", "schemas register", "migrate"];
 /// Addresses that a container cannot leave at their default, which is loopback.
@@ -46,14 +45,25 @@ const DOCUMENTS: [&str; 12] = [
     "docs/verify.md",
 ];
 
+/// Subcommands that are deployed in both places: those of services, but for the archive, which is optional, and jobs.
+fn commands() -> impl Iterator<Item = &'static str> {
+    let services = Service::ALL.into_iter().filter(|service| *service != Service::SinkArchive);
+    services.map(Service::command).chain(JOBS)
+}
+
 #[test]
 fn every_service_and_job_is_deployed_in_compose_and_kubernetes() {
-    let expected: BTreeSet<String> = SERVICES.iter().chain(&JOBS).map(|words| (*words).to_owned()).collect();
+    let expected: BTreeSet<String> = commands().map(str::to_owned).collect();
     let deployed = |containers: Vec<Container>| -> BTreeSet<String> {
         containers.iter().map(|container| subcommand(&container.args).join(" ")).collect()
     };
     assert_eq!(deployed(compose_containers()), expected, "docker-compose.yml");
     assert_eq!(deployed(kubernetes_containers()), expected, "k8s/base");
+    for service in Service::ALL.into_iter().filter(|service| *service != Service::SinkArchive) {
+        let name = service.deployment();
+        assert!(read(&format!("k8s/base/{name}.yaml")).contains(&format!("name: {name}\n")), "{name}");
+        assert!(read("docker-compose.yml").contains(&format!("\n  {name}:\n")), "{name}");
+    }
 }
 
 #[test]
@@ -130,7 +140,7 @@ fn published_and_probed_ports_are_those_that_are_listened_on() {
 fn environment_names_in_the_documents_exist() {
     let mut known = BTreeSet::new();
     let others = ["up", "doctor", "token issue", "tail", "verify", "replay run", "dlq list", "model score"];
-    for words in SERVICES.iter().chain(&JOBS).chain(&others) {
+    for words in commands().chain(others) {
         let args: Vec<String> = words.split(' ').map(str::to_owned).collect();
         known.extend(env_names(&help(&args).unwrap()));
     }

@@ -42,7 +42,8 @@ impl Operator {
 #[test]
 fn keys_are_made_listed_and_revoked_and_each_change_is_audited() {
     let operator = Operator { stack: vigie_stack::testing::shared() };
-    let create = ["keys", "create", "--name", "nightly report", "--scopes", "read:insights,read:posts", "--days", "7"];
+    let create =
+        ["keys", "create", "--name", "nightly report", "--scopes", "read:insights,read:posts", "--valid-for", "7d"];
     operator.fails(&create, 1, "run vigie topics apply");
     operator.lines(&["topics", "apply"]);
     operator.fails(&create, 1, "run vigie migrate");

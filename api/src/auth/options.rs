@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use reqwest::{Certificate, Url};
+use vigie_daemon::units::hours;
 use vigie_daemon::{Check, FromSecret, Mistake, Secret, SecretArg};
 
 use super::issuer::{self, IssuerConfig};
@@ -15,7 +16,7 @@ use super::token::Expected;
 /// RFC 7518, 3.2: a key of the same size as the hash or larger.
 const MIN_SECRET_BYTES: usize = 32;
 /// A year.
-pub const MAX_TOKEN_HOURS: u32 = 8784;
+pub const MAX_TOKEN_LIFETIME: &str = "8784h";
 const KEYS: &str = "--auth-secret (VIGIE_AUTH_SECRET), --auth-public-key-file, --auth-jwks-url or --auth-oidc-issuers";
 const FILE: &str = "auth-public-key-file";
 const TRUSTED: &str = "https, or http on the loopback interface";
@@ -58,8 +59,8 @@ pub struct AuthConfig {
     /// Audience (aud) that tokens must name
     #[arg(long, env = "VIGIE_AUTH_AUDIENCE", default_value = "vigie")]
     pub auth_audience: String,
-    /// Hours between a token's issue (iat) and its end (exp), at most; one that is valid for longer is refused
-    #[arg(long, env = "VIGIE_AUTH_MAX_TOKEN_HOURS", default_value_t = MAX_TOKEN_HOURS)]
+    /// Time between a token's issue (iat) and its end (exp), at most; one that is valid for longer is refused
+    #[arg(long = "auth-max-token-lifetime", alias = "auth-max-token-hours", env = "VIGIE_AUTH_MAX_TOKEN_LIFETIME", default_value = MAX_TOKEN_LIFETIME, value_name = "DURATION", value_parser = hours(1_u32..))]
     pub auth_max_token_hours: u32,
     /// URL of this API as its clients know it, as `https://vigie.example`: published with the issuers, so that clients find whom to ask for
     /// a token (RFC 9728)
@@ -84,7 +85,6 @@ impl AuthConfig {
             return Ok(None);
         }
         let mut check = Check::<Self>::default();
-        check.option("auth-max-token-hours", self.auth_max_token_hours > 0, 0, "at least 1");
         for name in &self.auth_oidc_issuers {
             let url = Url::parse(name).ok().filter(|url| url.query().is_none() && url.fragment().is_none());
             check.option(

@@ -12,7 +12,7 @@ use vigie_clock::Clock;
 use vigie_daemon::{Context, FromSecret};
 use vigie_stores::PostgresUrl;
 
-use crate::world::{Post, Window, World, checked, send};
+use crate::world::{Post, Window, World, checked, eventually, send};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -31,16 +31,11 @@ async fn ask(addr: SocketAddr, path: &str, fields: &str) -> (u16, BufReader<TcpS
 
 /// As [`ask`] for the live stream, again until the answer is `status`.
 async fn subscribe(addr: SocketAddr, fields: &str, status: u16) -> BufReader<TcpStream> {
-    timeout(PATIENCE, async {
-        loop {
-            let (answered, stream) = ask(addr, "/v1/stream", fields).await;
-            if answered == status {
-                return stream;
-            }
-        }
+    eventually(&format!("answered {status}"), async || {
+        let (answered, stream) = ask(addr, "/v1/stream", fields).await;
+        (answered == status).then_some(stream)
     })
     .await
-    .unwrap_or_else(|_| panic!("never answered {status}"))
 }
 
 #[tokio::test]
@@ -149,7 +144,7 @@ async fn who_would_wait_too_long_for_a_turn_is_refused_and_probes_are_not() {
     world.sql("BEGIN; LOCK TABLE stored_posts IN ACCESS EXCLUSIVE MODE").await;
     let slow = world.get("/v1/assets/BTC/posts");
     let others = async {
-        while world.waiting().await == 0 {}
+        eventually("the statement waits", async || (world.waiting().await > 0).then_some(())).await;
         let began = Instant::now();
         let refused = world.get("/v1/assets").await;
         refused.problem(503);

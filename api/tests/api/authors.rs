@@ -17,8 +17,7 @@ const RING: &str = "new 02020202020202020202020202020202020202020202020202020202
                     old 0101010101010101010101010101010101010101010101010101010101010101";
 
 async fn world(args: &[&str]) -> World {
-    let world =
-        World::with(&[&["--auth=jwt", "--auth-secret", SECRET, "--api-timeout-seconds=60"], args].concat()).await;
+    let world = World::with(&[&["--auth=jwt", "--auth-secret", SECRET, "--api-timeout=60s"], args].concat()).await;
     for (id, at) in [("reddit:1", "2022-05-09T12:00:00Z"), ("reddit:2", "2022-05-10T12:00:00Z")] {
         world.post(Post { author: Some(ID), ..Post::of("BTC", id, at) }).await;
     }

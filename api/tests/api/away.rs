@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use vigie_stack::testing::{self, TestStack};
 use vigie_stack::{ServerHandle, ServerKind, Stack};
 
-use crate::world::{Post, Window, World};
+use crate::world::{Post, Window, World, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -25,9 +25,7 @@ async fn ask(addr: SocketAddr, path: &str) -> (u16, Duration) {
 }
 
 async fn until(addr: SocketAddr, path: &str, status: u16) {
-    timeout(PATIENCE, async { while ask(addr, path).await.0 != status {} })
-        .await
-        .unwrap_or_else(|_| panic!("{path} never answered {status}"));
+    eventually(&format!("{path} answers {status}"), async || (ask(addr, path).await.0 == status).then_some(())).await;
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -116,16 +114,16 @@ async fn a_server_that_is_frozen_or_gone_is_reported_within_5_s_and_what_needs_i
 #[tokio::test]
 async fn a_client_that_is_gone_leaves_no_statement_behind() {
     // The server's own limit comes long after.
-    let world = World::with(&["--api-timeout-seconds=300"]).await;
+    let world = World::with(&["--api-timeout=300s"]).await;
     world.post(Post::of("BTC", "one", "2022-05-09T12:00:00Z")).await;
     world.window(Window::of("BTC", "2022-05-09T12:00:00Z", 1, None)).await;
     let (addr, service) = world.serve().await;
     world.sql("BEGIN; LOCK TABLE stored_posts IN ACCESS EXCLUSIVE MODE").await;
     let mut client = TcpStream::connect(addr).await.unwrap();
     client.write_all(b"GET /v1/assets/BTC/posts HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
-    timeout(PATIENCE, async { while world.waiting().await == 0 {} }).await.expect("the statement waits");
+    eventually("the statement waits", async || (world.waiting().await > 0).then_some(())).await;
     drop(client);
-    timeout(PATIENCE, async { while world.waiting().await > 0 {} }).await.expect("the statement is cancelled");
+    eventually("the statement is cancelled", async || (world.waiting().await == 0).then_some(())).await;
     world.sql("ROLLBACK").await;
     world.ctx.shutdown.cancel();
     service.await.unwrap().unwrap();

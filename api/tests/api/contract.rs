@@ -15,13 +15,8 @@ use crate::world::{Post, Window, World, at};
 /// A world with something to answer at every endpoint; all of its tokens' scopes are in the second value.
 async fn filled() -> (World, String) {
     let ring = format!("--author-keyring=one {}", "02".repeat(32));
-    let args = [
-        "--api-rate=0",
-        "--api-timeout-seconds=60",
-        "--auth=jwt",
-        "--auth-secret=0123456789abcdef0123456789abcdef",
-        &ring,
-    ];
+    let args =
+        ["--api-rate=0", "--api-timeout=60s", "--auth=jwt", "--auth-secret=0123456789abcdef0123456789abcdef", &ring];
     let world = World::with(&args).await;
     world.audited().await;
     for minute in [0, 5, 60, 65] {

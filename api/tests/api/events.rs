@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use vigie_daemon::ServiceError;
 
-use crate::world::World;
+use crate::world::{World, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -153,13 +153,7 @@ async fn events_that_are_gone_are_reported() {
 async fn the_service_is_ready_with_its_database_and_drains_with_open_streams() {
     let served = Served::start().await;
     let mut listener = served.listen("", None).await;
-    timeout(PATIENCE, async {
-        while !served.world.ctx.health.report().ready {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .unwrap();
+    eventually("ready", async || served.world.ctx.health.report().ready.then_some(())).await;
     served.world.ctx.shutdown.cancel();
     timeout(Duration::from_secs(3), served.service)
         .await

@@ -100,7 +100,7 @@ async fn equal_questions_at_once_are_built_once() {
 
 #[tokio::test]
 async fn without_a_cache_or_without_the_sink_every_answer_is_built() {
-    let world = World::with(&["--api-cache-mib=0"]).await;
+    let world = World::with(&["--api-cache=0MiB"]).await;
     world.window(Window::of("BTC", START, 1, None)).await;
     world.commit(TRENDS).await;
     let unversioned = World::new().await;

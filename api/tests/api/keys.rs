@@ -14,7 +14,7 @@ use crate::world::World;
 const HOUR: Duration = Duration::from_secs(3600);
 
 async fn world() -> World {
-    World::with(&["--auth=jwt", "--auth-secret=0123456789abcdef0123456789abcdef", "--api-timeout-seconds=60"]).await
+    World::with(&["--auth=jwt", "--auth-secret=0123456789abcdef0123456789abcdef", "--api-timeout=60s"]).await
 }
 
 fn bearer(world: &World, scopes: &[Scope]) -> String {

@@ -177,7 +177,7 @@ type Answers = BTreeMap<String, Value>;
 
 /// What has to be answered after each step, and about each step later.
 async fn oracle() -> Vec<(Answers, Answers)> {
-    let flat = World::with(&["--api-rate=0", "--api-cache-mib=0"]).await;
+    let flat = World::with(&["--api-rate=0", "--api-cache=0MiB"]).await;
     let mut expected = Vec::new();
     for step in 0..STEPS.len() {
         flat.sql("DELETE FROM stored_windows; DELETE FROM stored_window_revisions; DELETE FROM stored_posts; DELETE FROM post_assets; DELETE FROM alerts").await;

@@ -21,6 +21,20 @@ use vigie_kafka_client::{Admin, TopicSpec};
 use vigie_schemas::{AuditRecord, Codec, Topic};
 use vigie_stack::testing::TestStack;
 
+/// Asks every 20 ms until there is an answer.
+pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let mut turn = tokio::time::interval(Duration::from_millis(20));
+    let asking = async {
+        loop {
+            turn.tick().await;
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), asking).await.unwrap_or_else(|_| panic!("never: {what}"))
+}
+
 /// The wall clock of the tests.
 pub(crate) const WALL: &str = "2026-11-23T12:00:00Z";
 

@@ -28,7 +28,7 @@ impl World {
         let (rsa, p256, ed25519) = (Pair::rsa(2048), Pair::p256(), Pair::ed25519());
         let issuer = format!("--auth-issuer={ISSUER}");
         let folder = tempfile::tempdir().unwrap();
-        let door = |option: &str| database.door(&[option, &issuer, "--auth-max-token-hours=24"]);
+        let door = |option: &str| database.door(&[option, &issuer, "--auth-max-token-lifetime=24h"]);
         let by_key = |name: &str, pair: &Pair| {
             let file = folder.path().join(name);
             std::fs::write(&file, &pair.pem).unwrap();

@@ -5,7 +5,7 @@
         [--history DAYS]
 
 ``--fill`` writes made-up windows and posts into an empty database first, the same for the same numbers. Each round asks every question
-of both, once hot (vigie as it is; the peer keeps answers for a second) and once cold (nothing is kept: ``--api-cache-mib 0``,
+of both, once hot (vigie as it is; the peer keeps answers for a second) and once cold (nothing is kept: ``--api-cache 0MiB``,
 ``PEER_CACHE_SECONDS=0``). With ``--history`` vigie alone is asked cold, by one connection, over a database with one day and over one with
 DAYS, in turns; where a p99 is more than 1.5 times that of one day, it ends with 1. Otherwise, of vigie only: the p99 at half of the hot
 load, and answers that the client has (304).
@@ -120,7 +120,7 @@ class Server:
         self.url = f"http://127.0.0.1:{(port := free_port())}"
         if who == "vigie":
             command = [args.ours, f"--api-listen=127.0.0.1:{port}", "--api-rate=0", f"--postgres-url={postgres_url}",
-                       f"--redis-url={args.redis_url}", f"--api-cache-mib={64 if hot else 0}"]
+                       f"--redis-url={args.redis_url}", f"--api-cache={64 if hot else 0}MiB"]
             env = {}
         else:
             command = [sys.executable, "-m", "uvicorn", "api_peer:app", "--host=127.0.0.1", f"--port={port}", "--workers=1", "--loop=uvloop",

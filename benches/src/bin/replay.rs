@@ -103,7 +103,7 @@ impl Bench {
     /// The live topologies and then a replay on topics of their own, in posts per second from the start of the program until all is counted.
     async fn turn(&self, prefix: &str, from: Timestamp, posts: Vec<RawPost>) -> anyhow::Result<(f64, f64)> {
         let count = posts.len();
-        for job in ["topics apply --replication-factor 1", "schemas register"] {
+        for job in ["topics apply --kafka-replication-factor 1", "schemas register"] {
             self.output(prefix, job)?;
         }
         self.publish(prefix, posts).await?;

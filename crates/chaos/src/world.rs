@@ -89,7 +89,7 @@ impl World {
 
         let env = environment(stack.endpoints(), &options, &sources, dir);
         let replicas = options.kafka_nodes;
-        run_job(&program, &format!("topics apply --replication-factor {replicas}"), &env)?;
+        run_job(&program, &format!("topics apply --kafka-replication-factor {replicas}"), &env)?;
         run_job(&program, "schemas register", &env)?;
         run_job(&program, "migrate", &env)?;
         let mut fleet = Fleet::new(&program, &env, &logs, patience.long())?;
@@ -97,7 +97,7 @@ impl World {
             for service in fleet.services.iter_mut().filter(|service| service.spec.name.starts_with("trends")) {
                 service.spec.env.push(("VIGIE_FAILPOINTS".to_owned(), "sabotage".to_owned()));
                 // Every commit has outputs to leave out.
-                service.spec.env.push(("VIGIE_EMIT_INTERVAL_MS".to_owned(), "0".to_owned()));
+                service.spec.env.push(("VIGIE_EMIT_INTERVAL".to_owned(), "0s".to_owned()));
             }
         }
         for service in &mut fleet.services {
@@ -225,10 +225,10 @@ fn environment(servers: &Endpoints, options: &Options, sources: &Path, dir: &Pat
     ];
     // Replays are measured: they run as by default.
     if options.replay.is_none() {
-        env.push(("VIGIE_COMMIT_INTERVAL_MS", "100".to_owned()));
+        env.push(("VIGIE_COMMIT_INTERVAL", "100ms".to_owned()));
         // Several commits, so that faults fall between a change and its emission.
-        env.push(("VIGIE_EMIT_INTERVAL_MS", "1000".to_owned()));
-        env.push(("VIGIE_TRANSACTION_TIMEOUT_MS", "5000".to_owned()));
+        env.push(("VIGIE_EMIT_INTERVAL", "1s".to_owned()));
+        env.push(("VIGIE_TRANSACTION_TIMEOUT", "5s".to_owned()));
     }
     if let Some(library) = &options.model.library {
         env.push(("ORT_DYLIB_PATH", absolute(library)));

@@ -9,6 +9,7 @@ mod mistake;
 mod ops;
 mod secret;
 mod shutdown;
+pub mod units;
 
 pub use context::Context;
 pub use error::{ServiceError, chain};

@@ -54,6 +54,8 @@ impl fmt::Debug for Secret {
 pub trait FromSecret: Sized {
     /// The option, without its dashes. `--{LONG}-file` names a file that holds the secret.
     const LONG: &'static str;
+    /// The option's former name, which still works.
+    const FORMER: Option<&'static str> = None;
     /// The option's environment variable. `{VARIABLE}_FILE` names a file that holds the secret.
     const VARIABLE: &'static str;
     /// The option's help.
@@ -169,9 +171,11 @@ fn file_id<T: FromSecret>() -> String {
 
 impl<T: FromSecret> Args for SecretArg<T> {
     fn augment_args(command: Command) -> Command {
-        let text = Arg::new(T::LONG).long(T::LONG).env(T::VARIABLE).value_name("SECRET").help(T::HELP);
+        let text =
+            Arg::new(T::LONG).long(T::LONG).aliases(T::FORMER).env(T::VARIABLE).value_name("SECRET").help(T::HELP);
         let text = text.hide_env_values(true).hide_default_value(true).value_parser(value_parser!(Secret));
         let file = Arg::new(file_id::<T>()).long(file_id::<T>()).env(format!("{}_FILE", T::VARIABLE));
+        let file = file.aliases(T::FORMER.map(|former| format!("{former}-file")));
         let file = file.value_name("FILE").help(format!("File that holds --{}", T::LONG));
         command.arg(text).arg(file.value_parser(value_parser!(PathBuf)))
     }

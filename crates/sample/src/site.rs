@@ -35,8 +35,8 @@ pub struct SiteConfig {
     /// Sample posts per minute, outside bursts
     #[arg(long, env = "VIGIE_SAMPLE_RATE", default_value_t = 12.0, value_name = "PER_MINUTE")]
     pub sample_rate: f64,
-    /// Hours of sample posts that are there at the start
-    #[arg(long, env = "VIGIE_SAMPLE_BACKLOG_HOURS", default_value_t = 6, value_name = "HOURS")]
+    /// How much of the past there are sample posts of at the start
+    #[arg(long = "sample-backlog", alias = "sample-backlog-hours", env = "VIGIE_SAMPLE_BACKLOG", default_value = "6h", value_name = "DURATION", value_parser = vigie_daemon::units::hours(1..=48_u32))]
     pub sample_backlog_hours: u32,
     /// Folder with recorded Reddit archives (reddit_*.tar.gz) to serve instead of sample posts
     #[arg(long, env = "VIGIE_ARCHIVE", value_name = "DIR")]
@@ -84,9 +84,8 @@ impl SiteConfig {
     /// With every mistake.
     pub fn check(&self) -> Result<(), Vec<Mistake>> {
         let mut check = Check::<Self>::default();
-        let (rate, hours, archive_rate) = (self.sample_rate, self.sample_backlog_hours, self.archive_rate);
+        let (rate, archive_rate) = (self.sample_rate, self.archive_rate);
         check.option("sample-rate", (0.1..=6000.0).contains(&rate), rate, "0.1 to 6000 per minute");
-        check.option("sample-backlog-hours", (1..=48).contains(&hours), hours, "1 to 48");
         let is_rate = (0.1..=1_000_000.0).contains(&archive_rate);
         check.option("archive-rate", is_rate, archive_rate, "0.1 to 1000000 per second");
         if let Some(folder) = &self.archive {

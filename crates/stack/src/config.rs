@@ -16,8 +16,8 @@ pub struct StackConfig {
     /// Folder with Kafka's jars; if not given, KAFKA_HOME/libs or what ./dev has fetched
     #[arg(long, env = "VIGIE_KAFKA_JARS")]
     pub kafka_jars: Option<PathBuf>,
-    /// Largest heap of one Kafka broker in MiB
-    #[arg(long, env = "VIGIE_KAFKA_HEAP_MIB", default_value_t = 512)]
+    /// Largest heap of one Kafka broker
+    #[arg(long = "kafka-heap", alias = "kafka-heap-mib", env = "VIGIE_KAFKA_HEAP", default_value = "512MiB", value_name = "SIZE", value_parser = vigie_daemon::units::mebibytes::<u32>(1..))]
     pub kafka_heap_mib: u32,
     /// Fixed ports, in place of free ones.
     #[command(flatten)]
@@ -70,7 +70,7 @@ impl StackConfig {
         let is_folder = !self.data_dir.exists() || self.data_dir.is_dir();
         check.option("data-dir", is_folder, format!("{} is a file", self.data_dir.display()), "a folder");
         let Ports { kafka_port, postgres_port, redis_port, registry_port } = self.ports;
-        let options = ["kafka-port", "postgres-port", "redis-port", "registry-port"];
+        let options = ["kafka-port", "postgres-port", "redis-port", "schema-registry-port"];
         let ports = [kafka_port, postgres_port, redis_port, registry_port];
         for (n, (option, port)) in options.into_iter().zip(ports).enumerate() {
             if let Some((port, at)) =
@@ -96,7 +96,7 @@ pub struct Ports {
     #[arg(long, env = "VIGIE_REDIS_PORT")]
     pub redis_port: Option<u16>,
     /// Port of the schema registry [default: a free one]
-    #[arg(long, env = "VIGIE_SCHEMA_REGISTRY_PORT")]
+    #[arg(long = "schema-registry-port", alias = "registry-port", env = "VIGIE_SCHEMA_REGISTRY_PORT")]
     pub registry_port: Option<u16>,
 }
 

@@ -17,7 +17,7 @@ use crate::changelog;
 use crate::config::{StateBackend, StreamsConfig};
 use crate::error::StreamsError;
 use crate::metrics::StreamsMetrics;
-use crate::processor::dead_letter::{DeadLetterEncoder, dead_letter_topic};
+use crate::processor::dead_letter::DeadLetterEncoder;
 use crate::snapshot::{self, StateDir, StateDirParts};
 use crate::standby::Standbys;
 use crate::store::database::Memory;
@@ -33,8 +33,6 @@ use crate::topology::Topology;
 const BROKER_WAIT: Duration = Duration::from_secs(10);
 /// How long a start waits for topics that another process is creating.
 const TOPIC_WAIT: Duration = Duration::from_secs(30);
-/// The largest dead letter, in bytes, on topics that are created here.
-const DEAD_LETTER_BYTES: u32 = 4 * 1024 * 1024;
 /// How often a wait looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How often the threads are looked at.
@@ -234,22 +232,17 @@ impl StreamsApp {
         self.topology.sources().try_for_each(|other| check(other, &found))?;
         changelog::refuse_loss(admin, &self.config, &self.topology, &changelogs, partitions)?;
         changelog::create(admin, &changelogs, partitions)?;
-        let dead_letters: Vec<String> = self.topology.sources().map(dead_letter_topic).collect();
-        // A dead letter holds a record that may be as large as its topic allows, and more.
-        let config = BTreeMap::from([("max.message.bytes".to_owned(), DEAD_LETTER_BYTES.to_string())]);
-        for name in &dead_letters {
+        let dead_letters: Vec<TopicSpec> =
+            self.topology.sources().map(|topic| self.encoder.topic(topic, partitions)).collect();
+        for spec in &dead_letters {
             // Whoever may not create topics does without where they exist.
-            if admin.partitions(name)?.is_none() {
-                admin.create_topics(&[TopicSpec {
-                    name: name.clone(),
-                    partitions,
-                    replication: -1,
-                    config: config.clone(),
-                }])?;
+            if admin.partitions(&spec.name)?.is_none() {
+                admin.create_topics(std::slice::from_ref(spec))?;
             }
         }
         // A topic that was just created takes a moment to show.
-        let made: Vec<&str> = changelogs.iter().chain(&dead_letters).map(String::as_str).collect();
+        let made = changelogs.iter().chain(dead_letters.iter().map(|spec| &spec.name));
+        let made: Vec<&str> = made.map(String::as_str).collect();
         let made = wait_for_topics(admin, &self.clock, &made, stop)?;
         changelogs.iter().try_for_each(|changelog| check(changelog, &made))?;
         Ok(partitions)

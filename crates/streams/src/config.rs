@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use vigie_daemon::units::{mebibytes, milliseconds};
 use vigie_kafka_client::{KafkaConfig, Reset, TopicPartition};
 
 use crate::failpoint::FailPoint;
@@ -15,17 +16,17 @@ pub struct StreamsOptions {
     /// Stream threads; more than there are partitions stay idle
     #[arg(long = "stream-threads", env = "VIGIE_STREAM_THREADS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub threads: u16,
-    /// Milliseconds between commits: how long results wait before others see them
-    #[arg(long = "commit-interval-ms", env = "VIGIE_COMMIT_INTERVAL_MS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(10..=60_000))]
+    /// Time between commits: how long results wait before others see them
+    #[arg(long = "commit-interval", alias = "commit-interval-ms", env = "VIGIE_COMMIT_INTERVAL", default_value = "500ms", value_name = "DURATION", value_parser = milliseconds(10..=60_000_u64))]
     pub commit_interval_ms: u64,
-    /// Milliseconds after which the broker ends the transaction of a dead instance, on which readers wait until then
-    #[arg(long = "transaction-timeout-ms", env = "VIGIE_TRANSACTION_TIMEOUT_MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1_000..=900_000))]
+    /// Time after which the broker ends the transaction of a dead instance, on which readers wait until then
+    #[arg(long = "transaction-timeout", alias = "transaction-timeout-ms", env = "VIGIE_TRANSACTION_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = milliseconds(1_000..=900_000_u64))]
     pub transaction_timeout_ms: u64,
-    /// Milliseconds of silence after which a partition no longer holds the watermark back
-    #[arg(long = "idle-timeout-ms", env = "VIGIE_IDLE_TIMEOUT_MS", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(100..))]
+    /// Length of silence after which a partition no longer holds the watermark back
+    #[arg(long = "idle-timeout", alias = "idle-timeout-ms", env = "VIGIE_IDLE_TIMEOUT", default_value = "30s", value_name = "DURATION", value_parser = milliseconds(100_u64..))]
     pub idle_timeout_ms: u64,
-    /// Milliseconds that a batch or a restore may take: an instance that does not poll within this time loses its partitions
-    #[arg(long = "max-poll-interval-ms", env = "VIGIE_MAX_POLL_INTERVAL_MS", default_value_t = 600_000, value_parser = clap::value_parser!(u64).range(10_000..=86_400_000))]
+    /// Time that a batch or a restore may take: an instance that does not poll within this time loses its partitions
+    #[arg(long = "max-poll-interval", alias = "max-poll-interval-ms", env = "VIGIE_MAX_POLL_INTERVAL", default_value = "10m", value_name = "DURATION", value_parser = milliseconds(10_000..=86_400_000_u64))]
     pub max_poll_interval_ms: u64,
     /// A name for this instance that it keeps over restarts and shares with no other; random if not given
     ///
@@ -41,14 +42,14 @@ pub struct StreamsOptions {
     /// Where state is kept: on disk, in --state-dir, or in memory, with copies in --state-dir if there is one [default: disk where there is a
     /// --state-dir, else memory]
     ///
-    /// In memory it is faster, and takes as much as there is state. On disk it takes the memory of --state-cache-mb.
+    /// In memory it is faster, and takes as much as there is state. On disk it takes the memory of --state-cache.
     #[arg(long = "state-backend", env = "VIGIE_STATE_BACKEND", value_enum)]
     pub state_backend: Option<StateBackend>,
-    /// MiB of memory for state on disk, of each topology: half caches what is read, half holds what is to be written
-    #[arg(long = "state-cache-mb", env = "VIGIE_STATE_CACHE_MB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=65_536))]
+    /// Memory for state on disk, of each topology: half caches what is read, half holds what is to be written
+    #[arg(long = "state-cache", alias = "state-cache-mb", env = "VIGIE_STATE_CACHE", default_value = "64MiB", value_name = "SIZE", value_parser = mebibytes(8..=65_536_u32))]
     pub state_cache_mb: u32,
-    /// Milliseconds between two local copies of a task's state in memory, which are made only if it changed
-    #[arg(long = "snapshot-interval-ms", env = "VIGIE_SNAPSHOT_INTERVAL_MS", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(100..=86_400_000))]
+    /// Time between two local copies of a task's state in memory, which are made only if it changed
+    #[arg(long = "snapshot-interval", alias = "snapshot-interval-ms", env = "VIGIE_SNAPSHOT_INTERVAL", default_value = "1m", value_name = "DURATION", value_parser = milliseconds(100..=86_400_000_u64))]
     pub snapshot_interval_ms: u64,
     /// 1: each instance keeps a copy of the state of all tasks that others run, so that it takes one over within a second; 0: none does
     ///

@@ -1,6 +1,8 @@
 //! Dead letters as Avro records of the topic's dead letter queue.
 
 use bytes::Bytes;
+use vigie_kafka_client::TopicSpec;
+use vigie_schemas::TopicConfig;
 use vigie_streams::{DeadLetter, DeadLetterEncoder, dead_letter_topic};
 
 use crate::service::record_codec::RecordCodec;
@@ -27,5 +29,10 @@ impl<C: RecordCodec> DeadLetterEncoder for AvroDeadLetters<C> {
         };
         let encoded = self.0.encode(&dead_letter_topic(&record.topic), &value.fitting());
         encoded.map(Bytes::from).map_err(|error| error.to_string())
+    }
+
+    fn topic(&self, topic: &str, _: i32) -> TopicSpec {
+        let TopicConfig { name, partitions, config } = TopicConfig::of_dead_letters(dead_letter_topic(topic));
+        TopicSpec { name, partitions, replication: -1, config }
     }
 }

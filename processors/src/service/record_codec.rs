@@ -17,7 +17,7 @@ pub trait RecordCodec: Clone + Send + Sync + 'static {
     /// Decodes a value.
     ///
     /// # Errors
-    /// [`CodecError`]: retriable if the registry is away, else the bytes are not such a record.
+    /// [`CodecError`]; [`CodecError::is_of_record`] if the bytes are not such a record.
     fn decode<T: AvroRecord>(&self, bytes: &[u8]) -> Result<T, CodecError>;
 }
 
@@ -66,8 +66,8 @@ pub(crate) fn decode<T: AvroRecord>(
     };
     match codec.decode(value) {
         Ok(decoded) => Ok(Ok(decoded)),
-        Err(error) if error.is_retriable() => Err(codec_error(error)),
-        Err(error) => Ok(Err(Rejection::undecodable(error))),
+        Err(error) if error.is_of_record() => Ok(Err(Rejection::undecodable(error))),
+        Err(error) => Err(ProcessorError::retry(error)),
     }
 }
 

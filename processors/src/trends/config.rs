@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use vigie_daemon::units::milliseconds;
 use vigie_daemon::{Check, Mistake};
 use vigie_schemas::RegistryConfig;
 use vigie_streams::{KafkaConfig, StreamsOptions, TumblingWindows};
@@ -81,9 +82,9 @@ pub struct TrendsOptions {
     /// How long after its end a window usually still changes, for sources deliver late; then it becomes history for the forecasts
     #[arg(long, value_name = "DURATION", env = "VIGIE_SETTLE", default_value = "10m", value_parser = parse_duration)]
     pub settle: Duration,
-    /// Milliseconds between the revisions of an open window, at least; one that becomes final is emitted at once
-    #[arg(long, value_name = "MILLISECONDS", env = "VIGIE_EMIT_INTERVAL_MS", default_value_t = 2000,
-          value_parser = clap::value_parser!(u64).range(0..=300_000))]
+    /// Time between the revisions of an open window, at least; one that becomes final is emitted at once
+    #[arg(long = "emit-interval", alias = "emit-interval-ms", value_name = "DURATION", env = "VIGIE_EMIT_INTERVAL",
+          default_value = "2s", value_parser = milliseconds(0..=300_000_u64))]
     pub emit_interval_ms: u64,
     /// Least anomaly score, 0 to 1, of an alert; the detectors are made for 0.5
     #[arg(long, value_name = "SCORE", env = "VIGIE_ALERT_SCORE", default_value_t = 0.5)]

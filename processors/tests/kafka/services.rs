@@ -78,10 +78,10 @@ impl Bench {
             &self.stack.prefix,
             "--schema-registry-url",
             &self.stack.registry_url,
-            "--commit-interval-ms",
-            "50",
-            "--transaction-timeout-ms",
-            "5000",
+            "--commit-interval",
+            "50ms",
+            "--transaction-timeout",
+            "5s",
         ];
         Cli::<C>::try_parse_from([&own, extra].concat()).unwrap_or_else(|error| panic!("{error}")).config
     }

@@ -35,6 +35,9 @@ impl RecordCodec for LocalCodec {
         if bytes == b"the registry is away" {
             return Err(CodecError::Registry { url: "http://registry".into(), detail: "connection refused".into() });
         }
+        if bytes == b"the options are wrong" {
+            return Err(CodecError::Config(Vec::new()));
+        }
         let schema = schema::<T>();
         let reader = GenericDatumReader::builder(&schema).build();
         let value = reader.and_then(|reader| reader.read_value(&mut Cursor::new(bytes)));

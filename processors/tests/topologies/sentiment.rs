@@ -5,9 +5,9 @@ use bytes::Bytes;
 use vigie_clock::{ManualClock, Timestamp};
 use vigie_processors::AvroDeadLetters;
 use vigie_processors::sentiment::{Only, SentimentMetrics, SentimentSettings, SharedAnalyser, topology};
-use vigie_schemas::{DeadLetter, Mention, RawPost, ScoredPost, market_key, market_route};
-use vigie_streams::ProcessorError;
+use vigie_schemas::{DeadLetter, Mention, RawPost, ScoredPost, Topic, market_key, market_route};
 use vigie_streams::testing::TopologyTestDriver;
+use vigie_streams::{DeadLetterEncoder, ProcessorError};
 
 use crate::fixtures::{Lexicon, LocalCodec, at, decode, encode, raw_post};
 
@@ -384,7 +384,16 @@ fn fingerprint_and_spam_score_go_with_the_post_and_its_mentions() {
 #[test]
 fn a_registry_that_is_away_is_waited_for_and_is_no_dead_letter() {
     let mut driver = driver();
-    let away = (Some(Bytes::from("a")), Some(Bytes::from_static(b"the registry is away")), at(NOW));
-    let error = driver.pipe_batch(RAW, 0, [away]).unwrap_err();
-    assert!(matches!(error, ProcessorError::Retry(_)), "{error}");
+    for value in ["the registry is away", "the options are wrong"] {
+        let away = (Some(Bytes::from("a")), Some(Bytes::from(value)), at(NOW));
+        let error = driver.pipe_batch(RAW, 0, [away]).unwrap_err();
+        assert!(matches!(error, ProcessorError::Retry(_)), "{error}");
+    }
+}
+
+#[test]
+fn a_missing_dead_letter_queue_is_made_as_the_catalogue_has_it() {
+    let made = AvroDeadLetters(LocalCodec).topic(RAW, 4);
+    let queue = Topic::PostsRaw.configs().remove(1);
+    assert_eq!((made.name, made.partitions, made.config), (queue.name, queue.partitions, queue.config));
 }

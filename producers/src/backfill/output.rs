@@ -54,6 +54,9 @@ impl Output {
             let problem = match outcome {
                 Ok(()) => {
                     self.authors.committed(&keys);
+                    if page.left_out > 0 {
+                        warn!(source = page.record.source, posts = page.left_out, "posts of a long answer left out");
+                    }
                     return Ok(());
                 }
                 Err(Attempt::Hopeless(error)) => return Err(error),

@@ -17,12 +17,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info, warn};
 use vigie_kafka_client::{Consumer, ConsumerOptions, Event, KafkaConfig, KafkaError, Reset, TopicPartition};
-use vigie_schemas::Topic;
+use vigie_schemas::{Service, Topic};
 
 use crate::lease::Lease;
 
 /// The consumer group of the replicas, without prefix.
-pub const GROUP: &str = "vigie-producers";
+pub const GROUP: &str = Service::Producers.group();
 
 /// How long a poll waits: also how often the lease is renewed, and how soon a stop is seen.
 const STEP: Duration = Duration::from_millis(200);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tracing::{debug, info, warn};
 use vigie_daemon::{Context, ServiceError};
-use vigie_schemas::Codec;
+use vigie_schemas::{Codec, Service};
 
 use crate::config::{Checked, Config};
 use crate::fetcher::Fetcher;
@@ -34,7 +34,7 @@ pub async fn run(checked: Checked, ctx: Context) -> Result<(), ServiceError> {
     // The group has heard of this process within the last fifth of the time that it waits (a second at most).
     let lease = Arc::new(Lease::new(ctx.clock.clone(), session_timeout / 2));
     let fetcher = Fetcher::new(config.fetcher(), ctx.clock.clone()).map_err(ServiceError::failed)?;
-    let health = ctx.health.component("producers");
+    let health = ctx.health.component(Service::Producers.name());
     let metrics = Metrics::register(&ctx.metrics);
     let Some((codec, partitions)) = connect(&config, &ctx).await? else { return Ok(()) };
     let plan = Plan::new(sources::ready(sources), partitions);

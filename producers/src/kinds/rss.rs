@@ -58,11 +58,14 @@ fn read(text: &str, base: Option<&Url>, origin: Origin<'_>) -> Result<Page, Pars
     // RSS 1.0 has its channel beside the items, RSS 2.0 around them.
     let channel = root.children().find(|child| child.name() == "channel").unwrap_or(root);
     let mut feed = entry::Feed::read(channel, root, base);
-    let items = tree.elements().filter(|element| is_item(*element)).take(MAX_POSTS);
-    let whole: Vec<Element<'_>> =
-        items.filter(|element| element.is_closed() || is_whole(*element, &tree, text)).collect();
+    let mut items = tree.elements().filter(|element| is_item(*element));
+    let whole: Vec<Element<'_>> = items
+        .by_ref()
+        .take(MAX_POSTS)
+        .filter(|element| element.is_closed() || is_whole(*element, &tree, text))
+        .collect();
     feed.order = dates::order(whole.iter().flat_map(|element| entry::dates_in(*element)), origin.fetched_at);
-    let mut page = Page { schedule: schedule::read(channel), ..Page::default() };
+    let mut page = Page { schedule: schedule::read(channel), left_out: items.count(), ..Page::default() };
     namesakes::add(whole.into_iter().filter_map(|element| entry::read(element, &feed)).collect(), origin, &mut page);
     if page.posts.is_empty() && (tree.is_cut || !root.is_closed()) {
         return Err(ParseError::Feed(format!("it ends early and holds no whole entry, {}", begins())));

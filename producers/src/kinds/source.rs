@@ -37,6 +37,8 @@ pub struct Page {
     pub posts: Vec<RawPost>,
     /// Posts of this page that the answer says were edited, by id, and when.
     pub edited: BTreeMap<String, Timestamp>,
+    /// Posts of the answer that are not among them, as it has more than are taken of one.
+    pub left_out: usize,
     /// Ids of posts that the answer says are deleted.
     pub deleted: Vec<String>,
     /// Where the next older posts are, if the answer says.

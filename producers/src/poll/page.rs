@@ -95,6 +95,11 @@ pub(crate) fn hide_key(source: &SourceConfig, message: String) -> String {
     }
 }
 
+/// What the ledger says of posts that are left out.
+pub(crate) fn left_out(posts: usize) -> Option<String> {
+    (posts > 0).then(|| format!("{posts} posts left out, more than are taken of one answer"))
+}
+
 /// The ledger entry of a fetch that went well and brought nothing.
 pub(crate) fn record(source: &SourceConfig, at: Timestamp) -> FetchRecord {
     FetchRecord {

@@ -49,6 +49,8 @@ pub(super) struct Found {
     /// The ids of all posts as they are remembered, newest last, and what marks their revisions.
     pub(super) listed: Vec<String>,
     pub(super) seen: usize,
+    /// Of those, how many are not taken, as their answers have more than are taken of one.
+    pub(super) left_out: usize,
     /// When the posts were published, where they say.
     pub(super) published: Vec<Timestamp>,
 }
@@ -227,11 +229,13 @@ impl<'a> Reader<'a> {
         page.posts.retain(|post| post.title.is_some() || post.url.is_some() || !post.text.is_empty());
         if page.posts.len() > MAX_ENTRIES {
             page.posts.sort_by_key(|post| std::cmp::Reverse(post.published_at));
+            page.left_out += page.posts.len() - MAX_ENTRIES;
             page.posts.truncate(MAX_ENTRIES);
         }
         let dated = page.posts.iter().filter(|post| !post.published_at_estimated);
         found.published.extend(dated.map(|post| post.published_at));
-        found.seen += page.posts.len();
+        found.seen += page.posts.len() + page.left_out;
+        found.left_out += page.left_out;
         // Newest last, over all pages: each page is older than the one before.
         found.listed.splice(..0, page.posts.iter().rev().map(|post| remembered(&post.post_id)));
         for mark in namesakes::recognise(&page, self.walk.seen_until(), &mut self.known) {

@@ -27,7 +27,7 @@ pub(crate) async fn read_cursors(
             Ok(cursor) => {
                 cursors.insert(source, cursor);
             }
-            Err(error) if error.is_retriable() => return Err(error.into()),
+            Err(error) if !error.is_of_record() => return Err(error.into()),
             // Reading the source from the start is better than not reading it; downstream drops what it has seen.
             Err(error) => warn!(source, %error, "cursor unreadable, the source is read from the start"),
         }

@@ -202,6 +202,11 @@ impl Worker {
             }
             let published = self.shared.metrics.published.with_label_values(&[&polled.record.kind]);
             published.inc_by(polled.posts.len() as u64);
+            if polled.left_out > 0 {
+                warn!(source = polled.record.source, posts = polled.left_out, "posts of a long answer left out");
+                let left_out = self.shared.metrics.left_out.with_label_values(&[&polled.record.kind]);
+                left_out.inc_by(polled.left_out as u64);
+            }
         }
         Ok(())
     }

@@ -9,10 +9,12 @@ use axum::body::Bytes;
 use axum::http::header;
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use vigie_clock::SystemClock;
 use vigie_producers::fetcher::{FetchError, Fetched, FetcherConfig};
+use vigie_producers::poll::{fresh_cursor, poll};
 
 use crate::server::{fetcher, request};
-use crate::web::{Web, public};
+use crate::web::{Web, feed, public, rss};
 
 const MIB: usize = 1024 * 1024;
 
@@ -138,4 +140,17 @@ async fn a_server_that_stalls_or_drips_is_left_in_time() {
             "{error}"
         );
     }
+}
+
+#[tokio::test]
+async fn posts_that_are_not_taken_of_a_long_answer_are_counted() {
+    let web = Web::start().await;
+    let items: String = (0..50_002).map(|n| format!("<item><guid>{n}</guid><title>{n}</title></item>")).collect();
+    let body = rss(&items);
+    web.on("long.example/feed", move |_| body.clone());
+    let source = feed("long", "http://long.example/feed");
+    let polled = poll(&source, &fresh_cursor(&source), &web.quick(), &SystemClock::default()).await;
+    assert_eq!((polled.posts.len(), polled.left_out, polled.record.posts_seen), (5_000, 45_003, 50_003));
+    let reason = polled.record.reason.unwrap();
+    assert!(reason.starts_with("45003 posts left out"), "{reason}");
 }

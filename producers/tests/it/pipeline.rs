@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use vigie_authors::AuthorKey;
-use vigie_daemon::{Context, SecretArg};
+use vigie_daemon::{Context, SecretArg, ServiceError};
 use vigie_kafka_client::{Admin, KafkaConfig, Start, TopicSpec, read_to_end};
 use vigie_producers::{Checked, Config, Kind, SourceConfig, run};
 use vigie_sample::{Archive, Site, SiteConfig};
@@ -111,6 +113,27 @@ pub(crate) async fn posts(kafka: &KafkaConfig, codec: &Codec) -> Vec<RawPost> {
     posts
 }
 
+/// Drops the producers at a counted event, as a crash would: in even rounds once `counted` has gone up by `more`, so mostly in a fetch;
+/// in odd ones once a transaction has made it `wanted` posts, so before what follows a commit.
+pub(crate) async fn crash(
+    running: JoinHandle<Result<(), ServiceError>>,
+    round: usize,
+    (counted, more): (&watch::Sender<usize>, usize),
+    (kafka, codec): (&KafkaConfig, &Codec),
+    wanted: usize,
+) {
+    if round.is_multiple_of(2) {
+        let mut counted = counted.subscribe();
+        let enough = *counted.borrow() + more;
+        let counting = counted.wait_for(|counted| *counted >= enough);
+        tokio::time::timeout(Duration::from_secs(120), counting).await.expect("it is counted in time").unwrap();
+    } else {
+        wait_for(kafka, codec, wanted).await;
+    }
+    running.abort();
+    let _ = running.await;
+}
+
 /// Reads until that many posts are there.
 pub(crate) async fn wait_for(kafka: &KafkaConfig, codec: &Codec, expected: usize) -> Vec<RawPost> {
     let reading = async {
@@ -135,18 +158,14 @@ async fn killed_producers_publish_every_post_exactly_once() {
         SourceConfig { max_pages: 3, ..source("sub", Kind::Reddit, base.join("r/test/new.json").unwrap()) },
         source("dead", Kind::Rss, base.join("no-such-feed").unwrap()),
     ];
-    // Dropped at an arbitrary moment, as a crash would: mostly in a fetch or in a transaction.
-    for round in 0..6_u64 {
-        let ctx = Context::system();
-        let running = tokio::spawn(run(checked(&kafka, &registry, list.clone()), ctx));
-        tokio::time::sleep(Duration::from_millis(350 + 170 * round)).await;
-        running.abort();
-        let _ = running.await;
+    let codec = Codec::connect(&registry, &stack.prefix).await.unwrap();
+    for round in 0..6 {
+        let running = tokio::spawn(run(checked(&kafka, &registry, list.clone()), Context::system()));
+        crash(running, round, (&subreddit.answers, 1 + round), (&kafka, &codec), 700 + 130 * round).await;
         subreddit.grow(130);
     }
     let ctx = Context::system();
     let running = tokio::spawn(run(checked(&kafka, &registry, list), ctx.clone()));
-    let codec = Codec::connect(&registry, &stack.prefix).await.unwrap();
     let expected = 700 + 6 * 130;
     let all = wait_for(&kafka, &codec, expected).await;
     assert!(ctx.health.report().ready, "{:?}", ctx.health.report());

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use url::Url;
 use vigie_clock::SystemClock;
 use vigie_producers::fetcher::{Fetcher, FetcherConfig, Request};
@@ -36,6 +37,8 @@ pub(crate) fn source(id: &str, kind: Kind, url: Url) -> SourceConfig {
 #[derive(Clone, Default)]
 pub(crate) struct Subreddit {
     posts: Arc<Mutex<u64>>,
+    /// How often it has answered.
+    pub(crate) answers: Arc<watch::Sender<usize>>,
 }
 
 impl Subreddit {
@@ -44,9 +47,10 @@ impl Subreddit {
     }
 
     pub(crate) fn router(&self) -> Router {
-        let posts = Arc::clone(&self.posts);
+        let (posts, answers) = (Arc::clone(&self.posts), Arc::clone(&self.answers));
         let listing = move |axum::extract::Query(query): axum::extract::Query<BTreeMap<String, String>>| {
             let top = *posts.lock().unwrap();
+            answers.send_modify(|answers| *answers += 1);
             let below = query.get("after").map_or(top, |after| after[3..].parse::<u64>().unwrap() - 1);
             let limit: u64 = query["limit"].parse().unwrap();
             let page: Vec<u64> = (1..=below).rev().take(usize::try_from(limit).unwrap()).collect();

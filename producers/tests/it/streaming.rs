@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
@@ -17,7 +18,7 @@ use vigie_producers::poll::{Polled, fresh_cursor, poll};
 use vigie_producers::{Kind, SourceConfig, run};
 use vigie_schemas::{Codec, Cursor};
 
-use crate::pipeline::{checked, prepare, wait_for};
+use crate::pipeline::{checked, crash, prepare, wait_for};
 use crate::server::{self, source};
 
 /// Microseconds between two events.
@@ -27,6 +28,8 @@ const GAP: i64 = 200_000;
 #[derive(Clone)]
 struct Jetstream {
     state: Arc<Mutex<State>>,
+    /// Events sent on all connections.
+    sent: Arc<watch::Sender<usize>>,
 }
 
 #[derive(Default)]
@@ -46,7 +49,7 @@ impl Jetstream {
     fn new(now: Timestamp, events: i64) -> Self {
         let state =
             State { start: (now.as_millis() - 3_600_000) * 1000, events, drop_after: usize::MAX, ..State::default() };
-        Self { state: Arc::new(Mutex::new(state)) }
+        Self { state: Arc::new(Mutex::new(state)), sent: Arc::default() }
     }
 
     fn grow(&self, by: i64) {
@@ -131,6 +134,7 @@ impl Jetstream {
                     return;
                 }
                 self.state.lock().unwrap().sent += 1;
+                self.sent.send_modify(|sent| *sent += 1);
                 (next, sent) = (next + 1, sent + 1);
                 continue;
             }
@@ -329,16 +333,16 @@ async fn a_stream_reaches_kafka_exactly_once_through_crashes_and_broken_connecti
     let stream = Jetstream::new(SystemClock::default().now(), 300);
     stream.state.lock().unwrap().drop_after = 90;
     let list = vec![source("jet", Kind::Bluesky, stream.serve().await)];
-    for round in 0..5_u64 {
+    let codec = Codec::connect(&registry, &stack.prefix).await.unwrap();
+    for round in 0..5_u32 {
+        let wanted = Jetstream::expected(300 + 60 * i64::from(round)).len();
         let running = tokio::spawn(run(checked(&kafka, &registry, list.clone()), Context::system()));
-        tokio::time::sleep(Duration::from_millis(400 + 230 * round)).await;
-        running.abort();
-        let _ = running.await;
+        let (round, more) = (round as usize, 10 + 12 * round as usize);
+        crash(running, round, (&stream.sent, more), (&kafka, &codec), wanted).await;
         stream.grow(60);
     }
     let ctx = Context::system();
     let running = tokio::spawn(run(checked(&kafka, &registry, list), ctx.clone()));
-    let codec = Codec::connect(&registry, &stack.prefix).await.unwrap();
     let expected = Jetstream::expected(600);
     let all = wait_for(&kafka, &codec, expected.len()).await;
     ctx.shutdown.cancel();

@@ -12,14 +12,14 @@ use vigie_archive::{
 use vigie_clock::Timestamp;
 use vigie_daemon::Context;
 use vigie_kafka_client::{Admin, KafkaConfig, KafkaError, ReadToEnd, TopicPartition};
-use vigie_schemas::{Codec, RawPost, ScoredPost};
+use vigie_schemas::{Codec, RawPost, ScoredPost, Service};
 
 use super::erasures::Erasures;
 use super::error::RoundError;
 use super::metrics::Metrics;
 
 /// In the log and in health.
-pub(crate) const NAME: &str = "sink-archive";
+pub(crate) const NAME: &str = Service::SinkArchive.name();
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// A file without a manifest is left alone for so long: its writer may be about to commit it.

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tokio_postgres::{Client, Error};
 use tracing::{debug, info, warn};
 use vigie_clock::Timestamp;
+use vigie_daemon::units::days;
 use vigie_stores::PostgresUrl;
 
 use crate::postgres::cell::Cell;
@@ -54,22 +55,22 @@ const FORGET_AUTHORS: &str = "DELETE FROM authors WHERE seen_at < now() - ($1::i
 /// How long history is kept. Without an option everything is.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct Retention {
-    /// Days for which posts are kept, with what they say of assets; then they go month by month, of replays too [default: for ever]
-    #[arg(long, env = "VIGIE_KEEP_POSTS_DAYS", value_parser = clap::value_parser!(i32).range(LEAST_DAYS..))]
+    /// How long posts are kept, with what they say of assets; then they go month by month, of replays too [default: for ever]
+    #[arg(long = "keep-posts", alias = "keep-posts-days", env = "VIGIE_KEEP_POSTS", value_name = "DURATION", value_parser = days(LEAST_DAYS..))]
     pub keep_posts_days: Option<i32>,
-    /// Days for which windows and terms are kept [default: for ever]
-    #[arg(long, env = "VIGIE_KEEP_WINDOWS_DAYS", value_parser = clap::value_parser!(i32).range(LEAST_DAYS..))]
+    /// How long windows and terms are kept [default: for ever]
+    #[arg(long = "keep-windows", alias = "keep-windows-days", env = "VIGIE_KEEP_WINDOWS", value_name = "DURATION", value_parser = days(LEAST_DAYS..))]
     pub keep_windows_days: Option<i32>,
-    /// Days for which the revisions of windows are kept, which answer what was known at a time [default: for ever]
-    #[arg(long, env = "VIGIE_KEEP_REVISIONS_DAYS", value_parser = clap::value_parser!(i32).range(LEAST_DAYS..))]
+    /// How long the revisions of windows are kept, which answer what was known at a time [default: for ever]
+    #[arg(long = "keep-revisions", alias = "keep-revisions-days", env = "VIGIE_KEEP_REVISIONS", value_name = "DURATION", value_parser = days(LEAST_DAYS..))]
     pub keep_revisions_days: Option<i32>,
-    /// Days for which the fetch ledger is kept [default: for ever]
-    #[arg(long, env = "VIGIE_KEEP_FETCHES_DAYS", value_parser = clap::value_parser!(i32).range(LEAST_DAYS..))]
+    /// How long the fetch ledger is kept [default: for ever]
+    #[arg(long = "keep-fetches", alias = "keep-fetches-days", env = "VIGIE_KEEP_FETCHES", value_name = "DURATION", value_parser = days(LEAST_DAYS..))]
     pub keep_fetches_days: Option<i32>,
 }
 
 /// The check of final windows looks back over 30 days.
-const LEAST_DAYS: i64 = 31;
+const LEAST_DAYS: i32 = 31;
 
 impl Retention {
     /// Every table by time, and for how many days it is kept. An asset's row goes before its post.

@@ -8,7 +8,7 @@ use vigie_processors::assets::{Asset, AssetsConfig};
 ///
 /// # Errors
 /// With every mistake.
-pub(super) fn named(api: vigie_api::Config, assets: &AssetsConfig) -> Result<vigie_api::Checked, Vec<Mistake>> {
+pub(crate) fn named(api: vigie_api::Config, assets: &AssetsConfig) -> Result<vigie_api::Checked, Vec<Mistake>> {
     let mut check = Check::<vigie_api::Config>::default();
     let (api, table) = (check.part(api.check()), check.part(assets.table()));
     let named = api.zip(table).map(|(api, table)| api.naming(table.assets().iter().map(name).collect()));

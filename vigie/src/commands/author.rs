@@ -3,18 +3,84 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
+use clap::{Args, Subcommand};
 use serde_json::json;
 use vigie_audit::{Action, AuditConfig};
-use vigie_authors::{KeyEncryption, Keyring, Sealed, WrappedKey};
+use vigie_authors::{AuthorKey, KeyEncryption, Keyring, Sealed, WrappedKey};
 use vigie_clock::Timestamp;
-use vigie_daemon::{Context, Mistake, ServiceError};
+use vigie_daemon::{Context, Mistake, SecretArg, ServiceError};
 use vigie_kafka_client::{KafkaConfig, KafkaError, OutgoingRecord, Publisher, Record, Start, read_to_end};
 use vigie_schemas::{AuthorKeyRecord, Codec, RawPost, RegistryConfig, Topic};
 
-use crate::cli::{AuthorArgs, AuthorCommand};
 use crate::commands::audit::{audited, event};
 use crate::commands::topics::{blocking, codec_error, kafka_error};
 use crate::output::{Output, count};
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum AuthorCommand {
+    /// Print the author id of a handle
+    Id {
+        #[command(flatten)]
+        author: AuthorArgs,
+    },
+    /// Open the handle behind an author id: reads the keys and the raw posts, and needs the keyring
+    Open {
+        #[command(flatten)]
+        author: AuthorArgs,
+        #[command(flatten)]
+        sealed: SealedArgs,
+    },
+    /// Re-wrap the data keys of all authors under the first key of the keyring; handles are not touched. Start it again if it is interrupted
+    Rewrap {
+        #[command(flatten)]
+        sealed: SealedArgs,
+    },
+    /// Destroy the keys of an author's handle, and have the texts of the author's posts removed from the history; cannot be undone
+    Erase {
+        /// Do not ask
+        #[arg(long, conflicts_with = "dry_run")]
+        yes: bool,
+        /// Only say how many keys would be destroyed
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        author: AuthorArgs,
+        #[command(flatten)]
+        kafka: KafkaConfig,
+        #[command(flatten)]
+        registry: RegistryConfig,
+    },
+}
+
+/// An author, by id or by handle.
+#[derive(Args, Debug)]
+pub(crate) struct AuthorArgs {
+    /// The author id, as posts have it
+    #[arg(required_unless_present = "handle", conflicts_with = "handle")]
+    pub(crate) author_id: Option<String>,
+    /// The handle as published, in place of the id; needs the author key
+    #[arg(long, requires = "kind")]
+    pub(crate) handle: Option<String>,
+    /// Kind of the sources that the handle is from
+    #[arg(long, value_enum, requires = "handle")]
+    pub(crate) kind: Option<vigie_producers::Kind>,
+    /// Id of the source that the handle is from: for rss, where each feed has its own authors
+    #[arg(long, requires = "handle", required_if_eq("kind", "rss"))]
+    pub(crate) source: Option<String>,
+    #[command(flatten)]
+    pub(crate) key: SecretArg<AuthorKey>,
+}
+
+/// Sealed handles: what opens them, and where they are.
+#[derive(Args, Debug)]
+pub(crate) struct SealedArgs {
+    #[command(flatten)]
+    keyring: SecretArg<Keyring>,
+    #[command(flatten)]
+    kafka: KafkaConfig,
+    #[command(flatten)]
+    registry: RegistryConfig,
+}
 
 mod rewrap;
 
@@ -29,7 +95,7 @@ pub(crate) async fn run(command: AuthorCommand, output: Output) -> Result<(), Se
             let author_id = author_id(&author)?;
             output.result(&json!({"author_id": author_id}), || author_id.clone())
         }
-        AuthorCommand::Open { author, keyring, kafka, registry } => {
+        AuthorCommand::Open { author, sealed: SealedArgs { keyring, kafka, registry } } => {
             let author_id = author_id(&author)?;
             let keyring = keyring.require()?;
             let audit = AuditConfig { kafka: kafka.clone(), registry: registry.clone() };
@@ -41,7 +107,7 @@ pub(crate) async fn run(command: AuthorCommand, output: Output) -> Result<(), Se
             };
             output.result(&json!({"author_id": author_id, "handle": handle}), || handle.clone())
         }
-        AuthorCommand::Rewrap { keyring, kafka, registry } => {
+        AuthorCommand::Rewrap { sealed: SealedArgs { keyring, kafka, registry } } => {
             let keyring = keyring.require()?;
             let audit = AuditConfig { kafka: kafka.clone(), registry: registry.clone() };
             let event = event(Action::AuthorRewrap, Some(keyring.current()));

@@ -6,15 +6,23 @@ mod redrive;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use vigie_daemon::{Mistake, ServiceError};
-use vigie_schemas::{Codec, Topic};
+use vigie_kafka_client::KafkaConfig;
+use vigie_schemas::{Codec, RegistryConfig, Topic};
 
-use crate::cli::DlqArgs;
 use crate::commands::topics::codec_error;
 use crate::output::{Output, count};
 use letters::{Chosen, Filter, Letter};
+
+#[derive(Args, Debug)]
+pub(crate) struct DlqArgs {
+    #[command(flatten)]
+    pub(crate) kafka: KafkaConfig,
+    #[command(flatten)]
+    pub(crate) registry: RegistryConfig,
+}
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum DlqCommand {

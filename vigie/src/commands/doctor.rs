@@ -1,11 +1,19 @@
 //! `vigie doctor`.
 
+use clap::Args;
 use vigie_daemon::ServiceError;
 use vigie_processors::inference::find_library;
 
-use crate::cli::DoctorArgs;
 use crate::commands::topics::blocking;
 use crate::output::Output;
+
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) stack: vigie_stack::StackConfig,
+    #[command(flatten)]
+    pub(crate) model: vigie_processors::inference::ModelConfig,
+}
 
 pub(crate) async fn run(args: DoctorArgs, output: Output) -> Result<(), ServiceError> {
     let mut checks: Vec<(&'static str, Result<String, String>)> = vigie_stack::check(&args.stack).await;

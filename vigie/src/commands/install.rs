@@ -12,13 +12,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clap::CommandFactory;
+use clap::Command;
 use clap_complete::Shell;
 use serde_json::json;
 use vigie_daemon::{Mistake, ServiceError};
 use vigie_processors::inference::find_library;
 
-use crate::cli::Cli;
 use crate::output::Output;
 
 /// Where the completions of a shell lie below a prefix, by the habits of each.
@@ -37,7 +36,8 @@ pub(crate) struct InstallArgs {
     model: vigie_processors::inference::ModelConfig,
 }
 
-pub(super) fn run(args: &InstallArgs, output: Output) -> Result<(), ServiceError> {
+/// `command` is the whole command line, for completions and pages.
+pub(crate) fn run(args: &InstallArgs, command: Command, output: Output) -> Result<(), ServiceError> {
     let home =
         || std::env::var_os("HOME").filter(|home| !home.is_empty()).map(|home| PathBuf::from(home).join(".local"));
     let prefix = args.prefix.clone().or_else(home);
@@ -48,7 +48,7 @@ pub(super) fn run(args: &InstallArgs, output: Output) -> Result<(), ServiceError
     args.model
         .load()
         .map_err(|e| Mistake::new("--model", ServiceError::failed(e).chain(), "a model that can be loaded"))?;
-    let program = install(&prefix, &library, &args.model.dir)
+    let program = install(&prefix, &library, &args.model.dir, command)
         .map_err(|error| ServiceError::failed(format!("cannot install below {}: {error}", prefix.display())))?;
     let bin = program.parent().map(Path::to_owned).unwrap_or_default();
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -58,7 +58,7 @@ pub(super) fn run(args: &InstallArgs, output: Output) -> Result<(), ServiceError
     output.result(&json!({"program": program}), || format!("installed {}", program.display()))
 }
 
-fn install(prefix: &Path, library: &Path, model: &Path) -> io::Result<PathBuf> {
+fn install(prefix: &Path, library: &Path, model: &Path, command: Command) -> io::Result<PathBuf> {
     let program = prefix.join("bin/vigie");
     replace(&std::env::current_exe()?, &program)?;
     let lib = prefix.join("lib/vigie");
@@ -74,7 +74,7 @@ fn install(prefix: &Path, library: &Path, model: &Path) -> io::Result<PathBuf> {
             replace(&file, &lib.join("models/sentiment").join(name))?;
         }
     }
-    let mut command = Cli::command().disable_help_subcommand(true);
+    let mut command = command.disable_help_subcommand(true);
     for (shell, folder) in COMPLETIONS {
         let folder = prefix.join(folder);
         fs::create_dir_all(&folder)?;

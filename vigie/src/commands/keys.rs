@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use vigie_api::{Credentials, KeyInfo, NewKey, Scope};
 use vigie_audit::{Action, AuditConfig};
+use vigie_daemon::units::days;
 use vigie_daemon::{Context, SecretArg, ServiceError};
 use vigie_stores::PostgresUrl;
 
@@ -21,8 +22,8 @@ pub(crate) enum KeysCommand {
         /// What it allows, separated by commas
         #[arg(long, value_enum, value_delimiter = ',', default_value = "read:insights")]
         scopes: Vec<Scope>,
-        /// How long it is valid, in days
-        #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3660))]
+        /// How long it is valid
+        #[arg(long = "valid-for", alias = "days", default_value = "90d", value_name = "DURATION", value_parser = days(1..=3_660_u32))]
         days: u32,
         #[command(flatten)]
         postgres_url: SecretArg<PostgresUrl>,

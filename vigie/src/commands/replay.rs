@@ -7,7 +7,7 @@ mod progress;
 mod run;
 mod serve;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 pub(crate) use diff::DiffArgs;
 use vigie_audit::AuditConfig;
 use vigie_daemon::{SecretArg, ServiceError};
@@ -18,8 +18,31 @@ use vigie_stores::PostgresUrl;
 pub(crate) use plan::PlanArgs;
 pub(crate) use serve::ServeCommand;
 
-use crate::cli::ReplayCommand;
 use crate::output::Output;
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum ReplayCommand {
+    /// Say what a replay would read, and what it would cost; changes nothing
+    Plan(Box<PlanArgs>),
+    /// Run a replay to its end: a new one, or with --run-id the rest of one
+    Run(Box<run::ReplayArgs>),
+    /// List replays, the latest first
+    List(ListArgs),
+    /// Show how far a replay is
+    Status(RunArgs),
+    /// Pause a running replay; at most a week, for as long as Kafka keeps the offsets of groups
+    Pause(RunArgs),
+    /// Resume a paused replay
+    Resume(RunArgs),
+    /// End a replay for good, and delete what it needs to go on; what it wrote stays
+    Cancel(StoredRunArgs),
+    /// Delete what is stored of a replay in PostgreSQL, and what is left of it in Kafka
+    Remove(StoredRunArgs),
+    /// Compare a replay with the live run, or with another replay
+    Diff(DiffArgs),
+    #[command(flatten)]
+    Serve(ServeCommand),
+}
 
 /// A run, by its id.
 #[derive(Args, Debug)]

@@ -18,7 +18,7 @@ pub(crate) enum SourceCommand {
     /// Find out how a site can be followed, and add it to a file of sources
     Add(add::AddArgs),
     /// Read a source that has an archive back to a date; interrupted, it goes on with the next run
-    Backfill(Box<crate::cli::BackfillArgs>),
+    Backfill(Box<backfill::BackfillArgs>),
     /// List the sources
     List(Box<list::ListArgs>),
     /// Print the JSON Schema of sources.toml

@@ -36,10 +36,10 @@ pub(crate) struct StatusArgs {
     #[arg(long, env = "VIGIE_API_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]
     api_url: Url,
     /// Bearer token for the API, with read:insights and read:operations
-    #[arg(long, env = "VIGIE_API_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    #[arg(long = "api-token", alias = "token", env = "VIGIE_API_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// Where services that are processes of their own answer probes, separated by commas (--ops-listen of each)
-    #[arg(long, env = "VIGIE_OPS_URLS", value_name = "URL", value_delimiter = ',')]
+    #[arg(long = "ops-urls", alias = "ops-url", env = "VIGIE_OPS_URLS", value_name = "URL", value_delimiter = ',')]
     ops_url: Vec<Url>,
     /// Look again every 2 seconds, until Ctrl-C
     #[arg(long, short)]
@@ -96,7 +96,7 @@ struct Sources {
     file_rejected: bool,
 }
 
-pub(super) async fn run(args: StatusArgs, output: Output) -> Result<(), ServiceError> {
+pub(crate) async fn run(args: StatusArgs, output: Output) -> Result<(), ServiceError> {
     let pipeline = Pipeline::new(&args)?;
     loop {
         let status = pipeline.look().await;

@@ -5,16 +5,38 @@ mod asset;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use clap::Args;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use vigie_clock::Timestamp;
 use vigie_daemon::ServiceError;
-use vigie_kafka_client::{PartitionReader, Record, Start, read_to_end};
-use vigie_schemas::Codec;
+use vigie_kafka_client::{KafkaConfig, PartitionReader, Record, Start, read_to_end};
+use vigie_schemas::{Codec, RegistryConfig};
 
-use crate::cli::TailArgs;
 use crate::commands::topics::{codec_error, kafka_error};
 use crate::output::Output;
+
+#[derive(Args, Debug)]
+pub(crate) struct TailArgs {
+    /// The topic, for example insights.trends.v1
+    pub(crate) topic: String,
+    /// Only records of this asset, in any case
+    #[arg(long)]
+    pub(crate) asset: Option<String>,
+    /// Only records that arrived at this time or later: RFC 3339, a day (UTC), or how long ago, for example 1h
+    #[arg(long, value_name = "TIME", value_parser = vigie_processors::times::since)]
+    pub(crate) from: Option<Timestamp>,
+    /// Only the last N matching records; with --follow, new ones too
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) lines: Option<usize>,
+    /// Go on with records as they come
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) kafka: KafkaConfig,
+    #[command(flatten)]
+    pub(crate) registry: RegistryConfig,
+}
 
 const POLL: Duration = Duration::from_millis(250);
 

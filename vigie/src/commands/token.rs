@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
-use vigie_api::{AuthConfig, Credentials, MAX_TOKEN_HOURS, Revoked, Scope};
+use vigie_api::{AuthConfig, Credentials, MAX_TOKEN_LIFETIME, Revoked, Scope};
 use vigie_audit::{Action, AuditConfig};
+use vigie_daemon::units::hours;
 use vigie_daemon::{Context, SecretArg, ServiceError};
 use vigie_stores::PostgresUrl;
 
@@ -21,8 +22,8 @@ pub(crate) enum TokenCommand {
         /// What it allows, separated by commas
         #[arg(long, value_enum, value_delimiter = ',', default_value = "read:insights")]
         scopes: Vec<Scope>,
-        /// How long it is valid, in hours
-        #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..))]
+        /// How long it is valid
+        #[arg(long = "valid-for", alias = "hours", default_value = "24h", value_name = "DURATION", value_parser = hours(1_u32..))]
         hours: u32,
         #[command(flatten)]
         auth: Box<AuthConfig>,
@@ -36,8 +37,8 @@ pub(crate) enum TokenCommand {
         /// All that this subject was issued until now, as the API logs it: the sub, or ISSUER|SUB for an issuer on the network
         #[arg(long, group = "which")]
         subject: Option<String>,
-        /// How long the revocation is kept, in hours: as long as the API lets a token be valid
-        #[arg(long, env = "VIGIE_AUTH_MAX_TOKEN_HOURS", default_value_t = MAX_TOKEN_HOURS)]
+        /// How long the revocation is kept: as long as the API lets a token be valid
+        #[arg(long = "auth-max-token-lifetime", alias = "auth-max-token-hours", env = "VIGIE_AUTH_MAX_TOKEN_LIFETIME", default_value = MAX_TOKEN_LIFETIME, value_name = "DURATION", value_parser = hours(1_u32..))]
         auth_max_token_hours: u32,
         #[command(flatten)]
         postgres_url: SecretArg<PostgresUrl>,

@@ -5,18 +5,43 @@ mod apply;
 
 use std::sync::Arc;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::json;
 use vigie_clock::{SharedClock, SystemClock};
 use vigie_daemon::ServiceError;
 use vigie_kafka_client::{Admin, KafkaConfig, KafkaError};
 use vigie_processors::growth::{Grown, grow};
-use vigie_schemas::{CodecError, SchemaCheck};
+use vigie_schemas::{CodecError, RegistryConfig, SchemaCheck};
 
 use self::acls::{Format, Rule};
 use self::apply::TopicChange;
-use crate::cli::{Partitions, SchemasCommand};
 use crate::output::Output;
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Partitions {
+    /// Partitions of the topics of posts and insights: as many tasks share the work at most; those there are, or 4, if not given
+    ///
+    /// They are chosen when the topics are created; `vigie topics migrate` changes them.
+    #[arg(long, env = "VIGIE_PARTITIONS", value_parser = clap::value_parser!(i32).range(1..=1024))]
+    pub(crate) partitions: Option<i32>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum SchemasCommand {
+    /// Register this binary's schemas and their compatibility levels
+    Register(SchemasArgs),
+    /// Ask whether this binary's schemas are compatible with the registered ones
+    Check(SchemasArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SchemasArgs {
+    #[command(flatten)]
+    pub(crate) registry: RegistryConfig,
+    /// Goes before every topic name
+    #[arg(long, env = "VIGIE_KAFKA_TOPIC_PREFIX", default_value = "", hide_default_value = true)]
+    pub(crate) kafka_topic_prefix: String,
+}
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum TopicsCommand {
@@ -25,7 +50,7 @@ pub(crate) enum TopicsCommand {
         #[command(flatten)]
         partitions: Partitions,
         /// Copies of each partition
-        #[arg(long, env = "VIGIE_KAFKA_REPLICATION_FACTOR", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=9))]
+        #[arg(long = "kafka-replication-factor", alias = "replication-factor", env = "VIGIE_KAFKA_REPLICATION_FACTOR", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=9))]
         replication_factor: i32,
         /// Give the services their rights in Kafka too, those that `vigie topics acls` prints; what
         /// they have beside them is reported

@@ -17,25 +17,21 @@ use tokio::net::TcpListener;
 use vigie_daemon::{Context, Mistake, ServiceError, spawn_signal_handler};
 use vigie_kafka_client::KafkaConfig;
 use vigie_sample::{Site, SiteConfig};
-use vigie_schemas::RegistryConfig;
+use vigie_schemas::{RegistryConfig, Service};
 use vigie_stack::{Endpoints, Stack, StackError};
 
 use self::check::Checked;
-pub(crate) use self::options::ServiceOptions;
-use crate::cli::UpArgs;
-use crate::commands::checked;
+pub(crate) use self::options::UpArgs;
 use crate::commands::topics::{apply, blocking, codec_error};
 use crate::output::Output;
 use crate::running_up;
-use crate::services::Services;
+use crate::services::{Services, checked};
 
 /// Below the data folder: what the sample site remembers.
 const SITE_FILE: &str = "sample.json";
 /// How often the topologies' lag is looked at, and how often in a row it must be none.
 const LOOK: Duration = Duration::from_millis(500);
 const IDLE_LOOKS: u32 = 6;
-/// What runs, by name.
-const SERVICES: [&str; 6] = ["producers", "sentiment", "trends", "sink-postgres", "sink-redis", "api"];
 /// How long the greeting waits for them.
 const STARTING: Duration = Duration::from_secs(30);
 
@@ -104,15 +100,15 @@ async fn pipeline(
     let scheme = if ready.api.is_encrypted() { "https" } else { "http" };
     let url = format!("{scheme}://{}/", listener.local_addr().map_err(ServiceError::failed)?);
     let mut services = Services::new(ctx.clone());
-    services.spawn("producers", vigie_producers::run(ready.producers, ctx.clone()));
-    services.spawn("sentiment", vigie_processors::run_sentiment(ready.sentiment, ctx.clone()));
-    services.spawn("trends", vigie_processors::run_trends(ready.trends, ctx.clone()));
-    services.spawn("sink-postgres", vigie_sinks::run_postgres(ready.postgres, ctx.clone()));
-    services.spawn("sink-redis", vigie_sinks::run_redis(ready.redis, ctx.clone()));
+    services.spawn(Service::Producers.name(), vigie_producers::run(ready.producers, ctx.clone()));
+    services.spawn(Service::Sentiment.name(), vigie_processors::run_sentiment(ready.sentiment, ctx.clone()));
+    services.spawn(Service::Trends.name(), vigie_processors::run_trends(ready.trends, ctx.clone()));
+    services.spawn(Service::SinkPostgres.name(), vigie_sinks::run_postgres(ready.postgres, ctx.clone()));
+    services.spawn(Service::SinkRedis.name(), vigie_sinks::run_redis(ready.redis, ctx.clone()));
     if let Some(archive) = ready.archive {
-        services.spawn("sink-archive", vigie_sinks::run_archive(archive, ctx.clone()));
+        services.spawn(Service::SinkArchive.name(), vigie_sinks::run_archive(archive, ctx.clone()));
     }
-    services.spawn("api", vigie_api::run_with_listener(ready.api, listener, ctx.clone()));
+    services.spawn(Service::Api.name(), vigie_api::run_with_listener(ready.api, listener, ctx.clone()));
 
     running_up::write(stack.data_dir(), servers, &url).map_err(ServiceError::failed)?;
     let mut running = pin!(services.run());
@@ -137,8 +133,9 @@ async fn pipeline(
 async fn until_ready(ctx: &Context) {
     loop {
         let report = ctx.health.report();
-        let has = |service: &&str| report.components.iter().any(|(name, _)| name == service);
-        if report.ready && SERVICES.iter().all(has) {
+        let has = |service: &Service| report.components.iter().any(|(name, _)| *name == service.name());
+        // The archive is written only where there is one.
+        if report.ready && Service::ALL.iter().filter(|service| **service != Service::SinkArchive).all(has) {
             return;
         }
         tokio::time::sleep(LOOK).await;

@@ -111,7 +111,7 @@ pub(crate) async fn pause(world: &mut World) -> Result<String, ChaosError> {
     const LOST: (&str, &str) = ("vigie_streams_rebalances_total", "kind=\"lost\"");
     let (name, _) = pick(world);
     let point = format!("commit.send=stop@{}", world.rng.random_range(1..=3));
-    arm_with(world, &name, &[("VIGIE_FAILPOINTS", &point), ("VIGIE_TRANSACTION_TIMEOUT_MS", "2000")]).await?;
+    arm_with(world, &name, &[("VIGIE_FAILPOINTS", &point), ("VIGIE_TRANSACTION_TIMEOUT", "2s")]).await?;
     until_stopped(world, &name).await?;
     world.pass(PAUSE).await?;
     let service = world.fleet.get(&name)?;
@@ -141,7 +141,7 @@ pub(crate) async fn slow_inference(world: &mut World) -> Result<String, ChaosErr
     let (name, successor) = pick(world);
     let time = world.rng.random_range(1..=3);
     let point = format!("commit.process=hold@{time}");
-    let env = [("VIGIE_FAILPOINTS", point.as_str()), ("VIGIE_MAX_POLL_INTERVAL_MS", "10000")];
+    let env = [("VIGIE_FAILPOINTS", point.as_str()), ("VIGIE_MAX_POLL_INTERVAL", "10s")];
     let log = arm_with(world, &name, &env).await?;
     let reached = |fleet: &mut Fleet| Ok(fleet.get(&name)?.log_from(log).contains(REACHED));
     world

@@ -55,7 +55,7 @@ async fn try_kill_unreplicated(world: &mut World) -> Result<Option<String>, Chao
     let (name, id) = known(world);
     let point = format!("commit.offsets=stop@{}", world.rng.random_range(1..=3));
     // Not to end by its time-out while everything stands still.
-    arm_with(world, &name, &[("VIGIE_FAILPOINTS", &point), ("VIGIE_TRANSACTION_TIMEOUT_MS", "60000")]).await?;
+    arm_with(world, &name, &[("VIGIE_FAILPOINTS", &point), ("VIGIE_TRANSACTION_TIMEOUT", "60s")]).await?;
     until_stopped(world, &name).await?;
     let coordinator = world.coordinator(&id, Coordinated::Transaction).await?.clone();
     let others: Vec<ServerHandle> = brokers(world).filter(|broker| broker.kind() != coordinator.kind()).collect();

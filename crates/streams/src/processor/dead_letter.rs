@@ -1,8 +1,13 @@
 //! Records that cannot be processed: kept beside their topic, with the reason, in the transaction that moves past them.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use vigie_clock::Timestamp;
-use vigie_kafka_client::Record;
+use vigie_kafka_client::{Record, TopicSpec};
+
+/// The largest dead letter, in bytes, on topics that are created as [`DeadLetterEncoder::topic`] has them by default.
+const MAX_BYTES: u32 = 4 * 1024 * 1024;
 
 /// Where the dead letters of `topic` go.
 pub fn dead_letter_topic(topic: &str) -> String {
@@ -31,6 +36,13 @@ pub trait DeadLetterEncoder: Send + Sync {
     /// # Errors
     /// If it cannot be encoded for now; the batch is tried again.
     fn encode(&self, letter: &DeadLetter<'_>) -> Result<Bytes, String>;
+
+    /// The dead-letter topic of `topic`, which has `partitions`, as it is created where there is none. Its name is [`dead_letter_topic`].
+    fn topic(&self, topic: &str, partitions: i32) -> TopicSpec {
+        // A dead letter holds a record that may be as large as its topic allows, and more.
+        let config = BTreeMap::from([("max.message.bytes".to_owned(), MAX_BYTES.to_string())]);
+        TopicSpec { name: dead_letter_topic(topic), partitions, replication: -1, config }
+    }
 }
 
 /// Writes the original value as it is. The reason is in the headers, which every dead letter has.

@@ -69,7 +69,7 @@ pub(super) fn read(text: &str, base: Option<&Url>, origin: Origin<'_>) -> Result
             ..Draft::default()
         });
     }
-    let mut page = Page::default();
+    let mut page = Page { left_out: items.len().saturating_sub(MAX_POSTS), ..Page::default() };
     namesakes::add(entries, origin, &mut page);
     Ok(page)
 }

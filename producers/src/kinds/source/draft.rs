@@ -91,6 +91,7 @@ impl Draft {
     /// Cleans the draft and adds the post to a page.
     pub(crate) fn add_to(self, page: &mut Page, kind: &str, origin: Origin<'_>) {
         if page.posts.len() >= MAX_POSTS {
+            page.left_out += 1;
             return;
         }
         let (published_at, published_at_estimated) = event_time(self.published, origin.fetched_at);

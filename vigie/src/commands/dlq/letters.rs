@@ -12,7 +12,7 @@ use vigie_daemon::{Mistake, ServiceError};
 use vigie_kafka_client::{OutgoingRecord, Record, Start, read_to_end};
 use vigie_schemas::{Codec, DeadLetter, DeadLetterReason, Place, REDRIVE_ATTEMPT, REDRIVEN_TO, Topic};
 
-use crate::cli::DlqArgs;
+use super::DlqArgs;
 use crate::commands::topics::{blocking, codec_error, kafka_error};
 
 const SENT_BY: &str = "vigie-redriven-by";

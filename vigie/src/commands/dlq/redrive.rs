@@ -13,8 +13,8 @@ use vigie_daemon::{Context, Mistake, ServiceError, spawn_signal_handler};
 use vigie_kafka_client::{KafkaConfig, KafkaError, OutgoingRecord, ProducerOptions, TransactionalProducer};
 use vigie_schemas::{Codec, Place, Topic};
 
+use super::DlqArgs;
 use super::letters::{self, Chosen, Letter};
-use crate::cli::DlqArgs;
 use crate::commands::audit::{audited, event};
 use crate::commands::topics::{blocking, codec_error, kafka_error};
 use crate::output::{Output, count};

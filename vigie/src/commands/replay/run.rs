@@ -3,20 +3,29 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use clap::Args;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use tokio::time::{Instant, interval, timeout};
 use tracing::warn;
-use vigie_daemon::{Check, Context, ServiceError, spawn_signal_handler};
+use vigie_daemon::{Check, Context, SecretArg, ServiceError, spawn_signal_handler};
 use vigie_processors::replay::{self, Control, Phase, Progress, RunReport, Wanted};
 use vigie_schemas::{RunState, RunWish, Topic};
 use vigie_sinks::{RunFinished, RunStarted, Runs};
 use vigie_stores::PostgresUrl;
 
 use super::{progress, run_error};
-use crate::cli::ReplayArgs;
 use crate::commands::topics::{blocking, kafka_error};
 use crate::output::{Output, count};
+
+#[derive(Args, Debug)]
+pub(crate) struct ReplayArgs {
+    #[command(flatten)]
+    pub(crate) replay: replay::Config,
+    /// Where the run is recorded, so that the API lists it
+    #[command(flatten)]
+    pub(crate) postgres_url: SecretArg<PostgresUrl>,
+}
 
 /// How often a run says how far it is and asks what is wanted.
 const BEAT: Duration = Duration::from_secs(1);

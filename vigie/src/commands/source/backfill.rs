@@ -2,11 +2,22 @@
 
 use std::time::Duration;
 
+use clap::Args;
 use vigie_daemon::{Context, ServiceError, spawn_signal_handler};
 use vigie_producers::backfill::{self, Report};
 
-use crate::cli::BackfillArgs;
 use crate::output::{Output, count};
+
+#[derive(Args, Debug)]
+pub(crate) struct BackfillArgs {
+    /// The source, as `source list` names it
+    pub(crate) id: String,
+    /// How far back: a day (UTC), a time in RFC 3339, or how long ago, for example 30d
+    #[arg(long, value_name = "DATE", value_parser = vigie_processors::times::since)]
+    pub(crate) since: vigie_clock::Timestamp,
+    #[command(flatten)]
+    pub(crate) service: vigie_producers::Config,
+}
 
 /// How often progress is printed, where there is no bar.
 const NOTE_EVERY: Duration = Duration::from_secs(5);

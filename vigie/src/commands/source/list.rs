@@ -29,7 +29,7 @@ pub(crate) struct ListArgs {
     #[arg(long, env = "VIGIE_API_URL", value_name = "URL", conflicts_with = "sources")]
     api_url: Option<Url>,
     /// Bearer token for the API, with read:operations
-    #[arg(long, env = "VIGIE_API_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    #[arg(long = "api-token", alias = "token", env = "VIGIE_API_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// Tell how each source did in the last 24 hours, from the fetch ledger; needs Kafka
     #[arg(long)]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 use vigie_daemon::{Mistake, ServiceError};
 use vigie_processors::{sentiment, trends};
-use vigie_schemas::Topic;
+use vigie_schemas::{Service, Topic};
 use vigie_sinks::POSTGRES_GROUP;
 
 use crate::output::Output;
@@ -23,19 +23,13 @@ pub(crate) enum Format {
     Strimzi,
 }
 
+/// Who uses Kafka besides the services.
+const OTHERS: [&str; 3] = ["setup", "operator", "subscriber"];
+
 /// Who uses Kafka, by the names that their principals have unless others are given.
-const SERVICES: [&str; 10] = [
-    "produce",
-    "process-sentiment",
-    "process-trends",
-    "sink-postgres",
-    "sink-redis",
-    "sink-archive",
-    "api",
-    "setup",
-    "operator",
-    "subscriber",
-];
+fn users() -> impl Iterator<Item = &'static str> {
+    Service::ALL.into_iter().map(Service::deployment).chain(OTHERS)
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -72,13 +66,13 @@ const ALL: &[&str] = &["All"];
 const READER: &str = "reader";
 
 /// The rules of one service.
-struct Service<'a> {
+struct Principal<'a> {
     prefix: &'a str,
     principal: String,
     rules: Vec<Rule>,
 }
 
-impl Service<'_> {
+impl Principal<'_> {
     fn may(mut self, operations: &'static [&'static str], resource: Resource, pattern: Pattern, name: &str) -> Self {
         let (name, pattern) = match (format!("{}{name}", self.prefix), pattern) {
             // Kafka has no empty name.
@@ -118,18 +112,21 @@ impl Service<'_> {
 /// What everybody may do; `principal` names them.
 fn rules(prefix: &str, principal: impl Fn(&str) -> String) -> Vec<Rule> {
     use Topic as T;
-    let of = |service: &str| {
-        let it = Service { prefix, principal: principal(service), rules: Vec::new() };
-        let it = match service {
-            "produce" => it.reads(&[T::SourcesCursors, T::PostsRaw, T::AuthorsKeys], &[vigie_producers::GROUP]).writes(
-                &[T::PostsRaw, T::SourcesCursors, T::SourcesFetches, T::AuthorsKeys],
-                &["producers-", "backfill-"],
-            ),
-            "process-sentiment" => it
+    let of = |user: &str| {
+        let it = Principal { prefix, principal: principal(user), rules: Vec::new() };
+        let service = Service::ALL.into_iter().find(|service| service.deployment() == user);
+        let it = match (service, user) {
+            (Some(Service::Producers), _) => {
+                it.reads(&[T::SourcesCursors, T::PostsRaw, T::AuthorsKeys], &[vigie_producers::GROUP]).writes(
+                    &[T::PostsRaw, T::SourcesCursors, T::SourcesFetches, T::AuthorsKeys],
+                    &["producers-", "backfill-"],
+                )
+            }
+            (Some(Service::Sentiment), _) => it
                 .reads(&[T::PostsRaw], &[sentiment::APPLICATION_ID])
                 .writes(&[T::InsightsSentiment, T::PostsMentions], &[])
                 .keeps(sentiment::APPLICATION_ID),
-            "process-trends" => {
+            (Some(Service::Trends), _) => {
                 let applications =
                     [trends::APPLICATION_ID, trends::TERMS_APPLICATION_ID, trends::MARKET_APPLICATION_ID];
                 let it = it
@@ -138,24 +135,26 @@ fn rules(prefix: &str, principal: impl Fn(&str) -> String) -> Vec<Rule> {
                         &[T::TrendsMarket, T::PostsTerms, T::InsightsTrends, T::InsightsAlerts, T::InsightsTerms],
                         &[],
                     );
-                applications.into_iter().fold(it, Service::keeps)
+                applications.into_iter().fold(it, Principal::keeps)
             }
-            "sink-postgres" => it
+            (Some(Service::SinkPostgres), _) => it
                 .reads(&vigie_sinks::POSTGRES_TOPICS, &[POSTGRES_GROUP])
                 .writes(&[], &["sink-postgres-dlq-"])
                 // Dead letters are shown, and explain windows that do not add up.
                 .topics(READ, T::ALL.into_iter().filter_map(T::dead_letter_queue)),
-            "sink-redis" => it.reads(&vigie_sinks::REDIS_TOPICS, &["sink-redis"]).writes(&[], &["sink-redis-dlq-"]),
-            "sink-archive" => it
+            (Some(Service::SinkRedis), _) => {
+                it.reads(&vigie_sinks::REDIS_TOPICS, &[Service::SinkRedis.group()]).writes(&[], &["sink-redis-dlq-"])
+            }
+            (Some(Service::SinkArchive), _) => it
                 .topics(READ, vigie_archive::TOPICS.map(T::name))
                 .topics(READ, [T::AuthorsKeys.name()])
                 .reads(&[], &[]),
-            "api" => it.reads(&[T::Audit], &[]).writes(&[T::Audit], &["vigie-audit"]),
-            "setup" => it.may(SET_UP, Resource::Topic, Pattern::Prefixed, ""),
-            "operator" => [Resource::Topic, Resource::Group, Resource::TransactionalId]
+            (Some(Service::Api), _) => it.reads(&[T::Audit], &[]).writes(&[T::Audit], &["vigie-audit"]),
+            (None, "setup") => it.may(SET_UP, Resource::Topic, Pattern::Prefixed, ""),
+            (None, "operator") => [Resource::Topic, Resource::Group, Resource::TransactionalId]
                 .into_iter()
                 .fold(it, |it, resource| it.may(ALL, resource, Pattern::Prefixed, "")),
-            _ => it.reads(&[], &[]).may(READ, Resource::Topic, Pattern::Prefixed, "insights.").may(
+            (None, _) => it.reads(&[], &[]).may(READ, Resource::Topic, Pattern::Prefixed, "insights.").may(
                 READ,
                 Resource::Group,
                 Pattern::Prefixed,
@@ -164,7 +163,7 @@ fn rules(prefix: &str, principal: impl Fn(&str) -> String) -> Vec<Rule> {
         };
         it.rules
     };
-    SERVICES.into_iter().flat_map(of).collect()
+    users().flat_map(of).collect()
 }
 
 /// What everybody may do, by the principals of services that are given as `SERVICE=NAME`, and else
@@ -173,12 +172,12 @@ fn rules(prefix: &str, principal: impl Fn(&str) -> String) -> Vec<Rule> {
 /// # Errors
 /// If one is not so.
 pub(super) fn rules_for(prefix: &str, principals: &[String]) -> Result<Vec<Rule>, ServiceError> {
-    let mut names = SERVICES.map(|service| (service, format!("vigie-{service}")));
+    let mut names: Vec<_> = users().map(|user| (user, format!("vigie-{user}"))).collect();
     for given in principals {
         let named = given.split_once('=').filter(|(_, name)| !name.is_empty());
         let place = |service: &str| names.iter().position(|(known, _)| *known == service);
         let Some((at, name)) = named.and_then(|(service, name)| Some((place(service)?, name))) else {
-            let expected = format!("SERVICE=NAME, and SERVICE one of {}", SERVICES.join(", "));
+            let expected = format!("SERVICE=NAME, and SERVICE one of {}", users().collect::<Vec<_>>().join(", "));
             return Err(Mistake::new("--principal", format!("{given:?}"), expected).into());
         };
         name.clone_into(&mut names[at].1);
@@ -291,7 +290,7 @@ mod tests {
 
     #[test]
     fn keys_of_authors_and_the_audit_are_open_to_those_who_need_them_only() {
-        let who = |operation, topic| SERVICES.into_iter().filter(|s| may(s, operation, topic)).collect::<Vec<_>>();
+        let who = |operation, topic| users().filter(|s| may(s, operation, topic)).collect::<Vec<_>>();
         assert_eq!(who("Read", "authors.keys.v1"), ["produce", "sink-postgres", "sink-archive", "operator"]);
         assert_eq!(who("Write", "authors.keys.v1"), ["produce", "operator"]);
         assert_eq!(who("Read", "audit.v1"), ["api", "operator"]);

@@ -9,7 +9,7 @@ use vigie_kafka_client::KafkaConfig;
 use vigie_schemas::RegistryConfig;
 use vigie_stack::Endpoints;
 
-use crate::cli::UpArgs;
+use super::UpArgs;
 use crate::commands::asset_names;
 use crate::running_up::{AUTHOR_KEY, AUTHOR_KEYRING};
 

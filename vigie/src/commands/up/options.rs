@@ -3,7 +3,38 @@
 use clap::builder::ArgPredicate;
 use clap::error::{Error, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, Command, FromArgMatches};
+use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
+
+use crate::commands::topics::Partitions;
+
+/// Which broker `up` runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BrokerKind {
+    /// A local Apache Kafka.
+    Kafka,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Other commands find a running `up` by --data-dir, VIGIE_DATA_DIR, or the nearest .vigie upwards.\n\n\
+Exit codes: 0 done, 1 failed, 64 bad usage or configuration, 69 a needed service is unavailable."
+)]
+pub(crate) struct UpArgs {
+    /// Serve made-up posts from a local web site and scrape that
+    #[arg(long)]
+    pub(crate) sample: bool,
+    #[command(flatten)]
+    pub(crate) site: vigie_sample::SiteConfig,
+    #[command(flatten)]
+    pub(crate) stack: vigie_stack::StackConfig,
+    /// Which broker to run on
+    #[arg(long, value_enum, default_value_t = BrokerKind::Kafka)]
+    pub(crate) broker: BrokerKind,
+    #[command(flatten)]
+    pub(crate) partitions: Partitions,
+    #[command(flatten)]
+    pub(crate) services: ServiceOptions,
+}
 
 /// Archives reach back for years and their sources are read side by side: their windows stay open.
 const ARCHIVE_GRACE: &str = "36500d";
@@ -24,7 +55,8 @@ const SERVERS: [&str; 8] = [
 ];
 
 fn is_server(option: &str) -> bool {
-    SERVERS.iter().any(|server| option.starts_with(server))
+    // The port of the own registry is an option of `up`.
+    option != "schema-registry-port" && SERVERS.iter().any(|server| option.starts_with(server))
 }
 
 type Augment = fn(Command) -> Command;

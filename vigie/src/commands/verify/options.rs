@@ -19,7 +19,8 @@ use vigie_schemas::RegistryConfig;
 pub(crate) struct ApiToken(Secret);
 
 impl FromSecret for ApiToken {
-    const LONG: &'static str = "token";
+    const LONG: &'static str = "api-token";
+    const FORMER: Option<&'static str> = Some("token");
     const VARIABLE: &'static str = "VIGIE_API_TOKEN";
     const HELP: &'static str = "Bearer token for the API, with read:insights";
     const EXPECTED: &'static str = "a token";
@@ -68,7 +69,7 @@ pub(crate) struct RecountArgs {
     #[arg(long, value_name = "DURATION", env = "VIGIE_DEDUPE_RETENTION", default_value = "7d", value_parser = parse_duration)]
     pub(super) dedupe_retention: Duration,
     /// How long windows that changed wait before they are emitted: that of the trends topology, or more
-    #[arg(long, value_name = "MILLISECONDS", env = "VIGIE_EMIT_INTERVAL_MS", default_value_t = 2000)]
+    #[arg(long = "emit-interval", alias = "emit-interval-ms", value_name = "DURATION", env = "VIGIE_EMIT_INTERVAL", default_value = "2s", value_parser = vigie_daemon::units::milliseconds::<u64>(..))]
     pub(super) emit_interval_ms: u64,
     /// How long to wait until the pipeline has counted what is there
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
