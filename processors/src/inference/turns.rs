@@ -139,6 +139,10 @@ impl Turns {
         languages.retain(|language, _| weights.contains_key(language));
         for (language, given) in weights {
             let lexicon = languages.get_mut(language).ok_or_else(|| format!("no words for language {language}"))?;
+            if let Some(name) = given.keys().find(|name| !FEATURES.contains(&name.as_str())) {
+                return Err(format!("no feature {name:?} of language {language}"));
+            }
+            // Learning leaves out the features that turned out not to matter.
             lexicon.weights = FEATURES.map(|name| given.get(name).copied().unwrap_or_default());
         }
         Ok(Self { languages })
@@ -433,5 +437,7 @@ mod tests {
         assert!(refused("en\tharm").contains("expected language, class and words"));
         assert!(refused("en\tbad\tlawsuit").contains("class \"bad\""));
         assert!(refused("fr\tharm\tperte").contains("no words for language en"));
+        let mistyped = [("en".to_owned(), [("releif".to_owned(), [0.0; 3])].into())].into();
+        assert!(Turns::read(WORDS.as_bytes(), &mistyped).is_err_and(|error| error.contains("\"releif\"")));
     }
 }
